@@ -1,0 +1,32 @@
+"""CROC: contrastive robustness checks of text-to-image metrics.
+
+Names are loaded when they are first used, so that ``import croc`` stays light and loads no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from croc.errors import CrocError, InputError, MissingExtra
+    from croc.report import Report
+    from croc.scorers import Scorer
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "CrocError": "croc.errors",
+    "InputError": "croc.errors",
+    "MissingExtra": "croc.errors",
+    "Report": "croc.report",
+    "Scorer": "croc.scorers",
+}
+
+__all__ = ["CrocError", "InputError", "MissingExtra", "Report", "Scorer", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,1 @@
+"""The human-supervised benchmark: candidates → votes → agreement → released checks."""

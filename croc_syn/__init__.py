@@ -1,0 +1,1 @@
+"""The synthetic benchmark: taxonomy → check specs → prompts → images."""

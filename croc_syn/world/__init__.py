@@ -1,0 +1,1 @@
+"""The exact world: controlled English, scenes, an exact vector renderer and an oracle."""

@@ -1,0 +1,1 @@
+"""CROCScore: the yes/no scorer that is trained on contrastive checks."""
