@@ -1,0 +1,89 @@
+"""Files that are whole or absent: atomic writes, JSON with one spelling, checksums."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from croc.errors import InputError
+
+
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path``; what was written there replaces ``path``, whole and on disk."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        fsync(temporary)
+        temporary.replace(path)
+        fsync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def fsync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def sha256_of(path: Path) -> str:
+    """The checksum of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def canonical(value: Any) -> str:
+    """JSON with one spelling per value: what checksums and comparisons of settings are taken from.
+
+    Raises:
+        TypeError: the value is not JSON-able.
+        ValueError: it holds NaN or an infinity.
+    """
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest_of(value: Any, name: str) -> str:
+    """The checksum of a JSON-able value.
+
+    Raises:
+        InputError: it is not JSON-able; the message calls it ``name``.
+    """
+    try:
+        return hashlib.sha256(canonical(value).encode()).hexdigest()
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{name} is not plain JSON: {error}") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file for people to read, atomically."""
+    with atomic(path) as temporary:
+        temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def read_json(path: Path, missing: str | None = None) -> Any:
+    """Read a JSON file.
+
+    Args:
+        path: the file.
+        missing: what to say when it is not there; None returns None then.
+
+    Raises:
+        InputError: it cannot be read, or is absent and ``missing`` was given.
+    """
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        if missing is None:
+            return None
+        raise InputError(f"{path.parent}: {missing}") from None
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read ({error}); remove it or use another folder") from None

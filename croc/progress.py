@@ -1,0 +1,70 @@
+"""Progress for people: a bar on a terminal, an occasional log line elsewhere."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+log = logging.getLogger(__name__)
+
+LINE_EVERY_S = 30.0
+
+Show = Callable[[int, int | None, str], None]
+"""``show(done, total, note)``; a total of None is unknown."""
+
+
+@contextmanager
+def shown(what: str, unit: str) -> Iterator[Show]:
+    """A function to call with the state so far; it shows rate and time left by itself.
+
+    Args:
+        what: what is being done, in a word or two.
+        unit: plural of what is counted, such as ``pairs``.
+    """
+    if not sys.stderr.isatty():
+        yield _lines(what, unit)
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn(unit + " {task.fields[note]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(what, total=None, note="")
+        start, first = time.monotonic(), -1
+
+        def move(done: int, total: int | None, note: str) -> None:
+            nonlocal first
+            first = done if first < 0 else first
+            spent = time.monotonic() - start
+            speed = f"{(done - first) / spent:.3g}/s" if done > first else ""
+            bar.update(task, total=total, completed=done, note=", ".join(x for x in (speed, note) if x))
+
+        yield move
+
+
+def _lines(what: str, unit: str) -> Show:
+    start = last = time.monotonic()
+    first = -1
+
+    def line(done: int, total: int | None, note: str) -> None:
+        nonlocal last, first
+        first = done if first < 0 else first
+        now = time.monotonic()
+        if now - last < LINE_EVERY_S:
+            return
+        last = now
+        speed = (done - first) / (now - start)
+        left = f", about {(total - done) / speed:.0f} s left" if total is not None and speed > 0 else ""
+        of = "" if total is None else f" of {total}"
+        log.info("%s: %d%s %s, %.3g/s%s%s", what, done, of, unit, speed, left, note and f", {note}")
+
+    return line
