@@ -1,0 +1,270 @@
+"""Which scorers there are, and how a name becomes one.
+
+A model of a known family is one entry of a ``*.yaml`` file in this folder; nothing of a family is imported
+before one of its scorers is asked for. An entry looks like this::
+
+    - name: clipscore-b32                                  # what people type; lower case, unique
+      family: croc.scorers.dual_encoder:DualEncoder        # module:Class
+      model: openai/clip-vit-base-patch32                  # first argument of the class; left out for none
+      revision: 3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268   # 40 digits; only with a model
+      options: {formula: clipscore}                        # further arguments of the class
+      licence: MIT                                         # of the weights
+      source: "Hessel et al. 2021, arXiv 2104.08718"       # where the metric is defined
+      summary: 2.5 · max(cos, 0) with CLIP ViT-B/32        # a line for ``croc scorers list``
+      aliases: [clipscore]                                 # optional
+      extra: score                                         # optional: the pip extra that it needs
+      blind: false                                         # optional: true for a baseline that cannot see
+
+The class is called as ``Class(model, name=name, revision=revision, **options)``, without ``model`` and
+``revision`` when the entry has none; options given by the caller replace those of the entry. The model of a
+service, which has no commit, stands under ``options``.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from croc.errors import InputError
+from croc.scorers import Scorer
+
+ENTRY_POINTS = "croc.scorers"
+
+
+@dataclass(frozen=True)
+class ScorerInfo:
+    """One line of ``croc scorers list``; the fields are those of the entry in the module's docstring."""
+
+    name: str
+    family: str
+    model: str | None = None
+    revision: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    licence: str | None = None
+    source: str | None = None
+    summary: str | None = None
+    aliases: tuple[str, ...] = ()
+    extra: str | None = None
+    blind: bool = False
+
+
+def available() -> list[ScorerInfo]:
+    """Every scorer that has a name: those of this package, then those of installed plug-ins."""
+    plugins = [
+        ScorerInfo(name, point.value, summary=f"plug-in of {point.dist.name if point.dist else 'a package'}")
+        for name, point in sorted(_plugins().items())
+        if name not in _registered()
+    ]
+    return [*{info.name: info for info in _registered().values()}.values(), *plugins]
+
+
+def info(name: str) -> ScorerInfo:
+    """What is known about a named scorer, without importing it.
+
+    Raises:
+        InputError: no scorer has that name.
+    """
+    if name in _registered():
+        return _registered()[name]
+    for plugin in available():
+        if plugin.name == name:
+            return plugin
+    raise _unknown(name)
+
+
+def load(spec: Any, **options: Any) -> Scorer:
+    """Make a scorer.
+
+    Args:
+        spec: a registered name or alias, the name of a plug-in, ``module:Class``, ``file.py:function``,
+            ``evaluate:MODULE``; or an object: a scorer, a callable ``(images, prompts) → scores``, a class, a
+            loaded ``evaluate`` module.
+        options: arguments for its class; they replace those of its entry.
+
+    Raises:
+        InputError: nothing has that name, it is no scorer, or it does not take these options.
+    """
+    if not isinstance(spec, str):
+        return _as_scorer(spec, None, options)
+    if spec in _registered():
+        entry = _registered()[spec]
+        given: dict[str, Any] = {"name": entry.name, **entry.options}
+        if entry.revision is not None and "model" not in options:
+            given["revision"] = entry.revision
+        given.update(options)
+        model = given.pop("model", entry.model)
+        return _as_scorer(_imported(entry.family), spec, given, positional=() if model is None else (model,))
+    if spec in _plugins():
+        return _as_scorer(_loaded(_plugins()[spec]), spec, options)
+    if spec.startswith("evaluate:"):
+        from croc.scorers.custom import EvaluateScorer
+
+        return EvaluateScorer(spec.removeprefix("evaluate:"), **options)
+    if ":" in spec:
+        return _as_scorer(_imported(spec), spec, options)
+    raise _unknown(spec)
+
+
+def _as_scorer(
+    found: Any, spec: str | None, options: Mapping[str, Any], positional: tuple[Any, ...] = ()
+) -> Scorer:
+    """A scorer from whatever a name led to, or the caller handed over."""
+    from croc.scorers import custom
+
+    label = spec if spec is not None else str(getattr(found, "__name__", type(found).__name__))
+    if custom.is_evaluate_module(found):
+        return custom.EvaluateScorer(found, **options)
+    if inspect.isclass(found) or (spec is not None and _is_factory(found)):
+        found = _called(found, label, positional, options)
+        options = {}
+    if callable(getattr(found, "score", None)):
+        if options:
+            raise InputError(
+                f"{label} is ready made and takes no options; {', '.join(options)} cannot be set"
+            )
+        return (
+            found if isinstance(found, Scorer) else custom.CallableScorer(found.score, _name_of(found, label))
+        )
+    if callable(found):
+        name = options.get("name") or _name_of(found, label)
+        unknown = sorted(set(options) - {"name"})
+        if unknown:
+            raise InputError(f"{label} is a plain function and takes no option {', '.join(unknown)}")
+        return custom.CallableScorer(found, name)
+    raise InputError(
+        f"{label} is no scorer: it needs score(images, prompts), or to be a function of images and prompts"
+    )
+
+
+def _is_factory(found: Any) -> bool:
+    """A plug-in may be a function that makes the scorer: it has no required (images, prompts)."""
+    if not inspect.isfunction(found):
+        return False
+    required = [
+        p
+        for p in inspect.signature(found).parameters.values()
+        if p.default is p.empty and p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)
+    ]
+    return not required
+
+
+def _called(cls: Any, label: str, positional: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+    try:
+        return cls(*positional, **options)
+    except TypeError as error:
+        if not re.search(r"unexpected keyword argument|missing \d+ required|positional argument", str(error)):
+            raise
+        known = ", ".join(name for name in inspect.signature(cls).parameters if name != "self")
+        raise InputError(f"{label} cannot be made: {error}; its options are {known}") from None
+
+
+def _name_of(found: Any, label: str) -> str:
+    name = getattr(found, "name", None)
+    return name if isinstance(name, str) and name else getattr(found, "__name__", label).split(":")[-1]
+
+
+def _imported(spec: str) -> Any:
+    """The object behind ``module:name`` or ``file.py:name``."""
+    where, _, name = spec.rpartition(":")
+    if not where or not name:
+        raise InputError(f"{spec!r} does not name a scorer: write module:Class or file.py:Class")
+    try:
+        module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
+    except ModuleNotFoundError as error:
+        raise InputError(f"{spec}: no module named {error.name!r} can be imported here") from error
+    found: Any = module
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{spec}: {where} has no {part!r}{hint}")
+        found = getattr(found, part)
+    return found
+
+
+def _from_file(path: Path) -> Any:
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    name = f"croc_scorer_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise InputError(f"{path} is not a Python file")
+    module = importlib.util.module_from_spec(spec)
+    # Registered so that inspect and pickle find what it defines.
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def _loaded(point: EntryPoint) -> Any:
+    try:
+        return point.load()
+    except (ImportError, AttributeError) as error:
+        owner = point.dist.name if point.dist else "a package"
+        raise InputError(f"the plug-in {point.name} of {owner} cannot be loaded: {error}") from error
+
+
+def _unknown(name: str) -> InputError:
+    names = sorted({*_registered(), *_plugins()})
+    near = difflib.get_close_matches(name.lower(), names, 3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}?" if near else "`croc scorers list` shows them"
+    return InputError(f"no scorer is called {name!r}: {hint} (or write module:Class)")
+
+
+@cache
+def _registered() -> dict[str, ScorerInfo]:
+    """Entry by name and by alias, in the order of the files."""
+    import yaml
+
+    found: dict[str, ScorerInfo] = {}
+    for path in sorted(Path(__file__).parent.glob("*.yaml")):
+        for number, raw in enumerate(yaml.safe_load(path.read_text("utf-8")) or [], 1):
+            entry = parse_entry(raw, f"{path}, entry {number}")
+            for name in (entry.name, *entry.aliases):
+                if name in found:
+                    raise InputError(f"{path}, entry {number}: the name {name!r} is taken")
+                found[name] = entry
+    return found
+
+
+def parse_entry(raw: Any, where: str) -> ScorerInfo:
+    """One entry of a registry file, checked.
+
+    Raises:
+        InputError: a key is unknown or has the wrong type; the message begins with ``where``.
+    """
+    if not isinstance(raw, dict):
+        raise InputError(f"{where}: an entry is a mapping with name and family")
+    known = {item.name for item in fields(ScorerInfo)}
+    if unknown := sorted(set(raw) - known):
+        near = difflib.get_close_matches(unknown[0], known, 1)
+        raise InputError(
+            f"{where}: unknown key {unknown[0]!r}" + (f"; did you mean {near[0]}?" if near else "")
+        )
+    for key in ("name", "family"):
+        if not isinstance(raw.get(key), str):
+            raise InputError(f"{where}: {key} is missing or not a text")
+    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", raw["name"]):
+        raise InputError(f"{where}: name {raw['name']!r} must be lower case letters, digits, dots and dashes")
+    if raw["family"].count(":") != 1:
+        raise InputError(f"{where}: family {raw['family']!r} must be module:Class")
+    if raw.get("model") and not re.fullmatch(r"[0-9a-f]{40}", str(raw.get("revision"))):
+        raise InputError(f"{where}: revision must be the commit of {raw['model']}, 40 hexadecimal digits")
+    if not isinstance(raw.get("options", {}), dict):
+        raise InputError(f"{where}: options must be a mapping")
+    return ScorerInfo(**{**raw, "aliases": tuple(raw.get("aliases", ()))})
+
+
+@cache
+def _plugins() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=ENTRY_POINTS)}
