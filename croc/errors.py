@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class CrocError(Exception):
-    """Base of every error that this program raises on purpose; the command line prints it and exits with 2."""
+    """Base of every error that this program raises on purpose; the command line exits with 2."""
 
 
 class InputError(CrocError):

@@ -143,6 +143,8 @@ GROUP_COLUMNS: tuple[str, ...] = (
     "text_model",
     "image_model",
 )
+# The reason in `error` where a benchmark gives no contrast prompt: not a failure, and nothing to cover.
+NO_CONTRAST_PROMPT = "no contrast prompt"
 SCORE_COLUMNS: tuple[str, ...] = (
     "check_id",
     "concept_id",
@@ -223,8 +225,9 @@ class ScoreMetadata:
                     ) from None
             known[item.name] = value
         if known.get("protocol") not in (None, *PROTOCOLS):
+            said = known["protocol"]
             raise InputError(
-                f"{source}: file metadata says protocol {known['protocol']!r}; known are {', '.join(PROTOCOLS)}"
+                f"{source}: file metadata says protocol {said!r}; known are {', '.join(PROTOCOLS)}"
             )
         known.setdefault("scorer", default_name)
         return cls(**known)
@@ -245,7 +248,7 @@ def write_scores(rows: pa.Table, metadata: ScoreMetadata, path: Path) -> None:
     """Write one scorer's table, atomically.
 
     Args:
-        rows: table with at least the columns of ``SCORE_COLUMNS``; further columns are kept (``--by`` reads them).
+        rows: table with at least the columns of ``SCORE_COLUMNS``; others are kept (``--by`` reads them).
         metadata: what the file says about itself.
         path: the Parquet file.
 

@@ -1,0 +1,300 @@
+"""Intervals, paired tests, clusters and rank correlation: pure functions on arrays.
+
+The unit that is resampled is always the cluster (a concept, a prompt), never an image: what belongs to one
+concept is not independent. Sums per cluster are stored once; a resample weights them again and never goes
+back to the scores.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Seed = int | Sequence[int]
+Correlation = Literal["kendall", "spearman", "pearson"]
+CORRELATIONS: tuple[Correlation, ...] = ("kendall", "spearman", "pearson")
+
+# A block of resampled weights is held at a time: about this many numbers.
+_BLOCK = 4_000_000
+
+
+def cluster_sums(values: Array, cluster: NDArray[np.int64], clusters: int) -> Array:
+    """Sum the rows of each cluster.
+
+    Args:
+        values: (n, m); NaN counts as 0.
+        cluster: (n,) cluster number of each row, 0…clusters−1.
+        clusters: number of clusters.
+
+    Returns:
+        (clusters, m).
+    """
+    clean = np.nan_to_num(values)
+    return np.stack([np.bincount(cluster, column, clusters) for column in clean.T], axis=1)
+
+
+def _blocks(resamples: int, width: int) -> Iterator[tuple[int, int]]:
+    step = max(1, _BLOCK // max(width, 1))
+    for begin in range(0, resamples, step):
+        yield begin, min(begin + step, resamples)
+
+
+def resample_counts(clusters: int, resamples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """How often each cluster is drawn in each resample with replacement: (resamples, clusters)."""
+    drawn = rng.integers(0, clusters, (resamples, clusters))
+    drawn += np.arange(resamples)[:, None] * clusters
+    counts = np.bincount(drawn.ravel(), minlength=resamples * clusters)
+    return counts.reshape(resamples, clusters).astype(np.float32)
+
+
+def bootstrap_sums(sums: Array, resamples: int, seed: Seed) -> Array:
+    """Cluster bootstrap of totals.
+
+    Args:
+        sums: (clusters, m), see :func:`cluster_sums`.
+        resamples: number of resamples.
+        seed: of the generator.
+
+    Returns:
+        (resamples, m): the m totals in each resample.
+    """
+    rng = np.random.default_rng(seed)
+    out = np.empty((resamples, sums.shape[1]))
+    single = np.ascontiguousarray(sums, np.float32)
+    for begin, end in _blocks(resamples, len(sums)):
+        out[begin:end] = resample_counts(len(sums), end - begin, rng) @ single
+    return out
+
+
+def sign_flip_sums(sums: Array, flips: int, seed: Seed) -> Array:
+    """Totals of the clusters with random signs, the same signs for all columns.
+
+    Args:
+        sums: (clusters, m).
+        flips: number of sign vectors.
+        seed: of the generator.
+
+    Returns:
+        (flips, m).
+    """
+    rng = np.random.default_rng(seed)
+    out = np.empty((flips, sums.shape[1]))
+    single = np.ascontiguousarray(sums, np.float32)
+    total = single.sum(axis=0)
+    for begin, end in _blocks(flips, len(sums)):
+        bits = rng.integers(0, 256, (end - begin, -(-len(sums) // 8)), dtype=np.uint8)
+        positive = np.unpackbits(bits, axis=1, count=len(sums)).astype(np.float32)
+        out[begin:end] = 2 * (positive @ single) - total
+    return out
+
+
+def permutation_p(observed: Array, null: Array, side: Literal["both", "above", "below"] = "both") -> Array:
+    """P value p = (b+1)/(k+1): b of k permuted statistics are at least as extreme as the observed one.
+
+    Args:
+        observed: (m,).
+        null: (k, m).
+        side: ``above`` tests whether the observed value is high, ``below`` whether it is low.
+
+    Returns:
+        (m,) in (0, 1]; Phipson and Smyth (2010) say why not b/k.
+    """
+    slack = 1e-5 * np.maximum(
+        np.abs(observed), 1e-12
+    )  # single precision: equal statistics must count as equal
+    with np.errstate(invalid="ignore"):
+        if side == "both":
+            extreme = np.abs(null) >= np.abs(observed) - slack
+        elif side == "above":
+            extreme = null >= observed - slack
+        else:
+            extreme = null <= observed + slack
+    p: Array = (extreme.sum(axis=0) + 1) / (len(null) + 1)
+    return np.where(np.isnan(observed), np.nan, p)
+
+
+def holm(p: Sequence[float] | Array) -> Array:
+    """Holm's (1979) step-down adjustment over a family of tests; NaN stands aside.
+
+    Returns:
+        (m,) adjusted p values, at most 1.
+    """
+    values = np.asarray(p, float)
+    out = np.full(len(values), np.nan)
+    valid = np.flatnonzero(~np.isnan(values))
+    order = valid[np.argsort(values[valid], kind="stable")]
+    steps = values[order] * np.arange(len(order), 0, -1)
+    out[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return out
+
+
+def percentile_interval(samples: Array, level: float = 0.95) -> tuple[Array, Array]:
+    """Percentile interval of each column, NaN resamples left out.
+
+    Args:
+        samples: (k, …).
+        level: share of the resamples inside.
+
+    Returns:
+        Lower and upper ends, of the samples' trailing shape; NaN where all resamples are.
+    """
+    tail = (1 - level) / 2
+    if not np.isnan(samples).any():
+        low, high = np.quantile(samples, [tail, 1 - tail], axis=0)
+        return low, high
+    flat = samples.reshape(len(samples), -1)
+    ends = np.full((2, flat.shape[1]), np.nan)
+    for column, values in enumerate(flat.T):
+        known = values[~np.isnan(values)]
+        if len(known):
+            ends[:, column] = np.quantile(known, [tail, 1 - tail])
+    return ends[0].reshape(samples.shape[1:]), ends[1].reshape(samples.shape[1:])
+
+
+def wilson_interval(share: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
+    """Wilson's (1927) interval of a share among n; it stays honest where all or none passed.
+
+    Args:
+        share: observed share, 0…1.
+        n: number of independent units.
+        level: of confidence.
+    """
+    from scipy.stats import norm
+
+    z2 = float(norm.ppf((1 + level) / 2)) ** 2
+    share, n = np.asarray(share, float), np.asarray(n, float)
+    middle = (share + z2 / (2 * n)) / (1 + z2 / n)
+    half = np.sqrt(z2 * (share * (1 - share) / n + z2 / (4 * n * n))) / (1 + z2 / n)
+    return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
+
+
+def detectable_difference(standard_error: Any, alpha: float = 0.05, power: float = 0.8) -> Any:
+    """The smallest true difference that a two-sided test at ``alpha`` would have found with ``power``."""
+    from scipy.stats import norm
+
+    return (norm.ppf(1 - alpha / 2) + norm.ppf(power)) * np.asarray(standard_error)
+
+
+def significance_ranks(order: Sequence[int], p: Array, alpha: float = 0.05) -> list[int]:
+    """Group a ranking into clusters that the tests cannot tell apart.
+
+    Going down the ranking, the first metric that some metric of the current cluster beats significantly opens
+    the next cluster (as the WMT metrics tasks do).
+
+    Args:
+        order: numbers of the metrics, best first.
+        p: (m, m) adjusted p values of the pairwise tests.
+        alpha: level of significance.
+
+    Returns:
+        Cluster of each entry of ``order``, from 1.
+    """
+    ranks: list[int] = []
+    cluster: list[int] = []
+    for metric in order:
+        if cluster and any(p[other, metric] < alpha for other in cluster):
+            cluster = []
+            ranks.append(ranks[-1] + 1)
+        else:
+            ranks.append(ranks[-1] if ranks else 1)
+        cluster.append(metric)
+    return ranks
+
+
+# ---- Correlation with ratings ----
+
+
+def correlation(x: Array, y: Array, kind: Correlation) -> float:
+    """Kendall's tau-b, Spearman's rho or Pearson's r of two vectors (n,); NaN if either is constant."""
+    from scipy import stats
+
+    if len(x) < 2 or np.all(x == x[0]) or np.all(y == y[0]):
+        return float("nan")
+    of: dict[str, Callable[[Array, Array], Any]] = {
+        "kendall": stats.kendalltau,
+        "spearman": stats.spearmanr,
+        "pearson": stats.pearsonr,
+    }
+    return float(of[kind](x, y).statistic)
+
+
+def weighted_correlation(x: Array, y: Array, counts: NDArray[Any], kind: Correlation) -> Array:
+    """The correlation in each of k resamples at once, as if item i stood there ``counts[k, i]`` times.
+
+    Args:
+        x: (n,).
+        y: (n,).
+        counts: (k, n), how often each item is drawn.
+        kind: which coefficient.
+
+    Returns:
+        (k,); NaN where a resample is constant in either.
+    """
+    w = np.asarray(counts, float)
+    if kind == "kendall":
+        return _weighted_kendall(x, y, w)
+    if kind == "spearman":
+        return _weighted_pearson(_weighted_ranks(x, w), _weighted_ranks(y, w), w)
+    return _weighted_pearson(x[None, :], y[None, :], w)
+
+
+def _weighted_pearson(x: Array, y: Array, w: Array) -> Array:
+    total = w.sum(axis=1, keepdims=True)
+    dx = x - (w * x).sum(axis=1, keepdims=True) / total
+    dy = y - (w * y).sum(axis=1, keepdims=True) / total
+    cov, vx, vy = ((w * term).sum(axis=1) for term in (dx * dy, dx * dx, dy * dy))
+    scale = np.sqrt(vx * vy)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 1e-12 * total[:, 0], cov / scale, np.nan)
+
+
+def _weighted_ranks(x: Array, w: Array) -> Array:
+    """Midranks of the values when each stands w times, (k, n)."""
+    _, group = np.unique(x, return_inverse=True)
+    per_value = np.stack([np.bincount(group, row, group.max() + 1) for row in w])
+    below = np.cumsum(per_value, axis=1) - per_value
+    ranks: Array = (below + (per_value + 1) / 2)[:, group]
+    return ranks
+
+
+def _weighted_kendall(x: Array, y: Array, w: Array) -> Array:
+    """Tau-b from sums over pairs, rows of the pair matrix in blocks so that memory stays flat."""
+    concordant, tied_x, tied_y = (np.zeros(len(w)) for _ in range(3))
+    single = w.astype(np.float32)
+    step = max(1, _BLOCK // len(x))
+    for begin in range(0, len(x), step):
+        rows = slice(begin, begin + step)
+        sx, sy = (np.sign(v[rows, None] - v[None, :]).astype(np.float32) for v in (x, y))
+        for out, block in ((concordant, sx * sy), (tied_x, np.abs(sx)), (tied_y, np.abs(sy))):
+            out += np.einsum("kr,kr->k", w[:, rows], single @ block.T)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where((tied_x > 0) & (tied_y > 0), concordant / np.sqrt(tied_x * tied_y), np.nan)
+
+
+def bootstrap_p(differences: Array) -> float:
+    """Two-sided p value that a difference is 0, from its bootstrap: twice the smaller tail, (b+1)/(k+1)."""
+    known = differences[~np.isnan(differences)]
+    tail = min((known <= 0).sum(), (known >= 0).sum())
+    return float(min(1.0, 2 * (tail + 1) / (len(known) + 1)))
+
+
+def rank_agreement(first: Array, second: Array) -> Array:
+    """Kendall's tau-b between two rankings of m metrics, in each of k resamples.
+
+    Args:
+        first: (k, m) scores of the metrics on one benchmark.
+        second: (k, m) on the other.
+
+    Returns:
+        (k,).
+    """
+    upper = np.triu_indices(first.shape[1], 1)
+    a = np.sign(first[:, upper[0]] - first[:, upper[1]])
+    b = np.sign(second[:, upper[0]] - second[:, upper[1]])
+    scale = np.sqrt(np.abs(a).sum(axis=1) * np.abs(b).sum(axis=1))
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(scale > 0, (a * b).sum(axis=1) / scale, np.nan)
