@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,16 @@ def digest_of(value: Any, name: str) -> str:
         raise InputError(f"{name} is not plain JSON: {error}") from None
 
 
+def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
+    """In words, what differs between two mappings of settings: ``model.revision: "a" there, "b" here``."""
+    old, new = _flat(there), _flat(here)
+    return [
+        f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} here"
+        for key in sorted(old.keys() | new.keys())
+        if old.get(key) != new.get(key)
+    ]
+
+
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file for people to read, atomically."""
     with atomic(path) as temporary:
@@ -87,3 +97,14 @@ def read_json(path: Path, missing: str | None = None) -> Any:
         raise InputError(f"{path.parent}: {missing}") from None
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read ({error}); remove it or use another folder") from None
+
+
+def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    if isinstance(value, Mapping) and (value or prefix == ""):
+        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): value}
+
+
+def _short(value: Any) -> str:
+    text = "nothing" if value is None else canonical(value)
+    return text if len(text) <= 60 else text[:57] + "..."

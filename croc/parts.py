@@ -37,7 +37,7 @@ from typing import Any, Literal
 from filelock import FileLock, Timeout
 
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.files import canonical, digest_of, fsync, read_json, sha256_of, write_json
+from croc.files import canonical, differences, digest_of, fsync, read_json, sha256_of, write_json
 
 log = logging.getLogger(__name__)
 
@@ -136,6 +136,10 @@ class PartsFailed(CrocError):
         self.failed = dict(failed)
 
 
+class Abort(CrocError):
+    """Raised by a function that makes parts: the reason holds for all parts alike, so the run stops."""
+
+
 class WorkerDied(CrocError):
     """A worker process was killed from outside, for instance for memory."""
 
@@ -160,8 +164,8 @@ def run(
 
     Args:
         parts: the whole plan; it is read into a list before anything is made.
-        make: see ``Make``. An exception fails that part only, but for a missing extra and a full or read-only
-            disk, which would fail all others alike and stop the run.
+        make: see ``Make``. An exception fails that part only, but for ``Abort``, a missing extra and a full
+            or read-only disk, which stop the run.
         out: the folder; created.
         suffix: ending of the parts' files, such as ``.parquet``.
         fingerprint: JSON-able settings that the bytes depend on (options, versions, seeds, input checksums).
@@ -418,7 +422,9 @@ def _make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
         path.unlink(missing_ok=True)
         text = str(error).strip() or "no message"
         reason = text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"
-        if isinstance(error, MissingExtra) or (isinstance(error, OSError) and error.errno in _HOPELESS):
+        if isinstance(error, (MissingExtra, Abort)) or (
+            isinstance(error, OSError) and error.errno in _HOPELESS
+        ):
             return {"hopeless": reason}
         return {"reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
 
@@ -564,14 +570,8 @@ def _clear(folder: Path) -> None:
 
 def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
     """The first few differences between two plans, in words; empty when they are the same."""
-    found = []
-    for key in ("format", "suffix"):
-        if stored.get(key) != mine[key]:
-            found.append(f"{key}: {stored.get(key)!r} there, {mine[key]!r} here")
-    there, here = _flat(stored.get("fingerprint", {})), _flat(mine["fingerprint"])
-    for key in sorted(there.keys() | here.keys()):
-        if there.get(key) != here.get(key):
-            found.append(f"{key}: {_short(there.get(key))} there, {_short(here.get(key))} here")
+    keys = ("format", "suffix", "fingerprint")
+    found = differences({key: stored.get(key) for key in keys}, {key: mine[key] for key in keys})
     old, new = stored.get("parts", []), mine["parts"]
     if len(old) != len(new):
         found.append(f"parts: {len(old)} there, {len(new)} here")
@@ -579,17 +579,6 @@ def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
         first = next(a["name"] for a, b in zip(old, new, strict=True) if a != b)
         found.append(f"part {first}: made from something else")
     return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
-
-
-def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    if isinstance(value, dict) and (value or prefix == ""):
-        return {k: v for key, item in value.items() for k, v in _flat(item, f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): value}
-
-
-def _short(value: Any) -> str:
-    text = "nothing" if value is None else canonical(value)
-    return text if len(text) <= 60 else text[:57] + "..."
 
 
 def _record(folder: Path, name: str) -> Any:

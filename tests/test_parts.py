@@ -114,7 +114,7 @@ def test_verify_finds_a_changed_byte_and_a_stray_file(tmp_path: Path) -> None:
         ),
         ({"fingerprint": {"model": {"revision": "abc"}}}, "version: 1 there, nothing here"),
         ({"n": 6}, "parts: 5 there, 6 here"),
-        ({"suffix": ".csv"}, "suffix: '.txt' there, '.csv' here"),
+        ({"suffix": ".csv"}, 'suffix: ".txt" there, ".csv" here'),
     ],
 )
 def test_other_work_in_the_folder_is_refused_by_naming_the_difference(

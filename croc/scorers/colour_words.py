@@ -78,8 +78,8 @@ def _shares(image: Image) -> np.ndarray:
     small = np.asarray(image.convert("RGB").resize((SIDE, SIDE), Resampling.NEAREST), dtype=np.uint8)
     bins = small.reshape(-1, 3) >> 3
     terms = _nearest_terms()[bins[:, 0], bins[:, 1], bins[:, 2]]
-    counts: np.ndarray = np.bincount(terms, minlength=len(TERMS))
-    return counts / len(terms)
+    shares: np.ndarray = np.bincount(terms, minlength=len(TERMS)) / len(terms)
+    return shares
 
 
 @cache
