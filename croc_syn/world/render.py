@@ -1,0 +1,176 @@
+"""Scene → SVG → PNG. No word of a prompt enters the markup: only declared values and numbers do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from croc.errors import InputError
+from croc_syn.world.grammar import parse
+from croc_syn.world.kinds import figure
+from croc_syn.world.lexicon import COLOURS
+from croc_syn.world.sampler import sample
+from croc_syn.world.scene import Scene, Thing, embed
+from croc_syn.world.settings import background
+
+SKINS = ("#f6d3b3", "#e8b88f", "#c68a5c", "#8f5d3b", "#5f3d28")
+SECONDS = ("#f4c430", "#4aa3df", "#e4572e", "#7fb069", "#f2f2f2", "#b57edc")
+
+
+def _mix(colour: str, other: str, share: float) -> str:
+    a = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    b = [int(other[i : i + 2], 16) for i in (1, 3, 5)]
+    return "#" + "".join(f"{round(p + (q - p) * share):02x}" for p, q in zip(a, b, strict=True))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """An image and what it shows."""
+
+    png: bytes
+    scene: Scene
+
+
+@lru_cache(maxsize=4096)
+def _shades(colour: str, tint: int) -> dict[str, str]:
+    """Fills for the roles of a figure in one colour; the tint shifts its brightness a little."""
+    base = COLOURS[colour].data
+    flat = _mix(base, "#ffffff" if tint & 1 else "#000000", (tint >> 1 & 7) / 7 * 0.07)
+    if colour in ("white", "black"):
+        flat = base
+    ink = "#8b8b95" if colour == "black" else _mix(flat, "#1c1c28", 0.68)
+    return {
+        "flat": flat,
+        "body": flat,
+        "dark": _mix(flat, "#000000", 0.22) if colour != "black" else "#4a4a55",
+        "light": _mix(flat, "#ffffff", 0.55) if colour != "white" else "#e3e7ee",
+        "ink": ink,
+        "skin": SKINS[(tint >> 4) % len(SKINS)],
+        "second": SECONDS[(tint >> 3) % len(SECONDS)],
+    }
+
+
+@lru_cache(maxsize=2048)
+def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> str:
+    """A pattern that fills a figure with a texture or a material; its id is left open, {id}."""
+    mark = _mix(flat, "#ffffff", 0.78)
+    if colour in ("white", "yellow", "grey", "pink"):
+        mark = _mix(flat, "#22222c", 0.62)
+    base = f'<rect width="24" height="24" fill="{flat}"/>'
+    marks = {
+        "plain": "",
+        "striped": f'<rect width="24" height="5" fill="{mark}"/><rect y="12" width="24" height="5" fill="{mark}"/>',
+        "dotted": "".join(
+            f'<circle cx="{x}" cy="{y}" r="3.3" fill="{mark}"/>'
+            for x, y in ((6, 6), (18, 6), (0, 18), (12, 18), (24, 18))
+        ),
+        "checked": f'<rect width="12" height="12" fill="{mark}"/><rect x="12" y="12" width="12" height="12" fill="{mark}"/>',
+        "zigzag": "".join(
+            f'<path d="M-2 {y + 5}L6 {y}L14 {y + 5}L22 {y}L30 {y + 5}" stroke="{mark}" stroke-width="2.8" fill="none"/>'
+            for y in (3, 15)
+        ),
+    }[texture]
+    if texture == "zigzag":
+        marks = (
+            marks.replace("M-2", "M-4")
+            .replace("L6 ", "L4 ")
+            .replace("L14 ", "L12 ")
+            .replace("L22 ", "L20 ")
+            .replace("L30 ", "L28 ")
+        )
+    soft, pale = _mix(flat, "#2a1505", 0.34), _mix(flat, "#ffffff", 0.4)
+    if colour == "black":
+        soft = "#5c5c66"
+    grain = {
+        "paint": "",
+        "wood": f'<g fill="none" stroke="{soft}" stroke-width="1.3"><path d="M0 3C8 1 16 5 24 3"/><path d="M0 9C6 11 14 8 24 9"/>'
+        f'<path d="M0 15C10 13 14 17 24 15"/><path d="M0 21C8 22.500 18 19 24 21"/><ellipse cx="11" cy="12" rx="3.600" ry="1.500"/></g>',
+        "stone": "".join(
+            f'<circle cx="{x}" cy="{y}" r="{r}" fill="{c}"/>'
+            for x, y, r, c in (
+                (4, 4, 1.5, soft),
+                (14, 3, 1.0, pale),
+                (20, 9, 1.7, soft),
+                (9, 12, 1.3, pale),
+                (3, 17, 1.2, soft),
+                (16, 17, 1.4, soft),
+                (22, 21, 1.1, pale),
+                (10, 21, 1.1, soft),
+            )
+        ),
+        "wool": f'<g fill="none" stroke="{soft}" stroke-width="1.2">'
+        + "".join(f'<path d="M{x} {y}q3 -3.500 6 0"/>' for y in (4, 10, 16, 22) for x in (0, 6, 12, 18))
+        + "</g>",
+    }.get(material, "")
+    return f'<pattern id="{{id}}" width="24" height="24" patternUnits="userSpaceOnUse">{base}{marks}{grain}</pattern>'
+
+
+def _metal(flat: str, width: float, height: float) -> str:
+    pale, deep = _mix(flat, "#ffffff", 0.75), _mix(flat, "#1d2530", 0.45)
+    return (
+        f'<linearGradient id="{{id}}" gradientUnits="userSpaceOnUse" x1="0" y1="0" x2="{width:.0f}" y2="{height:.0f}">'
+        f'<stop offset="0" stop-color="{deep}"/><stop offset=".22" stop-color="{pale}"/><stop offset=".42" stop-color="{flat}"/>'
+        f'<stop offset=".58" stop-color="{deep}"/><stop offset=".76" stop-color="{pale}"/><stop offset="1" stop-color="{flat}"/></linearGradient>'
+    )
+
+
+def _thing_svg(thing: Thing, number: int) -> str:
+    drawn = figure(thing.kind, thing.pose, thing.parts, thing.shape)
+    fills = dict(_shades(thing.colour, thing.tint))
+    left, top, right, bottom = thing.box
+    sx, sy = 100 * (right - left) / drawn.width, 100 * (bottom - top) / drawn.height
+    definition = ""
+    if thing.texture != "plain" or thing.material not in ("paint", "glass"):
+        name = f"s{number}"
+        if thing.material == "metal" and thing.texture == "plain":
+            surface = _metal(fills["flat"], drawn.width, drawn.height)
+        else:
+            surface = _surface(thing.colour, fills["flat"], fills["ink"], thing.texture, thing.material)
+        definition = surface.replace("{id}", name)
+        fills["body"] = f"url(#{name})"
+    if thing.flip:
+        move = f"translate({100 * right + drawn.x0 * sx:.3f} {100 * top - drawn.y0 * sy:.3f})scale({-sx:.4f} {sy:.4f})"
+    else:
+        move = f"translate({100 * left - drawn.x0 * sx:.3f} {100 * top - drawn.y0 * sy:.3f})scale({sx:.4f} {sy:.4f})"
+    clear = ' fill-opacity=".42"' if thing.material == "glass" else ""
+    return f'{definition}<g transform="{move}"{clear}>{drawn.svg.format_map(fills)}</g>'
+
+
+def to_svg(scene: Scene, size: int = 256) -> str:
+    """The scene as SVG of ``size`` × ``size`` pixels."""
+    celestial = "crescent" in scene.shows
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 100 100">',
+        background(scene.setting, scene.lighting, scene.weather, scene.variant, celestial),
+    ]
+    parts += [_thing_svg(thing, number) for number, thing in enumerate(scene.things)]
+    parts.append("</svg>")
+    return "".join(parts)
+
+
+def rasterise(svg: str) -> bytes:
+    """PNG bytes of an SVG, drawn without any font of the system."""
+    import resvg_py
+
+    return bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True))
+
+
+def render(scene: Scene, size: int = 256) -> bytes:
+    """PNG of a scene, with the scene in its text chunk ``croc:scene``.
+
+    Raises:
+        InputError: the size is not between 16 and 4096 pixels.
+    """
+    if not 16 <= size <= 4096:
+        raise InputError(f"an image side of {size} pixels is not possible: give 16 to 4096")
+    return embed(rasterise(to_svg(scene, size)), scene)
+
+
+def draw(prompt: str, seed: int, *, size: int = 256, attempt: int = 0) -> Drawing:
+    """Draw an image of a prompt, as an image model would: it sees the prompt and the seed alone.
+
+    Raises:
+        PromptError: the prompt is not controlled English, or does not fit into one image.
+    """
+    scene = sample(parse(prompt), seed, attempt=attempt)
+    return Drawing(render(scene, size), scene)

@@ -1,0 +1,250 @@
+"""From the meaning of a prompt to a scene: everything stated is met, everything else is drawn at random."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from croc_syn.world import lexicon
+from croc_syn.world.grammar import PromptError, parse
+from croc_syn.world.kinds import KINDS, Kind
+from croc_syn.world.layout import Item, NoRoom, place, place_extra
+from croc_syn.world.meaning import Attribute, Group, Meaning
+from croc_syn.world.oracle import hidden_share, holds
+from croc_syn.world.scene import VERSION, Scene, Thing
+from croc_syn.world.settings import SETTINGS
+
+T = TypeVar("T")
+
+TRIES = 60
+"""Layouts tried for one image before the prompt is said not to fit."""
+_CELESTIAL = frozenset({"star", "circle", "crescent"})
+
+
+class Dice:
+    """Randomness that comes from (prompt, seed, attempt) alone, drawn in blocks because that is cheap."""
+
+    def __init__(self, *names: object) -> None:
+        digest = hashlib.sha256("\x1f".join(str(name) for name in names).encode("utf-8", "surrogatepass"))
+        self._rng = np.random.default_rng(int.from_bytes(digest.digest()[:16], "big"))
+        self._block: list[float] = []
+
+    def __call__(self) -> float:
+        """A number from 0 to 1."""
+        if not self._block:
+            self._block = self._rng.random(256).tolist()
+        return self._block.pop()
+
+    def between(self, low: float, high: float) -> float:
+        """A number from ``low`` to ``high``."""
+        return low + (high - low) * self()
+
+    def below(self, count: int) -> int:
+        """A whole number from 0 to ``count`` - 1."""
+        return int(self() * count)
+
+    def pick(self, options: Sequence[T]) -> T:
+        """One of the options."""
+        return options[int(self() * len(options))]
+
+    def shuffled(self, options: Sequence[T]) -> list[T]:
+        """The options in random order."""
+        return sorted(options, key=lambda _: self())
+
+
+def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: bool = True) -> Scene:
+    """A scene that shows what the prompt says and is free in everything else.
+
+    Args:
+        meaning: a prompt or what ``parse`` made of it.
+        seed: the image's seed.
+        attempt: counts redraws of the same image.
+        distractors: whether things that the prompt does not name may appear.
+
+    Raises:
+        PromptError: the prompt is not controlled English, or what it asks for does not fit into one image.
+    """
+    if isinstance(meaning, str):
+        meaning = parse(meaning)
+    dice = Dice(VERSION, meaning.text or repr(meaning), seed, attempt)
+    reason = ""
+    for turn in range(TRIES):
+        try:
+            scene = _draw_once(meaning, dice, turn / TRIES, distractors)
+        except NoRoom as error:
+            reason = str(error)
+            continue
+        if holds(scene, meaning) and readable(scene):
+            return scene
+        reason = "no arrangement was found that is plain to the eye"
+    raise PromptError(f"what the prompt asks for does not fit into one image: {reason}")
+
+
+def readable(scene: Scene) -> bool:
+    """Whether everything in a scene can be seen and told apart: in the canvas, apart, and never mostly hidden."""
+    things = scene.things
+    for i, thing in enumerate(things):
+        left, top, right, bottom = thing.box
+        if left < 0 or top < 0 or right > 1 or bottom > 1:
+            return False
+        for other in things[i + 1 :]:
+            a, b = thing.box, other.box
+            if a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]:
+                continue
+            contained = b[0] >= a[0] and b[1] >= a[1] and b[2] <= a[2] and b[3] <= a[3]
+            if not (contained and KINDS[thing.kind].inner) and hidden_share(thing, other) > 0.5:
+                return False
+    return True
+
+
+def _draw_once(meaning: Meaning, dice: Dice, effort: float, distractors: bool) -> Scene:
+    setting, lighting, weather = _image(meaning, dice)
+    named = meaning.named
+    items: list[Item] = []
+    for index, group in enumerate(meaning.groups):
+        shared = dice() < 0.6
+        first: Thing | None = None
+        for _ in range(group.count):
+            thing = _thing(group, meaning, dice, like=first if shared else None)
+            first = first or thing
+            items.append(Item(thing, index))
+    horizon = SETTINGS[setting].horizon
+    things = place(meaning, items, dice, horizon, effort)
+    celestial = not named & _CELESTIAL and SETTINGS[setting].horizon is not None
+    shows = set(SETTINGS[setting].shows)
+    if celestial and not SETTINGS[setting].indoor:
+        shows |= _CELESTIAL
+    if distractors and not meaning.only and effort < 0.8:
+        _add_distractors(things, named | shows, dice, horizon, setting)
+    return Scene(
+        things=tuple(things),
+        setting=setting,
+        lighting=lighting,
+        weather=weather,
+        shows=tuple(sorted(shows)),
+        variant=dice.below(8),
+    )
+
+
+def _stated(attributes: Sequence[Attribute], dimension: str) -> str | None:
+    return next((a.value for a in attributes if a.dimension == dimension and a.positive), None)
+
+
+def _free(attributes: Sequence[Attribute], dimension: str, options: Sequence[str]) -> list[str]:
+    excluded = {a.value for a in attributes if a.dimension == dimension and not a.positive}
+    left = [option for option in options if option not in excluded]
+    if not left:
+        raise NoRoom(f"every {dimension} is excluded")
+    return left
+
+
+def _image(meaning: Meaning, dice: Dice) -> tuple[str, str, str]:
+    setting = _stated(meaning.image, "setting")
+    lighting = _stated(meaning.image, "lighting")
+    weather = _stated(meaning.image, "weather")
+    if setting is None:
+        outdoor = lighting in ("night", "sunset") or weather not in (None, "dry")
+        options = [
+            place.id
+            for place in SETTINGS.values()
+            if not place.shows & meaning.named and not (outdoor and (place.horizon is None or place.indoor))
+        ]
+        options = _free(meaning.image, "setting", options)
+        setting = "plain" if "plain" in options and dice() < 0.3 else dice.pick(options)
+    place = SETTINGS[setting]
+    if weather is not None and weather != "dry" and place.indoor:
+        raise PromptError(f'there is no weather "{place.words[0]}": say another place')
+    if lighting is None:
+        options = _free(meaning.image, "lighting", tuple(lexicon.LIGHTINGS))
+        lighting = "day" if "day" in options and (setting == "plain" or dice() < 0.75) else dice.pick(options)
+    if weather is None:
+        options = _free(meaning.image, "weather", tuple(lexicon.WEATHERS))
+        usual = place.indoor or place.horizon is None or dice() < 0.9
+        weather = "dry" if "dry" in options and usual else dice.pick(options)
+    return setting, lighting, weather
+
+
+def _thing(group: Group, meaning: Meaning, dice: Dice, like: Thing | None) -> Thing:
+    kind = KINDS[group.kind]
+    said = group.attributes
+    absences = [a for a in meaning.absences if a.kind == group.kind]
+    for _ in range(30):
+        thing = _look(kind, said, dice, like)
+        # Sizes are drawn with the layout, which excludes them there.
+        if not any(
+            absence.attributes
+            and all(a.dimension != "size" and _agrees(thing, a) for a in absence.attributes)
+            for absence in absences
+        ):
+            return thing
+        like = None
+    raise NoRoom(f"no look of a {kind.words[0]} is left")
+
+
+def _agrees(thing: Thing, attribute: Attribute) -> bool:
+    from croc_syn.world.oracle import has
+
+    return has(thing, attribute)
+
+
+def _look(kind: Kind, said: Sequence[Attribute], dice: Dice, like: Thing | None) -> Thing:
+    def choose(
+        dimension: str, usual: Sequence[str], every: Sequence[str], how_usual: float, same: str | None
+    ) -> str:
+        stated = _stated(said, dimension)
+        if stated is not None:
+            return stated
+        options = _free(said, dimension, every)
+        if same in options:
+            return same
+        likely = [value for value in usual if value in options]
+        return dice.pick(likely) if likely and dice() < how_usual else dice.pick(options)
+
+    colour = choose("colour", kind.colours, tuple(lexicon.COLOURS), 0.8, like and like.colour)
+    material = choose("material", ("paint",), tuple(lexicon.MATERIALS), 0.97, like and like.material)
+    texture = choose(
+        "texture",
+        ("plain",),
+        tuple(lexicon.TEXTURES),
+        0.9 if material == "paint" else 1.0,
+        like and like.texture,
+    )
+    shape = choose("shape", kind.shapes, kind.shapes, 1.0, like and like.shape) if kind.shapes else ""
+    poses = [pose.id for pose in kind.poses]
+    pose = choose("pose", poses[:1], poses, 0.3, None) if poses else ""
+    parts = []
+    for part in kind.parts:
+        span = [str(n) for n in range(part.low, part.high + 1)]
+        parts.append((part.word, int(choose(f"part:{part.word}", (str(part.usual),), span, 1.0, None))))
+    return Thing(
+        kind.id,
+        (0.0, 0.0, 0.0, 0.0),
+        colour,
+        texture,
+        material,
+        shape,
+        pose,
+        tuple(parts),
+        dice() < 0.5,
+        dice.below(256),
+    )
+
+
+def _add_distractors(
+    things: list[Thing], taken: frozenset[str] | set[str], dice: Dice, horizon: float | None, setting: str
+) -> None:
+    wanted = dice.pick((0, 1, 1, 2, 2, 3)) if len(things) < 7 else dice.below(2)
+    if not wanted:
+        return
+    options = [kind for kind in KINDS.values() if kind.id not in taken and kind.group != "shapes"]
+    if setting == "plain":
+        options = [kind for kind in KINDS.values() if kind.id not in taken]
+    fitting = [kind for kind in options if setting in kind.where]
+    for _ in range(wanted):
+        kind = dice.pick(fitting) if fitting and dice() < 0.5 else dice.pick(options)
+        if any(thing.kind == kind.id for thing in things):
+            continue
+        place_extra(things, _look(kind, (), dice, None), dice, horizon)
