@@ -65,7 +65,7 @@ def _per_direction(report: Report, tests: Sequence[GroupTests]) -> tuple[Array, 
 
 
 def _text_against_image(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
-    """Text directions far from image directions: the metric tells prompts apart, not images, or the reverse."""
+    """Text directions far from image directions: a metric tells prompts apart, not images, or the reverse."""
     known = _per_direction(report, tests)
     if known is None:
         return

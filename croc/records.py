@@ -57,7 +57,10 @@ class Score:
         scaled: mean over the directions that have a verdict, −1…1.
         ci_low: lower end of its interval.
         ci_high: upper end.
+        n: number of checks with a verdict in some direction.
         all_passed: share of checks that passed in every direction (the group score); None if unknown.
+        ties: share of tied comparisons, mean over the directions.
+        coverage: share of the scores read that are there, over all directions.
         rank: cluster in the ranking of all checks, from 1; metrics of one cluster cannot be told apart.
         blind: the metric is a baseline that cannot see the image, the text or either.
         signature: under which settings all this holds.
@@ -69,7 +72,10 @@ class Score:
     scaled: float | None
     ci_low: float | None
     ci_high: float | None
+    n: int
     all_passed: float | None
+    ties: float | None
+    coverage: float | None
     rank: int | None
     blind: bool
     signature: str = field(repr=False)

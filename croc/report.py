@@ -490,17 +490,25 @@ def _group_scores(
             a, b = evidence.metrics.index(c.better), evidence.metrics.index(c.worse)
             p[a, b] = p[b, a] = c.p_holm
         ranks = statistics.significance_ranks(range(len(observed)), p)
+    totals = evidence.totals().sum(axis=0)
+    ties = nanmean(_ratio(totals[..., 2], totals[..., 3]), -1)
+    covered = _ratio(totals[..., 4].sum(axis=-1), totals[..., 5].sum(axis=-1))
+    judged = (~np.isnan(evidence.value)).any(axis=1).sum(axis=-1)
     return [
         Score(
-            metric,
-            *group.key,
-            _plain(observed[m]),
-            _plain(ends[0, m]),
-            _plain(ends[1, m]),
-            _plain(passed[m]),
-            ranks[m] if ranks else None,
-            blind[metric],
-            signatures[metric],
+            metric=metric,
+            group=group.column,
+            group_value=group.value,
+            scaled=_plain(observed[m]),
+            ci_low=_plain(ends[0, m]),
+            ci_high=_plain(ends[1, m]),
+            n=int(judged[m]),
+            all_passed=_plain(passed[m]),
+            ties=_plain(ties[m]),
+            coverage=_plain(covered[m]),
+            rank=ranks[m] if ranks else None,
+            blind=blind[metric],
+            signature=signatures[metric],
         )
         for m, metric in enumerate(evidence.metrics)
     ]
