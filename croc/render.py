@@ -29,7 +29,10 @@ _COLOURS = "BrBG"  # diverging, readable by the colour-blind, and no traffic lig
 
 def number(value: float | None, digits: int = 2) -> str:
     """A scaled accuracy as text, with its sign; a dash where there is none."""
-    return "–" if value is None else f"{value:+.{digits}f}".replace("-", "−")
+    if value is None:
+        return "–"
+    rounded = round(value, digits) + 0.0  # no −0.00
+    return f"{rounded:+.{digits}f}".replace("-", "−")
 
 
 def interval(low: float | None, high: float | None) -> str:
@@ -161,7 +164,7 @@ def latex(report: Report) -> str:
     mode = "published computation" if report.settings.paper else "default mode"
     caption = (
         f"Scaled accuracy ({report.protocol} protocol, {mode}): 0 is chance, 1 is perfect; {report.n_checks} "
-        f"checks of {report.n_concepts} concepts, {report.settings.level:.0%} intervals from resampled concepts. "
+        f"checks of {report.n_concepts} concepts, {report.settings.level:.0%} intervals, concepts resampled. "
     ).replace("%", r"\%")
     return "\n".join(
         [
@@ -296,8 +299,9 @@ def html(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Seque
     environment.globals |= {
         "number": number,
         "interval": interval,
-        "directions": DIRECTIONS,
+        "percent": percent,
         "labels": LABELS,
+        "directions": DIRECTIONS,
     }
     views = [
         {
