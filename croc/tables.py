@@ -223,7 +223,7 @@ def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str]) -> Sc
         what = "is empty" if size == 0 else f"is not a whole Parquet file of {size} bytes"
         raise InputError(f"{file}: {what} ({str(problem).splitlines()[0][:120]})") from None
     metadata = ScoreMetadata.from_parquet(flat, default_name=file.stem, source=str(file))
-    return _long_table(frame, metadata, str(file), protocol)
+    return score_table(frame, metadata, str(file), protocol)
 
 
 def _read_long_text(
@@ -239,13 +239,24 @@ def _read_long_text(
     frame = frame.with_columns(index, *(_numbers(frame[name], str(file)) for name in SCORE_VALUES))
     keep = [name for name in dict.fromkeys((*SCORE_COLUMNS, *groups)) if name in frame.columns]
     name = file.name.split(".")[0]
-    return _long_table(frame.select(keep), ScoreMetadata(name), str(file), protocol)
+    return score_table(frame.select(keep), ScoreMetadata(name), str(file), protocol)
 
 
-def _long_table(
-    frame: pl.DataFrame, metadata: ScoreMetadata, source: str, protocol: str | None
+def score_table(
+    frame: pl.DataFrame, metadata: ScoreMetadata, source: str, protocol: str | None = None
 ) -> ScoreTable:
-    """Check a table in our layout and mark what cannot be counted as a score."""
+    """Check scores of one metric that stand in our layout, and count what is no score.
+
+    Args:
+        frame: a row per (check, image) with at least ``check_id, image_side, image_index, prompt_score,
+            contrast_score``.
+        metadata: name of the metric and what else is known.
+        source: name of the table in messages.
+        protocol: ``syn`` or ``hum``; None takes what the metadata or the columns say.
+
+    Raises:
+        InputError: a column is missing or holds what it must not.
+    """
     _need(frame, ("check_id", "image_side", "image_index", *SCORE_VALUES), source)
     if not len(frame):
         raise InputError(f"{source}: the table holds no rows")
