@@ -1,0 +1,250 @@
+"""BVQA: a prompt is taken apart into noun phrases, and each one is asked about by itself.
+
+The formula of T2I-CompBench (Huang et al. 2023, section 3.1): for every noun phrase the question "PHRASE?"
+goes to BLIP-VQA, the answer is P(yes) / (P(yes) + P(no)) at the decoder's first position, and the score is
+the product over the phrases, of which the published code takes the first eight. It asks a prompt without a
+noun phrase nothing and gives it 1; here such a pair is refused with that reason: nothing was looked at.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from importlib import import_module
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from croc.errors import InputError
+from croc.scorers.itm import encoder_token
+from croc.scorers.loading import Checkpoint, in_batches
+from croc.scorers.plain_text import PlainText
+from croc.scorers.refusals import RefusedPairs, check_pairs, refuse_empty, score_batches
+
+Chunker = Callable[[str], Sequence[str]]
+
+# What separates phrases when there is no parser: function words and the commonest verbs of image prompts.
+_FUNCTION_WORDS = """
+about above across after against along amid among and around are as at away be before behind being below
+beneath beside between beyond both but by carrying containing depicting during eating facing flying for
+from has have having hold holding holds in inside into is it its jumping leaning like lying made near
+next no not of off on onto or out outside over past playing riding running showing shows sit sits sitting
+sleeping stand standing stands than that there to toward towards under underneath up upon walking was
+wearing wears were where which while who with within without
+"""
+_BETWEEN = frozenset(_FUNCTION_WORDS.split())
+_LEADING = frozenset(("a", "an", "the", "this", "these", "those", "some", "any", "his", "her", "their"))
+
+
+def phrases_by_rule(prompt: str) -> list[str]:
+    """Noun phrases without a parser: what stands between function words and punctuation.
+
+    Coarse (it knows English words, no grammar), free of any model, and the same everywhere.
+
+    >>> phrases_by_rule("A red book and a yellow vase on the table.")
+    ['A red book', 'a yellow vase', 'the table']
+    """
+    phrases = []
+    for stretch in re.split(r"[^\w\s'’-]+", prompt):
+        words: list[str] = []
+        for word in [*stretch.split(), "and"]:
+            if word.lower() not in _BETWEEN:
+                words.append(word)
+                continue
+            if any(w.lower() not in _LEADING for w in words):
+                phrases.append(" ".join(words))
+            words = []
+    return phrases
+
+
+def find_chunker(chunker: str | Chunker) -> Chunker:
+    """The function behind a name.
+
+    Args:
+        chunker: a function from a prompt to its noun phrases, ``rules``, ``spacy:PIPELINE`` (the published
+            choice is ``spacy:en_core_web_sm``), or ``module:function``.
+
+    Raises:
+        InputError: nothing goes by that name, or spaCy or its pipeline is not installed.
+    """
+    if callable(chunker):
+        return chunker
+    if chunker == "rules":
+        return phrases_by_rule
+    module, _, what = chunker.partition(":")
+    if not what:
+        raise InputError(f"chunker {chunker!r} is unknown: use rules, spacy:PIPELINE or module:function")
+    try:
+        found = import_module(module)
+        if module != "spacy":
+            function: Chunker = getattr(found, what)
+            return function
+        pipeline = found.load(what)
+    except (ImportError, OSError, AttributeError) as error:
+        raise InputError(
+            f"chunker {chunker!r} cannot be loaded ({str(error).splitlines()[0]}): install it, "
+            "or use chunker=rules"
+        ) from error
+    return lambda prompt: [chunk.text for chunk in pipeline(prompt).noun_chunks]
+
+
+class BlipVqa:
+    """The product over noun phrases of BLIP-VQA's "yes" against "no".
+
+    Args:
+        model: Hub id, folder or loaded ``BlipForQuestionAnswering``.
+        chunker: see :func:`find_chunker`; part of the signature.
+        max_phrases: phrases asked about at most (the published code: 8); more are counted by ``truncated``.
+        skip: phrases that name a place and no thing.
+        window: tokens of a question, special ones included (the published code: 35).
+        batch_size: questions in one forward pass at most.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        chunker: str | Chunker = "spacy:en_core_web_sm",
+        max_phrases: int = 8,
+        skip: Sequence[str] = (),
+        window: int = 35,
+        batch_size: int = 32,
+        **checkpoint: Any,
+    ) -> None:
+        self.checkpoint = Checkpoint(model, auto="BlipForQuestionAnswering", **checkpoint)
+        self.name = name or self.checkpoint.name
+        self.max_phrases = max_phrases
+        self.window = window
+        self.batch_size = batch_size
+        self._skip = frozenset(skip)
+        self._chunker = chunker
+
+    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
+
+        Raises:
+            RefusedPairs: a prompt is empty or has no noun phrase; the other scores come with it.
+        """
+        import torch
+
+        check_pairs(images, prompts)
+
+        def compute(rows: list[int]) -> np.ndarray:
+            asked = [prompts[i] for i in rows]
+            refuse_empty(asked)
+            return self._score(self._see([images[i] for i in rows]), asked)
+
+        with torch.inference_mode():
+            return score_batches(len(images), self.batch_size, compute)
+
+    def score_prompts(self, image: Image, prompts: Sequence[str]) -> np.ndarray:
+        """Score one image with several prompts, the image encoded once; float64 (len(prompts),)."""
+        import torch
+
+        with torch.inference_mode():
+            seen = self._see([image])
+
+            def compute(rows: list[int]) -> np.ndarray:
+                asked = [prompts[i] for i in rows]
+                refuse_empty(asked)
+                return self._score(seen.expand(len(asked), -1, -1), asked)
+
+            return score_batches(len(prompts), self.batch_size, compute)
+
+    def phrases(self, prompt: str) -> list[str]:
+        """The noun phrases of a prompt, all of them."""
+        return [phrase for phrase in self._chunk(prompt) if phrase.strip() and phrase not in self._skip]
+
+    def truncated(self, prompts: Sequence[str]) -> np.ndarray:
+        """Which prompts have more phrases than are asked about, or one beyond the window: bool (n,)."""
+        return np.array(
+            [
+                len(phrases) > self.max_phrases or any(self._ids(p)[1] for p in phrases)
+                for phrases in map(self.phrases, prompts)
+            ],
+            dtype=bool,
+        )
+
+    def fields(self) -> dict[str, str]:
+        """What a signature says: checkpoint, chunker, question and limits."""
+        chunker = self._chunker
+        if not isinstance(chunker, str):
+            chunker = f"{chunker.__module__}:{getattr(chunker, '__qualname__', type(chunker).__qualname__)}"
+        return {
+            **self.checkpoint.fields(),
+            "formula": "prod P(yes)/(P(yes)+P(no))",
+            "template": "{phrase}?",
+            "chunker": chunker,
+            "max_phrases": str(self.max_phrases),
+            "window": str(self.window),
+        }
+
+    @cached_property
+    def _chunk(self) -> Chunker:
+        return find_chunker(self._chunker)
+
+    @cached_property
+    def _plain(self) -> PlainText:
+        return PlainText(self.checkpoint.processor.tokenizer)
+
+    @cached_property
+    def _answers(self) -> tuple[int, int]:
+        ids = [self._plain.ids(answer) for answer in ("yes", "no")]
+        if any(len(answer) != 1 for answer in ids):
+            raise InputError(f"the tokenizer of {self.name} writes yes or no in several tokens: {ids}")
+        return ids[0][0], ids[1][0]
+
+    def _ids(self, phrase: str) -> tuple[list[int], bool]:
+        before, after = self._plain.around
+        ids = self._plain.ids(f"{phrase}?")
+        room = self.window - len(before) - len(after)
+        start = encoder_token(self.checkpoint.model.config.text_config, before[0])
+        return [start, *before[1:], *ids[:room], *after], len(ids) > room
+
+    def _see(self, images: Sequence[Image]) -> Any:
+        return self.checkpoint.model.vision_model(**self.checkpoint.pixels(images))[0]
+
+    def _score(self, seen: Any, prompts: Sequence[str]) -> np.ndarray:
+        """The products for n image features (n, tokens, width) and their n prompts."""
+        asked = [(i, self._ids(p)[0]) for i, prompt in enumerate(prompts) for p in self._asked(prompt)]
+
+        scores = np.full(len(prompts), np.nan)
+        scores[[i for i, _ in asked]] = 1.0
+        # Questions of one length go together: BLIP's decoder in transformers (seen in 5.23) drops the mask
+        # over the question, so that padding would change the answer.
+        asked.sort(key=lambda pair: len(pair[1]))
+        for _, group in groupby(asked, key=lambda pair: len(pair[1])):
+            same = list(group)
+            for batch in in_batches(len(same), self.batch_size):
+                rows = [i for i, _ in same[batch]]
+                answers = self._ask(seen[rows], [ids for _, ids in same[batch]])
+                for i, answer in zip(rows, answers, strict=True):
+                    scores[i] *= answer
+        if np.isnan(scores).any():
+            reasons = {int(i): "the prompt has no noun phrase" for i in np.flatnonzero(np.isnan(scores))}
+            raise RefusedPairs(reasons, scores)
+        return scores
+
+    def _asked(self, prompt: str) -> list[str]:
+        return self.phrases(prompt)[: self.max_phrases]
+
+    def _ask(self, seen: Any, questions: Sequence[Sequence[int]]) -> np.ndarray:
+        """P(yes) / (P(yes) + P(no)) for image features (n, tokens, width) and n questions of one length."""
+        import torch
+
+        model = self.checkpoint.model
+        ids = torch.tensor(questions, device=seen.device)
+        states = model.text_encoder(
+            input_ids=ids,
+            attention_mask=torch.ones_like(ids),
+            encoder_hidden_states=seen,
+            encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device),
+        )[0]
+        start = torch.full((len(ids), 1), model.decoder_start_token_id, device=seen.device)
+        logits = model.text_decoder(input_ids=start, encoder_hidden_states=states).logits[:, 0, :]
+        # The ratio of the two softmax values: the rest of the vocabulary cancels out.
+        return np.asarray(logits[:, list(self._answers)].double().softmax(dim=-1)[:, 0].cpu().numpy())

@@ -1,0 +1,176 @@
+"""Dual encoders: an image vector, a text vector, and a score from their angle.
+
+CLIPScore, AlignScore, PickScore, HPS and SigLIP differ in the weights and in what they make of the cosine, so
+they are one class and lines of data. Each image and each text is encoded once; ``similarity`` does the rest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from croc.errors import InputError
+from croc.scorers.loading import Checkpoint, in_batches
+from croc.scorers.plain_text import PlainText
+from croc.scorers.refusals import check_pairs, refuse_empty, score_batches
+
+FORMULAS = ("clipscore", "cosine", "logit")
+# SigLIP's text towers were trained on texts padded to the window, and without a mask over the padding.
+_PADDED_WITHOUT_MASK = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
+
+
+class DualEncoder:
+    """A score from the cosine of an image embedding and a text embedding.
+
+    Formulas, with c the cosine:
+
+    - ``clipscore``: w · max(c, 0) with w = 2.5 (Hessel et al. 2021, section 3). The clipping at 0 makes ties:
+      all pairs that point away from each other score the same.
+    - ``cosine``: c (ALIGN's similarity; HPSv2).
+    - ``logit``: exp(s) · c + b with the model's own scale s and, where it has one, bias b (PickScore, SigLIP)
+
+    Args:
+        model: Hub id, folder or loaded model that has ``get_image_features`` and ``get_text_features``.
+        formula: one of :data:`FORMULAS`.
+        weight: w of the clipscore formula.
+        template: how the prompt is put to the text encoder; must hold ``{prompt}``. CLIPScore's authors write
+            ``A photo depicts {prompt}``, the literature on text-to-image metrics the bare prompt.
+        window: tokens that the text encoder reads, special ones included; None takes the model's own.
+        batch_size: images or texts in one forward pass at most.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        formula: str = "cosine",
+        weight: float = 2.5,
+        template: str = "{prompt}",
+        window: int | None = None,
+        batch_size: int = 32,
+        dtype: str | None = "float32",
+        **checkpoint: Any,
+    ) -> None:
+        if formula not in FORMULAS:
+            raise InputError(f"formula {formula!r} is unknown: use one of {', '.join(FORMULAS)}")
+        if "{prompt}" not in template:
+            raise InputError(f"template {template!r} does not hold {{prompt}}")
+        self.checkpoint = Checkpoint(model, auto="AutoModel", dtype=dtype, **checkpoint)
+        self.name = name or self.checkpoint.name
+        self.formula = formula
+        self.weight = weight
+        self.template = template
+        self.batch_size = batch_size
+        self._window = window
+
+    @cached_property
+    def window(self) -> int:
+        """How many tokens of a text are read, special ones included."""
+        if self._window is not None:
+            return self._window
+        text = self.checkpoint.model.config.get_text_config()
+        return int(text.max_position_embeddings)
+
+    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,), higher is the better match."""
+        check_pairs(images, prompts)
+
+        def compute(rows: list[int]) -> np.ndarray:
+            texts = self.encode_texts([prompts[i] for i in rows])
+            return self.similarity(self.encode_images([images[i] for i in rows]), texts)
+
+        return score_batches(len(images), self.batch_size, compute)
+
+    def encode_images(self, images: Sequence[Image]) -> np.ndarray:
+        """Unit vectors of images: float32 (n, d)."""
+        import torch
+
+        parts = []
+        with torch.inference_mode():
+            for batch in in_batches(len(images), self.batch_size):
+                inputs = self.checkpoint.pixels(images[batch])
+                parts.append(_unit(self.checkpoint.model.get_image_features(**inputs)))
+        return self._stack(parts)
+
+    def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
+        """Unit vectors of prompts: float32 (n, d).
+
+        Raises:
+            RefusedPairs: a prompt is empty.
+        """
+        import torch
+
+        refuse_empty(prompts)
+        parts = []
+        with torch.inference_mode():
+            for batch in in_batches(len(prompts), self.batch_size):
+                inputs = self._text_inputs([self._ids(prompt)[0] for prompt in prompts[batch]])
+                parts.append(_unit(self.checkpoint.model.get_text_features(**inputs)))
+        return self._stack(parts)
+
+    def similarity(self, image_features: np.ndarray, text_features: np.ndarray) -> np.ndarray:
+        """The formula on row i of both: two (n, d) arrays of unit vectors → float64 (n,)."""
+        cosine: np.ndarray = (image_features.astype(np.float64) * text_features.astype(np.float64)).sum(
+            axis=1
+        )
+        if self.formula == "clipscore":
+            return np.asarray(self.weight * np.maximum(cosine, 0.0))
+        if self.formula == "cosine":
+            return cosine
+        model = self.checkpoint.model
+        bias = getattr(model, "logit_bias", None)
+        scale = float(np.exp(float(model.logit_scale.detach().double())))
+        return np.asarray(scale * cosine + (float(bias.detach().double()) if bias is not None else 0.0))
+
+    def truncated(self, prompts: Sequence[str]) -> np.ndarray:
+        """Which prompts are longer than the text encoder's window: bool (n,)."""
+        return np.array([self._ids(prompt)[1] for prompt in prompts], dtype=bool)
+
+    def fields(self) -> dict[str, str]:
+        """What a signature says: checkpoint, formula, template and window."""
+        formula = f"{self.weight:g}*max(cos,0)" if self.formula == "clipscore" else self.formula
+        return {
+            **self.checkpoint.fields(),
+            "formula": formula,
+            "template": self.template,
+            "window": str(self.window),
+        }
+
+    @cached_property
+    def _plain(self) -> PlainText:
+        return PlainText(self.checkpoint.processor.tokenizer)
+
+    def _ids(self, prompt: str) -> tuple[list[int], bool]:
+        before, after = self._plain.around
+        ids = self._plain.ids(self.template.replace("{prompt}", prompt))
+        room = self.window - len(before) - len(after)
+        return [*before, *ids[:room], *after], len(ids) > room
+
+    def _text_inputs(self, rows: list[list[int]]) -> dict[str, Any]:
+        import torch
+
+        tokenizer = self.checkpoint.processor.tokenizer
+        fixed = self.checkpoint.model.config.model_type in _PADDED_WITHOUT_MASK
+        width = self.window if fixed else max(len(row) for row in rows)
+        pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+        inputs = {"input_ids": ids}
+        if not fixed:
+            inputs["attention_mask"] = torch.tensor(
+                [[1] * len(row) + [0] * (width - len(row)) for row in rows]
+            )
+        return self.checkpoint.to_device(inputs)
+
+    def _stack(self, parts: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.float32)
+
+
+def _unit(features: Any) -> np.ndarray:
+    """Rows of length one, in fp32 whatever the model computes in."""
+    vectors = getattr(features, "pooler_output", features).float()
+    return np.asarray((vectors / vectors.norm(dim=-1, keepdim=True)).cpu().numpy())

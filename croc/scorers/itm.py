@@ -1,0 +1,167 @@
+"""Image–text matching: a classifier that reads an image and a text together and says whether they match.
+
+The score is P(match), the softmax over the two logits of the matching head (BLIP: Li et al. 2022; BLIP-2:
+Li et al. 2023, section 3.1: the head's logits averaged over the query tokens). The image is encoded once for
+all the prompts that are asked of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from croc.errors import InputError
+from croc.scorers.loading import Checkpoint
+from croc.scorers.plain_text import PlainText
+from croc.scorers.refusals import check_pairs, refuse_empty, score_batches
+
+
+class ImageTextMatching:
+    """P(match) of BLIP-2's or BLIP's matching head.
+
+    Args:
+        model: Hub id, folder or loaded model (``Blip2ForImageTextRetrieval``, ``BlipForImageTextRetrieval``).
+        window: tokens of a text that are read, special ones included; None takes what the position
+            embeddings hold.
+        batch_size: pairs in one forward pass at most.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        window: int | None = None,
+        batch_size: int = 16,
+        auto: str = "Blip2ForImageTextRetrieval",
+        **checkpoint: Any,
+    ) -> None:
+        self.checkpoint = Checkpoint(model, auto=auto, **checkpoint)
+        self.name = name or self.checkpoint.name
+        self.batch_size = batch_size
+        self._window = window
+
+    @cached_property
+    def window(self) -> int:
+        """How many tokens of a text are read, special ones included."""
+        if self._window is not None:
+            return self._window
+        config = self.checkpoint.model.config
+        text = config.qformer_config if self._is_blip2 else config.text_config
+        return int(text.max_position_embeddings)
+
+    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1."""
+        import torch
+
+        check_pairs(images, prompts)
+
+        def compute(rows: list[int]) -> np.ndarray:
+            asked = [prompts[i] for i in rows]
+            refuse_empty(asked)
+            return self._match(self._see([images[i] for i in rows]), asked)
+
+        with torch.inference_mode():
+            return score_batches(len(images), self.batch_size, compute)
+
+    def score_prompts(self, image: Image, prompts: Sequence[str]) -> np.ndarray:
+        """Score one image with several prompts, the image encoded once; float64 (len(prompts),)."""
+        import torch
+
+        with torch.inference_mode():
+            seen = self._see([image])
+
+            def compute(rows: list[int]) -> np.ndarray:
+                asked = [prompts[i] for i in rows]
+                refuse_empty(asked)
+                return self._match(seen.expand(len(asked), -1, -1), asked)
+
+            return score_batches(len(prompts), self.batch_size, compute)
+
+    def truncated(self, prompts: Sequence[str]) -> np.ndarray:
+        """Which prompts are longer than the window: bool (n,)."""
+        return np.array([self._ids(prompt)[1] for prompt in prompts], dtype=bool)
+
+    def fields(self) -> dict[str, str]:
+        """What a signature says: checkpoint, formula and window."""
+        return {**self.checkpoint.fields(), "formula": "P(match)", "window": str(self.window)}
+
+    @cached_property
+    def _plain(self) -> PlainText:
+        return PlainText(self.checkpoint.processor.tokenizer)
+
+    @cached_property
+    def _is_blip2(self) -> bool:
+        kind = type(self.checkpoint.model).__name__
+        if kind not in ("Blip2ForImageTextRetrieval", "BlipForImageTextRetrieval"):
+            raise InputError(
+                f"{kind} has no matching head: use Blip2ForImageTextRetrieval or BlipForImageTextRetrieval"
+            )
+        return kind.startswith("Blip2")
+
+    def _ids(self, prompt: str) -> tuple[list[int], bool]:
+        before, after = self._plain.around
+        ids = self._plain.ids(prompt)
+        room = self.window - len(before) - len(after)
+        ids, cut = ids[:room], len(ids) > room
+        if not self._is_blip2:
+            before = [encoder_token(self.checkpoint.model.config.text_config, before[0]), *before[1:]]
+        return [*before, *ids, *after], cut
+
+    def _see(self, images: Sequence[Image]) -> Any:
+        return self.checkpoint.model.vision_model(**self.checkpoint.pixels(images))[0]
+
+    def _match(self, seen: Any, prompts: Sequence[str]) -> np.ndarray:
+        """P(match) of image features (n, tokens, width) with n prompts."""
+        import torch
+
+        model = self.checkpoint.model
+        tokenizer = self.checkpoint.processor.tokenizer
+        ids, mask = padded([self._ids(prompt)[0] for prompt in prompts], tokenizer.pad_token_id or 0)
+        ids, mask = ids.to(seen.device), mask.to(seen.device)
+        seen_mask = torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device)
+        if not self._is_blip2:
+            states = model.text_encoder(
+                input_ids=ids,
+                attention_mask=mask,
+                encoder_hidden_states=seen,
+                encoder_attention_mask=seen_mask,
+            ).last_hidden_state
+            logits = model.itm_head(states[:, 0, :])
+        else:
+            queries = model.query_tokens.expand(len(ids), -1, -1)
+            query_mask = torch.ones(queries.shape[:-1], dtype=torch.long, device=seen.device)
+            states = model.qformer(
+                query_embeds=model.embeddings(input_ids=ids, query_embeds=queries),
+                query_length=queries.shape[1],
+                attention_mask=torch.cat([query_mask, mask], dim=1),
+                encoder_hidden_states=seen.to(model.query_tokens.dtype),
+                encoder_attention_mask=seen_mask,
+            ).last_hidden_state
+            states = states[:, : queries.shape[1], :].to(model.itm_head.weight.dtype)
+            logits = model.itm_head(states).mean(dim=1)
+        return np.asarray(logits.double().softmax(dim=-1)[:, 1].cpu().numpy())
+
+
+def encoder_token(text_config: Any, otherwise: int) -> int:
+    """The id of BLIP's [ENC], which its published code puts first in a text that is read beside an image.
+
+    BLIP's vocabulary is BERT's with [DEC] (the decoder's start, ``bos_token_id``) and [ENC] after it; the
+    tokenizers on the Hub put BERT's [CLS] there instead.
+    """
+    token = int(text_config.bos_token_id) + 1
+    return token if token < text_config.vocab_size else otherwise
+
+
+def padded(rows: Sequence[Sequence[int]], pad: int) -> tuple[Any, Any]:
+    """Right-padded ids and their mask: two int64 tensors (n, longest)."""
+    import torch
+
+    width = max(len(row) for row in rows)
+    ids = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+    mask = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+    return ids, mask

@@ -1,0 +1,297 @@
+"""A checkpoint: where a model comes from, how it is loaded, and what a signature says about it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import re
+import warnings
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from PIL.Image import Image
+
+from croc.errors import CrocError, InputError, MissingExtra
+from croc.scorers.refusals import RefusedPairs
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+class Checkpoint:
+    """A transformers model with its processor, loaded at first use.
+
+    Weights are read from safetensors only, and code from the Hub runs only when ``trust_remote_code=True``
+    was asked for. Without a revision a model from the Hub loads with a warning and is called ``unpinned``.
+
+    Args:
+        model: Hub id, local folder, or a loaded transformers model.
+        auto: name of the transformers class that loads it.
+        processor: Hub id or folder when it is not the model's, or a ready processor.
+        revision: commit of the model on the Hub, 40 hexadecimal digits.
+        processor_revision: commit of ``processor`` when that is another repository.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None takes the best one there is.
+        dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on CUDA and float32 elsewhere.
+        image_processor: ``pil`` or ``torchvision``; None takes what the library prefers here.
+        trust_remote_code: run the code that comes with the checkpoint.
+        key_mapping: regular expressions that rename the checkpoint's weights to those of the class.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        auto: str,
+        processor: Any = None,
+        revision: str | None = None,
+        processor_revision: str | None = None,
+        device: str | None = None,
+        dtype: str | None = None,
+        image_processor: str | None = None,
+        trust_remote_code: bool = False,
+        key_mapping: dict[str, str] | None = None,
+    ) -> None:
+        _torch()
+        if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
+            raise InputError(
+                f"revision {revision!r} of {model} is not a commit: a pin has 40 hexadecimal digits, "
+                "a branch or a tag can move"
+            )
+        if dtype is not None and dtype not in _DTYPES:
+            raise InputError(f"dtype {dtype!r} is unknown: use one of {', '.join(_DTYPES)}")
+        if image_processor not in (None, "pil", "torchvision"):
+            raise InputError(f"image_processor {image_processor!r} is unknown: use pil or torchvision")
+        if not isinstance(model, str | Path) and processor is None:
+            raise InputError("a loaded model needs its processor: pass processor= as well")
+        self.source = model
+        self.is_local = isinstance(model, str | Path) and Path(model).is_dir()
+        self.revision = revision
+        self.trust_remote_code = trust_remote_code
+        self._auto = auto
+        self._processor = processor
+        self._processor_revision = processor_revision
+        self._device = device
+        self._dtype = dtype
+        self._backend = image_processor
+        self._key_mapping = key_mapping
+
+    @property
+    def name(self) -> str:
+        """The last part of the model's id or folder, or the class of a loaded model."""
+        if isinstance(self.source, str | Path):
+            return Path(self.source).name
+        return type(self.source).__name__
+
+    @cached_property
+    def device(self) -> Any:
+        """The torch device that the model is on."""
+        torch = _torch()
+        if not isinstance(self.source, str | Path) and self._device is None:
+            return next(self.source.parameters()).device
+        if self._device is not None:
+            return torch.device(self._device)
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+    @cached_property
+    def dtype(self) -> Any:
+        """The torch dtype inside the model; scores are computed from its output in fp32 or better."""
+        torch = _torch()
+        if self._dtype is not None:
+            return getattr(torch, self._dtype)
+        if not isinstance(self.source, str | Path):
+            return next(self.source.parameters()).dtype
+        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+
+    @cached_property
+    def model(self) -> Any:
+        """The model, in evaluation mode, on its device."""
+        if not isinstance(self.source, str | Path):
+            return self.source.to(device=self.device, dtype=self.dtype).eval()
+        import transformers
+
+        if self.revision is None and not self.is_local:
+            warnings.warn(
+                f"{self.source} is loaded without a revision: its weights can change, "
+                "and the signature says unpinned",
+                stacklevel=2,
+            )
+        options: dict[str, Any] = {"key_mapping": self._key_mapping} if self._key_mapping else {}
+        try:
+            loader = getattr(transformers, self._auto)
+            model = loader.from_pretrained(
+                str(self.source),
+                revision=self.revision,
+                dtype=self.dtype,
+                use_safetensors=True,
+                trust_remote_code=self.trust_remote_code,
+                **options,
+            )
+        except (OSError, ValueError, ImportError) as error:
+            raise CrocError(f"cannot load the model {self.source}: {_first_line(error)}") from error
+        return model.to(self.device).eval()
+
+    @cached_property
+    def processor(self) -> Any:
+        """The processor: image processor and tokenizer in one."""
+        if self._processor is not None and not isinstance(self._processor, str | Path):
+            return self._processor
+        from transformers import AutoProcessor
+
+        source, revision = self.source, self.revision
+        if self._processor is not None:
+            source, revision = self._processor, self._processor_revision
+        options: dict[str, Any] = {"backend": self._backend} if self._backend else {}
+        options |= {"revision": revision, "trust_remote_code": self.trust_remote_code}
+        try:
+            if importlib.util.find_spec("torchvision") is None:
+                return _processor_for_images(str(source), options)
+            return AutoProcessor.from_pretrained(str(source), **options)
+        except (OSError, ValueError, ImportError) as error:
+            raise CrocError(f"cannot load the processor of {source}: {_first_line(error)}") from error
+
+    def pixels(self, images: Sequence[Image], **options: Any) -> dict[str, Any]:
+        """What the image processor makes of RGB images, as tensors on the model's device."""
+        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        # Without the layout an image that is 1 or 3 pixels high would be read as channels first.
+        got = self.reading(
+            rgb,
+            lambda some: self.processor.image_processor(
+                images=some, return_tensors="pt", input_data_format="channels_last", **options
+            ),
+        )
+        return self.to_device(got)
+
+    def reading(self, images: Sequence[Image], read: Callable[[Sequence[Image]], Any]) -> Any:
+        """What ``read`` makes of the images.
+
+        Raises:
+            RefusedPairs: an image is one that this model's processor refuses (too long and thin, for some).
+        """
+        try:
+            return read(images)
+        except ValueError as error:
+            reasons = {}
+            for i, image in enumerate(images):
+                try:
+                    read([image])
+                except ValueError as why:
+                    width, height = image.size
+                    reasons[i] = f"the image processor refuses {width}×{height} pixels: {_first_line(why)}"
+            if reasons:
+                raise RefusedPairs(reasons) from error
+            raise
+
+    def to_device(self, tensors: Any) -> dict[str, Any]:
+        """Move tensors to the model's device, floating ones to its dtype."""
+        moved = {}
+        for key, value in tensors.items():
+            if hasattr(value, "is_floating_point"):
+                value = value.to(self.device, self.dtype if value.is_floating_point() else None)
+            moved[key] = value
+        return moved
+
+    @cached_property
+    def image_backend(self) -> str:
+        """``pil`` or ``torchvision``: they do not give the same pixels."""
+        name = type(self.processor.image_processor).__mro__
+        if any("Torchvision" in base.__name__ or base.__name__.endswith("Fast") for base in name):
+            return "torchvision"
+        return "pil"
+
+    @cached_property
+    def pinned(self) -> str:
+        """The revision for a signature: a commit, a fingerprint of local weights, or ``unpinned``."""
+        if not isinstance(self.source, str | Path):
+            return f"object:{_model_fingerprint(self.source)}"
+        if self.is_local:
+            return f"local:{_folder_fingerprint(Path(self.source))}"
+        return self.revision or "unpinned"
+
+    def fields(self) -> dict[str, str]:
+        """What a signature says about a checkpoint."""
+        return {
+            "model": str(self.source) if isinstance(self.source, str | Path) else self.name,
+            "revision": self.pinned,
+            "dtype": str(self.dtype).removeprefix("torch."),
+            "image_processor": self.image_backend,
+        }
+
+
+def in_batches(total: int, size: int) -> list[slice]:
+    """Slices of at most ``size`` that cover ``range(total)``."""
+    if size < 1:
+        raise InputError(f"batch_size must be at least 1, not {size}")
+    return [slice(start, min(start + size, total)) for start in range(0, total, size)]
+
+
+def _torch() -> Any:
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        raise MissingExtra("running a model", "score") from error
+    assert transformers is not None
+    return torch
+
+
+def without_video(processor_class: Any) -> Any:
+    """A processor class that may be made with ``video_processor=None``.
+
+    The video part of Qwen's, SmolVLM's and others' processors needs torchvision, which images do not.
+    """
+    from transformers import ProcessorMixin
+
+    class ForImages(processor_class):  # type: ignore[misc]
+        def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
+            return (
+                None
+                if argument is None and "video" in name
+                else super().check_argument_for_proper_class(name, argument)
+            )
+
+        # SmolVLM's own asks its video part for the number of frames, whatever the turn holds.
+        apply_chat_template = ProcessorMixin.apply_chat_template
+
+    ForImages.__name__ = ForImages.__qualname__ = processor_class.__name__
+    return ForImages
+
+
+def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
+    """A processor loaded where torchvision is not installed, without its video part."""
+    import transformers
+    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, ProcessorMixin
+
+    settings, _ = ProcessorMixin.get_processor_dict(source, revision=options["revision"])
+    named = getattr(transformers, str(settings.get("processor_class")), None)
+    if named is None or "video_processor" not in named.get_attributes():
+        return AutoProcessor.from_pretrained(source, **options)
+    images = AutoImageProcessor.from_pretrained(source, **options)
+    tokenizer = AutoTokenizer.from_pretrained(source, revision=options["revision"])
+    rest = {key: value for key, value in settings.items() if key not in named.get_attributes()}
+    rest.pop("processor_class")
+    return without_video(named)(images, tokenizer, None, **rest)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _folder_fingerprint(folder: Path) -> str:
+    """The same for the same weights and settings, wherever the folder lies."""
+    total = hashlib.sha256()
+    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]):
+        with path.open("rb") as file:
+            total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    return total.hexdigest()[:12]
+
+
+def _model_fingerprint(model: Any) -> str:
+    """Of a loaded model: names, shapes and sums of its weights, cheap even on a GPU."""
+    total = hashlib.sha256(type(model).__name__.encode())
+    for name, weight in sorted(model.state_dict().items()):
+        value = weight.detach().double()
+        total.update(f"{name}{tuple(weight.shape)}{value.sum():.9e}{value.abs().sum():.9e}".encode())
+    return total.hexdigest()[:12]
