@@ -316,7 +316,7 @@ def _signature(
     first = next(iter(said.values()))
     data = first.dataset or "unnamed"
     if first.dataset_revision:
-        data += f"@{first.dataset_revision[:12]}"
+        data += f"@{first.dataset_revision[:20]}"
     published = "5/6,1/2" if protocol == "syn" else "1/2"
     fields = {
         "croc": __version__,
