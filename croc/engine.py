@@ -18,7 +18,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from PIL.Image import Image
@@ -39,6 +39,7 @@ _SELF_CHECK_IMAGES = 3
 _HOPELESS_AFTER = 16
 _SIMILARITY_ROWS = 8192
 
+T = TypeVar("T")
 Pair = tuple[str, str]
 Outcome = float | str
 """A score, or the reason why there is none."""
@@ -168,8 +169,7 @@ class Engine:
                     ready.append((key, prompt))
                 else:
                     yield (key, prompt), reason
-            for start in range(0, len(ready), _SIMILARITY_ROWS):
-                chunk = ready[start : start + _SIMILARITY_ROWS]
+            for chunk in _cut(ready, _SIMILARITY_ROWS):
                 left = np.stack([of_image[key] for key, _ in chunk])
                 right = np.stack([of_text[prompt] for _, prompt in chunk])
                 scores = self._numbers(scorer.similarity(left, right), len(chunk), "similarity")
@@ -209,8 +209,7 @@ class Engine:
             shown = {key: image for key, image in window if not isinstance(image, str)}
             pairs = [(key, prompt) for key in shown for prompt in ask[key]]
             pairs.sort(key=lambda pair: len(pair[1]))
-            for start in range(0, len(pairs), self.batch_size):
-                batch = pairs[start : start + self.batch_size]
+            for batch in _cut(pairs, self.batch_size):
                 outcomes = self._scores(
                     len(batch),
                     lambda at, batch=batch, shown=shown: self.scorer.score(  # type: ignore[misc]
@@ -255,6 +254,7 @@ class Engine:
     ) -> list[Any]:
         """A result or a reason for each of n items; batches shrink until memory is enough or one fails."""
         results: list[Any] = [None] * n
+        usual = self.batch_size
         todo = deque(_cut(list(range(n)), self.batch_size))
         while todo:
             batch = todo.popleft()
@@ -286,6 +286,9 @@ class Engine:
                         self._shrink(half)
                     todo.extendleft(reversed(_cut(batch, half)))
                 else:
+                    if short:
+                        # It was this item, not the size of the batch.
+                        self.batch_size = usual
                     results[batch[0]] = "out of memory with a single item" if short else _reason(error)
                     self._failed(1, results[batch[0]])
                     log.debug("%s failed", self.scorer.name, exc_info=error)
@@ -368,7 +371,7 @@ def _by_length(texts: Iterable[str]) -> list[str]:
     return sorted(texts, key=lambda text: (len(text), text))
 
 
-def _cut(items: list[int], size: int) -> list[list[int]]:
+def _cut(items: list[T], size: int) -> list[list[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
