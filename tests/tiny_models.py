@@ -222,7 +222,7 @@ def blip2_itm(seed: int = 0):
 
 
 def instructblip(seed: int = 0, *, encoder_decoder: bool = False):
-    tokenizer = chat_tokenizer(("<image>",), bos=None if encoder_decoder else "<s>", image_token="<image>")
+    tokenizer = chat_tokenizer(("<image>",), bos=None if encoder_decoder else "<s>")
     readers = bert_tokenizer()
     torch.manual_seed(seed)
     shape = dict(hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4)

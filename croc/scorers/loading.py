@@ -245,12 +245,9 @@ def without_video(processor_class: Any) -> Any:
     from transformers import ProcessorMixin
 
     class ForImages(processor_class):  # type: ignore[misc]
-        def check_argument_for_proper_class(self, name: str, argument: Any) -> Any:
-            return (
-                None
-                if argument is None and "video" in name
-                else super().check_argument_for_proper_class(name, argument)
-            )
+        @classmethod
+        def get_attributes(cls) -> list[str]:
+            return [name for name in processor_class.get_attributes() if "video" not in name]
 
         # SmolVLM's own asks its video part for the number of frames, whatever the turn holds.
         apply_chat_template = ProcessorMixin.apply_chat_template
@@ -263,15 +260,21 @@ def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
     """A processor loaded where torchvision is not installed, without its video part."""
     import transformers
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, ProcessorMixin
+    from transformers.image_processing_base import ImageProcessingMixin
 
     settings, _ = ProcessorMixin.get_processor_dict(source, revision=options["revision"])
-    named = getattr(transformers, str(settings.get("processor_class")), None)
+    kind = settings.pop("processor_class", None)
+    if kind is None:
+        # Checkpoints from before processor_config.json name it beside the image settings.
+        kind = ImageProcessingMixin.get_image_processor_dict(source, revision=options["revision"])[0].get(
+            "processor_class"
+        )
+    named = getattr(transformers, str(kind), None)
     if named is None or "video_processor" not in named.get_attributes():
         return AutoProcessor.from_pretrained(source, **options)
     images = AutoImageProcessor.from_pretrained(source, **options)
     tokenizer = AutoTokenizer.from_pretrained(source, revision=options["revision"])
     rest = {key: value for key, value in settings.items() if key not in named.get_attributes()}
-    rest.pop("processor_class")
     return without_video(named)(images, tokenizer, None, **rest)
 
 

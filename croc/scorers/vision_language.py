@@ -1,0 +1,429 @@
+"""Vision-language models: the next-token logits after an image and a question about it.
+
+One class does what VQAScore, the yes/no margin and CROCScore share. It lays out the model's chat template
+once, reads a prompt as plain text, and computes the logits of the first answer token either in one pass
+over everything or with the image's part computed once for all the prompts that are asked of it.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image, Resampling
+
+from croc.errors import InputError
+from croc.scorers.loading import Checkpoint, in_batches
+from croc.scorers.plain_text import PlainText
+from croc.scorers.refusals import check_pairs, refuse_empty, score_batches
+
+# Stands where the question goes while the chat template is laid out; in no vocabulary, in no template.
+_MARK = "\ue000"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a model is asked.
+
+    Attributes:
+        question: the text of the turn, with ``{prompt}`` in it once.
+        answers: the two answers, the affirming one first.
+        image_size: (width, height) that every image is resized to first (Lanczos); None leaves images alone.
+        calibration: (a, b) of σ(a · margin + b), where a checkpoint has one.
+    """
+
+    question: str
+    answers: tuple[str, str] = ("Yes", "No")
+    image_size: tuple[int, int] | None = None
+    calibration: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.question, str) or self.question.count("{prompt}") != 1:
+            raise InputError(f"the question {self.question!r} must hold {{prompt}} once")
+        for what, length in (("answers", 2), ("image_size", 2), ("calibration", 2)):
+            value = getattr(self, what)
+            if value is not None:
+                if isinstance(value, str) or len(value) != length:
+                    raise InputError(f"{what} must be two values, not {value!r}")
+                object.__setattr__(self, what, tuple(value))
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """A chat turn with an image and a question: ``head``, ``before`` QUESTION ``after``, ``tail``.
+
+    ``head`` holds the image and ends with a control token, ``tail`` begins with one, so that the text between
+    them can be read by itself.
+    """
+
+    head: str
+    anchor: str
+    before: str
+    after: str
+    tail: str
+    add_special_tokens: bool
+
+
+class VisionLanguageScorer:
+    """What the scorers over image-text-to-text models share; subclasses say what they make of the logits.
+
+    Args:
+        model: Hub id, folder or loaded model.
+        question, answers, image_size: see :class:`Settings`.
+        max_prompt_tokens: how much of a prompt is read; longer ones are cut, and ``truncated`` says so.
+        batch_size: pairs in one forward pass at most.
+    """
+
+    formula = ""
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        question: str,
+        answers: tuple[str, str] = ("Yes", "No"),
+        max_prompt_tokens: int = 1024,
+        image_size: tuple[int, int] | None = None,
+        batch_size: int = 8,
+        auto: str = "AutoModelForImageTextToText",
+        **checkpoint: Any,
+    ) -> None:
+        self.checkpoint = Checkpoint(model, auto=auto, **checkpoint)
+        self.name = name or self.checkpoint.name
+        self.batch_size = batch_size
+        self._given = Settings(question, answers, image_size)
+        self._max_prompt_tokens = max_prompt_tokens
+
+    @cached_property
+    def settings(self) -> Settings:
+        """How the model is asked."""
+        return self._given
+
+    @cached_property
+    def window(self) -> int:
+        """How many tokens of a prompt are read."""
+        context = getattr(self._text_config, "max_position_embeddings", None)
+        # Half of a short context is left to the image and the question.
+        return min(self._max_prompt_tokens, context // 2) if context else self._max_prompt_tokens
+
+    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,), higher is the better match."""
+        check_pairs(images, prompts)
+
+        def compute(rows: list[int]) -> np.ndarray:
+            asked = [prompts[i] for i in rows]
+            refuse_empty(asked)
+            return self.from_logits(self.logits([images[i] for i in rows], asked))
+
+        return score_batches(len(images), self.batch_size, compute)
+
+    def score_prompts(self, image: Image, prompts: Sequence[str]) -> np.ndarray:
+        """Score one image with several prompts, the image's prefix computed once; float64 (len(prompts),)."""
+
+        def compute(rows: list[int]) -> np.ndarray:
+            asked = [prompts[i] for i in rows]
+            refuse_empty(asked)
+            return self.score_images_prompts([image], [asked])[0]
+
+        # One pass over the image serves all prompts, so that all of them go in one call.
+        return score_batches(len(prompts), max(1, len(prompts)), compute)
+
+    def score_images_prompts(
+        self, images: Sequence[Image], prompts: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        """Score image i with each of ``prompts[i]``, every image's prefix computed once.
+
+        Images whose prefixes have the same length share a forward pass, ``batch_size`` of them at most.
+
+        Returns:
+            For image i a float64 array (len(prompts[i]),).
+
+        Raises:
+            RefusedPairs: a prompt is empty; positions count through all the prompts.
+        """
+        refuse_empty([prompt for asked in prompts for prompt in asked])
+        if self._reads_prompt_with_image:
+            return [
+                self.score([image] * len(asked), asked) for image, asked in zip(images, prompts, strict=True)
+            ]
+        found: list[np.ndarray] = []
+        for batch in in_batches(len(images), self.batch_size):
+            found += self._from_prefixes(images[batch], prompts[batch])
+        return found
+
+    def from_logits(self, logits: Any) -> np.ndarray:
+        """Scores from fp32 logits of the first answer token: (n, vocabulary) → float64 (n,)."""
+        raise NotImplementedError
+
+    def logits(self, images: Sequence[Image], prompts: Sequence[str]) -> Any:
+        """The logits of the first answer token, from one pass over everything: fp32 (n, vocabulary)."""
+        import torch
+
+        with torch.inference_mode():
+            if self._reads_prompt_with_image:
+                return self._qformer_logits(images, prompts)
+            encoded, prefixes = self._read_images(images)
+            rows = [[*head, *self._suffix(prompt)] for head, prompt in zip(prefixes, prompts, strict=True)]
+            inputs = self._extended(encoded, rows)
+            last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
+            return self._last_logits(inputs, last, use_cache=False)
+
+    def truncated(self, prompts: Sequence[str]) -> np.ndarray:
+        """Which prompts are longer than what is read of them: bool (n,)."""
+        return np.array([self._plain.cut(prompt, self.window)[1] for prompt in prompts], dtype=bool)
+
+    def fields(self) -> dict[str, str]:
+        """What a signature says: checkpoint, formula, question, answers, window and image size."""
+        settings = self.settings
+        size = "x".join(map(str, settings.image_size)) if settings.image_size else "as is"
+        return {
+            **self.checkpoint.fields(),
+            "formula": self.formula,
+            "template": settings.question,
+            "answers": "/".join(settings.answers),
+            "window": str(self.window),
+            "image_size": size,
+        }
+
+    @cached_property
+    def answer_ids(self) -> tuple[int, int]:
+        """The token ids of the two answers where the answer begins.
+
+        Raises:
+            InputError: an answer is several tokens in this vocabulary, so that its probability is not one
+            logit.
+        """
+        ids = []
+        for answer in self.settings.answers:
+            found = self._answer_ids(answer)
+            if len(found) != 1:
+                raise InputError(
+                    f"the tokenizer of {self.checkpoint.name} writes the answer {answer!r} in {len(found)} "
+                    "tokens: choose answers= that are one token each"
+                )
+            ids.append(found[0])
+        if ids[0] == ids[1]:
+            raise InputError(
+                f"{self.checkpoint.name}: both answers {self.settings.answers} are token {ids[0]}"
+            )
+        return ids[0], ids[1]
+
+    @cached_property
+    def _plain(self) -> PlainText:
+        return PlainText(self.checkpoint.processor.tokenizer)
+
+    @cached_property
+    def _reads_prompt_with_image(self) -> bool:
+        """InstructBLIP's Q-Former reads the question beside the image: there is no prefix to reuse."""
+        return hasattr(self.checkpoint.processor, "qformer_tokenizer")
+
+    @cached_property
+    def _layout(self) -> _Layout:
+        processor = self.checkpoint.processor
+        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _MARK}]}]
+        try:
+            rendered = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        except ValueError as error:
+            raise InputError(
+                f"{self.checkpoint.name} has no chat template: save one with its processor"
+            ) from error
+        parts = self._plain.split_at_control(rendered)
+        spots = [i for i, part in enumerate(parts) if _MARK in part]
+        if len(spots) != 1 or spots[0] == 0 or parts[spots[0]].count(_MARK) != 1:
+            raise InputError(
+                f"the chat template of {self.checkpoint.name} does not put the image and then the text, "
+                "once each"
+            )
+        at = spots[0]
+        before, after = parts[at].split(_MARK)
+        bos = self._plain.tokenizer.bos_token
+        return _Layout(
+            head="".join(parts[:at]),
+            anchor=parts[at - 1],
+            before=before,
+            after=after,
+            tail="".join(parts[at + 1 :]),
+            add_special_tokens=not (bos and rendered.startswith(bos)),
+        )
+
+    def _answer_ids(self, answer: str) -> list[int]:
+        """The ids of an answer in its place: after what the generation prompt ends with."""
+        tokenizer = self._plain.tokenizer
+        if self._is_encoder_decoder:
+            return self._plain.ids(answer)
+        context = "" if self._reads_prompt_with_image else self._layout.after + self._layout.tail
+        ends_open = bool(context) and not context[-1].isspace()
+        if ends_open and self._plain.split_at_control(context)[-1] not in self._plain.control_tokens:
+            answer = f" {answer}"
+        alone = list(tokenizer(context, add_special_tokens=False).input_ids) if context else []
+        together = list(tokenizer(context + answer, add_special_tokens=False).input_ids)
+        if together[: len(alone)] == alone:
+            return together[len(alone) :]
+        return list(tokenizer(answer, add_special_tokens=False).input_ids)
+
+    @cached_property
+    def _is_encoder_decoder(self) -> bool:
+        return bool(getattr(self._text_config, "is_encoder_decoder", False))
+
+    @property
+    def _text_config(self) -> Any:
+        config = self.checkpoint.model.config
+        return getattr(config, "text_config", config)
+
+    def _ask(self, prompt: str) -> str:
+        return self.settings.question.replace("{prompt}", self._plain.cut(prompt, self.window)[0])
+
+    def _suffix(self, prompt: str) -> list[int]:
+        """The ids after the image's part: the question, the end of the turn, the generation prompt."""
+        layout = self._layout
+        text = layout.before + self._ask(prompt) + layout.after
+        return [*self._plain.ids(text, after=layout.anchor), *self._tail]
+
+    @cached_property
+    def _tail(self) -> list[int]:
+        tail = self._layout.tail
+        return list(self._plain.tokenizer(tail, add_special_tokens=False).input_ids) if tail else []
+
+    def _resized(self, images: Sequence[Image]) -> list[Image]:
+        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        size = self.settings.image_size
+        return rgb if size is None else [image.resize(size, Resampling.LANCZOS) for image in rgb]
+
+    def _read_images(self, images: Sequence[Image]) -> tuple[dict[str, Any], list[list[int]]]:
+        """What the processor makes of the images in the head of the turn, and the ids without padding."""
+        processor, layout = self.checkpoint.processor, self._layout
+        encoded = self.checkpoint.reading(
+            self._resized(images),
+            lambda resized: processor(
+                text=[layout.head] * len(resized),
+                images=[[image] for image in resized],
+                padding=True,
+                padding_side="right",
+                return_tensors="pt",
+                add_special_tokens=layout.add_special_tokens,
+                input_data_format="channels_last",
+            ),
+        )
+        end = self._plain.around[1] if layout.add_special_tokens else []
+        rows = []
+        for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"], strict=True):
+            row = ids[: int(mask.sum())].tolist()
+            rows.append(row[: -len(end)] if end and row[-len(end) :] == end else row)
+        return dict(encoded), rows
+
+    def _extended(self, encoded: dict[str, Any], rows: list[list[int]]) -> dict[str, Any]:
+        """The processor's output with longer ids, right-padded; the new ones are no image positions."""
+        import torch
+
+        shape = encoded["input_ids"].shape
+        width = max(len(row) for row in rows)
+        pad = self._plain.tokenizer.pad_token_id or 0
+        inputs = {}
+        for key, value in encoded.items():
+            if key not in ("input_ids", "attention_mask") and getattr(value, "shape", None) == shape:
+                wide = torch.zeros((len(rows), width), dtype=value.dtype)
+                kept = min(width, shape[1])
+                wide[:, :kept] = value[:, :kept] * encoded["attention_mask"][:, :kept]
+                value = wide
+            inputs[key] = value
+        inputs["input_ids"] = torch.tensor([[*row, *[pad] * (width - len(row))] for row in rows])
+        inputs["attention_mask"] = torch.tensor([[1] * len(row) + [0] * (width - len(row)) for row in rows])
+        return self.checkpoint.to_device(inputs)
+
+    def _last_logits(self, inputs: dict[str, Any], last: Any, **options: Any) -> Any:
+        """fp32 logits at position ``last[i]`` of row i, projected to the vocabulary only there."""
+        import torch
+
+        model = self.checkpoint.model
+        if "logits_to_keep" in inspect.signature(model.forward).parameters:
+            kept, column = torch.unique(last, return_inverse=True)
+            logits = model(**inputs, logits_to_keep=kept, **options).logits
+        else:
+            logits, column = model(**inputs, **options).logits, last
+        return logits[torch.arange(len(last), device=logits.device), column.to(logits.device)].float()
+
+    def _from_prefixes(self, images: Sequence[Image], prompts: Sequence[Sequence[str]]) -> list[np.ndarray]:
+        """Scores of images with their prompts, computed behind a shared prefix."""
+        import torch
+
+        with torch.inference_mode():
+            encoded, prefixes = self._read_images(images)
+            if len({len(row) for row in prefixes}) > 1:
+                return [
+                    self._from_prefixes([image], [asked])[0]
+                    for image, asked in zip(images, prompts, strict=True)
+                ]
+            length = len(prefixes[0])
+            options = {}
+            model = self.checkpoint.model
+            if "logits_to_keep" in inspect.signature(model.forward).parameters:
+                options["logits_to_keep"] = 1
+            out = model(**self._extended(encoded, prefixes), use_cache=True, **options)
+            cache = out.past_key_values
+            # Qwen keeps the offset of its image positions on the module, where the next image overwrites it.
+            shift = getattr(getattr(model, "model", model), "rope_deltas", None)
+            shift = None if shift is None else shift.clone()
+            owner = [i for i, asked in enumerate(prompts) for _ in asked]
+            suffixes = [self._suffix(prompt) for asked in prompts for prompt in asked]
+            scores = np.zeros(len(suffixes))
+            batches = in_batches(len(suffixes), self.batch_size)
+            for number, batch in enumerate(batches):
+                mine = cache if number == len(batches) - 1 else copy.deepcopy(cache)
+                rows = torch.tensor(owner[batch], device=self.checkpoint.device)
+                scores[batch] = self.from_logits(self._behind(mine, length, shift, rows, suffixes[batch]))
+        ends = np.cumsum([len(asked) for asked in prompts])
+        return np.split(scores, ends[:-1])
+
+    def _behind(self, cache: Any, length: int, shift: Any, rows: Any, suffixes: list[list[int]]) -> Any:
+        """fp32 logits after suffix i behind the cached prefix ``rows[i]``; the cache is used up."""
+        import torch
+
+        device = self.checkpoint.device
+        cache.batch_select_indices(rows)
+        width = max(len(suffix) for suffix in suffixes)
+        pad = self._plain.tokenizer.pad_token_id or 0
+        inputs: dict[str, Any] = {
+            "input_ids": torch.tensor([[*s, *[pad] * (width - len(s))] for s in suffixes], device=device),
+            "attention_mask": torch.tensor(
+                [[1] * (length + len(s)) + [0] * (width - len(s)) for s in suffixes], device=device
+            ),
+            "past_key_values": cache,
+        }
+        if shift is not None:
+            positions = torch.arange(length, length + width, device=device)[None] + shift.to(device)[rows]
+            inputs["position_ids"] = positions[None].expand(3, -1, -1)
+        last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=device)
+        return self._last_logits(inputs, last, use_cache=True)
+
+    @cached_property
+    def _qformer_plain(self) -> PlainText:
+        return PlainText(self.checkpoint.processor.qformer_tokenizer)
+
+    def _qformer_logits(self, images: Sequence[Image], prompts: Sequence[str]) -> Any:
+        """InstructBLIP: image tokens, then the question, which the Q-Former reads as well."""
+        import torch
+
+        model, processor = self.checkpoint.model, self.checkpoint.processor
+        questions = [self._ask(prompt) for prompt in prompts]
+        looking = [model.config.image_token_id] * processor.num_query_tokens
+        before, after = self._plain.around
+        rows = [[*looking, *before, *self._plain.ids(q), *after] for q in questions]
+        before, after = self._qformer_plain.around
+        seen_rows = [[*before, *self._qformer_plain.ids(q), *after] for q in questions]
+        inputs = self._extended({"input_ids": torch.zeros(0)}, rows)
+        other = self._extended({"input_ids": torch.zeros(0)}, seen_rows)
+        inputs["qformer_input_ids"] = other["input_ids"]
+        inputs["qformer_attention_mask"] = other["attention_mask"]
+        inputs.update(self.checkpoint.pixels(self._resized(images)))
+        if not self._is_encoder_decoder:
+            last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
+            return self._last_logits(inputs, last)
+        start = self._text_config.decoder_start_token_id
+        inputs["decoder_input_ids"] = torch.full((len(rows), 1), start, device=self.checkpoint.device)
+        return model(**inputs).logits[:, 0].float()

@@ -1,0 +1,317 @@
+"""VQAScore and the yes/no margin over vision-language models, against the plain way of calling each model."""
+
+from __future__ import annotations
+
+import json
+import math
+import warnings
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+import torch
+
+from croc.errors import CrocError, InputError
+from croc.scorers import Scorer
+from croc.scorers.refusals import RefusedPairs
+from croc.scorers.vqa import VqaScore
+from croc.scorers.yes_no import QUESTION, YesNo
+
+PROMPTS = ["a red dog", "two blue cats on the old table", "a green vase", 'a sign that says "no"']
+# Of different sizes, so that models with dynamic resolution get prefixes of different lengths.
+IMAGES = [tiny.picture(seed, size) for seed, size in enumerate([(40, 32), (64, 30), (33, 70), (50, 50)])]
+MODELS = tiny.VISION_LANGUAGE
+EVERY = {
+    **MODELS,
+    "instructblip": tiny.instructblip,
+    "instructblip_t5": lambda: tiny.instructblip(encoder_decoder=True),
+}
+# Agreement of different ways to compute the same logits in fp32, of logits whose spread is about 1.
+SAME = dict(abs=1e-4)
+
+
+@pytest.fixture(scope="module")
+def models():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return {name: build() for name, build in EVERY.items()}
+
+
+def plain_logits(model, processor, image, text) -> torch.Tensor:
+    """What a user of transformers writes: chat template, processor, one forward, last position."""
+    if hasattr(processor, "qformer_tokenizer"):
+        inputs = processor(images=image, text=text, return_tensors="pt")
+        if not model.config.use_decoder_only_language_model:
+            inputs["decoder_input_ids"] = torch.tensor([[model.config.text_config.decoder_start_token_id]])
+    else:
+        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+        rendered = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        starts_with_bos = bool(processor.tokenizer.bos_token) and rendered.startswith(
+            processor.tokenizer.bos_token
+        )
+        inputs = processor(
+            text=[rendered], images=[[image]], return_tensors="pt", add_special_tokens=not starts_with_bos
+        )
+    with torch.no_grad():
+        return model(**inputs).logits[0, -1]
+
+
+def answer_ids(name, processor) -> tuple[int, int]:
+    """Behind "ASSISTANT:" an answer has a space before it, behind a line break or a control token none."""
+    gap = "Ġ" if name in ("llava", "smolvlm") else ""
+    return tuple(processor.tokenizer.convert_tokens_to_ids(f"{gap}{word}") for word in ("Yes", "No"))
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_vqascore_is_the_probability_of_yes(models, name):
+    model, processor = models[name]
+    scorer = VqaScore(model, processor=processor)
+    assert isinstance(scorer, Scorer)
+    scores = scorer.score(IMAGES, PROMPTS)
+    assert scores.dtype == np.float64
+    yes, _ = answer_ids(name, processor)
+    for image, prompt, score in zip(IMAGES, PROMPTS, scores, strict=True):
+        # Lin et al. 2024: P("Yes" | image, 'Does this figure show "{text}"? Please answer yes or no.')
+        logits = plain_logits(
+            model, processor, image, f'Does this figure show "{prompt}"? Please answer yes or no.'
+        )
+        assert score == pytest.approx(math.exp(logits[yes]) / sum(map(math.exp, logits.tolist())), abs=1e-5)
+    assert np.ptp(scores) > 1e-6
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_the_margin_is_the_difference_of_two_logits(models, name):
+    model, processor = models[name]
+    yes, no = answer_ids(name, processor)
+    logits = [
+        plain_logits(model, processor, i, QUESTION.replace("{prompt}", p))
+        for i, p in zip(IMAGES, PROMPTS, strict=True)
+    ]
+    margin = np.array([float(row[yes] - row[no]) for row in logits])
+    assert YesNo(model, processor=processor).score(IMAGES, PROMPTS) == pytest.approx(margin, **SAME)
+    shares = torch.stack(logits).double().softmax(-1)
+    published = YesNo(model, processor=processor, paper=True).score(IMAGES, PROMPTS)
+    assert published == pytest.approx((shares[:, yes] - shares[:, no]).numpy(), abs=1e-5)
+    probability = YesNo(model, processor=processor, probability=True).score(IMAGES, PROMPTS)
+    two = shares[:, yes] / (shares[:, yes] + shares[:, no])
+    assert probability == pytest.approx(two.numpy(), abs=1e-4)
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_batch_1_equals_batch_n(models, name):
+    model, processor = models[name]
+    one = YesNo(model, processor=processor, batch_size=1).score(IMAGES, PROMPTS)
+    many = YesNo(model, processor=processor, batch_size=4).score(IMAGES, PROMPTS)
+    assert one == pytest.approx(many, **SAME)
+    assert np.ptp(one) > 1e-3
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_prefix_computed_once_gives_what_the_plain_forward_gives(models, name):
+    model, processor = models[name]
+    scorer = YesNo(model, processor=processor)
+    for image in IMAGES:
+        plain = scorer.score([image] * 4, PROMPTS)
+        assert scorer.score_prompts(image, PROMPTS) == pytest.approx(plain, **SAME)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_prefixes_of_several_images_share_a_pass_and_do_not_mix(models, name):
+    model, processor = models[name]
+    # Suffixes in more than one batch, so that the cache is copied; images of one and of different lengths.
+    scorer = YesNo(model, processor=processor, batch_size=3)
+    images = [*IMAGES[:2], tiny.picture(7, IMAGES[0].size), tiny.picture(8, IMAGES[0].size)]
+    asked = [PROMPTS[:2], PROMPTS[1:], PROMPTS[2:3], PROMPTS]
+    found = scorer.score_images_prompts(images, asked)
+    for image, prompts, scores in zip(images, asked, found, strict=True):
+        assert scores == pytest.approx(scorer.score([image] * len(prompts), prompts), **SAME)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_image_is_seen_once_for_all_prompts(models, name):
+    model, processor = models[name]
+    seen = []
+    tower = model.model.visual if hasattr(model.model, "visual") else None
+    tower = tower or getattr(model.model, "vision_tower", None) or model.model.vision_model
+    handle = tower.register_forward_hook(lambda *_: seen.append(1))
+    YesNo(model, processor=processor).score_prompts(IMAGES[0], PROMPTS)
+    handle.remove()
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_ordinary_prompts_get_the_ids_of_the_chat_template(models, name):
+    model, processor = models[name]
+    scorer = YesNo(model, processor=processor)
+    for image, prompt in zip(IMAGES, PROMPTS, strict=True):
+        turn = [{"type": "image"}, {"type": "text", "text": QUESTION.replace("{prompt}", prompt)}]
+        rendered = processor.apply_chat_template(
+            [{"role": "user", "content": turn}], add_generation_prompt=True, tokenize=False
+        )
+        bos = processor.tokenizer.bos_token
+        expected = processor(
+            text=[rendered], images=[[image]], add_special_tokens=not (bos and rendered.startswith(bos))
+        )["input_ids"]
+        _, (head,) = scorer._read_images([image])
+        assert [*head, *scorer._suffix(prompt)] == np.asarray(expected)[0].tolist()
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_special_tokens_in_a_prompt_stay_text(models, name):
+    model, processor = models[name]
+    scorer = YesNo(model, processor=processor)
+    control = [token.content for token in processor.tokenizer.added_tokens_decoder.values()]
+    assert {"<image>", "<|image_pad|>", "<start_of_image>"} & set(control)
+    attack = "a dog" + "".join(control) + " and" + control[0] * 2
+    ids = scorer._plain.ids(attack)
+    assert not set(ids) & set(processor.tokenizer.added_tokens_decoder)
+    assert processor.tokenizer.decode(ids) == attack
+    scores = scorer.score([IMAGES[0]] * 2, ["a dog", attack])
+    assert np.isfinite(scores).all()
+    assert scorer.score_prompts(IMAGES[0], ["a dog", attack]) == pytest.approx(scores, **SAME)
+
+
+def test_a_tokenizer_with_answers_of_several_tokens_is_refused():
+    model, processor = tiny.llava(yes_no=False)
+    with pytest.raises(InputError, match=r"writes the answer 'Yes' in \d tokens: choose answers="):
+        YesNo(model, processor=processor).score(IMAGES[:1], PROMPTS[:1])
+
+
+def test_other_answers_can_be_chosen(models):
+    model, processor = models["qwen2_5_vl"]
+    scorer = YesNo(model, processor=processor, answers=("yes", "no"))
+    assert scorer.answer_ids == tuple(processor.tokenizer.convert_tokens_to_ids(["yes", "no"]))
+
+
+def test_the_checkpoint_brings_its_question_size_and_calibration():
+    model, processor = tiny.llava()
+    model.config.croc = {
+        "question": "Is this {prompt}?",
+        "answers": ["No", "Yes"],
+        "calibration": [0.5, -1.0],
+        "image_size": [16, 24],
+    }
+    scorer = YesNo(model, processor=processor, probability=True)
+    fields = scorer.fields()
+    assert fields["template"] == "Is this {prompt}?"
+    assert (fields["answers"], fields["image_size"]) == ("No/Yes", "16x24")
+    assert fields["calibration"] == "0.5*margin-1"
+    plain = YesNo(
+        model, processor=processor, question="Is this {prompt}?", answers=("No", "Yes"), image_size=(16, 24)
+    )
+    margin = plain.score(IMAGES, PROMPTS)
+    expected = [1 / (1 + math.exp(-(0.5 * m - 1.0))) for m in margin]
+    assert scorer.score(IMAGES, PROMPTS) == pytest.approx(expected, abs=1e-9)
+    resized = [image.resize((16, 24), 1) for image in IMAGES]
+    assert plain.score(resized, PROMPTS) == pytest.approx(margin, abs=1e-9)
+
+
+def test_what_is_given_wins_over_the_checkpoint_and_unknown_settings_are_named():
+    model, processor = tiny.llava()
+    model.config.croc = {"question": "Is this {prompt}?"}
+    given = YesNo(model, processor=processor, question="Really {prompt}?")
+    assert given.fields()["template"] == "Really {prompt}?"
+    model.config.croc = {"questoin": "Is this {prompt}?"}
+    with pytest.raises(InputError, match="not known: questoin; known are answers, calibration"):
+        YesNo(model, processor=processor).fields()
+
+
+def test_a_saved_checkpoint_scores_like_the_model_it_was_saved_from(tmp_path):
+    model, processor = tiny.llava()
+    model.config.croc = {"question": "Is this {prompt}?", "calibration": [2.0, 0.5]}
+    tiny.save(model, processor, tmp_path)
+    loaded = YesNo(str(tmp_path), device="cpu")
+    expected = YesNo(model, processor=processor).score(IMAGES, PROMPTS)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)
+        assert loaded.score(IMAGES, PROMPTS) == pytest.approx(expected, abs=1e-6)
+    fields = loaded.fields()
+    assert fields["revision"].startswith("local:")
+    assert fields["template"] == "Is this {prompt}?"
+    with (tmp_path / "generation_config.json").open("a") as file:
+        file.write(" ")
+    assert YesNo(str(tmp_path)).fields()["revision"] != fields["revision"]
+
+
+@pytest.mark.parametrize(
+    ("name", "layout"), [("qwen2_5_vl", "old"), ("qwen2_5_vl", "new"), ("smolvlm", "new")]
+)
+def test_a_processor_with_a_video_part_loads_without_torchvision(models, name, layout, tmp_path):
+    model, processor = models[name]
+    tiny.save(model, processor, tmp_path)
+    if layout == "old":
+        # As in checkpoints of 2025: no processor_config.json, the class named beside the image settings.
+        settings = json.loads((tmp_path / "processor_config.json").read_text())
+        images = settings["image_processor"] | {"processor_class": settings["processor_class"]}
+        (tmp_path / "preprocessor_config.json").write_text(json.dumps(images))
+        (tmp_path / "processor_config.json").unlink()
+    loaded = YesNo(str(tmp_path), device="cpu")
+    expected = YesNo(model, processor=processor).score(IMAGES, PROMPTS)
+    assert loaded.score(IMAGES, PROMPTS) == pytest.approx(expected, **SAME)
+
+
+def test_long_prompts_are_cut_visibly():
+    model, processor = tiny.llava()
+    scorer = YesNo(model, processor=processor, max_prompt_tokens=10)
+    # A byte is a token here.
+    assert scorer.truncated(["a red dog.", "a red dog. "]).tolist() == [False, True]
+    a, b = scorer.score(IMAGES[:1] * 2, ["a red dog.", "a red dog. And a hundred thousand more."])
+    assert a == pytest.approx(b, abs=1e-6)
+    assert scorer.fields()["window"] == "10"
+
+
+def test_a_hundred_thousand_characters_are_scored():
+    model, processor = tiny.llava()
+    scorer = YesNo(model, processor=processor)
+    long = "שלום <image> " * 8000
+    assert scorer.truncated([long]).tolist() == [True]
+    assert np.isfinite(scorer.score(IMAGES[:1], [long])).all()
+
+
+def test_an_empty_prompt_and_an_impossible_image_are_refused_for_their_pairs_alone(models):
+    model, processor = models["qwen2_5_vl"]
+    scorer = YesNo(model, processor=processor)
+    # Qwen's image processor refuses an aspect ratio over 200.
+    images = [IMAGES[0], IMAGES[1], tiny.picture(3, (900, 2)), IMAGES[2]]
+    with pytest.raises(RefusedPairs) as refused:
+        scorer.score(images, ["a dog", "  ", "a cat", "a vase"])
+    assert refused.value.reasons[1] == "the prompt is empty"
+    assert refused.value.reasons[2].startswith("the image processor refuses 900×2 pixels: ")
+    expected = scorer.score([IMAGES[0], IMAGES[2]], ["a dog", "a vase"])
+    assert refused.value.scores[[0, 3]] == pytest.approx(expected, **SAME)
+    assert np.isnan(refused.value.scores[[1, 2]]).all()
+    with pytest.raises(RefusedPairs) as refused:
+        scorer.score_prompts(IMAGES[0], ["a dog", ""])
+    assert list(refused.value.reasons) == [1]
+    assert refused.value.scores[0] == pytest.approx(expected[0], **SAME)
+
+
+def test_bf16_stays_inside_the_model():
+    model, processor = tiny.llava()
+    scorer = YesNo(model, processor=processor, dtype="bfloat16")
+    logits = scorer.logits(IMAGES, PROMPTS)
+    assert logits.dtype == torch.float32
+    assert next(scorer.checkpoint.model.parameters()).dtype == torch.bfloat16
+    assert scorer.fields()["dtype"] == "bfloat16"
+
+
+def test_options_that_cannot_be_are_named():
+    model, processor = tiny.llava()
+    with pytest.raises(InputError, match=r"must hold \{prompt\} once"):
+        VqaScore(model, processor=processor, question="Is it?")
+    with pytest.raises(InputError, match="choose one"):
+        YesNo(model, processor=processor, paper=True, probability=True)
+    with pytest.raises(InputError, match="needs its processor"):
+        YesNo(model)
+    with pytest.raises(InputError, match="not a commit: a pin has 40"):
+        YesNo("org/model", revision="main")
+    with pytest.raises(InputError, match="dtype 'fp8' is unknown"):
+        YesNo(model, processor=processor, dtype="fp8")
+
+
+def test_a_model_without_a_revision_warns_and_what_cannot_load_is_one_sentence():
+    with pytest.warns(UserWarning, match="loaded without a revision"), pytest.raises(CrocError) as error:
+        _ = YesNo("nobody/no-such-model").checkpoint.model
+    assert str(error.value).startswith("cannot load the model nobody/no-such-model: ")
+    assert "\n" not in str(error.value)
+    assert YesNo("nobody/no-such-model").checkpoint.pinned == "unpinned"
