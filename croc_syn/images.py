@@ -1,0 +1,225 @@
+"""Prompt pairs → images: the second staged table of a build, one row a check with the images of both sides.
+
+A stage of :mod:`croc.parts`: each part of prompts becomes one Parquet file with the columns of
+:func:`staged_features`. Every image is put to the oracle with both prompts before it is kept, so a label is
+never taken on trust.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.errors import CrocError, InputError
+from croc.parts import Manifest, Part
+from croc.schema import SIDES, check_features, check_id, stable_hash
+from croc_syn import world
+from croc_syn.prompts import EXACT
+
+if TYPE_CHECKING:
+    import datasets
+    import pyarrow as pa
+
+TRIES = 40
+"""Images drawn for one place before the check is given up."""
+
+LICENSE = "apache-2.0"
+TRUTH = ("images_valid", "contrast_images_valid")
+"""Per image, whether it shows what its own prompt says; false only where generator noise was asked for."""
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Settings that the exact world's images depend on.
+
+    Attributes:
+        images: K, images a side.
+        size: width and height in pixels.
+        seed: seed of the build.
+        noise: probability that the contrasted property is drawn wrong: the image shows the other prompt.
+    """
+
+    images: int = 5
+    size: int = 256
+    seed: int = 0
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        if self.images < 1:
+            raise InputError(f"images a side must be at least 1, not {self.images}")
+        if not 0.0 <= self.noise <= 1.0:
+            raise InputError(f"noise is a probability between 0 and 1, not {self.noise}")
+
+    @property
+    def model(self) -> str:
+        """What the rows call the image model; noise makes it another one."""
+        return f"{EXACT}+noise={self.noise:g}" if self.noise else EXACT
+
+
+def staged_features() -> datasets.Features:
+    """Columns of the finished rows: those of a check, and the truth about every image."""
+    from datasets import Features, List, Value
+
+    return Features({**check_features(), **dict.fromkeys(TRUTH, List(Value("bool")))})
+
+
+def image_parts(prompts: Manifest) -> list[Part]:
+    """A part of images for every part of prompts, tied to its content by the checksum."""
+    return [
+        Part(entry["name"], {"prompts": entry["file"], "sha256": entry["sha256"]}) for entry in prompts.parts
+    ]
+
+
+def write_images(
+    payload: Mapping[str, Any], path: Path, *, prompts: Path, settings: Drawn, schema: pa.Schema
+) -> dict[str, Any]:
+    """Make one part: draw the images of every check in a part of prompts.
+
+    Args:
+        payload: what :func:`image_parts` wrote.
+        path: the Parquet file.
+        prompts: the folder of the prompts' parts.
+        settings: how to draw.
+        schema: Arrow schema of :func:`staged_features`; handed over, as making it takes a worker a second.
+
+    Returns:
+        Counts: ``checks``, ``images``, ``redraws``, ``noisy``, and ``dropped``: how many for which reason.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    counts: dict[str, Any] = {"checks": 0, "images": 0, "redraws": 0, "noisy": 0}
+    dropped: dict[str, int] = {}
+    rows = []
+    for prompt_row in pq.read_table(prompts / payload["prompts"]).to_pylist():
+        reason = prompt_row["error"]
+        if reason is None:
+            try:
+                row, redraws = check_row(prompt_row, settings)
+            except CrocError as error:
+                reason = str(error)
+        if reason is not None:
+            dropped[reason] = dropped.get(reason, 0) + 1
+            continue
+        rows.append({name: row.get(name) for name in schema.names})
+        counts["checks"] += 1
+        counts["images"] += 2 * settings.images
+        counts["redraws"] += redraws
+        counts["noisy"] += sum(not valid for name in TRUTH for valid in row[name])
+    write_rows(iter([pa.Table.from_pylist(rows, schema=schema)]), path, schema)
+    return {**counts, "dropped": dropped}
+
+
+def check_row(prompts: Mapping[str, Any], settings: Drawn) -> tuple[dict[str, Any], int]:
+    """Draw both sides of one check.
+
+    Args:
+        prompts: a row of a staged table of prompts, without an error.
+        settings: how to draw.
+
+    Returns:
+        The row, and how many images were drawn in vain.
+
+    Raises:
+        CrocError: no image that fits was found.
+    """
+    row = {**prompts, "image_model": settings.model, "license": LICENSE}
+    if settings.noise:
+        models = (prompts["text_model"], settings.model)
+        row["check_id"] = check_id(
+            prompts["concept_id"],
+            prompts["prompt"],
+            prompts["contrast_prompt"],
+            *models,
+            prompts["generation"],
+        )
+    both = (prompts["prompt"], prompts["contrast_prompt"])
+    redraws = 0
+    for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
+        own, other = both if side == "original" else both[::-1]
+        images, seeds, valid = [], [], []
+        for index in range(settings.images):
+            place = (settings.seed, prompts["check_id"], side, index)
+            right = not _coin(settings.noise, place)
+            shown = (own, other) if right else (other, own)
+            png, seed, vain = draw_one(*shown, place, settings.size)
+            redraws += vain
+            images.append({"bytes": png, "path": None})
+            seeds.append(seed)
+            valid.append(right)
+        row |= {f"{prefix}images": images, f"{prefix}seeds": seeds, f"{prefix}images_valid": valid}
+    return row, redraws
+
+
+def draw_one(prompt: str, other: str, place: tuple[Any, ...], size: int) -> tuple[bytes, int, int]:
+    """Draw until the oracle says that the image shows ``prompt`` and does not show ``other``.
+
+    Args:
+        prompt: what is drawn.
+        other: what must not be true of the image; a distractor may have made it so.
+        place: JSON values that name the image's place: the seeds come from them.
+        size: pixels.
+
+    Returns:
+        PNG bytes, the seed with which ``world.draw`` makes them, and the number of tries in vain.
+
+    Raises:
+        CrocError: none of ``TRIES`` images fits.
+    """
+    for attempt in range(TRIES):
+        seed = int(stable_hash("image", *place, attempt, length=8), 16)
+        drawing = world.draw(prompt, seed, size=size)
+        if world.holds(drawing.scene, prompt) and not world.holds(drawing.scene, other):
+            return drawing.png, seed, attempt
+    raise CrocError("no image was found that shows its own prompt and not the other")
+
+
+def write_rows(tables: Iterator[pa.Table], path: Path, schema: pa.Schema, *, group: int = 100) -> int:
+    """Write rows with images as Parquet that the Hub's viewer and filters read well.
+
+    The image bytes are compressed already, so they are stored plain and without a dictionary.
+
+    Args:
+        tables: Arrow tables that can be cast to the schema, at most a part each.
+        path: the Parquet file.
+        schema: Arrow schema of a dataset's features, with ``images`` and ``contrast_images``.
+        group: rows a row group: small enough for a viewer, large enough for statistics to prune.
+
+    Returns:
+        Number of rows.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    sides = ("images", "contrast_images")
+    leaves = [f"{side}.list.element.bytes" for side in sides]
+    plain = {name for name in schema.names if name not in sides}
+    rows = 0
+    with pq.ParquetWriter(
+        path,
+        schema,
+        write_page_index=True,
+        use_dictionary=[name for name in plain if pa.types.is_string(schema.field(name).type)],
+        compression=dict.fromkeys(leaves, "none") | {name: "zstd" for name in plain},
+    ) as writer:
+        waiting: list[Any] = []
+        for table in tables:
+            waiting.append(table.cast(schema))
+            held = sum(len(each) for each in waiting)
+            if held >= group:
+                joined = pa.concat_tables(waiting)
+                whole = held - held % group
+                writer.write_table(joined.slice(0, whole), row_group_size=group)
+                rows += whole
+                waiting = [joined.slice(whole)] if held > whole else []
+        if waiting or not rows:
+            rest = pa.concat_tables(waiting) if waiting else schema.empty_table()
+            writer.write_table(rest, row_group_size=group)
+            rows += len(rest)
+    return rows
+
+
+def _coin(probability: float, place: tuple[Any, ...]) -> bool:
+    return probability > 0 and int(stable_hash("noise", *place, length=13), 16) < probability * 16**13
