@@ -283,6 +283,7 @@ class _Work:
         self.ahead: tuple[int, Future[_Slice]] | None = None
         self.show: Show = lambda done, total, note: None
         self.failed = 0
+        self.failures: list[str] = []
         self.done = 0
         self.pairs = 0
         self.began = time.monotonic()
@@ -305,12 +306,13 @@ class _Work:
         failures = [row for row in rows if row[_MISSING]]
         failed = sum(row[_MISSING] for row in failures)
         self.failed += failed
+        self.failures += [
+            f"check {row['check_id']}, {row['image_side']} image {row['image_index']}: {row['error']}"
+            for row in failures[: 20 - len(self.failures)]
+        ]
         limit = self.run.max_failures
         if limit is not None and self.failed > limit:
-            listed = "; ".join(
-                f"check {row['check_id']}, {row['image_side']} image {row['image_index']}: {row['error']}"
-                for row in failures[:10]
-            )
+            listed = "; ".join(self.failures[:20])
             raise parts.Abort(f"{self.failed} pairs have no score, and {limit} may fail ({listed})")
         pq.write_table(_table(rows), path)
         return {
