@@ -265,7 +265,7 @@ def _text(file: Path) -> str:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); expected a taxonomy in YAML") from None
     try:
-        return raw.decode("utf-8-sig")
+        return raw.decode()
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise InputError(

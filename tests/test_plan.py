@@ -376,6 +376,24 @@ def test_specs_come_back_from_a_file_as_they_were(tmp_path: Path, specs: list[Sp
     assert plan.read(tmp_path / name) == []
 
 
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "specs.jsonl"
+    plan.write(plan.plan(made()), file)
+    before = file.read_bytes()
+
+    def fail(table: pl.DataFrame, out: Any) -> None:
+        out.write(b"half a row")
+        raise OSError("no space left")
+
+    monkeypatch.setattr(pl.DataFrame, "write_ndjson", fail)
+    with pytest.raises(OSError, match="no space left"):
+        plan.write([], file)
+    assert file.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [file]
+
+
 def test_a_column_that_is_empty_throughout_is_still_text(tmp_path: Path) -> None:
     plan.write(plan.plan(made(entities=0)), tmp_path / "specs.parquet")
     assert set(pl.read_parquet_schema(tmp_path / "specs.parquet").values()) == {pl.String}

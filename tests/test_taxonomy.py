@@ -253,10 +253,10 @@ def test_a_wrong_file_is_told_line_path_and_what_was_expected(
 
 
 def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) -> None:
-    text = SMALL.replace("contrast: swap_value", "contrast: x").replace("version: 1", "version: 3")
+    text = SMALL.replace("contrast: swap_value", "contrast: x").replace("name: small\n", "") + "name: 7\n"
     first, second = refusal(tmp_path, text).splitlines()
-    assert first.startswith("own.yaml, line 1, version:")
-    assert second.startswith("own.yaml, line 15, properties.colour.contrast:")
+    assert first.startswith("own.yaml, line 14, properties.colour.contrast:")
+    assert second.startswith("own.yaml, line 20, name:")
 
 
 def test_many_problems_are_cut_and_counted(tmp_path: Path) -> None:
