@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from croc import statistics
 from croc.protocol import CheckStatistics, Layout, judge, scaled_accuracy
@@ -27,7 +29,8 @@ class Evidence:
         metrics: M names.
         checks: N rows; ``concept`` and ``text`` number their concept and text model.
         text_models: names behind ``text``; None where a table gives none.
-        value: (M, 4, N), NaN where there is no verdict.
+        known: (M, 4, N), whether there is a verdict.
+        value: (M, 4, N), 0 where there is no verdict; likewise chance and tie.
         chance: (M, 4, N).
         tie: (M, 4, N).
         present: (M, 4, N).
@@ -39,6 +42,7 @@ class Evidence:
     concept: Any
     text: Any
     text_models: tuple[str | None, ...]
+    known: NDArray[np.bool_]
     value: Array
     chance: Array
     tie: Array
@@ -91,6 +95,9 @@ class Evidence:
             value[m][:, at], chance[m][:, at], tie[m][:, at] = stats.value, stats.chance, stats.tie
             present[m][:, at], expected[m][:, at] = stats.present, stats.expected
         expected[:] = expected.max(axis=0)
+        known = ~np.isnan(value)
+        if not known.all():
+            value, chance, tie = (np.where(known, array, 0.0) for array in (value, chance, tie))
         concept = checks["concept_id"].rank("dense").to_numpy().astype(np.int64) - 1
         if "text_model" not in checks.columns:
             checks = checks.with_columns(pl.lit(None, pl.String).alias("text_model"))
@@ -107,12 +114,16 @@ class Evidence:
             concept,
             text.to_numpy(),
             text_models,
+            known,
             value,
             chance,
             tie,
             present,
             expected,
         )
+
+    def _arrays(self) -> tuple[Any, ...]:
+        return self.known, self.value, self.chance, self.tie, self.present, self.expected
 
     def part(self, members: Any) -> Evidence:
         """The same for some of the checks (index array)."""
@@ -122,7 +133,7 @@ class Evidence:
             self.concept[members],
             self.text[members],
             self.text_models,
-            *(a[:, :, members] for a in (self.value, self.chance, self.tie, self.present, self.expected)),
+            *(array[:, :, members] for array in self._arrays()),
         )
 
     def sorted_by_score(self) -> Evidence:
@@ -134,14 +145,13 @@ class Evidence:
             self.concept,
             self.text,
             self.text_models,
-            *(a[order] for a in (self.value, self.chance, self.tie, self.present, self.expected)),
+            *(array[order] for array in self._arrays()),
         )
 
     def all_passed(self) -> Array:
         """(M,): share of checks passed in every direction, over the checks with a verdict in each."""
-        known = ~np.isnan(self.value)
-        asked = np.any(known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
-        complete = (known | ~asked).all(axis=1) & np.any(asked, axis=1)
+        asked = np.any(self.known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
+        complete = (self.known | ~asked).all(axis=1) & np.any(asked, axis=1)
         passed = ((self.value == 1) | ~asked).all(axis=1)
         return nanmean(np.where(complete, passed, np.nan), -1)
 
@@ -151,33 +161,39 @@ class Evidence:
         count: Array = (verdicts > 0).sum(axis=0)
         return count
 
+    @cached_property
     def totals(self) -> Array:
-        """(T, M, 4, 6): sums of value, chance, tie, verdicts, present and expected per text model."""
-        cells = np.stack(
-            [self.value, self.chance, self.tie, ~np.isnan(self.value), self.present, self.expected], axis=-1
-        )
-        flat = np.nan_to_num(cells).transpose(2, 0, 1, 3).reshape(len(self.checks), -1)
-        sums = statistics.cluster_sums(flat, self.text, len(self.text_models))
-        return sums.reshape(len(self.text_models), len(self.metrics), 4, 6)
+        """(T, M, 4, 6): sums of value, chance, verdicts, tie, present and expected per text model."""
+        every = (self.value, self.chance, self.known, self.tie, self.present, self.expected)
+        return self._sums(self.text, len(self.text_models), every)
 
     def cluster_sums(self) -> Array:
         """(clusters, T, M, 4, 3): sums of value, chance and number of verdicts per concept and text model."""
         t = len(self.text_models)
         _, local = np.unique(self.concept, return_inverse=True)
         clusters = int(local.max()) + 1 if len(local) else 0
-        flat = np.stack([self.value, self.chance, ~np.isnan(self.value)], axis=-1)
-        flat = np.nan_to_num(flat).transpose(2, 0, 1, 3).reshape(len(self.checks), -1)
-        sums = statistics.cluster_sums(flat, local * t + self.text, clusters * t)
-        return sums.reshape(clusters, t, len(self.metrics), 4, 3)
+        sums = self._sums(local * t + self.text, clusters * t, (self.value, self.chance, self.known))
+        return sums.reshape(clusters, t, *sums.shape[1:])
+
+    def _sums(self, code: Any, size: int, arrays: Sequence[Any]) -> Array:
+        """Sums over the checks of each code: (size, M, 4, len(arrays))."""
+        out = np.empty((size, len(self.metrics), 4, len(arrays)))
+        everywhere = np.bincount(code, minlength=size).astype(float)
+        for q, array in enumerate(arrays):
+            for m, d in np.ndindex(out.shape[1:3]):
+                row = array[m, d]
+                counts = row.dtype == bool
+                out[:, m, d, q] = everywhere if counts and row.all() else np.bincount(code, row, size)
+        return out
 
     def scaled(self) -> Array:
         """(M, 4): scaled accuracy per direction, averaged over the text models before scaling."""
-        scaled: Array = scaled_accuracy(*average(self.totals()[..., [0, 1, 3]]))
+        scaled: Array = scaled_accuracy(*average(self.totals[..., :3]))
         return scaled
 
     def observed(self) -> Array:
         """(M,): mean scaled accuracy of each metric on these checks."""
-        return mean_scaled(self.totals()[..., [0, 1, 3]])
+        return mean_scaled(self.totals[..., :3])
 
     def bootstrap(self, resamples: int, seed: Seed) -> Array:
         """(resamples, T, M, 4, 3): the totals when the concepts are drawn again with replacement."""

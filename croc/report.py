@@ -355,31 +355,30 @@ def _results(
 ) -> list[Result]:
     """A row per metric, direction and text model, and one averaged over the text models."""
     evidence = group.evidence
-    totals = evidence.totals()
+    totals = evidence.totals
     models = evidence.text_models
-    clusters = evidence.clusters_with_verdict()
+    clusters = None if drawn is None else evidence.clusters_with_verdict()
     views: list[tuple[str | None, list[int]]] = [(None, list(range(len(models))))]
-    views += [(model, [t]) for t, model in enumerate(models) if model is not None]
+    wrote = set(evidence.text.tolist())
+    views += [(model, [t]) for t, model in enumerate(models) if model is not None and t in wrote]
     rows = []
     for model, chosen in views:
         part = totals[chosen]
-        accuracy, chance = average(part[..., [0, 1, 3]])
+        accuracy, chance = average(part[..., :3])
         scaled = scaled_accuracy(accuracy, chance)
-        verdicts = part[..., 3]
-        ties = _ratio(part[..., 2], verdicts)
+        verdicts = part[..., 2]
+        ties = _ratio(part[..., 3], verdicts)
         low, high, scaled_low, scaled_high = _intervals(
             accuracy,
             chance,
             None if drawn is None else drawn[:, chosen],
-            clusters[chosen].max(axis=0),
+            None if clusters is None else clusters[chosen].max(axis=0),
             settings,
         )
         with np.errstate(invalid="ignore", divide="ignore"):
             coverage = part[..., 4].sum(axis=0) / part[..., 5].sum(axis=0)
         for m, metric in enumerate(evidence.metrics):
             for d, direction in enumerate(DIRECTIONS):
-                if model is not None and not part[..., 5][:, m, d].any():
-                    continue  # this text model wrote nothing in this group
                 rows.append(
                     Result(
                         metric=metric,
@@ -408,14 +407,14 @@ def _ratio(numerator: Array, denominator: Array) -> Array:
 
 
 def _intervals(
-    accuracy: Array, chance: Array, drawn: Array | None, clusters: Array, settings: Settings
+    accuracy: Array, chance: Array, drawn: Array | None, clusters: Array | None, settings: Settings
 ) -> tuple[Array, Array, Array, Array]:
     """Ends of the intervals of accuracy and scaled accuracy, (M, 4) each.
 
     Where every concept passed, or none did, no resample differs; Wilson's interval over the concepts says
     then what is known.
     """
-    if drawn is None:
+    if drawn is None or clusters is None:
         empty = np.full(accuracy.shape, np.nan)
         return empty, empty, empty, empty
     sampled, sampled_chance = average(drawn)
@@ -490,10 +489,10 @@ def _group_scores(
             a, b = evidence.metrics.index(c.better), evidence.metrics.index(c.worse)
             p[a, b] = p[b, a] = c.p_holm
         ranks = statistics.significance_ranks(range(len(observed)), p)
-    totals = evidence.totals().sum(axis=0)
-    ties = nanmean(_ratio(totals[..., 2], totals[..., 3]), -1)
+    totals = evidence.totals.sum(axis=0)
+    ties = nanmean(_ratio(totals[..., 3], totals[..., 2]), -1)
     covered = _ratio(totals[..., 4].sum(axis=-1), totals[..., 5].sum(axis=-1))
-    judged = (~np.isnan(evidence.value)).any(axis=1).sum(axis=-1)
+    judged = evidence.known.any(axis=1).sum(axis=-1)
     return [
         Score(
             metric=metric,

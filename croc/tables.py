@@ -22,6 +22,7 @@ from croc.schema import (
     NO_CONTRAST_PROMPT,
     PROTOCOLS,
     SCORE_COLUMNS,
+    SCORE_KEYS,
     SCORE_VALUES,
     SIDES,
     SUBSETS,
@@ -34,6 +35,8 @@ _PUBLISHED_CATEGORIES = {"spacial_relation": "spatial_relation"}
 _SYN_TSV = ("prompt_id", "prompt", "contrast_prompt", "img_gen_model", "text_gen_model", "mode")
 _HUM_TSV = ("id", "prompt", "contrast")
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
+# Of a table with a million rows, only what a verdict may need is read.
+_READ = (*SCORE_KEYS, "concept_id", "subset", "category", "text_model", *SCORE_VALUES, "error")
 _NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
 
 
@@ -216,7 +219,7 @@ def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str]) -> Sc
     try:
         schema = pl.read_parquet_schema(file)
         flat = pl.read_parquet_metadata(file)
-        wanted = [name for name in (*SCORE_COLUMNS, *groups) if name in schema]
+        wanted = [name for name in (*_READ, *groups) if name in schema]
         frame = pl.read_parquet(file, columns=list(dict.fromkeys(wanted)), glob=False)
     except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
         size = file.stat().st_size
