@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -112,12 +111,6 @@ def test_a_property_has_the_hum_category_of_the_contrast_that_draws_it(ours: tax
 def test_spelling_is_british(ours: taxonomy.Taxonomy) -> None:
     text = DEFAULT_FILE.read_text(encoding="utf-8")
     assert not re.search(r"color|gray|airplane|meter\b|center", text)
-
-
-def test_it_loads_in_a_moment() -> None:
-    started = time.perf_counter()
-    taxonomy.load()
-    assert time.perf_counter() - started < 2
 
 
 # ---- A file of one's own ----
@@ -290,13 +283,11 @@ def test_what_is_no_taxonomy_at_all_is_one_clear_sentence(
     assert "\n" not in message
 
 
-def test_a_bomb_of_aliases_is_refused_at_once(tmp_path: Path) -> None:
+def test_a_bomb_of_aliases_is_refused(tmp_path: Path) -> None:
     # Ten levels of nine references each would stand for 9^10 scalars.
     levels = ["a0: &a0 [x,x,x,x,x,x,x,x,x]"]
     levels += [f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 9)}]" for i in range(1, 10)]
-    started = time.perf_counter()
     assert "line 1: &a0: anchors and aliases are refused" in refusal(tmp_path, "\n".join(levels))
-    assert time.perf_counter() - started < 1
 
 
 def test_a_missing_file_and_a_folder_are_told(tmp_path: Path) -> None:
