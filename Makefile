@@ -1,0 +1,40 @@
+# make demo: from a clone to a verdict. make test: the tests. Everything is installed into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+OUT ?= demo-out
+PYTEST := $(BIN)/python -m pytest
+
+.PHONY: demo test test-slow lint types check clean
+
+.venv/core: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv …"
+	$(PIP) -e .
+	@touch $@
+
+.venv/dev: .venv/core
+	@echo "installing what the tests need into .venv …"
+	$(PIP) -e ".[dev,score]"
+	@touch $@
+
+demo: .venv/core
+	$(BIN)/croc demo --out $(OUT)
+
+test: .venv/dev
+	$(PYTEST) -q -n 2 -m "not slow"
+
+test-slow: .venv/dev
+	$(PYTEST) -q -m slow
+
+lint: .venv/dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/dev
+	$(BIN)/mypy
+
+check: lint types test
+
+clean:
+	rm -rf .venv demo-out build dist *.egg-info
