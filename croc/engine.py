@@ -4,7 +4,8 @@ Three ways lead to the same scores; the first that the scorer offers is taken, o
 plain one on the first pairs:
 
 - ``embeddings``: ``encode_images``, ``encode_texts`` and ``similarity``: each image and text encoded once;
-- ``prefix``: ``score_prompts``: all prompts of an image at once, its prefix computed once;
+- ``prefix``: ``score_prompts(image, prompts)``: all prompts of an image at once, its prefix computed once; a
+  scorer that can share a pass among images offers ``score_images_prompts(images, prompts of each)`` as well;
 - ``pairs``: ``score``, pair by pair, in batches of prompts of similar length.
 """
 
@@ -182,21 +183,46 @@ class Engine:
         ask: Mapping[str, Sequence[str]],
         tick: Callable[[int], None],
     ) -> Iterator[tuple[Pair, Outcome]]:
+        together = callable(getattr(self.scorer, "score_images_prompts", None))
+        while some := list(islice(images, self.batch_size if together else 1)):
+            good = [(key, image, _by_length(ask[key])) for key, image in some if not isinstance(image, str)]
+            rows = self._together(good) if together and len(good) > 1 else None
+            if rows is None:
+                rows = [self._alone(image, prompts) for _, image, prompts in good]
+            for (key, _, prompts), outcomes in zip(good, rows, strict=True):
+                yield from zip(((key, prompt) for prompt in prompts), outcomes, strict=True)
+            for key, image in some:
+                if isinstance(image, str):
+                    yield from (((key, prompt), image) for prompt in ask[key])
+            tick(sum(len(ask[key]) for key, _ in some))
+
+    def _alone(self, image: Image, prompts: Sequence[str]) -> list[Outcome]:
         scorer: Any = self.scorer
-        for key, image in images:
-            prompts = _by_length(ask[key])
-            if isinstance(image, str):
-                outcomes: list[Any] = [image] * len(prompts)
+        return self._scores(
+            len(prompts), lambda at: scorer.score_prompts(image, [prompts[i] for i in at]), "score_prompts"
+        )
+
+    def _together(self, good: Sequence[tuple[str, Image, Sequence[str]]]) -> list[list[Outcome]] | None:
+        """Scores of several images in one pass; None when they have to be taken one by one."""
+        scorer: Any = self.scorer
+        try:
+            got = scorer.score_images_prompts(
+                [image for _, image, _ in good], [prompts for _, _, prompts in good]
+            )
+        except (MissingExtra, Abort):
+            raise
+        except Exception as error:
+            if _out_of_memory(error):
+                self._shrink((self.batch_size + 1) // 2)
             else:
-                outcomes = self._scores(
-                    len(prompts),
-                    lambda at, image=image, prompts=prompts: scorer.score_prompts(  # type: ignore[misc]
-                        image, [prompts[i] for i in at]
-                    ),
-                    "score_prompts",
-                )
-            yield from zip(((key, prompt) for prompt in prompts), outcomes, strict=True)
-            tick(len(prompts))
+                log.debug("%s failed on %d images", scorer.name, len(good), exc_info=error)
+            return None
+        what = "score_images_prompts"
+        if len(got) != len(good):
+            raise Abort(f"scorer {scorer.name}: {what} returned {len(got)} rows for {len(good)} images")
+        rows = [self._numbers(r, len(p), what) for r, (_, _, p) in zip(got, good, strict=True)]
+        self._good += sum(map(len, rows))
+        return rows
 
     def _by_pairs(
         self,

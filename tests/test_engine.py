@@ -84,6 +84,21 @@ class Prefix(Plain):
         return np.array([self.truth(image, p) * (1 + self.error) for p in prompts])
 
 
+class Together(Prefix):
+    name = "together"
+    memory = 100
+    hates = -1.0
+
+    def score_images_prompts(
+        self, images: Sequence[Image.Image], prompts: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        if len(images) > self.memory:
+            raise RuntimeError("out of memory")
+        if self.hates in map(shade, images):
+            raise ValueError("not this one")
+        return [self.score_prompts(i, p) for i, p in zip(images, prompts, strict=True)]
+
+
 FILES = {f"k{i}": png(i) for i in range(1, 11)}
 WANTED = {key: [f"prompt {key}", "a shared and longer prompt"] for key in FILES}
 TRUTH = {
@@ -93,7 +108,7 @@ TRUTH = {
 }
 
 
-@pytest.mark.parametrize("make", [Plain, Dual, Prefix])
+@pytest.mark.parametrize("make", [Plain, Dual, Prefix, Together])
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_every_way_and_batch_size_gives_the_same_scores(make: type[Plain], batch: int) -> None:
     engine = Engine(make(), batch_size=batch)
@@ -117,6 +132,20 @@ def test_a_prefix_scorer_sees_all_prompts_of_an_image_at_once() -> None:
     assert all(len(prompts) == 2 for _, prompts in scorer.calls)
 
 
+def test_images_that_cannot_share_a_pass_are_taken_one_by_one() -> None:
+    told: list[str] = []
+    scorer = Together()
+    scorer.memory = 3
+    engine = Engine(scorer, batch_size=8, tell=told.append)
+    assert engine.score(FILES, WANTED) == TRUTH
+    assert engine.batch_size == 2
+    assert "out of memory" in told[0]
+    scorer = Together()
+    scorer.hates = 4.0
+    assert Engine(scorer, batch_size=4).score(FILES, WANTED) == TRUTH
+    assert {len(prompts) for _, prompts in scorer.calls} == {2}
+
+
 def test_prompts_of_similar_length_share_a_batch() -> None:
     scorer = Plain()
     Engine(scorer, batch_size=10).score(FILES, WANTED)
@@ -126,7 +155,7 @@ def test_prompts_of_similar_length_share_a_batch() -> None:
     assert max(spread) <= 1
 
 
-@pytest.mark.parametrize("make", [Dual, Prefix])
+@pytest.mark.parametrize("make", [Dual, Prefix, Together])
 def test_reuse_that_agrees_is_kept(make: type[Any]) -> None:
     engine = Engine(make(error=5e-5))
     engine.self_check(FILES, WANTED)
@@ -134,7 +163,7 @@ def test_reuse_that_agrees_is_kept(make: type[Any]) -> None:
     assert engine.remark == ""
 
 
-@pytest.mark.parametrize("make", [Dual, Prefix])
+@pytest.mark.parametrize("make", [Dual, Prefix, Together])
 def test_reuse_that_differs_falls_back_and_says_so(make: type[Any]) -> None:
     told: list[str] = []
     engine = Engine(make(error=3e-4), tell=told.append)
@@ -173,7 +202,7 @@ def test_a_self_check_without_a_usable_pair_says_so() -> None:
     assert "not checked" in engine.remark
 
 
-@pytest.mark.parametrize("make", [Plain, Dual, Prefix])
+@pytest.mark.parametrize("make", [Plain, Dual, Prefix, Together])
 def test_broken_images_and_empty_prompts_fail_alone(make: type[Plain]) -> None:
     files = {**FILES, "bad": b"no image", "k3": FILES["k3"][:30]}
     wanted = {**WANTED, "bad": ["x"], "k5": ["", "  ", "fine"]}
