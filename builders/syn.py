@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 if __package__ in (None, ""):
     # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
@@ -33,7 +33,11 @@ from croc.files import read_json
 from croc.parts import Manifest, read_manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
 from croc_syn.images import Drawn, image_parts, staged_features, write_images
-from croc_syn.prompts import EXACT, OTHER, plan_parts, write_prompts
+from croc_syn.prompts import EXACT, OTHER, columns_of, exact_keys, exact_row, plan_parts, write_prompts
+
+if TYPE_CHECKING:
+    from croc_syn.plan import Spec
+    from croc_syn.taxonomy import Taxonomy
 
 TEST_ONLY = {"test": 1.0}
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, synthetic."
@@ -108,6 +112,7 @@ class BuildReport:
         groups: number of checks by ``split/category/subset``.
         redraws: images drawn in vain, because the oracle did not see the prompt or saw the other one.
         noisy: images that show the other prompt because noise was asked for.
+        passed_over: specs that were not taken because the exact world cannot draw them.
         dropped: checks that were planned and are not there, by reason.
         duplicates: checks whose pair of captions another check has too.
         audit: the verdict about oracle and blind scorers; None when it was not asked for.
@@ -121,6 +126,7 @@ class BuildReport:
     groups: dict[str, int]
     redraws: int
     noisy: int
+    passed_over: int
     dropped: dict[str, int]
     duplicates: int
     audit: dict[str, Any] | None
@@ -139,7 +145,12 @@ class BuildReport:
             text.append(f"{self.noisy} images show the other prompt, as asked for; the truth is in a column")
         if self.duplicates:
             text.append(f"{self.duplicates} checks share their captions with another check")
-        text += [f"{count} checks were dropped: {reason}" for reason, count in self.dropped.items()]
+        if self.passed_over:
+            text.append(f"{self.passed_over} specs were passed over: the exact world cannot draw them")
+        reasons = sorted(self.dropped.items(), key=lambda item: -item[1])
+        text += [f"{count} checks were dropped: {reason}" for reason, count in reasons[:5]]
+        if others := sum(count for _, count in reasons[5:]):
+            text.append(f"{others} checks were dropped for {len(reasons) - 5} other reasons (build.json)")
         return text
 
 
@@ -165,7 +176,7 @@ def build_exact(
 
     Args:
         out: the folder; new, or holding this very build, half-done or finished.
-        checks: number of checks to plan; those that cannot be drawn are dropped and counted.
+        checks: number of checks; specs that the exact world cannot draw are passed over and counted.
         images: images a side.
         size: width and height in pixels.
         seed: decides which checks, prompts and images are made.
@@ -184,7 +195,7 @@ def build_exact(
     Raises:
         InputError: an argument cannot be used, or the folder holds something else.
     """
-    from croc_syn.plan import plan, select
+    from croc_syn.plan import plan
     from croc_syn.taxonomy import load
 
     started = time.monotonic()
@@ -196,12 +207,13 @@ def build_exact(
     ratios = shards.check_ratios(splits or TEST_ONLY)
     drawn = Drawn(images=images, size=size, seed=seed, noise=noise)
     known = load(taxonomy)
-    specs = [spec for spec in plan(known, exact_only=True) if not subsets or spec.subset in subsets]
+    specs = plan(known, subsets=tuple(subsets or SUBSETS), exact_only=True)
     if not specs:
         raise InputError(
             "the exact world can draw nothing of this taxonomy (no property has an `exact` name)"
         )
-    parts = plan_parts(select(specs, checks, seed), known)
+    chosen, passed_over = _possible(specs, checks, seed, known)
+    parts = plan_parts(chosen, known)
     recipe = {
         "kind": "syn",
         "text_model": EXACT,
@@ -210,6 +222,7 @@ def build_exact(
         **asdict(drawn),
         "splits": ratios,
         "audit_checks": audit_checks,
+        "passed_over": passed_over,
         "plan": stable_hash([(part.name, part.payload) for part in parts]),
         "versions": library_versions("pyarrow", "datasets", "resvg_py"),
     }
@@ -239,6 +252,28 @@ def build_exact(
         what="parts of images",
     )
     return assemble(staged, folder, recipe, started=started, workers=workers, progress=progress)
+
+
+def _possible(
+    specs: Sequence[Spec], checks: int, seed: int, taxonomy: Taxonomy
+) -> tuple[list[tuple[Spec, int]], int]:
+    """The checks to make, and how many specs were passed over because no pair can be made of them.
+
+    A taxonomy knows what can be drawn property by property, topic by topic; some combinations make no sense
+    (weather in a kitchen), and only the exact world knows.
+    """
+    from croc_syn.plan import select
+
+    left, tried, passed_over = list(specs), {}, 0
+    while left:
+        chosen = select(left, checks, seed)
+        for spec in {spec for spec, _ in chosen} - tried.keys():
+            tried[spec] = exact_row(columns_of(spec), exact_keys(spec, taxonomy), 0, seed)["error"] is None
+        if all(tried[spec] for spec, _ in chosen):
+            return chosen, passed_over
+        passed_over += sum(not tried.get(spec, True) for spec in left)
+        left = [spec for spec in left if tried.get(spec, True)]
+    raise InputError("the exact world can draw nothing of this taxonomy in these subsets")
 
 
 def build_staged(
@@ -341,6 +376,7 @@ def assemble(
         groups=dict(sorted(groups.items())),
         redraws=int(staged.counts.get("redraws", 0)),
         noisy=int(staged.counts.get("noisy", 0)),
+        passed_over=recipe.get("passed_over", 0),
         dropped={**_dropped(staged), **left_out},
         duplicates=shards.count_twins(staged),
         audit=verdict,

@@ -53,7 +53,7 @@ class Audit:
         wrong: where the oracle was not at 1.0: ``group value direction``.
         leaks: where a blind scorer's interval does not hold chance: ``scorer direction (subset)``.
         unjudged: parts of the data with too few concepts to look for leaks: ``all`` or a subset.
-        blind: per blind scorer and direction, accuracy with its interval, over all checks.
+        blind: per blind scorer and direction, over all checks: accuracy, chance, scaled with its interval.
         level: confidence of each of those intervals.
         signature: of the report that says so.
     """
@@ -84,15 +84,10 @@ class Audit:
         elif "all" in self.unjudged:
             text.append(f"Blind scorers were not judged: fewer than {FEWEST_CONCEPTS} concepts.")
         else:
-            far = [
-                abs(cell["accuracy"] - 0.5)
-                for row in self.blind.values()
-                for cell in row.values()
-                if cell["accuracy"] is not None
-            ]
+            far = [abs(cell["scaled"] or 0.0) for row in self.blind.values() for cell in row.values()]
             text.append(
-                f"{len(self.blind)} blind scorers come to one half in each direction: all intervals hold it "
-                f"({LEVEL:.0%} for all together), the farthest is {max(far, default=0.0):.3f} away."
+                f"{len(self.blind)} blind scorers come to chance in each direction: all intervals of scaled "
+                f"accuracy hold 0 ({LEVEL:.0%} for all together), the farthest value is {max(far):.3f}."
             )
         return text
 
@@ -176,12 +171,14 @@ def judge(tables: Mapping[str, Path]) -> Audit:
         where = result.group_value or "all"
         held = low is None or high is None or low <= chance <= high
         if not held and where not in unjudged:
-            leaks.append(f"{result.metric} {result.direction} ({where}): {result.accuracy:.3f}")
+            leaks.append(f"{result.metric} {result.direction} ({where}): {result.scaled:+.3f}")
         if result.group is None:
             shown.setdefault(result.metric, {})[result.direction] = {
                 "accuracy": result.accuracy,
-                "ci_low": result.ci_low,
-                "ci_high": result.ci_high,
+                "chance": result.chance,
+                "scaled": result.scaled,
+                "scaled_ci_low": low,
+                "scaled_ci_high": high,
             }
     order = {name: place for place, name in enumerate(tables)}
     return Audit(

@@ -149,6 +149,11 @@ def exact_row(
     return row
 
 
+def columns_of(spec: Spec) -> dict[str, str | None]:
+    """What a spec contributes to the rows made of it."""
+    return {name: getattr(spec, name) for name in SPEC_COLUMNS}
+
+
 def exact_keys(spec: Spec, taxonomy: Taxonomy) -> dict[str, str | None]:
     """Under which names the exact world knows what a spec is about.
 
@@ -177,7 +182,6 @@ def _payload(rows: Sequence[tuple[Spec, int]], taxonomy: Taxonomy) -> dict[str, 
     checks = []
     for spec, generation in rows:
         if spec.concept_id not in specs:
-            columns = {name: getattr(spec, name) for name in SPEC_COLUMNS}
-            specs[spec.concept_id] = {"columns": columns, "keys": exact_keys(spec, taxonomy)}
+            specs[spec.concept_id] = {"columns": columns_of(spec), "keys": exact_keys(spec, taxonomy)}
         checks.append([list(specs).index(spec.concept_id), generation])
     return {"specs": list(specs.values()), "checks": checks}

@@ -39,8 +39,7 @@ def one_row():
     """A row of the prompts' stage, for the colour of a thing."""
     taxonomy = load()
     spec = next(spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour")
-    columns = {name: getattr(spec, name) for name in prompts.SPEC_COLUMNS}
-    return prompts.exact_row(columns, prompts.exact_keys(spec, taxonomy), 0, seed=0)
+    return prompts.exact_row(prompts.columns_of(spec), prompts.exact_keys(spec, taxonomy), 0, seed=0)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -54,6 +53,24 @@ def test_the_folder_loads_as_typed_with_the_columns_of_a_check(built, rows):
     assert built.images == sum(len(row["images"]) + len(row["contrast_images"]) for row in rows)
     assert built.checks + sum(built.dropped.values()) == SMALL["checks"]
     assert rows[0]["images"][0].size == (64, 64)
+
+
+def test_as_many_checks_come_out_as_were_asked_for_though_some_specs_cannot_be_drawn(tmp_path, monkeypatch):
+    real = world.make_pair
+
+    def picky(contrast, **options):
+        if contrast == "colour" or options["entity"] == "dog":
+            raise InputError("not this one")
+        return real(contrast, **options)
+
+    monkeypatch.setattr(world, "make_pair", picky)
+    report = build_exact(tmp_path / "syn", **{**SMALL, "checks": 60, "images": 1, "size": 16})
+    assert report.checks == 60
+    assert report.passed_over > 0
+    assert not report.dropped
+    rows = load_dataset(str(report.out), split="test")
+    assert "colour" not in rows["property"]
+    assert "dog" not in rows["entity"]
 
 
 def test_a_view_holds_what_its_name_says_and_the_views_add_up(built, rows):
@@ -217,7 +234,6 @@ def test_noise_changes_the_noisy_images_and_no_others(one_row):
 def test_a_pair_that_one_image_could_satisfy_is_never_admitted(one_row, monkeypatch):
     taxonomy = load()
     spec = next(spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour")
-    columns = {name: getattr(spec, name) for name in prompts.SPEC_COLUMNS}
     keys = prompts.exact_keys(spec, taxonomy)
     refused = []
 
@@ -226,12 +242,12 @@ def test_a_pair_that_one_image_could_satisfy_is_never_admitted(one_row, monkeypa
         return len(refused) > 3
 
     monkeypatch.setattr(world, "exclusive", mostly_not)
-    row = prompts.exact_row(columns, keys, 0, seed=0)
+    row = prompts.exact_row(prompts.columns_of(spec), keys, 0, seed=0)
     assert row["error"] is None
     assert row["tries"] == 4
     assert (world.parse(row["prompt"]), world.parse(row["contrast_prompt"])) == refused[3]
     monkeypatch.setattr(world, "exclusive", lambda first, second: False)
-    row = prompts.exact_row(columns, keys, 0, seed=0)
+    row = prompts.exact_row(prompts.columns_of(spec), keys, 0, seed=0)
     assert row["prompt"] is None
     assert row["error"] == "one image could satisfy both prompts"
 
