@@ -83,6 +83,10 @@ class Backdrop:
         """A disc whose colour no time of day changes: a light."""
         self.svg.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="{fill}"/>')
 
+    def glow_rect(self, x: float, y: float, w: float, h: float, fill: str) -> None:
+        """A rectangle whose colour no time of day changes: a window."""
+        self.svg.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="{fill}"/>')
+
     def sky(self, top: str, low: str, height: float) -> None:
         """A sky down to ``height``, with a sun or moon where the image may show one."""
         if self.lighting == "day":
@@ -121,6 +125,30 @@ class Backdrop:
             for i in range(6):
                 x = (i * 18 + row * 9 + self.variant * 3) % 104 - 4
                 self.line([(x, y + row * 6), (x + 2.5, y + row * 6 - 1), (x + 5, y + row * 6)], 0.8, fill)
+
+    def weather(self, kind: str) -> None:
+        """Rain, snow or fog over what has been drawn so far."""
+        if kind == "rain":
+            self.svg.append('<rect width="100" height="100" fill="#4d5d75" fill-opacity=".38"/>')
+            for x, y in self.scatter(-4, 100, 90):
+                self.svg.append(
+                    f'<path d="M{x:.1f} {y:.1f}l-1.6 5.4" stroke="#dcebf7" stroke-width=".75" stroke-opacity=".9"/>'
+                )
+            for x in range(-6, 110, 14):
+                y = 2 + (x * 7 + self.variant) % 4
+                self.svg.append(f'<ellipse cx="{x}" cy="{y}" rx="11" ry="6" fill="#6d7889"/>')
+        elif kind == "snow":
+            self.svg.append('<rect width="100" height="100" fill="#c3d2e2" fill-opacity=".45"/>')
+            for i, (x, y) in enumerate(self.scatter(0, 100, 110)):
+                self.glow(x, y, 0.7 + 0.35 * (i % 3), "#ffffff")
+        elif kind == "fog":
+            self.svg.append('<rect width="100" height="100" fill="#e6eaee" fill-opacity=".66"/>')
+            for i in range(7):
+                y = 8 + i * 14
+                x = (i * 37 + self.variant * 11) % 60 - 20
+                self.svg.append(
+                    f'<rect x="{x}" y="{y}" width="80" height="5" rx="2.5" fill="#f6f8fa" fill-opacity=".75"/>'
+                )
 
     def scatter(self, low: float, high: float, count: int) -> list[Point]:
         """Random places between two heights."""

@@ -7,7 +7,7 @@ coin then decides which of the two is the original: what a prompt or an image lo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 
 from croc.errors import InputError
@@ -153,7 +153,10 @@ def make_pair(
         if name is not None:
             shows |= SETTINGS[TOPICS[name].setting].shows
     if entity is not None and entity in shows:
-        raise InputError(f"{entity!r} cannot be counted where the place itself shows it: topic {topic!r}")
+        if contrast == "setting" or topic is None:
+            raise InputError(f"{entity!r} cannot be counted where the place itself shows it: topic {topic!r}")
+        # The place would leave open how many there are: the pair is about the entity, and says no place.
+        topic, shows = None, set()
     if contrast is None:
         contrast = "setting" if contrast_topic is not None else _pick_contrast(entity, topic, dice)
     chosen = CONTRASTS[contrast]
@@ -244,7 +247,8 @@ def _parts(body: bool) -> Callable[[Context], Made]:
         first, second = context.two(numbers)
         texts = []
         for n in (int(first), int(second)):
-            words = f"{lexicon.NUMBER_WORDS[n]} {part.word if n == 1 else part.plural_word}"
+            single = n == 1 or (n == 0 and part.usual <= 1)
+            words = f"{lexicon.NUMBER_WORDS[n]} {part.word if single else part.plural_word}"
             texts.append(f"{noun_phrase(context.kind)} with {words}")
         return *context.frame(*texts), f"{first} {part.word}", f"{second} {part.word}"
 
@@ -374,18 +378,12 @@ def _layout(context: Context) -> Made:
 # The whole image --------------------------------------------------------------------------------------------------
 
 
-def _outdoors(context: Context) -> Context:
-    """The same context, with a place under the sky when it has none or a room."""
-    name = TOPICS[context.topic].setting if context.topic is not None else ""
-    if name and SETTINGS[name].horizon is not None and not SETTINGS[name].indoor:
-        return context
-    return Context(context.kind, "", context.dice, None)
-
-
 def _whole(dimension: str) -> Callable[[Context], Made]:
     def make(context: Context) -> Made:
-        if dimension == "weather":
-            context = _outdoors(context)
+        if context.topic is not None:
+            place = SETTINGS[TOPICS[context.topic].setting]
+            if not (place.lit if dimension == "lighting" else place.open_air):
+                context = replace(context, place="", topic=None)
         values = lexicon.IMAGE_DIMENSIONS[dimension]
         first, second = context.two(list(values))
         thing = noun_phrase(context.kind)

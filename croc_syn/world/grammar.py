@@ -235,7 +235,7 @@ class _Parser:
 
     def separator(self) -> bool:
         start = self.at
-        while self.word(",", ";", ".", "and", "but", "while", "whereas"):
+        while self.look("adverbial") is None and self.word(",", ";", ".", "and", "but", "while"):
             if self.at - start > 2:
                 raise self.fail("a thing", "a place")
         return self.at > start

@@ -208,3 +208,8 @@ def spread(low: float, high: float, count: int) -> list[float]:
     if count == 1:
         return [(low + high) / 2]
     return [low + (high - low) * i / (count - 1) for i in range(count)]
+
+
+def pts(text: str) -> list[Point]:
+    """Points from "x,y x,y …"."""
+    return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]

@@ -13,15 +13,22 @@ from croc_syn.world.grammar import PromptError, parse
 from croc_syn.world.kinds import KINDS, Kind
 from croc_syn.world.layout import Item, NoRoom, place, place_extra
 from croc_syn.world.meaning import Attribute, Group, Meaning
-from croc_syn.world.oracle import hidden_share, holds
+from croc_syn.world.oracle import has, hidden_share, holds
 from croc_syn.world.scene import VERSION, Scene, Thing
-from croc_syn.world.settings import SETTINGS
+from croc_syn.world.settings import CELESTIAL, SETTINGS
 
 T = TypeVar("T")
 
+_NATURAL = {
+    "wood": ("brown", "brown", "brown", "orange"),
+    "stone": ("grey",),
+    "metal": ("grey", "grey", "blue", "yellow"),
+    "glass": ("turquoise", "blue", "green"),
+}
+"""Usual colours of a thing of which a material is stated and no colour."""
+
 TRIES = 60
 """Layouts tried for one image before the prompt is said not to fit."""
-_CELESTIAL = frozenset({"star", "circle", "crescent"})
 
 
 class Dice:
@@ -113,10 +120,9 @@ def _draw_once(meaning: Meaning, dice: Dice, effort: float, distractors: bool) -
             items.append(Item(thing, index))
     horizon = SETTINGS[setting].horizon
     things = place(meaning, items, dice, horizon, effort)
-    celestial = not named & _CELESTIAL and SETTINGS[setting].horizon is not None
     shows = set(SETTINGS[setting].shows)
-    if celestial and not SETTINGS[setting].indoor:
-        shows |= _CELESTIAL
+    if weather == "dry" and not named & CELESTIAL[lighting]:
+        shows |= CELESTIAL[lighting]
     if distractors and not meaning.only and effort < 0.8:
         _add_distractors(things, named | shows, dice, horizon, setting)
     return Scene(
@@ -142,28 +148,29 @@ def _free(attributes: Sequence[Attribute], dimension: str, options: Sequence[str
 
 
 def _image(meaning: Meaning, dice: Dice) -> tuple[str, str, str]:
-    setting = _stated(meaning.image, "setting")
-    lighting = _stated(meaning.image, "lighting")
-    weather = _stated(meaning.image, "weather")
+    stated = {name: _stated(meaning.image, name) for name in ("setting", "lighting", "weather")}
+    setting = stated["setting"]
     if setting is None:
-        outdoor = lighting in ("night", "sunset") or weather not in (None, "dry")
         options = [
             place.id
             for place in SETTINGS.values()
-            if not place.shows & meaning.named and not (outdoor and (place.horizon is None or place.indoor))
+            if not place.shows & meaning.named
+            and (place.lit or stated["lighting"] is None)
+            and (place.open_air or stated["weather"] is None)
         ]
-        options = _free(meaning.image, "setting", options)
         setting = "plain" if "plain" in options and dice() < 0.3 else dice.pick(options)
     place = SETTINGS[setting]
-    if weather is not None and weather != "dry" and place.indoor:
-        raise PromptError(f'there is no weather "{place.words[0]}": say another place')
+    for name, possible in (("lighting", place.lit), ("weather", place.open_air)):
+        if stated[name] is not None and not possible:
+            words = lexicon.IMAGE_DIMENSIONS[name][stated[name] or ""].words[0]
+            raise PromptError(f'"{words}" cannot be seen "{place.words[0]}"; say another place')
+    lighting, weather = stated["lighting"], stated["weather"]
     if lighting is None:
-        options = _free(meaning.image, "lighting", tuple(lexicon.LIGHTINGS))
-        lighting = "day" if "day" in options and (setting == "plain" or dice() < 0.75) else dice.pick(options)
+        usual = dice() < 0.7
+        lighting = "" if not place.lit else "day" if usual else dice.pick(tuple(lexicon.LIGHTINGS))
     if weather is None:
-        options = _free(meaning.image, "weather", tuple(lexicon.WEATHERS))
-        usual = place.indoor or place.horizon is None or dice() < 0.9
-        weather = "dry" if "dry" in options and usual else dice.pick(options)
+        usual = dice() < 0.88
+        weather = "" if not place.open_air else "dry" if usual else dice.pick(tuple(lexicon.WEATHERS))
     return setting, lighting, weather
 
 
@@ -175,19 +182,12 @@ def _thing(group: Group, meaning: Meaning, dice: Dice, like: Thing | None) -> Th
         thing = _look(kind, said, dice, like)
         # Sizes are drawn with the layout, which excludes them there.
         if not any(
-            absence.attributes
-            and all(a.dimension != "size" and _agrees(thing, a) for a in absence.attributes)
+            absence.attributes and all(a.dimension != "size" and has(thing, a) for a in absence.attributes)
             for absence in absences
         ):
             return thing
         like = None
     raise NoRoom(f"no look of a {kind.words[0]} is left")
-
-
-def _agrees(thing: Thing, attribute: Attribute) -> bool:
-    from croc_syn.world.oracle import has
-
-    return has(thing, attribute)
 
 
 def _look(kind: Kind, said: Sequence[Attribute], dice: Dice, like: Thing | None) -> Thing:
@@ -203,7 +203,9 @@ def _look(kind: Kind, said: Sequence[Attribute], dice: Dice, like: Thing | None)
         likely = [value for value in usual if value in options]
         return dice.pick(likely) if likely and dice() < how_usual else dice.pick(options)
 
-    colour = choose("colour", kind.colours, tuple(lexicon.COLOURS), 0.8, like and like.colour)
+    said_of = _stated(said, "material")
+    natural = _NATURAL.get(said_of or "", kind.colours)
+    colour = choose("colour", natural, tuple(lexicon.COLOURS), 0.8, like and like.colour)
     material = choose("material", ("paint",), tuple(lexicon.MATERIALS), 0.97, like and like.material)
     texture = choose(
         "texture",
@@ -239,9 +241,15 @@ def _add_distractors(
     wanted = dice.pick((0, 1, 1, 2, 2, 3)) if len(things) < 7 else dice.below(2)
     if not wanted:
         return
-    options = [kind for kind in KINDS.values() if kind.id not in taken and kind.group != "shapes"]
-    if setting == "plain":
-        options = [kind for kind in KINDS.values() if kind.id not in taken]
+    # A star-shaped balloon beside "a star" would leave it open which of them is meant.
+    shapes = taken & set(lexicon.SHAPES)
+    options = [
+        kind
+        for kind in KINDS.values()
+        if kind.id not in taken
+        and not shapes & set(kind.shapes)
+        and (kind.group != "shapes" or setting == "plain")
+    ]
     fitting = [kind for kind in options if setting in kind.where]
     for _ in range(wanted):
         kind = dice.pick(fitting) if fitting and dice() < 0.5 else dice.pick(options)

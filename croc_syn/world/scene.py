@@ -55,7 +55,8 @@ class Scene:
 
     Attributes:
         things: from the back to the front.
-        setting, lighting, weather: ids of the background's values.
+        setting, lighting, weather: ids of the background's values; lighting and weather are "" where the
+            place does not let them be seen.
         shows: kinds that the background itself depicts; nothing certain can be said of their number.
         variant: picks details of the background that carry no meaning (0 to 7).
         version: version of the world that drew it.
@@ -63,8 +64,8 @@ class Scene:
 
     things: tuple[Thing, ...]
     setting: str = "plain"
-    lighting: str = "day"
-    weather: str = "dry"
+    lighting: str = ""
+    weather: str = ""
     shows: tuple[str, ...] = ()
     variant: int = 0
     version: str = VERSION

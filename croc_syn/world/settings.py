@@ -21,7 +21,8 @@ class Setting:
         words: what a prompt may say, the usual first; "" is no phrase.
         draw: draws the background.
         horizon: height (0 to 1, from the top) below which things stand; None when there is no ground.
-        indoor: it is a room: no weather inside.
+        open_air: it has a sky, and so weather.
+        lit: one sees what time of day it is.
         shows: kinds that the background itself depicts.
     """
 
@@ -29,7 +30,8 @@ class Setting:
     words: tuple[str, ...]
     draw: Callable[[Backdrop], None]
     horizon: float | None
-    indoor: bool
+    open_air: bool
+    lit: bool
     shows: frozenset[str]
 
 
@@ -39,13 +41,19 @@ SETTINGS: Mapping[str, Setting] = MappingProxyType(_REGISTRY)
 
 
 def setting(
-    name: str, words: str, horizon: float | None, *, indoor: bool = False, shows: str = ""
+    name: str,
+    words: str,
+    horizon: float | None,
+    *,
+    open_air: bool = True,
+    lit: bool = True,
+    shows: str = "",
 ) -> Callable[[Callable[[Backdrop], None]], Callable[[Backdrop], None]]:
-    """Declare a place above its drawing function; ``words`` are separated by "/"."""
+    """Declare a place above its drawing function; ``words`` are separated by "/", ``shows`` by blanks."""
 
     def register(draw: Callable[[Backdrop], None]) -> Callable[[Backdrop], None]:
         _REGISTRY[name] = Setting(
-            name, tuple(words.split("/")), draw, horizon, indoor, frozenset(shows.split())
+            name, tuple(words.split("/")), draw, horizon, open_air, lit, frozenset(shows.split())
         )
         return draw
 
@@ -54,38 +62,22 @@ def setting(
 
 @lru_cache(maxsize=4096)
 def background(name: str, lighting: str, weather: str, variant: int, celestial: bool) -> str:
-    """SVG of a background on a canvas of 100 × 100."""
+    """SVG of a background on a canvas of 100 × 100; ``celestial``: the sky shows sun, moon and stars."""
     place = SETTINGS[name]
-    drop = Backdrop(lighting, variant, np.random.default_rng([variant, 7]), celestial and not place.indoor)
+    drop = Backdrop(lighting or "day", variant, np.random.default_rng([variant, 7]), celestial)
     place.draw(drop)
+    drop.weather(weather)
     return "".join(drop.svg)
 
 
-@setting("plain", "on a plain background/in front of a plain wall", None)
-def _plain(b: Backdrop) -> None:
-    b.rect(
-        0,
-        0,
-        100,
-        100,
-        ("#eef2f7", "#f7efe2", "#eaf5ea", "#f6ebf3", "#e6f3f5", "#f2f2ee", "#f5f0fa", "#fbf6df")[b.variant],
-    )
-
-
-@setting("park", "in a park/in the park", 0.5)
-def _park(b: Backdrop) -> None:
-    b.sky("#bfe3f7", "#e9f6fb", 52)
-    b.hills(46, 6, "#a9d49a")
-    b.rect(0, 52, 100, 48, "#b9dd9f")
-    b.path([(30, 100), (40, 80), (58, 68), (60, 54), (64, 54), (70, 70), (58, 84), (58, 100)], "#e8dcc0")
-
-
-@setting("beach", "at the beach/on the beach/on a beach", 0.6)
-def _beach(b: Backdrop) -> None:
-    b.sky("#a9dcf5", "#e4f5fb", 40)
-    b.rect(0, 38, 100, 32, "#6fc3dc")
-    b.waves(44, 3, "#8fd3e6")
-    b.path([(0, 64), (25, 59), (50, 63), (75, 58), (100, 62), (100, 100), (0, 100)], "#f3e2b3")
+CELESTIAL: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "day": frozenset({"circle"}),
+        "sunset": frozenset({"circle"}),
+        "night": frozenset({"circle", "crescent", "star"}),
+    }
+)
+"""Kinds of plain shapes that sun, moon and stars look like."""
 
 
 @dataclass(frozen=True)
@@ -104,6 +96,7 @@ class Topic:
 
 
 def _topics() -> Mapping[str, Topic]:
+    from croc_syn.world import places  # noqa: F401  its declarations fill SETTINGS
     from croc_syn.world.kinds import KINDS
 
     return MappingProxyType(

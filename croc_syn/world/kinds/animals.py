@@ -6,7 +6,8 @@ from croc_syn.world.kinds.base import Look, Part, kind
 from croc_syn.world.pen import Pen, Point, spread
 
 _FOUR_LEGS = Part("leg", 4, 1, 6, body=True)
-_TAIL = Part("tail", 1, 0, 3, body=True)
+_TAIL = Part("tail", 1, 0, 2, body=True)
+_ONE_TAIL = Part("tail", 1, 0, 1, body=True)
 _EARS = Part("ear", 2, 1, 4, body=True)
 _POSES = {
     "standing": "standing",
@@ -34,13 +35,10 @@ def _legs(
 
 
 def _tails(pen: Pen, count: int, root: Point, length: float, width: float) -> None:
-    for i in range(count):
-        lift = spread(-0.75, 0.75, count)[i] if count > 1 else -0.45
-        x, y = root
-        pen.line(
-            [root, (x - length * 0.6, y + length * lift * 0.5), (x - length, y + length * (lift - 0.25))],
-            width,
-        )
+    x, y = root
+    for lift in ((), (-0.45,), (-1.15, 0.25))[count]:
+        bend = (x - length * 0.6, y + length * lift * 0.5)
+        pen.line([root, bend, (x - length, y + length * (lift - 0.25))], width)
 
 
 def _dog_head(pen: Pen, x: float, y: float, ears: int, asleep: bool) -> None:
@@ -64,11 +62,11 @@ def _dog_head(pen: Pen, x: float, y: float, ears: int, asleep: bool) -> None:
     "animals",
     "brown black white grey orange yellow",
     poses=_POSES,
-    parts=(_FOUR_LEGS, _TAIL, _EARS),
+    parts=(_FOUR_LEGS, _TAIL),
     where="park garden living_room street farm beach",
 )
 def _dog(pen: Pen, look: Look) -> None:
-    legs, tails, ears = look.parts["leg"], look.parts["tail"], look.parts["ear"]
+    legs, tails, ears = look.parts["leg"], look.parts["tail"], 2
     if look.pose == "sitting":
         _tails(pen, tails, (18, 84), 22, 5)
         pen.blob([(46, 36), (60, 46), (58, 92), (16, 94), (14, 72), (28, 50)])
@@ -139,8 +137,10 @@ def _cat(pen: Pen, look: Look) -> None:
     legs, tails, ears = look.parts["leg"], look.parts["tail"], look.parts["ear"]
     if look.pose == "sitting":
         for i in range(tails):
-            y = 88 - i * 16
-            pen.line([(24, y), (2, y - 4), (-2, y - 20), (6, y - 28)], 5)
+            side = 1 if i else -1
+            pen.line(
+                [(40 + side * 18, 88), (40 + side * 40, 84), (40 + side * 44, 68), (40 + side * 34, 58)], 5
+            )
         pen.blob([(42, 36), (58, 56), (62, 94), (16, 94), (18, 62), (30, 42)])
         for x in spread(24, 56, legs):
             pen.line([(x, 74), (x, 93)], 6)
@@ -148,7 +148,7 @@ def _cat(pen: Pen, look: Look) -> None:
         return
     if look.pose == "lying":
         for i in range(tails):
-            pen.line([(8, 46 - i * 6), (-14, 44 - i * 13), (-22, 30 - i * 13)], 5)
+            pen.line([(8, 46 - i * 8), (-14, 50 - i * 26), (-24, 44 - i * 42)], 5)
         for x in spread(14, 66, legs):
             pen.line([(x, 52), (x + 11, 57)], 6)
         pen.ellipse(36, 42, 36, 17)
@@ -156,7 +156,7 @@ def _cat(pen: Pen, look: Look) -> None:
         return
     up = 8 if look.pose == "jumping" else 0
     for i in range(tails):
-        pen.line([(14, 44), (-8 + i * 3, 38 + i * 13), (-12 + i * 4, 12 + i * 18), (-2, 4 + i * 18)], 5)
+        pen.line([(14, 44), (-8, 38 + i * 14), (-14, 12 + i * 50), (-4, 4 + i * 70)], 5)
     _legs(pen, legs, 18, 64, 54, 88, 7, look.pose)
     pen.blob(
         [(8, 46), (20, 36), (56, 36 - up), (74, 36 - up), (76, 54 - up), (58, 61 - up / 2), (20, 61), (8, 56)]

@@ -78,39 +78,76 @@ def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> s
             .replace("L22 ", "L20 ")
             .replace("L30 ", "L28 ")
         )
-    soft, pale = _mix(flat, "#2a1505", 0.34), _mix(flat, "#ffffff", 0.4)
-    if colour == "black":
-        soft = "#5c5c66"
-    grain = {
-        "paint": "",
-        "wood": f'<g fill="none" stroke="{soft}" stroke-width="1.3"><path d="M0 3C8 1 16 5 24 3"/><path d="M0 9C6 11 14 8 24 9"/>'
-        f'<path d="M0 15C10 13 14 17 24 15"/><path d="M0 21C8 22.500 18 19 24 21"/><ellipse cx="11" cy="12" rx="3.600" ry="1.500"/></g>',
-        "stone": "".join(
-            f'<circle cx="{x}" cy="{y}" r="{r}" fill="{c}"/>'
-            for x, y, r, c in (
-                (4, 4, 1.5, soft),
-                (14, 3, 1.0, pale),
-                (20, 9, 1.7, soft),
-                (9, 12, 1.3, pale),
-                (3, 17, 1.2, soft),
-                (16, 17, 1.4, soft),
-                (22, 21, 1.1, pale),
-                (10, 21, 1.1, soft),
-            )
-        ),
-        "wool": f'<g fill="none" stroke="{soft}" stroke-width="1.2">'
-        + "".join(f'<path d="M{x} {y}q3 -3.500 6 0"/>' for y in (4, 10, 16, 22) for x in (0, 6, 12, 18))
-        + "</g>",
-    }.get(material, "")
+    grain = _grain(material, colour, flat)
     return f'<pattern id="{{id}}" width="24" height="24" patternUnits="userSpaceOnUse">{base}{marks}{grain}</pattern>'
 
 
-def _metal(flat: str, width: float, height: float) -> str:
+def _grain(material: str, colour: str, flat: str) -> str:
+    """What a material lays over a colour, in a tile of 24 × 24."""
+    soft = "#6d6d78" if colour == "black" else _mix(flat, "#2a1505", 0.45)
+    pale = _mix(flat, "#ffffff", 0.45)
+    if material == "wood":
+        lines = ("M0 0H24", "M0 12H24")
+        grain = (
+            "M0 5C6 2 12 8 24 5",
+            "M0 8.500C8 6 15 10.500 24 8.500",
+            "M0 17C9 14.500 14 20 24 17",
+            "M0 20.500C8 22 16 18 24 20.500",
+        )
+        return (
+            f'<g fill="none" stroke="{soft}"><g stroke-width="2.4">'
+            + "".join(f'<path d="{d}"/>' for d in (*lines, "M6 0V12", "M18 12V24"))
+            + '</g><g stroke-width="1">'
+            + "".join(f'<path d="{d}"/>' for d in grain)
+            + "</g></g>"
+        )
+    if material == "stone":
+        stones = (
+            "1,1 10,0.5 12,6 9,11 1,10",
+            "14,1 22,1 23,8 15,10 13.500,5",
+            "2,13 8,12.500 9,18 6,23 1,22",
+            "11,13 20,12 23,17 18,22.500 10,22",
+        )
+        return f'<rect width="24" height="24" fill="{soft}"/>' + "".join(
+            f'<polygon points="{points}" fill="{flat if i % 2 else _mix(flat, pale, 0.5)}" stroke="{flat}" stroke-linejoin="round"/>'
+            for i, points in enumerate(stones)
+        )
+    if material == "wool":
+        curls = "".join(
+            f'<path d="M{x} {y}a2.600 2.600 0 1 1 3 2.600a4 4 0 0 1 -4.500 -3"/>'
+            for y, shift in ((3, 0), (9, 3), (15, 0), (21, 3))
+            for x in range(shift, 25, 6)
+        )
+        return f'<g fill="none" stroke="{soft}" stroke-width="1.200" stroke-linecap="round">{curls}</g>'
+    return ""
+
+
+def _sheen(material: str, flat: str, width: float, height: float) -> str:
+    """Gradients of metal and glass across a whole figure."""
     pale, deep = _mix(flat, "#ffffff", 0.75), _mix(flat, "#1d2530", 0.45)
+    if material == "metal":
+        stops = ((0, deep), (0.2, pale), (0.36, flat), (0.52, deep), (0.68, pale), (0.82, flat), (1, deep))
+    else:
+        clear = _mix(flat, "#ffffff", 0.25)
+        stops = tuple(
+            (at, "#ffffff" if white else clear)
+            for at, white in (
+                (0, 0),
+                (0.24, 0),
+                (0.26, 1),
+                (0.36, 1),
+                (0.38, 0),
+                (0.44, 0),
+                (0.46, 1),
+                (0.5, 1),
+                (0.52, 0),
+                (1, 0),
+            )
+        )
+    marks = "".join(f'<stop offset="{at}" stop-color="{colour}"/>' for at, colour in stops)
     return (
-        f'<linearGradient id="{{id}}" gradientUnits="userSpaceOnUse" x1="0" y1="0" x2="{width:.0f}" y2="{height:.0f}">'
-        f'<stop offset="0" stop-color="{deep}"/><stop offset=".22" stop-color="{pale}"/><stop offset=".42" stop-color="{flat}"/>'
-        f'<stop offset=".58" stop-color="{deep}"/><stop offset=".76" stop-color="{pale}"/><stop offset="1" stop-color="{flat}"/></linearGradient>'
+        '<linearGradient id="{id}" gradientUnits="userSpaceOnUse" x1="0" y1="0"'
+        f' x2="{width:.0f}" y2="{height:.0f}">{marks}</linearGradient>'
     )
 
 
@@ -120,10 +157,10 @@ def _thing_svg(thing: Thing, number: int) -> str:
     left, top, right, bottom = thing.box
     sx, sy = 100 * (right - left) / drawn.width, 100 * (bottom - top) / drawn.height
     definition = ""
-    if thing.texture != "plain" or thing.material not in ("paint", "glass"):
+    if thing.texture != "plain" or thing.material != "paint":
         name = f"s{number}"
-        if thing.material == "metal" and thing.texture == "plain":
-            surface = _metal(fills["flat"], drawn.width, drawn.height)
+        if thing.material in ("metal", "glass") and thing.texture == "plain":
+            surface = _sheen(thing.material, fills["flat"], drawn.width, drawn.height)
         else:
             surface = _surface(thing.colour, fills["flat"], fills["ink"], thing.texture, thing.material)
         definition = surface.replace("{id}", name)
@@ -132,13 +169,13 @@ def _thing_svg(thing: Thing, number: int) -> str:
         move = f"translate({100 * right + drawn.x0 * sx:.3f} {100 * top - drawn.y0 * sy:.3f})scale({-sx:.4f} {sy:.4f})"
     else:
         move = f"translate({100 * left - drawn.x0 * sx:.3f} {100 * top - drawn.y0 * sy:.3f})scale({sx:.4f} {sy:.4f})"
-    clear = ' fill-opacity=".42"' if thing.material == "glass" else ""
+    clear = ' fill-opacity=".5"' if thing.material == "glass" else ""
     return f'{definition}<g transform="{move}"{clear}>{drawn.svg.format_map(fills)}</g>'
 
 
 def to_svg(scene: Scene, size: int = 256) -> str:
     """The scene as SVG of ``size`` × ``size`` pixels."""
-    celestial = "crescent" in scene.shows
+    celestial = "circle" in scene.shows
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 100 100">',
         background(scene.setting, scene.lighting, scene.weather, scene.variant, celestial),
