@@ -1,0 +1,324 @@
+"""VQAScore over an OpenAI-compatible endpoint that gives log-probabilities (VQAScore-4o).
+
+Lin et al. 2024, section 3 and their GPT-4o variant: the question of :mod:`croc.scorers.vqa` with the image,
+one token of answer, and the score is the probability of "Yes" among the most likely tokens. Only those are
+told (20 at most): where "No" is among them and "Yes" is not, the published code gives 0, and so does this
+one, counted under ``floored``; an answer in which neither appears is no answer, and the pair is refused
+with the reason.
+
+Every answer is kept in a folder, one file a request, so that a run can be repeated without the endpoint;
+files hold the request's digest and the answer, never the key.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import logging
+import math
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL.Image import Image
+
+from croc.errors import CrocError, InputError, MissingExtra
+from croc.files import digest_of, read_json, write_json
+from croc.scorers.refusals import RefusedPairs, check_pairs
+from croc.scorers.vqa import QUESTION
+
+_LOG = logging.getLogger(__name__)
+_TOP = 20
+
+
+@dataclass
+class Usage:
+    """What a scorer has asked of its endpoint so far.
+
+    Attributes:
+        requests: answers that came from the endpoint.
+        replayed: answers that came from the folder of records.
+        input_tokens, output_tokens: as the endpoint counted them; replayed answers cost nothing.
+        cost: in US dollars, by the prices that were given; None without prices.
+        floored: pairs whose "Yes" was not among the tokens told, scored 0.
+        limits: what the endpoint last said about its rate limits (``remaining-requests`` …).
+    """
+
+    requests: int = 0
+    replayed: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost: float | None = None
+    floored: int = 0
+    limits: dict[str, str] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        cost = "cost unknown (no prices given)" if self.cost is None else f"${self.cost:.4f}"
+        limits = "".join(f", {name} {value}" for name, value in sorted(self.limits.items()))
+        return (
+            f"{self.requests} requests, {self.replayed} replayed, {self.input_tokens} + {self.output_tokens} "
+            f"tokens, {cost}{limits}"
+        )
+
+
+class ApiVqaScore:
+    """P("Yes") from an OpenAI-compatible chat endpoint.
+
+    Args:
+        model: the endpoint's name of the model; a dated one, as undated ones move.
+        base_url: the endpoint; None takes the client's default (or ``OPENAI_BASE_URL``).
+        key_variable: name of the environment variable that holds the key; keys are never arguments.
+        question: with ``{prompt}`` in it.
+        answers: the affirming and the denying answer; case and spaces around do not count.
+        records: folder of kept answers; None keeps none. The same folder serves any number of runs.
+        replay_only: take answers from ``records`` alone; a pair without one is refused.
+        max_retries: how often the client tries again after a rate limit, a server error or a broken
+            connection, waiting longer each time, or as long as the endpoint says.
+        workers: requests under way at once.
+        image_side: images are shrunk so that their longer side has at most this many pixels; None leaves
+            them.
+        prices: US dollars per million (input, output) tokens, to show the cost.
+        max_cost: stop with an error before a request when this many dollars are spent; needs ``prices``.
+        timeout: seconds for one request.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        name: str | None = None,
+        revision: str | None = None,
+        base_url: str | None = None,
+        key_variable: str = "OPENAI_API_KEY",
+        question: str = QUESTION,
+        answers: tuple[str, str] = ("Yes", "No"),
+        records: str | Path | None = None,
+        replay_only: bool = False,
+        max_retries: int = 6,
+        workers: int = 8,
+        image_side: int | None = None,
+        prices: tuple[float, float] | None = None,
+        max_cost: float | None = None,
+        timeout: float = 60.0,
+    ) -> None:
+        if question.count("{prompt}") != 1:
+            raise InputError(f"the question {question!r} must hold {{prompt}} once")
+        if replay_only and records is None:
+            raise InputError("replay_only needs records: the folder with the kept answers")
+        if max_cost is not None and prices is None:
+            raise InputError("max_cost needs prices: US dollars per million (input, output) tokens")
+        if workers < 1:
+            raise InputError(f"workers must be at least 1, not {workers}")
+        self.model = model
+        self.name = name or model
+        self.question = question
+        self.answers = answers
+        self.usage = Usage(cost=0.0 if prices else None)
+        self._revision = revision
+        self._base_url = base_url
+        self._key_variable = key_variable
+        self._records = Path(records) if records is not None else None
+        self._replay_only = replay_only
+        self._max_retries = max_retries
+        self._workers = workers
+        self._image_side = image_side
+        self._prices = prices
+        self._max_cost = max_cost
+        self._timeout = timeout
+        self._lock = threading.Lock()
+
+    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
+
+        Raises:
+            RefusedPairs: some pairs have no score (the model declined, no answer among its tokens, an empty
+                prompt, the endpoint kept failing); the other scores come with it.
+            CrocError: no pair can be scored: no key, no such model, or ``max_cost`` is reached.
+        """
+        check_pairs(images, prompts)
+        scores = np.full(len(images), np.nan)
+        reasons: dict[int, str] = {}
+
+        # The same question twice in a batch is asked, paid and written once.
+        same: dict[tuple[bytes, str], list[int]] = {}
+        for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+            same.setdefault(
+                (sha256(image.tobytes()).digest() + repr(image.size).encode(), prompt), []
+            ).append(i)
+
+        def one(rows: list[int]) -> None:
+            try:
+                scores[rows] = self._score_one(images[rows[0]], prompts[rows[0]])
+            except _Refused as refused:
+                reasons.update(dict.fromkeys(rows, str(refused)))
+
+        with ThreadPoolExecutor(self._workers) as pool:
+            # Reading the results raises what stops the whole run; what has not begun is then dropped.
+            futures = [pool.submit(one, rows) for rows in same.values()]
+            try:
+                for future in futures:
+                    future.result()
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        _LOG.info("%s: %s", self.name, self.usage)
+        if reasons:
+            raise RefusedPairs(dict(sorted(reasons.items())), scores)
+        return scores
+
+    def fields(self) -> dict[str, str]:
+        """What a signature says: endpoint, model, question and image size; the key is no part of it."""
+        return {
+            "model": self.model,
+            "revision": self._revision or "unpinned",
+            "endpoint": self._base_url or os.environ.get("OPENAI_BASE_URL") or "api.openai.com",
+            "formula": f"P({self.answers[0]}) among the top {_TOP}",
+            "template": self.question,
+            "answers": "/".join(self.answers),
+            "image_size": f"longer side ≤ {self._image_side}" if self._image_side else "as is",
+        }
+
+    @cached_property
+    def _client(self) -> Any:
+        try:
+            import openai
+        except ImportError as error:
+            raise MissingExtra("a scorer over an API", "score") from error
+        key = os.environ.get(self._key_variable)
+        if not key:
+            raise InputError(
+                f"the environment variable {self._key_variable} is not set: put the API key there"
+            )
+        return openai.OpenAI(
+            api_key=key, base_url=self._base_url, max_retries=self._max_retries, timeout=self._timeout
+        )
+
+    def _score_one(self, image: Image, prompt: str) -> float:
+        if not prompt.strip():
+            raise _Refused("the prompt is empty")
+        request = self._request(image, prompt)
+        path = self._record_of(request)
+        answer = _read_record(path)
+        if answer is not None:
+            with self._lock:
+                self.usage.replayed += 1
+        elif self._replay_only:
+            raise _Refused(f"no kept answer in {self._records}")
+        else:
+            answer = self._ask(request)
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, answer)
+        return self._judge(answer)
+
+    def _request(self, image: Image, prompt: str) -> dict[str, Any]:
+        if image.mode != "RGB":
+            image = image.convert("RGB")
+        if self._image_side and max(image.size) > self._image_side:
+            image = image.copy()
+            image.thumbnail((self._image_side, self._image_side))
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        content = [
+            {"type": "image_url", "image_url": {"url": url}},
+            {"type": "text", "text": self.question.replace("{prompt}", prompt)},
+        ]
+        return {
+            "model": self.model,
+            "messages": [{"role": "user", "content": content}],
+            "temperature": 0,
+            "max_tokens": 1,
+            "logprobs": True,
+            "top_logprobs": _TOP,
+        }
+
+    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The endpoint's answer, cut down to what is judged and counted."""
+        import openai
+
+        with self._lock:
+            spent = self.usage.cost
+        if self._max_cost is not None and spent is not None and spent >= self._max_cost:
+            raise CrocError(
+                f"{self.name}: ${spent:.4f} are spent, which reaches max_cost=${self._max_cost:g}"
+            )
+        try:
+            response = self._client.chat.completions.with_raw_response.create(**request)
+            body = response.parse()
+        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
+            raise CrocError(f"{self.name}: the endpoint says {_said(error)}") from error
+        except openai.OpenAIError as error:
+            raise _Refused(f"the endpoint failed: {_said(error)}") from error
+        usage = body.usage
+        with self._lock:
+            self.usage.requests += 1
+            if usage is not None:
+                self.usage.input_tokens += usage.prompt_tokens
+                self.usage.output_tokens += usage.completion_tokens
+                if self._prices is not None and self.usage.cost is not None:
+                    paid = usage.prompt_tokens * self._prices[0] + usage.completion_tokens * self._prices[1]
+                    self.usage.cost += paid / 1e6
+            for key, value in response.headers.items():
+                if key.lower().startswith("x-ratelimit-"):
+                    self.usage.limits[key.lower().removeprefix("x-ratelimit-")] = value
+        if not body.choices:
+            raise _Refused("the endpoint gave no answer")
+        choice = body.choices[0]
+        told = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
+        return {
+            "model": body.model,
+            "refusal": choice.message.refusal,
+            "finish_reason": choice.finish_reason,
+            "text": choice.message.content,
+            "top": [[t.token, t.logprob] for t in told[0].top_logprobs] if told else [],
+        }
+
+    def _judge(self, answer: Mapping[str, Any]) -> float:
+        if answer["refusal"] or answer["finish_reason"] == "content_filter":
+            raise _Refused(f"the model declined: {answer['refusal'] or 'content filter'}")
+        if not answer["top"]:
+            raise _Refused("the endpoint gave no log-probabilities: this model or endpoint has none")
+        yes, no = (
+            [p for token, p in answer["top"] if token.strip().lower() == word.lower()]
+            for word in self.answers
+        )
+        if not yes and not no:
+            raise _Refused(
+                f"neither {' nor '.join(self.answers)} is among the answer's tokens: {answer['text']!r}"
+            )
+        if not yes:
+            with self._lock:
+                self.usage.floored += 1
+        return min(1.0, math.fsum(math.exp(p) for p in yes))
+
+    def _record_of(self, request: Mapping[str, Any]) -> Path | None:
+        if self._records is None:
+            return None
+        asked = {"endpoint": self.fields()["endpoint"], **request}
+        digest = digest_of(asked, "request")
+        return self._records / digest[:2] / f"{digest}.json"
+
+
+class _Refused(Exception):
+    """One pair has no score."""
+
+
+def _said(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _read_record(path: Path | None) -> dict[str, Any] | None:
+    if path is None or not path.is_file():
+        return None
+    found = read_json(path)
+    if not isinstance(found, dict) or not {"refusal", "finish_reason", "text", "top"} <= set(found):
+        raise InputError(f"{path} holds no kept answer: delete it to ask again")
+    return found

@@ -1,0 +1,298 @@
+"""The API scorer against a real HTTP server on loopback that follows a script."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import math
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import tiny_models as tiny
+from PIL import Image
+
+from croc.errors import CrocError, InputError
+from croc.scorers import Scorer
+from croc.scorers.api import ApiVqaScore
+from croc.scorers.refusals import RefusedPairs
+
+KEY = "sk-not-a-real-key"
+IMAGES = [tiny.picture(seed) for seed in range(4)]
+
+
+def answer(
+    top: dict[str, float], *, refusal: str | None = None, finish: str = "length", tokens=(100, 1)
+) -> dict:
+    """A chat completion whose first token has these probabilities."""
+    told = [{"token": t, "logprob": math.log(p), "bytes": None} for t, p in top.items()]
+    first = max(top, key=top.__getitem__) if top else ""
+    content = (
+        [{"token": first, "logprob": told[0]["logprob"], "bytes": None, "top_logprobs": told}]
+        if top
+        else None
+    )
+    return {
+        "id": "1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "judge-2024-01-01",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish,
+                "message": {"role": "assistant", "content": first or None, "refusal": refusal},
+                "logprobs": {"content": content, "refusal": None} if top else None,
+            }
+        ],
+        "usage": {"prompt_tokens": tokens[0], "completion_tokens": tokens[1], "total_tokens": sum(tokens)},
+    }
+
+
+class Endpoint:
+    """A server: for the text of a prompt a list of replies, the last one for good; a reply is (status,
+    body)."""
+
+    def __init__(self) -> None:
+        self.script: dict[str, list] = {}
+        self.requests: list[dict] = []
+        self.headers: list[dict] = []
+        self.under_way = self.most_under_way = 0
+        self.lock = threading.Lock()
+        self.busy, self.takes = threading.Event(), 0.0
+        endpoint = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+                text = body["messages"][0]["content"][1]["text"]
+                prompt = next((p for p in endpoint.script if f'"{p}"' in text), None)
+                with endpoint.lock:
+                    endpoint.requests.append(body)
+                    endpoint.headers.append({k.lower(): v for k, v in self.headers.items()})
+                    endpoint.under_way += 1
+                    endpoint.most_under_way = max(endpoint.most_under_way, endpoint.under_way)
+                    replies = endpoint.script[prompt]
+                    status, reply = replies.pop(0) if len(replies) > 1 else replies[0]
+                data = json.dumps(reply).encode()
+                endpoint.busy.wait(endpoint.takes)
+                with endpoint.lock:
+                    endpoint.under_way -= 1
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(data)))
+                self.send_header("retry-after-ms", "5")
+                self.send_header("x-ratelimit-remaining-requests", "41")
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, *_):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server.server_address[1]}/v1"
+        threading.Thread(target=self.server.serve_forever, args=(0.01,), daemon=True).start()
+
+
+@pytest.fixture
+def endpoint(monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.delenv("OPENAI_BASE_URL", raising=False)
+    found = Endpoint()
+    yield found
+    found.server.shutdown()
+    found.server.server_close()
+
+
+def scorer(endpoint, **options) -> ApiVqaScore:
+    return ApiVqaScore("judge", base_url=endpoint.url, **options)
+
+
+FAILED = {"error": {"message": "slow down", "type": "x", "code": "y"}}
+
+
+def test_the_score_is_the_probability_of_yes_among_the_tokens_told(endpoint):
+    endpoint.script = {
+        "a dog": [(200, answer({"Yes": 0.7, "No": 0.2}))],
+        "a cat": [(200, answer({"No": 0.6, "Yes": 0.25, " yes": 0.05, "Maybe": 0.1}))],
+    }
+    judge = scorer(endpoint)
+    assert isinstance(judge, Scorer)
+    assert judge.score(IMAGES[:2], ["a dog", "a cat"]) == pytest.approx([0.7, 0.3])
+
+
+def test_the_request_asks_for_one_token_with_the_exact_pixels(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))]}
+    scorer(endpoint).score(IMAGES[:1], ["a dog"])
+    (body,) = endpoint.requests
+    assert (body["model"], body["max_tokens"], body["temperature"]) == ("judge", 1, 0)
+    assert (body["logprobs"], body["top_logprobs"]) == (True, 20)
+    image, text = body["messages"][0]["content"]
+    assert text["text"] == 'Does this figure show "a dog"? Please answer yes or no.'
+    head, _, data = image["image_url"]["url"].partition(",")
+    assert head == "data:image/png;base64"
+    with Image.open(io.BytesIO(base64.b64decode(data))) as sent:
+        assert np.array_equal(np.asarray(sent), np.asarray(IMAGES[0]))
+    assert endpoint.headers[0]["authorization"] == f"Bearer {KEY}"
+
+
+def test_rate_limits_and_server_errors_are_tried_again(endpoint):
+    endpoint.script = {"a dog": [(429, FAILED), (500, FAILED), (503, FAILED), (200, answer({"Yes": 0.7}))]}
+    judge = scorer(endpoint)
+    assert judge.score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
+    assert len(endpoint.requests) == 4
+    assert judge.usage.requests == 1
+
+
+def test_an_endpoint_that_keeps_failing_loses_its_pair_alone(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))], "a cat": [(500, FAILED)]}
+    with pytest.raises(RefusedPairs) as refused:
+        scorer(endpoint, max_retries=2).score(IMAGES[:3], ["a dog", "a cat", "a dog"])
+    assert list(refused.value.reasons) == [1]
+    assert refused.value.reasons[1].startswith("the endpoint failed: Error code: 500")
+    assert refused.value.scores[[0, 2]] == pytest.approx([0.7, 0.7])
+    assert sum('"a cat"' in r["messages"][0]["content"][1]["text"] for r in endpoint.requests) == 3
+
+
+def test_refusals_and_answers_that_are_none_are_reasons_not_scores(endpoint):
+    endpoint.script = {
+        "declined": [(200, answer({"I": 0.9, "Yes": 0.1}, refusal="I cannot help with that."))],
+        "filtered": [(200, answer({"I": 0.9}, finish="content_filter"))],
+        "elsewhere": [(200, answer({"The": 0.9, "A": 0.1}))],
+        "silent": [(200, answer({}))],
+        "fine": [(200, answer({"No": 0.9, "Yes": 0.1}))],
+    }
+    with pytest.raises(RefusedPairs) as refused:
+        scorer(endpoint).score([IMAGES[0]] * 6, ["declined", "filtered", "elsewhere", "silent", "", "fine"])
+    reasons = refused.value.reasons
+    assert reasons[0] == "the model declined: I cannot help with that."
+    assert reasons[1] == "the model declined: content filter"
+    assert reasons[2] == "neither Yes nor No is among the answer's tokens: 'The'"
+    assert reasons[3].startswith("the endpoint gave no log-probabilities")
+    assert reasons[4] == "the prompt is empty"
+    assert list(reasons) == [0, 1, 2, 3, 4]
+    assert refused.value.scores[5] == pytest.approx(0.1)
+
+
+def test_no_yes_among_the_tokens_is_zero_as_published_and_counted(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"No": 0.99, "Not": 0.01}))]}
+    judge = scorer(endpoint)
+    assert judge.score(IMAGES[:1], ["a dog"]).tolist() == [0.0]
+    assert judge.usage.floored == 1
+
+
+def test_a_run_is_repeated_from_its_records_without_the_endpoint(endpoint, tmp_path, monkeypatch):
+    endpoint.script = {
+        "a dog": [(200, answer({"Yes": 0.7}))],
+        "a cat": [(200, answer({"Yes": 0.2, "No": 0.8}))],
+    }
+    pairs = IMAGES[:2], ["a dog", "a cat"]
+    first = scorer(endpoint, records=tmp_path).score(*pairs)
+    assert len(endpoint.requests) == 2
+    monkeypatch.delenv("OPENAI_API_KEY")
+    again = scorer(endpoint, records=tmp_path, replay_only=True)
+    assert np.array_equal(again.score(*pairs), first)
+    assert (again.usage.requests, again.usage.replayed) == (0, 2)
+    with pytest.raises(RefusedPairs) as refused:
+        again.score(IMAGES[1:3], ["a dog", "a cat"])
+    assert refused.value.reasons == dict.fromkeys((0, 1), f"no kept answer in {tmp_path}")
+    assert len(endpoint.requests) == 2
+    kept = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
+    assert KEY not in kept and "Bearer" not in kept
+
+
+def test_a_failure_is_not_recorded_and_another_question_is_asked_anew(endpoint, tmp_path):
+    endpoint.script = {"a dog": [(500, FAILED), (200, answer({"Yes": 0.7})), (200, answer({"Yes": 0.4}))]}
+    with pytest.raises(RefusedPairs):
+        scorer(endpoint, records=tmp_path, max_retries=0).score(IMAGES[:1], ["a dog"])
+    assert scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
+    other = scorer(endpoint, records=tmp_path, question='Is it "{prompt}"?')
+    assert other.score(IMAGES[:1], ["a dog"]) == pytest.approx([0.4])
+
+
+def test_a_damaged_record_is_named(endpoint, tmp_path):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))]}
+    scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"])
+    (path,) = tmp_path.rglob("*.json")
+    path.write_text("{")
+    with pytest.raises(InputError, match=path.name):
+        scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"])
+
+
+def test_the_same_pair_is_asked_once_in_a_batch(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))]}
+    assert scorer(endpoint).score([IMAGES[0]] * 5, ["a dog"] * 5) == pytest.approx([0.7] * 5)
+    assert len(endpoint.requests) == 1
+
+
+def test_cost_and_rate_limits_are_shown(endpoint, caplog):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}, tokens=(1000, 1)))]}
+    judge = scorer(endpoint, prices=(2.5, 10.0))
+    with caplog.at_level("INFO", logger="croc.scorers.api"):
+        judge.score(IMAGES[:2], ["a dog", "a dog"])
+    # 2 × (1000 × 2.5 + 1 × 10) / 1e6 dollars
+    assert judge.usage.cost == pytest.approx(0.00502)
+    assert (judge.usage.input_tokens, judge.usage.output_tokens) == (2000, 2)
+    assert judge.usage.limits["remaining-requests"] == "41"
+    assert "2 requests, 0 replayed, 2000 + 2 tokens, $0.0050" in caplog.text
+    assert "remaining-requests 41" in caplog.text
+    assert "cost unknown" in str(scorer(endpoint).usage)
+
+
+def test_the_run_stops_when_the_money_is_spent(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}, tokens=(1000, 0)))]}
+    judge = scorer(endpoint, prices=(1000.0, 0.0), max_cost=2.0, workers=1)
+    with pytest.raises(CrocError, match=r"\$2.0000 are spent, which reaches max_cost=\$2"):
+        judge.score(IMAGES, ["a dog"] * 4)
+    assert len(endpoint.requests) == 2
+
+
+def test_no_more_requests_than_workers_are_under_way(endpoint):
+    endpoint.script = {f"dog {i}": [(200, answer({"Yes": 0.5}))] for i in range(12)}
+    endpoint.takes = 0.05
+    scorer(endpoint, workers=3).score([IMAGES[0]] * 12, [f"dog {i}" for i in range(12)])
+    assert 2 <= endpoint.most_under_way <= 3
+
+
+@pytest.mark.parametrize(("status", "said"), [(401, "401"), (404, "404")])
+def test_a_wrong_key_or_model_stops_the_run_in_one_sentence(endpoint, status, said):
+    endpoint.script = {"a dog": [(status, FAILED)]}
+    with pytest.raises(CrocError, match=f"the endpoint says Error code: {said}") as error:
+        scorer(endpoint).score(IMAGES, ["a dog"] * 4)
+    assert not isinstance(error.value, RefusedPairs)
+    assert KEY not in str(error.value)
+
+
+def test_the_key_comes_from_the_environment_and_is_in_no_field(endpoint, monkeypatch):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))]}
+    judge = scorer(endpoint)
+    assert KEY not in json.dumps(judge.fields())
+    monkeypatch.delenv("OPENAI_API_KEY")
+    with pytest.raises(InputError, match="variable OPENAI_API_KEY is not set: put the API key there"):
+        scorer(endpoint).score(IMAGES[:1], ["a dog"])
+    monkeypatch.setenv("OTHER_KEY", KEY)
+    assert scorer(endpoint, key_variable="OTHER_KEY").score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
+
+
+def test_images_are_shrunk_when_asked_and_the_signature_says_so(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))]}
+    judge = scorer(endpoint, image_side=20)
+    judge.score(IMAGES[:1], ["a dog"])
+    url = endpoint.requests[0]["messages"][0]["content"][0]["image_url"]["url"]
+    with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as sent:
+        assert sent.size == (20, 16)
+    assert judge.fields()["image_size"] == "longer side ≤ 20"
+    assert judge.fields()["endpoint"] == endpoint.url
+
+
+def test_options_that_do_not_fit_are_named():
+    with pytest.raises(InputError, match="replay_only needs records"):
+        ApiVqaScore("judge", replay_only=True)
+    with pytest.raises(InputError, match="max_cost needs prices"):
+        ApiVqaScore("judge", max_cost=1.0)
+    with pytest.raises(InputError, match=r"must hold \{prompt\} once"):
+        ApiVqaScore("judge", question="Is it?")
