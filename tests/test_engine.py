@@ -136,9 +136,9 @@ def test_images_that_cannot_share_a_pass_are_taken_one_by_one() -> None:
     told: list[str] = []
     scorer = Together()
     scorer.memory = 3
-    engine = Engine(scorer, batch_size=8, tell=told.append)
+    engine = Engine(scorer, batch_size=6, tell=told.append)
     assert engine.score(FILES, WANTED) == TRUTH
-    assert engine.batch_size == 2
+    assert engine.batch_size == 3
     assert "out of memory" in told[0]
     scorer = Together()
     scorer.hates = 4.0
