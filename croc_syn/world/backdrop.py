@@ -57,7 +57,8 @@ class Backdrop:
         """A rectangle."""
         corner = f' rx="{round_by:.1f}"' if round_by else ""
         self.svg.append(
-            f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}"{corner} fill="{self.colour(fill)}"/>'
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}"{corner}'
+            f' fill="{self.colour(fill)}"/>'
         )
 
     def polygon(self, points: Sequence[Point], fill: str) -> None:
@@ -131,9 +132,7 @@ class Backdrop:
         if kind == "rain":
             self.svg.append('<rect width="100" height="100" fill="#4d5d75" fill-opacity=".38"/>')
             for x, y in self.scatter(-4, 100, 90):
-                self.svg.append(
-                    f'<path d="M{x:.1f} {y:.1f}l-1.6 5.4" stroke="#dcebf7" stroke-width=".75" stroke-opacity=".9"/>'
-                )
+                self.svg.append(f'<path d="M{x:.1f} {y:.1f}l-1.6 5.4" stroke="#dcebf7" stroke-width=".7"/>')
             for x in range(-6, 110, 14):
                 y = 2 + (x * 7 + self.variant) % 4
                 self.svg.append(f'<ellipse cx="{x}" cy="{y}" rx="11" ry="6" fill="#6d7889"/>')
@@ -147,7 +146,7 @@ class Backdrop:
                 y = 8 + i * 14
                 x = (i * 37 + self.variant * 11) % 60 - 20
                 self.svg.append(
-                    f'<rect x="{x}" y="{y}" width="80" height="5" rx="2.5" fill="#f6f8fa" fill-opacity=".75"/>'
+                    f'<rect x="{x}" y="{y}" width="80" height="5" rx="2.5" fill="#fff" fill-opacity=".6"/>'
                 )
 
     def scatter(self, low: float, high: float, count: int) -> list[Point]:

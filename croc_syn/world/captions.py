@@ -24,8 +24,8 @@ def describe(scene: Scene, seed: int = 0, *, detail: float = 1.0, relations: int
     Args:
         scene: what to describe.
         seed: different seeds give different words and, with little detail, different content.
-        detail: 1 states everything that the controlled English can say of each thing and the place; less leaves
-            each property, and whole kinds, out with that probability.
+        detail: the probability with which each property is stated; 1 states everything that the controlled
+            English can say of each thing and of the place, less leaves some kinds out too.
         relations: the most relations between things that are stated.
 
     Returns:

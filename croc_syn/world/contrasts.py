@@ -1,7 +1,8 @@
 """Contrasts: pairs of prompts that differ in one property and that no single image can satisfy both.
 
-Both prompts of a pair come from one frame with one value exchanged, the two values are drawn symmetrically, and a
-coin then decides which of the two is the original: what a prompt or an image looks like says nothing about it.
+Both prompts of a pair come from one frame with one value exchanged, the two values are drawn symmetrically,
+and a coin then decides which of the two is the original: what a prompt or an image looks like says nothing
+of it.
 """
 
 from __future__ import annotations
@@ -170,10 +171,7 @@ def make_pair(
         kind = dice.pick(fitting) if fitting and dice() < 0.6 else dice.pick(kinds)
         place = dice.pick(SETTINGS[TOPICS[topic].setting].words) if topic is not None else ""
         context = Context(kind, place, dice, topic)
-        if contrast == "setting":
-            made = _settings(context, topic, contrast_topic)
-        else:
-            made = chosen.make(context)
+        made = _settings(context, topic, contrast_topic) if contrast == "setting" else chosen.make(context)
         first, second, value, other = made
         if not exclusive(parse(first), parse(second)):
             continue
@@ -193,7 +191,7 @@ def _pick_contrast(entity: str | None, topic: str | None, dice: Dice) -> str:
     return dice.pick(options)
 
 
-# Values of a thing ------------------------------------------------------------------------------------------------
+# Values of a thing
 
 
 def _adjective(dimension: str) -> Callable[[Context], Made]:
@@ -278,7 +276,7 @@ def _negation(context: Context) -> Made:
     return *context.frame(*texts), other.id, f"no {other.id}"
 
 
-# Two things -------------------------------------------------------------------------------------------------------
+# Two things
 
 
 def _relation(
@@ -375,7 +373,7 @@ def _layout(context: Context) -> Made:
     return *context.frame(texts[0], texts[1], (False, False)), first, second
 
 
-# The whole image --------------------------------------------------------------------------------------------------
+# The whole image
 
 
 def _whole(dimension: str) -> Callable[[Context], Made]:

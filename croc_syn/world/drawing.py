@@ -57,29 +57,23 @@ def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> s
     if colour in ("white", "yellow", "grey", "pink"):
         mark = _mix(flat, "#22222c", 0.62)
     base = f'<rect width="24" height="24" fill="{flat}"/>'
+    bar = f'width="24" height="5" fill="{mark}"/>'
+    tile = f'width="12" height="12" fill="{mark}"/>'
     marks = {
         "plain": "",
-        "striped": f'<rect width="24" height="5" fill="{mark}"/><rect y="12" width="24" height="5" fill="{mark}"/>',
+        "striped": f'<rect {bar}<rect y="12" {bar}',
         "dotted": "".join(
             f'<circle cx="{x}" cy="{y}" r="3.3" fill="{mark}"/>'
             for x, y in ((6, 6), (18, 6), (0, 18), (12, 18), (24, 18))
         ),
-        "checked": f'<rect width="12" height="12" fill="{mark}"/><rect x="12" y="12" width="12" height="12" fill="{mark}"/>',
-        "zigzag": "".join(
-            f'<path d="M-2 {y + 5}L6 {y}L14 {y + 5}L22 {y}L30 {y + 5}" stroke="{mark}" stroke-width="2.8" fill="none"/>'
-            for y in (3, 15)
-        ),
+        "checked": f'<rect {tile}<rect x="12" y="12" {tile}',
+        "zigzag": f'<g stroke="{mark}" stroke-width="2.8" fill="none">'
+        + "".join(f'<path d="M-4 {y + 5}L4 {y}L12 {y + 5}L20 {y}L28 {y + 5}"/>' for y in (3, 15))
+        + "</g>",
     }[texture]
-    if texture == "zigzag":
-        marks = (
-            marks.replace("M-2", "M-4")
-            .replace("L6 ", "L4 ")
-            .replace("L14 ", "L12 ")
-            .replace("L22 ", "L20 ")
-            .replace("L30 ", "L28 ")
-        )
     grain = _grain(material, colour, flat)
-    return f'<pattern id="{{id}}" width="24" height="24" patternUnits="userSpaceOnUse">{base}{marks}{grain}</pattern>'
+    tile = '<pattern id="{id}" width="24" height="24" patternUnits="userSpaceOnUse">'
+    return f"{tile}{base}{marks}{grain}</pattern>"
 
 
 def _grain(material: str, colour: str, flat: str) -> str:
@@ -109,7 +103,7 @@ def _grain(material: str, colour: str, flat: str) -> str:
             "11,13 20,12 23,17 18,22.500 10,22",
         )
         return f'<rect width="24" height="24" fill="{soft}"/>' + "".join(
-            f'<polygon points="{points}" fill="{flat if i % 2 else _mix(flat, pale, 0.5)}" stroke="{flat}" stroke-linejoin="round"/>'
+            f'<polygon points="{points}" fill="{flat if i % 2 else _mix(flat, pale, 0.5)}" stroke="{flat}"/>'
             for i, points in enumerate(stones)
         )
     if material == "wool":
@@ -165,10 +159,9 @@ def _thing_svg(thing: Thing, number: int) -> str:
             surface = _surface(thing.colour, fills["flat"], fills["ink"], thing.texture, thing.material)
         definition = surface.replace("{id}", name)
         fills["body"] = f"url(#{name})"
-    if thing.flip:
-        move = f"translate({100 * right + drawn.x0 * sx:.3f} {100 * top - drawn.y0 * sy:.3f})scale({-sx:.4f} {sy:.4f})"
-    else:
-        move = f"translate({100 * left - drawn.x0 * sx:.3f} {100 * top - drawn.y0 * sy:.3f})scale({sx:.4f} {sy:.4f})"
+    start = right + drawn.x0 * sx / 100 if thing.flip else left - drawn.x0 * sx / 100
+    across = -sx if thing.flip else sx
+    move = f"translate({100 * start:.3f} {100 * top - drawn.y0 * sy:.3f})scale({across:.4f} {sy:.4f})"
     clear = ' fill-opacity=".5"' if thing.material == "glass" else ""
     return f'{definition}<g transform="{move}"{clear}>{drawn.svg.format_map(fills)}</g>'
 

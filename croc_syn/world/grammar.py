@@ -1,7 +1,7 @@
 """The controlled English: a prompt becomes the requirements that it states, or an error that says why not.
 
-The parser reads declared words only (``lexicon``, ``kinds``, ``settings``). It keeps what could have stood at the
-place where it stopped, so that an error names the word, its position and what would be right. docs/exact_world.md
+The parser reads declared words only (``lexicon``, ``kinds``, ``places``). Where it stops, it knows what could
+have stood there, so that an error names the word, its position and what would be right. docs/exact_world.md
 is the same grammar for people.
 """
 
@@ -16,19 +16,13 @@ from croc.errors import InputError
 from croc_syn.world import lexicon
 from croc_syn.world.kinds import KINDS, Kind
 from croc_syn.world.meaning import Absence, Attribute, Group, Link, Meaning, contradiction
+from croc_syn.world.phrasebook import Payload, phrases, vocabulary
 from croc_syn.world.settings import SETTINGS
 
 LONGEST_PROMPT = 2000
 """Characters; a longer prompt is refused before it is read."""
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
-_OPENERS = (
-    "a picture of|a picture that shows|a picture with|an image of|an image that shows|an image with|a drawing of|"
-    "an illustration of|a scene with|the picture shows|the image shows|the drawing shows|there is|there are|"
-    "we see|one can see|you can see|here is|here are"
-)
-_ONLY = ("only", "just", "nothing but")
-_NONE = ("no", "not a single", "not any", "zero", "0", "without a", "without an", "without any", "without")
 _END = "end of prompt"
 
 
@@ -61,82 +55,6 @@ class _Group:
     layout: str = ""
 
 
-Payload = tuple[str, ...]
-
-
-@lru_cache(maxsize=1)
-def _phrases() -> dict[str, dict[str, tuple[tuple[tuple[str, ...], Payload], ...]]]:
-    """Category → first word → phrases with what they mean, the longest first."""
-    table: dict[str, dict[str, list[tuple[tuple[str, ...], Payload]]]] = {}
-
-    def add(category: str, phrase: str, *payload: str) -> None:
-        words = tuple(phrase.split())
-        table.setdefault(category, {}).setdefault(words[0], []).append((words, payload))
-
-    for kind in KINDS.values():
-        for word in kind.words:
-            add("noun", word, kind.id, "one")
-        for word in kind.plurals:
-            add("noun", word, kind.id, "many")
-        for pose in kind.poses:
-            for word in pose.words:
-                add("pose", word, word)
-        for part in kind.parts:
-            add("part", part.word, part.word, "one")
-            add("part", part.plural_word, part.word, "many")
-    for dimension, values in lexicon.THING_DIMENSIONS.items():
-        for value in values.values():
-            for word in value.words:
-                add("adjective", word, dimension, value.id)
-            for word in value.after:
-                add("after", word, dimension, value.id)
-    for value in lexicon.LAYOUTS.values():
-        for word in value.after:
-            add("layout", word, value.id)
-    for dimension, values in lexicon.IMAGE_DIMENSIONS.items():
-        for value in values.values():
-            for word in value.words:
-                add("adverbial", word, dimension, value.id)
-    for setting in SETTINGS.values():
-        for word in setting.words:
-            add("adverbial", word, "setting", setting.id)
-    for relation in lexicon.RELATIONS.values():
-        for word in relation.words:
-            add("relation", word, relation.id)
-    for word, number in lexicon.NUMBERS.items():
-        if number:
-            add("number", word, str(number))
-    for word in ("a", "an", "another"):
-        add("article", word, "1")
-    for category, words in (
-        ("opener", tuple(_OPENERS.split("|"))),
-        ("only", _ONLY),
-        ("none", _NONE),
-        ("there", ("there is", "there are", "is", "are", "one sees", "we see")),
-        ("is", ("is", "are")),
-        ("that is", ("that is", "that are", "which is", "which are", "who is", "who are")),
-        ("not", ("not",)),
-        ("nothing else", ("nothing else",)),
-        ("with", ("with", "having", "wearing")),
-        ("without", ("without", "without a", "without an", "without any", "with no")),
-    ):
-        for word in words:
-            add(category, word)
-    return {
-        category: {first: tuple(sorted(group, key=lambda p: -len(p[0]))) for first, group in heads.items()}
-        for category, heads in table.items()
-    }
-
-
-@lru_cache(maxsize=1)
-def vocabulary() -> frozenset[str]:
-    """Every word of the controlled English."""
-    words = {
-        word for heads in _phrases().values() for group in heads.values() for ws, _ in group for word in ws
-    }
-    return frozenset(words | {"the", "and", "but", "or", "while", "exactly", "neither", "nor"})
-
-
 @lru_cache(maxsize=8192)
 def parse(prompt: str) -> Meaning:
     """The requirements that a prompt states.
@@ -167,14 +85,14 @@ class _Parser:
         self.image: list[Attribute] = []
         self.only = False
 
-    # Reading words -------------------------------------------------------------------------------------------
+    # Reading words
 
     def look(self, category: str, start: int | None = None) -> tuple[int, Payload] | None:
         """The longest phrase of a category at a place: where it ends, and what it means."""
         at = self.at if start is None else start
         if at >= len(self.words):
             return None
-        for words, payload in _phrases()[category].get(self.words[at], ()):
+        for words, payload in phrases()[category].get(self.words[at], ()):
             if tuple(self.words[at : at + len(words)]) == words:
                 return at + len(words), payload
         return None
@@ -215,7 +133,7 @@ class _Parser:
         raw = self.raw[at] if at < len(self.raw) else ""
         return PromptError(f'word {at + 1}, "{raw}": {problem}', raw, at + 1, expected)
 
-    # The prompt ----------------------------------------------------------------------------------------------
+    # The prompt
 
     def prompt(self) -> Meaning:
         self.item(first=True)
@@ -372,7 +290,7 @@ class _Parser:
         if link not in self.links:
             self.links.append(link)
 
-    # Things --------------------------------------------------------------------------------------------------
+    # Things
 
     def adjectives(self) -> tuple[list[tuple[Attribute, int]], int]:
         found: list[tuple[Attribute, int]] = []
@@ -528,7 +446,7 @@ class _Parser:
         return True
 
     def relative(self, group: _Group) -> bool:
-        """ "that is to the left of …": a relation that surely belongs to the noun before it."""
+        """A relation after "that is": it surely belongs to the noun before it."""
         if group.count == 0:
             raise self.refuse("what is not there stands in no relation", self.at)
         if self.look("adverbial", self.at + 2) is not None:
@@ -595,7 +513,7 @@ class _Parser:
                 return True
 
     def own_part(self, group: _Group) -> bool:
-        """Whether the noun here is a part of this kind; an alien part is an error unless it is a thing too."""
+        """Whether the noun here is a part of this kind; another's part is an error."""
         found = self.look("part")
         assert found is not None
         kind = KINDS[group.kind]
@@ -633,7 +551,7 @@ class _Parser:
             raise self.refuse(f"a {name} is drawn with {part.low} to {part.high} {part.plural_word}", at)
         self.attribute(group, Attribute(f"part:{part.word}", str(count)), at)
 
-    # The result ----------------------------------------------------------------------------------------------
+    # The result
 
     def result(self) -> Meaning:
         meaning = Meaning(
@@ -655,7 +573,7 @@ class _Parser:
             if clash:
                 word = KINDS[min(clash)].plurals[0]
                 raise PromptError(
-                    f'"{SETTINGS[setting].words[0]}" is a place that shows {word} itself, so that their number cannot be'
+                    f'"{SETTINGS[setting].words[0]}" itself shows {word}, so that their number cannot be'
                     " said with it; choose another place"
                 )
         return meaning

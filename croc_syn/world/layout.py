@@ -1,7 +1,7 @@
 """Where things stand: positions and sizes that make every stated relation plain.
 
-Groups are placed one after the other at random places that the relations leave, with restarts; the oracle has the
-last word on the result.
+Groups are placed one after the other at random places that the relations leave, with restarts; the oracle has
+the last word on the result.
 """
 
 from __future__ import annotations
@@ -73,6 +73,11 @@ def place(
     return _Layout(meaning, items, dice, horizon, effort).solve()
 
 
+def _rounded(box: Box) -> Box:
+    """The box as it travels with the image: five decimals are a hundredth of a pixel."""
+    return round(box[0], 5), round(box[1], 5), round(box[2], 5), round(box[3], 5)
+
+
 class _Layout:
     def __init__(
         self, meaning: Meaning, items: list[Item], dice: Chance, horizon: float | None, effort: float
@@ -95,9 +100,9 @@ class _Layout:
         for group in self._order():
             self._place_group(group)
         order = self._depth()
-        return [replace(self.items[i].thing, box=self.boxes[i]) for i in order]
+        return [replace(self.items[i].thing, box=_rounded(self.boxes[i])) for i in order]
 
-    # Bands ---------------------------------------------------------------------------------------------------
+    # Bands
 
     def _bands(self, relation: str) -> dict[int, tuple[float, float]]:
         """A stretch of the image for each group that a chain of left_of (above) orders."""
@@ -121,7 +126,7 @@ class _Layout:
             start += weight / total
         return {g: (max(EDGE, ends[at][0]), min(1 - EDGE, ends[at][1])) for g, at in level.items()}
 
-    # Sizes ---------------------------------------------------------------------------------------------------
+    # Sizes
 
     def _range(self, group: int) -> tuple[float, float]:
         low, high = SIZE_LIMITS
@@ -183,7 +188,7 @@ class _Layout:
                 wobble = 1.0 if g in steady else self.dice.between(0.9, 1.1)
                 self.sizes[i] = min(span[g][1], max(span[g][0], size[g] * wobble))
 
-    # Order ---------------------------------------------------------------------------------------------------
+    # Order
 
     def _order(self) -> list[int]:
         """Groups in the order of placing: what holds others, and what stands behind others, comes first."""
@@ -216,7 +221,7 @@ class _Layout:
             left.remove(ready)
         return order
 
-    # Places --------------------------------------------------------------------------------------------------
+    # Places
 
     def _place_group(self, group: int) -> None:
         layout = self.meaning.groups[group].layout
@@ -319,7 +324,7 @@ class _Layout:
         return None
 
     def _level_with(self, group: int) -> tuple[str, float, float] | None:
-        """For left and right, the height at which a placed partner stands; for above and below, its column."""
+        """The height of a placed partner (left, right), or its column (above, below)."""
         for link in self.links:
             if link.relation not in ("left_of", "above") or group not in (link.a, link.b):
                 continue
@@ -469,7 +474,7 @@ class _Layout:
 
 
 def _box_test(relation: str, first: bool, other: Box) -> Callable[[Box], bool]:
-    """What a relation asks of a new box against a placed one; ``first``: the new one is the relation's subject."""
+    """What a relation asks of a new box against a placed one; ``first``: the new one is its subject."""
     if relation in ("left_of", "above"):
         low, high = (0, 2) if relation == "left_of" else (1, 3)
         if first:
@@ -503,5 +508,5 @@ def place_extra(things: list[Thing], thing: Thing, dice: Chance, horizon: float 
         y = dice.between(low, max(low, 1 - EDGE - h))
         box = (x, y, x + w, y + h)
         if box[3] <= 1 - EDGE and all(apart(box, other.box) >= GAP for other in things):
-            things.insert(0, replace(thing, box=box))
+            things.insert(0, replace(thing, box=_rounded(box)))
             return

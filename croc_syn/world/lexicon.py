@@ -1,6 +1,6 @@
 """The words and values of the controlled English: each value is declared once, here.
 
-The parser reads the words, the sampler draws the values, the renderer reads the data and the oracle the limits.
+The parser reads the words, the sampler draws the values, the renderer reads the data, the oracle the limits.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ SIZES = _table(
 SIZE_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"small": (0.105, 0.16), "medium": (0.20, 0.26), "large": (0.33, 0.48)}
 )
-"""Size of a thing: geometric mean of the width and height of its box, in image sides. The gaps are neither."""
+"""Size of a thing: geometric mean of width and height of its box, in image sides. The gaps are neither."""
 
 SIZE_LIMITS = (0.105, 0.60)
 """No thing is drawn smaller or larger than this."""
@@ -160,7 +160,7 @@ class Relation:
         id: name in scenes, meanings and the taxonomy.
         words: what a prompt may say between the two, the usual first.
         inverse: the relation that says the same with the two exchanged, if it has a name.
-        axis: what it speaks of: ``x``, ``y``, ``depth``, ``containment``, ``scale``, ``support``, ``distance``.
+        axis: what it speaks of: x, y, depth, containment, scale, support, distance.
     """
 
     id: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import product
 
 from croc_syn.world.kinds import KINDS
@@ -75,7 +76,7 @@ class Meaning:
     only: bool = False
     text: str = field(default="", compare=False)
 
-    @property
+    @cached_property
     def named(self) -> frozenset[str]:
         """Every kind that the prompt speaks of."""
         return frozenset(group.kind for group in self.groups) | frozenset(a.kind for a in self.absences)
@@ -110,7 +111,7 @@ def entails(attributes: tuple[Attribute, ...], claim: tuple[Attribute, ...]) -> 
 
 
 def contradiction(meaning: Meaning) -> str | None:
-    """Why no image at all can show this, as far as it can be told without drawing; None when nothing speaks against it."""
+    """Why no image can show this, as far as it can be told without drawing; None if nothing is against it."""
     for absence in meaning.absences:
         for group in meaning.groups:
             if group.kind == absence.kind and entails(group.attributes, absence.attributes):
@@ -132,7 +133,7 @@ def _edges(meaning: Meaning, members: Mapping[int, frozenset[int]]) -> list[Edge
     return [(link.relation, members[link.a], members[link.b]) for link in meaning.links]
 
 
-# Pairs of relations that the oracle's definitions never let hold between the same two groups in the same order.
+# Pairs of relations that the oracle's definitions never let hold between the same two groups.
 _CLASH = {
     frozenset(pair)
     for pair in (
@@ -225,7 +226,7 @@ def exclusive(first: Meaning, second: Meaning) -> bool:
     """Whether no image at all can satisfy both prompts.
 
     Sound, not complete: True is a proof, False means that none was found. The proof either finds a number, a
-    setting or another property of the image that differs, or goes through every way in which the things of one
+    place or another property of the image that differs, or goes through every way in which the things of one
     prompt could be those of the other and finds a contradiction in each.
     """
     if not compatible(first.image + second.image):

@@ -23,7 +23,7 @@ from croc_syn.world.scene import Scene, Thing
 Box = tuple[float, float, float, float]
 
 STEEPNESS = 1.1
-"""Left and right need the distance of the centres to be this many times as far across as down; above likewise."""
+"""Left and right need the centres to be this many times as far apart across as down; above likewise."""
 NEAR, FAR = 0.10, 0.24
 """Two boxes are next to each other up to the first distance, far from each other from the second on."""
 LEAST_VISIBLE = 0.5
@@ -302,7 +302,7 @@ def holds(scene: Scene, meaning: Meaning | str) -> bool:
 
 
 def margin(scene: Scene, meaning: Meaning | str) -> float:
-    """How well the scene agrees with the prompt: 1 when it holds, else minus the share of requirements not met.
+    """How well a scene agrees with a prompt: 1 when it holds, else minus the share of requirements not met.
 
     The value is above 0 exactly when ``holds`` is true.
     """

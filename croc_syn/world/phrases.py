@@ -9,28 +9,28 @@ from croc_syn.world.lexicon import NUMBER_WORDS, Value
 
 def article(words: str) -> str:
     """The words with "a" or "an" before them."""
-    # "a U-shaped", "a unicorn": no word of the lexicon begins with a vowel letter that sounds like a consonant.
+    # No word of the lexicon begins with a vowel letter that sounds like a consonant ("a unicorn").
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
 def be(singular: bool) -> str:
-    """ "is" or "are"."""
+    """The verb: "is" or "are"."""
     return "is" if singular else "are"
 
 
 def noun_phrase(kind: Kind) -> str:
-    """ "a dog"."""
+    """A single thing: "a dog"."""
     return article(kind.words[0])
 
 
 def counted(kind: Kind, count: int, before: str = "") -> str:
-    """ "three red dogs", "one dog"."""
+    """A number of things: "three red dogs", "one dog"."""
     noun = kind.words[0] if count == 1 else kind.plurals[0]
     return " ".join(word for word in (NUMBER_WORDS[count], before, noun) if word)
 
 
 def adjective_phrase(kind: Kind, value: Value, place: int) -> str:
-    """ "a red dog"; with ``place`` 1 "a dog that is red"; with 2 words that stand behind, where there are such."""
+    """A thing with a value: "a red dog"; ``place`` 1: "a dog that is red"; 2: behind the noun."""
     if place == 1:
         return f"{noun_phrase(kind)} that is {value.words[0]}"
     if place == 2 and value.after:

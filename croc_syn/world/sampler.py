@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import TypeVar
 
 import numpy as np
@@ -26,6 +27,10 @@ _NATURAL = {
     "glass": ("turquoise", "blue", "green"),
 }
 """Usual colours of a thing of which a material is stated and no colour."""
+
+_COLOURS, _MATERIALS, _TEXTURES = (
+    tuple(table) for table in (lexicon.COLOURS, lexicon.MATERIALS, lexicon.TEXTURES)
+)
 
 TRIES = 60
 """Layouts tried for one image before the prompt is said not to fit."""
@@ -91,7 +96,7 @@ def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: 
 
 
 def readable(scene: Scene) -> bool:
-    """Whether everything in a scene can be seen and told apart: in the canvas, apart, and never mostly hidden."""
+    """Whether all in a scene can be seen and told apart: in the canvas, apart, never mostly hidden."""
     things = scene.things
     for i, thing in enumerate(things):
         left, top, right, bottom = thing.box
@@ -139,8 +144,10 @@ def _stated(attributes: Sequence[Attribute], dimension: str) -> str | None:
     return next((a.value for a in attributes if a.dimension == dimension and a.positive), None)
 
 
-def _free(attributes: Sequence[Attribute], dimension: str, options: Sequence[str]) -> list[str]:
+def _free(attributes: Sequence[Attribute], dimension: str, options: Sequence[str]) -> Sequence[str]:
     excluded = {a.value for a in attributes if a.dimension == dimension and not a.positive}
+    if not excluded:
+        return options
     left = [option for option in options if option not in excluded]
     if not left:
         raise NoRoom(f"every {dimension} is excluded")
@@ -151,10 +158,11 @@ def _image(meaning: Meaning, dice: Dice) -> tuple[str, str, str]:
     stated = {name: _stated(meaning.image, name) for name in ("setting", "lighting", "weather")}
     setting = stated["setting"]
     if setting is None:
+        named = meaning.named
         options = [
             place.id
             for place in SETTINGS.values()
-            if not place.shows & meaning.named
+            if not place.shows & named
             and (place.lit or stated["lighting"] is None)
             and (place.open_air or stated["weather"] is None)
         ]
@@ -205,12 +213,12 @@ def _look(kind: Kind, said: Sequence[Attribute], dice: Dice, like: Thing | None)
 
     said_of = _stated(said, "material")
     natural = _NATURAL.get(said_of or "", kind.colours)
-    colour = choose("colour", natural, tuple(lexicon.COLOURS), 0.8, like and like.colour)
-    material = choose("material", ("paint",), tuple(lexicon.MATERIALS), 0.97, like and like.material)
+    colour = choose("colour", natural, _COLOURS, 0.8, like and like.colour)
+    material = choose("material", ("paint",), _MATERIALS, 0.97, like and like.material)
     texture = choose(
         "texture",
         ("plain",),
-        tuple(lexicon.TEXTURES),
+        _TEXTURES,
         0.9 if material == "paint" else 1.0,
         like and like.texture,
     )
@@ -235,21 +243,25 @@ def _look(kind: Kind, said: Sequence[Attribute], dice: Dice, like: Thing | None)
     )
 
 
+@lru_cache(maxsize=4096)
+def _bystanders(taken: frozenset[str], plain: bool) -> list[Kind]:
+    """Kinds that may appear unasked beside those that are taken."""
+    # A star-shaped balloon beside "a star" would leave it open which of them is meant.
+    shapes = taken & set(lexicon.SHAPES)
+    return [
+        kind
+        for kind in KINDS.values()
+        if kind.id not in taken and not shapes & set(kind.shapes) and (plain or kind.group != "shapes")
+    ]
+
+
 def _add_distractors(
     things: list[Thing], taken: frozenset[str] | set[str], dice: Dice, horizon: float | None, setting: str
 ) -> None:
     wanted = dice.pick((0, 1, 1, 2, 2, 3)) if len(things) < 7 else dice.below(2)
     if not wanted:
         return
-    # A star-shaped balloon beside "a star" would leave it open which of them is meant.
-    shapes = taken & set(lexicon.SHAPES)
-    options = [
-        kind
-        for kind in KINDS.values()
-        if kind.id not in taken
-        and not shapes & set(kind.shapes)
-        and (kind.group != "shapes" or setting == "plain")
-    ]
+    options = _bystanders(frozenset(taken), setting == "plain")
     fitting = [kind for kind in options if setting in kind.where]
     for _ in range(wanted):
         kind = dice.pick(fitting) if fitting and dice() < 0.5 else dice.pick(options)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from dataclasses import dataclass
 from typing import Any
 
 from croc.errors import InputError
+from croc_syn.world import lexicon
 from croc_syn.world.kinds import KINDS
+from croc_syn.world.settings import SETTINGS
 
 VERSION = "1.0"
 """Version of the exact world; a change of any drawing or meaning raises it. Provenance says ``exact@1.0``."""
@@ -109,6 +112,11 @@ class Scene:
         """
         try:
             data = json.loads(text)
+            if data["setting"] not in SETTINGS:
+                raise ValueError(f"unknown setting {data['setting']!r}")
+            for name, table in lexicon.IMAGE_DIMENSIONS.items():
+                if data[name] and data[name] not in table:
+                    raise ValueError(f"unknown {name} {data[name]!r}")
             return cls(
                 things=tuple(_thing(row) for row in data["things"]),
                 setting=str(data["setting"]),
@@ -127,7 +135,26 @@ def _thing(row: Any) -> Thing:
     if kind not in KINDS:
         raise ValueError(f"unknown kind {kind!r}")
     left, top, right, bottom = (float(value) for value in box)
+    if (
+        not all(math.isfinite(value) for value in (left, top, right, bottom))
+        or left >= right
+        or top >= bottom
+    ):
+        raise ValueError(f"impossible box {box!r}")
+    values = (("colour", colour), ("texture", texture), ("material", material))
+    for name, value in values:
+        if value not in lexicon.THING_DIMENSIONS[name]:
+            raise ValueError(f"unknown {name} {value!r}")
+    if pose not in ({known.id for known in KINDS[kind].poses} or {""}):
+        raise ValueError(f"unknown pose {pose!r}")
+    if shape not in (KINDS[kind].shapes or ("",)):
+        raise ValueError(f"unknown shape {shape!r}")
+    if dict.fromkeys(parts) != dict.fromkeys(part.word for part in KINDS[kind].parts):
+        raise ValueError(f"other parts than a {kind} has")
     counts = tuple((str(word), int(count)) for word, count in parts.items())
+    for part, (_, count) in zip(KINDS[kind].parts, counts, strict=True):
+        if not part.low <= count <= part.high:
+            raise ValueError(f"impossible number of {part.plural_word}")
     return Thing(
         kind,
         (left, top, right, bottom),
@@ -167,5 +194,5 @@ def scene_of(png: bytes) -> Scene:
             return Scene.from_json(body[len(SCENE_KEY) + 1 :])
         at += 12 + length
     raise InputError(
-        "this PNG carries no text chunk croc:scene: it was not drawn by the exact world, was written anew, or is cut"
+        "this PNG carries no text chunk croc:scene: not drawn by the exact world, written anew, or cut short"
     )
