@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 OUT ?= demo-out
+# Human-labelled checks for the demo: a split of NLVR, such as NLVR=path/to/nlvr/dev.
+NLVR ?= $(wildcard ../shared/data/nlvr/dev)
 PYTEST := $(BIN)/python -m pytest
 
 .PHONY: demo test test-slow lint types check clean
@@ -19,7 +21,7 @@ PYTEST := $(BIN)/python -m pytest
 	@touch $@
 
 demo: .venv/core
-	$(BIN)/croc demo --out $(OUT)
+	$(BIN)/croc demo --out $(OUT) $(if $(NLVR),--nlvr $(NLVR))
 
 test: .venv/dev
 	$(PYTEST) -q -n 2 -m "not slow"

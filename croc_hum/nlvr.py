@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import InputError
+from croc.files import atomic
 from croc.schema import ContrastCheck, check_features, check_id, stable_hash
 
 if TYPE_CHECKING:
@@ -43,6 +44,29 @@ def load(folder: Path | str) -> datasets.Dataset:
             f"{folder}: no sentence has images that it is true of and images that it is false of"
         )
     return Dataset.from_list(rows, features=check_features())
+
+
+def write(folder: Path | str, out: Path | str) -> datasets.Dataset:
+    """Make a folder of the checks that ``datasets.load_dataset`` reads.
+
+    Args:
+        folder: see :func:`load`.
+        out: the folder to make; what it held of the same names is replaced.
+
+    Raises:
+        InputError: see :func:`load`.
+    """
+    checks = load(folder)
+    target = Path(out)
+    (target / "data").mkdir(parents=True, exist_ok=True)
+    with atomic(target / "data" / "test-00000-of-00001.parquet") as temporary:
+        checks.to_parquet(str(temporary))
+    card = (
+        f"---\nlicense: {LICENSE}\nlanguage: en\npretty_name: NLVR as contrastive checks\n---\n\n{SOURCE}\n"
+    )
+    with atomic(target / "README.md") as temporary:
+        temporary.write_text(card, "utf-8")
+    return checks
 
 
 def checks(folder: Path) -> Iterator[ContrastCheck]:
