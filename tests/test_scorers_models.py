@@ -1,0 +1,62 @@
+"""The list of models: every entry names a real class and makes a scorer without loading or fetching anything."""
+
+from __future__ import annotations
+
+import re
+import warnings
+from pathlib import Path
+
+import pytest
+import yaml
+
+import croc.scorers.registry as registry
+from croc.scorers import Scorer
+
+ENTRIES = yaml.safe_load((Path(registry.__file__).parent / "models.yaml").read_text("utf-8"))
+NAMES = [entry["name"] for entry in ENTRIES]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_entry_makes_a_scorer_without_loading_its_model(name):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        scorer = registry.load(name)
+    assert isinstance(scorer, Scorer)
+    assert scorer.name == name
+    checkpoint = getattr(scorer, "checkpoint", None)
+    if checkpoint is not None:
+        assert not {"model", "processor"} & set(vars(checkpoint)), "loading is for the first score"
+        assert checkpoint.pinned == registry.info(name).revision or name == "hpsv2"
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=NAMES)
+def test_every_entry_says_where_it_comes_from(entry):
+    assert {"name", "family", "licence", "source", "summary", "extra"} <= set(entry)
+    assert re.search(r"arXiv \d{4}\.\d{5}", entry["source"])
+
+
+def test_one_model_has_one_revision():
+    found: dict[str, set[str]] = {}
+    for entry in ENTRIES:
+        options = entry.get("options", {})
+        for model, revision in (
+            (entry.get("model"), entry.get("revision")),
+            (options.get("processor"), options.get("processor_revision")),
+        ):
+            if model:
+                found.setdefault(model, set()).add(revision)
+    assert {model: pins for model, pins in found.items() if len(pins) > 1} == {}
+
+
+def test_the_table_in_the_guide_lists_every_model():
+    guide = (Path(registry.__file__).parents[2] / "docs" / "scorers.md").read_text("utf-8")
+    rows = [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in guide.splitlines()
+        if line.startswith("| `")
+    ]
+    listed = {row[0]: row for row in rows}
+    for entry in ENTRIES:
+        name, model, _, licence, source = listed[entry["name"]]
+        assert (model, licence) == (entry.get("model") or entry["options"]["model"], entry["licence"]), name
+        assert source == entry["source"], name
