@@ -18,13 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
-from builders.syn import build_exact
-from croc_syn.audit import audit
-from croc_syn.folder import shard_files
-from croc_syn.world import rasterise, scene_of, to_svg
-from croc_syn.world.scene import embed
+# Heavy imports wait for main(): a worker imports this file again when it starts.
 
 
 def cpu() -> float:
@@ -41,6 +35,12 @@ def timed(work: Callable[[], Any]) -> tuple[Any, float, float]:
 
 def bare(folder: Path) -> tuple[float, int, int]:
     """CPU seconds to rasterise and encode all drawings of a folder, their number and their bytes."""
+    import pyarrow.parquet as pq
+
+    from croc_syn.folder import shard_files
+    from croc_syn.world import rasterise, scene_of, to_svg
+    from croc_syn.world.scene import embed
+
     total, count, size = 0.0, 0, 0
     for file in shard_files(folder):
         stored = pq.ParquetFile(file)
@@ -67,6 +67,10 @@ SIZE = 256
 
 def main() -> None:
     """Measure and print."""
+    from builders.syn import build_exact
+    from croc_syn.audit import audit
+    from croc_syn.folder import shard_files
+
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checks", type=int, default=400)
     parser.add_argument("--images", type=int, default=5)

@@ -164,7 +164,7 @@ def staged_tables(staged: Path, slices: Sequence[Sequence[Any]]) -> Iterator[pa.
             data = (staged / file).read_bytes()
             if hashlib.sha256(data).hexdigest() != sha256:
                 raise InputError(f"{staged / file}: its content is not what its record says; make it again")
-            table = pq.read_table(pa.BufferReader(data))
+            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
             last = file
         yield table.slice(start, stop - start)
 
@@ -258,7 +258,8 @@ def count_twins(staged: Manifest) -> int:
 
 def _read(path: Path, columns: Sequence[str]) -> pa.Table:
     try:
-        return pq.read_table(path, columns=list(columns))
+        with pq.ParquetFile(path) as stored:
+            return stored.read(columns=list(columns), use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise InputError(f"{path}: not a readable staged file ({error})") from None
 

@@ -93,7 +93,9 @@ def write_images(
     counts: dict[str, Any] = {"checks": 0, "images": 0, "redraws": 0, "noisy": 0}
     dropped: dict[str, int] = {}
     rows = []
-    for prompt_row in pq.read_table(prompts / payload["prompts"]).to_pylist():
+    with pq.ParquetFile(prompts / payload["prompts"]) as stored:
+        prompt_rows = stored.read(use_threads=False).to_pylist()
+    for prompt_row in prompt_rows:
         reason = prompt_row["error"]
         if reason is None:
             try:
@@ -195,13 +197,16 @@ def write_rows(tables: Iterator[pa.Table], path: Path, schema: pa.Schema, *, gro
 
     sides = ("images", "contrast_images")
     leaves = [f"{side}.list.element.bytes" for side in sides]
-    plain = {name for name in schema.names if name not in sides}
+    plain = [name for name in schema.names if name not in sides]
+    text = [name for name in plain if pa.types.is_string(schema.field(name).type)]
     rows = 0
     with pq.ParquetWriter(
         path,
         schema,
         write_page_index=True,
-        use_dictionary=[name for name in plain if pa.types.is_string(schema.field(name).type)],
+        use_dictionary=text,
+        # Without this the smallest and the largest image would be stored again as bounds.
+        write_statistics=text,
         compression=dict.fromkeys(leaves, "none") | {name: "zstd" for name in plain},
     ) as writer:
         waiting: list[Any] = []

@@ -88,13 +88,14 @@ def sheet(
 
 def card_of(row: dict[str, Any], images: int) -> Card:
     """A row of a dataset of checks as a card."""
-    place = [row["category"] or "other", (row["property"] or "").replace("_", " ")]
+    names = [row["category"], row["property"]]
+    title = " · ".join(dict.fromkeys(name for name in names if name)) or row["subset"] or "check"
     first, second = marked(row["prompt"], row["contrast_prompt"] or "")
     sides = (
         ("original", first, [image["bytes"] for image in row["images"][:images]]),
         ("contrast", second, [image["bytes"] for image in row["contrast_images"][:images]]),
     )
-    return Card(" · ".join(part.replace("_", " ") for part in dict.fromkeys(place) if part), sides)
+    return Card(title.replace("_", " "), sides)
 
 
 def marked(prompt: str, contrast: str) -> tuple[Words, Words]:
@@ -150,7 +151,7 @@ def _pictures_of(cards: Sequence[Card], width: int, shown: int) -> list[Image.Im
     for card, text in zip(cards, texts, strict=True):
         picture = Image.new("RGB", (inner + 2 * pad, height), PAPER)
         pen = ImageDraw.Draw(picture)
-        pen.text((pad, pad - 2 * _SCALE), card.title.upper(), font=title, fill=SOFT)
+        pen.text((pad, pad - 2 * _SCALE), _fitted(card.title.upper(), title, inner), font=title, fill=SOFT)
         top = head
         for (side, _, images), wrapped, count in zip(card.sides, text, lines, strict=True):
             _write(pen, wrapped, (pad, top), line, font, MARKS[side])
@@ -186,6 +187,15 @@ def _write(
                 pen.line((left, under, end, under), fill=mark, width=_SCALE)
             left = end + font.getlength(" ")
         top += step
+
+
+def _fitted(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:
+    """The text, its end replaced by an ellipsis where it is too long."""
+    if font.getlength(text) <= width:
+        return text
+    while text and font.getlength(text + "…") > width:
+        text = text[:-1]
+    return text.rstrip(" ·") + "…"
 
 
 def _wrapped(words: Words, font: ImageFont.FreeTypeFont, width: float) -> list[Words]:

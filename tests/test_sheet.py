@@ -30,6 +30,7 @@ def picture(colour, size=48):
 
 def check(prompt="a red dog", contrast="a blue dog"):
     return {
+        "subset": "property_variation",
         "category": None,
         "property": "colour",
         "prompt": prompt,
