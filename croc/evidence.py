@@ -7,7 +7,7 @@ accuracy and chance, averaged over the text models → scaled accuracy. Resampli
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -17,8 +17,11 @@ from numpy.typing import NDArray
 
 from croc import statistics
 from croc.protocol import CheckStatistics, Layout, judge, scaled_accuracy
+from croc.schema import SIDES
 from croc.statistics import Array, Seed
 from croc.tables import ScoreTable
+
+_ARRAYS = ("known", "value", "chance", "tie", "present", "expected")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,8 @@ class Evidence:
         chance: (M, 4, N).
         tie: (M, 4, N).
         present: (M, 4, N).
-        expected: (M, 4, N), the same for all metrics: a check without a row lacks its scores.
+        expected: (M, 4, N), the same for all metrics: an image without a row lacks its scores.
+        split: columns that vary inside a check and split it, so that its images stand apart.
     """
 
     metrics: tuple[str, ...]
@@ -48,13 +52,15 @@ class Evidence:
     tie: Array
     present: Array
     expected: Array
+    split: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> Evidence:
         """Judge every metric of the tables and line the checks up."""
         columns = list(dict.fromkeys((*groups, "text_model")))
         found: dict[str, CheckStatistics] = {}
-        keys: pl.DataFrame | None = None
+        rows: list[pl.DataFrame] = []
+        split: dict[str, None] = {}
         layout: Layout | None = None
         for table in tables:
             these = table.frame.select(
@@ -62,39 +68,47 @@ class Evidence:
                 *(name for name in columns if name in table.frame.columns),
             )
             # Scorers that ran on the same checks share the rows, and then the layout.
-            if layout is None or keys is None or not these.equals(keys):
-                layout, keys = Layout.of(these, columns, table.source), these
+            if layout is None or not these.equals(rows[-1]):
+                layout = Layout.of(these, columns, table.source)
+                split |= dict.fromkeys(layout.split)
+                rows.append(these)
             for metric, scores in table.metrics.items():
                 found[metric] = judge(table.frame, table.protocol, layout=layout, scores=scores, paper=paper)
-        return cls._lined_up(found, columns)
+        return cls._lined_up(found, rows, tuple(split))
 
     @classmethod
-    def _lined_up(cls, found: Mapping[str, CheckStatistics], columns: Sequence[str]) -> Evidence:
+    def _lined_up(
+        cls, found: Mapping[str, CheckStatistics], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
+    ) -> Evidence:
         statistics_of = list(found.values())
         frames = [stats.checks for stats in statistics_of]
-        if all(frame is frames[0] or frame.equals(frames[0]) for frame in frames[1:]):
+        count = None
+        if len(rows) == 1:
             checks = frames[0]
             places = [np.arange(len(checks))] * len(frames)
         else:
-            checks = pl.concat(frames, how="diagonal").unique(maintain_order=True)
+            checks = pl.concat(frames, how="diagonal_relaxed").unique(maintain_order=True)
             numbered = checks.with_row_index("place")
             names = checks.columns
-            places = []
-            for frame in frames:
+
+            def place_of(frame: pl.DataFrame) -> Any:
                 full = frame.with_columns(
-                    pl.lit(None, checks.schema[name]).alias(name)
-                    for name in names
-                    if name not in frame.columns
+                    frame[name].cast(kind) if name in frame.columns else pl.lit(None, kind).alias(name)
+                    for name, kind in checks.schema.items()
                 )
                 joined = full.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")
-                places.append(joined["place"].to_numpy().astype(np.int64))
+                return joined["place"].to_numpy().astype(np.int64)
+
+            places = [place_of(frame) for frame in frames]
+            count = _images(rows, names, place_of, len(checks))
         shape = (len(found), 4, len(checks))
         value, chance, tie = (np.full(shape, np.nan) for _ in range(3))
         present, expected = np.zeros(shape), np.zeros(shape)
         for m, (stats, at) in enumerate(zip(statistics_of, places, strict=True)):
             value[m][:, at], chance[m][:, at], tie[m][:, at] = stats.value, stats.chance, stats.tie
             present[m][:, at], expected[m][:, at] = stats.present, stats.expected
-        expected[:] = expected.max(axis=0)
+        expected[:] = expected.max(axis=0) if count is None else _expected(count, expected)
+        present[:, expected[0] == 0] = 0
         known = ~np.isnan(value)
         if not known.all():
             value, chance, tie = (np.where(known, array, 0.0) for array in (value, chance, tie))
@@ -120,33 +134,28 @@ class Evidence:
             tie,
             present,
             expected,
+            split=split,
         )
-
-    def _arrays(self) -> tuple[Any, ...]:
-        return self.known, self.value, self.chance, self.tie, self.present, self.expected
 
     def part(self, members: Any) -> Evidence:
         """The same for some of the checks (index array)."""
-        return Evidence(
-            self.metrics,
-            self.checks[members],
-            self.concept[members],
-            self.text[members],
-            self.text_models,
-            *(array[:, :, members] for array in self._arrays()),
+        return replace(
+            self,
+            checks=self.checks[members],
+            concept=self.concept[members],
+            text=self.text[members],
+            **{name: getattr(self, name)[:, :, members] for name in _ARRAYS},
         )
 
     def sorted_by_score(self) -> Evidence:
         """The same with the best metric first; metrics without a verdict last."""
         order = np.argsort(-np.nan_to_num(self.observed(), nan=-np.inf), kind="stable")
-        return Evidence(
-            tuple(self.metrics[m] for m in order),
-            self.checks,
-            self.concept,
-            self.text,
-            self.text_models,
-            *(array[order] for array in self._arrays()),
-        )
+        return self.ordered([self.metrics[m] for m in order])
+
+    def ordered(self, metrics: Sequence[str]) -> Evidence:
+        """The same with the metrics in another order."""
+        order = [self.metrics.index(name) for name in metrics]
+        return replace(self, metrics=tuple(metrics), **{name: getattr(self, name)[order] for name in _ARRAYS})
 
     def all_passed(self) -> Array:
         """(M,): share of checks passed in every direction, over the checks with a verdict in each."""
@@ -244,6 +253,27 @@ class Evidence:
                 null = (pair[:, 0] - pair[:, 1])[:, None]
                 p[a, b] = p[b, a] = statistics.permutation_p(observed[[a]] - observed[[b]], null)[0]
         return p
+
+
+def _images(rows: Sequence[pl.DataFrame], names: Sequence[str], place_of: Any, n: int) -> Any:
+    """(n, 2): images of each check and side that any of the tables has a row for."""
+    every = (
+        pl.concat(rows, how="diagonal_relaxed")
+        .with_columns(pl.coalesce("concept_id", "check_id").alias("concept_id"))
+        .unique([*names, "image_side", "image_index"])
+    )
+    sides = [every.filter(pl.col("image_side") == side).select(names) for side in SIDES]
+    return np.stack([np.bincount(place_of(side), minlength=n) for side in sides], axis=1)
+
+
+def _expected(count: Any, found: Array) -> Array:
+    """(4, n) scores that each direction reads of these images; none where no metric was asked for any."""
+    original, contrast = count.T
+    both = np.where((original > 0) & (contrast > 0), original + contrast, 0)
+    needed = np.stack([2 * original, 2 * contrast, both, both]).astype(float)
+    asked = (found[:, :2] > 0).any(axis=(0, 1))  # without a contrast prompt only forward_image asks anything
+    needed[[0, 1, 3]] *= asked
+    return needed
 
 
 def average(totals: Array) -> tuple[Array, Array]:

@@ -195,7 +195,7 @@ class CheckStatistics:
         value: (4, n) verdict per direction, in the order of ``DIRECTIONS``; NaN where there is none.
         chance: (4, n) chance of that verdict.
         tie: (4, n) share of tied comparisons behind it.
-        present: (4, n) number of scores that the direction reads and that are there.
+        present: (4, n) number of scores that the direction could read and that are there.
         expected: (4, n) number of scores that it reads.
     """
 
@@ -216,6 +216,7 @@ class Layout:
     side: NDArray[np.int64]  # per row: 0 original, 1 contrast
     position: NDArray[np.int64]  # per row: its column in the dense matrix
     count: NDArray[np.int64]  # (n, 2): images of each check and side
+    split: tuple[str, ...] = ()  # columns that vary inside a check and split it
 
     @classmethod
     def of(cls, frame: pl.DataFrame, groups: Sequence[str], source: str) -> Layout:
@@ -254,7 +255,7 @@ class Layout:
         position[order] = np.arange(len(cell)) - np.repeat(starts, np.diff(np.r_[starts, len(cell)]))
         count = np.bincount(cell, minlength=2 * len(heads)).reshape(-1, 2)
         checks = frame.select("check_id", pl.coalesce("concept_id", "check_id"), *groups)[heads]
-        return cls(checks, code, side, position, count)
+        return cls(checks, code, side, position, count, tuple(varying))
 
     def blocks(self) -> Iterator[tuple[NDArray[np.int64], int, int]]:
         """Checks of like size together: (their numbers, widest original side, widest contrast side)."""
@@ -360,7 +361,7 @@ def judge(
             value[d, chosen], chance[d, chosen], tie[d, chosen] = found
             # The image directions compare two sides: with images on one side alone they ask for nothing.
             void = one_sided if d >= 2 else needed[d] == 0
-            present[d, chosen] = np.where(void, 0, there[d])
+            present[d, chosen] = there[d]
             expected[d, chosen] = np.where(void, 0, needed[d])
     for d in (0, 1, 3):  # these read the contrast prompt
         value[d, ~asked] = chance[d, ~asked] = tie[d, ~asked] = np.nan

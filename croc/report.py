@@ -180,6 +180,11 @@ class Report:
         protocol = tables[0].protocol
         by = settings.by or _default_grouping(tables)
         evidence = Evidence.of(tables, by, paper=settings.paper)
+        # A column that varies inside a check splits it: that concerns the groups of this column alone.
+        split = [column for column in evidence.split if column != "text_model"]
+        if split:
+            whole = [column for column in by if column not in split]
+            evidence = Evidence.of(tables, whole, paper=settings.paper)
         evidence = evidence.sorted_by_score()
         said = {metric: table.metadata[metric] for table in tables for metric in table.metrics}
         signature = _signature(protocol, settings, evidence, said)
@@ -188,9 +193,12 @@ class Report:
         for column in by:
             if column == "text_model":  # every result has a row per text model already
                 continue
-            for value in evidence.checks[column].drop_nulls().unique().sort():
-                members = (evidence.checks[column] == value).fill_null(False).arg_true().to_numpy()
-                groups.append(Group(column, str(value), evidence.part(members)))
+            source = evidence
+            if column in split:
+                source = Evidence.of(tables, (column,), paper=settings.paper).ordered(evidence.metrics)
+            for value in source.checks[column].drop_nulls().unique().sort():
+                members = (source.checks[column] == value).fill_null(False).arg_true().to_numpy()
+                groups.append(Group(column, str(value), source.part(members)))
         results: list[Result] = []
         scores: list[Score] = []
         samples: dict[tuple[str | None, str | None], Array] = {}
