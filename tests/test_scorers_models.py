@@ -1,4 +1,4 @@
-"""The list of models: every entry names a real class and makes a scorer without loading or fetching anything."""
+"""The list of models: every entry names a real class and makes a scorer without loading anything."""
 
 from __future__ import annotations
 

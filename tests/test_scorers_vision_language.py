@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
+from transformers import PreTrainedModel
 
 from croc.errors import CrocError, InputError
 from croc.scorers import Scorer
@@ -127,12 +128,24 @@ def test_prefixes_of_several_images_share_a_pass_and_do_not_mix(models, name):
         assert scores == pytest.approx(scorer.score([image] * len(prompts), prompts), **SAME)
 
 
+def test_phi4_multimodal_scores_the_plain_way_and_behind_a_prefix():
+    model, processor = tiny.phi4_multimodal()
+    scorer = YesNo(model, processor=processor)
+    yes, no = answer_ids("phi4_multimodal", processor)
+    found = scorer.score_images_prompts(IMAGES[:2], [PROMPTS[:2], PROMPTS[2:3]])
+    for image, prompts, scores in zip(IMAGES, (PROMPTS[:2], PROMPTS[2:3]), found, strict=False):
+        plain = [plain_logits(model, processor, image, QUESTION.replace("{prompt}", p)) for p in prompts]
+        margins = [float(logits[yes] - logits[no]) for logits in plain]
+        assert scores == pytest.approx(margins, **SAME)
+        assert scorer.score([image] * len(prompts), prompts) == pytest.approx(margins, **SAME)
+
+
 @pytest.mark.parametrize("name", MODELS)
 def test_the_image_is_seen_once_for_all_prompts(models, name):
     model, processor = models[name]
     seen = []
-    tower = model.model.visual if hasattr(model.model, "visual") else None
-    tower = tower or getattr(model.model, "vision_tower", None) or model.model.vision_model
+    towers = (part for part in model.modules() if isinstance(part, PreTrainedModel))
+    tower = next(part for part in towers if "Vision" in type(part).__name__)
     handle = tower.register_forward_hook(lambda *_: seen.append(1))
     YesNo(model, processor=processor).score_prompts(IMAGES[0], PROMPTS)
     handle.remove()

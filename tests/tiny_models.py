@@ -18,6 +18,9 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 
 from croc.scorers.loading import without_video
 
+# Of tensors this small, threads only wait for each other.
+torch.set_num_threads(1)
+
 _WORDS = (
     "yes no a an the red blue green dog cat book vase table on under two three is left of and photo does "
     "this image show figure please answer or"
@@ -449,6 +452,73 @@ def gemma3(seed: int = 0):
         ),
     )
     return model.eval(), processor
+
+
+class _Phi4Processor:
+    """Stands in for Phi-4-multimodal's processor, which needs torchvision: one global and one local crop.
+
+    The tensors and the count of 545 image tokens are those of the real one for an image of 448 pixels a side.
+    """
+
+    def __init__(self, tokenizer) -> None:
+        self.tokenizer = tokenizer
+
+    def image_processor(self, images, **_):
+        crops = [
+            np.asarray(image.convert("RGB").resize((448, 448)), dtype=np.float32) / 127.5 - 1
+            for image in images
+        ]
+        pixels = torch.from_numpy(np.stack(crops)).permute(0, 3, 1, 2)
+        return {
+            "image_pixel_values": torch.stack([pixels, pixels], dim=1),
+            "image_sizes": torch.tensor([[448, 448]] * len(images)),
+            "image_attention_mask": torch.ones(len(images), 2, 32, 32),
+        }
+
+    def apply_chat_template(self, turn, **options):
+        return self.tokenizer.apply_chat_template(turn, **options)
+
+    def __call__(self, text, images, input_data_format=None, **options):
+        text = [part.replace("<|image|>", "<|image|>" * 545) for part in text]
+        seen = self.image_processor([image for row in images for image in row])
+        return {**self.tokenizer(text, **options), **seen}
+
+
+def phi4_multimodal(seed: int = 0):
+    """Phi-4-multimodal: its vision tower always sees 448 pixels; the audio part is as small as it can be."""
+    special = ("<|user|>", "<|assistant|>", "<|end|>", "<|image|>", "<|audio|>")
+    tokenizer = chat_tokenizer(special)
+    tokenizer.chat_template = (
+        "{% for m in messages %}<|{{ m['role'] }}|>{% for c in m['content'] %}"
+        "{% if c['type'] == 'image' %}<|image|>{% else %}{{ c['text'] }}{% endif %}{% endfor %}<|end|>"
+        "{% endfor %}{% if add_generation_prompt %}<|assistant|>{% endif %}"
+    )
+    torch.manual_seed(seed)
+    model = tf.Phi4MultimodalForCausalLM(
+        tf.Phi4MultimodalConfig(
+            **_language(
+                tokenizer, pad_token_id=0, bos_token_id=1, eos_token_id=1, max_position_embeddings=2048
+            ),
+            vision_config=dict(
+                hidden_size=16,
+                intermediate_size=24,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                image_token_id=tokenizer.convert_tokens_to_ids("<|image|>"),
+            ),
+            audio_config=dict(
+                hidden_size=16,
+                intermediate_size=16,
+                num_blocks=1,
+                num_attention_heads=2,
+                ext_pw_out_channel=16,
+                depthwise_separable_out_channel=16,
+                nemo_conv_channels=16,
+                audio_token_id=tokenizer.convert_tokens_to_ids("<|audio|>"),
+            ),
+        )
+    )
+    return model.eval(), _Phi4Processor(tokenizer)
 
 
 VISION_LANGUAGE = {

@@ -31,7 +31,8 @@ class Checkpoint:
         processor: Hub id or folder when it is not the model's, or a ready processor.
         revision: commit of the model on the Hub, 40 hexadecimal digits.
         processor_revision: commit of ``processor`` when that is another repository.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None takes the best one there is.
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None takes the best one there is; ``auto`` spreads a
+            model that is too large for one GPU over all of them, through accelerate.
         dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on CUDA and float32 elsewhere.
         image_processor: ``pil`` or ``torchvision``; None takes what the library prefers here.
         trust_remote_code: run the code that comes with the checkpoint.
@@ -89,6 +90,8 @@ class Checkpoint:
         torch = _torch()
         if not isinstance(self.source, str | Path) and self._device is None:
             return next(self.source.parameters()).device
+        if self._device == "auto":
+            return self.model.device
         if self._device is not None:
             return torch.device(self._device)
         if torch.cuda.is_available():
@@ -103,7 +106,8 @@ class Checkpoint:
             return getattr(torch, self._dtype)
         if not isinstance(self.source, str | Path):
             return next(self.source.parameters()).dtype
-        return torch.bfloat16 if self.device.type == "cuda" else torch.float32
+        on_gpu = torch.cuda.is_available() if self._device == "auto" else self.device.type == "cuda"
+        return torch.bfloat16 if on_gpu else torch.float32
 
     @cached_property
     def model(self) -> Any:
@@ -119,6 +123,8 @@ class Checkpoint:
                 stacklevel=2,
             )
         options: dict[str, Any] = {"key_mapping": self._key_mapping} if self._key_mapping else {}
+        if self._device == "auto":
+            options["device_map"] = "auto"
         try:
             loader = getattr(transformers, self._auto)
             model = loader.from_pretrained(
@@ -131,7 +137,7 @@ class Checkpoint:
             )
         except (OSError, ValueError, ImportError) as error:
             raise CrocError(f"cannot load the model {self.source}: {_first_line(error)}") from error
-        return model.to(self.device).eval()
+        return (model if self._device == "auto" else model.to(self.device)).eval()
 
     @cached_property
     def processor(self) -> Any:
