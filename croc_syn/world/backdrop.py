@@ -137,11 +137,11 @@ class Backdrop:
                 y = 2 + (x * 7 + self.variant) % 4
                 self.svg.append(f'<ellipse cx="{x}" cy="{y}" rx="11" ry="6" fill="#6d7889"/>')
         elif kind == "snow":
-            self.svg.append('<rect width="100" height="100" fill="#c3d2e2" fill-opacity=".45"/>')
+            self.svg.append('<rect width="100" height="100" fill="#8fa5bd" fill-opacity=".45"/>')
             for i, (x, y) in enumerate(self.scatter(0, 100, 110)):
                 self.glow(x, y, 0.7 + 0.35 * (i % 3), "#ffffff")
         elif kind == "fog":
-            self.svg.append('<rect width="100" height="100" fill="#e6eaee" fill-opacity=".66"/>')
+            self.svg.append('<rect width="100" height="100" fill="#ccd3da" fill-opacity=".72"/>')
             for i in range(7):
                 y = 8 + i * 14
                 x = (i * 37 + self.variant * 11) % 60 - 20

@@ -210,8 +210,10 @@ def _adjective(dimension: str) -> Callable[[Context], Made]:
     return make
 
 
-for _key, _category in (("colour", None), ("size", None), ("texture", None), ("material", None)):
-    _contrast(_key, _category, "swap")(_adjective(_key))
+_contrast("colour", None, "swap")(_adjective("colour"))
+_contrast("size", None, "swap")(_adjective("size"))
+_contrast("texture", None, "swap", lambda kind: kind.surface)(_adjective("texture"))
+_contrast("material", None, "swap", lambda kind: kind.surface)(_adjective("material"))
 _contrast("shape", "shapes", "swap", lambda kind: len(kind.shapes) > 1)(_adjective("shape"))
 
 
@@ -323,7 +325,7 @@ def _role_order(context: Context) -> Made:
 
 def _binding(dimension: str) -> Callable[[Context], Made]:
     def make(context: Context) -> Made:
-        other = context.companion()
+        other = context.companion(lambda kind: kind.surface)
         if dimension == "count":
             first, second = (int(n) for n in context.two([str(n) for n in range(1, 6)]))
             texts = [
@@ -345,7 +347,7 @@ def _binding(dimension: str) -> Callable[[Context], Made]:
 
 _contrast("colour_binding", None, "reorder")(_binding("colour"))
 _contrast("size_binding", None, "reorder")(_binding("size"))
-_contrast("texture_binding", None, "reorder")(_binding("texture"))
+_contrast("texture_binding", None, "reorder", lambda kind: kind.surface)(_binding("texture"))
 _contrast("count_binding", "counting", "reorder")(_binding("count"))
 
 

@@ -508,6 +508,7 @@ class _Parser:
             if not self.word("and", ","):
                 return True
             self.word("and")
+            self.take("with")
             if not self.counted_part(group):
                 self.at = here
                 return True

@@ -69,7 +69,7 @@ class Kind:
         inner: as fractions of its box, the region that can hold other things.
         top: as a fraction of its height, the level of the surface that can carry a thing.
         flies: it belongs in the air rather than on the ground.
-        materials: whether adjectives of material make sense for it.
+        surface: whether it has a plane large enough that a texture or a material is plain to see.
         where: ids of settings where one expects it; empty means anywhere.
     """
 
@@ -85,7 +85,7 @@ class Kind:
     inner: tuple[float, float, float, float] | None = None
     top: tuple[float, float, float] | None = None
     flies: bool = False
-    materials: bool = True
+    surface: bool = True
     where: tuple[str, ...] = ()
 
     def part(self, word: str) -> Part | None:
@@ -109,7 +109,7 @@ def kind(
     inner: tuple[float, float, float, float] | None = None,
     top: tuple[float, float, float] | None = None,
     flies: bool = False,
-    materials: bool = True,
+    surface: bool = True,
     where: str = "",
 ) -> Callable[[Callable[[Pen, Look], None]], Callable[[Pen, Look], None]]:
     """Declare a kind above its drawing function.
@@ -124,7 +124,7 @@ def kind(
         inner: region that can hold things (left, top, right, bottom), fractions of the box.
         top: (level, left, right) of a surface that carries things, fractions of the box.
         flies: it belongs in the air.
-        materials: whether it can be said to be made of something.
+        surface: whether a texture or a material is plain to see on it.
         where: settings where one expects it, separated by blanks.
     """
     pairs = [pair.replace("_", " ").split("/") for pair in words.split()]
@@ -143,7 +143,7 @@ def kind(
             inner=inner,
             top=top,
             flies=flies,
-            materials=materials,
+            surface=surface,
             where=tuple(where.split()),
         )
         if new.id in _REGISTRY:

@@ -16,6 +16,7 @@ _GLASS = "#cfeaf7"
     parts=(Part("leg", 4, 1, 7), Part("drawer", 0, 0, 3)),
     top=(0.0, 0.0, 1.0),
     where="kitchen living_room office classroom",
+    surface=False,
 )
 def _table(pen: Pen, look: Look) -> None:
     legs = look.parts["leg"]
@@ -35,6 +36,7 @@ def _table(pen: Pen, look: Look) -> None:
     parts=(Part("leg", 4, 1, 6), Part("slat", 2, 0, 4)),
     top=(0.505, 0.12, 1.0),
     where="kitchen living_room office classroom stage",
+    surface=False,
 )
 def _chair(pen: Pen, look: Look) -> None:
     for x in spread(7, 57, look.parts["leg"]):
@@ -95,6 +97,7 @@ def _sofa(pen: Pen, look: Look) -> None:
     "yellow red blue green white purple",
     parts=(Part("shade", 1, 1, 3),),
     where="living_room bedroom office",
+    surface=False,
 )
 def _lamp(pen: Pen, look: Look) -> None:
     shades = look.parts["shade"]
@@ -159,7 +162,7 @@ def _castle(pen: Pen, look: Look) -> None:
     for i in range(6):
         left = 4 + i * 18.7
         crest += [(left, 46), (left + 9.3, 46), (left + 9.3, 54), (left + 18.7, 54)]
-    pen.polygon([*crest, (116, 100)], "light")
+    pen.polygon([*crest, (116, 100)])
     for x in centres:
         pen.rect(x - 12, 26, 24, 74)
         pen.polygon([(x - 15, 28), (x, 4), (x + 15, 28)], "dark")

@@ -66,7 +66,6 @@ _LEGS = {
         Part("eye", 2, 1, 3, body=True),
         Part("cap", 0, 0, 1),
     ),
-    materials=False,
     where="park street beach kitchen living_room stadium office classroom stage playground",
 )
 def _person(pen: Pen, look: Look) -> None:
@@ -79,7 +78,7 @@ def _person(pen: Pen, look: Look) -> None:
         angle, bend = (la + (ra - la) * share, lb + (rb - lb) * share)
         if legs > 2 and look.pose in ("standing", "waving", "sleeping"):
             angle, bend = 125 - 70 * share, 0
-        foot = _limb(body, (x, 66), angle, bend, 42, 8, "dark")
+        foot = _limb(body, (x, 66), angle, bend, 42, 8, "body")
         body.ellipse(foot[0] + 3, foot[1] + 2, 7, 4, fill="#3b3b44", width=1.4)
     body.rect(-14, 30, 28, 40, round_by=8)
     (ua, ub), (va, vb) = _ARMS[look.pose]

@@ -149,6 +149,7 @@ def _kite(pen: Pen, look: Look) -> None:
     "furniture",
     "brown yellow grey red blue",
     shapes=("circle", "square", "oval", "hexagon", "heart"),
+    surface=False,
 )
 def _mirror(pen: Pen, look: Look) -> None:
     outline(pen, look.shape, 50, 50, 48)

@@ -41,7 +41,13 @@ def _ball(pen: Pen, look: Look) -> None:
     pen.ellipse(34, 26, 10, 6, fill="#ffffff", width=0, turn=-35)
 
 
-@kind("box/boxes crate/crates", "things", "brown red blue green yellow", inner=(0.09, 0.1, 0.91, 0.92))
+@kind(
+    "box/boxes crate/crates",
+    "things",
+    "brown red blue green yellow",
+    inner=(0.09, 0.1, 0.91, 0.92),
+    surface=False,
+)
 def _box(pen: Pen, look: Look) -> None:
     pen.rect(0, 0, 100, 92)
     pen.rect(8, 8, 84, 77, "light", 2)
@@ -70,13 +76,15 @@ def _cup(pen: Pen, look: Look) -> None:
 
 @kind("book/books", "things", _BRIGHT + " brown", where="classroom office living_room")
 def _book(pen: Pen, look: Look) -> None:
-    pen.polygon(pts("0,10 50,18 100,10 100,72 50,80 0,72"))
-    pen.polygon(pts("5,6 28,4 50,12 50,74 28,66 5,68"), "#fffdf4", 1.8, "#777064")
-    pen.polygon(pts("95,6 72,4 50,12 50,74 72,66 95,68"), "#fffdf4", 1.8, "#777064")
-    for i in range(4):
-        y = 19 + 11 * i
-        pen.line([(12, y - 2), (28, y - 3), (43, y + 2)], 0.8, "#a9a59b", outline=0.4, ink="#a9a59b")
-        pen.line([(88, y - 2), (72, y - 3), (57, y + 2)], 0.8, "#a9a59b", outline=0.4, ink="#a9a59b")
+    pen.polygon(pts("8,84 80,84 92,72 92,4 84,0 8,4"), "dark")
+    pen.polygon(pts("12,78 78,78 88,68 88,8 80,12 12,12"), "#fffdf4", 1.6, "#777064")
+    for x in (81, 84.5):
+        pen.line([(x, 74 - (x - 80)), (x, 12)], 0.5, "#c9c3b3", outline=0.4, ink="#c9c3b3")
+    pen.rect(4, 4, 74, 80, round_by=3)
+    pen.line([(15, 6), (15, 82)], 1.4, "ink", outline=0.6)
+    pen.rect(28, 18, 38, 16, "second", 1.8, round_by=2)
+    pen.line([(34, 24), (60, 24)], 1.2, "#3b3b44", outline=0)
+    pen.line([(38, 29), (56, 29)], 1.2, "#3b3b44", outline=0)
 
 
 @kind(
@@ -114,7 +122,13 @@ def _hat(pen: Pen, look: Look) -> None:
     pen.ellipse(50, 58, 50, 9)
 
 
-@kind("key/keys", "things", "yellow grey brown orange", parts=(Part("tooth", 2, 1, 4, plural="teeth"),))
+@kind(
+    "key/keys",
+    "things",
+    "yellow grey brown orange",
+    parts=(Part("tooth", 2, 1, 4, plural="teeth"),),
+    surface=False,
+)
 def _key(pen: Pen, look: Look) -> None:
     for x in spread(60, 92, look.parts["tooth"]) if look.parts["tooth"] > 1 else [88.0]:
         pen.rect(x - 3, 26, 6, 17)
@@ -160,6 +174,7 @@ def _drum(pen: Pen, look: Look) -> None:
     "grey yellow brown black blue",
     inner=(0.09, 0.2, 0.91, 0.9),
     parts=(Part("bar", 5, 2, 8),),
+    surface=False,
 )
 def _cage(pen: Pen, look: Look) -> None:
     pen.rect(4, 14, 92, 80, "#fbfbf5", 1)
@@ -176,6 +191,7 @@ def _cage(pen: Pen, look: Look) -> None:
     "brown yellow orange green",
     inner=(0.1, 0.3, 0.9, 0.93),
     parts=(Part("handle", 1, 0, 2),),
+    surface=False,
 )
 def _basket(pen: Pen, look: Look) -> None:
     for i in range(look.parts["handle"]):

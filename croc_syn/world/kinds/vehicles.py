@@ -69,7 +69,7 @@ def _bus(pen: Pen, look: Look) -> None:
     where="street farm harbour",
 )
 def _lorry(pen: Pen, look: Look) -> None:
-    pen.rect(0, 0, 88, 56, "light", round_by=3)
+    pen.rect(0, 0, 88, 56, round_by=3)
     for x in (22, 44, 66):
         pen.line([(x, 4), (x, 52)], 0.6, "ink", outline=0.8)
     pen.blob(pts("92,57 92,16 98,11 116,12 124,30 134,34 135,57"))
@@ -86,6 +86,7 @@ def _lorry(pen: Pen, look: Look) -> None:
     _BRIGHT + " black",
     parts=(Part("wheel", 2, 1, 4), Part("saddle", 1, 0, 3)),
     where="street park playground",
+    surface=False,
 )
 def _bicycle(pen: Pen, look: Look) -> None:
     count = look.parts["wheel"]
