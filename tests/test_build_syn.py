@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import random
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -315,3 +319,33 @@ def test_the_script_runs_by_path_from_anywhere(tmp_path):
     )
     assert again.returncode == 2
     assert again.stderr.startswith("error: syn holds another build")
+
+
+@pytest.mark.slow
+def test_a_build_killed_at_twenty_moments_ends_up_as_if_nothing_had_happened(tmp_path):
+    script = Path(syn.__file__)
+    options = ["--checks", "60", "--images", "3", "--size", "256", "--workers", "2"]
+
+    def start(out):
+        command = [sys.executable, str(script), "--out", str(out), *options]
+        return subprocess.Popen(command, start_new_session=True, stdout=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start(tmp_path / "calm").wait(timeout=300) == 0
+    needed = time.monotonic() - began
+    moments = random.Random(7)
+    out, kills = tmp_path / "killed", 0
+    while kills < 20 and not (out / "manifest.json").is_file():
+        process = start(out)
+        # Early enough that most runs have something left to do.
+        time.sleep(moments.uniform(0.2, 0.4) * needed)
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            kills += 1
+        process.wait()
+        if not (out / "manifest.json").is_file():
+            with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
+                load_dataset(str(out))
+    assert kills >= 3
+    assert start(out).wait(timeout=300) == 0
+    assert digests(out) == digests(tmp_path / "calm")
