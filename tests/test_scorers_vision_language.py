@@ -299,13 +299,35 @@ def test_an_empty_prompt_and_an_impossible_image_are_refused_for_their_pairs_alo
     assert refused.value.scores[0] == pytest.approx(expected[0], **SAME)
 
 
-def test_bf16_stays_inside_the_model():
-    model, processor = tiny.llava()
+@pytest.mark.parametrize("build", [tiny.llava, lambda: tiny.instructblip(encoder_decoder=True)])
+def test_bf16_stays_inside_the_model(build):
+    model, processor = build()
     scorer = YesNo(model, processor=processor, dtype="bfloat16")
-    logits = scorer.logits(IMAGES, PROMPTS)
-    assert logits.dtype == torch.float32
+    states = []
+    head = scorer.checkpoint.model.get_output_embeddings()
+    hook = head.register_forward_pre_hook(lambda _, given: states.append(given[0]))
+    logits = scorer.logits(IMAGES[:1], PROMPTS[:1])
+    hook.remove()
     assert next(scorer.checkpoint.model.parameters()).dtype == torch.bfloat16
+    assert logits.dtype == torch.float32
     assert scorer.fields()["dtype"] == "bfloat16"
+    # The margin of the answers is that of the last state with the head's rows, in fp32.
+    yes, no = scorer.answer_ids
+    rows = head.weight.detach().float()
+    expected = float(states[0][0, -1].float() @ (rows[yes] - rows[no]))
+    margin = scorer.score(IMAGES[:1], PROMPTS[:1])[0]
+    assert margin == pytest.approx(expected, abs=1e-5)
+    assert scorer.score_prompts(IMAGES[0], PROMPTS[:1])[0] == pytest.approx(expected, abs=0.1)
+    rounded = float(logits[0, yes].bfloat16() - logits[0, no].bfloat16())
+    assert margin != rounded, "a margin on the grid of bf16 would tie with its neighbours"
+
+
+def test_logits_that_are_capped_after_the_head_stay_the_models_own():
+    model, processor = tiny.llava()
+    model.config.text_config.final_logit_softcapping = 30.0
+    scorer = YesNo(model, processor=processor, dtype="bfloat16")
+    logits = scorer.logits(IMAGES[:1], PROMPTS[:1])
+    assert torch.equal(logits, logits.bfloat16().float())
 
 
 def test_options_that_cannot_be_are_named():
@@ -318,6 +340,8 @@ def test_options_that_cannot_be_are_named():
         YesNo(model)
     with pytest.raises(InputError, match="not a commit: a pin has 40"):
         YesNo("org/model", revision="main")
+    with pytest.raises(InputError, match="transformers has no class AutoModelForVibes"):
+        _ = YesNo("org/model", revision="0" * 40, auto="AutoModelForVibes").checkpoint.model
     with pytest.raises(InputError, match="dtype 'fp8' is unknown"):
         YesNo(model, processor=processor, dtype="fp8")
 

@@ -125,8 +125,12 @@ class Checkpoint:
         options: dict[str, Any] = {"key_mapping": self._key_mapping} if self._key_mapping else {}
         if self._device == "auto":
             options["device_map"] = "auto"
+        loader = getattr(transformers, self._auto, None)
+        if loader is None:
+            raise InputError(
+                f"transformers has no class {self._auto} (auto=): name the class that loads {self.name}"
+            )
         try:
-            loader = getattr(transformers, self._auto)
             model = loader.from_pretrained(
                 str(self.source),
                 revision=self.revision,

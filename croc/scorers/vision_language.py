@@ -341,12 +341,35 @@ class VisionLanguageScorer:
         import torch
 
         model = self.checkpoint.model
+        column = last
         if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            kept, column = torch.unique(last, return_inverse=True)
-            logits = model(**inputs, logits_to_keep=kept, **options).logits
-        else:
-            logits, column = model(**inputs, **options).logits, last
-        return logits[torch.arange(len(last), device=logits.device), column.to(logits.device)].float()
+            options["logits_to_keep"], column = torch.unique(last, return_inverse=True)
+        states: list[Any] = []
+        head = model.get_output_embeddings()
+        hook = head.register_forward_pre_hook(lambda _, given: states.append(given[0])) if head else None
+        try:
+            logits = model(**inputs, **options).logits
+        finally:
+            if hook is not None:
+                hook.remove()
+        rows, column = torch.arange(len(last), device=logits.device), column.to(logits.device)
+        picked = logits[rows, column].float()
+        if logits.dtype != torch.float32 and self._head_is_plain:
+            # In bf16 a logit of 20 moves in steps of 1/8: margins would tie. The answers' two are computed
+            # again.
+            answers = list(self.answer_ids)
+            exact = states[-1][rows, column].float() @ head.weight[answers].float().T
+            picked[:, answers] = exact if head.bias is None else exact + head.bias[answers].float()
+        return picked
+
+    @cached_property
+    def _head_is_plain(self) -> bool:
+        """Whether a logit is a state times a row of the head, neither scaled nor capped after it."""
+        import torch
+
+        later = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+        plain = all(getattr(self._text_config, key, None) in (None, 1) for key in later)
+        return plain and type(self.checkpoint.model.get_output_embeddings()) is torch.nn.Linear
 
     def _from_prefixes(self, images: Sequence[Image], prompts: Sequence[Sequence[str]]) -> list[np.ndarray]:
         """Scores of images with their prompts, computed behind a shared prefix."""
@@ -421,9 +444,9 @@ class VisionLanguageScorer:
         inputs["qformer_input_ids"] = other["input_ids"]
         inputs["qformer_attention_mask"] = other["attention_mask"]
         inputs.update(self.checkpoint.pixels(self._resized(images)))
-        if not self._is_encoder_decoder:
-            last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
-            return self._last_logits(inputs, last)
-        start = self._text_config.decoder_start_token_id
-        inputs["decoder_input_ids"] = torch.full((len(rows), 1), start, device=self.checkpoint.device)
-        return model(**inputs).logits[:, 0].float()
+        last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
+        if self._is_encoder_decoder:
+            start = self._text_config.decoder_start_token_id
+            inputs["decoder_input_ids"] = torch.full((len(rows), 1), start, device=self.checkpoint.device)
+            last = torch.zeros_like(last)
+        return self._last_logits(inputs, last)
