@@ -16,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -165,6 +166,7 @@ def build_exact(
     workers: int = 1,
     noise: float = 0.0,
     subsets: Sequence[str] | None = None,
+    properties: Sequence[str] | None = None,
     splits: Mapping[str, float] | None = None,
     audit_checks: int = 2000,
     progress: bool = True,
@@ -184,6 +186,7 @@ def build_exact(
         workers: processes. With more than one, the calling script needs a ``__main__`` guard.
         noise: probability that an image shows the other prompt; ``images_valid`` holds the truth.
         subsets: only these subsets; None takes all.
+        properties: only variations of these properties of the taxonomy; None takes all.
         splits: share by split name; None puts everything into ``test``, as a benchmark is for evaluation. A
             concept's hash decides its split, so that more checks never move one.
         audit_checks: how many checks the audit looks at, at most; 0 leaves the audit out.
@@ -207,7 +210,15 @@ def build_exact(
     ratios = shards.check_ratios(splits or TEST_ONLY)
     drawn = Drawn(images=images, size=size, seed=seed, noise=noise)
     known = load(taxonomy)
+    for name in properties or ():
+        if name not in known.properties or known.properties[name].exact is None:
+            drawable = [item.id for item in known.properties.values() if item.exact]
+            close = get_close_matches(name, drawable, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"it can draw {', '.join(drawable)}"
+            raise InputError(f"the exact world cannot draw the property {name!r}; {hint}")
     specs = plan(known, subsets=tuple(subsets or SUBSETS), exact_only=True)
+    if properties:
+        specs = [spec for spec in specs if spec.property in properties]
     if not specs:
         raise InputError(
             "the exact world can draw nothing of this taxonomy (no property has an `exact` name)"

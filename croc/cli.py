@@ -405,6 +405,7 @@ def build() -> None:
     help="Probability that an image shows the other prompt.",
 )
 @click.option("--subset", "subsets", multiple=True, help="Only this subset; repeatable.")
+@click.option("--property", "properties", multiple=True, help="Only variations of this property; repeatable.")
 @click.option("--taxonomy", type=click.Path(path_type=Path), help="Your own taxonomy file.")
 @click.option(
     "--train",
@@ -431,7 +432,13 @@ def build() -> None:
     "--out", required=True, type=click.Path(path_type=Path), help="Folder to make; run again to go on."
 )
 def build_syn(
-    preset: str, subsets: tuple[str, ...], train: float, validation: float, out: Path, **options: Any
+    preset: str,
+    subsets: tuple[str, ...],
+    properties: tuple[str, ...],
+    train: float,
+    validation: float,
+    out: Path,
+    **options: Any,
 ) -> None:
     """Make CROCsyn with the exact world: no model, no network, labels that are certain."""
     from builders.syn import build_exact
@@ -439,7 +446,9 @@ def build_syn(
     splits = None
     if train or validation:
         splits = {"train": train, "validation": validation, "test": 1.0 - train - validation}
-    report = build_exact(out, subsets=subsets or None, splits=splits, **options)
+    report = build_exact(
+        out, subsets=subsets or None, properties=properties or None, splits=splits, **options
+    )
     click.echo("\n".join([str(out), *report.lines()]))
 
 
@@ -527,6 +536,9 @@ def status(folder: Path) -> None:
 # ---- The whole road ----
 
 
+_DEMO_PROPERTIES = ("colour", "colour_binding", "count", "left_right", "negation", "shape")
+
+
 @main.command(epilog="Example: croc demo --out demo-out --nlvr nlvr/dev")
 @click.option(
     "--out", default="demo-out", show_default=True, type=click.Path(path_type=Path), help="Folder to make."
@@ -541,24 +553,28 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     """Walk the whole road offline: make checks, run scorers, judge them, write a report."""
     from builders.syn import build_exact
     from croc import render
-    from croc.report import Report
+    from croc.report import Report, Settings
     from croc.scoring import score_dataset
     from croc_syn.sheet import sheet as make_sheet
 
     names = ["colour-words", "random", "prompt-length", "image-only"]
     click.secho("1. Making contrastive checks with the exact world", bold=True, err=True)
-    built = build_exact(out / "syn", checks=checks, images=images, workers=workers)
+    built = build_exact(
+        out / "syn", checks=checks, images=images, properties=_DEMO_PROPERTIES, workers=workers
+    )
     for line in built.lines():
         click.echo(f"   {line}", err=True)
     import datasets  # after the build: it is slow to import, and the bar should show first
 
+    if not sys.stderr.isatty():
+        datasets.disable_progress_bars()
     loaded = datasets.load_dataset(str(out / "syn"), split="test")
     click.echo(f"   datasets.load_dataset({str(out / 'syn')!r}) reads {len(loaded)} rows", err=True)
     make_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
     click.secho("2. Running scorers", bold=True, err=True)
     tell = lambda line: click.echo(f"   {line}", err=True)  # noqa: E731
     tables = score_dataset(out / "syn", names, out / "scores-syn", tell=tell)
-    report = Report.from_files(tables)
+    report = Report.from_files(tables, settings=Settings(by=("property",)))
     others: list[Report] = []
     extra: list[tuple[str, str]] = []
     if nlvr is not None:

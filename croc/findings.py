@@ -132,15 +132,17 @@ def _weak_for_all(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
                 gaps[g, k] = test.scores[m] - float(nanmean(np.array([o.scores[m] for o in rest]), 0))
                 p[g, k] = statistics.bootstrap_p(here - there) if not np.isnan(gaps[g, k]) else np.nan
         adjusted = statistics.holm(p.ravel()).reshape(p.shape)
-        for g, test in enumerate(family):
-            if (gaps[g] < 0).all() and (adjusted[g] < ALPHA).all():
-                best = max(seeing, key=lambda m: test.scores[m])
-                text = (
-                    f"Every scorer is weaker on {test.group.value} than on the other values of {column}; "
-                    f"the best there, {report.metrics[best]}, reaches {test.scores[best]:+.2f}."
-                )
-                names = tuple(report.metrics[m] for m in seeing)
-                yield Finding("weak_for_all", text, names, float(adjusted[g].max()), report.signature)
+        weak = [g for g in range(len(family)) if (gaps[g] < 0).all() and (adjusted[g] < ALPHA).all()]
+        if weak:
+            places = []
+            for g in weak:
+                best = seeing[int(np.argmax(family[g].scores[seeing]))]
+                reached = f"{report.metrics[best]} at {round(family[g].scores[best], 2) + 0.0:+.2f}"
+                places.append(f"{family[g].group.value} (best: {reached})")
+            who = "Every scorer is" if len(seeing) > 1 else f"{report.metrics[seeing[0]]} is"
+            text = f"{who} weaker than elsewhere on these values of {column}: {', '.join(places)}."
+            names = tuple(report.metrics[m] for m in seeing)
+            yield Finding("weak_for_all", text, names, float(adjusted[weak].max()), report.signature)
 
 
 def _no_better_than_blind(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -228,12 +229,15 @@ class _ParquetRows:
 
     def reader(self, seams: Sequence[int]) -> Reader:
         def read(start: int, stop: int) -> list[Row]:
-            number = max(i for i, seam in enumerate(seams[:-1]) if seam <= start)
-            first, count = start - seams[number], stop - start
-            if self._at != (number, first):
-                self._rows = self._from(self.files[number], first)
-            rows = [next(self._rows) for _ in range(count)]
-            self._at = (number, first + count)
+            rows: list[Row] = []
+            while start + len(rows) < stop:  # files may be shorter than a slice
+                at = start + len(rows)
+                number = bisect_right(seams, at) - 1
+                first, count = at - seams[number], min(stop, seams[number + 1]) - at
+                if self._at != (number, first):
+                    self._rows = self._from(self.files[number], first)
+                rows += [next(self._rows) for _ in range(count)]
+                self._at = (number, first + count)
             return rows
 
         return read

@@ -140,6 +140,16 @@ def test_the_revision_is_stable(kinds: dict[str, Any], kind: str) -> None:
     assert open_checks(kinds[kind]).revision == open_checks(kinds[kind]).revision
 
 
+def test_a_slice_may_reach_over_short_files(tmp_path: Path) -> None:
+    whole = as_dataset(5)
+    (tmp_path / "data").mkdir()
+    for number, rows in enumerate(([0], [1, 2], [3], [4])):
+        whole.select(rows).to_parquet(tmp_path / "data" / f"test-{number}.parquet")
+    checks = open_checks(tmp_path)
+    assert [row["check_id"] for row in checks.read(0, 4)] == ["c0", "c1", "c2", "c3"]
+    assert [row["check_id"] for row in checks.read(2, 5)] == ["c2", "c3", "c4"]
+
+
 def test_the_revision_follows_the_image_bytes_and_texts(tmp_path: Path) -> None:
     def revision(change: Any) -> set[str]:
         rows = [check.row() for check in some_checks(2)]
