@@ -90,9 +90,10 @@ def _grain(material: str, colour: str, flat: str) -> str:
         )
         return (
             f'<g fill="none" stroke="{soft}"><g stroke-width="2.4">'
-            + "".join(f'<path d="{d}"/>' for d in (*lines, "M6 0V12", "M18 12V24"))
+            + "".join(f'<path d="{d}"/>' for d in lines)
             + '</g><g stroke-width="1">'
             + "".join(f'<path d="{d}"/>' for d in grain)
+            + '<ellipse cx="8" cy="6" rx="3" ry="1.500"/><ellipse cx="17" cy="18.500" rx="2.400" ry="1.200"/>'
             + "</g></g>"
         )
     if material == "stone":

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
-from itertools import combinations, product
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw
 from croc_syn.world.grammar import parse
 from croc_syn.world.kinds import KINDS, figure
 from croc_syn.world.lexicon import GAP, LARGER_BY, SIZE_RANGES
-from croc_syn.world.meaning import Attribute, Group, Meaning, distributions
+from croc_syn.world.meaning import Attribute, Group, Meaning
 from croc_syn.world.scene import Scene, Thing
 
 Box = tuple[float, float, float, float]
@@ -31,7 +31,8 @@ LEAST_VISIBLE = 0.5
 LEAST_HIDDEN = 0.10
 """Share of it that must be hidden for the other to be in front."""
 _MASK = 48
-_MOST_ASSIGNMENTS = 20000
+_MOST_STEPS = 200_000
+"""Of the search for an assignment; only prompts with many alike phrases in relations come near it."""
 
 
 def union(boxes: Sequence[Box]) -> Box:
@@ -226,69 +227,81 @@ def _counts_agree(scene: Scene, meaning: Meaning) -> bool:
     return not meaning.only or set(numbers) <= set(totals)
 
 
-def _requirements(scene: Scene, meaning: Meaning) -> tuple[int, int]:
-    """How many requirements the scene meets, at best over the assignments, and how many there are."""
-    met = needed = 0
-
-    def judge(truth: bool) -> None:
-        nonlocal met, needed
-        needed += 1
-        met += truth
-
-    judge(not meaning.named & set(scene.shows))
+def _whole_image(scene: Scene, meaning: Meaning) -> list[bool]:
+    """Requirements that need no assignment of things to phrases."""
+    found = [not meaning.named & set(scene.shows), _counts_agree(scene, meaning)]
     for attribute in meaning.image:
-        judge((getattr(scene, attribute.dimension) == attribute.value) == attribute.positive)
+        found.append((getattr(scene, attribute.dimension) == attribute.value) == attribute.positive)
     for absence in meaning.absences:
-        judge(
-            not any(
-                thing.kind == absence.kind and all(has(thing, a) for a in absence.attributes)
-                for thing in scene.things
-            )
+        there = (thing for thing in scene.things if thing.kind == absence.kind)
+        found.append(not any(all(has(thing, a) for a in absence.attributes) for thing in there))
+    return found
+
+
+class _Assignment:
+    """The search for things of a scene that the phrases of a prompt can be about."""
+
+    def __init__(self, scene: Scene, meaning: Meaning) -> None:
+        self.scene, self.groups, self.links = scene, meaning.groups, meaning.links
+        things = list(enumerate(scene.things))
+        self.fitting = [[i for i, t in things if t.kind == g.kind and _fits(t, g)] for g in self.groups]
+        tied = {g for link in self.links for g in (link.a, link.b)}
+        tied |= {g for g, group in enumerate(self.groups) if group.layout}
+        self.order = sorted(tied, key=lambda g: len(self.fitting[g]))
+        self.loose = [g for g in range(len(self.groups)) if g not in tied]
+        self.members: dict[int, tuple[int, ...]] = {}
+        self.steps = 0
+
+    def exists(self) -> bool:
+        """Whether every phrase gets its own things, with all properties, arrangements and relations."""
+        enough = all(len(fit) >= group.count for fit, group in zip(self.fitting, self.groups, strict=True))
+        return enough and self._place(0, frozenset())
+
+    def _place(self, depth: int, used: frozenset[int]) -> bool:
+        if depth == len(self.order):
+            return self.matched(self.loose, used) == sum(self.groups[g].count for g in self.loose)
+        g = self.order[depth]
+        group = self.groups[g]
+        for chosen in combinations([i for i in self.fitting[g] if i not in used], group.count):
+            self.steps += 1
+            if self.steps > _MOST_STEPS:
+                break
+            self.members[g] = chosen
+            if self._plausible(g, group) and self._place(depth + 1, used | set(chosen)):
+                return True
+        self.members.pop(g, None)
+        return False
+
+    def _plausible(self, g: int, group: Group) -> bool:
+        chosen = self.members[g]
+        if group.layout and not arranged(group.layout, [self.scene.things[i].box for i in chosen]):
+            return False
+        return all(
+            self.true(link.relation, link.a, link.b)
+            for link in self.links
+            if g in (link.a, link.b) and link.a in self.members and link.b in self.members
         )
-    judge(_counts_agree(scene, meaning))
-    best = 0
-    wanted = sum(group.count + bool(group.layout) for group in meaning.groups) + len(meaning.links)
-    for members in _assignments(scene, meaning):
-        best = max(best, _agreement(scene, meaning, members))
-        if best == wanted:
-            break
-    return met + best, needed + wanted
 
+    def true(self, relation: str, a: int, b: int) -> bool:
+        """Whether the things chosen for two phrases stand in a relation."""
+        return TESTS[relation](self.scene, self.members[a], self.members[b])
 
-def _assignments(scene: Scene, meaning: Meaning) -> list[dict[int, list[int]]]:
-    """Ways to give the things of the scene to the groups of the prompt."""
-    options: list[list[dict[int, list[int]]]] = []
-    for kind in {group.kind for group in meaning.groups}:
-        things = [i for i, thing in enumerate(scene.things) if thing.kind == kind]
-        groups = [g for g, group in enumerate(meaning.groups) if group.kind == kind]
-        sizes = [meaning.groups[g].count for g in groups]
-        if len(things) != sum(sizes):
-            options.append([{g: [] for g in groups}])
-            continue
-        found = []
-        for labels in distributions(sizes, groups, _MOST_ASSIGNMENTS):
-            found.append(
-                {g: [t for t, label in zip(things, labels, strict=True) if label == g] for g in groups}
-            )
-        options.append(found)
-    ways = 1
-    for option in options:
-        ways *= len(option)
-    if ways > _MOST_ASSIGNMENTS:
-        return []
-    return [{g: m for part in choice for g, m in part.items()} for choice in product(*options)]
+    def matched(self, groups: Sequence[int], used: frozenset[int]) -> int:
+        """The most places of these phrases that different fitting things can take (augmenting paths)."""
+        slots = [g for g in groups for _ in range(self.groups[g].count)]
+        holder: dict[int, int] = {}
 
+        def give(slot: int, seen: set[int]) -> bool:
+            for i in self.fitting[slots[slot]]:
+                if i in used or i in seen:
+                    continue
+                seen.add(i)
+                if i not in holder or give(holder[i], seen):
+                    holder[i] = slot
+                    return True
+            return False
 
-def _agreement(scene: Scene, meaning: Meaning, members: dict[int, list[int]]) -> int:
-    met = 0
-    for g, group in enumerate(meaning.groups):
-        met += sum(_fits(scene.things[i], group) for i in members[g])
-        if group.layout and len(members[g]) > 1:
-            met += arranged(group.layout, [scene.things[i].box for i in members[g]])
-    for link in meaning.links:
-        a, b = members[link.a], members[link.b]
-        met += bool(a and b) and TESTS[link.relation](scene, a, b)
-    return met
+        return sum(give(slot, set()) for slot in range(len(slots)))
 
 
 def holds(scene: Scene, meaning: Meaning | str) -> bool:
@@ -297,14 +310,33 @@ def holds(scene: Scene, meaning: Meaning | str) -> bool:
     Raises:
         PromptError: the prompt is not controlled English.
     """
-    met, needed = _requirements(scene, parse(meaning) if isinstance(meaning, str) else meaning)
-    return met == needed
+    if isinstance(meaning, str):
+        meaning = parse(meaning)
+    return all(_whole_image(scene, meaning)) and _Assignment(scene, meaning).exists()
 
 
 def margin(scene: Scene, meaning: Meaning | str) -> float:
     """How well a scene agrees with a prompt: 1 when it holds, else minus the share of requirements not met.
 
-    The value is above 0 exactly when ``holds`` is true.
+    The value is above 0 exactly when ``holds`` is true. Where it is not, properties are counted at best over
+    the things they could be about, relations for the things that fit first.
     """
-    met, needed = _requirements(scene, parse(meaning) if isinstance(meaning, str) else meaning)
-    return 1.0 if met == needed else met / needed - 1.0
+    if isinstance(meaning, str):
+        meaning = parse(meaning)
+    if holds(scene, meaning):
+        return 1.0
+    general = _whole_image(scene, meaning)
+    search = _Assignment(scene, meaning)
+    slots = sum(group.count for group in meaning.groups)
+    met = sum(general) + search.matched(range(len(meaning.groups)), frozenset())
+    for g, group in enumerate(meaning.groups):
+        fitting = search.fitting[g][: group.count]
+        if len(fitting) == group.count:
+            search.members[g] = tuple(fitting)
+    met += sum(
+        search.true(link.relation, link.a, link.b)
+        for link in meaning.links
+        if link.a in search.members and link.b in search.members
+    )
+    needed = len(general) + slots + len(meaning.links) + 1
+    return met / needed - 1.0

@@ -141,7 +141,9 @@ def _street(b: Backdrop) -> None:
         b.rect(x, 66 - tall, 15, tall, fills[(i + b.variant) % 4])
         for k in range(int(tall // 8)):
             for dx in (2.6, 8.4):
-                b.rect(x + dx, 66 - tall + 3 + k * 8, 4, 4, "#eef3f8" if b.lighting == "day" else "#ffe08a")
+                b.glow_rect(
+                    x + dx, 66 - tall + 3 + k * 8, 4, 4, "#eef3f8" if b.lighting == "day" else "#d9b65f"
+                )
         x += 15.5
     b.rect(0, 66, 100, 8, "#d9d9d6")
     b.rect(0, 74, 100, 26, "#9fa3aa")
