@@ -153,7 +153,7 @@ class _Run:
     def score(self, scorer: Scorer) -> Path:
         """One scorer over all checks, on as many processes as ``accelerate`` started."""
         rank, ranks, wait = _processes()
-        stem = re.sub(r"[^A-Za-z0-9._-]+", "-", scorer.name).strip("-.") or "scorer"
+        stem = file_stem(scorer.name)
         target = self.out / f"{stem}.parquet"
         folders = [self.out / f"{stem}.parts"]
         if ranks > 1:
@@ -369,7 +369,7 @@ def _rows(
                     _outcome(key, prompt, checks.broken, scores) if prompt is not None or i == 0 else None
                     for i, prompt in enumerate(prompts)
                 ]
-                row = {**same, "image_side": side, "image_index": index, **_cells(told)}
+                row = {**same, "image_side": side, "image_index": index, **cells(told)}
                 row[_MISSING] = sum(isinstance(value, str) for value in told)
                 if truncated is not None:
                     row[TRUNCATED] = any(truncated[prompt] for prompt in prompts if prompt is not None)
@@ -385,7 +385,7 @@ def _outcome(
     return "the prompt is missing" if prompt is None else scores[key, prompt]
 
 
-def _cells(told: Sequence[Outcome | None]) -> dict[str, Any]:
+def cells(told: Sequence[Outcome | None]) -> dict[str, Any]:
     """The two scores of an image, and one sentence about what is not there."""
     values = [value if isinstance(value, float) else None for value in told]
     reasons = [value if isinstance(value, str) else None for value in told]
@@ -480,6 +480,11 @@ def signature(metadata: ScoreMetadata) -> str:
         "croc": metadata.library_versions.get("croc-t2i"),
     }
     return "|".join(f"{key}:{value}" for key, value in said.items() if value)
+
+
+def file_stem(name: str) -> str:
+    """A scorer's name as the stem of its file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "scorer"
 
 
 def _processes() -> tuple[int, int, Callable[[], None]]:
