@@ -113,7 +113,7 @@ def _grain(material: str, colour: str, flat: str) -> str:
             for y, shift in ((3, 0), (9, 3), (15, 0), (21, 3))
             for x in range(shift, 25, 6)
         )
-        return f'<g fill="none" stroke="{soft}" stroke-width="1.200" stroke-linecap="round">{curls}</g>'
+        return f'<g fill="none" stroke="{_mix(flat, soft, 0.7)}" stroke-width="1.100">{curls}</g>'
     return ""
 
 

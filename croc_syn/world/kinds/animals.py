@@ -122,7 +122,12 @@ def _cat_head(pen: Pen, x: float, y: float, ears: int, asleep: bool) -> None:
         for tilt in (-2, 3):
             pen.line([(x + side * 7, y + 6), (x + side * 25, y + 5 + tilt)], 0.2, "ink", outline=0.7)
     pen.polygon([(x - 3, y + 4), (x + 3, y + 4), (x, y + 7.5)], "#e77f93", 0)
-    pen.line([(x - 5, y + 9.5), (x, y + 8), (x + 5, y + 9.5)], 0.3, "ink", outline=1)
+    pen.line(
+        [(x - 5, y + 8), (x - 2.5, y + 10.5), (x, y + 8.5), (x + 2.5, y + 10.5), (x + 5, y + 8)],
+        0.3,
+        "ink",
+        outline=1,
+    )
 
 
 @kind(

@@ -135,7 +135,7 @@ def _head(pen: Pen, x: float, y: float, eyes: int, cap: int, asleep: bool) -> No
         if asleep:
             pen.line([(at - 2, y + 2), (at + 2, y + 2)], 0.8, "#3b2b20", outline=0)
         else:
-            pen.eye(at, y + 1.5, 2.6)
+            pen.eye(at, y + 1.5, 3.1)
     pen.line([(x - 4.5, y + 8), (x, y + 10), (x + 4.5, y + 8)], 1.4, "#8c3b3b", outline=0)
     if cap:
         pen.blob(
