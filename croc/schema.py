@@ -223,6 +223,11 @@ class ScoreMetadata:
                     raise InputError(
                         f"{source}: file metadata {item.name!r} is not JSON: {value[:80]!r}"
                     ) from None
+                if not isinstance(value, bool if item.name == "blind" else dict):
+                    needed = "true or false" if item.name == "blind" else "an object"
+                    raise InputError(
+                        f"{source}: file metadata {item.name!r} is not {needed}: {flat[item.name]!r}"
+                    )
             known[item.name] = value
         if known.get("protocol") not in (None, *PROTOCOLS):
             said = known["protocol"]

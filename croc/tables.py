@@ -6,19 +6,19 @@ and row. Rows are counted from 1, without the header.
 
 from __future__ import annotations
 
-import gzip
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 
+from croc.delimited import need_cells, need_columns, read_delimited, to_numbers
 from croc.errors import InputError
 from croc.schema import (
+    GROUP_COLUMNS,
     NO_CONTRAST_PROMPT,
     PROTOCOLS,
     SCORE_COLUMNS,
@@ -34,10 +34,15 @@ _PUBLISHED_SUBSETS = {"subject_property": "property_variation"}
 _PUBLISHED_CATEGORIES = {"spacial_relation": "spatial_relation"}
 _SYN_TSV = ("prompt_id", "prompt", "contrast_prompt", "img_gen_model", "text_gen_model", "mode")
 _HUM_TSV = ("id", "prompt", "contrast")
+_NO_GROUPS = ("check_id", "concept_id", "image_side", "image_index", *SCORE_VALUES, "error")
+_TEXT = ("check_id", "concept_id", *GROUP_COLUMNS, "image_side", "error")
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
+# Larger Parquet files (bytes) are read once only: a table of a million rows is to be judged in a second.
+_VERIFIED = 16 << 20
+# A damaged page makes polars panic, which is no ordinary exception.
+_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 # Of a table with a million rows, only what a verdict may need is read.
 _READ = (*SCORE_KEYS, "concept_id", "subset", "category", "text_model", *SCORE_VALUES, "error")
-_NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
 
 
 @dataclass(frozen=True)
@@ -84,6 +89,9 @@ def read_score_tables(
     """
     if protocol not in (None, *PROTOCOLS):
         raise InputError(f"unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
+    for name in groups:
+        if name in _NO_GROUPS:
+            raise InputError(f"{name!r} is no column to group by: it tells checks and images apart")
     files = find_tables(paths)
     tables: list[ScoreTable] = []
     release: list[tuple[Path, pl.DataFrame]] = []
@@ -108,6 +116,9 @@ def read_score_tables(
         for name in groups:
             if name not in table.frame.columns:
                 raise InputError(f"{table.source}: no column {name!r} to group by")
+            if table.frame[name].dtype.is_nested():
+                raise InputError(f"{table.source}, column {name!r}: lists are nothing to group by")
+    tables = _described_alike(tables, groups)
     return tables if metrics is None else _select(tables, metrics)
 
 
@@ -119,12 +130,18 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
     """
     files: list[Path] = []
     for path in map(Path, paths):
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.name.endswith(_SUFFIXES))
+        try:
+            folder, there = path.is_dir(), path.exists()
+            inside = sorted(f for f in path.iterdir() if f.name.endswith(_SUFFIXES)) if folder else []
+        except OSError as problem:
+            raise InputError(
+                f"{path}: no such file or folder that can be read ({problem.strerror})"
+            ) from None
+        if folder:
             if not inside:
                 raise InputError(f"{path}: no score table in this folder ({', '.join(_SUFFIXES)})")
             files += inside
-        elif not path.exists():
+        elif not there:
             raise InputError(f"{path}: no such file")
         elif not path.name.endswith(_SUFFIXES):
             raise InputError(f"{path}: a table ends in {', '.join(_SUFFIXES)}")
@@ -175,7 +192,7 @@ def _join_parts(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
         for name in names:
             said = [part.metadata[name] for part in parts[name]]
             for part, other in zip(parts[name], said, strict=True):
-                if replace(other, library_versions={}) != replace(said[0], library_versions={}):
+                if _settings_of(other) != _settings_of(said[0]):
                     raise InputError(
                         f"{part.source} and {parts[name][0].source} both hold the metric {name!r} but with "
                         "different settings; give it different names"
@@ -186,7 +203,7 @@ def _join_parts(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
         }
         out.append(
             ScoreTable(
-                pl.concat([part.frame for part in group], how="diagonal"),
+                pl.concat([_named_as(part, group[0], names) for part in group], how="diagonal_relaxed"),
                 group[0].protocol,
                 {name: group[0].metrics[name] for name in names},
                 {name: group[0].metadata[name] for name in names},
@@ -195,6 +212,60 @@ def _join_parts(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
             )
         )
     return out
+
+
+def _settings_of(said: ScoreMetadata) -> ScoreMetadata:
+    return replace(said, protocol=None, library_versions={})
+
+
+def _named_as(part: ScoreTable, first: ScoreTable, metrics: Iterable[str]) -> pl.DataFrame:
+    """The part's rows with its score columns named as in the first part."""
+    names = {
+        here: there
+        for metric in metrics
+        for here, there in zip(part.metrics[metric], first.metrics[metric], strict=True)
+    }
+    return part.frame.rename(names)
+
+
+def _described_alike(tables: Sequence[ScoreTable], groups: Sequence[str]) -> list[ScoreTable]:
+    """What tables say of one check must agree; what one of them leaves out is taken from the others.
+
+    A column that varies inside the checks of a table describes images and is left as it is.
+    """
+    wanted = dict.fromkeys(("concept_id", "subset", "category", "text_model", *groups))
+    said = [t.frame.select("check_id", *(c for c in wanted if c in t.frame.columns)) for t in tables]
+    if all(each.equals(said[0]) for each in said[1:]):
+        return list(tables)
+    apart = [each.unique(maintain_order=True).with_columns(at=pl.lit(n)) for n, each in enumerate(said)]
+    for column in wanted:
+        heads = [each.select("check_id", column, "at") for each in apart if column in each.columns]
+        known = pl.concat(heads, how="vertical_relaxed").drop_nulls().unique() if heads else None
+        if known is None or known.select("check_id", "at").is_duplicated().any():
+            continue
+        known = known.sort("at").unique(["check_id", column], keep="first", maintain_order=True)
+        again = known.filter(pl.col("check_id").is_duplicated()).sort("check_id", "at")
+        if len(again):
+            check, value, at = again.row(0)
+            _, other, elsewhere = again.row(1)
+            raise InputError(
+                f"{tables[elsewhere].source}: {column} of check {check!r} is {other!r}, and {value!r} in "
+                f"{tables[at].source}; tables that describe a check differently do not mix"
+            )
+        known = known.select("check_id", pl.col(column).alias("known"))
+        tables = [
+            replace(table, frame=_filled(table.frame, column, known))
+            if column not in table.frame.columns or table.frame[column].null_count()
+            else table
+            for table in tables
+        ]
+    return list(tables)
+
+
+def _filled(frame: pl.DataFrame, column: str, known: pl.DataFrame) -> pl.DataFrame:
+    frame = frame.join(known, on="check_id", how="left", maintain_order="left")
+    here = [column] if column in frame.columns else []
+    return frame.with_columns(pl.coalesce(*here, "known").alias(column)).drop("known")
 
 
 def _select(tables: Sequence[ScoreTable], wanted: Sequence[str]) -> list[ScoreTable]:
@@ -217,30 +288,53 @@ def _select(tables: Sequence[ScoreTable], wanted: Sequence[str]) -> list[ScoreTa
 
 def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str]) -> ScoreTable:
     try:
-        schema = pl.read_parquet_schema(file)
-        flat = pl.read_parquet_metadata(file)
+        with file.open("rb") as handle:  # by a handle: a name may hold what a pattern would be
+            schema = pl.read_parquet_schema(handle)
+            flat = pl.read_parquet_metadata(handle)
         wanted = [name for name in (*_READ, *groups) if name in schema]
+        _verify(file)
         frame = pl.read_parquet(file, columns=list(dict.fromkeys(wanted)), glob=False)
-    except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
-        size = file.stat().st_size
-        what = "is empty" if size == 0 else f"is not a whole Parquet file of {size} bytes"
-        raise InputError(f"{file}: {what} ({str(problem).splitlines()[0][:120]})") from None
+    except _UNREADABLE as problem:
+        raise _not_parquet(file, problem) from None
     metadata = ScoreMetadata.from_parquet(flat, default_name=file.stem, source=str(file))
     return score_table(frame, metadata, str(file), protocol)
+
+
+def _verify(file: Path) -> None:
+    """Read a file of moderate size with pyarrow first: some damaged pages make polars end the process."""
+    if file.stat().st_size > _VERIFIED:
+        return
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        pq.ParquetFile(file).read().validate(full=True)
+    except pa.ArrowException as problem:
+        raise ValueError(str(problem)) from None
+
+
+def _not_parquet(file: Path, problem: BaseException) -> InputError:
+    if file.is_file() and file.stat().st_size == 0:
+        return InputError(f"{file}: the file is empty")
+    said = (str(problem).splitlines() or [""])[0][:120]
+    return InputError(f"{file}: not a whole Parquet file that can be read ({said})")
 
 
 def _read_long_text(
     frame: pl.DataFrame, file: Path, protocol: str | None, groups: Sequence[str]
 ) -> ScoreTable:
-    _need(frame, ("check_id", "image_side", "image_index", *SCORE_VALUES), str(file))
+    need_columns(frame, (*SCORE_KEYS, *SCORE_VALUES), str(file))
     index = frame["image_index"].cast(pl.Int64, strict=False)
     if index.null_count():
         row = int(index.is_null().arg_max() or 0)
         raise InputError(
             f"{file}, column 'image_index', row {row + 1}: {frame['image_index'][row]!r} is no index"
         )
-    frame = frame.with_columns(index, *(_numbers(frame[name], str(file)) for name in SCORE_VALUES))
+    frame = frame.with_columns(index, *(to_numbers(frame[name], str(file)) for name in SCORE_VALUES))
     keep = [name for name in dict.fromkeys((*SCORE_COLUMNS, *groups)) if name in frame.columns]
+    frame = frame.with_columns(
+        pl.col(name).replace("", None) for name in keep if frame[name].dtype == pl.String
+    )
     name = file.name.split(".")[0]
     return score_table(frame.select(keep), ScoreMetadata(name), str(file), protocol)
 
@@ -260,13 +354,15 @@ def score_table(
     Raises:
         InputError: a column is missing or holds what it must not.
     """
-    _need(frame, ("check_id", "image_side", "image_index", *SCORE_VALUES), source)
+    need_columns(frame, (*SCORE_KEYS, *SCORE_VALUES), source)
     if not len(frame):
         raise InputError(f"{source}: the table holds no rows")
-    for name in ("check_id", "image_side", "image_index"):
-        if frame[name].null_count():
-            row = int(frame[name].is_null().arg_max() or 0)
-            raise InputError(f"{source}, column {name!r}, row {row + 1}: empty, and it must not be")
+    for name in _TEXT:
+        if name in frame.columns and frame[name].dtype != pl.String:
+            if frame[name].dtype.is_nested() or frame[name].dtype == pl.Binary:
+                raise InputError(f"{source}, column {name!r}: {frame[name].dtype} instead of text")
+            frame = frame.with_columns(pl.col(name).cast(pl.String))
+    need_cells(frame, SCORE_KEYS, source)
     if not frame["image_index"].dtype.is_integer():
         raise InputError(f"{source}, column 'image_index': {frame['image_index'].dtype} instead of integers")
     if not frame["image_side"].is_in(list(SIDES)).all():
@@ -275,14 +371,14 @@ def score_table(
             f"{source}, column 'image_side', row {row + 1}: {frame['image_side'][row]!r} is neither "
             "'original' nor 'contrast'"
         )
-    if "concept_id" not in frame.columns:
-        frame = frame.with_columns(pl.col("check_id").alias("concept_id"))
+    if "concept_id" not in frame.columns:  # a check whose concept nobody knows is its own
+        frame = frame.with_columns(pl.lit(None, pl.String).alias("concept_id"))
     reasons: Counter[str] = Counter()
     bad = np.zeros(len(frame), bool)
     for name in SCORE_VALUES:
         scores = frame[name]
         if scores.dtype == pl.String:
-            scores = _numbers(scores, source)
+            scores = to_numbers(scores, source)
         elif not (scores.dtype.is_numeric() or scores.dtype == pl.Null):
             raise InputError(f"{source}, column {name!r}: {scores.dtype} instead of numbers")
         scores = scores.cast(pl.Float64)
@@ -328,11 +424,12 @@ def _guess(frame: pl.DataFrame, source: str) -> str:
 
 def _metric_columns(frame: pl.DataFrame, file: Path, images: Sequence[str]) -> list[str]:
     """Metrics of the columns ``METRIC___{orig,contrast}_text___{orig,contrast}_img``, each complete."""
-    metrics = list(dict.fromkeys(name.split("___")[0] for name in frame.columns if name.count("___") == 2))
+    scores = [name.rsplit("___", 2)[0] for name in frame.columns if name.count("___") >= 2]
+    metrics = list(dict.fromkeys(scores))
     if not metrics:
         raise InputError(f"{file}: no score column METRIC___orig_text___{images[0]}_img")
     for metric in metrics:
-        _need(
+        need_columns(
             frame,
             [f"{metric}___{text}_text___{image}_img" for text in ("orig", "contrast") for image in images],
             str(file),
@@ -345,7 +442,7 @@ def _side_rows(frame: pl.DataFrame, metrics: Sequence[str], side: str, source: s
     columns = [pl.repeat(side, len(frame), eager=True).alias("image_side")]
     for metric in metrics:
         for text, name in (("orig", "prompt_score"), ("contrast", "contrast_score")):
-            scores = _numbers(frame[f"{metric}___{text}_text___{image}_img"], source)
+            scores = to_numbers(frame[f"{metric}___{text}_text___{image}_img"], source)
             columns.append(scores.alias(f"{metric}/{name}"))
     return columns
 
@@ -393,6 +490,7 @@ def _from_hum_release(files: Sequence[tuple[Path, pl.DataFrame]]) -> ScoreTable:
         side = next((s for s in SIDES if f"{_path_word(s)}_paths" in frame.columns), None)
         if side is None:
             raise InputError(f"{file}: neither 'prompt_paths' nor 'contrast_paths' is a column")
+        need_cells(frame, ("id",), str(file))
         metrics = _metric_columns(frame, file, ("orig" if side == SIDES[0] else "contrast",))
         if known is not None and sorted(metrics) != sorted(known):
             odd = sorted(set(metrics) ^ set(known))[0]
@@ -432,94 +530,6 @@ def _release_table(rows: pl.DataFrame, protocol: str, metrics: Sequence[str], so
     return ScoreTable(rows, protocol, pairs, metadata, source, reasons)
 
 
-# ---- Reading text ----
-
-
-def read_delimited(file: Path) -> pl.DataFrame:
-    """Read a CSV or TSV file (``.gz`` too), every cell as text; the delimiter follows from the name.
-
-    Raises:
-        InputError: the file is empty, not UTF-8, or a line has too many or too few cells.
-    """
-    import pyarrow as pa
-    from pyarrow import csv
-
-    wrong: list[Any] = []
-
-    def note(row: Any) -> str:
-        wrong.append(row)
-        return "skip"
-
-    try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
-    except (OSError, EOFError) as problem:
-        raise InputError(f"{file}: cannot be read ({problem})") from None
-    if not data.strip():
-        raise InputError(f"{file}: the file is empty")
-    try:
-        data.decode()
-    except UnicodeDecodeError as problem:
-        line = data[: problem.start].count(b"\n") + 1
-        raise InputError(f"{file}, line {line}: not UTF-8 (byte 0x{data[problem.start]:02x})") from None
-    delimiter = "," if ".csv" in file.name else "\t"
-    header = data.split(b"\n", 1)[0].decode().strip("\r\ufeff")
-    names = next(iter(_csv_row(header, delimiter)), [])
-    twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
-        raise InputError(f"{file}: column {twice[0]!r} stands twice in the header")
-    try:
-        table = csv.read_csv(
-            pa.BufferReader(data),
-            csv.ReadOptions(use_threads=False, block_size=max(len(data) + 1, 1 << 20)),
-            csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
-            csv.ConvertOptions(
-                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
-            ),
-        )
-    except pa.ArrowInvalid as problem:
-        raise InputError(f"{file}: cannot be read as a table ({str(problem).splitlines()[0]})") from None
-    if wrong:
-        row = wrong[0]
-        where = f"line {row.number}" if row.number is not None else f"the line {row.text[:60]!r}"
-        raise InputError(
-            f"{file}, {where}: {row.actual_columns} cells where the header has {row.expected_columns}"
-        )
-    frame = pl.from_arrow(table)
-    assert isinstance(frame, pl.DataFrame)
-    if not len(frame):
-        raise InputError(f"{file}: the table holds no rows")
-    return frame
-
-
-def _csv_row(line: str, delimiter: str) -> Iterable[list[str]]:
-    import csv
-
-    return csv.reader([line], delimiter=delimiter)
-
-
-def _numbers(values: pl.Series, source: str) -> pl.Series:
-    """Text to numbers: empty, NaN and infinite cells become null, what else is no number is an error."""
-    if values.dtype != pl.String:
-        return values.cast(pl.Float64)
-    text = values.str.strip_chars().str.to_lowercase()
-    absent = text.is_in(list(_NO_NUMBER)) | text.is_null()
-    numbers = text.cast(pl.Float64, strict=False)
-    wrong = numbers.is_null() & ~absent
-    if wrong.any():
-        row = int(wrong.arg_max() or 0)
-        raise InputError(f"{source}, column {values.name!r}, row {row + 1}: {values[row]!r} is not a number")
-    return numbers.set(absent | ~numbers.is_finite().fill_null(False), None).alias(values.name)
-
-
-def _need(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
-    missing = [name for name in names if name not in frame.columns]
-    if missing:
-        close = get_close_matches(missing[0], frame.columns, n=1, cutoff=0.8)
-        hint = f" (there is {close[0]!r})" if close else ""
-        plural = "s" if len(missing) > 1 else ""
-        raise InputError(f"{source}: missing column{plural} {', '.join(map(repr, missing))}{hint}")
-
-
 # ---- Pair tables: one row an item, a column per metric and per human rating ----
 
 
@@ -535,12 +545,13 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
     (path,) = find_tables([file])
     if path.name.endswith(".parquet"):
         try:
+            _verify(path)
             frame = pl.read_parquet(path, glob=False)
-        except (pl.exceptions.PolarsError, OSError, ValueError) as problem:
-            raise InputError(f"{path}: not a whole Parquet file ({str(problem).splitlines()[0]})") from None
+        except _UNREADABLE as problem:
+            raise _not_parquet(path, problem) from None
     else:
         frame = read_delimited(path)
-    _need(frame, ("item_id",), str(path))
+    need_columns(frame, ("item_id",), str(path))
     if frame["item_id"].is_duplicated().any():
         row = int(frame["item_id"].is_duplicated().arg_max() or 0)
         raise InputError(f"{path}, row {row + 1}: item {frame['item_id'][row]!r} stands twice")
@@ -552,7 +563,7 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
             columns.append(values)
             continue
         try:
-            numbers = _numbers(values, str(path))
+            numbers = to_numbers(values, str(path))
         except InputError:
             columns.append(values)
             continue

@@ -1,0 +1,146 @@
+"""CSV and TSV files as text cells, and text cells as numbers: all of it, or an error."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import io
+import re
+import zlib
+from collections import Counter
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from croc.errors import InputError
+
+# Spellings of "no score"; what else is no number is an error.
+_NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
+_LARGEST_BLOCK = 2**31 - 1  # of pyarrow's reader
+
+
+def read_delimited(file: Path) -> pl.DataFrame:
+    """Read a CSV or TSV file (``.gz`` too), every cell as text; the delimiter follows from the name.
+
+    Raises:
+        InputError: the file is empty, not UTF-8, or a line has too many or too few cells.
+    """
+    import pyarrow as pa
+    from pyarrow import csv as arrow_csv
+
+    wrong: list[Any] = []
+
+    def note(row: Any) -> str:
+        wrong.append(row)
+        return "skip"
+
+    try:
+        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+    except (OSError, EOFError, zlib.error) as problem:
+        raise InputError(f"{file}: cannot be read ({problem})") from None
+    data = data.removeprefix(b"\xef\xbb\xbf")
+    if not data.strip():
+        raise InputError(f"{file}: the file is empty")
+    try:
+        text = data.decode()
+    except UnicodeDecodeError as problem:
+        line = data[: problem.start].count(b"\n") + 1
+        raise InputError(f"{file}, line {line}: not UTF-8 (byte 0x{data[problem.start]:02x})") from None
+    delimiter = "," if ".csv" in file.name else "\t"
+    _check_quotes(data, delimiter, file)
+    names = _header(text, delimiter, file)
+    del text
+    try:
+        table = arrow_csv.read_csv(
+            pa.BufferReader(data),
+            arrow_csv.ReadOptions(
+                use_threads=False, block_size=min(max(len(data) + 1, 1 << 20), _LARGEST_BLOCK)
+            ),
+            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
+            arrow_csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
+            ),
+        )
+    except pa.ArrowInvalid as problem:
+        raise InputError(f"{file}: cannot be read as a table ({str(problem).splitlines()[0]})") from None
+    if wrong:
+        row = wrong[0]
+        where = f"line {row.number}" if row.number is not None else f"the line {row.text[:60]!r}"
+        raise InputError(
+            f"{file}, {where}: {row.actual_columns} cells where the header has {row.expected_columns}"
+        )
+    if table.column_names != names:
+        raise InputError(f"{file}: the header cannot be read as names of columns")
+    frame = pl.from_arrow(table)
+    assert isinstance(frame, pl.DataFrame)
+    if not len(frame):
+        raise InputError(f"{file}: the table holds no rows")
+    return frame
+
+
+def _check_quotes(data: bytes, delimiter: str, file: Path) -> None:
+    """A quote that is never closed would swallow the lines after it into one cell, without an error."""
+    if b'"' not in data:
+        return
+    border = rb"[^%b\r\n]" % delimiter.encode()
+    quoted = re.compile(rb'(?<!%b)"(?:([^"]*+(?:""[^"]*+)*+"(?!%b))|)' % (border, border))
+    for found in quoted.finditer(data):
+        if found[1] is None:
+            line = data[: found.start()].count(b"\n") + 1
+            raise InputError(
+                f"{file}, line {line}: a cell begins with a quote that does not end it; inside a "
+                "quoted cell, quotes are written twice"
+            )
+
+
+def _header(text: str, delimiter: str, file: Path) -> list[str]:
+    try:
+        rows = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+        names = next((row for row in rows if row), [])
+    except csv.Error as problem:
+        raise InputError(f"{file}: the header cannot be read ({problem})") from None
+    twice = [name for name, number in Counter(names).items() if number > 1]
+    if twice:
+        raise InputError(f"{file}: column {twice[0]!r} stands twice in the header")
+    return names
+
+
+def to_numbers(values: pl.Series, source: str) -> pl.Series:
+    """Text to numbers: empty, NaN and infinite cells become null.
+
+    Raises:
+        InputError: a cell is something else; the message gives its column and row.
+    """
+    if values.dtype != pl.String:
+        return values.cast(pl.Float64)
+    text = values.str.strip_chars().str.to_lowercase()
+    absent = text.is_in(list(_NO_NUMBER)) | text.is_null()
+    numbers = text.cast(pl.Float64, strict=False)
+    wrong = numbers.is_null() & ~absent
+    if wrong.any():
+        row = int(wrong.arg_max() or 0)
+        shown = str(values[row])[:80]
+        raise InputError(f"{source}, column {values.name!r}, row {row + 1}: {shown!r} is not a number")
+    return numbers.set(absent | ~numbers.is_finite().fill_null(False), None).alias(values.name)
+
+
+def need_columns(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
+    """Raise an InputError that names the columns which are not there, and one that is spelled alike."""
+    missing = [name for name in names if name not in frame.columns]
+    if missing:
+        close = get_close_matches(missing[0], frame.columns, n=1, cutoff=0.8)
+        hint = f" (there is {close[0]!r})" if close else ""
+        plural = "s" if len(missing) > 1 else ""
+        raise InputError(f"{source}: missing column{plural} {', '.join(map(repr, missing))}{hint}")
+
+
+def need_cells(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
+    """Raise an InputError that names the first empty cell of columns which must have none."""
+    for name in names:
+        empty = frame[name].is_null() | (frame[name].cast(pl.String) == "")
+        if empty.any():
+            row = int(empty.arg_max() or 0)
+            raise InputError(f"{source}, column {name!r}, row {row + 1}: empty, and it must not be")
