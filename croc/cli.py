@@ -15,6 +15,7 @@ from croc.errors import CrocError
 if TYPE_CHECKING:
     from croc.report import Report, Settings
 
+_PATH = click.Path(path_type=Path)
 GROUPINGS = ("subset", "property", "topic", "category", "text_model", "image_model", "entity", "truncated")
 
 
@@ -43,9 +44,7 @@ def main() -> None:
 
 
 def _tables_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument(
-        "tables", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="TABLE..."
-    )(command)
+    return click.argument("tables", nargs=-1, required=True, type=_PATH, metavar="TABLE...")(command)
 
 
 def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -86,12 +85,14 @@ def _settings(options: dict[str, Any], by: tuple[str, ...] = ()) -> Settings:
 
 
 def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ...] = ()) -> Report:
+    from rich.console import Console
+
     from croc.report import Report
 
     wanted = options["metrics"] or None
-    return Report.from_files(
-        tables, protocol=options["protocol"], settings=_settings(options, by), metrics=wanted
-    )
+    settings = _settings(options, by)
+    with Console(stderr=True).status("Reading and judging score tables …"):
+        return Report.from_files(tables, protocol=options["protocol"], settings=settings, metrics=wanted)
 
 
 def _show(parts: list[Any]) -> None:
@@ -130,12 +131,10 @@ Examples:
     metavar="COLUMN",
     help=f"Break down by a column: {', '.join(GROUPINGS)} or another; repeatable.",
 )
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers here.")
-@click.option(
-    "--html", "html_file", type=click.Path(path_type=Path), help="Write a self-contained page here."
-)
-@click.option("--latex", "latex_file", type=click.Path(path_type=Path), help="Write a booktabs table here.")
-@click.option("--heatmap", "heatmap_file", type=click.Path(path_type=Path), help="Write a PNG here.")
+@click.option("--json", "json_file", type=_PATH, help="Write all numbers here.")
+@click.option("--html", "html_file", type=_PATH, help="Write a self-contained page here.")
+@click.option("--latex", "latex_file", type=_PATH, help="Write a booktabs table here.")
+@click.option("--heatmap", "heatmap_file", type=_PATH, help="Write a PNG here.")
 def evaluate(
     tables: tuple[Path, ...],
     by: tuple[str, ...],
@@ -166,7 +165,7 @@ def evaluate(
     "others",
     multiple=True,
     required=True,
-    type=click.Path(path_type=Path),
+    type=_PATH,
     help="Score tables of the other benchmark (repeatable).",
 )
 @click.option("--by", default=None, metavar="COLUMN", help="Compare value by value of this column.")
@@ -192,7 +191,7 @@ Examples:
   croc correlate ratings.csv --human human_avg --cluster prompt
   croc correlate ratings.parquet --human rater_1 --human rater_2 --json corr.json"""
 )
-@click.argument("table", type=click.Path(path_type=Path))
+@click.argument("table", type=_PATH)
 @click.option(
     "--human",
     "humans",
@@ -210,7 +209,7 @@ Examples:
 @click.option("--metric", "metrics", multiple=True, help="Only this column (repeatable).")
 @click.option("--resamples", default=2000, show_default=True, type=click.IntRange(1))
 @click.option("--seed", default=None, type=int, help="The default is fixed.")
-@click.option("--json", "json_file", type=click.Path(path_type=Path), help="Write all numbers here.")
+@click.option("--json", "json_file", type=_PATH, help="Write all numbers here.")
 def correlate(
     table: Path,
     humans: tuple[str, ...],
@@ -279,7 +278,7 @@ Examples:
     metavar="NAME",
     help="A name of 'croc scorers list' or module:Class; repeatable.",
 )
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder of the score tables.")
+@click.option("--out", required=True, type=_PATH, help="Folder of the score tables.")
 @click.option("--config", help="Configuration of the dataset.")
 @click.option("--split", help="Split of the dataset.")
 @click.option("--revision", help="Tag or commit of a Hub dataset.")
@@ -354,7 +353,7 @@ def taxonomy() -> None:
     """What can be contrasted: topics, properties, entities."""
 
 
-_TAXONOMY_FILE = click.argument("file", required=False, type=click.Path(path_type=Path))
+_TAXONOMY_FILE = click.argument("file", required=False, type=_PATH)
 
 
 @taxonomy.command("check", epilog="Example: croc taxonomy check my_taxonomy.yaml")
@@ -406,7 +405,7 @@ def build() -> None:
 )
 @click.option("--subset", "subsets", multiple=True, help="Only this subset; repeatable.")
 @click.option("--property", "properties", multiple=True, help="Only variations of this property; repeatable.")
-@click.option("--taxonomy", type=click.Path(path_type=Path), help="Your own taxonomy file.")
+@click.option("--taxonomy", type=_PATH, help="Your own taxonomy file.")
 @click.option(
     "--train",
     default=0.0,
@@ -428,9 +427,7 @@ def build() -> None:
     type=click.IntRange(1),
     help="Processes; the bytes do not depend on it.",
 )
-@click.option(
-    "--out", required=True, type=click.Path(path_type=Path), help="Folder to make; run again to go on."
-)
+@click.option("--out", required=True, type=_PATH, help="Folder to make; run again to go on.")
 def build_syn(
     preset: str,
     subsets: tuple[str, ...],
@@ -453,8 +450,8 @@ def build_syn(
 
 
 @build.command("nlvr", epilog="Example: croc build nlvr nlvr/dev --out runs/nlvr")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="Folder to make.")
+@click.argument("folder", type=_PATH)
+@click.option("--out", required=True, type=_PATH, help="Folder to make.")
 def build_nlvr(folder: Path, out: Path) -> None:
     """Make hum checks from a split of NLVR: sentences by people, votes of five raters, drawn images."""
     from croc_hum import nlvr
@@ -490,8 +487,8 @@ def draw(prompt: str, out: Path, seed: int, size: int, count: int) -> None:
 
 
 @main.command(epilog="Example: croc sheet runs/syn -o sheet.png --category counting")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path), help="PNG or HTML file.")
+@click.argument("folder", type=_PATH)
+@click.option("-o", "--out", required=True, type=_PATH, help="PNG or HTML file.")
 @click.option("--checks", default=8, show_default=True, type=click.IntRange(1), help="How many, at most.")
 @click.option("--images", default=1, show_default=True, type=click.IntRange(1), help="Images a side.")
 @click.option(
@@ -540,14 +537,10 @@ _DEMO_PROPERTIES = ("colour", "colour_binding", "count", "left_right", "negation
 
 
 @main.command(epilog="Example: croc demo --out demo-out --nlvr nlvr/dev")
-@click.option(
-    "--out", default="demo-out", show_default=True, type=click.Path(path_type=Path), help="Folder to make."
-)
+@click.option("--out", default="demo-out", show_default=True, type=_PATH, help="Folder to make.")
 @click.option("--checks", default=300, show_default=True, type=click.IntRange(20), help="Checks to make.")
 @click.option("--images", default=3, show_default=True, type=click.IntRange(1), help="Images a side.")
-@click.option(
-    "--nlvr", type=click.Path(path_type=Path), help="A split of NLVR, to judge on human-labelled checks too."
-)
+@click.option("--nlvr", type=_PATH, help="A split of NLVR, to judge on human-labelled checks too.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
 def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -> None:
     """Walk the whole road offline: make checks, run scorers, judge them, write a report."""

@@ -26,6 +26,7 @@ from croc.statistics import Array
 from croc.tables import ScoreTable, read_score_tables
 
 DEFAULT_SEED = 20250511
+NO_VALUE = "(none)"
 _DEFAULT_GROUP = {"syn": "subset", "hum": "category"}
 # Two concepts cannot say how much concepts differ; below this no interval is given.
 _FEWEST_CLUSTERS = 3
@@ -167,8 +168,7 @@ class Report:
             'VQAScore'
         """
         settings = settings or Settings()
-        asked = [name for name in settings.by if name != "text_model"]
-        tables = read_score_tables(paths, protocol=protocol, groups=asked, metrics=metrics)
+        tables = read_score_tables(paths, protocol=protocol, groups=settings.by, metrics=metrics)
         return cls.judge(tables, settings)
 
     @classmethod
@@ -191,14 +191,10 @@ class Report:
         signatures = {name: f"{signature}|{_scorer_signature(said[name])}" for name in evidence.metrics}
         groups = [Group(None, None, evidence)]
         for column in by:
-            if column == "text_model":  # every result has a row per text model already
-                continue
             source = evidence
             if column in split:
                 source = Evidence.of(tables, (column,), paper=settings.paper).ordered(evidence.metrics)
-            for value in source.checks[column].drop_nulls().unique().sort():
-                members = (source.checks[column] == value).fill_null(False).arg_true().to_numpy()
-                groups.append(Group(column, str(value), source.part(members)))
+            groups += _groups(source, column)
         results: list[Result] = []
         scores: list[Score] = []
         samples: dict[tuple[str | None, str | None], Array] = {}
@@ -308,6 +304,18 @@ class Report:
     def to_json(self) -> str:
         """``to_dict`` as text; NaN never occurs in it."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+
+
+def _groups(evidence: Evidence, column: str) -> list[Group]:
+    """The checks by value of a column; those without a value are a group of their own beside others."""
+    values = evidence.checks[column]
+    found = []
+    for value in values.drop_nulls().unique().sort():
+        members = (values == value).fill_null(False).arg_true().to_numpy()
+        found.append(Group(column, str(value), evidence.part(members)))
+    if found and values.null_count():
+        found.append(Group(column, NO_VALUE, evidence.part(values.is_null().arg_true().to_numpy())))
+    return found
 
 
 def _default_grouping(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
