@@ -133,15 +133,20 @@ class BuildReport:
     audit: dict[str, Any] | None
     seconds: float = 0.0
 
-    def lines(self) -> list[str]:
-        """The report in words."""
+    def lines(self, *, audit: bool = True) -> list[str]:
+        """The report in words.
+
+        Args:
+            audit: with what the audit found.
+        """
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         drawn = self.images + self.redraws
-        share = self.redraws / drawn if drawn else 0.0
-        text = [
-            f"{self.checks} checks with {self.images} images ({splits})",
-            f"{self.redraws} of {drawn} drawings ({share:.1%}) were not kept: the oracle saw the wrong thing",
-        ]
+        text = [f"{self.checks} checks with {self.images} images ({splits})"]
+        if self.redraws:
+            text.append(
+                f"{self.redraws} of {drawn} drawings ({self.redraws / drawn:.1%}) were not kept: "
+                "the oracle did not see the prompt, or saw the other one too"
+            )
         if self.noisy:
             text.append(f"{self.noisy} images show the other prompt, as asked for; the truth is in a column")
         if self.duplicates:
@@ -152,6 +157,8 @@ class BuildReport:
         text += [f"{count} checks were dropped: {reason}" for reason, count in reasons[:5]]
         if others := sum(count for _, count in reasons[5:]):
             text.append(f"{others} checks were dropped for {len(reasons) - 5} other reasons (build.json)")
+        if audit and self.audit is not None:
+            text += self.audit["lines"]
         return text
 
 
@@ -432,7 +439,7 @@ def card(report: BuildReport, recipe: Mapping[str, Any]) -> str:
         'checks = load_dataset("path/to/this/folder", split="test")\n```',
         f"## How it was made\n\nPrompts by `{recipe.get('text_model', 'see the column')}`, images by "
         f"`{recipe.get('image_model', 'see the column')}`{f' ({made})' if made else ''}.",
-        "\n".join(f"- {line}" for line in report.lines()),
+        "\n".join(f"- {line}" for line in report.lines(audit=False)),
         _table(report),
     ]
     if report.audit is not None:

@@ -49,6 +49,8 @@ class Drawn:
     def __post_init__(self) -> None:
         if self.images < 1:
             raise InputError(f"images a side must be at least 1, not {self.images}")
+        if not 8 <= self.size <= 8192:
+            raise InputError(f"size is 8 to 8192 pixels, not {self.size}")
         if not 0.0 <= self.noise <= 1.0:
             raise InputError(f"noise is a probability between 0 and 1, not {self.noise}")
 

@@ -99,10 +99,17 @@ def card_of(row: dict[str, Any], images: int) -> Card:
 
 
 def marked(prompt: str, contrast: str) -> tuple[Words, Words]:
-    """Both prompts as words, each with whether it stands in a stretch that differs."""
+    """Both prompts as words, each with whether it differs: from the word in its place, or from any alignment.
+
+    Prompts of one length are mostly one frame with words exchanged; an alignment would show the words moved.
+    """
     first, second = prompt.split(), contrast.split()
-    same = [block for block in SequenceMatcher(None, first, second, autojunk=False).get_matching_blocks()]
-    kept = [{block[side] + i for block in same for i in range(block.size)} for side in (0, 1)]
+    matcher = SequenceMatcher(None, first, second, autojunk=False)
+    same = [(block.a + i, block.b + i) for block in matcher.get_matching_blocks() for i in range(block.size)]
+    if len(first) == len(second):
+        in_place = [(i, i) for i, (a, b) in enumerate(zip(first, second, strict=True)) if a == b]
+        same = max(in_place, same, key=len)
+    kept = [{pair[side] for pair in same} for side in (0, 1)]
     return (
         [(word, index not in kept[0]) for index, word in enumerate(first)],
         [(word, index not in kept[1]) for index, word in enumerate(second)],

@@ -295,6 +295,7 @@ def test_parts_follow_the_order_of_the_files_and_hold_one_category_and_subset():
     [
         ({"checks": 0}, "checks must be at least 1"),
         ({"images": 0}, "images a side must be at least 1"),
+        ({"size": 0}, "size is 8 to 8192 pixels, not 0"),
         ({"noise": 1.5}, "noise is a probability"),
         ({"subsets": ["colours"]}, "subsets: unknown colours"),
         ({"splits": {"test": 0.5}}, "add up to 1"),

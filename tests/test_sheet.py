@@ -46,6 +46,12 @@ def test_words_that_differ_are_marked_on_both_sides():
     assert [word for word, differs in second if differs] == ["three"]
 
 
+def test_words_that_trade_places_are_marked_where_they_stand():
+    first, second = marked("a black dog and an orange cross", "an orange dog and a black cross")
+    assert [word for word, differs in first if differs] == ["a", "black", "an", "orange"]
+    assert [word for word, differs in second if differs] == ["an", "orange", "a", "black"]
+
+
 def test_the_picture_has_the_image_above_the_contrast_and_the_columns_asked_for():
     cards = [card_of(check(), 1)] * 3
     drawn = as_picture(cards, 2, 50)
