@@ -126,6 +126,8 @@ def score_dataset(
         existing=existing,
         progress=progress,
         tell=tell,
+        # Before any scorer is loaded: accelerate says which device is this process's own.
+        processes=_processes(),
     )
     written: dict[str, Path] = {}
     for spec in scorers:
@@ -149,10 +151,11 @@ class _Run:
     existing: Literal["resume", "overwrite"]
     progress: bool
     tell: Callable[[str], None]
+    processes: tuple[int, int, Callable[[], None]]
 
     def score(self, scorer: Scorer) -> Path:
         """One scorer over all checks, on as many processes as ``accelerate`` started."""
-        rank, ranks, wait = _processes()
+        rank, ranks, wait = self.processes
         stem = file_stem(scorer.name)
         target = self.out / f"{stem}.parquet"
         folders = [self.out / f"{stem}.parts"]
@@ -491,7 +494,9 @@ def _processes() -> tuple[int, int, Callable[[], None]]:
     """Rank, number of processes and a barrier, as ``accelerate launch`` set them up; (0, 1, nothing) else."""
     if int(os.environ.get("WORLD_SIZE", "1")) <= 1:
         return 0, 1, lambda: None
+    import torch
     from accelerate import PartialState
 
-    state = PartialState()
+    # Without a GPU it would take each process for the only one.
+    state = PartialState(cpu=not torch.cuda.is_available())
     return state.process_index, state.num_processes, state.wait_for_everyone

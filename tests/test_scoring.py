@@ -361,6 +361,27 @@ def test_the_summary_has_counts_speed_and_signature(tmp_path: Path) -> None:
     assert load("random").name == "random"
 
 
+@pytest.mark.slow
+def test_processes_that_accelerate_started_share_the_work(tmp_path: Path) -> None:
+    data, script = tmp_path / "checks.parquet", tmp_path / "work.py"
+    datasets.Dataset.from_list(some_checks(11), features=check_features()).to_parquet(data)
+    script.write_text(
+        "import sys\nfrom croc.scoring import score_dataset\n"
+        "names = ['random', 'colour-words']\n"
+        "score_dataset(sys.argv[1], names, sys.argv[2], checks_per_part=2, progress=False)\n"
+    )
+    # What `accelerate launch` starts on several GPUs; on a machine without any it needs MPI.
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    command = [sys.executable, *launch, str(script), str(data), str(tmp_path / "two")]
+    subprocess.run(command, check=True, capture_output=True, timeout=240)
+    score(data, ["random", "colour-words"], tmp_path / "one", checks_per_part=2)
+    for name in ("random", "colour-words"):
+        shares = [tmp_path / "two" / f"{name}.parts" / f"{rank}-of-2" for rank in range(2)]
+        assert [parts.status(folder).counts["checks"] for folder in shares] == [6, 5]
+        two, one = ((tmp_path / way / f"{name}.parquet").read_bytes() for way in ("two", "one"))
+        assert two == one
+
+
 KILLED = """
 import sys, time
 from pathlib import Path
