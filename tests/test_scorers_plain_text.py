@@ -35,9 +35,7 @@ def metaspace_tokenizer(scheme: str) -> PreTrainedTokenizerFast:
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.lists(st.one_of(st.text(max_size=8), st.sampled_from([*CONTROL, "<s>", "</s>", "<pad>"])), max_size=8)
-)
+@given(st.lists(st.text(max_size=8) | st.sampled_from([*CONTROL, "<s>", "</s>", "<pad>"]), max_size=8))
 def test_no_text_gives_a_control_token(parts):
     text = "".join(parts)
     plain = PlainText(BYTES)
@@ -57,10 +55,8 @@ def test_ordinary_text_gets_the_tokenizers_own_ids(tokenizer, text):
 def test_behind_a_control_token_a_text_is_read_as_in_the_whole_turn(scheme):
     tokenizer = metaspace_tokenizer(scheme)
     whole = tokenizer("<image>\na dog", add_special_tokens=False).input_ids
-    assert [
-        tokenizer.convert_tokens_to_ids("<image>"),
-        *PlainText(tokenizer).ids("\na dog", after="<image>"),
-    ] == whole
+    assert tokenizer.convert_ids_to_tokens(whole[0]) == "<image>"
+    assert PlainText(tokenizer).ids("\na dog", after="<image>") == whole[1:]
 
 
 @pytest.mark.parametrize(
@@ -73,10 +69,8 @@ def test_behind_a_control_token_a_text_is_read_as_in_the_whole_turn(scheme):
     ],
 )
 def test_the_control_tokens_of_each_tokenizer_stay_text(tokenizer, typed):
-    assert (
-        set(tokenizer(typed, add_special_tokens=False).input_ids) & set(tokenizer.all_special_ids)
-        or tokenizer is BYTES
-    )
+    control = set(tokenizer.added_tokens_decoder)
+    assert control & set(tokenizer(typed, add_special_tokens=False).input_ids), "the attack works on it alone"
     ids = PlainText(tokenizer).ids(typed)
     assert ids and not set(ids) & control
 

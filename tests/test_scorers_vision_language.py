@@ -128,6 +128,21 @@ def test_prefixes_of_several_images_share_a_pass_and_do_not_mix(models, name):
         assert scores == pytest.approx(scorer.score([image] * len(prompts), prompts), **SAME)
 
 
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "qwen3_vl"])
+def test_images_of_one_length_and_different_grids_keep_their_own_positions(models, name):
+    model, processor = models[name]
+    scorer = YesNo(model, processor=processor)
+    # 4 × 4 and 2 × 8 cells of 16 pixels: as many tokens, but the text goes on at other positions behind them.
+    images = [tiny.picture(1, (64, 64)), tiny.picture(2, (128, 32))]
+    _, (first, second) = scorer._read_images(images)
+    assert len(first) == len(second)
+    found = scorer.score_images_prompts(images, [PROMPTS, PROMPTS])
+    deltas = model.model.rope_deltas.flatten().tolist()
+    assert deltas[0] != deltas[-1]
+    for image, scores in zip(images, found, strict=True):
+        assert scores == pytest.approx(scorer.score([image] * 4, PROMPTS), **SAME)
+
+
 def test_phi4_multimodal_scores_the_plain_way_and_behind_a_prefix():
     model, processor = tiny.phi4_multimodal()
     scorer = YesNo(model, processor=processor)

@@ -478,7 +478,7 @@ class _Phi4Processor:
     def apply_chat_template(self, turn, **options):
         return self.tokenizer.apply_chat_template(turn, **options)
 
-    def __call__(self, text, images, input_data_format=None, **options):
+    def __call__(self, text, images, **options):
         text = [part.replace("<|image|>", "<|image|>" * 545) for part in text]
         seen = self.image_processor([image for row in images for image in row])
         return {**self.tokenizer(text, **options), **seen}

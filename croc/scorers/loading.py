@@ -165,12 +165,9 @@ class Checkpoint:
     def pixels(self, images: Sequence[Image], **options: Any) -> dict[str, Any]:
         """What the image processor makes of RGB images, as tensors on the model's device."""
         rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
-        # Without the layout an image that is 1 or 3 pixels high would be read as channels first.
         got = self.reading(
             rgb,
-            lambda some: self.processor.image_processor(
-                images=some, return_tensors="pt", input_data_format="channels_last", **options
-            ),
+            lambda some: self.processor.image_processor(images=some, return_tensors="pt", **options),
         )
         return self.to_device(got)
 

@@ -307,7 +307,6 @@ class VisionLanguageScorer:
                 padding_side="right",
                 return_tensors="pt",
                 add_special_tokens=layout.add_special_tokens,
-                input_data_format="channels_last",
             ),
         )
         end = self._plain.around[1] if layout.add_special_tokens else []
