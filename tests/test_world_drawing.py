@@ -267,6 +267,13 @@ def test_images_of_one_prompt_differ_in_what_it_leaves_open():
     assert {dog.colour for dog in dogs} == {"red"}
 
 
+def test_stated_parts_are_shown_in_a_pose_that_lets_them_be_counted():
+    poses = {
+        t.pose for seed in range(30) for t in sample("a dog with three legs", seed).things if t.kind == "dog"
+    }
+    assert poses == {"standing"}
+
+
 def test_another_process_draws_the_same_bytes():
     code = (
         "import hashlib; from croc_syn.world import draw, make_pair;"

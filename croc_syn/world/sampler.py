@@ -140,39 +140,39 @@ def _draw_once(meaning: Meaning, dice: Dice, effort: float, distractors: bool) -
     )
 
 
-def _stated(attributes: Sequence[Attribute], dimension: str) -> str | None:
-    return next((a.value for a in attributes if a.dimension == dimension and a.positive), None)
+@lru_cache(maxsize=4096)
+def _said(attributes: tuple[Attribute, ...]) -> tuple[dict[str, str], dict[str, set[str]]]:
+    """The values that are stated, and those that are excluded, by dimension."""
+    excluded: dict[str, set[str]] = {}
+    for attribute in attributes:
+        if not attribute.positive:
+            excluded.setdefault(attribute.dimension, set()).add(attribute.value)
+    return {a.dimension: a.value for a in attributes if a.positive}, excluded
 
 
-def _free(attributes: Sequence[Attribute], dimension: str, options: Sequence[str]) -> Sequence[str]:
-    excluded = {a.value for a in attributes if a.dimension == dimension and not a.positive}
-    if not excluded:
-        return options
-    left = [option for option in options if option not in excluded]
-    if not left:
-        raise NoRoom(f"every {dimension} is excluded")
-    return left
+@lru_cache(maxsize=4096)
+def _places(named: frozenset[str], lit: bool, open_air: bool) -> tuple[str, ...]:
+    """Places that show none of the named kinds; where asked, with a visible time of day and with weather."""
+    return tuple(
+        place.id
+        for place in SETTINGS.values()
+        if not place.shows & named and (place.lit or not lit) and (place.open_air or not open_air)
+    )
 
 
 def _image(meaning: Meaning, dice: Dice) -> tuple[str, str, str]:
-    stated = {name: _stated(meaning.image, name) for name in ("setting", "lighting", "weather")}
-    setting = stated["setting"]
-    if setting is None:
-        named = meaning.named
-        options = [
-            place.id
-            for place in SETTINGS.values()
-            if not place.shows & named
-            and (place.lit or stated["lighting"] is None)
-            and (place.open_air or stated["weather"] is None)
-        ]
+    stated = {a.dimension: a.value for a in meaning.image}
+    if "setting" in stated:
+        setting = stated["setting"]
+    else:
+        options = _places(meaning.named, "lighting" in stated, "weather" in stated)
         setting = "plain" if "plain" in options and dice() < 0.3 else dice.pick(options)
     place = SETTINGS[setting]
     for name, possible in (("lighting", place.lit), ("weather", place.open_air)):
-        if stated[name] is not None and not possible:
-            words = lexicon.IMAGE_DIMENSIONS[name][stated[name] or ""].words[0]
+        if name in stated and not possible:
+            words = lexicon.IMAGE_DIMENSIONS[name][stated[name]].words[0]
             raise PromptError(f'"{words}" cannot be seen "{place.words[0]}"; say another place')
-    lighting, weather = stated["lighting"], stated["weather"]
+    lighting, weather = stated.get("lighting"), stated.get("weather")
     if lighting is None:
         usual = dice() < 0.7
         lighting = "" if not place.lit else "day" if usual else dice.pick(tuple(lexicon.LIGHTINGS))
@@ -198,37 +198,43 @@ def _thing(group: Group, meaning: Meaning, dice: Dice, like: Thing | None) -> Th
     raise NoRoom(f"no look of a {kind.words[0]} is left")
 
 
-def _look(kind: Kind, said: Sequence[Attribute], dice: Dice, like: Thing | None) -> Thing:
+def _look(kind: Kind, said: tuple[Attribute, ...], dice: Dice, like: Thing | None) -> Thing:
+    stated, excluded = _said(said)
+
     def choose(
         dimension: str, usual: Sequence[str], every: Sequence[str], how_usual: float, same: str | None
     ) -> str:
-        stated = _stated(said, dimension)
-        if stated is not None:
-            return stated
-        options = _free(said, dimension, every)
-        if same in options:
+        if dimension in stated:
+            return stated[dimension]
+        options, likely = every, usual
+        if dimension in excluded:
+            options = [value for value in every if value not in excluded[dimension]]
+            likely = [value for value in usual if value not in excluded[dimension]]
+            if not options:
+                raise NoRoom(f"every {dimension} is excluded")
+        if same in options and same is not None:
             return same
-        likely = [value for value in usual if value in options]
         return dice.pick(likely) if likely and dice() < how_usual else dice.pick(options)
 
-    said_of = _stated(said, "material")
-    natural = _NATURAL.get(said_of or "", kind.colours)
-    colour = choose("colour", natural, _COLOURS, 0.8, like and like.colour)
-    material = choose("material", ("paint",), _MATERIALS, 0.97, like and like.material)
-    texture = choose(
-        "texture",
-        ("plain",),
-        _TEXTURES,
-        0.9 if material == "paint" else 1.0,
-        like and like.texture,
+    natural = _NATURAL.get(stated.get("material", ""), kind.colours)
+    colour = choose("colour", natural, _COLOURS, 0.8, like.colour if like else None)
+    material = choose("material", ("paint",), _MATERIALS, 0.97, like.material if like else None)
+    plain = 0.9 if material == "paint" else 1.0
+    texture = choose("texture", ("plain",), _TEXTURES, plain, like.texture if like else None)
+    shape = (
+        choose("shape", kind.shapes, kind.shapes, 1.0, like.shape if like else None) if kind.shapes else ""
     )
-    shape = choose("shape", kind.shapes, kind.shapes, 1.0, like and like.shape) if kind.shapes else ""
     poses = [pose.id for pose in kind.poses]
-    pose = choose("pose", poses[:1], poses, 0.3, None) if poses else ""
+    # Legs under a sleeping dog cannot be counted: with a number of parts stated, the usual pose shows them.
+    counted = any(name.startswith("part:") for name in (*stated, *excluded))
+    pose = choose("pose", poses[:1], poses, 1.0 if counted else 0.3, None) if poses else ""
     parts = []
     for part in kind.parts:
-        span = [str(n) for n in range(part.low, part.high + 1)]
-        parts.append((part.word, int(choose(f"part:{part.word}", (str(part.usual),), span, 1.0, None))))
+        name, count = f"part:{part.word}", part.usual
+        if name in stated or name in excluded:
+            span = [str(n) for n in range(part.low, part.high + 1)]
+            count = int(choose(name, (str(count),), span, 1.0, None))
+        parts.append((part.word, count))
     return Thing(
         kind.id,
         (0.0, 0.0, 0.0, 0.0),

@@ -18,6 +18,7 @@ VERSION = "1.0"
 """Version of the exact world; a change of any drawing or meaning raises it. Provenance says ``exact@1.0``."""
 
 SCENE_KEY = b"croc:scene"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
 
@@ -90,7 +91,7 @@ class Scene:
             ]
             for thing in self.things
         ]
-        return json.dumps(
+        return _encode(
             {
                 "version": self.version,
                 "setting": self.setting,
@@ -99,8 +100,7 @@ class Scene:
                 "shows": list(self.shows),
                 "variant": self.variant,
                 "things": things,
-            },
-            separators=(",", ":"),
+            }
         )
 
     @classmethod
