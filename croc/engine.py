@@ -4,6 +4,7 @@ Three ways lead to the same scores; the first that the scorer offers is taken, o
 plain one on the first pairs:
 
 - ``embeddings``: ``encode_images``, ``encode_texts`` and ``similarity``: each image and text encoded once;
+  with ``prepare_image`` and ``encode_prepared`` as well, preprocessing runs in the decoding threads;
 - ``prefix``: ``score_prompts(image, prompts)``: all prompts of an image at once, its prefix computed once; a
   scorer that can share a pass among images offers ``score_images_prompts(images, prompts of each)`` as well;
 - ``pairs``: ``score``, pair by pair, in batches of prompts of similar length.
@@ -42,6 +43,7 @@ _SIMILARITY_ROWS = 8192
 
 T = TypeVar("T")
 Pair = tuple[str, str]
+Prepare = Callable[[Image], Any]
 Outcome = float | str
 """A score, or the reason why there is none."""
 
@@ -71,6 +73,8 @@ class Engine:
         self.batch_size = int(batch_size or getattr(scorer, "batch_size", None) or BATCH_SIZE)
         self.way = _best_way(scorer)
         self.remark = ""
+        both = self.way == "embeddings" and _offers(scorer, "prepare_image", "encode_prepared")
+        self._prepare: Prepare | None = scorer.prepare_image if both else None  # type: ignore[attr-defined]
         self._tell = tell
         self._pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix="decode")
         self._good = self._bad = 0
@@ -102,7 +106,8 @@ class Engine:
         ask = {key: [prompt for prompt in prompts if prompt.strip()] for key, prompts in wanted.items()}
         for key, prompts in wanted.items():
             found.update({(key, prompt): "the prompt is empty" for prompt in prompts if not prompt.strip()})
-        images = self._decoded({key: files[key] for key, prompts in ask.items() if prompts})
+        usable = {key: files[key] for key, prompts in ask.items() if prompts}
+        images = self._decoded(usable, self._prepare if self.way == "embeddings" else None)
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix, "pairs": self._by_pairs}
         for pair, outcome in ways[self.way](images, ask, tick):
             found[pair] = outcome
@@ -120,7 +125,8 @@ class Engine:
                 break
         ask = {key: [prompt for prompt in wanted[key] if prompt.strip()][:2] for key in some}
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix}
-        quick = dict(ways[self.way](iter(some.items()), ask, lambda pairs: None))
+        ready = ((key, _prepared(image, self._prepare)) for key, image in some.items())
+        quick = dict(ways[self.way](ready, ask, lambda pairs: None))
         plain = dict(self._by_pairs(iter(some.items()), ask, lambda pairs: None))
         # What happened here says nothing about the run.
         self._good = self._bad = 0
@@ -153,12 +159,17 @@ class Engine:
             len(texts), lambda at: scorer.encode_texts([texts[i] for i in at]), "encode_texts"
         )
         of_text = dict(zip(texts, encoded, strict=True))
+        encode, what = (
+            (scorer.encode_images, "encode_images")
+            if self._prepare is None
+            else (scorer.encode_prepared, "encode_prepared")
+        )
         while some := list(islice(images, self.batch_size)):
             good = [(key, image) for key, image in some if not isinstance(image, str)]
             vectors = self._rows(
                 len(good),
-                lambda at, good=good: scorer.encode_images([good[i][1] for i in at]),  # type: ignore[misc]
-                "encode_images",
+                lambda at, good=good: encode([good[i][1] for i in at]),  # type: ignore[misc]
+                what,
             )
             of_image: dict[str, Any] = {key: image for key, image in some if isinstance(image, str)}
             of_image.update(zip((key for key, _ in good), vectors, strict=True))
@@ -251,14 +262,16 @@ class Engine:
 
     # ---- Decoding ahead ----
 
-    def _decoded(self, files: Mapping[str, bytes]) -> Iterator[tuple[str, Image | str]]:
+    def _decoded(
+        self, files: Mapping[str, bytes], prepare: Prepare | None = None
+    ) -> Iterator[tuple[str, Image | str]]:
         """Images in order, or why one cannot be decoded; threads work ahead, a few batches and no more."""
         waiting = iter(files.items())
         flying: deque[tuple[str, Future[Image | str]]] = deque()
         try:
             while True:
                 for key, data in islice(waiting, max(0, 3 * self.batch_size - len(flying))):
-                    flying.append((key, self._pool.submit(_decode, data)))
+                    flying.append((key, self._pool.submit(_decode, data, prepare)))
                 if not flying:
                     return
                 key, future = flying.popleft()
@@ -376,21 +389,32 @@ class Engine:
 
 
 def _best_way(scorer: Any) -> str:
-    def offers(*names: str) -> bool:
-        return all(callable(getattr(scorer, name, None)) for name in names)
-
-    if offers("encode_images", "encode_texts", "similarity"):
+    if _offers(scorer, "encode_images", "encode_texts", "similarity"):
         return "embeddings"
-    return "prefix" if offers("score_prompts") else "pairs"
+    return "prefix" if _offers(scorer, "score_prompts") else "pairs"
 
 
-def _decode(data: bytes) -> Image | str:
+def _offers(scorer: Any, *names: str) -> bool:
+    return all(callable(getattr(scorer, name, None)) for name in names)
+
+
+def _decode(data: bytes, prepare: Prepare | None = None) -> Any:
+    """What the scorer takes of an image file, or why there is nothing."""
     try:
-        return decode(data)
+        return _prepared(decode(data), prepare)
     except CrocError as error:
         return str(error)
     except MemoryError:
         return "out of memory while decoding the image"
+
+
+def _prepared(image: Image, prepare: Prepare | None) -> Any:
+    try:
+        return image if prepare is None else prepare(image)
+    except MissingExtra:
+        raise
+    except Exception as error:
+        return _reason(error)
 
 
 def _by_length(texts: Iterable[str]) -> list[str]:

@@ -71,6 +71,23 @@ class Dual(Plain):
         return (left + right)[:, 0] * (1 + self.error)
 
 
+class Prepared(Dual):
+    """Preprocesses by itself, one image at a time."""
+
+    name = "prepared"
+
+    def __init__(self, error: float = 0.0) -> None:
+        super().__init__(error)
+        self.threads: set[str] = set()
+
+    def prepare_image(self, image: Image.Image) -> float:
+        self.threads.add(threading.current_thread().name)
+        return shade(image)
+
+    def encode_prepared(self, items: Sequence[float]) -> np.ndarray:
+        return np.array([[item * 1000] for item in items])
+
+
 class Prefix(Plain):
     name = "prefix"
 
@@ -108,7 +125,7 @@ TRUTH = {
 }
 
 
-@pytest.mark.parametrize("make", [Plain, Dual, Prefix, Together])
+@pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_every_way_and_batch_size_gives_the_same_scores(make: type[Plain], batch: int) -> None:
     engine = Engine(make(), batch_size=batch)
@@ -123,6 +140,22 @@ def test_each_image_and_each_text_is_encoded_once() -> None:
     assert set(scorer.seen_images.values()) == set(scorer.seen_texts.values()) == {1}
     assert (len(scorer.seen_images), len(scorer.seen_texts)) == (10, 11)
     assert not scorer.batches
+
+
+def test_preprocessing_runs_in_the_decoding_threads_and_a_failure_there_stays_alone() -> None:
+    class Picky(Prepared):
+        def prepare_image(self, image: Image.Image) -> float:
+            if shade(image) == 8:
+                raise ValueError("too odd")
+            return super().prepare_image(image)
+
+    scorer = Picky()
+    got = Engine(scorer).score(FILES, WANTED)
+    assert all(name.startswith("decode") for name in scorer.threads)
+    assert not scorer.seen_images, "encode_images would preprocess again"
+    bad = {pair for pair, score in got.items() if score == "ValueError: too odd"}
+    assert bad == {("k8", prompt) for prompt in WANTED["k8"]}
+    assert all(got[pair] == score for pair, score in TRUTH.items() if pair not in bad)
 
 
 def test_a_prefix_scorer_sees_all_prompts_of_an_image_at_once() -> None:
@@ -155,7 +188,7 @@ def test_prompts_of_similar_length_share_a_batch() -> None:
     assert max(spread) <= 1
 
 
-@pytest.mark.parametrize("make", [Dual, Prefix, Together])
+@pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
 def test_reuse_that_agrees_is_kept(make: type[Any]) -> None:
     engine = Engine(make(error=5e-5))
     engine.self_check(FILES, WANTED)
@@ -163,7 +196,7 @@ def test_reuse_that_agrees_is_kept(make: type[Any]) -> None:
     assert engine.remark == ""
 
 
-@pytest.mark.parametrize("make", [Dual, Prefix, Together])
+@pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
 def test_reuse_that_differs_falls_back_and_says_so(make: type[Any]) -> None:
     told: list[str] = []
     engine = Engine(make(error=3e-4), tell=told.append)
@@ -202,7 +235,7 @@ def test_a_self_check_without_a_usable_pair_says_so() -> None:
     assert "not checked" in engine.remark
 
 
-@pytest.mark.parametrize("make", [Plain, Dual, Prefix, Together])
+@pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
 def test_broken_images_and_empty_prompts_fail_alone(make: type[Plain]) -> None:
     files = {**FILES, "bad": b"no image", "k3": FILES["k3"][:30]}
     wanted = {**WANTED, "bad": ["x"], "k5": ["", "  ", "fine"]}
@@ -380,10 +413,10 @@ def test_images_are_decoded_ahead_but_only_a_few_batches(monkeypatch: pytest.Mon
 
     original = module._decode
 
-    def counting(data: bytes) -> Any:
+    def counting(data: bytes, prepare: Any) -> Any:
         with lock:
             decoded[0] += 1
-        return original(data)
+        return original(data, prepare)
 
     monkeypatch.setattr(module, "_decode", counting)
 

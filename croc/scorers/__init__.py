@@ -1,4 +1,22 @@
-"""Scorers: what a metric under test looks like to this program."""
+"""Scorers: what a metric under test looks like to this program.
+
+A scorer needs ``name``, ``score`` and ``fields``. What else it offers is used when it is there, and compared
+with ``score`` on the first pairs of a run:
+
+- ``encode_images(images)``, ``encode_texts(prompts)``, ``similarity(image_rows, text_rows)``: arrays with a
+  row an item, and a score per row of both; then each image and text is encoded once;
+- ``prepare_image(image)``, ``encode_prepared(items)``: the two halves of ``encode_images``; the first then
+  runs in threads ahead of the model;
+- ``score_prompts(image, prompts)``: one score a prompt, the image's prefix computed once;
+- ``score_images_prompts(images, prompts of each image)``: the same for several images in one pass, as a list
+  of arrays;
+- ``truncated(prompts)``: which prompts do not fit the window, a bool each; it becomes a column to group by;
+- ``batch_size``: how many items it likes in one call;
+- ``blind``: True for a baseline that cannot see the image, the text, or either.
+
+A pair that cannot be scored is reported with :class:`croc.scorers.refusals.RefusedPairs`; the others keep
+their scores. How a name becomes a scorer is in :mod:`croc.scorers.registry`.
+"""
 
 from __future__ import annotations
 
