@@ -1,0 +1,160 @@
+"""The ``croc`` command: what a person types, what they see, and how it fails."""
+
+from __future__ import annotations
+
+import io
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+
+from croc.cli import main
+
+
+def croc(*words: str | Path) -> Result:
+    result = CliRunner().invoke(main, [str(word) for word in words])
+    if result.exception is not None and not isinstance(result.exception, SystemExit):
+        raise result.exception
+    return result
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """The demo, run once as a person runs it, in a process of its own."""
+    folder = tmp_path_factory.mktemp("demo") / "out"
+    command = [sys.executable, "-m", "croc", "demo", "--out", folder, "--checks", "60", "--images", "2"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=folder.parent)
+    assert run.returncode == 0, run.stderr
+    return folder, run.stdout
+
+
+def test_the_demo_writes_every_kind_of_report_and_says_where(demo: tuple[Path, str]) -> None:
+    folder, printed = demo
+    assert "colour-words" in printed and "signflip" in printed
+    for name in ("report.html", "report.png", "report.tex", "report.json", "sheet.png", "syn/README.md"):
+        assert (folder / name).stat().st_size > 100, name
+    assert Image.open(folder / "report.png").size[0] > 500
+
+
+def test_the_demo_shows_what_the_scorer_of_colours_can_and_cannot(demo: tuple[Path, str]) -> None:
+    report = json.loads((demo[0] / "report.json").read_text())
+    by_property = {
+        row["group_value"]: row["scaled"]
+        for row in report["scores"]
+        if row["metric"] == "colour-words" and row["group"] == "property"
+    }
+    assert by_property["colour"] > 0.3
+    others = [value for name, value in by_property.items() if name != "colour"]
+    assert len(others) == 5 and max(others) < by_property["colour"] - 0.2
+
+
+def test_the_demo_can_be_run_again_and_gives_the_same(demo: tuple[Path, str]) -> None:
+    before = (demo[0] / "report.json").read_bytes()
+    command = [sys.executable, "-m", "croc", "demo", "--out", demo[0], "--checks", "60", "--images", "2"]
+    subprocess.run(command, capture_output=True, check=True, cwd=demo[0].parent)
+    assert (demo[0] / "report.json").read_bytes() == before
+
+
+def test_tables_of_the_demo_can_be_judged_again(demo: tuple[Path, str], tmp_path: Path) -> None:
+    out = tmp_path / "deep" / "verdict.json"
+    result = croc(
+        "evaluate", demo[0] / "scores-syn", "--metric", "random", "--json", out, "--resamples", "50"
+    )
+    assert result.exit_code == 0
+    content = json.loads(out.read_text())
+    assert {row["metric"] for row in content["results"]} == {"random"}
+    assert content["signature"].startswith("croc:") and content["protocol"] == "syn"
+
+
+def test_a_folder_of_finished_and_of_unfinished_work_has_a_status(demo: tuple[Path, str]) -> None:
+    assert "complete" in croc("status", demo[0]).output
+
+
+def test_draw_gives_an_image_and_as_many_as_asked_for(tmp_path: Path) -> None:
+    assert croc("draw", "two red circles", "-o", tmp_path / "a.png", "--size", "64").exit_code == 0
+    assert Image.open(tmp_path / "a.png").size == (64, 64)
+    assert croc("draw", "a dog", "-o", tmp_path / "b.png", "--count", "2").exit_code == 0
+    assert (tmp_path / "b-1.png").read_bytes() != (tmp_path / "b-2.png").read_bytes()
+
+
+def test_sheet_shows_a_build(demo: tuple[Path, str], tmp_path: Path) -> None:
+    assert croc("sheet", demo[0] / "syn", "-o", tmp_path / "sheet.html", "--checks", "2").exit_code == 0
+    assert "data:image/png" in (tmp_path / "sheet.html").read_text()
+
+
+def test_scorers_are_listed_and_shown() -> None:
+    assert {"random", "colour-words", "clipscore-b32"} <= set(croc("scorers", "list").output.split())
+    shown = croc("scorers", "show", "clipscore-b32").output
+    assert "openai/clip-vit-base-patch32" in shown and "arXiv" in shown
+
+
+def test_the_taxonomy_is_checked_and_shown(tmp_path: Path) -> None:
+    assert "78" in croc("taxonomy", "check").output
+    assert "negation" in croc("taxonomy", "show").output
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("draw", "a dgo", "-o", "x.png"), "dgo"),
+        (("evaluate", "nowhere.parquet"), "nowhere.parquet: no such file"),
+        (("score", "nowhere/", "--scorer", "random", "--out", "s"), "nowhere"),
+        (("scorers", "show", "clipscore-b23"), "clipscore-b32"),
+        (("scorers", "show", "rndom"), "random"),
+        (("taxonomy", "check", "nowhere.yaml"), "nowhere.yaml"),
+        (("sheet", ".", "-o", "x.gif"), "x.gif"),
+        (("build", "nlvr", "nowhere", "--out", "x"), "nowhere"),
+        (("build", "syn", "--property", "colr", "--out", "x"), "colour"),
+        (("correlate", "nowhere.csv", "--human", "x"), "nowhere.csv"),
+    ],
+)
+def test_an_error_is_one_sentence_and_exit_code_2(
+    words: tuple[str, ...], said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = croc(*words)
+    assert result.exit_code == 2
+    assert said in result.output
+    assert "Traceback" not in result.output
+    assert not list(tmp_path.glob("x*")), "nothing is left behind"
+
+
+def test_output_may_be_cut_off_by_its_reader() -> None:
+    run = f"{sys.executable} -m croc taxonomy show | head -n 1"
+    done = subprocess.run(["bash", "-c", run], capture_output=True, text=True)
+    assert "Traceback" not in done.stderr and "Exception" not in done.stderr
+
+
+def test_every_command_has_help_with_an_example() -> None:
+    import click
+
+    def walk(command: click.Command, path: tuple[str, ...]) -> None:
+        if isinstance(command, click.Group):
+            for name, inner in command.commands.items():
+                walk(inner, (*path, name))
+            return
+        shown = croc(*path, "--help").output
+        assert "Example" in shown, " ".join(path)
+
+    walk(main, ())
+
+
+def test_a_pair_table_is_correlated(tmp_path: Path) -> None:
+    rows = [f"i{n},s,p{n % 5},{n},{n * n % 7},{n % 5}" for n in range(30)]
+    (tmp_path / "t.csv").write_text("\n".join(["item_id,system,prompt,good,noise,rating", *rows]))
+    result = croc(
+        "correlate", tmp_path / "t.csv", "--human", "rating", "--cluster", "prompt", "--resamples", "20"
+    )
+    assert result.exit_code == 0
+    assert "cluster:prompt:5" in result.output
+
+
+def test_pictures_are_real(tmp_path: Path) -> None:
+    assert croc("draw", "a star", "-o", tmp_path / "star.png").exit_code == 0
+    image = Image.open(io.BytesIO((tmp_path / "star.png").read_bytes()))
+    image.load()
+    assert len(set(image.convert("RGB").get_flattened_data())) > 10
