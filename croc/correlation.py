@@ -114,13 +114,13 @@ class Correlations:
 
         parts: list[RenderableType] = []
         for human in dict.fromkeys(result.human for result in self.results):
-            table = Table(title=f"Correlation with {human}", title_justify="left")
+            table = Table(title=Text(f"Correlation with {human}"), title_justify="left")
             for name in ("rank", "metric", "Kendall tau-b", "Spearman", "Pearson", "items"):
                 table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
             rows = [r for r in self.results if r.human == human and r.kind == "kendall"]
             for row in rows:
                 cells = [_cell(self.get(row.metric, human, kind)) for kind in CORRELATIONS]
-                table.add_row(str(row.rank or ""), row.metric, *cells, str(row.n))
+                table.add_row(str(row.rank or ""), Text(row.metric), *cells, str(row.n))
             parts.append(table)
         parts.append(Text("Metrics of one rank cannot be told apart by tau-b.", style="dim"))
         parts.append(Text(self.signature, style="dim"))

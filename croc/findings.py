@@ -20,6 +20,9 @@ ALPHA = 0.05
 FAR = 0.1
 """A gap of scaled accuracy that a finding calls far: tested against, so that trifles are not reported."""
 
+_FEWEST_CONCEPTS = 6
+"""With five, no exact test of signs reaches 0.05; a bootstrap of so few would claim it all the same."""
+
 
 def find(report: Report, tests: Sequence[GroupTests]) -> list[Finding]:
     """All findings of a report, the gravest kind first; none when the report was made without tests."""
@@ -59,9 +62,13 @@ def _below_chance(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
 def _per_direction(report: Report, tests: Sequence[GroupTests]) -> tuple[Array, Array] | None:
     """Scaled accuracy per direction on all checks: observed (M, 4) and resampled (k, M, 4)."""
     overall = next(test for test in tests if test.group.column is None)
-    if overall.directions is None or not report.settings.flips:
+    if overall.directions is None or not report.settings.flips or _few(overall):
         return None
     return overall.group.evidence.scaled(), overall.directions
+
+
+def _few(test: GroupTests) -> bool:
+    return len(np.unique(test.group.evidence.concept)) < _FEWEST_CONCEPTS
 
 
 def _text_against_image(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
@@ -119,7 +126,7 @@ def _weak_for_all(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
     """A group in which every scorer is weaker than on the other checks."""
     seeing = [m for m, metric in enumerate(report.metrics) if not report.score(metric).blind]
     for column in dict.fromkeys(test.group.column for test in tests if test.group.column):
-        family = [test for test in tests if test.group.column == column and test.directions is not None]
+        family = [t for t in tests if t.group.column == column and t.directions is not None and not _few(t)]
         if len(family) < 2 or not seeing or not report.settings.flips:
             continue
         drawn = np.stack([test.samples for test in family if test.samples is not None])

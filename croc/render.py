@@ -85,7 +85,7 @@ def terminal(report: Report) -> list[RenderableType]:
         row = [results[score.metric, direction] for direction in DIRECTIONS]
         table.add_row(
             str(score.rank or ""),
-            f"{score.metric} (blind)" if score.blind else score.metric,
+            Text(f"{score.metric} (blind)" if score.blind else score.metric),
             Text(number(score.scaled), style=_style(score.scaled)),
             interval(score.ci_low, score.ci_high),
             *(Text(number(result.scaled), style=_style(result.scaled)) for result in row),
@@ -114,17 +114,17 @@ def _group_table(report: Report, column: str, values: Sequence[str]) -> Renderab
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title=f"Mean over directions by {column}", title_justify="left")
-    table.add_column(column, no_wrap=True)
+    table = Table(title=Text(f"Mean over directions by {column}"), title_justify="left")
+    table.add_column(Text(column), no_wrap=True)
     table.add_column("checks", justify="right")
     for metric in report.metrics:
-        table.add_column(metric, justify="right")
+        table.add_column(Text(metric), justify="right")
     cells = {(score.metric, score.group_value): score for score in report.scores if score.group == column}
     for value in values:
         scores = [cells.get((metric, value)) for metric in report.metrics]
         shown = [score.scaled if score else None for score in scores]
         table.add_row(
-            value,
+            Text(value),
             str(max(score.n for score in scores if score)),
             *(Text(number(v), style=_style(v)) for v in shown),
         )
@@ -215,6 +215,9 @@ _TEX = {
     "|": r"\textbar{}",
     "<": r"\textless{}",
     ">": r"\textgreater{}",
+    "[": "{[}",  # after the end of a row, a bracket or a star would be its argument
+    "*": "{*}",
+    "\n": " ",
 }
 
 
@@ -253,12 +256,14 @@ def heatmap(report: Report) -> Figure:
         for k, (axis, (title, names, cell_values)) in enumerate(zip(axes, row, strict=True)):
             data = [[float("nan") if v is None else v for v in line] for line in cell_values]
             image = axis.imshow(data, cmap=_COLOURS, vmin=-1, vmax=1, aspect="auto")
-            axis.set_title(f"by {title}", fontsize=10)
+            axis.set_title(f"by {title}", fontsize=10, parse_math=False)
             turned = any(len(name) > 8 for name in names)
             rotation, align = (35, "right") if turned else (0, "center")
             axis.set_xticks(range(len(names)), names, fontsize=8, rotation=rotation, ha=align)
             labels = [f"{s.metric} (blind)" if s.blind else s.metric for s in ranking] if k == 0 else []
             axis.set_yticks(range(len(labels)), labels, fontsize=9)
+            for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+                label.set_parse_math(False)  # a name with a dollar is no formula
             axis.tick_params(length=0)
             for spine in axis.spines.values():
                 spine.set_visible(False)
@@ -269,7 +274,9 @@ def heatmap(report: Report) -> Figure:
         bar = grid.colorbar(image, ax=list(axes), shrink=0.8, pad=0.01)
         bar.set_label("scaled accuracy", fontsize=9)
         bar.outline.set_visible(False)
-    figure.supxlabel(report.signature.replace("|", " | "), fontsize=5.5, color="0.4", wrap=True)
+    figure.supxlabel(
+        report.signature.replace("|", " | "), fontsize=5.5, color="0.4", wrap=True, parse_math=False
+    )
     return figure
 
 

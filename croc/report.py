@@ -178,7 +178,7 @@ class Report:
 
         settings = settings or Settings()
         protocol = tables[0].protocol
-        by = settings.by or _default_grouping(tables)
+        by = tuple(dict.fromkeys(settings.by)) or _default_grouping(tables)
         evidence = Evidence.of(tables, by, paper=settings.paper)
         # A column that varies inside a check splits it: that concerns the groups of this column alone.
         split = [column for column in evidence.split if column != "text_model"]
@@ -198,17 +198,21 @@ class Report:
         results: list[Result] = []
         scores: list[Score] = []
         samples: dict[tuple[str | None, str | None], Array] = {}
+        ends: dict[tuple[str | None, str | None], dict[str, tuple[float, float]]] = {}
         tests: list[GroupTests] = []
         for group in groups:
             drawn = group.resampled(settings)
-            results += _results(group, drawn, settings, signatures)
+            found = _results(group, drawn, settings, signatures)
+            results += found
+            ends[group.key] = _wilson_ends(found)
             if drawn is not None:
                 samples[group.key] = scaled_accuracy(*average(drawn))
             tests.append(GroupTests.of(group, samples.get(group.key), settings))
         comparisons = _comparisons(tests, signatures)
         blind = {name: said[name].blind for name in evidence.metrics}
         for group in groups:
-            scores += _group_scores(group, samples.get(group.key), settings, blind, comparisons, signatures)
+            drawn = samples.get(group.key)
+            scores += _group_scores(group, drawn, settings, blind, comparisons, signatures, ends[group.key])
         report = cls(
             protocol,
             settings,
@@ -252,6 +256,8 @@ class Report:
         Raises:
             InputError: fewer than two metrics are shared, or neither has intervals to compare by.
         """
+        if not (self.samples and other.samples):
+            raise InputError("an agreement needs resamples in both reports; give more than 0")
         shared = [name for name in self.metrics if name in other.metrics]
         if len(shared) < 2:
             raise InputError("two rankings can be compared when they share at least two metrics")
@@ -265,6 +271,8 @@ class Report:
                 values = [report.score(name, *key).scaled for name in shared]
                 point.append(np.array([[np.nan if value is None else value for value in values]]))
             k = min(map(len, drawn))
+            # Streams are named after groups, so that both benchmarks may have drawn alike: pair them anew.
+            drawn[1] = drawn[1][np.random.default_rng([self.settings.seed, 3]).permutation(len(drawn[1]))]
             tau = float(statistics.rank_agreement(point[0], point[1])[0])
             low, high = statistics.percentile_interval(
                 statistics.rank_agreement(drawn[0][:k], drawn[1][:k]), self.settings.level
@@ -418,6 +426,18 @@ def _results(
     return rows
 
 
+def _wilson_ends(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
+    """Interval of the mean of each metric whose directions all passed, or failed, on every concept."""
+    found = {}
+    for metric in dict.fromkeys(result.metric for result in results):
+        mine = [r for r in results if r.metric == metric and r.text_model is None and r.accuracy is not None]
+        low = [r.scaled_ci_low for r in mine if r.scaled_ci_low is not None]
+        high = [r.scaled_ci_high for r in mine if r.scaled_ci_high is not None]
+        if low and len(low) == len(mine) and all(r.accuracy in (0, 1) for r in mine):
+            found[metric] = (sum(low) / len(low), sum(high) / len(high))
+    return found
+
+
 def _ratio(numerator: Array, denominator: Array) -> Array:
     return numerator / np.where(denominator == 0, np.nan, denominator)
 
@@ -490,6 +510,7 @@ def _group_scores(
     blind: Mapping[str, bool],
     comparisons: Sequence[Comparison],
     signatures: Mapping[str, str],
+    certain: Mapping[str, tuple[float, float]],
 ) -> list[Score]:
     evidence = group.evidence
     observed = evidence.observed()
@@ -497,6 +518,8 @@ def _group_scores(
     ends = np.full((2, len(observed)), np.nan)
     if samples is not None and len(np.unique(evidence.concept)) >= _FEWEST_CLUSTERS:
         ends = np.array(statistics.percentile_interval(nanmean(samples, -1), settings.level))
+        for metric, known in certain.items():
+            ends[:, evidence.metrics.index(metric)] = known
     ranks: list[int] | None = None
     tested = [c for c in comparisons if (c.group, c.group_value) == (None, None)]
     if group.column is None and tested:

@@ -406,7 +406,7 @@ def test_empty_cells_of_text_columns_are_unknown_and_not_a_group(tmp_path):
     )
     report = Report.from_files([file], settings=Settings(by=("category",), resamples=0, flips=0))
     assert {one.text_model for one in report.results} == {None}
-    assert {one.group_value for one in report.results} == {None, "action"}
+    assert {one.group_value for one in report.results} == {None, "action", "(none)"}
     assert report.n_concepts == 2  # without a concept each check is its own
 
 
