@@ -8,6 +8,8 @@ import pytest
 
 from croc_syn.world import (
     CONTRASTS,
+    KINDS,
+    RELATIONS,
     PromptError,
     describe,
     exclusive,
@@ -264,3 +266,17 @@ def test_two_true_descriptions_of_one_scene_never_exclude_each_other():
 def test_the_oracle_refuses_what_is_not_controlled_english():
     with pytest.raises(PromptError):
         holds(scene(at("heart", 0.5, 0.5)), "a heart colour red")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("relation", sorted(RELATIONS))
+def test_every_relation_can_be_drawn_between_all_kinds(relation: str):
+    words = RELATIONS[relation].words[0]
+    for number, (a, b) in enumerate(itertools.permutations(KINDS.values(), 2)):
+        holder = a if relation in ("around", "under") else b
+        if relation in ("inside", "outside", "around") and holder.inner is None:
+            continue
+        if relation in ("on", "under") and holder.top is None:
+            continue
+        meaning = parse(f"a {a.words[0]} {words} a {b.words[0]}")
+        assert holds(sample(meaning, number), meaning)

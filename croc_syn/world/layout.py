@@ -15,7 +15,19 @@ from croc.errors import InputError
 from croc_syn.world.kinds import KINDS, figure
 from croc_syn.world.lexicon import GAP, LARGER_BY, SIZE_LIMITS, SIZE_RANGES
 from croc_syn.world.meaning import Meaning
-from croc_syn.world.oracle import FAR, NEAR, STEEPNESS, Box, apart, inner_box, top_line, union
+from croc_syn.world.oracle import (
+    FAR,
+    LEAST_HIDDEN,
+    LEAST_VISIBLE,
+    NEAR,
+    STEEPNESS,
+    Box,
+    apart,
+    hidden_share,
+    inner_box,
+    top_line,
+    union,
+)
 from croc_syn.world.scene import Thing
 
 EDGE = 0.015
@@ -177,7 +189,7 @@ class _Layout:
                     size[a] = max(span[a][0], min(size[a], self.dice.between(0.55, 0.8) * size[b]))
                 if link.relation == "in_front_of":
                     size[b] = min(span[b][1], max(size[b], 0.26))
-                    size[a] = max(span[a][0], min(max(size[a], 0.8 * size[b]), 1.0 * size[b]))
+                    size[a] = max(span[a][0], min(max(size[a], 0.8 * size[b]), 1.3 * size[b]))
         for g, (low, high) in enumerate(span):
             if not low - 1e-9 <= size[g] <= high + 1e-9:
                 raise NoRoom("the sizes that it states do not go together")
@@ -376,12 +388,17 @@ class _Layout:
                     x = centre - w / 2
                     y = y1 + self.dice.between(GAP / 2 + 0.003, 0.06 + 0.1 * turn / 40) - h
                 box = (x, y, x + w, y + h)
-                rest = [test for test in others if relation == "on" or test(box)]
-                if self._free(box, ignore=[target]) and len(rest) == len(others):
+                if not self._free(box, ignore=[target]):
+                    continue
+                if relation == "on" or self._partly_hides(base, replace(thing, box=box), others):
                     self.boxes[i] = box
                     break
             else:
                 raise NoRoom(f"no place for the {KINDS[thing.kind].words[0]}")
+
+    def _partly_hides(self, back: Thing, front: Thing, others: Sequence[Callable[[Box], bool]]) -> bool:
+        plain = LEAST_HIDDEN + 0.02 <= hidden_share(back, front) <= 0.98 - LEAST_VISIBLE
+        return plain and all(test(front.box) for test in others)
 
     def _fill(self, group: int, target: int) -> None:
         container = replace(self.items[target].thing, box=self.boxes[target])
