@@ -36,7 +36,7 @@ from croc.schema import (
     write_scores,
 )
 from croc.scorers import Scorer
-from croc.scorers.registry import load
+from croc.scorers.registry import load, takes
 from croc.sources import Checks, Row, open_checks
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def score_dataset(
         checks_per_part: checks that are scored between two saves.
         max_failures: stop when more pairs than this could not be scored; None never stops.
         threads: threads that decode images.
-        options: arguments for every scorer given by name, such as ``{"device": "cpu"}``.
+        options: arguments for those scorers given by name that take them, such as ``{"device": "cpu"}``.
         existing: ``resume`` goes on with the same work and refuses other work; ``overwrite`` starts anew.
         progress: show a bar, or log lines when there is no terminal.
         tell: where remarks and the summary line of each scorer go.
@@ -112,6 +112,9 @@ def score_dataset(
         raise InputError(f"unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
     if not scorers:
         raise InputError("no scorer was given")
+    for option in options or {}:
+        if not any([takes(spec, option) for spec in scorers]):
+            raise InputError(f"none of the scorers has an option {option!r}")
     checks = open_checks(dataset, config=config, split=split, revision=revision, streaming=streaming)
     if not checks.texts:
         raise InputError(f"{checks.name}: there are no checks in it")
@@ -131,7 +134,7 @@ def score_dataset(
     )
     written: dict[str, Path] = {}
     for spec in scorers:
-        scorer = load(spec, **(options or {})) if isinstance(spec, str) else load(spec)
+        scorer = load(spec, **{key: value for key, value in (options or {}).items() if takes(spec, key)})
         if scorer.name in written:
             raise InputError(f"two scorers are called {scorer.name!r}; give one of them another name")
         written[scorer.name] = run.score(scorer)

@@ -16,7 +16,7 @@ from PIL import Image
 from croc.errors import InputError
 from croc.scorers import Scorer, registry
 from croc.scorers.baselines import Constant, Random
-from croc.scorers.registry import available, info, load, parse_entry
+from croc.scorers.registry import available, info, load, parse_entry, takes
 
 PAIR = ([Image.new("RGB", (2, 2))] * 2, ["a", "bbb"])
 
@@ -87,6 +87,17 @@ def test_an_unknown_name_is_one_sentence_with_a_suggestion(spec: str, says: str)
 def test_an_unknown_option_names_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"sede.*its options are seed, name"):
         load("random", sede=1)
+
+
+def test_which_options_a_scorer_takes_is_known_before_it_is_made() -> None:
+    assert takes("random", "seed")
+    assert not takes("random", "device")
+    assert takes("clipscore-b32", "device")
+    assert takes(f"{__name__}:Mine", "factor")
+    assert not takes(f"{__name__}:lengths", "factor")
+    assert not takes(Mine, "factor")
+    with pytest.raises(InputError, match="did you mean random"):
+        takes("randm", "seed")
 
 
 def test_an_error_inside_a_scorer_is_not_taken_for_a_wrong_option() -> None:

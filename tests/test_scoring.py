@@ -342,6 +342,13 @@ def test_bad_arguments_are_one_sentence(tmp_path: Path, arguments: Any, says: st
         score_dataset(some_checks(1), ["random"], tmp_path, protocol="sny")
 
 
+def test_an_option_goes_to_the_scorers_that_take_it(tmp_path: Path) -> None:
+    paths = score_dataset(some_checks(1), ["random", "colour-words"], tmp_path, options={"seed": 4})
+    assert json.loads(pq.read_schema(paths[0]).metadata[b"extra"])["seed"] == "4"
+    with pytest.raises(InputError, match="none of the scorers has an option 'sede'"):
+        score_dataset(some_checks(1), ["random", Counting()], tmp_path, options={"sede": 4})
+
+
 def test_progress_is_logged_where_there_is_no_terminal(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:

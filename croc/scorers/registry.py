@@ -115,6 +115,28 @@ def load(spec: Any, **options: Any) -> Scorer:
     raise _unknown(spec)
 
 
+def takes(spec: Any, option: str) -> bool:
+    """Whether the class behind a name has an argument of that name; False for what is no class.
+
+    Raises:
+        InputError: nothing has that name.
+    """
+    if not isinstance(spec, str) or spec.startswith("evaluate:"):
+        return False
+    if spec in _registered():
+        found = _imported(_registered()[spec].family)
+    elif spec in _plugins():
+        found = _loaded(_plugins()[spec])
+    elif ":" in spec:
+        found = _imported(spec)
+    else:
+        raise _unknown(spec)
+    if not inspect.isclass(found) and not _is_factory(found):
+        return False
+    parameters = inspect.signature(found).parameters
+    return option in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def _as_scorer(
     found: Any, spec: str | None, options: Mapping[str, Any], positional: tuple[Any, ...] = ()
 ) -> Scorer:
