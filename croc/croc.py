@@ -1,5 +1,8 @@
 """CROC as a module of the ``evaluate`` library: can a text-to-image metric be trusted?"""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import datasets
 import evaluate
 
@@ -77,10 +80,10 @@ _NEEDED = ("check_id", "image_side", "image_index", "prompt_score", "contrast_sc
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
-class Croc(evaluate.Metric):
+class Croc(evaluate.Metric):  # type: ignore[misc]
     """Verdict about a text-to-image metric."""
 
-    def _info(self):
+    def _info(self) -> evaluate.MetricInfo:
         text, number = datasets.Value("string"), datasets.Value("float64")
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
@@ -99,11 +102,19 @@ class Croc(evaluate.Metric):
             reference_urls=["https://arxiv.org/abs/2505.11314"],
         )
 
-    def add_batch(self, *, predictions=None, references=None, **columns):
+    def add_batch(self, *, predictions: None = None, references: None = None, **columns: Any) -> None:
         """Add rows of a score table; columns that are not given are empty."""
         super().add_batch(**_complete(columns))
 
-    def compute(self, *, predictions=None, references=None, metric=None, dataset=None, **options):
+    def compute(
+        self,
+        *,
+        predictions: None = None,
+        references: None = None,
+        metric: Any = None,
+        dataset: Any = None,
+        **options: Any,
+    ) -> dict[str, Any] | None:
         """Judge score rows, or run a metric on a dataset of checks first; see the module's description."""
         if (metric is None) != (dataset is None):
             raise ValueError("give metric and dataset together, or the columns of a score table")
@@ -112,9 +123,17 @@ class Croc(evaluate.Metric):
         columns = {name: options.pop(name) for name in (*_NEEDED, *_TEXT) if name in options}
         if columns:
             columns = _complete(columns)
-        return super().compute(**columns, **options)
+        verdict: dict[str, Any] | None = super().compute(**columns, **options)
+        return verdict
 
-    def _run(self, metric, dataset, dataset_config=None, split=None, **options):
+    def _run(
+        self,
+        metric: Any,
+        dataset: Any,
+        dataset_config: str | None = None,
+        split: str | None = None,
+        **options: Any,
+    ) -> dict[str, Any]:
         import tempfile
 
         from croc.scoring import score_dataset
@@ -136,29 +155,29 @@ class Croc(evaluate.Metric):
 
     def _compute(
         self,
-        check_id,
-        image_side,
-        image_index,
-        prompt_score,
-        contrast_score,
-        concept_id,
-        subset,
-        category,
-        property,
-        property_path,
-        topic,
-        entity,
-        text_model,
-        image_model,
-        error,
-        protocol=None,
-        paper=False,
-        by=(),
-        resamples=2000,
-        flips=10000,
-        seed=None,
-        name="metric",
-    ):
+        check_id: Sequence[str],
+        image_side: Sequence[str],
+        image_index: Sequence[int],
+        prompt_score: Sequence[float | None],
+        contrast_score: Sequence[float | None],
+        concept_id: Sequence[str],
+        subset: Sequence[str],
+        category: Sequence[str],
+        property: Sequence[str],
+        property_path: Sequence[str],
+        topic: Sequence[str],
+        entity: Sequence[str],
+        text_model: Sequence[str],
+        image_model: Sequence[str],
+        error: Sequence[str],
+        protocol: str | None = None,
+        paper: bool = False,
+        by: str | Sequence[str] = (),
+        resamples: int = 2000,
+        flips: int = 10000,
+        seed: int | None = None,
+        name: str = "metric",
+    ) -> dict[str, Any]:
         import polars
 
         from croc.report import Report
@@ -194,7 +213,15 @@ class Croc(evaluate.Metric):
         table = score_table(frame, ScoreMetadata(name), "score rows", settings["protocol"])
         return _plain(Report.judge([table], settings["settings"]))
 
-    def _options(self, protocol=None, paper=False, by=(), resamples=2000, flips=10000, seed=None):
+    def _options(
+        self,
+        protocol: str | None = None,
+        paper: bool = False,
+        by: str | Sequence[str] = (),
+        resamples: int = 2000,
+        flips: int = 10000,
+        seed: int | None = None,
+    ) -> dict[str, Any]:
         from croc.report import DEFAULT_SEED, Settings
 
         if protocol is None and self.config_name in ("syn", "hum"):
@@ -204,7 +231,7 @@ class Croc(evaluate.Metric):
         return {"protocol": protocol, "settings": Settings(paper, columns, resamples, flips, seed)}
 
 
-def _complete(columns):
+def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
     """The columns as the features want them: the library refuses None where it expects text."""
     missing = [name for name in _NEEDED if columns.get(name) is None]
     if missing:
@@ -215,7 +242,7 @@ def _complete(columns):
     return {name: columns[name] for name in _NEEDED} | filled
 
 
-def _plain(report):
+def _plain(report: Any) -> dict[str, Any]:
     """A Report as the flat dictionary that modules of ``evaluate`` return."""
     from croc.schema import DIRECTIONS
 

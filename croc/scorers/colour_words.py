@@ -91,7 +91,8 @@ def _nearest_terms() -> np.ndarray:
     examples = [list(bytes.fromhex(code)) for _, codes in _TERMS.values() for code in codes.split()]
     to, of = _lab(cells), _lab(np.array(examples))
     distances = ((to[:, None, :] - of[None, :, :]) ** 2).sum(axis=2)
-    return np.array(owners, dtype=np.uint8)[distances.argmin(axis=1)].reshape(32, 32, 32)
+    nearest: np.ndarray = np.array(owners, dtype=np.uint8)[distances.argmin(axis=1)]
+    return nearest.reshape(32, 32, 32)
 
 
 def _lab(rgb: np.ndarray) -> np.ndarray:
