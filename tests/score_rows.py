@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pyarrow as pa
 
 from croc.schema import SCORE_COLUMNS, ScoreMetadata, score_schema, write_scores
+from croc.tables import ScoreTable, score_table
 
 FAILED = "the model gave no score"
 
@@ -38,6 +40,16 @@ def check_rows(check, original, contrast, **more):
         for side, images in (("original", original), ("contrast", contrast))
         for index, scores in enumerate(images)
     ]
+
+
+def table(scorer, rows, protocol="syn", **metadata) -> ScoreTable:
+    """The rows as a table of one scorer, without a file."""
+    kinds = {"image_index": pl.Int32, "prompt_score": pl.Float64, "contrast_score": pl.Float64}
+    names = dict.fromkeys((*SCORE_COLUMNS, *rows[0]))
+    data = {
+        name: pl.Series([one.get(name) for one in rows], dtype=kinds.get(name, pl.String)) for name in names
+    }
+    return score_table(pl.DataFrame(data), ScoreMetadata(scorer, protocol, **metadata), scorer)
 
 
 def write(folder, scorer, rows, protocol="syn", **metadata):

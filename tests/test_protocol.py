@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-import tempfile
-from pathlib import Path
 
 import pytest
 import reference
 from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from score_rows import check_rows, write
+from score_rows import check_rows, table
 
 from croc.cli import main
 from croc.protocol import scaled_accuracy
@@ -21,7 +19,7 @@ from croc.schema import DIRECTIONS
 
 NUMBERS_ONLY = Settings(resamples=0, flips=0)
 NUMBERS_ONLY_PAPER = Settings(resamples=0, flips=0, paper=True)
-QUICK = settings(max_examples=15, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 
 def results_of(report, group=None, value=None):
@@ -33,11 +31,9 @@ def results_of(report, group=None, value=None):
 
 
 def judged(tables, protocol, *, paper=False, by=()):
-    """The report of ``{metric: rows}``, through files, without intervals and tests."""
-    with tempfile.TemporaryDirectory() as folder:
-        for metric, rows in tables.items():
-            write(Path(folder), metric, rows, protocol)
-        return Report.from_files([folder], settings=Settings(paper, by, 0, 0))
+    """The report of ``{metric: rows}``, without intervals and tests."""
+    made = [table(metric, rows, protocol) for metric, rows in tables.items()]
+    return Report.judge(made, Settings(paper, by, 0, 0))
 
 
 def close(value, expected):
@@ -227,7 +223,7 @@ def benchmarks(draw, holes=True, drops=True, both_sides=False):
 @pytest.mark.parametrize("paper", [False, True], ids=["default", "paper"])
 @pytest.mark.parametrize("protocol", ["syn", "hum"])
 @given(tables=benchmarks())
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_random_tables_are_judged_as_the_definition_reads(protocol, paper, tables):
     report = judged(tables, protocol, paper=paper, by=("topic",))
     images = {}

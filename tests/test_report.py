@@ -8,16 +8,14 @@ import json
 import re
 import shutil
 import subprocess
-import tempfile
 from dataclasses import fields
 from html.parser import HTMLParser
-from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from rich.console import Console
-from score_rows import check_rows, write
+from score_rows import check_rows, table
 
 from croc import render
 from croc.errors import InputError
@@ -30,25 +28,10 @@ WRONG = [(1.0, 2.0)], [(2.0, 1.0)]
 
 
 def report_of(tables, protocol="hum", settings=FAST, blind=()):
-    """The report of ``{metric: rows}``, read from files."""
-    with tempfile.TemporaryDirectory() as folder:
-        paths = []
-        for number, (metric, rows) in enumerate(tables.items()):
-            place = Path(folder) / str(number)
-            place.mkdir()
-            path = write(place, "table", rows, protocol, blind=metric in blind)
-            _rename(path, metric, protocol, metric in blind)
-            paths.append(path)
-        return Report.from_files(paths, settings=settings)
-
-
-def _rename(path, metric, protocol, blind):
-    """A scorer may have a name that no file can have."""
-    import pyarrow.parquet as pq
-
-    from croc.schema import ScoreMetadata, write_scores
-
-    write_scores(pq.read_table(path), ScoreMetadata(metric, protocol, blind=blind), path)
+    """The report of ``{metric: rows}``."""
+    return Report.judge(
+        [table(metric, rows, protocol, blind=metric in blind) for metric, rows in tables.items()], settings
+    )
 
 
 def noisy(
@@ -284,7 +267,7 @@ def test_the_exchange_test_is_that_of_exhaustive_enumeration_on_few_concepts():
     rng = np.random.default_rng(8)
     tables, accuracy = {}, {}
     for metric, signal in (("m", 1.2), ("n", 0.3)):
-        rows, table = [], []
+        rows, shares = [], []
         for concept in range(6):
             noise = rng.normal(0, 1, (2, 3, 2))
             noise[0, :, 0] += signal
@@ -297,7 +280,7 @@ def test_the_exchange_test_is_that_of_exhaustive_enumeration_on_few_concepts():
                 concept_id=f"k{concept}",
             )
             o, c = noise
-            table.append(
+            shares.append(
                 [
                     (o[:, 0] > o[:, 1]).mean(),
                     (c[:, 1] > c[:, 0]).mean(),
@@ -305,7 +288,7 @@ def test_the_exchange_test_is_that_of_exhaustive_enumeration_on_few_concepts():
                     (c[:, 1][:, None] > o[:, 1][None]).mean(),
                 ]
             )
-        tables[metric], accuracy[metric] = rows, table
+        tables[metric], accuracy[metric] = rows, shares
     report = report_of(tables, settings=Settings(resamples=50, flips=20_000))
     (overall,) = [one for one in report.comparisons if one.group is None]
     assert overall.p == pytest.approx(exact_exchange_p(accuracy["m"], accuracy["n"]), abs=0.012)
