@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from croc import __version__
-from croc.errors import CrocError
+from croc.errors import CrocError, InputError
 
 if TYPE_CHECKING:
     from croc.report import Report, Settings
@@ -63,7 +63,7 @@ def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--flips", default=10000, show_default=True, type=click.IntRange(0), help="Permutations; 0: none."
         ),
-        click.option("--seed", default=None, type=int, help="Of both; the default is fixed."),
+        click.option("--seed", default=None, type=click.IntRange(0), help="Of both; the default is fixed."),
         click.option(
             "--level",
             default=0.95,
@@ -110,9 +110,12 @@ def _write(path: Path | None, content: str | bytes) -> None:
         return
     from croc.files import atomic
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as temporary:
-        temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as temporary:
+            temporary.write_bytes(content.encode() if isinstance(content, str) else content)
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be written ({problem.strerror})") from None
     click.echo(f"wrote {path}", err=True)
 
 
@@ -208,7 +211,7 @@ Examples:
 )
 @click.option("--metric", "metrics", multiple=True, help="Only this column (repeatable).")
 @click.option("--resamples", default=2000, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=None, type=int, help="The default is fixed.")
+@click.option("--seed", default=None, type=click.IntRange(0), help="The default is fixed.")
 @click.option("--json", "json_file", type=_PATH, help="Write all numbers here.")
 def correlate(
     table: Path,
