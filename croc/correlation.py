@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 
 from croc import statistics
+from croc.delimited import need_cells, to_numbers
 from croc.errors import InputError
 from croc.statistics import CORRELATIONS, Array
 
@@ -165,15 +166,19 @@ def correlate(
     from croc import __version__
 
     numeric = [name for name in table.columns if name not in _KEYS and table[name].dtype.is_numeric()]
-    chosen = (
-        list(metrics) if metrics else [name for name in numeric if name not in humans and name != cluster]
-    )
+    humans = list(dict.fromkeys(humans))
+    others = [name for name in numeric if name not in humans and name != cluster]
+    chosen = list(dict.fromkeys(metrics)) if metrics else others
     for name in (*humans, *chosen):
         _require(name, table, numeric)
     if cluster is not None and cluster not in table.columns:
         _require(cluster, table, table.columns)
     if not chosen:
         raise InputError("the table has no column of numbers beside the ratings")
+    if not metrics:
+        _no_half_columns(table, [name for name in table.columns if name not in (*_KEYS, *humans, cluster)])
+    if cluster is not None:
+        need_cells(table, (cluster,), "the pair table")
     groups = table[cluster if cluster is not None else "item_id"]
     code = groups.rank("dense").to_numpy().astype(np.int64) - 1
     clusters = int(code.max()) + 1
@@ -273,7 +278,21 @@ def _require(name: str, table: pl.DataFrame, allowed: Sequence[str]) -> None:
     if name in allowed:
         return
     if name in table.columns:
+        if table[name].dtype == pl.String and name not in _KEYS:
+            to_numbers(table[name], "the pair table")  # says which row is no number
         raise InputError(f"column {name!r} holds {table[name].dtype} instead of numbers")
     close = get_close_matches(name, table.columns, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(table.columns)}"
     raise InputError(f"no column {name!r}{hint}")
+
+
+def _no_half_columns(table: pl.DataFrame, names: Sequence[str]) -> None:
+    """A column of numbers with one cell of text would be left out of the metrics without a word."""
+    for name in names:
+        values = table[name]
+        if values.dtype != pl.String or not values.cast(pl.Float64, strict=False).is_finite().any():
+            continue
+        try:
+            to_numbers(values, "the pair table")
+        except InputError as problem:
+            raise InputError(f"{problem}; name the metrics to leave the column out") from None

@@ -552,6 +552,9 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
     else:
         frame = read_delimited(path)
     need_columns(frame, ("item_id",), str(path))
+    if not len(frame):
+        raise InputError(f"{path}: the table holds no rows")
+    need_cells(frame, ("item_id",), str(path))
     if frame["item_id"].is_duplicated().any():
         row = int(frame["item_id"].is_duplicated().arg_max() or 0)
         raise InputError(f"{path}, row {row + 1}: item {frame['item_id'][row]!r} stands twice")

@@ -18,7 +18,11 @@ def page() -> str:
     lines = ["# The command line", "", "Written from the commands' own help by `docs/generate_cli.py`.", ""]
     for path, command in _commands(main, ["croc"]):
         context = click.Context(
-            command, info_name=" ".join(path), terminal_width=_WIDTH, max_content_width=_WIDTH
+            command,
+            info_name=" ".join(path),
+            terminal_width=_WIDTH,
+            max_content_width=_WIDTH,
+            help_option_names=main.context_settings["help_option_names"],
         )
         lines += ["#" * min(len(path) + 1, 4) + f" {' '.join(path)}", "", "```text"]
         lines += [line.rstrip() for line in command.get_help(context).splitlines()]
