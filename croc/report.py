@@ -544,7 +544,7 @@ def _group_scores(
             all_passed=_plain(passed[m]),
             ties=_plain(ties[m]),
             coverage=_plain(covered[m]),
-            rank=ranks[m] if ranks else None,
+            rank=ranks[m] if ranks and not np.isnan(observed[m]) else None,
             blind=blind[metric],
             signature=signatures[metric],
         )

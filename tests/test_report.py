@@ -339,6 +339,15 @@ def test_a_better_metric_is_found_and_ranked_and_like_ones_share_a_rank():
     assert all(one.difference >= 0 and one.p <= one.p_holm for one in report.comparisons)
 
 
+def test_a_metric_without_any_score_has_no_rank():
+    rows = noisy(0, 30)
+    none = [{**one, "prompt_score": None, "contrast_score": None, "error": "crashed"} for one in rows]
+    report = report_of({"good": rows, "none": none, "like": noisy(1, 30)})
+    ranks = {score.metric: score.rank for score in report.scores if score.group is None}
+    assert ranks == {"good": 1, "like": 1, "none": None}
+    assert report.metrics[-1] == "none"
+
+
 def test_the_detectable_difference_shrinks_with_the_data():
     few = report_of({"m": noisy(0, 15, 0.7), "n": noisy(1, 15, 0.7)}).comparisons[0].detectable
     many = report_of({"m": noisy(0, 240, 0.7), "n": noisy(1, 240, 0.7)}).comparisons[0].detectable
