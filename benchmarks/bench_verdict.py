@@ -2,15 +2,14 @@
 
     python benchmarks/bench_verdict.py [--rows 1000000] [--metrics 6]
 
-Writes score tables to a temporary folder, then times (1) from Parquet on disk to the paper-mode table, ours and
-pandas', checking that both give the same accuracies, and (2) the cluster bootstrap alone.
+Writes score tables to a temporary folder, then times (1) from Parquet on disk to the paper-mode table, ours
+and two of pandas, checking that all give the same accuracies, and (2) the cluster bootstrap alone.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -102,10 +101,10 @@ def vectorised_pandas(folder: Path) -> dict[str, float]:
     """The same with whole-column groupby operations, as one writes it the second time."""
     import pandas as pd
 
+    keys = ["check_id", "subset", "text_model"]
     found = {}
     for file in sorted(folder.glob("*.parquet")):
         table = pd.read_parquet(file)
-        keys = ["check_id", "subset", "text_model"]
         sides = {name: part for name, part in table.groupby("image_side")}
 
         def verdicts(side: str, own: str, other: str, sides: dict = sides) -> dict[str, object]:
@@ -158,7 +157,7 @@ def bootstrap(checks: int = 20_000, metrics: int = 6, resamples: int = 10_000) -
     ends = statistics.percentile_interval(scaled_accuracy(*average(drawn)))
     spent = time.perf_counter() - start
     print(
-        f"bootstrap: {resamples} resamples of {checks} checks x {metrics} metrics x 4 directions: {spent:.2f} s"
+        f"bootstrap: {resamples} resamples, {checks} checks x {metrics} metrics x 4 directions: {spent:.2f} s"
     )
     assert np.isfinite(ends).all()
 
@@ -191,9 +190,8 @@ def main() -> None:
     share = f"{options.plain_share:.0%} of the rows took {plain['seconds']:.1f} s"
     print(f"pandas groupby.apply:  {scaled:7.2f} s ({share}), ratio {scaled / fast['seconds']:.0f}")
     ratio = columns["seconds"] / fast["seconds"]
-    print(
-        f"pandas, whole columns: {columns['seconds']:7.2f} s, peak {columns['gib']:.2f} GiB, ratio {ratio:.1f}"
-    )
+    spent = f"{columns['seconds']:7.2f} s, peak {columns['gib']:.2f} GiB"
+    print(f"pandas, whole columns: {spent}, ratio {ratio:.1f}")
     bootstrap()
 
 

@@ -1,4 +1,4 @@
-"""What every test shares: no network, caches in a temporary folder, and the reference data where it is given."""
+"""What every test shares: no network, caches in a temporary folder, the reference data where it is given."""
 
 from __future__ import annotations
 

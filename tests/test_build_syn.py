@@ -146,7 +146,7 @@ def test_two_processes_write_the_same_bytes_as_one(built, tmp_path):
 
 def test_an_interrupted_build_does_not_load_and_goes_on_to_the_same_bytes(built, tmp_path, monkeypatch):
     out = tmp_path / "syn"
-    real, calls = world.draw, []
+    real, calls = world.rasterise, []
 
     def interrupted(*arguments, **options):
         calls.append(arguments)
@@ -154,7 +154,7 @@ def test_an_interrupted_build_does_not_load_and_goes_on_to_the_same_bytes(built,
             raise KeyboardInterrupt
         return real(*arguments, **options)
 
-    monkeypatch.setattr(world, "draw", interrupted)
+    monkeypatch.setattr(world, "rasterise", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build_exact(out, **SMALL)
     with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
@@ -264,14 +264,14 @@ def test_an_image_that_the_oracle_refuses_is_drawn_again_with_another_seed(one_r
         # What a distractor would do to the first image: the other prompt is true of it as well.
         return True if len(asked) == 2 else real(scene, prompt)
 
-    first = images.draw_one(one_row["prompt"], one_row["contrast_prompt"], ("here",), 32)
+    first = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
     monkeypatch.setattr(world, "holds", distracted)
-    _, seed, vain = images.draw_one(one_row["prompt"], one_row["contrast_prompt"], ("here",), 32)
+    _, seed, vain = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
     assert vain == first[2] + 1
     assert seed != first[1]
     monkeypatch.setattr(world, "holds", lambda scene, prompt: True)
     with pytest.raises(CrocError, match="shows its own prompt and not the other"):
-        images.draw_one(one_row["prompt"], one_row["contrast_prompt"], ("here",), 32)
+        images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
 
 
 def test_parts_follow_the_order_of_the_files_and_hold_one_category_and_subset():
@@ -295,7 +295,7 @@ def test_parts_follow_the_order_of_the_files_and_hold_one_category_and_subset():
     [
         ({"checks": 0}, "checks must be at least 1"),
         ({"images": 0}, "images a side must be at least 1"),
-        ({"size": 0}, "size is 8 to 8192 pixels, not 0"),
+        ({"size": 0}, "size is 16 to 4096 pixels, not 0"),
         ({"noise": 1.5}, "noise is a probability"),
         ({"subsets": ["colours"]}, "subsets: unknown colours"),
         ({"splits": {"test": 0.5}}, "add up to 1"),
