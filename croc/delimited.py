@@ -140,7 +140,9 @@ def need_columns(frame: pl.DataFrame, names: Sequence[str], source: str) -> None
 def need_cells(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
     """Raise an InputError that names the first empty cell of columns which must have none."""
     for name in names:
-        empty = frame[name].is_null() | (frame[name].cast(pl.String) == "")
+        empty = frame[name].is_null()
+        if frame[name].dtype == pl.String:
+            empty |= frame[name] == ""
         if empty.any():
             row = int(empty.arg_max() or 0)
             raise InputError(f"{source}, column {name!r}, row {row + 1}: empty, and it must not be")

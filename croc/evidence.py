@@ -19,7 +19,7 @@ from croc import statistics
 from croc.protocol import CheckStatistics, Layout, judge, scaled_accuracy
 from croc.schema import SIDES
 from croc.statistics import Array, Seed
-from croc.tables import ScoreTable
+from croc.tables import ScoreTable, described_alike
 
 _ARRAYS = ("known", "value", "chance", "tie", "present", "expected")
 
@@ -58,17 +58,18 @@ class Evidence:
     def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> Evidence:
         """Judge every metric of the tables and line the checks up."""
         columns = list(dict.fromkeys((*groups, "text_model")))
+        keys = [_keys(table, columns) for table in tables]
+        alike = all(each.equals(keys[0]) for each in keys[1:])
+        if not alike:
+            tables = described_alike(tables, columns)
+            keys = [_keys(table, columns) for table in tables]
         found: dict[str, CheckStatistics] = {}
         rows: list[pl.DataFrame] = []
         split: dict[str, None] = {}
         layout: Layout | None = None
-        for table in tables:
-            these = table.frame.select(
-                pl.col("check_id", "concept_id", "image_side", "image_index"),
-                *(name for name in columns if name in table.frame.columns),
-            )
+        for table, these in zip(tables, keys, strict=True):
             # Scorers that ran on the same checks share the rows, and then the layout.
-            if layout is None or not these.equals(rows[-1]):
+            if layout is None or not (alike or these.equals(rows[-1])):
                 layout = Layout.of(these, columns, table.source)
                 split |= dict.fromkeys(layout.split)
                 rows.append(these)
@@ -253,6 +254,13 @@ class Evidence:
                 null = (pair[:, 0] - pair[:, 1])[:, None]
                 p[a, b] = p[b, a] = statistics.permutation_p(observed[[a]] - observed[[b]], null)[0]
         return p
+
+
+def _keys(table: ScoreTable, columns: Sequence[str]) -> pl.DataFrame:
+    return table.frame.select(
+        pl.col("check_id", "concept_id", "image_side", "image_index"),
+        *(name for name in columns if name in table.frame.columns),
+    )
 
 
 def _images(rows: Sequence[pl.DataFrame], names: Sequence[str], place_of: Any, n: int) -> Any:

@@ -118,7 +118,6 @@ def read_score_tables(
                 raise InputError(f"{table.source}: no column {name!r} to group by")
             if table.frame[name].dtype.is_nested():
                 raise InputError(f"{table.source}, column {name!r}: lists are nothing to group by")
-    tables = _described_alike(tables, groups)
     return tables if metrics is None else _select(tables, metrics)
 
 
@@ -228,15 +227,20 @@ def _named_as(part: ScoreTable, first: ScoreTable, metrics: Iterable[str]) -> pl
     return part.frame.rename(names)
 
 
-def _described_alike(tables: Sequence[ScoreTable], groups: Sequence[str]) -> list[ScoreTable]:
+def described_alike(tables: Sequence[ScoreTable], groups: Sequence[str]) -> list[ScoreTable]:
     """What tables say of one check must agree; what one of them leaves out is taken from the others.
 
     A column that varies inside the checks of a table describes images and is left as it is.
+
+    Args:
+        tables: with different rows.
+        groups: columns that will be grouped by.
+
+    Raises:
+        InputError: two tables describe a check differently.
     """
     wanted = dict.fromkeys(("concept_id", "subset", "category", "text_model", *groups))
     said = [t.frame.select("check_id", *(c for c in wanted if c in t.frame.columns)) for t in tables]
-    if all(each.equals(said[0]) for each in said[1:]):
-        return list(tables)
     apart = [each.unique(maintain_order=True).with_columns(at=pl.lit(n)) for n, each in enumerate(said)]
     for column in wanted:
         heads = [each.select("check_id", column, "at") for each in apart if column in each.columns]
