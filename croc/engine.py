@@ -241,8 +241,8 @@ class Engine:
         ask: Mapping[str, Sequence[str]],
         tick: Callable[[int], None],
     ) -> Iterator[tuple[Pair, Outcome]]:
-        # A window of several batches lets prompts of similar length meet without holding all images.
-        while window := list(islice(images, 2 * self.batch_size)):
+        # A window of two batches of pairs lets prompts of similar length meet without holding many images.
+        while window := list(islice(images, self.batch_size)):
             shown = {key: image for key, image in window if not isinstance(image, str)}
             pairs = [(key, prompt) for key in shown for prompt in ask[key]]
             pairs.sort(key=lambda pair: len(pair[1]))
@@ -265,12 +265,13 @@ class Engine:
     def _decoded(
         self, files: Mapping[str, bytes], prepare: Prepare | None = None
     ) -> Iterator[tuple[str, Image | str]]:
-        """Images in order, or why one cannot be decoded; threads work ahead, a few batches and no more."""
+        """Images in order, or why one cannot be decoded; threads are one batch ahead and no more."""
         waiting = iter(files.items())
         flying: deque[tuple[str, Future[Image | str]]] = deque()
         try:
             while True:
-                for key, data in islice(waiting, max(0, 3 * self.batch_size - len(flying))):
+                # Decoded images that wait fall out of the processor's cache: more of them cost time.
+                for key, data in islice(waiting, max(0, self.batch_size + 1 - len(flying))):
                     flying.append((key, self._pool.submit(_decode, data, prepare)))
                 if not flying:
                     return

@@ -45,8 +45,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 FORMAT = 1
-CHECKS_PER_PART = {"embeddings": 128, "prefix": 16, "pairs": 16}
-"""How much a kill may cost: about a thousand images of a quick scorer, about a hundred of a slow one."""
+CHECKS_PER_PART = {"embeddings": 128, "prefix": 32, "pairs": 32}
+"""How much a kill may cost: about a thousand images of a quick scorer, a few hundred of a slow one."""
 
 TRUNCATED = "truncated"
 """Column of tables whose scorer has a window: whether one of the row's two texts was cut."""

@@ -431,7 +431,7 @@ def test_images_are_decoded_ahead_but_only_a_few_batches(monkeypatch: pytest.Mon
 
     files = {f"k{i}": png(i) for i in range(200)}
     Engine(Slow(), batch_size=4).score(files, {key: ["a"] for key in files})
-    assert 4 < lead[0] <= 4 * 6
+    assert 4 < lead[0] <= 4 * 3
 
 
 def test_a_batch_size_below_one_is_refused() -> None:
