@@ -40,14 +40,11 @@ def crescent_points(x: float, y: float, radius: float) -> list[Point]:
         (x + radius * math.cos(math.radians(a)), y + radius * math.sin(math.radians(a)))
         for a in range(-50, -311, -10)
     ]
-    tip_y = radius * math.sin(math.radians(50))
     centre, inner = x + radius * 0.45, radius * 0.79
-    low = math.degrees(math.asin(min(1.0, tip_y / inner)))
-    back = [
-        (centre + inner * math.cos(math.radians(a)), y + inner * math.sin(math.radians(a)))
-        for a in [180 + low - 2 * low * i / 20 for i in range(21)][::-1]
-    ]
-    return outer + back[::-1]
+    tip_x, tip_y = outer[-1]
+    tip = math.degrees(math.atan2(tip_y - y, tip_x - centre))
+    angles = [math.radians(tip + (360 - 2 * tip) * i / 20) for i in range(21)]
+    return outer + [(centre + inner * math.cos(a), y + inner * math.sin(a)) for a in angles]
 
 
 def outline(
