@@ -153,6 +153,28 @@ def test_a_pair_table_is_correlated(tmp_path: Path) -> None:
     assert "cluster:prompt:5" in result.output
 
 
+def test_pairs_go_out_and_scores_come_back(demo: tuple[Path, str], tmp_path: Path) -> None:
+    pairs = tmp_path / "pairs"
+    assert croc("score", "export", demo[0] / "syn", "--out", pairs).exit_code == 0
+    lines = [json.loads(line) for line in (pairs / "pairs.jsonl").read_text().splitlines()]
+    scores = [json.dumps({"pair_id": line["pair_id"], "score": len(line["prompt"])}) for line in lines]
+    (tmp_path / "scores.jsonl").write_text("\n".join(scores))
+    words = ("--name", "length", "--out", tmp_path / "tables", "--field", "revision=2")
+    assert croc("score", "import", pairs, tmp_path / "scores.jsonl", *words).exit_code == 0
+    judged = croc("evaluate", tmp_path / "tables", "--json", tmp_path / "v.json", "--flips", "0")
+    assert judged.exit_code == 0
+    (signature,) = json.loads((tmp_path / "v.json").read_text())["signatures"].values()
+    assert "scorer:length|revision:2" in signature
+
+
+def test_options_reach_the_scorers_that_take_them(demo: tuple[Path, str], tmp_path: Path) -> None:
+    words = ("score", demo[0] / "syn", "--scorer", "random", "--out", tmp_path)
+    assert croc(*words, "--option", "seed=7").exit_code == 0
+    refused = croc(*words, "--option", "sede=7")
+    assert refused.exit_code == 2 and "none of random takes it" in refused.output
+    assert "KEY=VALUE" in croc(*words, "--option", "seed").output
+
+
 def test_pictures_are_real(tmp_path: Path) -> None:
     assert croc("draw", "a star", "-o", tmp_path / "star.png").exit_code == 0
     image = Image.open(io.BytesIO((tmp_path / "star.png").read_bytes()))
