@@ -103,9 +103,9 @@ def permutation_p(observed: Array, null: Array, side: Literal["both", "above", "
     Returns:
         (m,) in (0, 1]; Phipson and Smyth (2010) say why not b/k.
     """
-    slack = 1e-5 * np.maximum(
-        np.abs(observed), 1e-12
-    )  # single precision: equal statistics must count as equal
+    # Sums are made in single precision: statistics that are equal must count as equal.
+    largest = np.abs(null).max(axis=0, initial=0)
+    slack = 1e-5 * np.abs(observed) + 1e-6 * np.nan_to_num(largest) + 1e-17
     with np.errstate(invalid="ignore"):
         if side == "both":
             extreme = np.abs(null) >= np.abs(observed) - slack

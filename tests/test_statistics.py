@@ -87,6 +87,17 @@ def test_sign_flip_p_value_is_that_of_exhaustive_enumeration(scale):
     assert p == pytest.approx(exact, abs=4 * np.sqrt(exact * (1 - exact) / k) + 2 / k)
 
 
+def test_a_small_total_of_large_sums_is_equal_to_itself_in_single_precision():
+    # Of the eight sign vectors, two give ±0.0001 and the others more: all are at least as extreme.
+    values = np.array([[100.1], [-200.3], [100.2001]])
+    null = sign_flip_sums(values, 2_000, 0)
+    assert permutation_p(values.sum(axis=0), null)[0] == 1
+    # The largest of eight: only the observed vector and its negative reach it.
+    values = np.array([[1 / 3], [1e5 / 3], [2e5 / 7]])
+    null = sign_flip_sums(values, 2_000, 0)
+    assert permutation_p(values.sum(axis=0), null)[0] == pytest.approx(0.25, abs=0.04)
+
+
 def test_permutation_p_counts_the_observed_one():
     null = np.array([[1.0], [-3.0], [2.0], [0.0], [3.0]])
     # |null| >= 2: three of five; (3+1)/(5+1).
