@@ -93,7 +93,7 @@ def test_a_small_total_of_large_sums_is_equal_to_itself_in_single_precision():
     null = sign_flip_sums(values, 2_000, 0)
     assert permutation_p(values.sum(axis=0), null)[0] == 1
     # The largest of eight: only the observed vector and its negative reach it.
-    values = np.array([[1 / 3], [1e5 / 3], [2e5 / 7]])
+    values = np.array([[10 / 3], [1e5 / 3], [2e5 / 7]])
     null = sign_flip_sums(values, 2_000, 0)
     assert permutation_p(values.sum(axis=0), null)[0] == pytest.approx(0.25, abs=0.04)
 
