@@ -10,8 +10,9 @@ images, NaN where the check says nothing about the direction.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -257,17 +258,47 @@ class Layout:
         checks = frame.select("check_id", pl.coalesce("concept_id", "check_id"), *groups)[heads]
         return cls(checks, code, side, position, count, tuple(varying))
 
-    def blocks(self) -> Iterator[tuple[NDArray[np.int64], int, int]]:
-        """Checks of like size together: (their numbers, widest original side, widest contrast side)."""
+    @cached_property
+    def blocks(self) -> list[Block]:
+        """Checks of like size together, so that one with many images makes no matrix wide for all."""
         width = np.maximum(self.count.max(axis=1), 1)
         size = np.ceil(np.log2(width)).astype(np.int64)
+        members = []
         for level in np.unique(size):
-            members = np.flatnonzero(size == level)
+            of_level = np.flatnonzero(size == level)
             step = max(1, _CELLS >> int(level))
-            for begin in range(0, len(members), step):
-                chosen = members[begin : begin + step]
-                widest = np.maximum(self.count[chosen].max(axis=0), 1)
-                yield chosen, int(widest[0]), int(widest[1])
+            members += [of_level[begin : begin + step] for begin in range(0, len(of_level), step)]
+        number, place = np.zeros(len(width), np.int64), np.zeros(len(width), np.int64)
+        for i, checks in enumerate(members):
+            number[checks], place[checks] = i, np.arange(len(checks))
+        of_row = number[self.check]
+        return [self._block(i, checks, of_row, place) for i, checks in enumerate(members)]
+
+    def _block(
+        self, number: int, checks: NDArray[np.int64], of_row: NDArray[np.int64], place: NDArray[np.int64]
+    ) -> Block:
+        widths = np.maximum(self.count[checks].max(axis=0), 1)
+        rows, cells = [], []
+        for side, width in enumerate(widths):
+            found = np.flatnonzero((of_row == number) & (self.side == side))
+            rows.append(found)
+            cells.append(place[self.check[found]] * width + self.position[found])
+        return Block(checks, (int(widths[0]), int(widths[1])), (rows[0], rows[1]), (cells[0], cells[1]))
+
+
+class Block(NamedTuple):
+    """Some checks as dense matrices: which rows of the table go into which cells, for either side."""
+
+    checks: NDArray[np.int64]
+    widths: tuple[int, int]
+    rows: tuple[NDArray[np.int64], NDArray[np.int64]]
+    cells: tuple[NDArray[np.int64], NDArray[np.int64]]
+
+    def grid(self, values: Array, side: int) -> Array:
+        """The values of one side's rows as a matrix (checks, images), NaN where there is no image."""
+        flat = np.full(len(self.checks) * self.widths[side], np.nan)
+        flat[self.cells[side]] = values[self.rows[side]]
+        return flat.reshape(len(self.checks), self.widths[side])
 
 
 def _codes(keys: pl.Series) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -319,25 +350,11 @@ def judge(
     value, chance, tie, present, expected = (np.full((4, n), np.nan) for _ in range(5))
     prompt, contrast = (frame[name].to_numpy().astype(np.float64) for name in scores)
     asked = _has_contrast_prompt(frame, contrast, layout)
-    of_block = np.full(n, -1, np.int64)
-    blocks = list(layout.blocks())
-    for number, (chosen, _, _) in enumerate(blocks):
-        of_block[chosen] = number
-    rows_in_block = of_block[layout.check] if len(blocks) > 1 else None
-    place = np.zeros(n, np.int64)
-    for number, (chosen, wide, contrast_wide) in enumerate(blocks):
-        place[chosen] = np.arange(len(chosen))
-        rows: Any = slice(None) if rows_in_block is None else np.flatnonzero(rows_in_block == number)
-        at, side, column = place[layout.check[rows]], layout.side[rows], layout.position[rows]
-        grids = []
-        for which, width in enumerate((wide, contrast_wide)):
-            on_side = side == which
-            for what in (prompt, contrast):
-                grid = np.full((len(chosen), width), np.nan)
-                grid[at[on_side], column[on_side]] = what[rows][on_side]
-                grids.append(grid)
-        # prompt/contrast score on original images, then on contrast images
-        p_o, c_o, p_c, c_c = grids
+    for block in layout.blocks:
+        chosen = block.checks
+        p_o, c_o, p_c, c_c = grids = [
+            block.grid(what, side) for side in (0, 1) for what in (prompt, contrast)
+        ]
         original, contrasted = layout.count[chosen].T
         if protocol == "syn":
             verdicts = (
