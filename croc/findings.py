@@ -102,7 +102,7 @@ def _text_against_image(report: Report, tests: Sequence[GroupTests]) -> Iterator
 
 
 def _inverse_below_forward(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
-    """If the inverse directions are lower for every scorer, the contrast images are suspect."""
+    """If the inverse directions are far lower for every scorer, the contrast images are suspect."""
     known = _per_direction(report, tests)
     seeing = [m for m, metric in enumerate(report.metrics) if not report.score(metric).blind]
     if known is None or len(seeing) < 2:
@@ -110,12 +110,12 @@ def _inverse_below_forward(report: Report, tests: Sequence[GroupTests]) -> Itera
     observed, drawn = known
     drop = nanmean(observed[:, [1, 3]], -1) - nanmean(observed[:, [0, 2]], -1)
     resampled = nanmean(drawn[..., [1, 3]], -1) - nanmean(drawn[..., [0, 2]], -1)
-    if np.isnan(drop[seeing]).any() or (drop[seeing] >= 0).any():
+    if np.isnan(drop[seeing]).any() or (drop[seeing] >= -FAR).any():
         return
-    adjusted = statistics.holm([statistics.bootstrap_p(resampled[:, m]) for m in seeing])
+    adjusted = statistics.holm([statistics.bootstrap_p(resampled[:, m] + FAR) for m in seeing])
     if (adjusted < ALPHA).all():
         text = (
-            "The inverse directions are lower than the forward ones for every scorer (by "
+            "The inverse directions are far lower than the forward ones for every scorer (by "
             f"{-drop[seeing].max():.2f} at least): suspect the contrast images rather than the metrics."
         )
         names = tuple(report.metrics[m] for m in seeing)

@@ -490,6 +490,7 @@ def _from_hum_release(files: Sequence[tuple[Path, pl.DataFrame]]) -> ScoreTable:
     """CROChum as published: per category a file with the images of either side."""
     known: list[str] | None = None
     rows = []
+    sides: dict[str, dict[str, Path]] = {side: {} for side in SIDES}
     for file, frame in files:
         side = next((s for s in SIDES if f"{_path_word(s)}_paths" in frame.columns), None)
         if side is None:
@@ -506,6 +507,7 @@ def _from_hum_release(files: Sequence[tuple[Path, pl.DataFrame]]) -> ScoreTable:
             row = int(again.arg_max() or 0)
             raise InputError(f"{file}, row {row + 1}: duplicate row for {frame['id'][row]!r}, {path[row]!r}")
         category = frame["id"].str.extract(r"^(.*)_[^_]*$").replace(_PUBLISHED_CATEGORIES)
+        sides[side] |= dict.fromkeys(category.fill_null("").unique(), file)
         rows.append(
             frame.select(
                 check_id="id",
@@ -515,6 +517,11 @@ def _from_hum_release(files: Sequence[tuple[Path, pl.DataFrame]]) -> ScoreTable:
                 image_index=pl.int_range(pl.len()).over("id"),
             ).with_columns(_side_rows(frame, metrics, side, str(file)))
         )
+    for one, other in (SIDES, SIDES[::-1]):
+        for name, file in sides[one].items():
+            if name not in sides[other]:
+                lacking = f"the images of the {other} side of {name!r} are in no file"
+                raise InputError(f"{file}: {lacking}; half a table is not judged")
     assert known is not None
     source = str(files[0][0].parent) if len(files) > 1 else str(files[0][0])
     return _release_table(pl.concat(rows), "hum", known, source)

@@ -151,3 +151,11 @@ def test_correlations_are_printed_and_written(tmp_path):
     assert found["up", "kendall"] == pytest.approx(1)
     assert found["down", "spearman"] == pytest.approx(-1)
     assert "cluster:prompt:6" in done.stdout
+
+
+def test_one_side_of_a_published_category_is_half_a_table(tmp_path):
+    name = "action_prompt_img_scores.tsv"
+    header = "id\tprompt\tcontrast\tprompt_paths\tM___orig_text___orig_img\tM___contrast_text___orig_img"
+    (tmp_path / name).write_text(f"{header}\naction_1\ta\tb\ta___b___m___0.png\t1\t0\n")
+    message = refused(run("evaluate", tmp_path / name))
+    assert name in message and "the contrast side of 'action'" in message
