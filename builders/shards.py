@@ -1,7 +1,8 @@
 """Staged parts → a finished folder: sharded Parquet, a README that makes it loadable, a manifest last.
 
 What the builders share: which split a concept falls into, which rows go into which shard, and how a folder
-becomes visible, so that a half-built one never loads as if it were whole.
+becomes visible, so that a half-built one never loads as if it were whole. Which rows stay is decided in
+:mod:`builders.survey`.
 """
 
 from __future__ import annotations
@@ -10,46 +11,37 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
+from builders.licences import licence_of
+from builders.parquet import batches, image_columns, write_parquet
+from builders.survey import SPLITS, Looked, count_twins, look, split_of
 from croc.errors import InputError
-from croc.files import canonical, read_json, write_json
+from croc.files import canonical, read_json, sha256_of, write_json
 from croc.parts import Manifest, Part
 from croc.schema import stable_hash
-from croc_syn.images import write_rows
-from croc_syn.prompts import OTHER
+
+__all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "plan_shards", "settle", "split_of"]
 
 SHARD_BYTES = 500_000_000
-SPLITS = ("test", "validation", "train")
+MINI = 200
+"""Checks of the configuration ``mini``, at most: enough for a first look, small enough to wait for."""
+
+CANARY = "CROC benchmark data must not be in training corpora. canary 3b9d5c1e-8f0a-4d27-9c64-e1a7520f6db8"
+"""Stands in every Parquet file and on the card, so that a corpus that swallowed the benchmark shows it."""
+
 WORK = ".build"
 """Folder inside the output that holds all unfinished work; a leading dot hides it from ``load_dataset``."""
 
-_SIDES = ("images", "contrast_images")
-_KEYS = ["check_id", "concept_id", "category", "subset", "property_path", "property"]
-
-
-def split_of(concept_id: str, ratios: Mapping[str, float]) -> str:
-    """The split of a concept: decided by its hash alone, so that more data never moves it.
-
-    Args:
-        concept_id: the concept.
-        ratios: share by split name; they add up to 1.
-    """
-    place = int(stable_hash("split", concept_id, length=13), 16) / 16**13
-    for name in SPLITS:
-        share = ratios.get(name, 0.0)
-        if place < share:
-            return name
-        place -= share
-    return next(name for name in reversed(SPLITS) if ratios.get(name))
+_SMALL = 64_000_000
+TIERS = ("mini", "rest")
 
 
 def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
@@ -65,69 +57,119 @@ def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
     return {name: float(ratios[name]) for name in SPLITS if ratios.get(name)}
 
 
+class Planned(NamedTuple):
+    """What the staged files come to.
+
+    Attributes:
+        parts: the shards to write.
+        left_out: how many checks and images are not in them, by reason.
+        twins: checks that stay though another has the same captions, with other images.
+    """
+
+    parts: list[Part]
+    left_out: Counter[str]
+    twins: int
+
+
 def plan_shards(
-    staged: Manifest, ratios: Mapping[str, float], *, shard_bytes: int = SHARD_BYTES
-) -> tuple[list[Part], Counter[str]]:
+    staged: Manifest,
+    ratios: Mapping[str, float],
+    *,
+    shard_bytes: int = SHARD_BYTES,
+    mini: int = MINI,
+    both_sides: bool = True,
+    near: int | None = None,
+) -> Planned:
     """Decide which rows go into which shard, from the staged files alone.
 
-    A shard holds one split, category and subset, so that each configuration is a view over whole files; its
-    rows are sorted by property. Rows of ``train`` whose caption or image also stands in another split are
-    left out.
+    A shard holds one split, category, subset, world (exact or generated) and tier (in ``mini`` or not), so
+    that each configuration is a view over whole files; its rows are sorted by property.
 
     Args:
         staged: the manifest of the staged images.
         ratios: share by split name.
         shard_bytes: a shard is closed when it has reached this size.
+        mini: number of checks of the configuration ``mini``, at most.
+        both_sides: drop checks that lack images or the prompt of a side; else only those without any.
+        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
+            compares the files alone.
 
     Returns:
-        The parts, and how many rows were left out, by reason.
+        The shards, and what is not in them.
 
     Raises:
-        InputError: two rows claim the same check, or a staged file cannot be read.
+        InputError: two rows claim the same check, something that is no image stands where one should, or a
+            staged file cannot be read.
     """
-    guard = _Guard(staged, ratios) if "train" in ratios and len(ratios) > 1 else None
-    slices: dict[tuple[str, ...], list[tuple[str, str, int, int, float]]] = {}
-    ids = []
-    left_out: Counter[str] = Counter()
-    for entry in staged.parts:
-        rows = _read(staged.folder / entry["file"], _KEYS).to_pylist()
-        ids.append(np.array([int(row["check_id"][:16], 16) for row in rows], dtype=np.uint64))
-        keys = [
+    looked, left_out = look(staged, ratios, both_sides=both_sides, near=near)
+    chosen = _mini(looked, mini)
+    slices: dict[tuple[str, ...], list[tuple[str, str, int, int, float, dict[str, Any]]]] = {}
+    for part in looked:
+        file, sha256 = part.entry["file"], part.entry["sha256"]
+        marks = [
             (
-                split_of(row["concept_id"], ratios),
-                row["category"] or OTHER,
-                row["subset"] or OTHER,
-                row["property_path"] or "",
-                row["property"] or "",
+                row.split,
+                row.category,
+                row.subset,
+                row.world,
+                TIERS[0 if (file, index) in chosen else 1],
+                row.property_path,
+                row.property,
+                row.lost is None,
             )
-            for row in rows
+            for index, row in enumerate(part.rows)
         ]
-        lost = guard.lost(entry, keys) if guard is not None else set()
-        left_out["caption or image also in another split"] += len(lost)
-        marks = [(key, index not in lost) for index, key in enumerate(keys)]
         start = 0
-        for (key, kept), run in groupby(marks):
+        for key, run in groupby(marks):
             stop = start + len(list(run))
-            if kept:
-                size = entry["bytes"] * (stop - start) / len(rows)
-                slices.setdefault(key, []).append((entry["file"], entry["sha256"], start, stop, size))
+            if key[-1]:
+                size = part.entry["bytes"] * (stop - start) / len(part.rows)
+                cut = {str(i): part.rows[i].cut for i in range(start, stop) if part.rows[i].cut}
+                slices.setdefault(key[:-1], []).append((file, sha256, start, stop, size, cut))
             start = stop
-    _no_twins(ids, staged)
     parts = []
-    for group, keys in groupby(sorted(slices), key=lambda key: key[:3]):
+    for group, keys in groupby(sorted(slices), key=lambda key: key[:5]):
         shards: list[list[list[Any]]] = []
         filled = float("inf")
         for key in keys:
-            for file, sha256, start, stop, size in slices[key]:
+            for file, sha256, start, stop, size, cut in slices[key]:
                 if filled >= shard_bytes:
                     shards.append([])
                     filled = 0.0
-                shards[-1].append([file, sha256, start, stop])
+                shards[-1].append([file, sha256, start, stop, cut])
                 filled += size
-        for number, chosen in enumerate(shards):
+        for number, rows in enumerate(shards):
             name = f"{'-'.join(group)}-{number:05d}-of-{len(shards):05d}"
-            parts.append(Part(name, {"group": list(group), "slices": chosen}))
-    return parts, +left_out
+            parts.append(Part(name, {"group": list(group), "slices": rows}))
+    return Planned(parts, left_out, count_twins(looked))
+
+
+def _mini(looked: Sequence[Looked], count: int) -> set[tuple[str, int]]:
+    """The rows of ``mini``: as many of each subset, category and property; their hashes decide which.
+
+    They are of the split that benchmarks are run on, ``test``, or the nearest to it that there is.
+    """
+    kept = [
+        (part.entry["file"], index, row)
+        for part in looked
+        for index, row in enumerate(part.rows)
+        if row.lost is None
+    ]
+    split = next((name for name in SPLITS if any(row.split == name for *_, row in kept)), None)
+    strata: dict[tuple[str, ...], list[tuple[str, str, int]]] = {}
+    for file, index, row in kept:
+        if row.split == split:
+            stratum = (row.subset, row.category, row.property)
+            strata.setdefault(stratum, []).append((stable_hash("mini", row.check_id), file, index))
+    ranked = sorted(
+        (place, rank, file, index)
+        for members in strata.values()
+        for place, (rank, file, index) in enumerate(sorted(members))
+    )
+    return {(file, index) for _, _, file, index in ranked[:count]}
+
+
+# ---- One shard ----
 
 
 def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema: pa.Schema) -> dict[str, Any]:
@@ -146,27 +188,89 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
         InputError: a staged file is not the one that was planned with.
     """
     images = 0
+    sides = image_columns(schema)
 
     def counted() -> Iterator[pa.Table]:
         nonlocal images
         for table in staged_tables(staged, payload["slices"]):
-            images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in _SIDES)
-            yield table
+            images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in sides)
+            yield licensed(table)
 
-    return {"rows": write_rows(counted(), path, schema), "images": images}
+    return {"rows": write_parquet(counted(), path, with_canary(schema)), "images": images}
+
+
+def with_canary(schema: pa.Schema) -> pa.Schema:
+    """The schema with the canary beside the features in the file's metadata."""
+    return schema.with_metadata({**(schema.metadata or {}), b"canary": CANARY.encode()})
+
+
+def licensed(table: pa.Table) -> pa.Table:
+    """The rows, each with a licence: its own, or that of its image model."""
+    place = table.schema.get_field_index("license")
+    if place < 0 or not table["license"].null_count:
+        return table
+    own = table["license"].to_pylist()
+    models = table["image_model"].to_pylist()
+    filled = [licence or licence_of(model) for licence, model in zip(own, models, strict=True)]
+    return table.set_column(place, table.schema.field(place), pa.array(filled, pa.string()))
 
 
 def staged_tables(staged: Path, slices: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
-    """The rows of ``[file, sha256, start, stop]`` slices in order; each file is read once and checked."""
+    """The rows of ``[file, sha256, start, stop, cut]`` slices in order, each file checked while it is read.
+
+    Raises:
+        InputError: a file is not the one that was planned with; only raised after its rows were given, so
+            what is made of them must not become visible before the end.
+    """
     last, table = None, None
-    for file, sha256, start, stop in slices:
-        if file != last:
-            data = (staged / file).read_bytes()
-            if hashlib.sha256(data).hexdigest() != sha256:
-                raise InputError(f"{staged / file}: its content is not what its record says; make it again")
-            table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
-            last = file
-        yield table.slice(start, stop - start)
+    waiting: list[tuple[str, str, Future[str]]] = []
+    # The checksum takes as long as everything else, and runs beside it: hashlib lets go of the interpreter.
+    with ThreadPoolExecutor(1) as beside:
+        for file, sha256, start, stop, cut in slices:
+            path = staged / file
+            if file != last:
+                _settle(waiting, staged)
+                waiting = [(file, sha256, beside.submit(sha256_of, path))]
+                try:
+                    small = path.stat().st_size <= _SMALL
+                    table = pa.concat_tables(batches(path)) if small else None
+                except (OSError, pa.ArrowException) as error:
+                    raise InputError(f"{path}: not a readable staged file ({error})") from None
+                last = file
+            pieces = (
+                [table.slice(start, stop - start)] if table is not None else batches(path, None, start, stop)
+            )
+            at = start
+            for piece in pieces:
+                yield _without(piece, at, cut)
+                at += len(piece)
+        _settle(waiting, staged)
+
+
+def _settle(waiting: Sequence[tuple[str, str, Future[str]]], staged: Path) -> None:
+    for file, sha256, found in waiting:
+        if found.result() != sha256:
+            raise InputError(f"{staged / file}: its content is not what its record says; make it again")
+
+
+def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequence[int]]]) -> pa.Table:
+    """The rows without the images that are cut, nor what stands beside them (seeds, truth)."""
+    here = {int(row) - first: sides for row, sides in cut.items() if first <= int(row) < first + len(table)}
+    if not here:
+        return table
+    pieces, start = [], 0
+    for at in sorted(here):
+        row = table.slice(at, 1).to_pylist()[0]
+        for side, gone in here[at].items():
+            count = len(row[side])
+            prefix = side.removesuffix("images")
+            for name, value in row.items():
+                beside = name in (side, f"{prefix}seeds", f"{prefix}images_valid")
+                if beside and value is not None and len(value) == count:
+                    row[name] = [each for index, each in enumerate(value) if index not in gone]
+        pieces += [table.slice(start, at - start), pa.Table.from_pylist([row], schema=table.schema)]
+        start = at + 1
+    return pa.concat_tables([*pieces, table.slice(start)])
 
 
 # ---- From the work folder to a finished one ----
@@ -205,30 +309,42 @@ def settle(out: Path, recipe: Mapping[str, Any]) -> bool:
     return True
 
 
-def finish(out: Path, shards: Manifest, recipe: Mapping[str, Any], texts: Mapping[str, str]) -> None:
+def finish(
+    out: Path,
+    shards: Manifest,
+    recipe: Mapping[str, Any],
+    texts: Mapping[str, str],
+    dress: Callable[[Path], None] | None = None,
+) -> None:
     """Lay out the finished folder beside the work, then make it visible.
 
     Args:
         out: the output folder.
         shards: the finished shards.
         recipe: what defines the build.
-        texts: further files by name, ``README.md`` among them.
+        texts: further files by name.
+        dress: writes what is made from the finished data into the folder that it is given: card, pictures.
     """
     ready = out / WORK / "ready"
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir(parents=True)
-    files = {}
     for name, text in texts.items():
         (ready / name).write_text(text, "utf-8")
-        files[name] = {
-            "bytes": len(text.encode()),
-            "sha256": hashlib.sha256(text.encode()).hexdigest(),
-        }
+    files: dict[str, dict[str, Any]] = {}
     for entry in shards.parts:
-        counted = {"bytes": entry["bytes"], "sha256": entry["sha256"], "rows": entry["counts"]["rows"]}
+        counts = {key: value for key, value in entry["counts"].items() if isinstance(value, int)}
+        counted = {"bytes": entry["bytes"], "sha256": entry["sha256"], **counts}
         files[f"data/{Path(entry['file']).name}"] = counted
+    content: dict[str, Any] = {"format": 1, "recipe": json.loads(canonical(dict(recipe))), "canary": CANARY}
     (shards.folder / "parts").rename(ready / "data")
-    content = {"format": 1, "recipe": json.loads(canonical(dict(recipe))), "files": files}
+    if dress is not None:
+        # A draft, for the card to read; the true one has the checksums of what the card writes too.
+        write_json(ready / "manifest.json", {**content, "files": files})
+        dress(ready)
+        (ready / "manifest.json").unlink()
+    others = sorted(path for path in ready.iterdir() if path.is_file())
+    files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in others} | files
+    content["files"] = files
     content["sha256"] = hashlib.sha256(canonical(content).encode()).hexdigest()
     write_json(ready / "manifest.json", content)
     publish(out)
@@ -240,86 +356,10 @@ def publish(out: Path) -> None:
     Until the data is there the README names files that are not, so loading fails rather than loads a part.
     """
     ready = out / WORK / "ready"
-    if not (ready / "manifest.json").is_file():
+    content = read_json(ready / "manifest.json")
+    if content is None or "sha256" not in content:
         return
     late = {"data": 1, "manifest.json": 2}
     for path in sorted(ready.iterdir(), key=lambda each: (late.get(each.name, 0), each.name)):
         path.rename(out / path.name)
     shutil.rmtree(out / WORK)
-
-
-def count_twins(staged: Manifest) -> int:
-    """Number of checks whose pair of captions an earlier check has too, whichever is the original."""
-    marks = []
-    for entry in staged.parts:
-        table = _read(staged.folder / entry["file"], ["prompt", "contrast_prompt"])
-        pairs = zip(*(table.column(name).to_pylist() for name in table.column_names), strict=True)
-        marks += [_mark(b"\n".join(sorted(map(_folded, pair)))) for pair in pairs]
-    return len(marks) - len(np.unique(np.array(marks, dtype=np.uint64)))
-
-
-def _read(path: Path, columns: Sequence[str]) -> pa.Table:
-    try:
-        with pq.ParquetFile(path) as stored:
-            return stored.read(columns=list(columns), use_threads=False)
-    except (OSError, pa.ArrowException) as error:
-        raise InputError(f"{path}: not a readable staged file ({error})") from None
-
-
-def _no_twins(ids: Sequence[np.ndarray], staged: Manifest) -> None:
-    """Refuse rows that claim the same check, naming the parts."""
-    flat = np.concatenate(ids) if ids else np.zeros(0, dtype=np.uint64)
-    values, counts = np.unique(flat, return_counts=True)
-    if not (counts > 1).any():
-        return
-    twin = values[counts > 1][0]
-    places = [entry["file"] for entry, part in zip(staged.parts, ids, strict=True) if twin in part]
-    raise InputError(f"{staged.folder}: check {int(twin):016x}… is there twice, in {' and '.join(places)}")
-
-
-class _Guard:
-    """Knows the captions and images of the splits that are not ``train``."""
-
-    def __init__(self, staged: Manifest, ratios: Mapping[str, float]) -> None:
-        self.folder = staged.folder
-        self.held: set[int] = set()
-        for entry in staged.parts:
-            table = self._columns(entry)
-            concepts = table.column("concept_id").to_pylist()
-            for concept, marks in zip(concepts, self._marks(table), strict=True):
-                if split_of(concept, ratios) != "train":
-                    self.held |= marks
-
-    def lost(self, entry: Mapping[str, Any], keys: Sequence[tuple[str, ...]]) -> set[int]:
-        """Indices of the part's train rows that share a caption or an image with another split."""
-        marks = self._marks(self._columns(entry))
-        return {
-            index
-            for index, (key, mine) in enumerate(zip(keys, marks, strict=True))
-            if key[0] == "train" and mine & self.held
-        }
-
-    def _columns(self, entry: Mapping[str, Any]) -> pa.Table:
-        names = ["concept_id", "prompt", "contrast_prompt", "images", "contrast_images"]
-        return _read(self.folder / entry["file"], names)
-
-    def _marks(self, table: pa.Table) -> list[set[int]]:
-        return [
-            {
-                *(
-                    _mark(" ".join((row[name] or "").lower().split()).encode())
-                    for name in ("prompt", "contrast_prompt")
-                ),
-                *(_mark(image["bytes"]) for name in _SIDES for image in row[name]),
-            }
-            for row in table.to_pylist()
-        ]
-
-
-def _folded(caption: str | None) -> bytes:
-    """A caption without what makes no difference to a reader: case and spacing."""
-    return " ".join((caption or "").lower().split()).encode()
-
-
-def _mark(content: bytes) -> int:
-    return int.from_bytes(hashlib.sha256(content).digest()[:8], "big")

@@ -10,12 +10,10 @@ Build the exact world's checks from nothing, or put a folder of staged parts int
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
@@ -26,11 +24,10 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import datasets
-import yaml
 
 from builders import shards
+from builders.assembly import TEST_ONLY, BuildReport, ChecksBuilder, ChecksConfig, assemble, read_report
 from croc.errors import CrocError, InputError
-from croc.files import read_json
 from croc.parts import Manifest, read_manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
 from croc_syn.images import Drawn, image_parts, staged_features, write_images
@@ -40,126 +37,23 @@ if TYPE_CHECKING:
     from croc_syn.plan import Spec
     from croc_syn.taxonomy import Taxonomy
 
-TEST_ONLY = {"test": 1.0}
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, synthetic."
-_UNSTORED = ("out", "audit", "seconds")
-_IMAGES, _PROMPTS, _SHARDS, _AUDIT = "images", "prompts", "shards", "audit"
+_IMAGES, _PROMPTS, _AUDIT = "images", "prompts", "audit"
 
 
-@dataclass
-class SynConfig(datasets.BuilderConfig):
-    """A view of the staged checks.
+class Syn(ChecksBuilder):
+    """CROCsyn from staged images; see :class:`builders.assembly.ChecksConfig` for the views."""
 
-    Attributes:
-        subset: only this subset; all when None.
-        category: only this category; all when None.
-        ratios: share of each split; a concept's hash decides where it falls.
-    """
-
-    subset: str | None = None
-    category: str | None = None
-    ratios: dict[str, float] = field(default_factory=lambda: dict(TEST_ONLY))
-
-
-class Syn(datasets.ArrowBasedBuilder):
-    """Reads a folder of staged images (``data_dir``); the image bytes pass through untouched."""
-
-    BUILDER_CONFIG_CLASS = SynConfig
     BUILDER_CONFIGS = (
-        SynConfig(name="all"),
-        *(SynConfig(name=name, subset=name) for name in SUBSETS),
-        *(SynConfig(name=name, category=name) for name in (*CATEGORIES, OTHER)),
+        ChecksConfig(name="all"),
+        ChecksConfig(name="mini", tier="mini"),
+        ChecksConfig(name="exact", world="exact"),
+        *(ChecksConfig(name=name, subset=name) for name in SUBSETS),
+        *(ChecksConfig(name=name, category=name) for name in (*CATEGORIES, OTHER)),
     )
-    DEFAULT_CONFIG_NAME = "all"
 
     def _info(self) -> datasets.DatasetInfo:
         return datasets.DatasetInfo(description=DESCRIPTION, features=staged_features())
-
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        if not self.config.data_dir:
-            raise InputError("data_dir: name the folder of staged images")
-        staged = read_manifest(self.config.data_dir)
-        chosen: dict[str, list[Any]] = {}
-        for part in shards.plan_shards(staged, self.config.ratios)[0]:
-            split, category, subset = part.payload["group"]
-            if self.config.subset in (None, subset) and self.config.category in (None, category):
-                chosen.setdefault(split, []).append(part.payload["slices"])
-        return [
-            datasets.SplitGenerator(
-                name=split, gen_kwargs={"folder": str(staged.folder), "slices": chosen[split]}
-            )
-            for split in shards.SPLITS
-            if split in chosen
-        ]
-
-    def _generate_shards(self, folder: str, slices: Sequence[Any]) -> Any:
-        for each in slices:
-            yield from dict.fromkeys(str(Path(folder) / file) for file, *_ in each)
-
-    def _generate_tables(self, folder: str, slices: Sequence[Any]) -> Any:
-        for shard, each in enumerate(slices):
-            for number, table in enumerate(shards.staged_tables(Path(folder), each)):
-                yield (shard, number), table.cast(self.info.features.arrow_schema)
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build came to.
-
-    Attributes:
-        out: the finished folder.
-        checks, images: what it holds.
-        splits: number of checks by split.
-        groups: number of checks by ``split/category/subset``.
-        redraws: images drawn in vain, because the oracle did not see the prompt or saw the other one.
-        noisy: images that show the other prompt because noise was asked for.
-        passed_over: specs that were not taken because the exact world cannot draw them.
-        dropped: checks that were planned and are not there, by reason.
-        duplicates: checks whose pair of captions another check has too.
-        audit: the verdict about oracle and blind scorers; None when it was not asked for.
-        seconds: how long it took, 0 when the folder was finished already.
-    """
-
-    out: Path
-    checks: int
-    images: int
-    splits: dict[str, int]
-    groups: dict[str, int]
-    redraws: int
-    noisy: int
-    passed_over: int
-    dropped: dict[str, int]
-    duplicates: int
-    audit: dict[str, Any] | None
-    seconds: float = 0.0
-
-    def lines(self, *, audit: bool = True) -> list[str]:
-        """The report in words.
-
-        Args:
-            audit: with what the audit found.
-        """
-        splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
-        drawn = self.images + self.redraws
-        text = [f"{self.checks} checks with {self.images} images ({splits})"]
-        if self.redraws:
-            text.append(
-                f"{self.redraws} of {drawn} drawings ({self.redraws / drawn:.1%}) were not kept: "
-                "the oracle did not see the prompt, or saw the other one too"
-            )
-        if self.noisy:
-            text.append(f"{self.noisy} images show the other prompt, as asked for; the truth is in a column")
-        if self.duplicates:
-            text.append(f"{self.duplicates} checks share their captions with another check")
-        if self.passed_over:
-            text.append(f"{self.passed_over} specs were passed over: the exact world cannot draw them")
-        reasons = sorted(self.dropped.items(), key=lambda item: -item[1])
-        text += [f"{count} checks were dropped: {reason}" for reason, count in reasons[:5]]
-        if others := sum(count for _, count in reasons[5:]):
-            text.append(f"{others} checks were dropped for {len(reasons) - 5} other reasons (build.json)")
-        if audit and self.audit is not None:
-            text += self.audit["lines"]
-        return text
 
 
 def build_exact(
@@ -269,7 +163,33 @@ def build_exact(
         progress=progress,
         what="parts of images",
     )
-    return assemble(staged, folder, recipe, started=started, workers=workers, progress=progress)
+    looker = None
+    if audit_checks and not noise:
+        looker = partial(_audited, checks=audit_checks, workers=workers, progress=progress)
+    return assemble(
+        staged,
+        folder,
+        recipe,
+        features=staged_features(),
+        audit=looker,
+        started=started,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _audited(made: Manifest, work: Path, *, checks: int, workers: int, progress: bool) -> dict[str, Any]:
+    from croc_syn.audit import audit
+
+    found = audit(
+        made.files(),
+        work / _AUDIT,
+        checks=checks,
+        revision=made.sha256[:12],
+        workers=workers,
+        progress=progress,
+    )
+    return {**asdict(found), "lines": found.lines()}
 
 
 def _possible(
@@ -299,6 +219,7 @@ def build_staged(
     out: str | Path,
     *,
     splits: Mapping[str, float] | None = None,
+    near: int | None = None,
     workers: int = 1,
     progress: bool = True,
 ) -> BuildReport:
@@ -308,6 +229,8 @@ def build_staged(
         staged: the folder of staged images.
         out: the folder to make.
         splits: share by split name; None puts everything into ``test``.
+        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
+            compares the files alone.
         workers: processes.
         progress: show bars.
 
@@ -320,181 +243,18 @@ def build_staged(
     started = time.monotonic()
     manifest = read_manifest(staged)
     ratios = shards.check_ratios(splits or TEST_ONLY)
-    recipe = {"kind": "syn", "staged": manifest.sha256, "splits": ratios, "audit_checks": 0, "noise": 0.0}
+    recipe = {"kind": "syn", "staged": manifest.sha256, "splits": ratios, "near": near}
     if shards.settle(Path(out), recipe):
         return read_report(Path(out))
-    return assemble(manifest, Path(out), recipe, started=started, workers=workers, progress=progress)
-
-
-def assemble(
-    staged: Manifest,
-    out: Path,
-    recipe: Mapping[str, Any],
-    *,
-    started: float,
-    workers: int,
-    progress: bool,
-) -> BuildReport:
-    """Put staged images into shards, audit them, and make the folder visible.
-
-    Args:
-        staged: the manifest of the staged images.
-        out: the output folder.
-        recipe: what defines the build: ``splits`` and ``audit_checks`` are read from it.
-        started: ``time.monotonic()`` when the build began.
-        workers: processes.
-        progress: show bars.
-
-    Returns:
-        What was built.
-
-    Raises:
-        InputError: there is no check, or two parts claim the same one.
-    """
-    work = out / shards.WORK
-    plan, left_out = shards.plan_shards(staged, recipe["splits"])
-    if not plan:
-        reasons = "; ".join(_dropped(staged)) or "nothing was planned"
-        raise InputError(f"{staged.folder}: no check was made ({reasons})")
-    size = sum(entry["bytes"] for entry in staged.parts)
-    made = run(
-        plan,
-        partial(shards.write_shard, staged=staged.folder, schema=staged_features().arrow_schema),
-        work / _SHARDS,
-        suffix=".parquet",
-        fingerprint={**recipe, "staged": staged.sha256},
-        # Copying is fast: below a gigabyte the start of a process takes longer.
-        workers=workers if size > 1_000_000_000 else 1,
+    return assemble(
+        manifest,
+        Path(out),
+        recipe,
+        features=staged_features(),
+        started=started,
+        workers=workers,
         progress=progress,
-        what="shards",
     )
-    verdict = None
-    if recipe["audit_checks"] and not recipe["noise"]:
-        from croc_syn.audit import audit
-
-        found = audit(
-            made.files(),
-            work / _AUDIT,
-            checks=recipe["audit_checks"],
-            revision=made.sha256[:12],
-            workers=workers,
-            progress=progress,
-        )
-        verdict = {**asdict(found), "lines": found.lines()}
-    splits: Counter[str] = Counter()
-    groups: Counter[str] = Counter()
-    for part, entry in zip(plan, made.parts, strict=True):
-        splits[part.payload["group"][0]] += entry["counts"]["rows"]
-        groups["/".join(part.payload["group"])] += entry["counts"]["rows"]
-    report = BuildReport(
-        out=out,
-        checks=sum(splits.values()),
-        images=int(made.counts["images"]),
-        splits={name: splits[name] for name in shards.SPLITS if splits[name]},
-        groups=dict(sorted(groups.items())),
-        redraws=int(staged.counts.get("redraws", 0)),
-        noisy=int(staged.counts.get("noisy", 0)),
-        passed_over=recipe.get("passed_over", 0),
-        dropped={**_dropped(staged), **left_out},
-        duplicates=shards.count_twins(staged),
-        audit=verdict,
-    )
-    stored = {name: value for name, value in asdict(report).items() if name not in _UNSTORED}
-    texts = {"README.md": card(report, recipe), "build.json": _json(stored)}
-    if report.audit is not None:
-        texts["audit.json"] = _json(report.audit)
-    shards.finish(out, made, recipe, texts)
-    return replace(report, seconds=time.monotonic() - started)
-
-
-def read_report(out: Path) -> BuildReport:
-    """The report of a finished folder."""
-    stored = read_json(out / "build.json", "no build.json: this is not a finished build")
-    return BuildReport(out=out, audit=read_json(out / "audit.json"), **stored)
-
-
-def card(report: BuildReport, recipe: Mapping[str, Any]) -> str:
-    """The README of a build: how to load it, how it was made, what the audit found.
-
-    Args:
-        report: what was built.
-        recipe: what defines it.
-    """
-    head = {
-        "pretty_name": "CROCsyn",
-        "language": ["en"],
-        "license": "apache-2.0",
-        "task_categories": ["text-to-image"],
-        "size_categories": [_size(report.checks)],
-        "configs": configs(report),
-    }
-    made = ", ".join(
-        f"`{name}` {recipe[name]}" for name in ("images", "size", "seed", "noise") if name in recipe
-    )
-    text = [
-        f"---\n{yaml.safe_dump(head, sort_keys=False, allow_unicode=True)}---",
-        "# CROCsyn: contrastive robustness checks of text-to-image metrics",
-        "Each row is one check: two prompts that differ in one property, and images for each of them.",
-        "```python\nfrom datasets import load_dataset\n\n"
-        'checks = load_dataset("path/to/this/folder", split="test")\n```',
-        f"## How it was made\n\nPrompts by `{recipe.get('text_model', 'see the column')}`, images by "
-        f"`{recipe.get('image_model', 'see the column')}`{f' ({made})' if made else ''}.",
-        "\n".join(f"- {line}" for line in report.lines(audit=False)),
-        _table(report),
-    ]
-    if report.audit is not None:
-        text.append("## Audit\n\n" + "\n".join(f"- {line}" for line in report.audit["lines"]))
-    return "\n\n".join(text) + "\n"
-
-
-def configs(report: BuildReport) -> list[dict[str, Any]]:
-    """The README's ``configs``: ``all``, then the subsets and the categories as views over the same files."""
-    present = [group.split("/") for group in report.groups]
-    views: dict[str, tuple[str, str | None, str | None]] = {"all": ("*", None, None)}
-    views |= {name: (f"*-{name}-*", None, name) for name in SUBSETS}
-    views |= {category: (f"{category}-*", category, None) for _, category, _ in present}
-    listed = []
-    for name, (pattern, category, subset) in views.items():
-        splits = {s for s, c, b in present if category in (None, c) and subset in (None, b)}
-        if splits:
-            files = [
-                {"split": split, "path": f"data/{split}-{pattern}.parquet"}
-                for split in shards.SPLITS
-                if split in splits
-            ]
-            default = {"default": True} if name == "all" else {}
-            listed.append({"config_name": name, **default, "data_files": files})
-    return listed
-
-
-def _table(report: BuildReport) -> str:
-    counts: dict[str, Counter[str]] = {}
-    for group, count in report.groups.items():
-        _, category, subset = group.split("/")
-        counts.setdefault(category, Counter())[subset] += count
-    columns = [name for name in (*SUBSETS, OTHER) if any(name in row for row in counts.values())]
-    lines = ["| category | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [
-        f"| {category} | " + " | ".join(str(row[name]) for name in columns) + " |"
-        for category, row in counts.items()
-    ]
-    return "\n".join(lines)
-
-
-def _size(rows: int) -> str:
-    bounds = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "100K<n<1M"}
-    return next((word for bound, word in bounds.items() if rows < bound), "1M<n<10M")
-
-
-def _json(value: Mapping[str, Any]) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
-
-
-def _dropped(staged: Manifest) -> dict[str, int]:
-    total: Counter[str] = Counter()
-    for entry in staged.parts:
-        total.update(entry["counts"].get("dropped", {}))
-    return dict(sorted(total.items()))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

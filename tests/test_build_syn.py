@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -187,7 +188,7 @@ def test_a_build_killed_while_it_becomes_visible_ends_up_whole(built, tmp_path, 
 def test_a_finished_folder_is_read_and_another_build_in_it_refused(built):
     before = digests(built.out)
     again = build_exact(built.out, **SMALL)
-    assert again == syn.replace(built, seconds=0.0)
+    assert again == replace(built, seconds=0.0)
     with pytest.raises(InputError, match=r"holds another build \(checks: 24 there, 25 here\)"):
         build_exact(built.out, **{**SMALL, "checks": 25})
     assert digests(built.out) == before

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from builders import shards
+from builders.parquet import write_parquet
 from builders.syn import Syn, build_staged
 from croc.errors import CrocError, InputError
 from croc.parts import Part, run
@@ -17,6 +21,14 @@ from croc_syn.images import staged_features, write_rows
 
 SCHEMA = staged_features().arrow_schema
 HALVES = {"test": 0.5, "train": 0.5}
+
+
+def png(number: int, size: int = 12) -> bytes:
+    """A small picture of noise; another number, another picture."""
+    pixels = np.random.default_rng(number + 10**6).integers(0, 256, (size, size, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
 
 
 def row(number: int, **changes):
@@ -29,8 +41,8 @@ def row(number: int, **changes):
         "property_path": "object/count",
         "prompt": f"{number} dogs",
         "contrast_prompt": f"{number + 1000} dogs",
-        "images": [{"bytes": f"image {number}".encode() * 50, "path": None}],
-        "contrast_images": [{"bytes": f"contrast {number}".encode() * 50, "path": None}],
+        "images": [{"bytes": png(number), "path": None}],
+        "contrast_images": [{"bytes": png(-number - 1), "path": None}],
     }
     return {name: {**base, **changes}.get(name) for name in staged_features()}
 
@@ -50,6 +62,11 @@ def stage(folder: Path, rows, size: int = 4):
     return run(parts, write_from(rows), folder, suffix=".parquet", fingerprint={}, progress=False)
 
 
+def licensed(rows):
+    """What a build adds to a row: the licence that follows from its image model."""
+    return [{**each, "license": each["license"] or "unknown"} for each in rows]
+
+
 def made(folder: Path) -> dict[str, list[dict]]:
     return {path.name: pq.read_table(path).to_pylist() for path in sorted((folder / "data").iterdir())}
 
@@ -58,7 +75,7 @@ def test_every_row_arrives_once_with_its_image_bytes_untouched(tmp_path):
     rows = [row(number) for number in range(30)]
     report = build_staged(stage(tmp_path / "staged", rows).folder, tmp_path / "out", progress=False)
     (found,) = made(report.out).values()
-    assert found == rows
+    assert found == licensed(rows)
     assert (report.checks, report.images) == (30, 60)
 
 
@@ -66,15 +83,15 @@ def test_a_shard_is_closed_when_it_is_full_and_the_order_goes_on(tmp_path):
     rows = [row(number) for number in range(30)]
     staged = stage(tmp_path / "staged", rows)
     each = staged.parts[0]["bytes"]
-    parts, _ = shards.plan_shards(staged, {"test": 1.0}, shard_bytes=2 * each)
+    parts = shards.plan_shards(staged, {"test": 1.0}, shard_bytes=2 * each).parts
     assert [part.name for part in parts] == [
-        f"test-counting-property_variation-0000{number}-of-00004" for number in range(4)
+        f"test-counting-property_variation-generated-mini-0000{number}-of-00004" for number in range(4)
     ]
     found = []
     for part in parts:
         shards.write_shard(part.payload, tmp_path / part.name, staged=staged.folder, schema=SCHEMA)
         found += pq.read_table(tmp_path / part.name).to_pylist()
-    assert found == rows
+    assert found == licensed(rows)
 
 
 def test_rows_come_out_by_category_subset_and_property_whatever_their_order_was(tmp_path):
@@ -91,7 +108,7 @@ def test_rows_come_out_by_category_subset_and_property_whatever_their_order_was(
     report = build_staged(stage(tmp_path / "staged", rows).folder, tmp_path / "out", progress=False)
     files = made(report.out)
     assert [name.rsplit("-", 3)[0] for name in files] == [
-        f"test-{category}-{subset}"
+        f"test-{category}-{subset}-generated-mini"
         for category in ("action", "counting", "other")
         for subset in ("entity_placement", "property_variation")
     ]
@@ -115,7 +132,7 @@ def test_splits_share_no_concept_and_train_no_caption_or_image_with_the_others(t
     concepts = {
         name: [c for c in map(str, range(80)) if shards.split_of(c, HALVES) == name] for name in HALVES
     }
-    picture = [{"bytes": b"the same picture", "path": None}]
+    picture = [{"bytes": png(999), "path": None}]
     rows = [
         row(0, concept_id=concepts["test"][0], prompt="A  red Dog", images=picture),
         row(1, concept_id=concepts["train"][0], contrast_prompt="a red dog"),
@@ -173,7 +190,7 @@ def test_row_groups_are_small_and_have_statistics_and_a_page_index(tmp_path):
     tables = (
         pa.Table.from_pylist([row(at + i) for i in range(30)], schema=SCHEMA) for at in range(0, 240, 30)
     )
-    assert write_rows(tables, tmp_path / "x.parquet", SCHEMA) == 240
+    assert write_parquet(tables, tmp_path / "x.parquet", SCHEMA) == 240
     metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
     assert [metadata.row_group(i).num_rows for i in range(metadata.num_row_groups)] == [100, 100, 40]
     columns = {metadata.row_group(0).column(i).path_in_schema: i for i in range(metadata.num_columns)}

@@ -1,0 +1,361 @@
+"""Cards from data: a template says how, the files of a folder say what; nothing is written by hand."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from functools import cache
+from importlib import metadata as installed
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from croc import __version__
+from croc.errors import InputError
+from croc.files import read_json
+from hub_cards.facts import DEFAULT_VIEW, Facts, read_facts
+
+TITLES = {
+    "syn": "CROCsyn: contrastive robustness checks of text-to-image metrics",
+    "hum": "CROChum: human-supervised contrastive robustness checks of text-to-image metrics",
+    "train": "CROC training pairs: does this image show this prompt?",
+}
+REPOS = {"syn": "croc/syn", "hum": "croc/hum", "train": "croc/train"}
+PAPER = "https://arxiv.org/abs/2505.11314"
+BIBTEX = """@article{croc2025,
+  title  = {{CROC}: Evaluating and Training {T2I} Metrics with Pseudo- and Human-Labeled Contrastive
+            Robustness Checks},
+  year   = {2025},
+  eprint = {2505.11314},
+  archivePrefix = {arXiv},
+}"""
+
+# Identifiers that the Hub knows; what else decides about images is "other", with its name beside it.
+_HUB_LICENCES = {
+    "apache-2.0",
+    "mit",
+    "cc-by-4.0",
+    "cc-by-sa-4.0",
+    "cc-by-nc-4.0",
+    "cc0-1.0",
+    "unknown",
+    "openrail",
+}
+_SIZES = {
+    1_000: "n<1K",
+    10_000: "1K<n<10K",
+    100_000: "10K<n<100K",
+    1_000_000: "100K<n<1M",
+    10_000_000: "1M<n<10M",
+}
+_MARK = re.compile(r"<!-- card of (?P<repo>\S+), template (?P<mark>[0-9a-f]{12}) -->")
+
+
+def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
+    """The card of a finished folder of data.
+
+    Args:
+        folder: a folder with a ``manifest.json``, as the builders make it.
+        repo: Hub id that the card's examples name; None takes the usual one of its kind.
+
+    Returns:
+        The text of ``README.md``: metadata, then Markdown.
+
+    Raises:
+        InputError: the folder is not finished.
+    """
+    facts = read_facts(folder)
+    repo = repo or REPOS.get(facts.kind, f"croc/{facts.kind}")
+    head = _dataset_head(facts)
+    picture = (facts.folder / "examples.png").is_file()
+    return _fill(
+        "dataset.md.j2", head, repo, facts=facts, title=TITLES.get(facts.kind, repo), picture=picture
+    )
+
+
+def _dataset_head(facts: Facts) -> dict[str, Any]:
+    from datasets import DatasetInfo, SplitDict, SplitInfo
+    from datasets.info import DatasetInfosDict
+    from huggingface_hub import DatasetCardData
+
+    licences = facts.values("license")
+    named = sorted({name if name in _HUB_LICENCES else "other" for name in licences}) or ["unknown"]
+    human = facts.kind == "hum"
+    data = DatasetCardData(
+        pretty_name=TITLES.get(facts.kind, facts.kind).partition(":")[0],
+        language=list(facts.values("language")) or ["en"],
+        license=named if len(named) > 1 else named[0],
+        annotations_creators=["crowdsourced" if human else "machine-generated"],
+        size_categories=[next((word for bound, word in _SIZES.items() if facts.rows < bound), "n>10M")],
+        task_categories=["visual-question-answering" if facts.kind == "train" else "text-to-image"],
+        tags=["croc", "text-to-image", "evaluation", "contrastive", "robustness", "image"],
+    )
+    if "other" in named:
+        data["license_name"] = "per-image-model" if len(licences) > 1 else next(iter(licences))
+        data["license_details"] = "; ".join(f"{name}: {count} rows" for name, count in licences.items())
+    infos = {
+        view.name: DatasetInfo(
+            config_name=view.name,
+            features=facts.features,
+            splits=SplitDict(
+                {s: SplitInfo(s, num_bytes=view.bytes[s], num_examples=view.rows[s]) for s in view.files}
+            ),
+            download_size=sum(view.bytes.values()),
+            dataset_size=sum(view.bytes.values()),
+        )
+        for view in facts.views
+    }
+    DatasetInfosDict(infos).to_dataset_card_data(data)
+    head = dict(yaml.safe_load(data.to_yaml()))
+    head["configs"] = [
+        {
+            "config_name": view.name,
+            **({"default": True} if view.name == DEFAULT_VIEW else {}),
+            "data_files": [{"split": split, "path": path} for split, path in view.files.items()],
+        }
+        for view in facts.views
+    ]
+    return head
+
+
+def model_card(folder: str | Path, *, repo: str | None = None) -> str:
+    """The card of a folder with a model.
+
+    What it says comes from the files beside the weights; each may be absent, and then the card says so:
+    ``card.json`` (name, licence, base model, limits and the like), ``results.json`` (as
+    ``croc evaluate --json`` writes it), ``calibration.json``, ``recipe.yaml``.
+
+    Args:
+        folder: the model's folder, with a ``config.json``.
+        repo: Hub id of the model.
+
+    Raises:
+        InputError: there is no ``config.json``, or one of the files cannot be read.
+    """
+    from huggingface_hub import EvalResult, ModelCardData
+
+    folder = Path(folder)
+    config = read_json(folder / "config.json", "no config.json: not the folder of a model")
+    said = read_json(folder / "card.json") or {}
+    results = read_json(folder / "results.json") or {}
+    calibration = read_json(folder / "calibration.json")
+    recipe = _text(folder / "recipe.yaml")
+    name = str(said.get("name") or folder.resolve().name)
+    repo = repo or str(said.get("repo") or f"croc/{name}")
+    cells = [cell for cell in results.get("results", []) if _headline(cell)]
+    dataset = said.get("evaluated_on") or results.get("dataset") or "croc/syn"
+    evaluations = [
+        EvalResult(
+            task_type="visual-question-answering",
+            task_name="contrastive robustness checks",
+            dataset_type=dataset,
+            dataset_name=dataset,
+            dataset_revision=said.get("evaluated_revision"),
+            metric_type="accuracy",
+            metric_name=f"scaled accuracy, {cell['direction']}",
+            metric_value=round(cell["scaled"], 4),
+            metric_config=results.get("signature"),
+        )
+        for cell in cells
+    ]
+    data = ModelCardData(
+        language="en",
+        license=said.get("license", "apache-2.0"),
+        library_name=said.get("library_name", "transformers"),
+        pipeline_tag=said.get("pipeline_tag", "image-text-to-text"),
+        base_model=said.get("base_model"),
+        datasets=said.get("datasets"),
+        tags=["croc", "text-to-image", "metric", "evaluation"],
+        model_name=name if evaluations else None,
+        eval_results=evaluations or None,
+    )
+    head = dict(yaml.safe_load(data.to_yaml()))
+    weights = sorted(path for path in folder.glob("*.safetensors"))
+    return _fill(
+        "model.md.j2",
+        head,
+        repo,
+        name=name,
+        config=config,
+        said=said,
+        cells=cells,
+        signature=results.get("signature"),
+        calibration=calibration,
+        recipe=recipe,
+        weights=[(path.name, path.stat().st_size) for path in weights],
+        architecture=", ".join(config.get("architectures") or ["unknown"]),
+    )
+
+
+def space_card(folder: str | Path, *, repo: str | None = None) -> str:
+    """The card of a folder that becomes a Space; ``space.yaml`` in it says what it is.
+
+    Args:
+        folder: the Space's folder, with an ``app.py`` or an ``index.html``.
+        repo: Hub id of the Space.
+
+    Raises:
+        InputError: there is no page to show, or ``space.yaml`` has a key that is not known.
+    """
+    folder = Path(folder)
+    said = _space(folder)
+    kinds = {"app.py": "gradio", "Dockerfile": "docker", "index.html": "static"}
+    page = next((name for name in kinds if (folder / name).is_file()), None)
+    if page is None:
+        raise InputError(f"{folder}: not a Space: none of {', '.join(kinds)} is there")
+    sdk = said.get("sdk", kinds[page])
+    title = str(said.get("title") or folder.resolve().name)
+    head: dict[str, Any] = {
+        "title": title,
+        "emoji": said.get("emoji", "🐊"),
+        "colorFrom": said.get("colorFrom", "green"),
+        "colorTo": said.get("colorTo", "blue"),
+        "sdk": sdk,
+    }
+    if sdk == "gradio":
+        head |= {"sdk_version": str(said.get("sdk_version") or _gradio(folder)), "app_file": page}
+    head |= {
+        "pinned": False,
+        "license": said.get("license", "apache-2.0"),
+        "tags": said.get("tags", ["croc"]),
+    }
+    for key in ("short_description", "models", "datasets"):
+        if said.get(key):
+            head[key] = said[key]
+    return _fill("space.md.j2", head, repo or f"croc/{folder.resolve().name}", title=title, said=said)
+
+
+_SPACE_KEYS = {
+    "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "license", "tags", "short_description",
+    "models", "datasets", "description", "usage", "limits",
+}  # fmt: skip
+
+
+def _space(folder: Path) -> dict[str, Any]:
+    text = _text(folder / "space.yaml")
+    try:
+        said = yaml.safe_load(text) if text else {}
+    except yaml.YAMLError as error:
+        raise InputError(f"{folder / 'space.yaml'}: not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(said, dict) or (unknown := sorted(set(said) - _SPACE_KEYS)):
+        wrong = "no mapping" if not isinstance(said, dict) else f"unknown key {unknown[0]!r}"
+        raise InputError(f"{folder / 'space.yaml'}: {wrong}; known keys are {', '.join(sorted(_SPACE_KEYS))}")
+    return said
+
+
+def _gradio(folder: Path) -> str:
+    """The version that the requirements pin, or the one that is installed here."""
+    pinned = re.search(
+        r"^gradio(?:\[.*\])?==([\w.]+)", _text(folder / "requirements.txt") or "", re.MULTILINE
+    )
+    if pinned:
+        return pinned[1]
+    try:
+        return installed.version("gradio")
+    except installed.PackageNotFoundError:
+        return "6.20.0"
+
+
+# ---- Filling and comparing ----
+
+
+def render_again(folder: str | Path, text: str) -> str:
+    """The card that a dataset's folder gives now, for the repository that a stored card names."""
+    found = _MARK.search(text)
+    return dataset_card(folder, repo=found["repo"] if found else None)
+
+
+def compare_cards(stored: str, fresh: str) -> list[str]:
+    """What a stored card says otherwise than a fresh one; an empty list when it is up to date.
+
+    The words are compared only where both come from one template: a newer program writes other words about
+    the same data.
+    """
+    problems = []
+    try:
+        old, new = front_matter(stored), front_matter(fresh)
+    except InputError as error:
+        return [f"README.md: {error}"]
+    for key in dict.fromkeys([*new, *old]):
+        if old.get(key) != new.get(key):
+            problems.append(
+                f"README.md: {key} is {_short(old.get(key))}, the data gives {_short(new.get(key))}"
+            )
+    marks = [_MARK.search(text) for text in (stored, fresh)]
+    if marks[0] is None:
+        problems.append("README.md: it was not made from the data (no mark of its template)")
+    elif not problems and marks[1] and marks[0]["mark"] == marks[1]["mark"] and stored != fresh:
+        pairs = zip(stored.splitlines(), fresh.splitlines(), strict=False)
+        line = next((number for number, (a, b) in enumerate(pairs, 1) if a != b), "the last")
+        problems.append(f"README.md: the text differs from what the data gives, first in line {line}")
+    return problems
+
+
+def front_matter(text: str) -> dict[str, Any]:
+    """The metadata at the head of a card.
+
+    Raises:
+        InputError: there is none, or it is not YAML.
+    """
+    found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", text, re.DOTALL)
+    try:
+        head = yaml.safe_load(found[1]) if found else None
+    except yaml.YAMLError as error:
+        raise InputError(f"its metadata is not YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(head, dict):
+        raise InputError("it does not begin with metadata between two lines of ---")
+    return head
+
+
+@cache
+def template_mark(name: str) -> str:
+    """A short hash of a template: cards with the same mark and the same data are the same text."""
+    content = (Path(__file__).parent / "templates" / name).read_bytes()
+    return hashlib.sha256(content + __version__.encode()).hexdigest()[:12]
+
+
+def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters |= {"cell": _cell, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
+    body = environment.get_template(template).render(
+        repo=repo, paper=PAPER, bibtex=BIBTEX, version=__version__, **values
+    )
+    body = re.sub(r"\n{3,}", "\n\n", body).strip()
+    dumped = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=100)
+    mark = f"<!-- card of {repo}, template {template_mark(template)} -->"
+    return f"---\n{dumped}---\n\n{mark}\n\n{body}\n"
+
+
+def _cell(value: Any) -> str:
+    """A value inside a Markdown table."""
+    return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _headline(cell: Mapping[str, Any]) -> bool:
+    return cell.get("group") is None and cell.get("text_model") is None and cell.get("scaled") is not None
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text("utf-8")
+    except FileNotFoundError:
+        return None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from None
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value is None else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 120 else text[:117] + "..."

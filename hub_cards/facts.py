@@ -1,0 +1,236 @@
+"""What a finished folder of data holds, read from its files: the one source of cards and metadata."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.errors import InputError
+from croc.files import read_json
+
+if TYPE_CHECKING:
+    import datasets
+
+SPLITS = ("train", "validation", "test")
+DEFAULT_VIEW = "all"
+_PLACES = ("category", "subset", "world", "tier")
+_COUNTED = (
+    "category",
+    "subset",
+    "property",
+    "topic",
+    "entity",
+    "text_model",
+    "image_model",
+    "language",
+    "license",
+)
+
+
+@dataclass(frozen=True)
+class DataFile:
+    """One Parquet file of a folder, and what its name says that it holds."""
+
+    path: str
+    split: str
+    category: str | None
+    subset: str | None
+    world: str | None
+    tier: str | None
+    rows: int
+    bytes: int
+    images: int
+    sha256: str
+
+
+@dataclass(frozen=True)
+class View:
+    """A configuration: a name for some of the files.
+
+    Attributes:
+        name: what ``load_dataset`` is given.
+        files: glob pattern by split.
+        rows, bytes: of those files, by split.
+    """
+
+    name: str
+    files: dict[str, str]
+    rows: dict[str, int]
+    bytes: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is in a folder.
+
+    Attributes:
+        folder: where it lies.
+        kind: ``syn``, ``hum`` or ``train``.
+        features: columns.
+        files: the Parquet files.
+        views: the configurations, ``all`` first.
+        splits: rows by split.
+        counts: by column, how many rows have each value; the key ``""`` stands for rows without one.
+        concepts: number of concepts.
+        agreement: mean agreement of the annotators, None where there were none.
+        recipe: what defines the build.
+        report: what the build came to, as in ``build.json``.
+        audit: the audit's verdict, None where there was none.
+        canary: the line that marks the data.
+    """
+
+    folder: Path
+    kind: str
+    features: datasets.Features
+    files: list[DataFile]
+    views: list[View]
+    splits: dict[str, int]
+    counts: dict[str, Counter[str]]
+    concepts: int
+    agreement: float | None
+    recipe: Mapping[str, Any]
+    report: Mapping[str, Any]
+    audit: Mapping[str, Any] | None
+    canary: str
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return sum(self.splits.values())
+
+    @property
+    def images(self) -> int:
+        """Number of images."""
+        return sum(file.images for file in self.files)
+
+    @property
+    def bytes(self) -> int:
+        """Size of the Parquet files."""
+        return sum(file.bytes for file in self.files)
+
+    @property
+    def any_exact(self) -> bool:
+        """Whether the exact world drew some of the images."""
+        return any(name.startswith("exact@") for name in self.values("image_model"))
+
+    @property
+    def all_exact(self) -> bool:
+        """Whether the exact world drew all of them, without noise: their labels are certain."""
+        models = self.counts.get("image_model", Counter())
+        return bool(models) and all(name.startswith("exact@") and "+" not in name for name in models)
+
+    def values(self, column: str) -> dict[str, int]:
+        """Number of rows by value of a column, the commonest first; rows without one are not in it."""
+        found = self.counts.get(column, Counter())
+        return {name: count for name, count in sorted(found.items(), key=lambda i: (-i[1], i[0])) if name}
+
+
+def read_facts(folder: str | Path) -> Facts:
+    """Read what a finished folder of data holds.
+
+    Raises:
+        InputError: it is not one, or one of its files cannot be read.
+    """
+    import datasets
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    folder = Path(folder)
+    manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished folder of data")
+    listed = {name: entry for name, entry in manifest["files"].items() if name.startswith("data/")}
+    if not listed:
+        raise InputError(f"{folder}: its manifest lists no Parquet file")
+    counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
+    concepts: set[str] = set()
+    agreed: list[float] = []
+    files = []
+    features = None
+    for name, entry in sorted(listed.items()):
+        try:
+            with pq.ParquetFile(folder / name) as stored:
+                schema = stored.schema_arrow
+                features = features or datasets.Features.from_arrow_schema(schema)
+                wanted = [each for each in (*_COUNTED, "concept_id", "agreement") if each in schema.names]
+                light = stored.read(columns=wanted, use_threads=False)
+                files.append(_file(name, entry, stored.metadata.num_rows))
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{folder / name}: cannot be read ({error})") from None
+        for column in wanted:
+            values = light[column].to_pylist()
+            if column in counts:
+                counts[column].update(value or "" for value in values)
+            elif column == "concept_id":
+                concepts.update(values)
+            else:
+                agreed += [value for value in values if value is not None]
+    assert features is not None
+    splits = {
+        split: sum(file.rows for file in files if file.split == split)
+        for split in SPLITS
+        if any(file.split == split for file in files)
+    }
+    return Facts(
+        folder=folder,
+        kind=str(manifest["recipe"].get("kind", "syn")),
+        features=features,
+        files=files,
+        views=views(files),
+        splits=splits,
+        counts=counts,
+        concepts=len(concepts),
+        agreement=sum(agreed) / len(agreed) if agreed else None,
+        recipe=manifest["recipe"],
+        report=read_json(folder / "build.json") or {},
+        audit=read_json(folder / "audit.json"),
+        canary=str(manifest.get("canary", "")),
+    )
+
+
+def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
+    words = Path(name).stem.rsplit("-", 3)[0].split("-")
+    if len(words) not in (1, 1 + len(_PLACES)):
+        raise InputError(
+            f"{name}: the name does not say which split, category, subset, world and tier it holds"
+        )
+    places = dict(zip(_PLACES, words[1:] or [None] * len(_PLACES), strict=True))
+    return DataFile(
+        path=name,
+        split=words[0],
+        rows=rows,
+        bytes=entry["bytes"],
+        images=entry.get("images", 0),
+        sha256=entry["sha256"],
+        **places,
+    )
+
+
+def views(files: list[DataFile]) -> list[View]:
+    """The configurations over some files: all, ``mini``, ``exact``, the subsets, the categories."""
+    wanted: dict[str, tuple[str, str | None, str]] = {DEFAULT_VIEW: ("*", None, "")}
+    wanted["mini"] = ("*-mini-*", "tier", "mini")
+    wanted["exact"] = ("*-exact-*", "world", "exact")
+    subsets = sorted({file.subset for file in files if file.subset and file.subset != "other"})
+    wanted |= {name: (f"*-{name}-*", "subset", name) for name in subsets}
+    categories = sorted({file.category for file in files if file.category})
+    wanted |= {name: (f"{name}-*", "category", name) for name in categories}
+    found = []
+    for name, (pattern, column, value) in wanted.items():
+        mine = [file for file in files if column is None or getattr(file, column) == value]
+        by_split = {
+            split: [file for file in mine if file.split == split]
+            for split in SPLITS
+            if any(file.split == split for file in mine)
+        }
+        if mine:
+            found.append(
+                View(
+                    name,
+                    {split: f"data/{split}-{pattern}.parquet" for split in by_split},
+                    {split: sum(file.rows for file in part) for split, part in by_split.items()},
+                    {split: sum(file.bytes for file in part) for split, part in by_split.items()},
+                )
+            )
+    return found
