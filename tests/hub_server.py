@@ -21,6 +21,7 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 import socket
 import sys
 import threading
@@ -30,6 +31,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlencode
 
@@ -66,7 +68,14 @@ class Hub:
     """
 
     def __init__(self, folder: Path, *, page: int = 1000, part_bytes: int | None = None) -> None:
-        self.folder, self.page, self.part_bytes = Path(folder), page, part_bytes
+        self.folder = Path(folder)
+        self._key = secrets.token_hex(16)
+        self._routes = [(method, re.compile(path), handle) for method, path, handle in self._table()]
+        self.forget(page=page, part_bytes=part_bytes)
+
+    def forget(self, *, page: int = 1000, part_bytes: int | None = None) -> None:
+        """Begin anew: no repository, no file, no fault."""
+        self.page, self.part_bytes = page, part_bytes
         self.users = {
             "hf_writer": User("tester", ("org", "evaluate-metric")),
             "hf_reader": User("reader", ("org",), writes=False),
@@ -78,10 +87,9 @@ class Hub:
         self.stored: Counter[str] = Counter()
         self.received = 0
         self.faults: list[Fault] = []
-        self._key = secrets.token_hex(16)
-        self._routes = [(method, re.compile(path), handle) for method, path, handle in self._table()]
         for name in ("large", "small", "parts"):
-            (self.folder / name).mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+            (self.folder / name).mkdir(parents=True)
 
     # ---- Running ----
 
@@ -559,6 +567,8 @@ class _Protocol(H11Protocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
+        # asyncio leaves it out for sockets that were made elsewhere; small answers would wait 40 ms.
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.open[tuple(self.client)] = transport
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -568,12 +578,16 @@ class _Protocol(H11Protocol):
 
 @contextmanager
 def online(patch: Any) -> Iterator[None]:
-    """Let ``huggingface_hub`` of this process, offline in the tests, go out; calls name the endpoint."""
+    """Let ``huggingface_hub`` of this process, offline in the tests, go out; calls name the endpoint.
+
+    It retries as it always does, without the seconds between.
+    """
     from huggingface_hub import constants
     from huggingface_hub.utils import close_session, disable_progress_bars
 
     patch.setattr(constants, "HF_HUB_OFFLINE", False)
     patch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    patch.setattr("huggingface_hub.utils._http.time", SimpleNamespace(sleep=lambda seconds: None))
     disable_progress_bars()
     close_session()
     yield

@@ -1,0 +1,444 @@
+"""A finished folder → a repository on the Hub: everything or nothing, and nothing is sent twice.
+
+    from builders.publish import publish
+
+    publish("syn", "runs/syn", "org/name", private=True, tag="v1.0.0")
+
+``croc publish syn runs/syn --repo org/name`` does the same. Large files go up first, in batches of bounded
+size; nobody sees them yet. Then one commit names all of them, together with the card and the manifest, and
+drops the shards that are gone: a reader of a branch sees the old version or the new one, never a mixture, and
+a reader of a commit or a tag keeps the old files. A second run after an interruption sends only what the Hub
+does not have.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import re
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from builders.outgoing import REPO_TYPES, File, card_head, collect, refuse_secrets, without_secrets
+from croc.errors import CrocError, InputError
+from croc.files import read_json
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
+
+log = logging.getLogger(__name__)
+
+BATCH_BYTES, BATCH_FILES = 2_000_000_000, 50
+ATTEMPTS = 5
+
+# What the Hub or a person may have put beside a dataset of ours before its first version.
+_HARMLESS = (".gitattributes", "README.md", "LICENSE")
+_CLIMB_SECONDS = (1.0, 4.0, 15.0, 60.0)
+
+
+@dataclass(frozen=True)
+class Publication:
+    """What was published, or would be.
+
+    Attributes:
+        repo, repo_type: where.
+        files: everything that the new version holds from the folder, in order.
+        added, changed, same, removed: paths, compared with what is on the Hub now.
+        left_out: files of the folder that do not go up.
+        card: the README's text.
+        commit: the commit that holds it; None in a dry run.
+        tag: the version's name.
+        notes: what else a person should know.
+        dry_run: nothing was sent.
+    """
+
+    repo: str
+    repo_type: str
+    files: tuple[File, ...]
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    same: tuple[str, ...]
+    removed: tuple[str, ...]
+    left_out: tuple[str, ...]
+    card: str
+    commit: str | None = None
+    tag: str | None = None
+    notes: tuple[str, ...] = ()
+    dry_run: bool = False
+    url: str = ""
+
+    @property
+    def bytes(self) -> int:
+        """Size of what is new or changed."""
+        moving = {*self.added, *self.changed}
+        return sum(file.bytes for file in self.files if file.path in moving)
+
+    def lines(self) -> list[str]:
+        """The publication in words; a dry run lists every file and the card."""
+        text = list(self.notes)
+        if self.dry_run:
+            marks = {**dict.fromkeys(self.added, "new"), **dict.fromkeys(self.changed, "changed")}
+            text += [
+                f"{marks.get(file.path, 'same'):8} {_size(file.bytes):>9}  {file.path}" for file in self.files
+            ]
+            text += [f"{'removed':8} {'':>9}  {path}" for path in self.removed]
+            text += [f"{'left out':8} {'':>9}  {path}" for path in self.left_out]
+            text += ["", "README.md:", self.card.rstrip(), ""]
+        counts = {"new": self.added, "changed": self.changed, "same": self.same, "removed": self.removed}
+        counted = ", ".join(f"{len(paths)} {name}" for name, paths in counts.items() if paths)
+        verb = "would send" if self.dry_run else "sent"
+        text.append(f"{self.repo} ({self.repo_type}): {counted or 'nothing'}; {verb} {_size(self.bytes)}")
+        if self.dry_run:
+            text.append("dry run: nothing was sent" + (f"; the tag would be {self.tag}" if self.tag else ""))
+        else:
+            text.append(f"{self.url} at {self.commit}" + (f", tagged {self.tag}" if self.tag else ""))
+        return text
+
+
+def publish(
+    kind: str,
+    folder: str | Path,
+    repo: str,
+    *,
+    private: bool = False,
+    tag: str | None = None,
+    dry_run: bool = False,
+    token: str | None = None,
+    endpoint: str | None = None,
+    tell: Callable[[str], None] = log.info,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Publication:
+    """Put a finished folder on the Hub.
+
+    Args:
+        kind: ``syn`` or ``hum`` (a built dataset), ``model`` (a checkpoint) or ``space``.
+        folder: what to publish; checked before anything is sent.
+        repo: ``organisation/name``; made when it is not there.
+        private: only members of the organisation may see it. An existing public repository is refused then;
+            an existing private one stays private in any case.
+        tag: name of this version; a tag that is already on another version is refused, versions do not move.
+        dry_run: say what would go up, and send nothing; without a network it compares with nothing.
+        token: of a user who may write there; None takes ``HF_TOKEN`` or the one of ``hf auth login``.
+        endpoint: of another Hub; None takes ``HF_ENDPOINT``.
+        tell: is called with lines about what is going on.
+        sleep: waits between attempts.
+
+    Returns:
+        What was published, or would be.
+
+    Raises:
+        InputError: the folder, the repository's name, or what is in the repository cannot be used.
+        CrocError: the Hub refused, or could not be reached in several attempts.
+    """
+    if kind not in REPO_TYPES:
+        raise InputError(f"{kind!r} cannot be published; choose one of {', '.join(REPO_TYPES)}")
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo):
+        raise InputError(f"--repo {repo}: a repository is named organisation/name")
+    if tag is not None and not re.fullmatch(r"[\w-][\w.+-]*", tag):
+        raise InputError(f"--tag {tag}: a tag is made of letters, digits, dots and dashes, such as v1.0.0")
+    files, left_out, card = collect(kind, Path(folder))
+    from huggingface_hub import HfApi, get_token
+    from huggingface_hub.errors import HfHubHTTPError
+
+    secret = (token or get_token() or "").strip()
+    if not re.fullmatch(r"[!-~]*", secret):
+        # The HTTP library would quote it when it refuses it.
+        raise InputError("the access token holds spaces or letters that no token has; copy it again")
+    refuse_secrets(files, secret)
+    api = HfApi(endpoint=endpoint, token=secret or None, library_name="croc")
+    job = _Job(api, kind, repo, files, tuple(left_out), card, private, tag, tell)
+    # The base of all network errors of whichever HTTP library huggingface_hub is built on.
+    network = HfHubHTTPError.__bases__[0]
+    with _bars():
+        for attempt in range(ATTEMPTS):
+            try:
+                return job.rehearse() if dry_run else job.perform()
+            except (network, OSError, RuntimeError, ValueError) as error:
+                wait = _patience(error, attempt)
+                reason = without_secrets(_cause(error), secret)
+                if wait is None or attempt + 1 == ATTEMPTS:
+                    raise CrocError(_sentence(error, repo, reason, wait is not None)) from None
+                tell(f"interrupted ({reason}); going on in {wait:.0f} s")
+                sleep(wait)
+    raise AssertionError("unreachable")
+
+
+# ---- The Hub ----
+
+
+@dataclass(frozen=True)
+class _There:
+    """What the repository holds now: head commit, sha256 or git's name by path, tags."""
+
+    head: str
+    files: dict[str, tuple[str, str]]
+    tags: dict[str, str]
+    private: bool
+
+
+@dataclass
+class _Job:
+    api: HfApi
+    kind: str
+    repo: str
+    files: tuple[File, ...]
+    left_out: tuple[str, ...]
+    card: str
+    private: bool
+    tag: str | None
+    tell: Callable[[str], None]
+    plain: bool = False
+    sent: Publication | None = field(default=None)
+
+    @property
+    def type(self) -> str:
+        return REPO_TYPES[self.kind]
+
+    @property
+    def named(self) -> dict[str, str]:
+        return {"repo_id": self.repo, "repo_type": self.type}
+
+    def rehearse(self) -> Publication:
+        """Compare with what is there, or with nothing when it cannot be seen."""
+        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+
+        notes: tuple[str, ...] = ()
+        try:
+            there = self._look()
+        except RepositoryNotFoundError:
+            there, notes = None, (f"{self.repo} is not there yet (or not to be seen with this token)",)
+        except (HfHubHTTPError.__bases__[0], OSError):
+            there, notes = None, ("the Hub cannot be reached: every file counts as new",)
+        return self._compare(there, notes, dry_run=True)
+
+    def perform(self) -> Publication:
+        sdk = {"space_sdk": card_head(self.card, Path("README.md"))["sdk"]} if self.kind == "space" else {}
+        # None, not False: an organisation may make repositories private by default.
+        self.api.create_repo(**self.named, private=self.private or None, exist_ok=True, **sdk)
+        there = self._look()
+        if self.private and not there.private:
+            raise InputError(
+                f"{self.repo} is public already; make it private on the Hub first, or leave --private"
+            )
+        plan = self._compare(there, ())
+        moving = {*plan.added, *plan.changed}
+        head = there.head
+        if moving or plan.removed:
+            # When the answer to the commit is lost, the next attempt finds nothing left to do.
+            self.sent = plan
+            head = self._send([file for file in self.files if file.path in moving], plan.removed, there.head)
+        if self.tag is not None and there.tags.get(self.tag) != head:
+            self.api.create_tag(**self.named, tag=self.tag, revision=head)
+        url = f"{self.api.endpoint}/{'' if self.type == 'model' else self.type + 's/'}{self.repo}"
+        return Publication(**{**vars(self.sent or plan), "commit": head, "url": url})
+
+    def _look(self) -> _There:
+        info = self.api.repo_info(**self.named)
+        head = str(info.sha)
+        files = {}
+        for entry in self.api.list_repo_tree(**self.named, recursive=True, revision=head):
+            if (blob := getattr(entry, "blob_id", None)) is not None:
+                lfs = getattr(entry, "lfs", None)
+                files[entry.path] = ("sha256", lfs.sha256) if lfs else ("git", blob)
+        tags = {ref.name: ref.target_commit for ref in self.api.list_repo_refs(**self.named).tags}
+        there = _There(head, files, tags, bool(info.private))
+        if self.type == "dataset":
+            self._refuse_strangers(there)
+        return there
+
+    def _refuse_strangers(self, there: _There) -> None:
+        """Do not write over a dataset that this program did not publish, or over one of another kind."""
+        if "manifest.json" not in there.files:
+            if strange := [path for path in there.files if path not in _HARMLESS]:
+                raise InputError(
+                    f"{self.repo} holds files of unknown origin ({strange[0]} …); "
+                    "choose another name or remove them"
+                )
+            return
+        made = self._manifest(there).get("recipe", {}).get("kind", self.kind)
+        if made != self.kind:
+            raise InputError(f"{self.repo} holds a {made} dataset; choose another name for this one")
+
+    def _manifest(self, there: _There) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory() as folder:
+            path = self.api.hf_hub_download(
+                **self.named, filename="manifest.json", revision=there.head, local_dir=folder
+            )
+            stored = read_json(Path(path))
+        return stored if isinstance(stored, dict) else {}
+
+    def _compare(self, there: _There | None, notes: tuple[str, ...], *, dry_run: bool = False) -> Publication:
+        from huggingface_hub.utils.sha import git_hash
+
+        held = there.files if there else {}
+        added, changed, same = [], [], []
+        for file in self.files:
+            scheme, digest = held.get(file.path, ("", ""))
+            mine = git_hash(file.local.read_bytes()) if scheme == "git" else file.sha256
+            (added if not scheme else same if mine == digest else changed).append(file.path)
+        ours = {file.path for file in self.files}
+        gone = [path for path in held if path not in ours and self._owns(path)]
+        moved = there is not None and self.tag in there.tags
+        if moved and there and (there.tags[str(self.tag)] != there.head or added or changed or gone):
+            raise InputError(
+                f"{self.repo} has a version {self.tag} already, with other content; choose another --tag"
+            )
+        kept = [p for p in held if p not in ours and p not in gone and p not in _HARMLESS]
+        if kept:
+            notes += (f"{len(kept)} other files on the Hub stay as they are ({kept[0]} …)",)
+        return Publication(
+            self.repo,
+            self.type,
+            self.files,
+            tuple(added),
+            tuple(changed),
+            tuple(same),
+            tuple(sorted(gone)),
+            self.left_out,
+            self.card,
+            tag=self.tag,
+            notes=notes,
+            dry_run=dry_run,
+        )
+
+    def _owns(self, path: str) -> bool:
+        """Whether a file that the folder no longer has would mix with the new version if it stayed."""
+        if self.type == "dataset":
+            return path.startswith("data/") or path in ("build.json", "audit.json", "croissant.json")
+        return self.type == "model" and path.endswith((".safetensors", ".safetensors.index.json"))
+
+    def _send(self, files: Sequence[File], removed: Sequence[str], head: str) -> str:
+        """Upload, then commit; gives the new head."""
+        from huggingface_hub import CommitOperationDelete
+
+        operations: list[Any] = []
+        done, total = 0, sum(file.bytes for file in files)
+        with contextlib.ExitStack() as stack:
+            for batch in batches(files):
+                operations += self._upload(batch, stack)
+                done += sum(file.bytes for file in batch)
+                self.tell(f"{self.repo}: {_size(done)} of {_size(total)} are on the Hub")
+            operations += [CommitOperationDelete(path_in_repo=path) for path in removed]
+            made = self.api.create_commit(
+                **self.named,
+                operations=operations,
+                commit_message=f"Publish {self.tag}" if self.tag else f"Publish {self.kind}",
+                parent_commit=head,
+            )
+        return str(made.oid)
+
+    def _upload(self, batch: Sequence[File], stack: contextlib.ExitStack) -> list[Any]:
+        """Put a batch's content on the Hub, where nobody sees it before the commit."""
+        from huggingface_hub import CommitOperationAdd
+
+        while True:
+            # huggingface_hub sends an open file by plain HTTP, a path through Xet storage where it can.
+            sources = [stack.enter_context(f.local.open("rb")) if self.plain else f.local for f in batch]
+            operations = [
+                CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=source)
+                for file, source in zip(batch, sources, strict=True)
+            ]
+            try:
+                self.api.preupload_lfs_files(self.repo, operations, repo_type=self.type)
+            except OSError as error:
+                if self.plain or "xet-write-token" not in str(error) or "404" not in str(error):
+                    raise
+                self.plain = True
+                self.tell("this Hub has no Xet storage; sending by plain HTTP")
+            else:
+                return operations
+
+
+def batches(files: Sequence[File]) -> Iterator[list[File]]:
+    """Files in order, grouped so that a group stays below a size and a number unless one file is larger."""
+    group: list[File] = []
+    for file in files:
+        size = sum(each.bytes for each in group) + file.bytes
+        if group and (size > BATCH_BYTES or len(group) == BATCH_FILES):
+            yield group
+            group = []
+        group.append(file)
+    if group:
+        yield group
+
+
+# ---- When it goes wrong ----
+
+
+def _cause(error: BaseException) -> str:
+    """The first line of what lies at the bottom of an error."""
+    while error.__cause__ is not None and not getattr(error, "response", None):
+        error = error.__cause__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    said = getattr(error, "server_message", None)
+    return " ".join(filter(None, (lines[0] if lines else type(error).__name__, said)))
+
+
+def _status(error: BaseException | None) -> int | None:
+    while error is not None:
+        if (response := getattr(error, "response", None)) is not None:
+            return int(response.status_code)
+        error = error.__cause__
+    return None
+
+
+def _patience(error: BaseException, attempt: int) -> float | None:
+    """Seconds to wait before another attempt; None when one would end the same way."""
+    status = _status(error)
+    if type(error).__name__ == "OfflineModeIsEnabled" or (
+        status and status not in (408, 429) and status < 500
+    ):
+        return None
+    if status is None and isinstance(error, (ValueError, FileNotFoundError, PermissionError)):
+        return None
+    climb = _CLIMB_SECONDS[min(attempt, len(_CLIMB_SECONDS) - 1)]
+    asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    return max(climb, float(asked)) if asked.isdigit() else climb
+
+
+def _sentence(error: BaseException, repo: str, reason: str, tried: bool) -> str:
+    status = _status(error)
+    if tried:
+        return f"{repo}: given up after {ATTEMPTS} attempts ({reason}); what was sent is kept, run it again"
+    if status == 401 or "NotFound" in type(error).__name__:
+        return f"{repo}: the Hub does not know who asks ({reason}); set HF_TOKEN to a token that may write"
+    if status == 403:
+        return f"{repo}: this token may not write there ({reason})"
+    if status in (409, 412):
+        return f"{repo}: somebody else changed it in the meantime ({reason}); look at it, then run it again"
+    return f"{repo}: the Hub refused ({reason})"
+
+
+@contextlib.contextmanager
+def _bars() -> Iterator[None]:
+    """huggingface_hub's own bars on a terminal, none in a log."""
+    from huggingface_hub.utils import (
+        are_progress_bars_disabled,
+        disable_progress_bars,
+        enable_progress_bars,
+    )
+
+    hide = not sys.stderr.isatty() and not are_progress_bars_disabled()
+    if hide and os.environ.get("HF_HUB_DISABLE_PROGRESS_BARS") is None:
+        disable_progress_bars()
+        try:
+            yield
+        finally:
+            enable_progress_bars()
+    else:
+        yield
+
+
+def _size(count: int) -> str:
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} B" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
