@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from croc.errors import InputError
 from croc.files import read_json, sha256_of
 
-REPO_TYPES = {"syn": "dataset", "hum": "dataset", "model": "model", "space": "space"}
+REPO_TYPES = {"syn": "dataset", "hum": "dataset", "train": "dataset", "model": "model", "space": "space"}
 """The kinds of things that can be published, and what the Hub calls them."""
+
+CARD = "README.md"
 
 # State of a training run, of no use to a reader; pickles among it.
 _TRAINING = ("checkpoint-*", "optimizer.*", "scheduler.pt", "rng_state*.pth", "training_args.bin", "runs")
@@ -39,20 +39,34 @@ _TEXTS = {
 
 @dataclass(frozen=True)
 class File:
-    """A file that goes up: its path in the repository, where it lies, size and checksum."""
+    """A file that goes up: its path in the repository, where its content is, size and checksum."""
 
     path: str
-    local: Path
+    source: Path | bytes
     bytes: int
     sha256: str
 
+    @classmethod
+    def of(cls, path: str, source: Path | bytes) -> File:
+        """A file whose size and checksum are taken from its content."""
+        if isinstance(source, Path):
+            return cls(path, source, source.stat().st_size, sha256_of(source))
+        return cls(path, source, len(source), hashlib.sha256(source).hexdigest())
 
-def collect(kind: str, folder: Path) -> tuple[tuple[File, ...], list[str], str]:
+    def read(self) -> bytes:
+        """The content."""
+        return self.source.read_bytes() if isinstance(self.source, Path) else self.source
+
+
+def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[str], str]:
     """The files of a folder that make up a version, what is left out, and the card's text.
 
+    The card is made from the folder's data for this repository; one that lies there is not taken.
+
     Args:
-        kind: see :func:`publish`.
-        folder: the folder; it is checked.
+        kind: one of ``REPO_TYPES``.
+        folder: the folder; it is checked, but for what is in its images: their checksums are.
+        repo: ``organisation/name``, which the card's examples load.
 
     Raises:
         InputError: it is not a finished folder of that kind, or it does not hold what it says.
@@ -60,31 +74,17 @@ def collect(kind: str, folder: Path) -> tuple[tuple[File, ...], list[str], str]:
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files, left_out = _of_dataset(kind, folder) if REPO_TYPES[kind] == "dataset" else _of_folder(kind, folder)
-    if not any(file.path == "README.md" for file in files):
-        raise InputError(
-            f"{folder} has no README.md: the card is made with it, and nothing goes up without one"
-        )
-    card = (folder / "README.md").read_text("utf-8")
-    head = card_head(card, folder / "README.md")
-    if kind == "space" and not head.get("sdk"):
-        raise InputError(f"{folder / 'README.md'}: a Space's card says which `sdk` runs it, such as gradio")
+    card = _card(kind, folder, repo)
+    files = [file for file in files if file.path != CARD]
+    files.append(File.of(CARD, card.encode()))
     return tuple(sorted(files, key=lambda file: file.path)), sorted(left_out), card
 
 
-def card_head(card: str, where: Path) -> dict[str, Any]:
-    """The metadata at the head of a card.
+def _card(kind: str, folder: Path, repo: str) -> str:
+    from hub_cards import dataset_card, model_card, space_card
 
-    Raises:
-        InputError: there is none, or it is not YAML.
-    """
-    found = re.match(r"---\r?\n(.*?)\r?\n---(?:\r?\n|$)", card, re.DOTALL)
-    try:
-        head = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError as error:
-        raise InputError(f"{where}: the metadata between the --- lines is not YAML ({error})") from None
-    if not isinstance(head, dict):
-        raise InputError(f"{where}: a card begins with metadata between two --- lines")
-    return head
+    make = {"dataset": dataset_card, "model": model_card, "space": space_card}[REPO_TYPES[kind]]
+    return make(folder, repo=repo)
 
 
 def _of_dataset(kind: str, folder: Path) -> tuple[list[File], list[str]]:
@@ -95,28 +95,19 @@ def _of_dataset(kind: str, folder: Path) -> tuple[list[File], list[str]]:
     made = stored.get("recipe", {}).get("kind", kind)
     if made != kind:
         raise InputError(f"{folder} holds a {made} dataset; publish it with: croc publish {made}")
-    if problems := _problems(folder, listed):
+    if problems := _problems(folder):
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise InputError(f"{folder} is not fit to publish: {'; '.join(problems[:5])}{more}")
     files = [File(path, folder / path, facts["bytes"], facts["sha256"]) for path, facts in listed.items()]
-    manifest = folder / "manifest.json"
-    files.append(File("manifest.json", manifest, manifest.stat().st_size, sha256_of(manifest)))
+    files.append(File.of("manifest.json", folder / "manifest.json"))
     known = {file.path for file in files}
     return files, [path for path in _walk(folder) if path not in known]
 
 
-def _problems(folder: Path, listed: Mapping[str, Any]) -> list[str]:
-    try:
-        from builders.verify import verify
-    except ModuleNotFoundError as error:
-        if error.name != "builders.verify":
-            raise
-        return [
-            f"{path} is not the file of the manifest"
-            for path, facts in listed.items()
-            if not (folder / path).is_file() or sha256_of(folder / path) != facts["sha256"]
-        ]
-    return list(verify(folder))
+def _problems(folder: Path) -> list[str]:
+    from builders.verify import verify
+
+    return verify(folder, images=False)
 
 
 def _of_folder(kind: str, folder: Path) -> tuple[list[File], list[str]]:
@@ -134,8 +125,7 @@ def _of_folder(kind: str, folder: Path) -> tuple[list[File], list[str]]:
             raise InputError(
                 f"{folder / pickles[0]}: pickled weights are not published; save them as safetensors"
             )
-    files = [File(p, folder / p, (folder / p).stat().st_size, sha256_of(folder / p)) for p in kept]
-    return files, out
+    return [File.of(path, folder / path) for path in kept], out
 
 
 def _walk(folder: Path) -> list[str]:
@@ -161,10 +151,10 @@ def refuse_secrets(files: Sequence[File], secret: str | None) -> None:
         InputError: a file holds one; the message names the file, not the token.
     """
     for file in files:
-        if file.local.suffix.lower() in _TEXTS and file.bytes < 50_000_000:
-            content = file.local.read_bytes()
+        if Path(file.path).suffix.lower() in _TEXTS and file.bytes < 50_000_000:
+            content = file.read()
             if _TOKEN.search(content) or (secret and secret.strip().encode() in content):
-                raise InputError(f"{file.local} holds an access token; take it out (and revoke it)")
+                raise InputError(f"{file.path} holds an access token; take it out (and revoke it)")
 
 
 def without_secrets(text: str, secret: str | None) -> str:

@@ -25,7 +25,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.outgoing import REPO_TYPES, File, card_head, collect, refuse_secrets, without_secrets
+from builders.outgoing import REPO_TYPES, File, collect, refuse_secrets, without_secrets
 from croc.errors import CrocError, InputError
 from croc.files import read_json
 
@@ -117,7 +117,7 @@ def publish(
     """Put a finished folder on the Hub.
 
     Args:
-        kind: ``syn`` or ``hum`` (a built dataset), ``model`` (a checkpoint) or ``space``.
+        kind: ``syn``, ``hum`` or ``train`` (a built dataset), ``model`` (a checkpoint) or ``space``.
         folder: what to publish; checked before anything is sent.
         repo: ``organisation/name``; made when it is not there.
         private: only members of the organisation may see it. An existing public repository is refused then;
@@ -142,7 +142,7 @@ def publish(
         raise InputError(f"--repo {repo}: a repository is named organisation/name")
     if tag is not None and not re.fullmatch(r"[\w-][\w.+-]*", tag):
         raise InputError(f"--tag {tag}: a tag is made of letters, digits, dots and dashes, such as v1.0.0")
-    files, left_out, card = collect(kind, Path(folder))
+    files, left_out, card = collect(kind, Path(folder), repo)
     from huggingface_hub import HfApi, get_token
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -218,7 +218,9 @@ class _Job:
         return self._compare(there, notes, dry_run=True)
 
     def perform(self) -> Publication:
-        sdk = {"space_sdk": card_head(self.card, Path("README.md"))["sdk"]} if self.kind == "space" else {}
+        from hub_cards.cards import front_matter
+
+        sdk = {"space_sdk": front_matter(self.card)["sdk"]} if self.kind == "space" else {}
         # None, not False: an organisation may make repositories private by default.
         self.api.create_repo(**self.named, private=self.private or None, exist_ok=True, **sdk)
         there = self._look()
@@ -280,7 +282,7 @@ class _Job:
         added, changed, same = [], [], []
         for file in self.files:
             scheme, digest = held.get(file.path, ("", ""))
-            mine = git_hash(file.local.read_bytes()) if scheme == "git" else file.sha256
+            mine = git_hash(file.read()) if scheme == "git" else file.sha256
             (added if not scheme else same if mine == digest else changed).append(file.path)
         ours = {file.path for file in self.files}
         gone = [path for path in held if path not in ours and self._owns(path)]
@@ -339,7 +341,7 @@ class _Job:
 
         while True:
             # huggingface_hub sends an open file by plain HTTP, a path through Xet storage where it can.
-            sources = [stack.enter_context(f.local.open("rb")) if self.plain else f.local for f in batch]
+            sources = [self._source(file, stack) for file in batch]
             operations = [
                 CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=source)
                 for file, source in zip(batch, sources, strict=True)
@@ -353,6 +355,11 @@ class _Job:
                 self.tell("this Hub has no Xet storage; sending by plain HTTP")
             else:
                 return operations
+
+    def _source(self, file: File, stack: contextlib.ExitStack) -> Any:
+        if self.plain and isinstance(file.source, Path):
+            return stack.enter_context(file.source.open("rb"))
+        return file.source
 
 
 def batches(files: Sequence[File]) -> Iterator[list[File]]:

@@ -27,7 +27,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -37,14 +37,13 @@ from urllib.parse import parse_qs, unquote, urlencode
 
 import uvicorn
 import yaml
-from hub_state import Entry, Fault, Refused, Repo, User, folder, git_oid, last, listed
+from hub_state import Entry, Fault, Refused, Repo, User, folder, git_oid, last, listed, stretch
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LARGE = re.compile(r"\.(parquet|arrow|safetensors|bin|png|jpe?g|webp|gz|zip|onnx|npz)$")
 LARGE_BYTES = 10 * 2**20
-CHUNK = 2**20
 _REPO = r"(?P<ns>[\w.-]+)/(?P<name>[\w.-]+)"
 _API = rf"/api/(?P<kind>model|dataset|space)s/{_REPO}"
 _PLAIN = rf"/(?:(?P<kind>dataset|space)s/)?{_REPO}"
@@ -147,7 +146,8 @@ class Hub:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         method, path = scope["method"], scope["raw_path"].decode()
         fault = self._fault(method, path)
-        status, passed = 0, 0
+        number, passed = len(self.calls), 0
+        self.calls.append((method, path, 0))
 
         def cut() -> None:
             _Protocol.open[tuple(scope["client"])].abort()
@@ -164,11 +164,11 @@ class Hub:
             return message
 
         async def giving(message: Any) -> None:
-            nonlocal status, passed
+            nonlocal passed
             if fault and fault.lost:
                 cut()
             if message["type"] == "http.response.start":
-                status = message["status"]
+                self.calls[number] = (method, path, message["status"])
             elif fault and fault.after is not None and method == "GET":
                 passed += len(message.get("body", b""))
                 if passed > fault.after:
@@ -183,10 +183,8 @@ class Hub:
                 answer = await self._answer(Request(scope, taking), method, path)
             await answer(scope, taking, giving)
         except _Cut:
-            status = 0
+            self.calls[number] = (method, path, 0)
             await asyncio.sleep(0)  # the server shall see the connection gone before it misses the answer
-        finally:
-            self.calls.append((method, path, status))
 
     async def _answer(self, request: Request, method: str, path: str) -> Response:
         try:
@@ -549,15 +547,7 @@ class Hub:
         headers["Content-Length"] = str(stop - start)
         if request.method == "HEAD":
             return Response(status_code=status, headers=headers)
-        return StreamingResponse(_slice(path, start, stop), status, headers)
-
-
-async def _slice(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
-    with path.open("rb") as file:
-        file.seek(start)
-        while start < stop and (chunk := file.read(min(CHUNK, stop - start))):
-            start += len(chunk)
-            yield chunk
+        return StreamingResponse(stretch(path, start, stop), status, headers)
 
 
 class _Protocol(H11Protocol):

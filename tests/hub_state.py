@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from starlette.responses import JSONResponse
+
+CHUNK = 2**20
 
 
 @dataclass(frozen=True)
@@ -128,3 +131,12 @@ def last(commit: Commit) -> dict[str, Any]:
 
 def git_oid(data: bytes) -> str:
     return hashlib.sha1(b"blob %d\0" % len(data) + data).hexdigest()
+
+
+async def stretch(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
+    """The bytes of a file from one place to another, in pieces."""
+    with path.open("rb") as file:
+        file.seek(start)
+        while start < stop and (chunk := file.read(min(CHUNK, stop - start))):
+            start += len(chunk)
+            yield chunk

@@ -1,0 +1,247 @@
+"""What is published, read back from a Hub on loopback by unmodified clients in processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_models
+from hub_server import Hub, online
+
+from builders.publish import publish
+from builders.syn import build_exact
+from builders.verify import verify
+
+REPO = "org/croc-syn"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A Hub with a dataset, public and private, a metric under two names, and a model."""
+    root = tmp_path_factory.mktemp("world")
+    patch = pytest.MonkeyPatch()
+    build_exact(
+        root / "syn",
+        checks=60,
+        images=1,
+        size=48,
+        splits={"train": 0.5, "test": 0.5},
+        audit_checks=0,
+        progress=False,
+    )
+    space = root / "space"
+    space.mkdir()
+    shutil.copy(Path(__file__).parents[1] / "croc" / "croc.py", space)
+    (space / "app.py").write_text("")
+    model = tiny_models.save(*tiny_models.clip(), root / "model")
+    with Hub(root / "hub") as hub, online(patch):
+        options = {"endpoint": hub.endpoint, "token": "hf_writer"}
+        first = publish("syn", root / "syn", REPO, tag="v1", **options)
+        publish("syn", root / "syn", "org/secret", private=True, **options)
+        for name in ("org/croc", "evaluate-metric/croc"):
+            publish("space", space, name, **options)
+        publish("model", model, "org/clip", **options)
+        yield SimpleNamespace(hub=hub, root=root, syn=root / "syn", first=first, options=options)
+    patch.undo()
+
+
+def client(
+    world, script: str, *arguments: str, token: str | None = None, **more
+) -> subprocess.CompletedProcess:
+    """Run a script as another person on another machine would: own cache, own folder, the Hub's address."""
+    home = world.root / f"home-{token}"
+    home.mkdir(exist_ok=True)
+    environment = {**os.environ, **world.hub.client_environment(home, token)}
+    command = [sys.executable, "-c", script, *arguments] if "\n" in script else [*script.split(), *arguments]
+    return subprocess.run(command, env=environment, cwd=home, check=False, capture_output=True, text=True)
+
+
+def answer(done: subprocess.CompletedProcess) -> dict:
+    assert done.returncode == 0, done.stderr[-3000:]
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def rows(folder: Path, pattern: str = "*") -> set[str]:
+    ids: set[str] = set()
+    for path in (folder / "data").glob(f"{pattern}.parquet"):
+        ids |= set(pq.read_table(path, columns=["check_id"])["check_id"].to_pylist())
+    return ids
+
+
+_LOAD = """
+import json, sys
+import datasets
+from datasets import load_dataset
+
+repo, commit = sys.argv[1:]
+ids = lambda rows: sorted(row["check_id"] for row in rows)
+found = {"images": 0}
+whole = load_dataset(repo)
+found["splits"] = {name: ids(split.select_columns(["check_id"])) for name, split in whole.items()}
+row = whole["test"][0]
+found["pixels"] = [row["images"][0].size, row["contrast_images"][0].size]
+found["streamed"] = ids(load_dataset(repo, split="test", streaming=True))
+found["config"] = ids(load_dataset(repo, "entity_variation", split="test", streaming=True))
+found["tagged"] = ids(load_dataset(repo, split="test", revision="v1", streaming=True))
+found["commit"] = ids(load_dataset(repo, split="test", revision=commit, streaming=True))
+wanted = found["wanted"] = row["property"]
+picked = load_dataset(repo, split="test", streaming=True, filters=[("property", "==", wanted)])
+found["filtered"] = ids(picked)
+try:
+    load_dataset(repo, revision="v9", streaming=True)
+except Exception as error:
+    found["no such revision"] = type(error).__name__
+try:
+    load_dataset("org/secret", split="test", streaming=True)
+except Exception as error:
+    found["secret"] = type(error).__name__
+print(json.dumps(found))
+"""
+
+
+def test_load_dataset_reads_it_whole_streamed_by_config_split_revision_and_filter(world):
+    found = answer(client(world, _LOAD, REPO, world.first.commit))
+    test = sorted(rows(world.syn, "test-*"))
+    assert found["splits"] == {"test": test, "train": sorted(rows(world.syn, "train-*"))}
+    assert found["pixels"] == [[48, 48], [48, 48]]
+    assert found["streamed"] == found["tagged"] == found["commit"] == test
+    assert found["config"] == sorted(rows(world.syn, "test-*-entity_variation-*"))
+    assert 0 < len(found["config"]) < len(test)
+    picked = {
+        row["check_id"]
+        for path in (world.syn / "data").glob("test-*.parquet")
+        for row in pq.read_table(path, columns=["check_id", "property"]).to_pylist()
+        if row["property"] == found["wanted"]
+    }
+    assert found["filtered"] == sorted(picked)
+    assert 0 < len(picked) < len(test)
+    assert found["no such revision"] in ("RevisionNotFoundError", "DatasetNotFoundError")
+    assert found["secret"] == "DatasetNotFoundError"
+
+
+_SECRET = """
+import json
+from datasets import load_dataset
+
+print(json.dumps({"rows": len(load_dataset("org/secret", split="test"))}))
+"""
+
+
+def test_a_private_dataset_opens_with_a_token_of_its_organisation_only(world):
+    assert answer(client(world, _SECRET, token="hf_reader")) == {"rows": len(rows(world.syn, "test-*"))}
+    refused = client(world, _SECRET, token="hf_stranger")
+    assert refused.returncode == 1
+    assert "org/secret" in refused.stderr
+    assert "hf_stranger" not in refused.stderr
+
+
+_READER = """
+import json, sys
+from datasets import load_dataset
+
+stream = iter(load_dataset("org/moving", split="test", streaming=True))
+read = [next(stream)["prompt"]]
+print("reading", flush=True)
+sys.stdin.readline()
+read += [row["prompt"] for row in stream]
+again = [row["prompt"] for row in load_dataset("org/moving", split="test", streaming=True)]
+print(json.dumps({"began": read, "again": again}))
+"""
+
+
+def test_who_reads_while_a_new_version_comes_keeps_the_old_one_to_its_end(world):
+    """The reader resolved a commit when it opened; the files of the new one have other names and rows."""
+    old = world.root / "moving-old"
+    build_exact(old, checks=30, images=1, size=32, audit_checks=0, progress=False)
+    new = world.root / "moving-new"
+    build_exact(new, checks=30, images=1, size=32, seed=7, audit_checks=0, progress=False)
+    publish("syn", old, "org/moving", **world.options)
+    home = world.root / "home-reader"
+    home.mkdir()
+    environment = {**os.environ, **world.hub.client_environment(home)}
+    reader = subprocess.Popen(
+        [sys.executable, "-c", _READER],
+        env=environment,
+        cwd=home,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert reader.stdout and reader.stdout.readline() == "reading\n"
+    publish("syn", new, "org/moving", **world.options)
+    output, _ = reader.communicate("\n", timeout=120)
+    found = json.loads(output.splitlines()[-1])
+    assert sorted(found["began"]) == prompts(old)
+    assert sorted(found["again"]) == prompts(new)
+    assert prompts(old) != prompts(new)
+
+
+def prompts(folder: Path) -> list[str]:
+    tables = [pq.read_table(path, columns=["prompt"]) for path in (folder / "data").glob("*.parquet")]
+    return sorted(pa.concat_tables(tables)["prompt"].to_pylist())
+
+
+def test_what_comes_back_from_the_hub_verifies(world):
+    from huggingface_hub import snapshot_download
+
+    folder = snapshot_download(
+        REPO, repo_type="dataset", endpoint=world.hub.endpoint, local_dir=world.root / "back"
+    )
+    assert verify(Path(folder)) == []
+    card = (Path(folder) / "README.md").read_text()
+    assert f'"{REPO}"' in card, "the card's examples load what was published"
+
+
+_METRIC = """
+import json
+import evaluate
+
+table = dict(
+    check_id=["a", "a"], image_side=["original", "contrast"], image_index=[0, 0],
+    prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, flips=0,
+)
+print(json.dumps({name: evaluate.load(name).compute(**table)["score"] for name in ("org/croc", "croc")}))
+"""
+
+
+def test_evaluate_loads_the_metric_from_an_organisation_and_by_its_short_name(world):
+    # Two images, each scored higher with its own prompt: right in all four directions.
+    assert answer(client(world, _METRIC)) == {"org/croc": 1.0, "croc": 1.0}
+    paths = {path for _, path, status in world.hub.calls if status == 200}
+    assert "/spaces/evaluate-metric/croc/resolve/main/croc.py" in paths
+
+
+_MODEL = """
+import json
+from transformers import AutoModel
+
+model = AutoModel.from_pretrained("org/clip")
+print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "sum": model.logit_scale.item()}))
+"""
+
+
+def test_a_model_loads_by_from_pretrained(world):
+    model, _ = tiny_models.clip()
+    found = answer(client(world, _MODEL))
+    assert found["parameters"] == sum(parameter.numel() for parameter in model.parameters())
+    assert found["sum"] == pytest.approx(model.logit_scale.item())
+
+
+def test_croc_scores_a_published_dataset_by_streaming_it(world):
+    out = world.root / "scores"
+    done = client(
+        world,
+        f"{sys.executable} -m croc score {REPO} --streaming --split test --scorer random --out {out}",
+    )
+    assert done.returncode == 0, done.stderr
+    table = pq.read_table(next(out.glob("**/*.parquet")))
+    assert set(table["check_id"].to_pylist()) == rows(world.syn, "test-*")
+    assert world.first.commit.encode() in b"".join((table.schema.metadata or {}).values())
