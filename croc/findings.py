@@ -144,8 +144,8 @@ def _weak_for_all(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
             places = []
             for g in weak:
                 best = seeing[int(np.argmax(family[g].scores[seeing]))]
-                reached = f"{report.metrics[best]} at {round(family[g].scores[best], 2) + 0.0:+.2f}"
-                places.append(f"{family[g].group.value} (best: {reached})")
+                who = f"best: {report.metrics[best]} at " if len(seeing) > 1 else ""
+                places.append(f"{family[g].group.value} ({who}{round(family[g].scores[best], 2) + 0.0:+.2f})")
             who = "Every scorer is" if len(seeing) > 1 else f"{report.metrics[seeing[0]]} is"
             text = f"{who} weaker than elsewhere on these values of {column}: {', '.join(places)}."
             names = tuple(report.metrics[m] for m in seeing)

@@ -24,6 +24,7 @@ LABELS = {
     "inverse_image": "image ←",
 }
 _ACROSS = 26  # values of a grouping in one row of the heatmap
+_DPI = 160
 _COLOURS = "BrBG"  # diverging, readable by the colour-blind, and no traffic light
 
 
@@ -134,7 +135,7 @@ def _group_table(report: Report, column: str, values: Sequence[str]) -> Renderab
 def _style(value: float | None) -> str:
     if value is None:
         return "dim"
-    return "red" if value < 0 else "green" if value >= 0.5 else ""
+    return "red" if round(value, 2) < 0 else "green" if value >= 0.5 else ""
 
 
 # ---- LaTeX ----
@@ -280,7 +281,7 @@ def heatmap(report: Report) -> Figure:
     return figure
 
 
-def heatmap_png(report: Report, dpi: int = 160) -> bytes:
+def heatmap_png(report: Report, dpi: int = _DPI) -> bytes:
     """The heatmap as PNG bytes, the same for the same report."""
     buffer = io.BytesIO()
     heatmap(report).savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
@@ -317,9 +318,10 @@ def html(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Seque
             "results": overall(each),
             "groupings": groupings(each),
             "cells": {(s.metric, s.group, s.group_value): s for s in each.scores},
-            "picture": base64.b64encode(heatmap_png(each)).decode(),
+            "picture": base64.b64encode(picture).decode(),
+            "width": int.from_bytes(picture[16:20], "big") * 100 // _DPI,  # as PNG's first chunk says
         }
-        for each in (report, *others)
+        for each, picture in ((each, heatmap_png(each)) for each in (report, *others))
     ]
     return environment.get_template("report.html").render(views=views, extra=extra)
 

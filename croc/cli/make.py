@@ -193,12 +193,12 @@ def status(folder: Path) -> None:
         )
 
 
-_DEMO_PROPERTIES = ("colour", "colour_binding", "count", "left_right", "negation", "shape")
+_DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
 
 
 @click.command(epilog="Example: croc demo --out demo-out --nlvr nlvr/dev")
 @click.option("--out", default="demo-out", show_default=True, type=PATH, help="Folder to make.")
-@click.option("--checks", default=300, show_default=True, type=click.IntRange(20), help="Checks to make.")
+@click.option("--checks", default=600, show_default=True, type=click.IntRange(20), help="Checks to make.")
 @click.option("--images", default=3, show_default=True, type=click.IntRange(1), help="Images a side.")
 @click.option("--nlvr", type=PATH, help="A split of NLVR, to judge on human-labelled checks too.")
 @click.option("--workers", default=2, show_default=True, type=click.IntRange(1), help="Processes.")
