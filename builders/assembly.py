@@ -99,6 +99,7 @@ class BuildReport:
         duplicates: checks whose pair of captions another check has too.
         audit: the verdict about oracle and blind scorers; None when it was not asked for.
         images_dropped: images of checks that stayed, by the reason why they did not.
+        what: word for the rows.
         notes: what else a reader of the card should know.
         seconds: how long it took, 0 when the folder was finished already.
     """
@@ -115,6 +116,7 @@ class BuildReport:
     duplicates: int
     audit: dict[str, Any] | None
     images_dropped: dict[str, int] = field(default_factory=dict)
+    what: str = "checks"
     notes: list[str] = field(default_factory=list)
     seconds: float = 0.0
 
@@ -126,7 +128,7 @@ class BuildReport:
         """
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         drawn = self.images + self.redraws
-        text = [f"{self.checks} checks with {self.images} images ({splits})"]
+        text = [f"{self.checks} {self.what} with {self.images} images ({splits})"]
         if self.redraws:
             text.append(
                 f"{self.redraws} of {drawn} drawings ({self.redraws / drawn:.1%}) were not kept: "
@@ -173,6 +175,7 @@ def assemble(
         both_sides: drop checks that lack images or the prompt of a side; else only those without any.
         audit: looks at the finished shards.
         dropped: what an earlier step left out, by reason, beside what the staged parts count.
+        what: word for the rows.
         notes: what else the card should say.
         started: ``time.monotonic()`` when the build began.
         workers: processes.
@@ -238,15 +241,19 @@ def report_texts(report: BuildReport) -> dict[str, str]:
     return texts
 
 
-def dress(folder: Path) -> None:
+def dress(folder: Path, *, draw: Callable[[Path], None] | None = None) -> None:
     """Write what is made from the finished data into its folder: examples as a picture, Croissant, the card.
+
+    Args:
+        folder: holds the data, the report and a manifest of them.
+        draw: makes the picture; None draws some checks.
 
     Raises:
         InputError: an image among the examples cannot be read.
     """
     from hub_cards import croissant, dataset_card
 
-    picture(folder)
+    (draw or picture)(folder)
     (folder / "croissant.json").write_text(_json(croissant(folder)), "utf-8")
     (folder / "README.md").write_text(dataset_card(folder), "utf-8")
 

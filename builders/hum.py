@@ -1,0 +1,187 @@
+"""CROChum as a dataset: staged checks, or the authors' release, in; a folder for ``load_dataset`` out.
+
+Run::
+
+    python builders/hum.py --from-release nllg/croc_hum --out runs/hum
+    python builders/hum.py --staged runs/stage --out runs/hum
+
+``croc build hum`` does the same.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+if __package__ in (None, ""):
+    # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import datasets
+
+from builders import release as releases
+from builders import shards
+from builders.assembly import TEST_ONLY, BuildReport, ChecksBuilder, ChecksConfig, assemble, read_report
+from croc.errors import CrocError
+from croc.files import sha256_of
+from croc.parts import read_manifest, run
+from croc.schema import CATEGORIES, check_features
+
+DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, images verified by people."
+
+
+class Hum(ChecksBuilder):
+    """CROChum from staged checks; a check may have images on one side only."""
+
+    BOTH_SIDES = False
+    BUILDER_CONFIGS = (
+        ChecksConfig(name="all"),
+        ChecksConfig(name="mini", tier="mini"),
+        *(ChecksConfig(name=name, category=name) for name in CATEGORIES),
+    )
+
+    def _info(self) -> datasets.DatasetInfo:
+        return datasets.DatasetInfo(description=DESCRIPTION, features=check_features())
+
+
+def build_release(
+    source: str | Path,
+    out: str | Path,
+    *,
+    license: str | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> BuildReport:
+    """Make checks of the authors' release.
+
+    An interrupted build goes on where it was when it is called again.
+
+    Args:
+        source: a folder with the release's TSV and tar.gz, or its Hub id.
+        out: the folder to make.
+        license: licence of the images; None says that it is not known.
+        workers: processes.
+        progress: show bars.
+
+    Returns:
+        What was built.
+
+    Raises:
+        InputError: table or archive cannot be used, or the folder holds something else.
+    """
+    started = time.monotonic()
+    found, folder = releases.find_release(source), Path(out)
+    recipe = {
+        "kind": "hum",
+        "release": {found.table.name: sha256_of(found.table), found.archive.name: sha256_of(found.archive)},
+        "license": license,
+        "splits": dict(TEST_ONLY),
+    }
+    if shards.settle(folder, recipe):
+        return read_report(folder)
+    unpacked = folder / shards.WORK / "archive"
+    releases.extract(found.archive, unpacked)
+    root = releases.root_of(unpacked, found.entries)
+    parts, lost = releases.plan_parts(found, root)
+    features = check_features()
+    staged = run(
+        parts,
+        partial(releases.write_checks, root=root, license=license, schema=features.arrow_schema),
+        folder / shards.WORK / "checks",
+        suffix=".parquet",
+        fingerprint=recipe,
+        workers=workers,
+        progress=progress,
+        what="parts of checks",
+    )
+    shutil.rmtree(unpacked)  # from here on only the staged parts are read; the disk may be short
+    return assemble(
+        staged,
+        folder,
+        recipe,
+        features=features,
+        both_sides=False,
+        dropped=lost,
+        notes=found.notes,
+        started=started,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def build_staged(
+    staged: str | Path,
+    out: str | Path,
+    *,
+    splits: Mapping[str, float] | None = None,
+    near: int | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> BuildReport:
+    """Put a folder of staged checks, finished by :func:`croc.parts.run`, into shards.
+
+    Args:
+        staged: the folder of staged checks.
+        out: the folder to make.
+        splits: share by split name; None puts everything into ``test``.
+        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
+            compares the files alone.
+        workers: processes.
+        progress: show bars.
+
+    Returns:
+        What was built.
+
+    Raises:
+        InputError: the staged folder is unfinished or does not hold what its manifest says.
+    """
+    started = time.monotonic()
+    manifest = read_manifest(staged)
+    ratios = shards.check_ratios(splits or TEST_ONLY)
+    recipe = {"kind": "hum", "staged": manifest.sha256, "splits": ratios, "near": near}
+    if shards.settle(Path(out), recipe):
+        return read_report(Path(out))
+    return assemble(
+        manifest,
+        Path(out),
+        recipe,
+        features=check_features(),
+        both_sides=False,
+        started=started,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; see the module's docstring."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description="Build CROChum from the authors' release or staged checks.")
+    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--from-release", help="a folder with the release's TSV and tar.gz, or its Hub id")
+    source.add_argument("--staged", type=Path, help="a folder of staged checks")
+    parser.add_argument("--license", help="licence of a release's images")
+    parser.add_argument("--workers", type=int, default=1)
+    options = parser.parse_args(arguments)
+    try:
+        if options.staged is not None:
+            report = build_staged(options.staged, options.out, workers=options.workers)
+        else:
+            report = build_release(
+                options.from_release, options.out, license=options.license, workers=options.workers
+            )
+    except CrocError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    sys.stdout.write("\n".join([str(report.out), *report.lines()]) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

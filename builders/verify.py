@@ -1,0 +1,226 @@
+"""Is a finished folder of data what it says it is? Everything is read again; nothing is taken on trust."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builders.parquet import CANARY_KEY, batches, image_columns
+from builders.shards import CANARY, WORK
+from builders.survey import OTHER, folded, mark, world_of
+from croc.errors import InputError
+from croc.files import canonical, read_json, sha256_of
+from croc.images import decode
+from hub_cards import compare_cards, croissant, read_facts, render_again
+
+MOST = 20
+"""Problems of one kind that are listed one by one; the rest are counted."""
+
+_CARD = "README.md"
+
+
+def verify(folder: Path, *, images: bool = True) -> list[str]:
+    """Check a finished folder of data against its manifest, its card and itself.
+
+    Checksums and sizes of all files; columns, canary and number of rows of every shard; that no check is
+    there twice, that every row lies in the file of its category and subset, that splits share no concept,
+    caption or image; that every image can be decoded; that card and Croissant say what the data gives.
+
+    Args:
+        folder: a folder that a builder finished, or that was downloaded whole.
+        images: decode every image too; False takes their files on trust.
+
+    Returns:
+        The problems, a sentence each; none when all is well.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        return [f"{folder}: there is no such folder"]
+    if (folder / WORK).is_dir():
+        return [f"{folder} is half-built ({WORK} is still there); run its build again"]
+    try:
+        manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished folder of data")
+    except InputError as error:
+        return [str(error)]
+    if not isinstance(manifest, dict) or not isinstance(manifest.get("files"), dict):
+        return [f"{folder / 'manifest.json'}: not a manifest (no list of files)"]
+    problems = [*_manifest(manifest), *_files(folder, manifest["files"])]
+    if any("is missing" in problem for problem in problems):
+        return problems
+    problems += _shards(folder, manifest, images)
+    try:
+        problems += _card(folder, manifest)
+    except InputError as error:
+        problems.append(str(error))
+    return problems
+
+
+def verify_repo(repo: str, *, revision: str | None = None, images: bool = True) -> list[str]:
+    """Download a dataset from the Hub, whole, and check it; see :func:`verify`.
+
+    Args:
+        repo: ``organisation/name``.
+        revision: tag or commit; None takes the newest.
+        images: decode every image too.
+
+    Raises:
+        InputError: it cannot be downloaded.
+    """
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        folder = snapshot_download(repo, repo_type="dataset", revision=revision)
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{repo}: cannot be downloaded ({reason})") from None
+    return verify(Path(folder), images=images)
+
+
+def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
+    content = {key: value for key, value in manifest.items() if key != "sha256"}
+    if manifest.get("sha256") != hashlib.sha256(canonical(content).encode()).hexdigest():
+        yield "manifest.json: its own checksum does not fit what it says"
+    if manifest.get("canary") != CANARY:
+        yield "manifest.json: the canary is missing or another"
+
+
+def _files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for name, entry in files.items():
+        path = folder / name
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            yield f"manifest.json: {name} lies outside of the folder"
+        elif not path.is_file():
+            yield f"{name} is missing"
+        elif name == _CARD:
+            continue  # a card that was made again for its repository has other words about the same data
+        elif path.stat().st_size != entry["bytes"]:
+            yield f"{name}: {path.stat().st_size} bytes, the manifest says {entry['bytes']}"
+        elif sha256_of(path) != entry["sha256"]:
+            yield f"{name}: its content differs from the checksum in the manifest"
+    there = {f"data/{path.name}" for path in (folder / "data").glob("*")}
+    yield from (f"{name} is not in the manifest" for name in sorted(there - files.keys()))
+
+
+def _shards(folder: Path, manifest: Mapping[str, Any], images: bool) -> list[str]:
+    problems: list[str] = []
+    first: pa.Schema | None = None
+    seen = _Seen(manifest["recipe"].get("kind", "syn"))
+    for name, entry in manifest["files"].items():
+        if not name.startswith("data/"):
+            continue
+        path = folder / name
+        try:
+            with pq.ParquetFile(path) as stored:
+                schema, metadata = stored.schema_arrow, stored.metadata
+            first = first or schema
+            if schema != first or (schema.metadata or {}).get(b"huggingface") != first.metadata.get(
+                b"huggingface"
+            ):
+                problems.append(f"{name}: its columns differ from those of the other files")
+                continue
+            if b"huggingface" not in (schema.metadata or {}):
+                problems.append(f"{name}: it does not say its features, so images would load as bytes")
+            if (schema.metadata or {}).get(CANARY_KEY) != CANARY.encode():
+                problems.append(f"{name}: the canary is missing or another")
+            if metadata.num_rows != entry.get("rows"):
+                problems.append(f"{name}: {metadata.num_rows} rows, the manifest says {entry.get('rows')}")
+            counted = 0
+            for table in batches(path):
+                counted += seen.look(name, table, images)
+            if counted != entry.get("images"):
+                problems.append(f"{name}: {counted} images, the manifest says {entry.get('images')}")
+        except (OSError, pa.ArrowException, KeyError) as error:
+            problems.append(f"{name}: cannot be read ({str(error).splitlines()[0]})")
+    return [*problems, *seen.problems()]
+
+
+class _Seen:
+    """Everything that one row can only be wrong about beside the others."""
+
+    def __init__(self, kind: str) -> None:
+        self.key = "pair_id" if kind == "train" else "check_id"
+        self.ids: dict[str, str] = {}
+        self.splits: dict[str, dict[Any, str]] = {"concept": {}, "caption": {}, "image": {}}
+        self.found: dict[str, list[str]] = {}
+
+    def look(self, name: str, table: pa.Table, decoding: bool) -> int:
+        """Look at some rows of a file; gives the number of their images."""
+        columns = image_columns(table.schema)
+        place = Path(name).stem.rsplit("-", 3)[0].split("-")
+        count = 0
+        for row in table.to_pylist():
+            own = str(row[self.key])
+            if own in self.ids:
+                self._note("twice", f"{self.key} {own} is in {self.ids[own]} and in {name}")
+            self.ids[own] = name
+            self._shared("concept", row["concept_id"], place[0], own)
+            for column in ("prompt", "contrast_prompt"):
+                if row.get(column):
+                    self._shared("caption", mark(folded(row[column])), place[0], own)
+            if len(place) > 1:
+                belongs = [row["category"] or OTHER, row["subset"] or OTHER, world_of(row["image_model"])]
+                if belongs != place[1:4]:
+                    self._note("place", f"{name}: {own} belongs to {', '.join(belongs)}")
+            for column in columns:
+                images = row[column] if isinstance(row[column], list) else [row[column]]
+                for index, image in enumerate(images):
+                    count += 1
+                    self._image(name, f"{own}, {column}[{index}]", image, place[0], decoding)
+        return count
+
+    def _image(self, name: str, where: str, image: Any, split: str, decoding: bool) -> None:
+        data = (image or {}).get("bytes")
+        if not data:
+            self._note("image", f"{name}: {where}: no image bytes")
+            return
+        self._shared("image", mark(data), split, where)
+        if decoding:
+            try:
+                decode(data)
+            except InputError as error:
+                self._note("image", f"{name}: {where}: {error}")
+
+    def _shared(self, what: str, value: Any, split: str, where: str) -> None:
+        other = self.splits[what].setdefault(value, split)
+        if other != split:
+            self._note(f"shared {what}", f"{where}: its {what} is in {other} and in {split}")
+
+    def _note(self, kind: str, problem: str) -> None:
+        self.found.setdefault(kind, []).append(problem)
+
+    def problems(self) -> list[str]:
+        """The problems, of each kind the first ones and how many more."""
+        shown = []
+        for problems in self.found.values():
+            shown += problems[:MOST]
+            if len(problems) > MOST:
+                shown.append(f"… and {len(problems) - MOST} more like the last")
+        return shown
+
+
+def _card(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
+    try:
+        stored = (folder / _CARD).read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        return [f"{_CARD}: cannot be read ({error})"]
+    problems = compare_cards(stored, render_again(folder, stored))
+    if CANARY not in stored:
+        problems.append(f"{_CARD}: the canary is missing or another")
+    facts = read_facts(folder)
+    counted = Counter({split: facts.splits[split] for split in facts.splits})
+    said = facts.report.get("splits")
+    if said is not None and Counter(said) != counted:
+        problems.append(f"build.json: it counts {said}, the files hold {dict(counted)}")
+    described = read_json(folder / "croissant.json")
+    if described is None:
+        problems.append("croissant.json is missing")
+    elif described.get("distribution") != croissant(folder)["distribution"]:
+        problems.append("croissant.json: it describes other files than there are")
+    return problems
