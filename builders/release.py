@@ -18,9 +18,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from builders.parquet import write_parquet
+from builders.survey import ABSENT
 from croc.delimited import need_cells, need_columns, read_delimited
 from croc.errors import InputError
 from croc.parts import Part
@@ -32,11 +33,11 @@ if TYPE_CHECKING:
 COLUMNS = ("id", "prompt", "contrast", "prompt_paths", "contrast_paths", "alt_contrast_paths")
 PREFIX = "images/"
 SPELLED = {"spacial_relation": "spatial_relation"}
-ABSENT = "image that the table names and the archive lacks"
 PART_SIZE = 10
 """Checks a part; some have a hundred images of a megabyte."""
 
 LONGEST_CELL = 1_000_000
+LONGEST_HEADER = 1_000_000
 REPOSITORY = "nllg/croc_hum"
 
 
@@ -228,23 +229,31 @@ def _inside(name: str) -> bool:
 
 
 class _Bounded(io.RawIOBase):
-    """What comes out of the compressed file, counted: an error comes before a full disk or memory."""
+    """What comes out of the compressed file, counted: an error comes before the disk is full."""
 
-    def __init__(self, inner: BinaryIO, most: int, at_once: int, archive: Path) -> None:
-        self.inner, self.left, self.at_once, self.archive = inner, most, at_once, archive
+    def __init__(self, inner: BinaryIO, most: int, archive: Path) -> None:
+        self.inner, self.left, self.archive = inner, most, archive
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        # tarfile reads the headers of long names in one go, however long they claim to be.
-        if size < 0 or size > self.at_once:
-            raise InputError(f"{self.archive}: a header in it claims {size:,} bytes; not unpacked")
         data = self.inner.read(size)
         self.left -= len(data)
         if self.left < 0:
             raise InputError(f"{self.archive}: it unpacks to far more than images do; not unpacked")
         return data
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; long names come in headers of their own, which tarfile reads whole into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) and header.size > LONGEST_HEADER:
+            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
+        return header
 
 
 def extract(archive: Path, out: Path, bounds: Bounds | None = None) -> int:
@@ -276,20 +285,20 @@ def extract(archive: Path, out: Path, bounds: Bounds | None = None) -> int:
     count = 0
     try:
         with gzip.open(archive) as unzipped:
-            stream = _Bounded(unzipped, most, 4_000_000, archive)
-            with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20) as opened:
+            stream = _Bounded(unzipped, most, archive)
+            with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=_Header) as opened:
                 for number, member in enumerate(opened):
                     if number >= bounds.members:
                         raise InputError(f"{archive}: more than {bounds.members:,} members; not unpacked")
                     count += _one(opened, member, half, archive, bounds)
+        if not count:
+            raise InputError(f"{archive}: it holds no file")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
         shutil.rmtree(half, ignore_errors=True)
         raise InputError(f"{archive}: damaged or cut off ({error})") from None
-    except BaseException:
+    except BaseException:  # a refused archive, a full disk, an interruption: nothing half-unpacked stays
         shutil.rmtree(half, ignore_errors=True)
         raise
-    if not count:
-        raise InputError(f"{archive}: it holds no file")
     half.rename(out)
     return count
 

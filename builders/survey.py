@@ -29,9 +29,10 @@ WORLDS = ("exact", "generated")
 ELSEWHERE = "caption or image also in another split"
 NEARLY_ELSEWHERE = "image nearly the same as one in another split"
 TWIN = "check with the captions and images of another"
+ABSENT = "image that the table names and the archive lacks"
 EMPTY, REPEATED, CONTRADICTING = "empty image", "image that its side has already", "image on both sides"
 NEARLY_REPEATED = "image nearly the same as another of its side"
-IMAGE_REASONS = (EMPTY, REPEATED, CONTRADICTING, NEARLY_REPEATED)
+IMAGE_REASONS = (ABSENT, EMPTY, REPEATED, CONTRADICTING, NEARLY_REPEATED)
 """Reasons of images that are left out while their check stays."""
 
 UNPROMPTED, UNDRAWN = "no prompt, or no contrast prompt", "no image left on a side"
