@@ -60,6 +60,8 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:
     if not 0 <= distance <= MOST_BITS:
         raise InputError(f"the distance of nearly equal images is 0 to {MOST_BITS} bits, not {distance}")
     hashes = np.asarray(hashes, dtype=np.uint64)
+    if not len(hashes):
+        return
     edges = [BITS * index // (distance + 1) for index in range(distance + 2)]
     found: set[tuple[int, int]] = set()
     for low, high in pairwise(edges):

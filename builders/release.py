@@ -296,7 +296,12 @@ def extract(archive: Path, out: Path, bounds: Bounds | None = None) -> int:
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
         shutil.rmtree(half, ignore_errors=True)
         raise InputError(f"{archive}: damaged or cut off ({error})") from None
-    except BaseException:  # a refused archive, a full disk, an interruption: nothing half-unpacked stays
+    except OSError as error:
+        shutil.rmtree(half, ignore_errors=True)
+        raise InputError(
+            f"{archive}: cannot be unpacked into {out.parent} ({error.strerror or error})"
+        ) from error
+    except BaseException:  # a refused archive, an interruption: nothing half-unpacked stays
         shutil.rmtree(half, ignore_errors=True)
         raise
     half.rename(out)

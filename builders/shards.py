@@ -324,7 +324,25 @@ def finish(
         recipe: what defines the build.
         texts: further files by name.
         dress: writes what is made from the finished data into the folder that it is given: card, pictures.
+
+    Raises:
+        InputError: the disk does not take it; what was made is kept.
     """
+    try:
+        _lay_out(out, shards, recipe, texts, dress)
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{out}: cannot be finished ({reason}); run again to go on") from error
+    publish(out)
+
+
+def _lay_out(
+    out: Path,
+    shards: Manifest,
+    recipe: Mapping[str, Any],
+    texts: Mapping[str, str],
+    dress: Callable[[Path], None] | None,
+) -> None:
     ready = out / WORK / "ready"
     shutil.rmtree(ready, ignore_errors=True)
     ready.mkdir(parents=True)
@@ -347,7 +365,6 @@ def finish(
     content["files"] = files
     content["sha256"] = hashlib.sha256(canonical(content).encode()).hexdigest()
     write_json(ready / "manifest.json", content)
-    publish(out)
 
 
 def publish(out: Path) -> None:

@@ -182,8 +182,9 @@ def _row(
 
 
 def world_of(image_model: str | None) -> str:
-    """``exact`` for images that the exact world drew, whose labels are certain; else ``generated``."""
-    return WORLDS[0] if (image_model or "").startswith("exact@") else WORLDS[1]
+    """``exact`` for images that the exact world drew without noise, whose labels are certain."""
+    model = image_model or ""
+    return WORLDS[0] if model.startswith("exact@") and "+" not in model else WORLDS[1]
 
 
 def _blobs(column: pa.ChunkedArray) -> list[list[Any]]:

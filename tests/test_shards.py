@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import io
+import resource
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from datasets import load_dataset
+from datasets.exceptions import DatasetNotFoundError
+from pictures import png
 from PIL import Image
 
 from builders import shards
-from builders.parquet import write_parquet
+from builders.parquet import batches, write_parquet
+from builders.shards import split_of
 from builders.syn import Syn, build_staged
 from croc.errors import CrocError, InputError
 from croc.parts import Part, run
@@ -21,14 +28,6 @@ from croc_syn.images import staged_features, write_rows
 
 SCHEMA = staged_features().arrow_schema
 HALVES = {"test": 0.5, "train": 0.5}
-
-
-def png(number: int, size: int = 12) -> bytes:
-    """A small picture of noise; another number, another picture."""
-    pixels = np.random.default_rng(number + 10**6).integers(0, 256, (size, size, 3), dtype=np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def row(number: int, **changes):
@@ -213,3 +212,233 @@ def test_the_builder_gives_the_rows_of_the_finished_folder(tmp_path):
 
 def _ids(rows, category):
     return {each["check_id"] for each in rows if each["category"] == category}
+
+
+# ---- What is left out ----
+
+
+def build(tmp_path, rows, **options):
+    return build_staged(stage(tmp_path / "staged", rows).folder, tmp_path / "out", progress=False, **options)
+
+
+def pictures(*numbers):
+    return [{"bytes": png(number) if number is not None else b"", "path": None} for number in numbers]
+
+
+def test_empty_repeated_and_contradicting_images_are_cut_with_what_stands_beside_them(tmp_path):
+    changes = {"images": pictures(1, None, 2, 1), "seeds": [10, 11, 12, 13], "images_valid": [True] * 4}
+    rows = [
+        row(0),
+        row(100, **changes, contrast_images=pictures(3, 2, 4), contrast_seeds=[20, 21, 22]),
+        row(7),
+    ]
+    report = build(tmp_path, rows)
+    (found,) = made(report.out).values()
+    assert [each["check_id"] for each in found] == [each["check_id"] for each in rows]
+    assert found[1]["images"] == pictures(1)
+    assert (found[1]["seeds"], found[1]["images_valid"]) == ([10], [True])
+    assert found[1]["contrast_images"] == pictures(3, 4)
+    assert found[1]["contrast_seeds"] == [20, 22]
+    assert report.images_dropped == {
+        "empty image": 1,
+        "image on both sides": 2,
+        "image that its side has already": 1,
+    }
+    assert report.images == 2 + 3 + 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"images": []}, "no image left on a side"),
+        ({"contrast_images": None}, "no image left on a side"),
+        ({"contrast_images": pictures(None, None)}, "no image left on a side"),
+        ({"prompt": "  "}, "no prompt, or no contrast prompt"),
+        ({"contrast_prompt": None}, "no prompt, or no contrast prompt"),
+    ],
+)
+def test_a_failed_generation_is_dropped_with_its_reason_and_the_card_says_so(tmp_path, changes, reason):
+    report = build(tmp_path, [row(0), row(1, **changes), row(2)])
+    assert report.checks == 2
+    assert report.dropped == {reason: 1}
+    assert f"1 checks were dropped: {reason}" in (report.out / "README.md").read_text()
+
+
+def test_a_build_of_nothing_but_failures_says_why(tmp_path):
+    with pytest.raises(InputError, match="no check was made \\(no image left on a side\\)"):
+        build(tmp_path, [row(0, images=[]), row(1, images=[])])
+
+
+def test_of_checks_with_the_same_captions_and_images_one_stays(tmp_path):
+    first, other = row(0), row(1)
+    swapped = {
+        "prompt": first["contrast_prompt"],
+        "contrast_prompt": first["prompt"].upper(),
+        "images": first["contrast_images"],
+        "contrast_images": first["images"],
+    }
+    report = build(tmp_path, [first, other, row(2, **swapped)])
+    assert report.checks == 2
+    assert report.dropped == {"check with the captions and images of another": 1}
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [b"<html>404</html>", png(1)[:-20], b"\xff\xd8\xff\xe0" + b"0" * 90, b"RIFF\xff\xff\0\0WEBPVP8 "],
+    ids=["a page", "a cut PNG", "a cut JPEG", "a cut WebP"],
+)
+def test_an_image_that_is_none_is_named_with_file_check_and_place(tmp_path, broken):
+    rows = [row(number) for number in range(6)]
+    rows[5]["contrast_images"] = [*pictures(77), {"bytes": broken, "path": None}]
+    message = rf"0004\.parquet: check {rows[5]['check_id']}, contrast_images\[1\] is not a whole image"
+    with pytest.raises(InputError, match=message):
+        build(tmp_path, rows)
+    assert not (tmp_path / "out" / "data").exists()
+
+
+def test_nearly_equal_images_are_found_when_asked_for(tmp_path):
+    pytest.importorskip("imagehash")
+    concepts = {name: [c for c in map(str, range(80)) if split_of(c, HALVES) == name] for name in HALVES}
+    larger = {"bytes": resized(png(500)), "path": None}
+    rows = [
+        row(0, concept_id=concepts["test"][0], images=pictures(500)),
+        row(1, concept_id=concepts["train"][0], images=[larger]),
+        row(2, concept_id=concepts["train"][1]),
+        row(
+            3,
+            concept_id=concepts["train"][2],
+            images=[*pictures(600, 601), {"bytes": resized(png(600)), "path": None}],
+        ),
+    ]
+    plain = build_staged(
+        stage(tmp_path / "staged", rows).folder, tmp_path / "plain", splits=HALVES, progress=False
+    )
+    assert plain.checks == 4
+    report = build_staged(tmp_path / "staged", tmp_path / "near", splits=HALVES, near=6, progress=False)
+    assert report.dropped == {"image nearly the same as one in another split": 1}
+    assert report.images_dropped == {"image nearly the same as another of its side": 1}
+    assert report.splits == {"test": 1, "train": 2}
+
+
+def resized(data: bytes) -> bytes:
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).resize((48, 48), Image.Resampling.BICUBIC).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+# ---- Views ----
+
+
+def test_the_small_view_has_as_many_checks_of_each_property_and_the_other_files_the_rest(tmp_path):
+    rows = [row(number, property="many" if number >= 4 else "few") for number in range(60)]
+    staged = stage(tmp_path / "staged", rows)
+    planned = shards.plan_shards(staged, {"test": 1.0}, mini=10)
+    found = {"mini": [], "rest": []}
+    for part in planned.parts:
+        shards.write_shard(part.payload, tmp_path / part.name, staged=staged.folder, schema=SCHEMA)
+        found[part.payload["group"][4]] += pq.read_table(tmp_path / part.name).to_pylist()
+    assert sorted(each["property"] for each in found["mini"]) == ["few"] * 4 + ["many"] * 6
+    both = [each["check_id"] for part in found.values() for each in part]
+    assert sorted(both) == sorted(each["check_id"] for each in rows)
+
+
+def test_what_the_exact_world_drew_is_a_view_of_its_own(tmp_path):
+    models = ["exact@1.0", "exact@1.0+noise=0.1", "black-forest-labs/FLUX.1-dev@abc", None]
+    rows = [row(number, image_model=models[number % 4]) for number in range(8)]
+    out = build(tmp_path, rows).out
+    exact = load_dataset(str(out), "exact", split="test")
+    assert set(exact["image_model"]) == {"exact@1.0"}
+    every = load_dataset(str(out), split="test")
+    licences = dict(zip(every["image_model"], every["license"], strict=True))
+    assert licences == {
+        "exact@1.0": "apache-2.0",
+        "exact@1.0+noise=0.1": "apache-2.0",
+        "black-forest-labs/FLUX.1-dev@abc": "flux-1-dev-non-commercial-license",
+        None: "unknown",
+    }
+
+
+def test_a_filter_works_without_streaming_too(tmp_path):
+    rows = [row(number, property=f"p{number % 3}") for number in range(9)]
+    out = build(tmp_path, rows).out
+    assert len(load_dataset(str(out), split="test", filters=[("property", "==", "p1")])) == 3
+
+
+# ---- Files ----
+
+
+def test_a_row_group_ends_when_it_is_large_so_that_a_viewer_can_show_one_row(tmp_path):
+    rows = [row(number, images=pictures(number, number + 500)) for number in range(40)]
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    each = table.nbytes / len(rows)
+    tables = [table.slice(at, 7) for at in range(0, 40, 7)]
+    write_parquet(tables, tmp_path / "x.parquet", SCHEMA, group_bytes=int(each * 10))
+    stored = pq.ParquetFile(tmp_path / "x.parquet")
+    sizes = [stored.metadata.row_group(i).num_rows for i in range(stored.num_row_groups)]
+    assert max(sizes) <= 12 and sum(sizes) == 40 and len(sizes) <= 6
+    assert stored.read().to_pylist() == rows
+
+
+@pytest.mark.parametrize(("start", "stop"), [(0, None), (0, 250), (95, 105), (130, 131), (249, 250), (3, 3)])
+def test_a_slice_of_a_file_is_read_as_it_is(tmp_path, start, stop):
+    rows = [row(number) for number in range(250)]
+    write_parquet([pa.Table.from_pylist(rows, schema=SCHEMA)], tmp_path / "x.parquet", SCHEMA)
+    read = [
+        each for table in batches(tmp_path / "x.parquet", None, start, stop) for each in table.to_pylist()
+    ]
+    assert read == rows[start:stop]
+
+
+def test_a_large_staged_file_is_read_in_pieces_and_still_checked(tmp_path, monkeypatch):
+    rows = [row(number) for number in range(30)]
+    staged = stage(tmp_path / "staged", rows, size=30)
+    monkeypatch.setattr(shards, "_SMALL", 0)
+    (entry,) = staged.parts
+    slices = [[entry["file"], entry["sha256"], 20, 30, {}], [entry["file"], entry["sha256"], 0, 5, {}]]
+    read = [each for table in shards.staged_tables(staged.folder, slices) for each in table.to_pylist()]
+    assert read == rows[20:30] + rows[0:5]
+    slices[0][1] = slices[1][1] = "0" * 64
+    with pytest.raises(InputError, match="not what its record says"):
+        list(shards.staged_tables(staged.folder, slices))
+
+
+def test_every_file_and_the_card_carry_the_canary(tmp_path):
+    out = build(tmp_path, [row(0), row(1, category="action")]).out
+    for file in (out / "data").iterdir():
+        assert pq.ParquetFile(file).schema_arrow.metadata[b"canary"] == shards.CANARY.encode()
+    assert shards.CANARY in (out / "README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_is_one_sentence_and_the_build_goes_on_to_the_same_bytes(tmp_path):
+    staged = stage(
+        tmp_path / "staged",
+        [
+            row(number, images=pictures(*range(9000 + 20 * number, 9020 + 20 * number)))
+            for number in range(40)
+        ],
+    )
+    script = Path(shards.__file__).with_name("syn.py")
+    command = [sys.executable, str(script), "--staged", str(staged.folder), "--out"]
+    assert subprocess.run([*command, str(tmp_path / "calm")], timeout=120, check=False).returncode == 0
+
+    def little() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
+
+    full = subprocess.run(
+        [*command, str(tmp_path / "out")],
+        preexec_fn=little,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert full.returncode == 2, full.stderr
+    assert "Traceback" not in full.stderr and "too large" in full.stderr
+    with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
+        load_dataset(str(tmp_path / "out"))
+    assert subprocess.run([*command, str(tmp_path / "out")], timeout=120, check=False).returncode == 0
+    assert (tmp_path / "out" / "manifest.json").read_bytes() == (
+        tmp_path / "calm" / "manifest.json"
+    ).read_bytes()
