@@ -127,7 +127,9 @@ class Engine:
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix}
         ready = ((key, _prepared(image, self._prepare)) for key, image in some.items())
         quick = dict(ways[self.way](ready, ask, lambda pairs: None))
-        plain = dict(self._by_pairs(iter(some.items()), ask, lambda pairs: None))
+        # One pair an image, the first prompt and the second in turn: the plain way is what costs.
+        turns = {key: [prompts[i % len(prompts)]] for i, (key, prompts) in enumerate(ask.items())}
+        plain = dict(self._by_pairs(iter(some.items()), turns, lambda pairs: None))
         # What happened here says nothing about the run.
         self._good = self._bad = 0
         both = {pair: (quick[pair], said) for pair, said in plain.items() if not isinstance(said, str)}
@@ -414,6 +416,8 @@ def _prepared(image: Image, prepare: Prepare | None) -> Any:
         return image if prepare is None else prepare(image)
     except MissingExtra:
         raise
+    except RefusedPairs as refused:
+        return next(iter(refused.reasons.values()))
     except Exception as error:
         return _reason(error)
 

@@ -168,11 +168,12 @@ class _Run:
         reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         try:
             start = time.monotonic()
-            first = _Slice(self.checks.read(0, min(2, len(self.checks.texts))))
+            head = self.checks.read(0, min(2, len(self.checks.texts)))
+            first = _Slice(head)
             engine.self_check(first.files, first.wanted)
             plan = self.checks.plan(self.checks_per_part or CHECKS_PER_PART[engine.way])
             fields = _fields(scorer)
-            work = _Work(self, scorer, engine, reader, plan[rank::ranks])
+            work = _Work(self, scorer, engine, reader, plan[rank::ranks], head)
             before = _counts(folders[rank])
             with self._shown(scorer.name, rank) as show:
                 work.show = show
@@ -199,7 +200,8 @@ class _Run:
             counts = Counter[str]()
             for each in manifests:
                 counts.update({key: int(value) for key, value in each.counts.items()})
-            self.tell(_summary(metadata, counts, counts["pairs"] - before.get("pairs", 0), spent, target))
+            new = counts["pairs"] - before.get("pairs", 0)
+            self.tell(_summary(metadata, counts, new, spent, target, _usage(scorer)))
         wait()
         return target
 
@@ -282,8 +284,10 @@ class _Work:
         engine: Engine,
         reader: ThreadPoolExecutor,
         plan: Sequence[parts.Part],
+        head: Sequence[Row],
     ) -> None:
         self.run, self.scorer, self.engine, self.reader = run, scorer, engine, reader
+        self.head = head
         self.total = sum(part.payload["stop"] - part.payload["start"] for part in plan)
         self.following = {a.payload["start"]: b.payload for a, b in pairwise(plan)}
         self.ahead: tuple[int, Future[_Slice]] | None = None
@@ -356,7 +360,11 @@ class _Work:
         return found
 
     def _read(self, payload: Mapping[str, Any]) -> _Slice:
-        return _Slice(self.run.checks.read(payload["start"], payload["stop"]))
+        start, stop = payload["start"], payload["stop"]
+        # The first checks are there already: going back for them would read their row group twice.
+        rows = list(self.head[start:stop])
+        at = start + len(rows)
+        return _Slice([*rows, *self.run.checks.read(at, stop)] if at < stop else rows)
 
 
 # ---- Rows and tables ----
@@ -459,7 +467,15 @@ def _counts(folder: Path) -> Mapping[str, int | float]:
         return {}
 
 
-def _summary(metadata: ScoreMetadata, counts: Counter[str], new: float, spent: float, target: Path) -> str:
+def _usage(scorer: Any) -> str:
+    """What the scorer says that it has used of a service; empty for one that says nothing."""
+    usage = getattr(scorer, "usage", None)
+    return "" if usage is None or callable(usage) else str(usage)
+
+
+def _summary(
+    metadata: ScoreMetadata, counts: Counter[str], new: float, spent: float, target: Path, usage: str
+) -> str:
     speed = f"{new} of them now, {new / max(spent, 1e-9):.3g} pairs/s" if new else "all there before"
     remarks = [
         f"{counts[key]} {words}"
@@ -470,7 +486,7 @@ def _summary(metadata: ScoreMetadata, counts: Counter[str], new: float, spent: f
         )
         if counts[key]
     ]
-    said = "".join(f", {remark}" for remark in remarks)
+    said = "".join(f", {remark}" for remark in remarks) + (f"; {usage}" if usage else "")
     return f"{target}: {counts['pairs']} pairs, {speed}{said} | {signature(metadata)}"
 
 

@@ -158,6 +158,20 @@ def test_preprocessing_runs_in_the_decoding_threads_and_a_failure_there_stays_al
     assert all(got[pair] == score for pair, score in TRUTH.items() if pair not in bad)
 
 
+def test_an_image_refused_while_it_is_prepared_keeps_the_refusals_reason() -> None:
+    class Strict(Prepared):
+        def prepare_image(self, image: Image.Image) -> float:
+            if shade(image) == 8:
+                raise RefusedPairs({0: "too long and thin"})
+            return super().prepare_image(image)
+
+    got = Engine(Strict()).score(FILES, WANTED)
+    assert {pair for pair, score in got.items() if isinstance(score, str)} == {
+        ("k8", prompt) for prompt in WANTED["k8"]
+    }
+    assert got["k8", "prompt k8"] == "too long and thin"
+
+
 def test_a_prefix_scorer_sees_all_prompts_of_an_image_at_once() -> None:
     scorer = Prefix()
     Engine(scorer).score(FILES, WANTED)
@@ -205,6 +219,21 @@ def test_reuse_that_differs_falls_back_and_says_so(make: type[Any]) -> None:
     assert "0.0003 from the plain way, more than 0.0001" in engine.remark
     assert "every pair is scored by itself" in told[0]
     assert engine.score(FILES, WANTED) == TRUTH
+
+
+def test_the_self_check_looks_at_later_prompts_too_and_scores_each_image_once_the_plain_way() -> None:
+    class Used(Prefix):
+        """The first prompt leaves its mark on the cache that the second one reads."""
+
+        def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
+            return super().score_prompts(image, prompts) + np.arange(len(prompts))
+
+    scorer = Used()
+    engine = Engine(scorer, tell=lambda text: None)
+    engine.self_check(FILES, WANTED)
+    assert engine.way == "pairs"
+    plain = [pair for batch in scorer.batches for pair in batch]
+    assert sorted(image for image, _ in plain) == [1, 2, 3]
 
 
 def test_reuse_that_fails_falls_back() -> None:

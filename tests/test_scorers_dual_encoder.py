@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
 from PIL import Image
 
+from croc.engine import Engine
 from croc.errors import InputError
 from croc.scorers import Scorer
 from croc.scorers.dual_encoder import DualEncoder
@@ -108,6 +112,40 @@ def test_features_encoded_once_give_the_same_scores(family):
     crossed = scorer.similarity(images[rows], texts[columns])
     plain = scorer.score([IMAGES[r] for r in rows], [PROMPTS[c] for c in columns])
     assert crossed == pytest.approx(plain, abs=1e-6)
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_images_prepared_ahead_of_the_model_give_the_same_vectors(family):
+    model, processor = BUILDERS[family]()
+    scorer = DualEncoder(model, processor=processor, batch_size=3)
+    odd = [tiny.picture(5, (40, 3)), tiny.picture(6, (1, 1)), IMAGES[0].convert("L")]
+    with ThreadPoolExecutor(4) as pool:
+        items = list(pool.map(scorer.prepare_image, [*IMAGES, *odd]))
+    assert (scorer.encode_prepared(items) == scorer.encode_images([*IMAGES, *odd])).all()
+    assert scorer.encode_prepared([]).shape == scorer.encode_images([]).shape
+    # A tensor would set up a second team of torch's workers in the thread that made it.
+    assert all(isinstance(value, np.ndarray) for item in items for value in item.values())
+
+
+@pytest.mark.parametrize("family", BUILDERS)
+def test_the_engine_prepares_ahead_and_agrees_with_pair_by_pair(family, monkeypatch):
+    model, processor = BUILDERS[family]()
+    scorer = DualEncoder(model, processor=processor, batch_size=3)
+    files = {}
+    for i, image in enumerate(IMAGES):
+        buffer = io.BytesIO()
+        image.save(buffer, "PNG")
+        files[f"k{i}"] = buffer.getvalue()
+    engine = Engine(scorer)
+    engine.self_check(files, dict.fromkeys(files, PROMPTS))
+    assert (engine.way, engine.remark) == ("embeddings", "")
+    # From here on pixels made beside the model would be found out.
+    monkeypatch.setattr(scorer, "encode_images", None)
+    got = engine.score(files, dict.fromkeys(files, PROMPTS))
+    monkeypatch.undo()
+    pairs = [(f"k{i}", prompt) for i in range(len(IMAGES)) for prompt in PROMPTS]
+    plain = scorer.score([IMAGES[int(key[1:])] for key, _ in pairs], [prompt for _, prompt in pairs])
+    assert [got[pair] for pair in pairs] == pytest.approx(plain, abs=1e-6)
 
 
 @pytest.mark.parametrize("typed", ["<|endoftext|>", "a dog <|startoftext|> a cat", "[SEP]", "<image></s>"])

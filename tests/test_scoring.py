@@ -30,8 +30,10 @@ from croc.schema import (
     check_features,
     score_schema,
 )
+from croc.scorers.api import Usage
 from croc.scorers.registry import load
 from croc.scoring import score_dataset
+from croc.sources import Checks
 
 
 def png(*colour: int, size: int = 3) -> bytes:
@@ -357,6 +359,36 @@ def test_progress_is_logged_where_there_is_no_terminal(
     score(some_checks(), [Counting()], tmp_path, progress=True)
     lines = [record.getMessage() for record in caplog.records if record.name == "croc.progress"]
     assert any("counting: 6 of 7 checks" in line and "pairs/s" in line and "left" in line for line in lines)
+
+
+def test_the_summary_says_what_a_service_was_asked_for(tmp_path: Path) -> None:
+    class Paid(Counting):
+        usage = Usage(requests=3, replayed=1, input_tokens=50, output_tokens=3, cost=0.25, floored=2)
+
+    told: list[str] = []
+    score(some_checks(), [Paid()], tmp_path, tell=told.append)
+    # By hand from the numbers above.
+    said = "3 requests, 1 replayed, 50 + 3 tokens, $0.2500, 2 scored 0 for want of a told Yes"
+    assert f"; {said} | scorer:counting" in told[-1]
+
+
+def test_no_row_is_read_twice_though_the_first_ones_are_looked_at_beforehand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+    original = Checks.__post_init__
+
+    def watched(checks: Checks) -> None:
+        original(checks)
+        inner = checks.read
+        checks.read = lambda start, stop: read.extend(range(start, stop)) or inner(start, stop)
+
+    monkeypatch.setattr(Checks, "__post_init__", watched)
+    for size in (1, 2, 3, 100):
+        read.clear()
+        [table] = score(some_checks(), [Counting()], tmp_path / str(size), checks_per_part=size)
+        assert sorted(read) == list(range(7))
+        assert table["check_id"].unique(maintain_order=True).to_list() == [f"c{i:03}" for i in range(7)]
 
 
 def test_the_summary_has_counts_speed_and_signature(tmp_path: Path) -> None:

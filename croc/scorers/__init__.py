@@ -11,6 +11,8 @@ with ``score`` on the first pairs of a run:
 - ``score_images_prompts(images, prompts of each image)``: the same for several images in one pass, as a list
   of arrays;
 - ``truncated(prompts)``: which prompts do not fit the window, a bool each; it becomes a column to group by;
+- ``usage``: an object whose text says what was asked of a service so far (requests, tokens, cost); the
+  summary line of a run shows it;
 - ``batch_size``: how many items it likes in one call;
 - ``blind``: True for a baseline that cannot see the image, the text, or either.
 

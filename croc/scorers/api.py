@@ -61,10 +61,11 @@ class Usage:
 
     def __str__(self) -> str:
         cost = "cost unknown (no prices given)" if self.cost is None else f"${self.cost:.4f}"
+        floored = f", {self.floored} scored 0 for want of a told Yes" if self.floored else ""
         limits = "".join(f", {name} {value}" for name, value in sorted(self.limits.items()))
         return (
             f"{self.requests} requests, {self.replayed} replayed, {self.input_tokens} + {self.output_tokens} "
-            f"tokens, {cost}{limits}"
+            f"tokens, {cost}{floored}{limits}"
         )
 
 

@@ -6,7 +6,7 @@ they are one class and lines of data. Each image and each text is encoded once; 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -88,14 +88,21 @@ class DualEncoder:
 
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
         """Unit vectors of images: float32 (n, d)."""
-        import torch
+        batches = in_batches(len(images), self.batch_size)
+        return self._image_rows(self.checkpoint.pixels(images[batch]) for batch in batches)
 
-        parts = []
-        with torch.inference_mode():
-            for batch in in_batches(len(images), self.batch_size):
-                inputs = self.checkpoint.pixels(images[batch])
-                parts.append(_unit(self.checkpoint.model.get_image_features(**inputs)))
-        return self._stack(parts)
+    def prepare_image(self, image: Image) -> dict[str, Any]:
+        """What the model reads of an image, made without the model, so that threads can run ahead of it.
+
+        Raises:
+            RefusedPairs: the image processor refuses the image.
+        """
+        return self.checkpoint.prepared(image)
+
+    def encode_prepared(self, items: Sequence[dict[str, Any]]) -> np.ndarray:
+        """Unit vectors of what :meth:`prepare_image` gave: float32 (n, d), as from :meth:`encode_images`."""
+        batches = in_batches(len(items), self.batch_size)
+        return self._image_rows(self.checkpoint.joined(items[batch]) for batch in batches)
 
     def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
         """Unit vectors of prompts: float32 (n, d).
@@ -165,6 +172,14 @@ class DualEncoder:
                 [[1] * len(row) + [0] * (width - len(row)) for row in rows]
             )
         return self.checkpoint.to_device(inputs)
+
+    def _image_rows(self, batches: Iterable[dict[str, Any]]) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            return self._stack(
+                [_unit(self.checkpoint.model.get_image_features(**inputs)) for inputs in batches]
+            )
 
     def _stack(self, parts: list[np.ndarray]) -> np.ndarray:
         return np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.float32)

@@ -164,12 +164,25 @@ class Checkpoint:
 
     def pixels(self, images: Sequence[Image], **options: Any) -> dict[str, Any]:
         """What the image processor makes of RGB images, as tensors on the model's device."""
+        return self.to_device(self._processed(images, "pt", **options))
+
+    def prepared(self, image: Image) -> dict[str, Any]:
+        """What the image processor makes of one image, off the device; safe to call from several threads."""
+        # A tensor made in another thread would start that thread's own team of workers beside the model's.
+        return dict(self._processed([image], "np" if self.image_backend == "pil" else "pt"))
+
+    def joined(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Several of :meth:`prepared` as one batch on the model's device."""
+        torch = _torch()
+        rows = {key: [torch.as_tensor(item[key]) for item in items] for key in items[0]}
+        return self.to_device({key: torch.cat(tensors) for key, tensors in rows.items()})
+
+    def _processed(self, images: Sequence[Image], tensors: str, **options: Any) -> Any:
         rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
-        got = self.reading(
+        return self.reading(
             rgb,
-            lambda some: self.processor.image_processor(images=some, return_tensors="pt", **options),
+            lambda some: self.processor.image_processor(images=some, return_tensors=tensors, **options),
         )
-        return self.to_device(got)
 
     def reading(self, images: Sequence[Image], read: Callable[[Sequence[Image]], Any]) -> Any:
         """What ``read`` makes of the images.

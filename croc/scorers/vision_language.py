@@ -396,7 +396,7 @@ class VisionLanguageScorer:
             scores = np.zeros(len(suffixes))
             batches = in_batches(len(suffixes), self.batch_size)
             for number, batch in enumerate(batches):
-                mine = cache if number == len(batches) - 1 else copy.deepcopy(cache)
+                mine = cache if number == len(batches) - 1 else _again(cache)
                 rows = torch.tensor(owner[batch], device=self.checkpoint.device)
                 scores[batch] = self.from_logits(self._behind(mine, length, shift, rows, suffixes[batch]))
         ends = np.cumsum([len(asked) for asked in prompts])
@@ -449,3 +449,16 @@ class VisionLanguageScorer:
             inputs["decoder_input_ids"] = torch.full((len(rows), 1), start, device=self.checkpoint.device)
             last = torch.zeros_like(last)
         return self._last_logits(inputs, last)
+
+
+def _again(cache: Any) -> Any:
+    """A cache whose rows can be selected while the given one stays as it is."""
+    from transformers.cache_utils import DynamicLayer
+
+    layers = getattr(cache, "layers", ())
+    if not layers or not all(isinstance(layer, DynamicLayer) for layer in layers):
+        return copy.deepcopy(cache)
+    # Selecting rows makes new tensors, so that copying the old ones first would be for nothing.
+    other = copy.copy(cache)
+    other.layers = [copy.copy(layer) for layer in layers]
+    return other
