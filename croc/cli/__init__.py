@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import judge, make, score
+from croc.cli import hub, judge, make, score
 from croc.errors import CrocError
 
 
@@ -48,5 +48,7 @@ for command in (
     make.sheet,
     make.status,
     make.demo,
+    hub.publish,
+    hub.verify,
 ):
     main.add_command(command)

@@ -112,6 +112,61 @@ def build_syn(
     click.echo("\n".join([str(out), *report.lines()]))
 
 
+@build.command("hum", epilog="Example: croc build hum --from-release nllg/croc_hum --out runs/hum")
+@click.option(
+    "--from-release",
+    "release",
+    required=True,
+    metavar="DIR|REPO",
+    help="The authors' TSV and tar.gz of images.",
+)
+@click.option("--license", help="Licence of the images; default: not known.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
+@click.option("--out", required=True, type=PATH, help="Folder to make; run again to go on.")
+def build_hum(release: str, out: Path, **options: Any) -> None:
+    """Make hum checks of the authors' CROChum release."""
+    from builders.hum import build_release
+
+    click.echo("\n".join([str(out), *build_release(release, out, **options).lines()]))
+
+
+@build.command("train", epilog="Example: croc build train runs/syn --out runs/questions --samples 16000")
+@click.argument("checks", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder to make; run again to go on.")
+@click.option("--entity-variation", default=3000, show_default=True, type=click.IntRange(0), help="At most.")
+@click.option("--entity-placement", default=0, show_default=True, type=click.IntRange(0), help="At most.")
+@click.option("--per-property", type=click.IntRange(1), help="Checks of each property and split, at most.")
+@click.option("--images", default=1, show_default=True, type=click.IntRange(1), help="Images a side.")
+@click.option(
+    "--samples", type=click.IntRange(1), help="Questions for training, at most; the paper has 16,000."
+)
+@click.option("--seed", default=0, show_default=True, type=int)
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
+def build_train(
+    checks: Path,
+    out: Path,
+    entity_variation: int,
+    entity_placement: int,
+    per_property: int | None,
+    images: int,
+    samples: int | None,
+    seed: int,
+    workers: int,
+) -> None:
+    """Make yes/no questions for training from a finished folder of CHECKS that has a split train."""
+    from builders.train import Selection
+    from builders.train import build_train as make
+
+    caps = {
+        "property_variation": None,
+        "entity_variation": entity_variation,
+        "entity_placement": entity_placement,
+    }
+    selection = Selection(caps, per_property, images, samples, seed)
+    report = make(checks, out, selection=selection, workers=workers)
+    click.echo("\n".join([str(out), *report.lines()]))
+
+
 @build.command("nlvr", epilog="Example: croc build nlvr nlvr/dev --out runs/nlvr")
 @click.argument("folder", type=PATH)
 @click.option("--out", required=True, type=PATH, help="Folder to make.")
