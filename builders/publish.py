@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -174,12 +174,21 @@ def publish(
 
 @dataclass(frozen=True)
 class _There:
-    """What the repository holds now: head commit, sha256 or git's name by path, tags."""
+    """What the repository holds now.
+
+    Attributes:
+        head: its newest commit.
+        files: by path the scheme and value of the checksum that the Hub knows.
+        tags: commit by name.
+        private: whether only members see it.
+        listed: what the manifest of the version that is there names.
+    """
 
     head: str
     files: dict[str, tuple[str, str]]
     tags: dict[str, str]
     private: bool
+    listed: frozenset[str] = frozenset()
 
 
 @dataclass
@@ -194,7 +203,7 @@ class _Job:
     tag: str | None
     tell: Callable[[str], None]
     plain: bool = False
-    sent: Publication | None = field(default=None)
+    sent: Publication | None = None
 
     @property
     def type(self) -> str:
@@ -238,7 +247,7 @@ class _Job:
         if self.tag is not None and there.tags.get(self.tag) != head:
             self.api.create_tag(**self.named, tag=self.tag, revision=head)
         url = f"{self.api.endpoint}/{'' if self.type == 'model' else self.type + 's/'}{self.repo}"
-        return Publication(**{**vars(self.sent or plan), "commit": head, "url": url})
+        return replace(self.sent or plan, commit=head, url=url)
 
     def _look(self) -> _There:
         info = self.api.repo_info(**self.named)
@@ -250,22 +259,22 @@ class _Job:
                 files[entry.path] = ("sha256", lfs.sha256) if lfs else ("git", blob)
         tags = {ref.name: ref.target_commit for ref in self.api.list_repo_refs(**self.named).tags}
         there = _There(head, files, tags, bool(info.private))
-        if self.type == "dataset":
-            self._refuse_strangers(there)
-        return there
+        return replace(there, listed=self._listed(there)) if self.type == "dataset" else there
 
-    def _refuse_strangers(self, there: _There) -> None:
-        """Do not write over a dataset that this program did not publish, or over one of another kind."""
+    def _listed(self, there: _There) -> frozenset[str]:
+        """The files that an earlier publication named; refuses what this program did not publish."""
         if "manifest.json" not in there.files:
             if strange := [path for path in there.files if path not in _HARMLESS]:
                 raise InputError(
                     f"{self.repo} holds files of unknown origin ({strange[0]} …); "
                     "choose another name or remove them"
                 )
-            return
-        made = self._manifest(there).get("recipe", {}).get("kind", self.kind)
+            return frozenset()
+        stored = self._manifest(there)
+        made = stored.get("recipe", {}).get("kind", self.kind)
         if made != self.kind:
             raise InputError(f"{self.repo} holds a {made} dataset; choose another name for this one")
+        return frozenset(stored.get("files", {}))
 
     def _manifest(self, there: _There) -> dict[str, Any]:
         with tempfile.TemporaryDirectory() as folder:
@@ -285,7 +294,7 @@ class _Job:
             mine = git_hash(file.read()) if scheme == "git" else file.sha256
             (added if not scheme else same if mine == digest else changed).append(file.path)
         ours = {file.path for file in self.files}
-        gone = [path for path in held if path not in ours and self._owns(path)]
+        gone = [path for path in held if path not in ours and self._owns(path, there)]
         moved = there is not None and self.tag in there.tags
         if moved and there and (there.tags[str(self.tag)] != there.head or added or changed or gone):
             raise InputError(
@@ -309,10 +318,10 @@ class _Job:
             dry_run=dry_run,
         )
 
-    def _owns(self, path: str) -> bool:
+    def _owns(self, path: str, there: _There | None) -> bool:
         """Whether a file that the folder no longer has would mix with the new version if it stayed."""
         if self.type == "dataset":
-            return path.startswith("data/") or path in ("build.json", "audit.json", "croissant.json")
+            return path.startswith("data/") or (there is not None and path in there.listed)
         return self.type == "model" and path.endswith((".safetensors", ".safetensors.index.json"))
 
     def _send(self, files: Sequence[File], removed: Sequence[str], head: str) -> str:

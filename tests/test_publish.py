@@ -227,13 +227,14 @@ def test_one_changed_shard_uploads_one_shard(hub, folder):
 def test_shards_that_are_gone_leave_in_the_commit_that_brings_the_new_ones(hub, folder):
     first = send(hub, folder, tag="v1")
     shutil.rmtree(folder / "data")
+    (folder / "build.json").unlink()
     write(folder, "data/test-new.parquet", b"n" * 1000)
     second = send(hub, sealed(folder), tag="v2")
     repo = hub.repos["dataset", "org/set"]
     assert repo.head.parent == first.commit
     assert [path for path in repo.head.tree if path.startswith("data/")] == ["data/test-new.parquet"]
     assert len([path for path in repo.at("v1").tree if path.startswith("data/")]) == 3
-    assert len(second.removed) == 3
+    assert len(second.removed) == 4
     # Whatever commit a reader sees, its manifest and its shards belong together.
     for commit in list(repo.commits.values())[1:]:
         stored = json.loads((hub.folder / "small" / commit.tree["manifest.json"].oid).read_text())
@@ -322,6 +323,18 @@ def test_tokens_appear_in_no_exception_log_or_output(hub, folder, token, caplog,
         send(hub, folder, token=token, tell=said.append)
     shown = "".join(traceback.format_exception(caught.value)) + caplog.text + "".join(capfd.readouterr())
     assert SECRET not in shown + "".join(said)
+
+
+def test_a_token_that_works_appears_nowhere_either(hub, folder, caplog, capfd):
+    caplog.set_level(logging.DEBUG)
+    hub.users[SECRET] = hub.users["hf_writer"]
+    hub.fail("POST", "/commit/", 503)
+    said = []
+    lines = send(hub, folder, token=SECRET, tell=said.append).lines()
+    assert "interrupted" in "".join(said)
+    assert SECRET not in "".join(said + lines) + caplog.text + "".join(capfd.readouterr())
+    for stored in hub.folder.glob("*/*"):
+        assert SECRET.encode() not in stored.read_bytes()
 
 
 @pytest.mark.parametrize("path", ["README.md", "build.json"])
