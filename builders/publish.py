@@ -180,14 +180,14 @@ class _There:
         head: its newest commit.
         files: by path the scheme and value of the checksum that the Hub knows.
         tags: commit by name.
-        private: whether only members see it.
+        private: whether only members see it; None when the server does not say.
         listed: what the manifest of the version that is there names.
     """
 
     head: str
     files: dict[str, tuple[str, str]]
     tags: dict[str, str]
-    private: bool
+    private: bool | None
     listed: frozenset[str] = frozenset()
 
 
@@ -233,10 +233,6 @@ class _Job:
         # None, not False: an organisation may make repositories private by default.
         self.api.create_repo(**self.named, private=self.private or None, exist_ok=True, **sdk)
         there = self._look()
-        if self.private and not there.private:
-            raise InputError(
-                f"{self.repo} is public already; make it private on the Hub first, or leave --private"
-            )
         plan = self._compare(there, ())
         moving = {*plan.added, *plan.changed}
         head = there.head
@@ -258,7 +254,7 @@ class _Job:
                 lfs = getattr(entry, "lfs", None)
                 files[entry.path] = ("sha256", lfs.sha256) if lfs else ("git", blob)
         tags = {ref.name: ref.target_commit for ref in self.api.list_repo_refs(**self.named).tags}
-        there = _There(head, files, tags, bool(info.private))
+        there = _There(head, files, tags, info.private)
         return replace(there, listed=self._listed(there)) if self.type == "dataset" else there
 
     def _listed(self, there: _There) -> frozenset[str]:
@@ -287,6 +283,10 @@ class _Job:
     def _compare(self, there: _There | None, notes: tuple[str, ...], *, dry_run: bool = False) -> Publication:
         from huggingface_hub.utils.sha import git_hash
 
+        if self.private and there is not None and there.private is False:
+            raise InputError(
+                f"{self.repo} is public already; make it private on the Hub first, or leave out --private"
+            )
         held = there.files if there else {}
         added, changed, same = [], [], []
         for file in self.files:

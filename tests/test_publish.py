@@ -298,9 +298,11 @@ def test_private_is_private_from_the_first_byte_on(hub, folder):
 def test_private_refuses_a_repository_that_is_public(hub, folder):
     send(hub, folder)
     calls = len(hub.calls)
-    with pytest.raises(InputError, match="public already"):
-        send(hub, folder, private=True)
-    assert {method for method, _, _ in hub.calls[calls + 1 :]} <= {"GET", "HEAD"}
+    for dry_run in (True, False):
+        with pytest.raises(InputError, match="public already"):
+            send(hub, folder, private=True, dry_run=dry_run)
+    asked = [(method, path) for method, path, _ in hub.calls[calls:] if method not in ("GET", "HEAD")]
+    assert asked == [("POST", "/api/repos/create")], "and that one answers that it is there"
 
 
 @pytest.mark.parametrize(
@@ -501,7 +503,7 @@ def test_an_upload_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path)
         wanted, requests = tree(calm), len(calm.calls)
     killed = 0
     for moment in range(20):
-        with Hub(tmp_path / f"hub{moment}") as hub:
+        with Hub(tmp_path / f"hub{moment}", part_bytes=100_000 if moment % 2 else None) as hub:
             victim = start(hub)
             # Moments are spread over the requests of a run; most of its time is the import of libraries.
             target, deadline = draw.randrange(requests), time.monotonic() + 10 * whole + 10
