@@ -12,7 +12,8 @@ import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,7 +41,6 @@ CANARY = "CROC benchmark data must not be in training corpora. canary 3b9d5c1e-8
 WORK = ".build"
 """Folder inside the output that holds all unfinished work; a leading dot hides it from ``load_dataset``."""
 
-_SMALL = 64_000_000
 TIERS = ("mini", "rest")
 
 
@@ -222,35 +222,55 @@ def staged_tables(staged: Path, slices: Sequence[Sequence[Any]]) -> Iterator[pa.
         InputError: a file is not the one that was planned with; only raised after its rows were given, so
             what is made of them must not become visible before the end.
     """
-    last, table = None, None
-    waiting: list[tuple[str, str, Future[str]]] = []
     # The checksum takes as long as everything else, and runs beside it: hashlib lets go of the interpreter.
     with ThreadPoolExecutor(1) as beside:
-        for file, sha256, start, stop, cut in slices:
+        for (file, sha256), group in groupby(slices, key=lambda each: (each[0], each[1])):
             path = staged / file
-            if file != last:
-                _settle(waiting, staged)
-                waiting = [(file, sha256, beside.submit(sha256_of, path))]
-                try:
-                    small = path.stat().st_size <= _SMALL
-                    table = pa.concat_tables(batches(path)) if small else None
-                except (OSError, pa.ArrowException) as error:
-                    raise InputError(f"{path}: not a readable staged file ({error})") from None
-                last = file
-            pieces = (
-                [table.slice(start, stop - start)] if table is not None else batches(path, None, start, stop)
-            )
-            at = start
-            for piece in pieces:
-                yield _without(piece, at, cut)
-                at += len(piece)
-        _settle(waiting, staged)
+            found = beside.submit(_checksum, path)
+            try:
+                for chain in _ascending(list(group)):
+                    yield from _rows(path, chain)
+            except (OSError, pa.ArrowException) as error:
+                raise InputError(f"{path}: not a readable staged file ({error})") from None
+            if found.result() != sha256:
+                raise InputError(f"{path}: its content is not what its record says; make it again")
 
 
-def _settle(waiting: Sequence[tuple[str, str, Future[str]]], staged: Path) -> None:
-    for file, sha256, found in waiting:
-        if found.result() != sha256:
-            raise InputError(f"{staged / file}: its content is not what its record says; make it again")
+def _checksum(path: Path) -> str:
+    state = path.stat()
+    return _checksum_of(path, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(4096)
+def _checksum_of(path: Path, size: int, changed: int) -> str:
+    """Rows of one staged file go into several shards; while it does not change, once is enough."""
+    return sha256_of(path)
+
+
+def _ascending(slices: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
+    """Slices of one file, cut into runs that one pass through the file gives."""
+    chain: list[Sequence[Any]] = []
+    for each in slices:
+        if chain and each[2] < chain[-1][3]:
+            yield chain
+            chain = []
+        chain.append(each)
+    yield chain
+
+
+def _rows(path: Path, chain: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
+    """The rows of ascending slices, in one pass."""
+    at, left = chain[0][2], list(reversed(chain))
+    for table in batches(path, None, at, chain[-1][3]):
+        end = at + len(table)
+        while left and left[-1][2] < end:
+            *_, start, stop, cut = left[-1]
+            low, high = max(start, at), min(stop, end)
+            yield _without(table.slice(low - at, high - low), low, cut)
+            if stop > end:
+                break
+            left.pop()
+        at = end
 
 
 def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequence[int]]]) -> pa.Table:

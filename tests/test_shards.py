@@ -389,15 +389,16 @@ def test_a_slice_of_a_file_is_read_as_it_is(tmp_path, start, stop):
     assert read == rows[start:stop]
 
 
-def test_a_large_staged_file_is_read_in_pieces_and_still_checked(tmp_path, monkeypatch):
-    rows = [row(number) for number in range(30)]
-    staged = stage(tmp_path / "staged", rows, size=30)
-    monkeypatch.setattr(shards, "_SMALL", 0)
+def test_slices_of_a_staged_file_come_in_their_order_and_the_file_is_checked(tmp_path, monkeypatch):
+    rows = [row(number) for number in range(230)]
+    staged = stage(tmp_path / "staged", rows, size=230)
     (entry,) = staged.parts
-    slices = [[entry["file"], entry["sha256"], 20, 30, {}], [entry["file"], entry["sha256"], 0, 5, {}]]
+    spans = [(20, 30), (99, 101), (150, 151), (210, 230), (0, 5), (5, 130)]
+    slices = [[entry["file"], entry["sha256"], *span, {}] for span in spans]
     read = [each for table in shards.staged_tables(staged.folder, slices) for each in table.to_pylist()]
-    assert read == rows[20:30] + rows[0:5]
-    slices[0][1] = slices[1][1] = "0" * 64
+    assert read == [each for start, stop in spans for each in rows[start:stop]]
+    for each in slices:
+        each[1] = "0" * 64
     with pytest.raises(InputError, match="not what its record says"):
         list(shards.staged_tables(staged.folder, slices))
 
