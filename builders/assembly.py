@@ -80,7 +80,8 @@ class ChecksBuilder(datasets.ArrowBasedBuilder):
     def _generate_tables(self, folder: str, slices: Sequence[Any]) -> Iterator[Any]:
         for shard, each in enumerate(slices):
             for number, table in enumerate(shards.staged_tables(Path(folder), each)):
-                yield (shard, number), shards.licensed(table).cast(self.info.features.arrow_schema)
+                schema = self.info.features.arrow_schema
+                yield (shard, number), shards.fitted(shards.licensed(table), schema)
 
 
 @dataclass(frozen=True)

@@ -194,7 +194,7 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
         nonlocal images
         for table in staged_tables(staged, payload["slices"]):
             images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in sides)
-            yield licensed(table)
+            yield fitted(licensed(table), schema)
 
     return {"rows": write_parquet(counted(), path, with_canary(schema)), "images": images}
 
@@ -202,6 +202,15 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
 def with_canary(schema: pa.Schema) -> pa.Schema:
     """The schema with the canary beside the features in the file's metadata."""
     return schema.with_metadata({**(schema.metadata or {}), b"canary": CANARY.encode()})
+
+
+def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with the columns of a schema and no others; what a stage does not know is null."""
+    columns = [
+        table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
+        for field in schema
+    ]
+    return pa.table(columns, names=schema.names).cast(schema)
 
 
 def licensed(table: pa.Table) -> pa.Table:
