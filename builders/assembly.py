@@ -152,6 +152,56 @@ class BuildReport:
         return text
 
 
+def assemble_staged(
+    kind: str,
+    staged: str | Path,
+    out: str | Path,
+    features: datasets.Features,
+    *,
+    both_sides: bool = True,
+    splits: Mapping[str, float] | None = None,
+    near: int | None = None,
+    workers: int = 1,
+    progress: bool = True,
+) -> BuildReport:
+    """Put a folder of staged rows, finished by :func:`croc.parts.run`, into shards.
+
+    Args:
+        kind: ``syn`` or ``hum``.
+        staged: the folder of staged rows.
+        out: the folder to make.
+        features: of the finished rows.
+        both_sides: whether a check needs images on both sides.
+        splits: share by split name; None puts everything into ``test``.
+        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
+            compares the files alone.
+        workers: processes.
+        progress: show bars.
+
+    Returns:
+        What was built.
+
+    Raises:
+        InputError: the staged folder is unfinished or does not hold what its manifest says.
+    """
+    started = time.monotonic()
+    manifest = read_manifest(staged)
+    ratios = shards.check_ratios(splits or TEST_ONLY)
+    recipe = {"kind": kind, "staged": manifest.sha256, "splits": ratios, "near": near}
+    if shards.settle(Path(out), recipe):
+        return read_report(Path(out))
+    return assemble(
+        manifest,
+        Path(out),
+        recipe,
+        features=features,
+        both_sides=both_sides,
+        started=started,
+        workers=workers,
+        progress=progress,
+    )
+
+
 def assemble(
     staged: Manifest,
     out: Path,

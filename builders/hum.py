@@ -13,9 +13,10 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 if __package__ in (None, ""):
     # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
@@ -25,10 +26,18 @@ import datasets
 
 from builders import release as releases
 from builders import shards
-from builders.assembly import TEST_ONLY, BuildReport, ChecksBuilder, ChecksConfig, assemble, read_report
+from builders.assembly import (
+    TEST_ONLY,
+    BuildReport,
+    ChecksBuilder,
+    ChecksConfig,
+    assemble,
+    assemble_staged,
+    read_report,
+)
 from croc.errors import CrocError
 from croc.files import sha256_of
-from croc.parts import read_manifest, run
+from croc.parts import run
 from croc.schema import CATEGORIES, check_features
 
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, images verified by people."
@@ -113,48 +122,9 @@ def build_release(
     )
 
 
-def build_staged(
-    staged: str | Path,
-    out: str | Path,
-    *,
-    splits: Mapping[str, float] | None = None,
-    near: int | None = None,
-    workers: int = 1,
-    progress: bool = True,
-) -> BuildReport:
-    """Put a folder of staged checks, finished by :func:`croc.parts.run`, into shards.
-
-    Args:
-        staged: the folder of staged checks.
-        out: the folder to make.
-        splits: share by split name; None puts everything into ``test``.
-        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
-            compares the files alone.
-        workers: processes.
-        progress: show bars.
-
-    Returns:
-        What was built.
-
-    Raises:
-        InputError: the staged folder is unfinished or does not hold what its manifest says.
-    """
-    started = time.monotonic()
-    manifest = read_manifest(staged)
-    ratios = shards.check_ratios(splits or TEST_ONLY)
-    recipe = {"kind": "hum", "staged": manifest.sha256, "splits": ratios, "near": near}
-    if shards.settle(Path(out), recipe):
-        return read_report(Path(out))
-    return assemble(
-        manifest,
-        Path(out),
-        recipe,
-        features=check_features(),
-        both_sides=False,
-        started=started,
-        workers=workers,
-        progress=progress,
-    )
+def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:
+    """Put a folder of staged checks into shards; the options are those of :func:`assemble_staged`."""
+    return assemble_staged("hum", staged, out, check_features(), both_sides=False, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -26,9 +26,17 @@ if __package__ in (None, ""):
 import datasets
 
 from builders import shards
-from builders.assembly import TEST_ONLY, BuildReport, ChecksBuilder, ChecksConfig, assemble, read_report
+from builders.assembly import (
+    TEST_ONLY,
+    BuildReport,
+    ChecksBuilder,
+    ChecksConfig,
+    assemble,
+    assemble_staged,
+    read_report,
+)
 from croc.errors import CrocError, InputError
-from croc.parts import Manifest, read_manifest, run
+from croc.parts import Manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
 from croc_syn.images import Drawn, image_parts, staged_features, write_images
 from croc_syn.prompts import EXACT, OTHER, columns_of, exact_keys, exact_row, plan_parts, write_prompts
@@ -214,47 +222,9 @@ def _possible(
     raise InputError("the exact world can draw nothing of this taxonomy in these subsets")
 
 
-def build_staged(
-    staged: str | Path,
-    out: str | Path,
-    *,
-    splits: Mapping[str, float] | None = None,
-    near: int | None = None,
-    workers: int = 1,
-    progress: bool = True,
-) -> BuildReport:
-    """Put a folder of staged images, finished by :func:`croc.parts.run`, into shards.
-
-    Args:
-        staged: the folder of staged images.
-        out: the folder to make.
-        splits: share by split name; None puts everything into ``test``.
-        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
-            compares the files alone.
-        workers: processes.
-        progress: show bars.
-
-    Returns:
-        What was built.
-
-    Raises:
-        InputError: the staged folder is unfinished or does not hold what its manifest says.
-    """
-    started = time.monotonic()
-    manifest = read_manifest(staged)
-    ratios = shards.check_ratios(splits or TEST_ONLY)
-    recipe = {"kind": "syn", "staged": manifest.sha256, "splits": ratios, "near": near}
-    if shards.settle(Path(out), recipe):
-        return read_report(Path(out))
-    return assemble(
-        manifest,
-        Path(out),
-        recipe,
-        features=staged_features(),
-        started=started,
-        workers=workers,
-        progress=progress,
-    )
+def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:
+    """Put a folder of staged images into shards; the options are those of :func:`assemble_staged`."""
+    return assemble_staged("syn", staged, out, staged_features(), **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -44,6 +44,28 @@ def build() -> None:
     """Make a dataset of checks: a folder that datasets.load_dataset reads."""
 
 
+def _splits(train: float, validation: float) -> dict[str, float] | None:
+    if not (train or validation):
+        return None
+    return {"train": train, "validation": validation, "test": 1.0 - train - validation}
+
+
+_TRAIN = click.option(
+    "--train",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of concepts to train.",
+)
+_VALIDATION = click.option(
+    "--validation",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of concepts to tune.",
+)
+
+
 @build.command(
     "syn",
     epilog="Example: croc build syn --checks 1000 --images 5 --workers 2 --out runs/syn",
@@ -69,20 +91,8 @@ def build() -> None:
 @click.option("--subset", "subsets", multiple=True, help="Only this subset; repeatable.")
 @click.option("--property", "properties", multiple=True, help="Only variations of this property; repeatable.")
 @click.option("--taxonomy", type=PATH, help="Your own taxonomy file.")
-@click.option(
-    "--train",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of the concepts for training.",
-)
-@click.option(
-    "--validation",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of the concepts for validation.",
-)
+@_TRAIN
+@_VALIDATION
 @click.option(
     "--workers",
     default=1,
@@ -103,12 +113,30 @@ def build_syn(
     """Make CROCsyn with the exact world: no model, no network, labels that are certain."""
     from builders.syn import build_exact
 
-    splits = None
-    if train or validation:
-        splits = {"train": train, "validation": validation, "test": 1.0 - train - validation}
     report = build_exact(
-        out, subsets=subsets or None, properties=properties or None, splits=splits, **options
+        out,
+        subsets=subsets or None,
+        properties=properties or None,
+        splits=_splits(train, validation),
+        **options,
     )
+    click.echo("\n".join([str(out), *report.lines()]))
+
+
+@build.command("staged", epilog="Example: croc build staged syn runs/stage --near 4 --out runs/syn")
+@click.argument("kind", type=click.Choice(["syn", "hum"]))
+@click.argument("folder", type=PATH)
+@_TRAIN
+@_VALIDATION
+@click.option("--near", type=click.IntRange(0, 64), help="Images so many bits apart count as the same.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1), help="Processes.")
+@click.option("--out", required=True, type=PATH, help="Folder to make; run again to go on.")
+def build_staged(kind: str, folder: Path, out: Path, train: float, validation: float, **options: Any) -> None:
+    """Put a FOLDER of staged rows, made by a generation, into shards."""
+    from builders import hum, syn
+
+    put = {"syn": syn.build_staged, "hum": hum.build_staged}[kind]
+    report = put(folder, out, splits=_splits(train, validation), **options)
     click.echo("\n".join([str(out), *report.lines()]))
 
 
