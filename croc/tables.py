@@ -536,7 +536,7 @@ def _release_table(rows: pl.DataFrame, protocol: str, metrics: Sequence[str], so
     reasons = {}
     for metric, names in pairs.items():
         empty = int(rows.select(pl.any_horizontal(pl.col(names).is_null()).sum()).item())
-        reasons[metric] = {"no score and no reason given": empty} if empty else {}
+        reasons[metric] = {"score empty, NaN or infinite": empty} if empty else {}
     metadata = {metric: ScoreMetadata(metric, protocol) for metric in metrics}
     return ScoreTable(rows, protocol, pairs, metadata, source, reasons)
 
