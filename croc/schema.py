@@ -260,9 +260,9 @@ def write_scores(rows: pa.Table, metadata: ScoreMetadata, path: Path) -> None:
     Raises:
         InputError: a column is missing.
     """
-    import os
-
     import pyarrow.parquet as pq
+
+    from croc.files import atomic
 
     missing = [name for name in SCORE_COLUMNS if name not in rows.column_names]
     if missing:
@@ -276,8 +276,5 @@ def write_scores(rows: pa.Table, metadata: ScoreMetadata, path: Path) -> None:
     ]
     table = rows.from_arrays(columns, names=ordered).replace_schema_metadata(metadata.to_parquet())
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    pq.write_table(table, temporary)
-    with temporary.open("rb") as handle:
-        os.fsync(handle.fileno())
-    temporary.replace(path)
+    with atomic(path) as temporary:
+        pq.write_table(table, temporary)
