@@ -167,6 +167,13 @@ def test_pairs_go_out_and_scores_come_back(demo: tuple[Path, str], tmp_path: Pat
     assert "scorer:length|revision:2" in signature
 
 
+def test_several_scorers_follow_one_option_or_several(demo: tuple[Path, str], tmp_path: Path) -> None:
+    for words in (("--scorer", "random", "constant"), ("--scorer", "random", "--scorer", "constant")):
+        out = tmp_path / str(len(words))
+        assert croc("score", demo[0] / "syn", *words, "--out", out).exit_code == 0
+        assert {file.name for file in out.glob("*.parquet")} == {"random.parquet", "constant.parquet"}
+
+
 def test_options_reach_the_scorers_that_take_them(demo: tuple[Path, str], tmp_path: Path) -> None:
     words = ("score", demo[0] / "syn", "--scorer", "random", "--out", tmp_path)
     assert croc(*words, "--option", "seed=7").exit_code == 0

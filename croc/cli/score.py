@@ -22,6 +22,21 @@ class _WithDefault(click.Group):
         return super().parse_args(ctx, args)
 
 
+class _ManyScorers(click.Command):
+    """``DATASET --scorer A B`` means ``DATASET --scorer A --scorer B``, as its usage reads."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        spread: list[str] = []
+        inside = False
+        for number, word in enumerate(args):
+            if word.startswith("-"):
+                inside = word == "--scorer" and number > 0 and not args[0].startswith("-")
+            elif inside and spread[-1] != "--scorer":
+                spread.append("--scorer")
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
 @click.group(cls=_WithDefault)
 def score() -> None:
     """Run metrics on a dataset of checks; only the scores are kept.
@@ -32,6 +47,7 @@ def score() -> None:
 
 @score.command(
     "run",
+    cls=_ManyScorers,
     epilog="""\b
 Examples:
   croc score runs/syn --scorer clipscore-b32 --scorer random --out scores/
