@@ -42,7 +42,7 @@ def make(path: Path, megabytes: int, size: int) -> int:
     """A shard as the builder writes them, of drawings that differ; gives its number of rows."""
     import pyarrow as pa
 
-    from builders.parquet import write_parquet
+    from croc.parquet import write_parquet
     from croc_syn.images import staged_features
     from croc_syn.world import draw
 

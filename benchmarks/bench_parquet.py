@@ -27,9 +27,10 @@ def stage(folder: Path, checks: int, images: int, size: int, per_part: int) -> N
     """Staged parts with images of about ``size`` bytes."""
     import pyarrow as pa
 
+    from croc.parquet import write_parquet
     from croc.parts import Part, run
     from croc.schema import stable_hash
-    from croc_syn.images import staged_features, write_rows
+    from croc_syn.images import staged_features
 
     schema = staged_features().arrow_schema
 
@@ -52,7 +53,7 @@ def stage(folder: Path, checks: int, images: int, size: int, per_part: int) -> N
                 pictures = [HEAD + os.urandom(size) + TAIL for _ in range(images)]
                 row[side] = [{"bytes": data, "path": None} for data in pictures]
             rows.append(row)
-        write_rows(iter([pa.Table.from_pylist(rows, schema=schema)]), path, schema)
+        write_parquet(([pa.Table.from_pylist(rows, schema=schema)]), path, schema)
         return {"checks": len(rows)}
 
     parts = [Part(f"{at:07d}", [at, min(at + per_part, checks)]) for at in range(0, checks, per_part)]

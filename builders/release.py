@@ -20,10 +20,10 @@ from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
-from builders.parquet import write_parquet
 from builders.survey import ABSENT
 from croc.delimited import need_cells, need_columns, read_delimited
 from croc.errors import InputError
+from croc.parquet import write_parquet
 from croc.parts import Part
 from croc.schema import CATEGORIES, ContrastCheck, check_id, stable_hash
 

@@ -22,10 +22,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders.licences import licence_of
-from builders.parquet import batches, image_columns, write_parquet
 from builders.survey import SPLITS, Looked, count_twins, look, split_of
 from croc.errors import InputError
 from croc.files import canonical, read_json, sha256_of, write_json
+from croc.parquet import batches, image_columns, write_parquet
 from croc.parts import Manifest, Part
 from croc.schema import stable_hash
 

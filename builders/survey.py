@@ -15,8 +15,8 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from builders.parquet import batches
 from croc.errors import InputError
+from croc.parquet import batches
 from croc.parts import Manifest
 from croc.schema import stable_hash
 from croc_syn.prompts import OTHER

@@ -32,10 +32,10 @@ import pyarrow.parquet as pq
 
 from builders import shards
 from builders.assembly import PICTURE, BuildReport, dress, read_report, report_texts
-from builders.parquet import batches, write_parquet
 from builders.survey import ELSEWHERE, SPLITS, folded, mark, split_of
 from croc.errors import CrocError, InputError
 from croc.files import read_json, sha256_of
+from croc.parquet import batches, write_parquet
 from croc.parts import Part, run
 from croc.schema import SIDES, SUBSETS, stable_hash
 

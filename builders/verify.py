@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.parquet import CANARY_KEY, batches, image_columns
 from builders.shards import CANARY, WORK
 from builders.survey import OTHER, folded, mark, world_of
 from croc.errors import InputError
 from croc.files import canonical, read_json, sha256_of
 from croc.images import decode
+from croc.parquet import CANARY_KEY, batches, image_columns
 from hub_cards import compare_cards, croissant, read_facts, render_again
 
 MOST = 20

@@ -7,12 +7,13 @@ never taken on trust.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError, InputError
+from croc.parquet import write_parquet
 from croc.parts import Manifest, Part
 from croc.schema import SIDES, check_features, check_id, stable_hash
 from croc_syn import world
@@ -117,7 +118,7 @@ def write_images(
     # All scenes first, all pixels after: taking turns makes scenes three times as slow, in cold caches.
     for drawing in waiting:
         drawing.finish()
-    write_rows(iter([pa.Table.from_pylist(rows, schema=schema)]), path, schema)
+    write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
     return {**counts, "dropped": dropped}
 
 
@@ -216,54 +217,6 @@ def fitting_scene(prompt: str, other: str, place: tuple[Any, ...]) -> tuple[worl
         if world.holds(scene, prompt) and not world.holds(scene, other):
             return scene, seed, attempt
     raise CrocError("no image was found that shows its own prompt and not the other")
-
-
-def write_rows(tables: Iterator[pa.Table], path: Path, schema: pa.Schema, *, group: int = 100) -> int:
-    """Write rows with images as Parquet that the Hub's viewer and filters read well.
-
-    The image bytes are compressed already, so they are stored plain and without a dictionary.
-
-    Args:
-        tables: Arrow tables that can be cast to the schema, at most a part each.
-        path: the Parquet file.
-        schema: Arrow schema of a dataset's features, with ``images`` and ``contrast_images``.
-        group: rows a row group: small enough for a viewer, large enough for statistics to prune.
-
-    Returns:
-        Number of rows.
-    """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    sides = ("images", "contrast_images")
-    leaves = [f"{side}.list.element.bytes" for side in sides]
-    plain = [name for name in schema.names if name not in sides]
-    text = [name for name in plain if pa.types.is_string(schema.field(name).type)]
-    rows = 0
-    with pq.ParquetWriter(
-        path,
-        schema,
-        write_page_index=True,
-        use_dictionary=text,
-        # Without this the smallest and the largest image would be stored again as bounds.
-        write_statistics=text,
-        compression=dict.fromkeys(leaves, "none") | {name: "zstd" for name in plain},
-    ) as writer:
-        waiting: list[Any] = []
-        for table in tables:
-            waiting.append(table.cast(schema))
-            held = sum(len(each) for each in waiting)
-            if held >= group:
-                joined = pa.concat_tables(waiting)
-                whole = held - held % group
-                writer.write_table(joined.slice(0, whole), row_group_size=group)
-                rows += whole
-                waiting = [joined.slice(whole)] if held > whole else []
-        if waiting or not rows:
-            rest = pa.concat_tables(waiting) if waiting else schema.empty_table()
-            writer.write_table(rest, row_group_size=group)
-            rows += len(rest)
-    return rows
 
 
 def _coin(probability: float, place: tuple[Any, ...]) -> bool:

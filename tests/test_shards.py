@@ -18,13 +18,13 @@ from pictures import png
 from PIL import Image
 
 from builders import shards
-from builders.parquet import batches, write_parquet
 from builders.shards import split_of
 from builders.syn import Syn, build_staged
 from croc.errors import CrocError, InputError
+from croc.parquet import batches, write_parquet
 from croc.parts import Part, run
 from croc.schema import stable_hash
-from croc_syn.images import staged_features, write_rows
+from croc_syn.images import staged_features
 
 SCHEMA = staged_features().arrow_schema
 HALVES = {"test": 0.5, "train": 0.5}
@@ -48,7 +48,7 @@ def row(number: int, **changes):
 
 def write(payload, path):
     table = pa.Table.from_pylist(payload, schema=SCHEMA)
-    return {"checks": write_rows(iter([table]), path, SCHEMA)}
+    return {"checks": write_parquet(([table]), path, SCHEMA)}
 
 
 def write_from(rows):

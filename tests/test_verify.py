@@ -19,7 +19,8 @@ from builders.syn import build_staged
 from builders.verify import verify, verify_repo
 from croc.errors import InputError
 from croc.files import canonical
-from croc_syn.images import staged_features, write_rows
+from croc.parquet import write_parquet
+from croc_syn.images import staged_features
 
 SCHEMA = staged_features().arrow_schema
 
@@ -62,7 +63,7 @@ def change(folder: Path, pattern: str, edit, schema=None) -> Path:
     rows = pq.read_table(file).to_pylist()
     edit(rows)
     schema = schema or shards.with_canary(SCHEMA)
-    write_rows(iter([pa.Table.from_pylist(rows, schema=schema)]), file, schema)
+    write_parquet(([pa.Table.from_pylist(rows, schema=schema)]), file, schema)
     sealed(folder)
     return file
 
