@@ -24,9 +24,9 @@ import pyarrow.compute as pc
 from builders.licences import licence_of
 from builders.survey import SPLITS, Looked, count_twins, look, split_of
 from croc.errors import InputError
-from croc.files import canonical, read_json, sha256_of, write_json
-from croc.parquet import batches, image_columns, write_parquet
-from croc.parts import Manifest, Part
+from croc.files import HashedFile, canonical, is_whole, read_json, sha256_of, write_json
+from croc.parquet import image_columns, spans, write_parquet
+from croc.parts import CHECKSUMS, Manifest, Part
 from croc.schema import stable_hash
 
 __all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "plan_shards", "settle", "split_of"]
@@ -105,7 +105,7 @@ def plan_shards(
     chosen = _mini(looked, mini)
     slices: dict[tuple[str, ...], list[tuple[str, str, int, int, float, dict[str, Any]]]] = {}
     for part in looked:
-        file, sha256 = part.entry["file"], part.entry["sha256"]
+        file, checksum = part.entry["file"], part.entry.get("xxh128") or part.entry["sha256"]
         marks = [
             (
                 row.split,
@@ -125,18 +125,18 @@ def plan_shards(
             if key[-1]:
                 size = part.entry["bytes"] * (stop - start) / len(part.rows)
                 cut = {str(i): part.rows[i].cut for i in range(start, stop) if part.rows[i].cut}
-                slices.setdefault(key[:-1], []).append((file, sha256, start, stop, size, cut))
+                slices.setdefault(key[:-1], []).append((file, checksum, start, stop, size, cut))
             start = stop
     parts = []
     for group, keys in groupby(sorted(slices), key=lambda key: key[:5]):
         shards: list[list[list[Any]]] = []
         filled = float("inf")
         for key in keys:
-            for file, sha256, start, stop, size, cut in slices[key]:
+            for file, checksum, start, stop, size, cut in slices[key]:
                 if filled >= shard_bytes:
                     shards.append([])
                     filled = 0.0
-                shards[-1].append([file, sha256, start, stop, cut])
+                shards[-1].append([file, checksum, start, stop, cut])
                 filled += size
         for number, rows in enumerate(shards):
             name = f"{'-'.join(group)}-{number:05d}-of-{len(shards):05d}"
@@ -196,7 +196,9 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
             images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in sides)
             yield fitted(licensed(table), schema)
 
-    return {"rows": write_parquet(counted(), path, with_canary(schema)), "images": images}
+    with HashedFile(path) as file:
+        rows = write_parquet(counted(), file, with_canary(schema))
+    return {"rows": rows, "images": images, CHECKSUMS: file.checksums()}
 
 
 def with_canary(schema: pa.Schema) -> pa.Schema:
@@ -206,6 +208,8 @@ def with_canary(schema: pa.Schema) -> pa.Schema:
 
 def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     """The rows with the columns of a schema and no others; what a stage does not know is null."""
+    if table.schema.equals(schema):
+        return table
     columns = [
         table[field.name] if field.name in table.column_names else pa.nulls(len(table), field.type)
         for field in schema
@@ -225,35 +229,35 @@ def licensed(table: pa.Table) -> pa.Table:
 
 
 def staged_tables(staged: Path, slices: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
-    """The rows of ``[file, sha256, start, stop, cut]`` slices in order, each file checked while it is read.
+    """The rows of ``[file, checksum, start, stop, cut]`` slices in order, each file checked while it is read.
 
     Raises:
         InputError: a file is not the one that was planned with; only raised after its rows were given, so
             what is made of them must not become visible before the end.
     """
-    # The checksum takes as long as everything else, and runs beside it: hashlib lets go of the interpreter.
+    # The checksum is taken beside the reading: the libraries of hashes let go of the interpreter.
     with ThreadPoolExecutor(1) as beside:
-        for (file, sha256), group in groupby(slices, key=lambda each: (each[0], each[1])):
+        for (file, checksum), group in groupby(slices, key=lambda each: (each[0], each[1])):
             path = staged / file
-            found = beside.submit(_checksum, path)
+            found = beside.submit(_is_whole, path, checksum)
             try:
                 for chain in _ascending(list(group)):
                     yield from _rows(path, chain)
             except (OSError, pa.ArrowException) as error:
                 raise InputError(f"{path}: not a readable staged file ({error})") from None
-            if found.result() != sha256:
+            if not found.result():
                 raise InputError(f"{path}: its content is not what its record says; make it again")
 
 
-def _checksum(path: Path) -> str:
+def _is_whole(path: Path, checksum: str) -> bool:
     state = path.stat()
-    return _checksum_of(path, state.st_size, state.st_mtime_ns)
+    return _found_whole(path, checksum, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(4096)
-def _checksum_of(path: Path, size: int, changed: int) -> str:
+def _found_whole(path: Path, checksum: str, size: int, changed: int) -> bool:
     """Rows of one staged file go into several shards; while it does not change, once is enough."""
-    return sha256_of(path)
+    return is_whole(path, checksum)
 
 
 def _ascending(slices: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
@@ -269,17 +273,8 @@ def _ascending(slices: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]
 
 def _rows(path: Path, chain: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
     """The rows of ascending slices, in one pass."""
-    at, left = chain[0][2], list(reversed(chain))
-    for table in batches(path, None, at, chain[-1][3]):
-        end = at + len(table)
-        while left and left[-1][2] < end:
-            *_, start, stop, cut = left[-1]
-            low, high = max(start, at), min(stop, end)
-            yield _without(table.slice(low - at, high - low), low, cut)
-            if stop > end:
-                break
-            left.pop()
-        at = end
+    for number, first, table in spans(path, [(start, stop) for _, _, start, stop, _ in chain]):
+        yield _without(table, first, chain[number][4])
 
 
 def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequence[int]]]) -> pa.Table:

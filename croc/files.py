@@ -5,10 +5,16 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from queue import Queue
+from types import TracebackType
+from typing import Any, BinaryIO, Self
+
+import xxhash
+from filelock import FileLock, Timeout
 
 from croc.errors import InputError
 
@@ -39,6 +45,134 @@ def sha256_of(path: Path) -> str:
     """The checksum of a file, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder, which is made, for this process alone.
+
+    Raises:
+        InputError: another process holds it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    # A second lets a concurrent status() finish its look at the lock.
+    lock = FileLock(folder / ".lock", timeout=1)
+    try:
+        lock.acquire()
+    except Timeout:
+        raise InputError(
+            f"{folder}: another process is at work in this folder; wait for it or stop it"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_locked(folder: Path) -> bool:
+    """Whether some process holds a folder."""
+    if not (folder / ".lock").exists() or not os.access(folder, os.W_OK):
+        return False
+    probe = FileLock(folder / ".lock", timeout=0)
+    try:
+        probe.acquire()
+    except Timeout:
+        return True
+    probe.release()
+    return False
+
+
+def checksums_of(path: Path) -> dict[str, str]:
+    """The checksums that a finished part is known by.
+
+    ``sha256`` is its identity, there and on the Hub. ``xxh128`` finds damage at the speed of memory, so that
+    who reads the file once more need not wait for the slow one.
+    """
+    sha256, xxh128 = hashlib.sha256(), xxhash.xxh3_128()
+    with path.open("rb") as file:
+        for block in _blocks(file):
+            sha256.update(block)
+            xxh128.update(block)
+    return {"sha256": sha256.hexdigest(), "xxh128": xxh128.hexdigest()}
+
+
+def is_whole(path: Path, checksum: str) -> bool:
+    """Whether a file's content has a checksum: 64 digits are a sha256, 32 an xxh128."""
+    if len(checksum) != 32:
+        return sha256_of(path) == checksum
+    xxh128 = xxhash.xxh3_128()
+    with path.open("rb") as file:
+        for block in _blocks(file):
+            xxh128.update(block)
+    return xxh128.hexdigest() == checksum
+
+
+def _blocks(file: BinaryIO, size: int = 1 << 20) -> Iterator[memoryview]:
+    """A file's content, a block at a time in one piece of memory."""
+    memory = memoryview(bytearray(size))
+    while count := file.readinto(memory):  # type: ignore[attr-defined]
+        yield memory[:count]
+
+
+class HashedFile:
+    """A new file whose checksums are ready when it is written: a thread takes them while the disk is busy.
+
+    It can only be written from front to back, which is what a Parquet writer does.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("wb")
+        self._sha256, self._xxh128 = hashlib.sha256(), xxhash.xxh3_128()
+        # A few blocks at most wait, so that memory stays small when the disk is faster than the hash.
+        self._blocks: Queue[bytes | None] = Queue(4)
+        self._thread = threading.Thread(target=self._hash, daemon=True)
+        self._thread.start()
+
+    def _hash(self) -> None:
+        while (block := self._blocks.get()) is not None:
+            self._sha256.update(block)
+            self._xxh128.update(block)
+
+    def write(self, data: bytes) -> int:
+        """Append bytes; they must not change afterwards."""
+        self._file.write(data)
+        self._blocks.put(data)
+        return len(data)
+
+    def tell(self) -> int:
+        """Number of bytes written."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand what is written to the system."""
+        self._file.flush()
+
+    @property
+    def closed(self) -> bool:
+        """Whether it is finished."""
+        return self._file.closed
+
+    def close(self) -> None:
+        """Finish the file and its checksums."""
+        if self._thread.is_alive():
+            self._blocks.put(None)
+            self._thread.join()
+        self._file.close()
+
+    def checksums(self) -> dict[str, str]:
+        """Those of :func:`checksums_of`, once the file is closed."""
+        return {"sha256": self._sha256.hexdigest(), "xxh128": self._xxh128.hexdigest()}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
 
 
 def canonical(value: Any) -> str:

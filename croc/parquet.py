@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from croc.files import HashedFile
+
 GROUP_ROWS = 100
-GROUP_BYTES = 50_000_000
-"""A viewer reads a whole row group to show one row; the Hub's refuses above some hundred megabytes."""
+GROUP_BYTES = 16_000_000
+"""A viewer reads a whole row group to show one row, a stream before it shows the first; and what is held in
+memory at once is what a system has to find and clear first, which costs more than writing it."""
+
+READ_BYTES = 4_000_000
 
 CANARY_KEY = b"canary"
 
@@ -31,7 +37,7 @@ def image_columns(schema: pa.Schema) -> list[str]:
 
 def write_parquet(
     tables: Iterable[pa.Table],
-    path: Path,
+    path: Path | IO[bytes] | HashedFile,
     schema: pa.Schema,
     *,
     group_rows: int = GROUP_ROWS,
@@ -43,7 +49,7 @@ def write_parquet(
 
     Args:
         tables: Arrow tables that can be cast to the schema; a few rows each keep the memory small.
-        path: the Parquet file.
+        path: the Parquet file, or an open one.
         schema: Arrow schema of a dataset's features.
         group_rows: rows a row group, at most.
         group_bytes: a row group ends when it holds this much.
@@ -82,7 +88,8 @@ def _groups(
     waiting: list[pa.Table] = []
     held, size = 0, 0
     for table in tables:
-        table = table.cast(schema)
+        if not table.schema.equals(schema):
+            table = table.cast(schema)
         while len(table):
             each = max(1, table.nbytes // len(table))
             room = min(group_rows - held, max(1, -(-(group_bytes - size) // each)))
@@ -105,23 +112,57 @@ def batches(
         OSError: the file cannot be read.
         pa.ArrowException: it is no Parquet file, or damaged.
     """
+    for _, _, table in spans(path, [(start, stop)], columns):
+        yield table
+
+
+def spans(
+    path: Path, wanted: Sequence[tuple[int, int | None]], columns: list[str] | None = None
+) -> Iterator[tuple[int, int, pa.Table]]:
+    """Some rows of a Parquet file, a few at a time; row groups that hold none of them are passed over.
+
+    Args:
+        path: the file.
+        wanted: (start, stop) of runs of rows, ascending and apart; a stop of None is the end of the file.
+        columns: only these.
+
+    Yields:
+        Which run, the number of the table's first row in the file, and the table, which lies in that run.
+
+    Raises:
+        OSError: the file cannot be read.
+        pa.ArrowException: it is no Parquet file, or damaged.
+    """
     with pq.ParquetFile(path, memory_map=True) as stored:
         sizes = [stored.metadata.row_group(i).num_rows for i in range(stored.num_row_groups)]
-        stop = sum(sizes) if stop is None else stop
         each = path.stat().st_size // max(1, sum(sizes)) + 1
-        step = int(min(GROUP_ROWS, max(1, 16_000_000 // each)))
-        first = 0
+        step = int(min(GROUP_ROWS, max(1, READ_BYTES // each)))
+        runs = [(start, sum(sizes) if stop is None else stop) for start, stop in wanted]
+        at, place = 0, 0
         for group, length in enumerate(sizes):
-            low, high = max(start - first, 0), min(stop - first, length)
-            at = 0
-            if low < high:
+            end = at + length
+            while place < len(runs) and runs[place][1] <= at:
+                place += 1
+            last = max((stop for start, stop in runs[place:] if start < end), default=at)
+            if last > at:
                 for batch in stored.iter_batches(
                     step, row_groups=[group], columns=columns, use_threads=False
                 ):
-                    inside = batch.slice(max(low - at, 0), max(0, high - max(low, at)))
-                    at += len(batch)
-                    if len(inside) and at > low:
-                        yield pa.Table.from_batches([inside])
-                    if at >= high:
+                    table = pa.Table.from_batches([batch])
+                    for number in range(place, len(runs)):
+                        low, high = max(runs[number][0], at), min(runs[number][1], at + len(table))
+                        if runs[number][0] >= at + len(table):
+                            break
+                        if low < high:
+                            yield number, low, _piece(table, low - at, high - low)
+                    at += len(table)
+                    if at >= last:
                         break
-            first += length
+            at = end
+
+
+def _piece(table: pa.Table, start: int, length: int) -> pa.Table:
+    """Some rows; few of many are copied, lest who keeps them keeps the memory of all."""
+    if 2 * length < len(table):
+        return table.take(pa.array(range(start, start + length)))
+    return table.slice(start, length)

@@ -34,16 +34,26 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
-from filelock import FileLock, Timeout
-
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.files import canonical, differences, digest_of, fsync, read_json, sha256_of, write_json
+from croc.files import (
+    canonical,
+    checksums_of,
+    differences,
+    digest_of,
+    fsync,
+    is_locked,
+    locked,
+    read_json,
+    sha256_of,
+    write_json,
+)
 
 log = logging.getLogger(__name__)
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NO_PLAN = "neither plan.json nor manifest.json is there, so it is no folder of resumable work"
+_LISTED = ("bytes", "sha256", "xxh128", "counts")
 _HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
 
 
@@ -62,7 +72,11 @@ class Part:
 
 Make = Callable[[Any, Path], Mapping[str, Any]]
 """``make(payload, path)`` writes one file at ``path`` and returns counts, such as ``{"rows": 1000}``; equal
-payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``."""
+payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``. Who has
+the checksums of :func:`croc.files.checksums_of` already gives them back as the count ``CHECKSUMS``; else the
+file is read once more for them."""
+
+CHECKSUMS = "checksums"
 
 
 @dataclass(frozen=True)
@@ -72,7 +86,8 @@ class Manifest:
     Attributes:
         folder: where it lies.
         fingerprint: what the caller said defines the work.
-        parts: per part, in the order of the plan: ``name``, ``file``, ``bytes``, ``sha256``, ``counts``.
+        parts: per part, in the order of the plan: ``name``, ``file``, ``bytes``, ``sha256``, ``xxh128``,
+            ``counts``.
         counts: the parts' numeric counts added up.
         sha256: identity of the content (fingerprint and checksums), the revision of what lies here.
     """
@@ -187,7 +202,7 @@ def run(
     """
     folder = Path(out)
     plan = _Plan.of(list(parts), suffix, fingerprint, what)
-    with _locked(folder):
+    with locked(folder):
         if existing == "overwrite" and (folder / "plan.json").exists():
             _clear(folder)
         plan.settle(folder)
@@ -217,7 +232,7 @@ def status(out: str | Path) -> Status:
             tally.add(record)
     failed = _failures(folder, [entry["name"] for entry in plan["parts"]])
     complete = (folder / "manifest.json").is_file()
-    return tally.status(failed, running=_is_locked(folder), complete=complete)
+    return tally.status(failed, running=is_locked(folder), complete=complete)
 
 
 def read_manifest(out: str | Path) -> Manifest:
@@ -234,6 +249,16 @@ def read_manifest(out: str | Path) -> Manifest:
             f"{folder} is half-built: {now.done} of {now.total} parts are done{failed}; run the command again"
         )
     stored = read_json(folder / "manifest.json", _NO_PLAN)
+    try:
+        content = {key: stored[key] for key in ("format", "fingerprint", "parts")}
+        whole = stored["sha256"] == _identity(content)
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{folder / 'manifest.json'}: its own checksum does not fit what it says, so it was changed; "
+            "remove it and run the command that made the folder again"
+        )
     return Manifest(folder, stored["fingerprint"], stored["parts"], stored["counts"], stored["sha256"])
 
 
@@ -326,7 +351,7 @@ class _Plan:
             {
                 "name": part.name,
                 "file": f"parts/{part.name}{self.suffix}",
-                **{key: records[part.name][key] for key in ("bytes", "sha256", "counts")},
+                **{key: records[part.name][key] for key in _LISTED if key in records[part.name]},
             }
             for part in self.parts
         ]
@@ -335,10 +360,14 @@ class _Plan:
         for part in self.parts:
             tally.add(records[part.name])
         counts = dict(sorted(tally.counts.items()))
-        sha256 = hashlib.sha256(canonical(content).encode()).hexdigest()
+        sha256 = _identity(content)
         write_json(folder / "manifest.json", {**content, "counts": counts, "sha256": sha256})
         (folder / "tmp").rmdir()
         return Manifest(folder, self.fingerprint, listed, counts, sha256)
+
+
+def _identity(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
 
 
 class _Run:
@@ -410,11 +439,12 @@ def _make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
         if not path.is_file():
             raise FileNotFoundError("the function that makes parts wrote no file")
         counts = json.loads(canonical(dict(counts or {})))
+        checksums = counts.pop(CHECKSUMS, None) or checksums_of(path)
         fsync(path)
         return {
             "path": str(path),
             "bytes": path.stat().st_size,
-            "sha256": sha256_of(path),
+            **checksums,
             "counts": counts,
             "seconds": round(time.monotonic() - start, 6),
         }
@@ -528,35 +558,6 @@ class _Tally:
             complete=complete,
             counts=dict(sorted(self.counts.items())),
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    folder.mkdir(parents=True, exist_ok=True)
-    # A second lets a concurrent status() finish its look at the lock.
-    lock = FileLock(folder / ".lock", timeout=1)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            f"{folder}: another process is at work in this folder; wait for it or stop it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _is_locked(folder: Path) -> bool:
-    if not (folder / ".lock").exists() or not os.access(folder, os.W_OK):
-        return False
-    probe = FileLock(folder / ".lock", timeout=0)
-    try:
-        probe.acquire()
-    except Timeout:
-        return True
-    probe.release()
-    return False
 
 
 def _clear(folder: Path) -> None:
