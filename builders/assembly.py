@@ -36,14 +36,14 @@ class ChecksConfig(datasets.BuilderConfig):
         subset: only this subset; all when None.
         category: only this category; all when None.
         world: only ``exact`` or ``generated`` images; all when None.
-        tier: ``mini`` for the small stratified view; all when None.
+        mini: the small stratified sample.
         ratios: share of each split; a concept's hash decides where it falls.
     """
 
     subset: str | None = None
     category: str | None = None
     world: str | None = None
-    tier: str | None = None
+    mini: bool = False
     ratios: dict[str, float] = field(default_factory=lambda: dict(TEST_ONLY))
 
 
@@ -59,11 +59,16 @@ class ChecksBuilder(datasets.ArrowBasedBuilder):
             raise InputError("data_dir: name the folder of staged images")
         staged = read_manifest(self.config.data_dir)
         planned = shards.plan_shards(staged, self.config.ratios, both_sides=self.BOTH_SIDES)
-        wanted = (self.config.category, self.config.subset, self.config.world, self.config.tier)
+        wanted = (self.config.category, self.config.subset, self.config.world)
         chosen: dict[str, list[Any]] = {}
         for part in planned.parts:
             split, *place = part.payload["group"]
-            if all(want in (None, have) for want, have in zip(wanted, place, strict=True)):
+            if split == shards.MINI:
+                if self.config.mini:
+                    chosen[place[0]] = [part.payload["slices"]]
+            elif not self.config.mini and all(
+                want in (None, have) for want, have in zip(wanted, place, strict=True)
+            ):
                 chosen.setdefault(split, []).append(part.payload["slices"])
         return [
             datasets.SplitGenerator(
@@ -259,15 +264,15 @@ def assemble(
     )
     splits: Counter[str] = Counter()
     groups: Counter[str] = Counter()
-    for part, entry in zip(planned.parts, made.parts, strict=True):
-        split, category, subset, *_ = part.payload["group"]
+    for part, entry in zip(planned.parts, shards.data_of(made), strict=False):  # mini comes last
+        split, category, subset, _ = part.payload["group"]
         splits[split] += entry["counts"]["rows"]
         groups[f"{split}/{category}/{subset}"] += entry["counts"]["rows"]
     causes = {**earlier, **planned.left_out}
     report = BuildReport(
         out=out,
         checks=sum(splits.values()),
-        images=int(made.counts["images"]),
+        images=sum(entry["counts"]["images"] for entry in shards.data_of(made)),
         splits={name: splits[name] for name in shards.SPLITS if splits[name]},
         groups=dict(sorted(groups.items())),
         redraws=int(staged.counts.get("redraws", 0)),

@@ -49,7 +49,7 @@ class Hum(ChecksBuilder):
     BOTH_SIDES = False
     BUILDER_CONFIGS = (
         ChecksConfig(name="all"),
-        ChecksConfig(name="mini", tier="mini"),
+        ChecksConfig(name="mini", mini=True),
         *(ChecksConfig(name=name, category=name) for name in CATEGORIES),
     )
 

@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders.licences import licence_of
-from builders.survey import SPLITS, Looked, count_twins, look, split_of
+from builders.survey import SPLITS, Looked, Row, count_twins, look, split_of
 from croc.errors import InputError
 from croc.files import HashedFile, canonical, is_whole, read_json, sha256_of, write_json
 from croc.parquet import image_columns, spans, write_parquet
@@ -32,16 +32,16 @@ from croc.schema import stable_hash
 __all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "plan_shards", "settle", "split_of"]
 
 SHARD_BYTES = 500_000_000
-MINI = 200
-"""Checks of the configuration ``mini``, at most: enough for a first look, small enough to wait for."""
+MINI = "mini"
+MINI_MOST, MINI_LEAST = 200, 20
+"""Checks of the configuration ``mini``: enough for a first look, small enough to wait for. It is a copy in a
+file of its own, so it is never more than a twentieth of a split that has many."""
 
 CANARY = "CROC benchmark data must not be in training corpora. canary 3b9d5c1e-8f0a-4d27-9c64-e1a7520f6db8"
 """Stands in every Parquet file and on the card, so that a corpus that swallowed the benchmark shows it."""
 
 WORK = ".build"
 """Folder inside the output that holds all unfinished work; a leading dot hides it from ``load_dataset``."""
-
-TIERS = ("mini", "rest")
 
 
 def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
@@ -76,20 +76,21 @@ def plan_shards(
     ratios: Mapping[str, float],
     *,
     shard_bytes: int = SHARD_BYTES,
-    mini: int = MINI,
+    mini: int = MINI_MOST,
     both_sides: bool = True,
     near: int | None = None,
 ) -> Planned:
     """Decide which rows go into which shard, from the staged files alone.
 
-    A shard holds one split, category, subset, world (exact or generated) and tier (in ``mini`` or not), so
-    that each configuration is a view over whole files; its rows are sorted by property.
+    Over all files of a split, in the order of their names, the rows are sorted by category and property; rows
+    without one come first. A file holds one category, subset and world (exact or generated), so that each
+    configuration is a view over whole files.
 
     Args:
         staged: the manifest of the staged images.
         ratios: share by split name.
         shard_bytes: a shard is closed when it has reached this size.
-        mini: number of checks of the configuration ``mini``, at most.
+        mini: number of checks of the sample ``mini``, at most.
         both_sides: drop checks that lack images or the prompt of a side; else only those without any.
         near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
             compares the files alone.
@@ -102,71 +103,97 @@ def plan_shards(
             staged file cannot be read.
     """
     looked, left_out = look(staged, ratios, both_sides=both_sides, near=near)
-    chosen = _mini(looked, mini)
-    slices: dict[tuple[str, ...], list[tuple[str, str, int, int, float, dict[str, Any]]]] = {}
-    for part in looked:
-        file, checksum = part.entry["file"], part.entry.get("xxh128") or part.entry["sha256"]
-        marks = [
-            (
-                row.split,
-                row.category,
-                row.subset,
-                row.world,
-                TIERS[0 if (file, index) in chosen else 1],
-                row.property_path,
-                row.property,
-                row.lost is None,
-            )
-            for index, row in enumerate(part.rows)
-        ]
-        start = 0
-        for key, run in groupby(marks):
-            stop = start + len(list(run))
-            if key[-1]:
-                size = part.entry["bytes"] * (stop - start) / len(part.rows)
-                cut = {str(i): part.rows[i].cut for i in range(start, stop) if part.rows[i].cut}
-                slices.setdefault(key[:-1], []).append((file, checksum, start, stop, size, cut))
-            start = stop
+    rows = _in_order(looked)
     parts = []
-    for group, keys in groupby(sorted(slices), key=lambda key: key[:5]):
-        shards: list[list[list[Any]]] = []
-        filled = float("inf")
-        for key in keys:
-            for file, checksum, start, stop, size, cut in slices[key]:
-                if filled >= shard_bytes:
-                    shards.append([])
-                    filled = 0.0
-                shards[-1].append([file, checksum, start, stop, cut])
-                filled += size
-        for number, rows in enumerate(shards):
-            name = f"{'-'.join(group)}-{number:05d}-of-{len(shards):05d}"
-            parts.append(Part(name, {"group": list(group), "slices": rows}))
+    groups = (list(run) for _, run in groupby(rows, key=lambda each: each.row.group))
+    numbers: Counter[str] = Counter()
+    for group in groups:
+        split, *place = group[0].row.group
+        name = "-".join((split, f"{numbers[split]:04d}", *place))
+        numbers[split] += 1
+        files = _filled(group, shard_bytes)
+        parts += [
+            Part(f"{name}-{number:05d}-of-{len(files):05d}", {"group": [split, *place], "slices": slices})
+            for number, slices in enumerate(files)
+        ]
+    if sample := _mini(rows, mini):
+        split = sample[0].row.split
+        slices = [piece for piece, _ in _slices(sample)]
+        parts.append(Part(f"{MINI}-{split}-00000-of-00001", {"group": [MINI, split], "slices": slices}))
     return Planned(parts, left_out, count_twins(looked))
 
 
-def _mini(looked: Sequence[Looked], count: int) -> set[tuple[str, int]]:
-    """The rows of ``mini``: as many of each subset, category and property; their hashes decide which.
+class _Placed(NamedTuple):
+    """A row that stays, and where it is staged."""
 
-    They are of the split that benchmarks are run on, ``test``, or the nearest to it that there is.
-    """
-    kept = [
-        (part.entry["file"], index, row)
+    row: Row
+    entry: Mapping[str, Any]
+    index: int
+    bytes: float
+
+
+def _in_order(looked: Sequence[Looked]) -> list[_Placed]:
+    """The rows that stay in the order of the finished files; within a property as they were staged."""
+    placed = [
+        _Placed(row, part.entry, index, part.entry["bytes"] / len(part.rows))
         for part in looked
         for index, row in enumerate(part.rows)
         if row.lost is None
     ]
-    split = next((name for name in SPLITS if any(row.split == name for *_, row in kept)), None)
-    strata: dict[tuple[str, ...], list[tuple[str, str, int]]] = {}
-    for file, index, row in kept:
-        if row.split == split:
-            stratum = (row.subset, row.category, row.property)
-            strata.setdefault(stratum, []).append((stable_hash("mini", row.check_id), file, index))
+    return sorted(placed, key=lambda each: each.row.order)
+
+
+def _filled(rows: Sequence[_Placed], most: int) -> list[list[list[Any]]]:
+    """The slices of each file: one is closed when it has reached the size."""
+    files: list[list[list[Any]]] = []
+    filled = float("inf")
+    for piece, size in _slices(rows):
+        if filled >= most:
+            files.append([])
+            filled = 0.0
+        files[-1].append(piece)
+        filled += size
+    return files
+
+
+def _slices(rows: Sequence[_Placed]) -> Iterator[tuple[list[Any], float]]:
+    """Rows as ``[file, checksum, start, stop, cut]``, neighbours of a property together, and their size."""
+    start = 0
+    for stop in range(1, len(rows) + 1):
+        first, last = rows[start], rows[stop - 1]
+        after = rows[stop] if stop < len(rows) else None
+        if (
+            after is None
+            or (after.entry["file"], after.index) != (last.entry["file"], last.index + 1)
+            or after.row.order != first.row.order
+        ):
+            run = rows[start:stop]
+            cut = {str(each.index): each.row.cut for each in run if each.row.cut}
+            entry = first.entry
+            checksum = entry.get("xxh128") or entry["sha256"]
+            piece = [entry["file"], checksum, first.index, last.index + 1, cut]
+            yield piece, sum(each.bytes for each in run)
+            start = stop
+
+
+def _mini(rows: Sequence[_Placed], most: int) -> list[_Placed]:
+    """A sample: as many of each subset, category and property; their hashes decide which.
+
+    It is of the split that benchmarks are run on, ``test``, or the nearest to it that there is.
+    """
+    split = next((name for name in SPLITS if any(each.row.split == name for each in rows)), None)
+    mine = [each for each in rows if each.row.split == split]
+    strata: dict[tuple[str, ...], list[tuple[str, int]]] = {}
+    for number, each in enumerate(mine):
+        stratum = (each.row.subset, each.row.category, each.row.property)
+        strata.setdefault(stratum, []).append((stable_hash("mini", each.row.check_id), number))
     ranked = sorted(
-        (place, rank, file, index)
+        (place, rank, number)
         for members in strata.values()
-        for place, (rank, file, index) in enumerate(sorted(members))
+        for place, (rank, number) in enumerate(sorted(members))
     )
-    return {(file, index) for _, _, file, index in ranked[:count]}
+    count = min(most, max(MINI_LEAST, len(mine) // 20))
+    return [mine[number] for number in sorted(number for *_, number in ranked[:count])]
 
 
 # ---- One shard ----
@@ -360,6 +387,19 @@ def finish(
     publish(out)
 
 
+def place_of(entry: Mapping[str, Any]) -> str:
+    """Where a finished shard lies in the output folder: ``data/`` or ``mini/``."""
+    name = Path(entry["file"]).name
+    if name.startswith(f"{MINI}-"):
+        return f"{MINI}/{name.removeprefix(f'{MINI}-')}"
+    return f"data/{name}"
+
+
+def data_of(made: Manifest) -> list[dict[str, Any]]:
+    """The shards of ``data/``: every row once, without the copies of ``mini``."""
+    return [entry for entry in made.parts if place_of(entry).startswith("data/")]
+
+
 def _lay_out(
     out: Path,
     shards: Manifest,
@@ -376,9 +416,12 @@ def _lay_out(
     for entry in shards.parts:
         counts = {key: value for key, value in entry["counts"].items() if isinstance(value, int)}
         counted = {"bytes": entry["bytes"], "sha256": entry["sha256"], **counts}
-        files[f"data/{Path(entry['file']).name}"] = counted
+        files[place_of(entry)] = counted
     content: dict[str, Any] = {"format": 1, "recipe": json.loads(canonical(dict(recipe))), "canary": CANARY}
-    (shards.folder / "parts").rename(ready / "data")
+    for name in files:
+        (ready / name).parent.mkdir(exist_ok=True)
+    for entry in shards.parts:
+        (shards.folder / entry["file"]).rename(ready / place_of(entry))
     if dress is not None:
         # A draft, for the card to read; the true one has the checksums of what the card writes too.
         write_json(ready / "manifest.json", {**content, "files": files})
@@ -400,7 +443,7 @@ def publish(out: Path) -> None:
     content = read_json(ready / "manifest.json")
     if content is None or "sha256" not in content:
         return
-    late = {"data": 1, "manifest.json": 2}
+    late = {MINI: 1, "data": 1, "manifest.json": 2}
     for path in sorted(ready.iterdir(), key=lambda each: (late.get(each.name, 0), each.name)):
         path.rename(out / path.name)
     shutil.rmtree(out / WORK)

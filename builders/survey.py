@@ -69,6 +69,17 @@ class Row:
     cut: dict[str, list[int]] = field(default_factory=dict)
     lost: str | None = None
 
+    @property
+    def group(self) -> tuple[str, str, str, str]:
+        """What the rows of a file have in common."""
+        return (self.split, self.category, self.subset, self.world)
+
+    @property
+    def order(self) -> tuple[str, ...]:
+        """Its place: by category and property, those without one first."""
+        category = "" if self.category == OTHER else self.category
+        return (self.split, category, self.property, self.property_path, self.subset, self.world)
+
 
 @dataclass
 class Looked:

@@ -54,7 +54,7 @@ class Syn(ChecksBuilder):
 
     BUILDER_CONFIGS = (
         ChecksConfig(name="all"),
-        ChecksConfig(name="mini", tier="mini"),
+        ChecksConfig(name="mini", mini=True),
         ChecksConfig(name="exact", world="exact"),
         *(ChecksConfig(name=name, subset=name) for name in SUBSETS),
         *(ChecksConfig(name=name, category=name) for name in (*CATEGORIES, OTHER)),
@@ -190,7 +190,7 @@ def _audited(made: Manifest, work: Path, *, checks: int, workers: int, progress:
     from croc_syn.audit import audit
 
     found = audit(
-        made.files(),
+        [made.folder / entry["file"] for entry in shards.data_of(made)],
         work / _AUDIT,
         checks=checks,
         revision=made.sha256[:12],

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.shards import CANARY, WORK
+from builders.shards import CANARY, MINI, WORK
 from builders.survey import OTHER, folded, mark, world_of
 from croc.errors import InputError
 from croc.files import canonical, read_json, sha256_of
@@ -104,7 +104,7 @@ def _files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str
             yield f"{name}: {path.stat().st_size} bytes, the manifest says {entry['bytes']}"
         elif sha256_of(path) != entry["sha256"]:
             yield f"{name}: its content differs from the checksum in the manifest"
-    there = {f"data/{path.name}" for path in (folder / "data").glob("*")}
+    there = {f"{name}/{path.name}" for name in ("data", MINI) for path in (folder / name).glob("*")}
     yield from (f"{name} is not in the manifest" for name in sorted(there - files.keys()))
 
 
@@ -112,10 +112,9 @@ def _shards(folder: Path, manifest: Mapping[str, Any], images: bool) -> list[str
     problems: list[str] = []
     first: pa.Schema | None = None
     seen = _Seen(manifest["recipe"].get("kind", "syn"))
-    for name, entry in manifest["files"].items():
-        if not name.startswith("data/"):
-            continue
-        path = folder / name
+    listed = [name for name in manifest["files"] if name.startswith(("data/", f"{MINI}/"))]
+    for name in sorted(listed):  # data before mini, and in the order in which it is loaded
+        entry, path = manifest["files"][name], folder / name
         try:
             with pq.ParquetFile(path) as stored:
                 schema, metadata = stored.schema_arrow, stored.metadata
@@ -133,12 +132,24 @@ def _shards(folder: Path, manifest: Mapping[str, Any], images: bool) -> list[str
                 problems.append(f"{name}: {metadata.num_rows} rows, the manifest says {entry.get('rows')}")
             counted = 0
             for table in batches(path):
-                counted += seen.look(name, table, images)
+                look = seen.sample if name.startswith(f"{MINI}/") else seen.look
+                counted += look(name, table, images)
             if counted != entry.get("images"):
                 problems.append(f"{name}: {counted} images, the manifest says {entry.get('images')}")
         except (OSError, pa.ArrowException, KeyError) as error:
             problems.append(f"{name}: cannot be read ({str(error).splitlines()[0]})")
     return [*problems, *seen.problems()]
+
+
+def _mark_of(row: Mapping[str, Any], columns: Sequence[str]) -> int:
+    """A number that stands for a row's content."""
+    light = {key: value for key, value in row.items() if key not in columns}
+    images = [mark((image or {}).get("bytes") or b"") for name in columns for image in _images_of(row, name)]
+    return mark(repr((light, images)).encode())
+
+
+def _images_of(row: Mapping[str, Any], column: str) -> list[Any]:
+    return row[column] if isinstance(row[column], list) else [row[column]]
 
 
 class _Seen:
@@ -147,7 +158,9 @@ class _Seen:
     def __init__(self, kind: str) -> None:
         self.key = "pair_id" if kind == "train" else "check_id"
         self.ids: dict[str, str] = {}
+        self.marks: dict[str, int] = {}
         self.splits: dict[str, dict[Any, str]] = {"concept": {}, "caption": {}, "image": {}}
+        self.last: dict[str, tuple[str, str]] = {}
         self.found: dict[str, list[str]] = {}
 
     def look(self, name: str, table: pa.Table, decoding: bool) -> int:
@@ -160,19 +173,35 @@ class _Seen:
             if own in self.ids:
                 self._note("twice", f"{self.key} {own} is in {self.ids[own]} and in {name}")
             self.ids[own] = name
+            self.marks[own] = _mark_of(row, columns)
             self._shared("concept", row["concept_id"], place[0], own)
             for column in ("prompt", "contrast_prompt"):
                 if row.get(column):
                     self._shared("caption", mark(folded(row[column])), place[0], own)
             if len(place) > 1:
                 belongs = [row["category"] or OTHER, row["subset"] or OTHER, world_of(row["image_model"])]
-                if belongs != place[1:4]:
+                if belongs != place[2:5]:
                     self._note("place", f"{name}: {own} belongs to {', '.join(belongs)}")
+                order = (row["category"] or "", row["property"] or "")
+                if order < self.last.get(place[0], order):
+                    self._note("order", f"{name}: {own} is not in the order of category and property")
+                self.last[place[0]] = order
             for column in columns:
-                images = row[column] if isinstance(row[column], list) else [row[column]]
-                for index, image in enumerate(images):
+                for index, image in enumerate(_images_of(row, column)):
                     count += 1
                     self._image(name, f"{own}, {column}[{index}]", image, place[0], decoding)
+        return count
+
+    def sample(self, name: str, table: pa.Table, decoding: bool) -> int:
+        """Look at rows that are copies of some that were looked at; gives the number of their images."""
+        columns, split = image_columns(table.schema), Path(name).name.split("-")[0]
+        count = 0
+        for row in table.to_pylist():
+            own = str(row[self.key])
+            home = Path(self.ids.get(own, "")).name.split("-")[0]
+            if home != split or self.marks.get(own) != _mark_of(row, columns):
+                self._note("copy", f"{name}: {self.key} {own} is no copy of a row of {split}")
+            count += sum(len(row[column] or ()) for column in columns)
         return count
 
     def _image(self, name: str, where: str, image: Any, split: str, decoding: bool) -> None:

@@ -105,7 +105,7 @@ def _files(facts: Facts) -> list[dict[str, Any]]:
             "encodingFormat": "application/x-parquet",
             "sha256": file.sha256,
         }
-        for file in facts.files
+        for file in (*facts.files, *facts.sample)
     ]
 
 

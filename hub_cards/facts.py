@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation", "test")
 DEFAULT_VIEW = "all"
-_PLACES = ("category", "subset", "world", "tier")
+SAMPLE = "mini"
+_PLACES = ("run", "category", "subset", "world")
 _COUNTED = (
     "category",
     "subset",
@@ -36,10 +37,10 @@ class DataFile:
 
     path: str
     split: str
+    run: str | None
     category: str | None
     subset: str | None
     world: str | None
-    tier: str | None
     rows: int
     bytes: int
     images: int
@@ -70,7 +71,8 @@ class Facts:
         folder: where it lies.
         kind: ``syn``, ``hum`` or ``train``.
         features: columns.
-        files: the Parquet files.
+        files: the Parquet files of ``data/``.
+        sample: those of ``mini/``, which are copies of some rows.
         views: the configurations, ``all`` first.
         splits: rows by split.
         counts: by column, how many rows have each value; the key ``""`` stands for rows without one.
@@ -86,6 +88,7 @@ class Facts:
     kind: str
     features: datasets.Features
     files: list[DataFile]
+    sample: list[DataFile]
     views: list[View]
     splits: dict[str, int]
     counts: dict[str, Counter[str]]
@@ -141,6 +144,11 @@ def read_facts(folder: str | Path) -> Facts:
     folder = Path(folder)
     manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished folder of data")
     listed = {name: entry for name, entry in manifest["files"].items() if name.startswith("data/")}
+    sample = [
+        _file(name, entry, entry["rows"])
+        for name, entry in sorted(manifest["files"].items())
+        if name.startswith("mini/")
+    ]
     if not listed:
         raise InputError(f"{folder}: its manifest lists no Parquet file")
     counts: dict[str, Counter[str]] = {name: Counter() for name in _COUNTED}
@@ -177,7 +185,8 @@ def read_facts(folder: str | Path) -> Facts:
         kind=str(manifest["recipe"].get("kind", "syn")),
         features=features,
         files=files,
-        views=views(files),
+        sample=sample,
+        views=views(files, sample),
         splits=splits,
         counts=counts,
         concepts=len(concepts),
@@ -192,9 +201,7 @@ def read_facts(folder: str | Path) -> Facts:
 def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
     words = Path(name).stem.rsplit("-", 3)[0].split("-")
     if len(words) not in (1, 1 + len(_PLACES)):
-        raise InputError(
-            f"{name}: the name does not say which split, category, subset, world and tier it holds"
-        )
+        raise InputError(f"{name}: the name does not say which split, category, subset and world it holds")
     places = dict(zip(_PLACES, words[1:] or [None] * len(_PLACES), strict=True))
     return DataFile(
         path=name,
@@ -207,18 +214,21 @@ def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
     )
 
 
-def views(files: list[DataFile]) -> list[View]:
+def views(files: list[DataFile], sample: list[DataFile]) -> list[View]:
     """The configurations over some files: all, ``mini``, ``exact``, the subsets, the categories."""
     wanted: dict[str, tuple[str, str | None, str]] = {DEFAULT_VIEW: ("*", None, "")}
-    wanted["mini"] = ("*-mini-*", "tier", "mini")
+    if sample:
+        wanted[SAMPLE] = ("*", None, "")
     wanted["exact"] = ("*-exact-*", "world", "exact")
     subsets = sorted({file.subset for file in files if file.subset and file.subset != "other"})
     wanted |= {name: (f"*-{name}-*", "subset", name) for name in subsets}
+    # The dashes after it tell a category from a subset of the same name.
     categories = sorted({file.category for file in files if file.category})
-    wanted |= {name: (f"{name}-*", "category", name) for name in categories}
+    wanted |= {name: (f"*-{name}-*-*-*-of-*", "category", name) for name in categories}
     found = []
     for name, (pattern, column, value) in wanted.items():
-        mine = [file for file in files if column is None or getattr(file, column) == value]
+        folder, some = ("mini", sample) if name == SAMPLE else ("data", files)
+        mine = [file for file in some if column is None or getattr(file, column) == value]
         by_split = {
             split: [file for file in mine if file.split == split]
             for split in SPLITS
@@ -228,7 +238,7 @@ def views(files: list[DataFile]) -> list[View]:
             found.append(
                 View(
                     name,
-                    {split: f"data/{split}-{pattern}.parquet" for split in by_split},
+                    {split: f"{folder}/{split}-{pattern}.parquet" for split in by_split},
                     {split: sum(file.rows for file in part) for split, part in by_split.items()},
                     {split: sum(file.bytes for file in part) for split, part in by_split.items()},
                 )
