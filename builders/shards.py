@@ -13,6 +13,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from functools import lru_cache
 from itertools import groupby
 from pathlib import Path
@@ -219,13 +220,22 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
 
     def counted() -> Iterator[pa.Table]:
         nonlocal images
-        for table in staged_tables(staged, payload["slices"]):
+        for table in _ahead(staged_tables(staged, payload["slices"])):
             images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in sides)
             yield fitted(licensed(table), schema)
 
     with HashedFile(path) as file:
         rows = write_parquet(counted(), file, with_canary(schema))
     return {"rows": rows, "images": images, CHECKSUMS: file.checksums()}
+
+
+def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
+    """The tables, each read while the one before is written."""
+    with closing(tables), ThreadPoolExecutor(1) as reader:
+        coming = reader.submit(next, tables, None)
+        while (table := coming.result()) is not None:
+            coming = reader.submit(next, tables, None)
+            yield table
 
 
 def with_canary(schema: pa.Schema) -> pa.Schema:

@@ -82,10 +82,11 @@ def test_a_shard_is_closed_when_it_is_full_and_the_order_goes_on(tmp_path):
     rows = [row(number) for number in range(30)]
     staged = stage(tmp_path / "staged", rows)
     each = staged.parts[0]["bytes"]
-    parts = shards.plan_shards(staged, {"test": 1.0}, shard_bytes=2 * each).parts
+    *parts, mini = shards.plan_shards(staged, {"test": 1.0}, shard_bytes=2 * each).parts
     assert [part.name for part in parts] == [
-        f"test-counting-property_variation-generated-mini-0000{number}-of-00004" for number in range(4)
+        f"test-0000-counting-property_variation-generated-0000{number}-of-00004" for number in range(4)
     ]
+    assert mini.name == "mini-test-00000-of-00001"
     found = []
     for part in parts:
         shards.write_shard(part.payload, tmp_path / part.name, staged=staged.folder, schema=SCHEMA)
@@ -93,27 +94,39 @@ def test_a_shard_is_closed_when_it_is_full_and_the_order_goes_on(tmp_path):
     assert found == licensed(rows)
 
 
-def test_rows_come_out_by_category_subset_and_property_whatever_their_order_was(tmp_path):
+def test_a_whole_split_is_sorted_by_category_and_property_whatever_the_order_was(tmp_path):
     rows = [
-        row(number, category=category, subset=subset, property_path=path)
-        for number, (category, subset, path) in enumerate(
-            (category, subset, path)
-            for path in ("b", "a")
+        row(number, category=category, subset=subset, property=name, image_model=model)
+        for number, (category, subset, name, model) in enumerate(
+            (category, subset, name, model)
+            for model in ("exact@1", "black-forest-labs/FLUX.1-dev@a")
+            for name in ("b", None, "a")
             for subset in ("property_variation", "entity_placement")
             for category in (None, "counting", "action")
-            for _ in range(3)
+            for _ in range(2)
         )
     ]
     report = build_staged(stage(tmp_path / "staged", rows).folder, tmp_path / "out", progress=False)
     files = made(report.out)
-    assert [name.rsplit("-", 3)[0] for name in files] == [
-        f"test-{category}-{subset}-generated-mini"
-        for category in ("action", "counting", "other")
-        for subset in ("entity_placement", "property_variation")
-    ]
-    for found in files.values():
-        assert [each["property_path"] for each in found] == ["a"] * 3 + ["b"] * 3
-    assert sum(map(len, files.values())) == len(rows)
+    for name, found in files.items():
+        _, _, category, subset, world, *_ = name.split("-")
+        for each in found:
+            assert (each["category"] or "other", each["subset"]) == (category, subset)
+            assert each["image_model"].startswith("exact@") == (world == "exact")
+    read = load_dataset(str(report.out), split="test").select_columns(["check_id", "category", "property"])
+    keys = [(each["category"] or "", each["property"] or "") for each in read]
+    assert keys == sorted(keys)
+    assert sorted(read["check_id"]) == sorted(each["check_id"] for each in rows)
+    # Each configuration is a view over whole files: it has its rows and no others, the two kinds of
+    # "other" among them.
+    for config, column, value in (
+        ("other", "category", None),
+        ("action", "category", "action"),
+        ("entity_placement", "subset", "entity_placement"),
+    ):
+        view = load_dataset(str(report.out), config, split="test").select_columns(["check_id"])
+        wanted = {each["check_id"] for each in rows if each[column] == value}
+        assert set(view["check_id"]) == wanted and len(view) == len(wanted)
 
 
 def test_a_split_depends_on_the_concept_alone_and_has_its_share():
@@ -329,17 +342,19 @@ def resized(data: bytes) -> bytes:
 # ---- Views ----
 
 
-def test_the_small_view_has_as_many_checks_of_each_property_and_the_other_files_the_rest(tmp_path):
+def test_the_sample_is_a_copy_with_as_many_checks_of_each_property(tmp_path):
     rows = [row(number, property="many" if number >= 4 else "few") for number in range(60)]
     staged = stage(tmp_path / "staged", rows)
-    planned = shards.plan_shards(staged, {"test": 1.0}, mini=10)
-    found = {"mini": [], "rest": []}
-    for part in planned.parts:
-        shards.write_shard(part.payload, tmp_path / part.name, staged=staged.folder, schema=SCHEMA)
-        found[part.payload["group"][4]] += pq.read_table(tmp_path / part.name).to_pylist()
-    assert sorted(each["property"] for each in found["mini"]) == ["few"] * 4 + ["many"] * 6
-    both = [each["check_id"] for part in found.values() for each in part]
-    assert sorted(both) == sorted(each["check_id"] for each in rows)
+    *parts, mini = shards.plan_shards(staged, {"test": 1.0}, mini=10).parts
+    shards.write_shard(mini.payload, tmp_path / mini.name, staged=staged.folder, schema=SCHEMA)
+    sample = pq.read_table(tmp_path / mini.name).to_pylist()
+    assert sorted(each["property"] for each in sample) == ["few"] * 4 + ["many"] * 6
+    assert all(each in licensed(rows) for each in sample)
+    assert sum(stop - start for part in parts for _, _, start, stop, _ in part.payload["slices"]) == 60
+    report = build_staged(staged.folder, tmp_path / "out", progress=False)
+    assert report.checks == 60 and report.images == 120, "copies are not counted"
+    assert len(load_dataset(str(report.out), "mini", split="test")) == shards.MINI_LEAST
+    assert len(load_dataset(str(report.out), split="test")) == 60
 
 
 def test_what_the_exact_world_drew_is_a_view_of_its_own(tmp_path):

@@ -144,15 +144,32 @@ def test_what_crosses_a_split_is_found(folder):
 
 
 def test_a_row_in_the_file_of_another_category_is_found(folder):
-    change(folder, "test-action-*", lambda rows: rows[0].update(category="negation"))
+    change(folder, "test-*-action-*", lambda rows: rows[0].update(category="negation"))
     only(verify(folder), "belongs to negation, property_variation, generated")
 
 
+def test_rows_out_of_order_are_found(folder):
+    change(folder, "test-*-action-*", lambda rows: rows[0].update(property="zebra"))
+    only(verify(folder), "is not in the order of category and property")
+
+
+def test_a_sample_that_is_no_copy_is_found(folder):
+    (file,) = (folder / "mini").iterdir()
+    rows = pq.read_table(file).to_pylist()
+    rows[0]["prompt"] = "something else"
+    rows[1]["check_id"] = "unknown"
+    write_parquet(
+        [pa.Table.from_pylist(rows, schema=shards.with_canary(SCHEMA))], file, shards.with_canary(SCHEMA)
+    )
+    sealed(folder)
+    only(verify(folder), f"{rows[0]['check_id']} is no copy of a row of test", "unknown is no copy")
+
+
 def test_other_columns_and_a_missing_canary_are_found(folder):
-    change(folder, "test-action-*", lambda rows: None, schema=SCHEMA)
-    only(verify(folder), "test-action", "the canary is missing")
+    change(folder, "test-*-action-*", lambda rows: None, schema=SCHEMA)
+    only(verify(folder), "-action-", "the canary is missing")
     without = shards.with_canary(SCHEMA.remove(SCHEMA.get_field_index("seeds")))
-    change(folder, "train-action-*", lambda rows: [each.pop("seeds") for each in rows], schema=without)
+    change(folder, "train-*-action-*", lambda rows: [each.pop("seeds") for each in rows], schema=without)
     only(verify(folder), "its columns differ from those of the other files")
 
 
