@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from croc.files import read_json, sha256_of
 REPO_TYPES = {"syn": "dataset", "hum": "dataset", "train": "dataset", "model": "model", "space": "space"}
 """The kinds of things that can be published, and what the Hub calls them."""
 
-CARD = "README.md"
+CARD, CROISSANT = "README.md", "croissant.json"
 
 # State of a training run, of no use to a reader; pickles among it.
 _TRAINING = ("checkpoint-*", "optimizer.*", "scheduler.pt", "rng_state*.pth", "training_args.bin", "runs")
@@ -75,9 +76,31 @@ def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[
         raise InputError(f"{folder} is not a folder")
     files, left_out = _of_dataset(kind, folder) if REPO_TYPES[kind] == "dataset" else _of_folder(kind, folder)
     card = _card(kind, folder, repo)
-    files = [file for file in files if file.path != CARD]
-    files.append(File.of(CARD, card.encode()))
+    made = {CARD: card}
+    if REPO_TYPES[kind] == "dataset":
+        if any(file.path == CROISSANT for file in files):
+            made[CROISSANT] = _croissant(folder, repo)
+    else:
+        names = sorted({CARD, *(file.path for file in files)})
+        made[CARD] = card = f"{card.rstrip()}\n\n<!-- published: {json.dumps(names)} -->\n"
+    files = [file for file in files if file.path not in made]
+    files += [File.of(path, text.encode()) for path, text in made.items()]
     return tuple(sorted(files, key=lambda file: file.path)), sorted(left_out), card
+
+
+def published_before(card: str) -> frozenset[str]:
+    """The files that the card of a model or Space says were published with it."""
+    found = re.search(r"^<!-- published: (\[.*\]) -->$", card, re.MULTILINE)
+    try:
+        return frozenset(map(str, json.loads(found[1]))) if found else frozenset()
+    except ValueError:
+        return frozenset()
+
+
+def _croissant(folder: Path, repo: str) -> str:
+    from hub_cards import croissant
+
+    return json.dumps(croissant(folder, repo=repo), indent=1, ensure_ascii=False) + "\n"
 
 
 def _card(kind: str, folder: Path, repo: str) -> str:

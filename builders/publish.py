@@ -14,6 +14,7 @@ does not have.
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import os
 import re
@@ -25,9 +26,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.outgoing import REPO_TYPES, File, collect, refuse_secrets, without_secrets
+from builders.outgoing import (
+    CARD,
+    REPO_TYPES,
+    File,
+    collect,
+    published_before,
+    refuse_secrets,
+    without_secrets,
+)
 from croc.errors import CrocError, InputError
-from croc.files import read_json
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -181,7 +189,7 @@ class _There:
         files: by path the scheme and value of the checksum that the Hub knows.
         tags: commit by name.
         private: whether only members see it; None when the server does not say.
-        listed: what the manifest of the version that is there names.
+        listed: what the manifest, or card, of the version that is there names.
     """
 
     head: str
@@ -255,10 +263,12 @@ class _Job:
                 files[entry.path] = ("sha256", lfs.sha256) if lfs else ("git", blob)
         tags = {ref.name: ref.target_commit for ref in self.api.list_repo_refs(**self.named).tags}
         there = _There(head, files, tags, info.private)
-        return replace(there, listed=self._listed(there)) if self.type == "dataset" else there
+        return replace(there, listed=self._listed(there))
 
     def _listed(self, there: _There) -> frozenset[str]:
-        """The files that an earlier publication named; refuses what this program did not publish."""
+        """The files that an earlier publication named; refuses a dataset of another origin."""
+        if self.type != "dataset":
+            return published_before(self._text(there, CARD))
         if "manifest.json" not in there.files:
             if strange := [path for path in there.files if path not in _HARMLESS]:
                 raise InputError(
@@ -266,19 +276,25 @@ class _Job:
                     "choose another name or remove them"
                 )
             return frozenset()
-        stored = self._manifest(there)
+        try:
+            stored = json.loads(self._text(there, "manifest.json"))
+            stored = stored if isinstance(stored, dict) else {}
+        except ValueError:
+            stored = {}
         made = stored.get("recipe", {}).get("kind", self.kind)
         if made != self.kind:
             raise InputError(f"{self.repo} holds a {made} dataset; choose another name for this one")
         return frozenset(stored.get("files", {}))
 
-    def _manifest(self, there: _There) -> dict[str, Any]:
+    def _text(self, there: _There, path: str) -> str:
+        """A text file of the version that is there; empty when it has none."""
+        if path not in there.files:
+            return ""
         with tempfile.TemporaryDirectory() as folder:
-            path = self.api.hf_hub_download(
-                **self.named, filename="manifest.json", revision=there.head, local_dir=folder
+            found = self.api.hf_hub_download(
+                **self.named, filename=path, revision=there.head, local_dir=folder
             )
-            stored = read_json(Path(path))
-        return stored if isinstance(stored, dict) else {}
+            return Path(found).read_text("utf-8")
 
     def _compare(self, there: _There | None, notes: tuple[str, ...], *, dry_run: bool = False) -> Publication:
         from huggingface_hub.utils.sha import git_hash
@@ -320,9 +336,11 @@ class _Job:
 
     def _owns(self, path: str, there: _There | None) -> bool:
         """Whether a file that the folder no longer has would mix with the new version if it stayed."""
-        if self.type == "dataset":
-            return path.startswith("data/") or (there is not None and path in there.listed)
-        return self.type == "model" and path.endswith((".safetensors", ".safetensors.index.json"))
+        if there is not None and path in there.listed:
+            return True
+        if self.type == "model":
+            return path.endswith((".safetensors", ".safetensors.index.json"))
+        return self.type == "dataset" and path.startswith("data/")
 
     def _send(self, files: Sequence[File], removed: Sequence[str], head: str) -> str:
         """Upload, then commit; gives the new head."""

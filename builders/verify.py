@@ -22,7 +22,7 @@ from hub_cards import compare_cards, croissant, read_facts, render_again
 MOST = 20
 """Problems of one kind that are listed one by one; the rest are counted."""
 
-_CARD = "README.md"
+_CARD, _CROISSANT = "README.md", "croissant.json"
 
 
 def verify(folder: Path, *, images: bool = True) -> list[str]:
@@ -98,8 +98,8 @@ def _files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str
             yield f"manifest.json: {name} lies outside of the folder"
         elif not path.is_file():
             yield f"{name} is missing"
-        elif name == _CARD:
-            continue  # a card that was made again for its repository has other words about the same data
+        elif name in (_CARD, _CROISSANT):
+            continue  # made again for another repository they differ; they are compared with the data itself
         elif path.stat().st_size != entry["bytes"]:
             yield f"{name}: {path.stat().st_size} bytes, the manifest says {entry['bytes']}"
         elif sha256_of(path) != entry["sha256"]:
@@ -247,9 +247,13 @@ def _card(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     said = facts.report.get("splits")
     if said is not None and Counter(said) != counted:
         problems.append(f"build.json: it counts {said}, the files hold {dict(counted)}")
-    described = read_json(folder / "croissant.json")
+    described = read_json(folder / _CROISSANT)
     if described is None:
-        problems.append("croissant.json is missing")
-    elif described.get("distribution") != croissant(folder)["distribution"]:
-        problems.append("croissant.json: it describes other files than there are")
+        problems.append(f"{_CROISSANT} is missing")
+    else:
+        fresh = croissant(folder, repo=str(described.get("url", "")).partition("/datasets/")[2] or None)
+        if described.get("distribution") != fresh["distribution"]:
+            problems.append(f"{_CROISSANT}: it describes other files than there are")
+        elif different := [key for key in fresh if described.get(key) != fresh[key]]:
+            problems.append(f"{_CROISSANT}: {', '.join(different)} are not what the data gives")
     return problems

@@ -460,6 +460,13 @@ def test_a_folder_without_safe_weights_is_no_model(hub, tmp_path):
         send(hub, folder, "model", "org/model")
 
 
+def hub_add(hub: Hub, repo: str, kind: str, path: str) -> None:
+    from huggingface_hub import HfApi
+
+    api = HfApi(endpoint=hub.endpoint, token="hf_writer")
+    api.upload_file(path_or_fileobj=b"hi", path_in_repo=path, repo_id=repo, repo_type=kind)
+
+
 def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
     write(tmp_path / "space", "README.md", b"by hand")
     write(tmp_path / "space", "app.py", b"pass\n")
@@ -467,6 +474,15 @@ def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
     send(hub, tmp_path / "space", "space", "org/space")
     assert hub.repos["space", "org/space"].sdk == "gradio"
     assert set(tree(hub, "org/space", "space")) == {".gitattributes", "README.md", "app.py"}
+    write(tmp_path / "space", "page.css", b"b {}\n")
+    send(hub, tmp_path / "space", "space", "org/space")
+    hub_add(hub, "org/space", "space", "theirs.txt")
+    (tmp_path / "space" / "page.css").unlink()
+    again = send(hub, tmp_path / "space", "space", "org/space")
+    assert again.removed == ("page.css",), "what was published before goes, what others added stays"
+    assert set(tree(hub, "org/space", "space")) == {".gitattributes", "README.md", "app.py", "theirs.txt"}
+    calm = send(hub, tmp_path / "space", "space", "org/space")
+    assert calm.commit == again.commit
     (tmp_path / "space" / "app.py").unlink()
     with pytest.raises(InputError, match="not a Space"):
         send(hub, tmp_path / "space", "space", "org/space")
