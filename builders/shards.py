@@ -225,7 +225,7 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
             yield fitted(licensed(table), schema)
 
     with HashedFile(path) as file:
-        rows = write_parquet(counted(), file, with_canary(schema))
+        rows = write_parquet(counted(), file, with_canary(schema), sorted_by="property")
     return {"rows": rows, "images": images, CHECKSUMS: file.checksums()}
 
 

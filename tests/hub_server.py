@@ -62,6 +62,7 @@ class Hub:
         calls: ``(method, path, status)`` of every request so far; 0 is a cut connection.
         stored: how often each large file arrived whole, by sha256.
         received: bytes of large files that arrived, those of broken uploads included.
+        sent: bytes of large files that went out.
         page: entries a page when a tree is listed.
         part_bytes: large files above this size go up in parts of this size; None never.
     """
@@ -84,7 +85,7 @@ class Hub:
         self.moved: dict[tuple[str, str], str] = {}
         self.calls: list[tuple[str, str, int]] = []
         self.stored: Counter[str] = Counter()
-        self.received = 0
+        self.received = self.sent = 0
         self.faults: list[Fault] = []
         for name in ("large", "small", "parts"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
@@ -174,6 +175,8 @@ class Hub:
                 if passed > fault.after:
                     await send({**message, "body": message["body"][: fault.after], "more_body": True})
                     cut()
+            elif method == "GET" and path.startswith("/storage/"):
+                self.sent += len(message.get("body", b""))
             await send(message)
 
         try:

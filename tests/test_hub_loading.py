@@ -15,12 +15,22 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_models
 from hub_server import Hub, online
+from pictures import png
+from test_release import HEADER, LINES, PICTURES, tar
+from test_shards import row, stage
 
+from builders import hum
+from builders.hum import build_release
 from builders.publish import publish
-from builders.syn import build_exact
+from builders.syn import build_exact, build_staged
+from builders.train import build_train
 from builders.verify import verify
+from croc.parquet import write_parquet
+from croc.parts import Part, run
+from croc.schema import check_features
 
 REPO = "org/croc-syn"
+NLVR = Path(__file__).parents[2] / "shared" / "data" / "nlvr" / "dev"
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +102,7 @@ found["streamed"] = ids(load_dataset(repo, split="test", streaming=True))
 found["config"] = ids(load_dataset(repo, "entity_variation", split="test", streaming=True))
 found["tagged"] = ids(load_dataset(repo, split="test", revision="v1", streaming=True))
 found["commit"] = ids(load_dataset(repo, split="test", revision=commit, streaming=True))
-wanted = found["wanted"] = row["property"]
+wanted = found["wanted"] = next(name for name in whole["test"]["property"] if name)
 picked = load_dataset(repo, split="test", streaming=True, filters=[("property", "==", wanted)])
 found["filtered"] = ids(picked)
 try:
@@ -125,6 +135,166 @@ def test_load_dataset_reads_it_whole_streamed_by_config_split_revision_and_filte
     assert 0 < len(picked) < len(test)
     assert found["no such revision"] in ("RevisionNotFoundError", "DatasetNotFoundError")
     assert found["secret"] == "DatasetNotFoundError"
+
+
+# ---- The other kinds of data ----
+
+
+@pytest.fixture(scope="module")
+def questions(world):
+    return build_train(world.syn, world.root / "train", progress=False).out
+
+
+@pytest.fixture(scope="module")
+def human(world):
+    source = world.root / "release"
+    source.mkdir()
+    (source / "croc_hum.tsv").write_text("\n".join([HEADER, *LINES]) + "\n")
+    tar(source / "images.tar.gz", PICTURES.items())
+    return build_release(source, world.root / "hum", license="cc-by-4.0", progress=False).out
+
+
+_KINDS = """
+import json
+from datasets import load_dataset
+
+people = load_dataset("org/croc-hum", split="test")
+counting = load_dataset("org/croc-hum", "counting", split="test", streaming=True)
+asked = load_dataset("org/croc-train", split="train", streaming=True)
+first = next(iter(asked))
+print(json.dumps({
+    "hum": [
+        [row["category"], row["prompt"], len(row["images"]), len(row["contrast_images"])] for row in people
+    ],
+    "config": [row["prompt"] for row in counting],
+    "votes": people.features["votes"] is not None,
+    "pixels": first["image"].size,
+    "answers": sorted({row["answer"] for row in asked}),
+    "ids": sorted(row["pair_id"] for row in asked),
+    "held out": len(load_dataset("org/croc-train", split="test")),
+}))
+"""
+
+
+def test_human_checks_and_questions_for_training_load_as_the_synthetic_ones_do(world, questions, human):
+    publish("hum", human, "org/croc-hum", tag="v1", **world.options)
+    publish("train", questions, "org/croc-train", **world.options)
+    found = answer(client(world, _KINDS))
+    # In negation the contrast images are the one of the third list; a check may lack contrast images.
+    assert found["hum"] == [
+        ["counting", "a cat", 1, 0],
+        ["counting", "two dogs", 2, 1],
+        ["negation", "a dog", 1, 1],
+        ["spatial_relation", "a left of b", 1, 1],
+    ]
+    assert found["config"] == ["a cat", "two dogs"]
+    assert found["pixels"] == [48, 48] and found["answers"] == ["No", "Yes"]
+    ids = {
+        split: [
+            each
+            for path in sorted((questions / "data").glob(f"{split}-*"))
+            for each in pq.read_table(path, columns=["pair_id"])["pair_id"].to_pylist()
+        ]
+        for split in ("train", "test")
+    }
+    assert found["ids"] == sorted(ids["train"]) and found["held out"] == len(ids["test"])
+
+
+@pytest.mark.skipif(not NLVR.is_dir(), reason="the NLVR data is not here")
+def test_sentences_that_people_judged_are_published_and_loaded(world):
+    """NLVR's development split: real pictures, real votes."""
+    from croc_hum import nlvr
+
+    rows = [check.row() for check in nlvr.checks(NLVR)]
+    staged = stage_rows(world.root / "nlvr-staged", rows)
+    report = hum.build_staged(staged.folder, world.root / "nlvr", progress=False)
+    assert report.checks == len(rows) == 246
+    assert verify(report.out) == []
+    publish("hum", report.out, "org/nlvr", **world.options)
+    found = answer(client(world, _NLVR))
+    assert found["rows"] == 246 and found["votes"] >= 246 * 2 and 0.5 < found["agreement"] <= 1
+
+
+def stage_rows(folder: Path, rows: list[dict]):
+    schema = check_features().arrow_schema
+
+    def write(payload, path):
+        some = [{name: each.get(name) for name in schema.names} for each in rows[slice(*payload)]]
+        write_parquet([pa.Table.from_pylist(some, schema=schema)], path, schema)
+        return {"checks": len(some)}
+
+    parts = [Part(f"{at:04d}", [at, at + 50]) for at in range(0, len(rows), 50)]
+    return run(parts, write, folder, suffix=".parquet", fingerprint={}, progress=False)
+
+
+_NLVR = """
+import json
+from datasets import load_dataset
+
+rows = load_dataset("org/nlvr", split="test")
+assert rows[0]["images"][0].size[0] > 100
+light = rows.select_columns(["votes", "agreement"])
+print(json.dumps({
+    "rows": len(rows),
+    "votes": sum(len(row["votes"]) for row in light),
+    "agreement": sum(row["agreement"] for row in light) / len(rows),
+}))
+"""
+
+# ---- Filters ----
+
+_FILTER = """
+import json, sys
+from datasets import load_dataset
+
+where, mode = sys.argv[1:3]
+name = sys.argv[3] if len(sys.argv) > 3 else None
+options = {"filters": [("property", "==", "p2")]} if name is None else {"name": name}
+rows = load_dataset(where, split="test", streaming=mode == "streaming", **options)
+print(json.dumps(sorted(row["check_id"] for row in rows)))
+"""
+
+
+@pytest.fixture(scope="module")
+def large(world):
+    """Two categories of four properties each, 33 MB of pictures that do not compress."""
+    rows = [
+        row(
+            number,
+            category=("action", "counting")[number // 12],
+            property=f"p{number % 4}",
+            images=[{"bytes": png(50_000 + number, 480), "path": None}],
+            contrast_images=[{"bytes": png(60_000 + number, 480), "path": None}],
+        )
+        for number in range(24)
+    ]
+    staged = stage(world.root / "large-staged", rows)
+    out = build_staged(staged.folder, world.root / "large", progress=False).out
+    publish("syn", out, "org/large", **world.options)
+    return out, {each["check_id"]: each for each in rows}
+
+
+@pytest.mark.parametrize("mode", ["streaming", "downloaded"])
+def test_a_filter_gives_the_same_rows_from_a_folder_and_from_the_hub(world, large, mode):
+    folder, rows = large
+    wanted = sorted(name for name, each in rows.items() if each["property"] == "p2")
+    assert answer(client(world, _FILTER, str(folder), mode)) == wanted
+    assert answer(client(world, _FILTER, "org/large", mode)) == wanted
+
+
+def test_a_filter_reads_less_and_a_category_downloads_its_files_alone(world, large):
+    folder, _ = large
+    files = sorted((folder / "data").iterdir())
+    whole = sum(file.stat().st_size for file in files)
+
+    def sent(*arguments: str) -> int:
+        before = world.hub.sent
+        answer(client(world, _FILTER, "org/large", *arguments, token="hf_reader"))
+        return world.hub.sent - before
+
+    assert sent("streaming") < 0.6 * whole
+    counting = next(file.stat().st_size for file in files if "-counting-" in file.name)
+    assert sent("downloaded", "counting") < counting * 1.05
 
 
 _SECRET = """
