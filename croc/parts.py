@@ -18,19 +18,13 @@ import errno
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import re
 import shutil
-import threading
 import time
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, Literal
 
@@ -77,6 +71,11 @@ the checksums of :func:`croc.files.checksums_of` already gives them back as the 
 file is read once more for them."""
 
 CHECKSUMS = "checksums"
+
+Outcomes = Generator[tuple["Part", dict[str, Any]]]
+Engine = Callable[[Make, Sequence[Part], Path], Outcomes]
+"""``engine(make, todo, tmp)`` has every part made somewhere and gives each with what :func:`make_one` said,
+in any order; its file lies at ``outcome["path"]`` in the folder ``tmp``. :mod:`croc.engines` has them."""
 
 
 @dataclass(frozen=True)
@@ -174,6 +173,7 @@ def run(
     what: str = "parts",
     max_failures: int | None = None,
     existing: Literal["resume", "overwrite"] = "resume",
+    engine: Engine | None = None,
 ) -> Manifest:
     """Make every part that is not there yet.
 
@@ -191,6 +191,7 @@ def run(
         max_failures: stop when more parts than this have failed; None goes on to the end.
         existing: ``resume`` keeps finished parts of the same work and refuses other work; ``overwrite``
             starts from nothing.
+        engine: who makes the parts; None takes this process, or processes of this machine.
 
     Returns:
         The manifest, which is also in ``manifest.json``.
@@ -200,6 +201,8 @@ def run(
         PartsFailed: some parts failed; the rest is kept.
         WorkerDied: a worker process was killed; the rest is kept.
     """
+    from croc.engines import this_machine
+
     folder = Path(out)
     plan = _Plan.of(list(parts), suffix, fingerprint, what)
     with locked(folder):
@@ -213,7 +216,7 @@ def run(
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         for name in ("tmp", "parts", "records", "failed"):
             (folder / name).mkdir(exist_ok=True)
-        _Run(folder, plan, records, max_failures, progress).work(make, todo, workers)
+        _Run(folder, plan, records, max_failures, progress).work(make, todo, engine or this_machine(workers))
         return plan.finish(folder, records)
 
 
@@ -395,10 +398,9 @@ class _Run:
         else:
             self.show = _shown(plan.what) if progress else nullcontext(lambda status: None)
 
-    def work(self, make: Make, todo: Sequence[Part], workers: int) -> None:
-        produce = _in_this_process if workers <= 1 or len(todo) <= 1 else _in_processes
+    def work(self, make: Make, todo: Sequence[Part], engine: Engine) -> None:
         total = len(self.plan.parts)
-        with self.show as show, closing(produce(make, todo, self.folder / "tmp", workers)) as outcomes:
+        with self.show as show, closing(engine(make, todo, self.folder / "tmp")) as outcomes:
             show(self.status())
             for part, outcome in outcomes:
                 self.keep(part, outcome)
@@ -431,8 +433,13 @@ class _Run:
         return self.tally.status(self.failed, running=True, complete=False)
 
 
-def _make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
-    """Make one file, whole and on disk at its temporary name; an exception becomes a reason."""
+def make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
+    """Make one file, whole and on disk at its temporary name; an exception becomes a reason.
+
+    Returns:
+        ``path``, ``bytes``, checksums, ``counts`` and ``seconds``; or ``reason`` and ``traceback``; or
+        ``hopeless`` when no other part could be made either.
+    """
     start = time.monotonic()
     try:
         counts = make(payload, path)
@@ -457,58 +464,6 @@ def _make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
         ):
             return {"hopeless": reason}
         return {"reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
-
-
-_Outcomes = Generator[tuple[Part, dict[str, Any]]]
-
-
-def _in_this_process(make: Make, todo: Sequence[Part], tmp: Path, workers: int) -> _Outcomes:
-    for part in todo:
-        yield part, _make_one(make, part.payload, tmp / part.name)
-
-
-def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int) -> _Outcomes:
-    context = multiprocessing.get_context("spawn")
-    # Workers exit when this pipe closes, so none outlives an interrupted or killed parent.
-    lifeline, held = context.Pipe(duplex=False)
-    pool = ProcessPoolExecutor(min(workers, len(todo)), context, initializer=_hang_on, initargs=(lifeline,))
-    flying: dict[Future[dict[str, Any]], Part] = {}
-    waiting = iter(todo)
-    whole = False
-    try:
-        while True:
-            while len(flying) < 2 * workers and (part := next(waiting, None)) is not None:
-                flying[pool.submit(_make_one, make, part.payload, tmp / part.name)] = part
-            if not flying:
-                break
-            for future in wait(flying, return_when=FIRST_COMPLETED).done:
-                yield flying[future], future.result()
-                del flying[future]
-        whole = True
-    except BrokenProcessPool as error:
-        names = ", ".join(sorted(part.name for part in flying.values())[:8])
-        raise WorkerDied(
-            f"{tmp.parent}: a worker process died (killed, or out of memory?) while working on {names}; "
-            "what was finished is kept, run again to go on, with fewer workers if memory was short"
-        ) from error
-    finally:
-        if not whole:
-            held.close()
-        pool.shutdown(wait=True, cancel_futures=True)
-        held.close()
-        lifeline.close()
-
-
-def _hang_on(lifeline: Connection) -> None:
-    import signal
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-    def watch() -> None:
-        multiprocessing.connection.wait([lifeline])
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 @contextmanager
