@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import io
-import resource
-import signal
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +19,7 @@ from PIL import Image
 from builders import shards
 from builders.shards import split_of
 from builders.syn import Syn, build_staged
+from builders.verify import verify
 from croc.errors import CrocError, InputError
 from croc.parquet import batches, write_parquet
 from croc.parts import Part, run
@@ -425,36 +425,57 @@ def test_every_file_and_the_card_carry_the_canary(tmp_path):
     assert shards.CANARY in (out / "README.md").read_text()
 
 
-@pytest.mark.slow
-def test_a_disk_that_fills_up_is_one_sentence_and_the_build_goes_on_to_the_same_bytes(tmp_path):
-    staged = stage(
-        tmp_path / "staged",
-        [
-            row(number, images=pictures(*range(9000 + 20 * number, 9020 + 20 * number)))
-            for number in range(40)
-        ],
-    )
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of one megabyte, and a function that makes it larger."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(folder)]
+    if shutil.which("mount") is None or subprocess.run(command, capture_output=True, check=False).returncode:
+        pytest.skip("no disk can be mounted here (it takes root)")
+    enlarge = ["mount", "-o", "remount,size=64m", str(folder)]
+    try:
+        yield folder, lambda: subprocess.run(enlarge, check=True)
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _script(*arguments: object) -> subprocess.CompletedProcess[str]:
     script = Path(shards.__file__).with_name("syn.py")
-    command = [sys.executable, str(script), "--staged", str(staged.folder), "--out"]
-    assert subprocess.run([*command, str(tmp_path / "calm")], timeout=120, check=False).returncode == 0
+    command = [sys.executable, str(script), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
-    def little() -> None:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
 
-    full = subprocess.run(
-        [*command, str(tmp_path / "out")],
-        preexec_fn=little,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
+@pytest.mark.slow
+@pytest.mark.parametrize("source", ["staged", "exact"])
+def test_a_disk_that_fills_up_is_one_sentence_and_the_build_goes_on_to_the_same_bytes(
+    tmp_path, small_disk, source
+):
+    disk, enlarge = small_disk
+    if source == "staged":
+        # 2.4 MB: the disk is full in the middle of the first shard.
+        rows = [
+            row(
+                number,
+                images=[{"bytes": png(9000 + number, 100), "path": None}],
+                contrast_images=[{"bytes": png(8000 + number, 100), "path": None}],
+            )
+            for number in range(40)
+        ]
+        arguments = ["--staged", stage(tmp_path / "staged", rows).folder]
+    else:
+        # Full while images are drawn: there are more bytes in them than the disk has.
+        arguments = ["--checks", "30", "--images", "4", "--size", "256"]
+    calm = _script(*arguments, "--out", tmp_path / "calm")
+    assert calm.returncode == 0, calm.stderr
+    full = _script(*arguments, "--out", disk / "out")
     assert full.returncode == 2, full.stderr
-    assert "Traceback" not in full.stderr and "too large" in full.stderr
+    assert full.stderr.startswith("error: ") and full.stderr.count("\n") == 1
+    assert "No space left" in full.stderr
     with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
-        load_dataset(str(tmp_path / "out"))
-    assert subprocess.run([*command, str(tmp_path / "out")], timeout=120, check=False).returncode == 0
-    assert (tmp_path / "out" / "manifest.json").read_bytes() == (
-        tmp_path / "calm" / "manifest.json"
-    ).read_bytes()
+        load_dataset(str(disk / "out"), cache_dir=str(tmp_path / "cache"))
+    enlarge()
+    again = _script(*arguments, "--out", disk / "out")
+    assert again.returncode == 0, again.stderr
+    assert (disk / "out" / "manifest.json").read_bytes() == (tmp_path / "calm" / "manifest.json").read_bytes()
+    assert verify(disk / "out") == []
