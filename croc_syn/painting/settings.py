@@ -1,4 +1,4 @@
-"""The section ``images:`` of a preset: which models paint what, how, and what is flagged; every key checked."""
+"""The section ``images:`` of a preset: which models paint, how, and what is flagged; every key checked."""
 
 from __future__ import annotations
 
@@ -86,8 +86,8 @@ class Flags(BaseModel):
     """Filters: what they find becomes a flag; no image goes.
 
     Attributes:
-        near_duplicates: images of one prompt whose perceptual hashes differ in at most so many of 64 bits: the
-            later one is flagged.
+        near_duplicates: of two images of one prompt whose perceptual hashes differ in at most so many of 64
+            bits the later one is flagged.
         nsfw: a classifier, beside what a pipeline's own safety checker says.
         contradiction: a scorer.
     """
@@ -128,7 +128,7 @@ class Pipeline(BaseModel):
         dtype: number format.
         device: where; None takes the best there is.
         compile: ``blocks`` compiles the repeated blocks (short), ``full`` the whole denoiser (long).
-        quantise: weights of the denoiser by torchao: ``int8``, ``int8-dynamic``, ``float8``, ``float8-dynamic``.
+        quantise: the denoiser's weights by torchao; ``…-dynamic`` quantises activations too.
         cache: diffusers' acceleration that reuses what changes little between steps: ``kind`` is one of
             ``first-block``, ``taylorseer``, ``faster``, ``pyramid``; the other keys are its own.
         offload: to the CPU's memory what is not at work: ``model`` by model, ``sequential`` by layer.
