@@ -28,6 +28,7 @@ TRIES = 40
 """Images drawn for one place before the check is given up."""
 
 LICENSE = "apache-2.0"
+PROMPT_ROWS = "prompt_rows"
 TRUTH = ("images_valid", "contrast_images_valid")
 """Per image, whether it shows what its own prompt says; false only where generator noise was asked for."""
 
@@ -92,14 +93,11 @@ def write_images(
         Counts: ``checks``, ``images``, ``redraws``, ``noisy``, and ``dropped``: how many for which reason.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     counts: dict[str, Any] = {"checks": 0, "images": 0, "redraws": 0, "noisy": 0}
     dropped: dict[str, int] = {}
     rows, waiting = [], []
-    with pq.ParquetFile(prompts / payload["prompts"]) as stored:
-        prompt_rows = stored.read(use_threads=False).to_pylist()
-    for prompt_row in prompt_rows:
+    for prompt_row in prompt_rows(payload, prompts):
         reason = prompt_row["error"]
         if reason is None:
             try:
@@ -120,6 +118,36 @@ def write_images(
         drawing.finish()
     write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
     return {**counts, "dropped": dropped}
+
+
+def prompt_rows(payload: Mapping[str, Any], prompts: Path) -> list[dict[str, Any]]:
+    """The rows of prompts of a part: those that the payload carries, or those that it names."""
+    import pyarrow.parquet as pq
+
+    if PROMPT_ROWS in payload:
+        carried: list[dict[str, Any]] = payload[PROMPT_ROWS]
+        return carried
+    with pq.ParquetFile(prompts / payload["prompts"]) as stored:
+        table = stored.read(use_threads=False)
+    chosen: list[dict[str, Any]] = (table.take(payload["rows"]) if "rows" in payload else table).to_pylist()
+    return chosen
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Makes the parts of :func:`image_parts` for an engine; see :func:`write_images`."""
+
+    prompts: Path
+    settings: Drawn
+    schema: pa.Schema
+
+    def carried(self, payload: Mapping[str, Any]) -> dict[str, Any]:
+        """The payload with its prompts in it, for a worker that cannot read their folder."""
+        return {**payload, PROMPT_ROWS: prompt_rows(payload, self.prompts)}
+
+    def __call__(self, payload: Mapping[str, Any], path: Path) -> dict[str, Any]:
+        """Draw one part."""
+        return write_images(payload, path, prompts=self.prompts, settings=self.settings, schema=self.schema)
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,8 @@
 """diffusers' pipelines as painters: any ``DiffusionPipeline`` that makes images of prompts.
 
-Where the pipeline's way of embedding is known, each prompt is embedded once for all its seeds, and what guidance
-needs of the empty prompt once for all prompts. The noise comes from a CPU generator of each job's own seed, so
-that it is the same on every device and in every batch.
+Where the pipeline's way of embedding is known, each prompt is embedded once for all its seeds, and what
+guidance needs of the empty prompt once for all prompts. The noise comes from a CPU generator of each job's
+own seed, so that it is the same on every device and in every batch.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ EMBEDDINGS: Mapping[str, tuple[str | None, ...]] = {
     "StableDiffusionXLPipeline": _FOUR,
     "StableDiffusionPipeline": _PAIR,
 }
-"""What ``encode_prompt`` of a class returns, by the argument of its call that takes it; None is not handed on."""
+"""What ``encode_prompt`` of a class returns, as arguments of its call; None is not handed on."""
 
 _QUANTISED = {
     "int8": "Int8WeightOnlyConfig",
@@ -217,7 +217,7 @@ class PipelinePainter:
             raise error
         if self.batch_size == 1:
             raise Abort(
-                f"{self.model.name}: out of memory with a single image; use offload, quantise or a smaller size"
+                f"{self.model.name}: out of memory with a single image; offload, quantise, or a smaller size"
             ) from error
         half = self.batch_size // 2
         log.warning(
@@ -243,12 +243,17 @@ def load_pipeline(model: ImageModel, settings: Pipeline) -> Any:
     try:
         import diffusers
         import torch
+        import transformers
     except ImportError as error:
         raise MissingExtra("painting with a diffusers pipeline", "generate") from error
+    # Bars of several workers would write over each other, and over the one that shows the parts.
+    diffusers.utils.logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    log.info("%s: loading", model.model)
     local = Path(model.model).is_dir()
     if model.revision is None and not local:
         log.warning("%s: no revision is given, so another model may be loaded another day", model.model)
-    options: dict[str, Any] = {"torch_dtype": getattr(torch, settings.dtype), "use_safetensors": True}
+    options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype), "use_safetensors": True}
     if settings.quantise != "none":
         options["quantization_config"] = _quantisation(settings.quantise)
     try:

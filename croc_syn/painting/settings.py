@@ -171,7 +171,7 @@ class Images(BaseModel):
         format: of the files.
         quality: of WebP and JPEG, 1…100; 100 is lossless WebP.
         batch_size: images at once; halved when memory runs out.
-        checks_per_part: what a kill may cost.
+        checks_per_part: what a kill may cost; None takes 16, and 1 where images are paid for one by one.
         pipeline: for diffusers.
         endpoint: for a service.
         flags: filters.
@@ -186,7 +186,7 @@ class Images(BaseModel):
     format: Literal["webp", "png", "jpeg"] = "webp"
     quality: int = Field(90, ge=1, le=100)
     batch_size: int = Field(4, ge=1, le=1024)
-    checks_per_part: int = Field(16, ge=1, le=10_000)
+    checks_per_part: int | None = Field(None, ge=1, le=10_000)
     pipeline: Pipeline = Pipeline()
     endpoint: Endpoint = Endpoint()
     flags: Flags = Flags()

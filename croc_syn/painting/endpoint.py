@@ -1,0 +1,158 @@
+"""A service with OpenAI's images interface as a painter: GPT image models, or an open model behind a server.
+
+The client library retries what passes (429, 500, a hang); what does not pass is the reason of that image
+alone, and a key that is not valid stops the run.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from croc.errors import InputError, MissingExtra
+from croc.images import decode
+from croc.parts import Abort
+from croc_syn.painting import Job, Painted
+from croc_syn.painting.encode import BLACK, is_black
+from croc_syn.painting.settings import Endpoint, ImageModel
+
+log = logging.getLogger(__name__)
+
+REFUSED = "the service declined"
+
+
+@dataclass
+class EndpointPainter:
+    """A service, ready to be asked.
+
+    Attributes:
+        model: what is painted with; ``call`` holds further arguments of each request, such as ``quality``.
+        settings: how it is asked.
+        width, height: of the images.
+        format: of the files that are asked for.
+    """
+
+    model: ImageModel
+    settings: Endpoint = field(default_factory=Endpoint)
+    width: int = 1024
+    height: int = 1024
+    format: str = "webp"
+
+    def __post_init__(self) -> None:
+        self._turn = threading.Lock()
+        self._next = 0.0
+
+    def paint(self, jobs: Sequence[Job]) -> Iterator[Painted]:
+        """Ask for all images, several at a time.
+
+        Raises:
+            Abort: the service takes neither this request nor another: the key, the model's name, the address.
+        """
+        client = self._client
+        with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="ask") as pool:
+            waiting = [pool.submit(self._ask, client, job) for job in jobs]
+            try:
+                for each in waiting:
+                    yield each.result()
+            finally:
+                for each in waiting:
+                    each.cancel()
+
+    @cached_property
+    def _client(self) -> Any:
+        try:
+            import openai
+        except ImportError as error:
+            raise MissingExtra("painting through an endpoint", "generate") from error
+        key = os.environ.get(self.settings.key_variable)
+        if not key:
+            raise Abort(
+                f"the environment variable {self.settings.key_variable} is not set: put the key there"
+            )
+        return openai.OpenAI(
+            api_key=key,
+            base_url=self.settings.base_url,
+            max_retries=self.settings.retries,
+            timeout=self.settings.timeout,
+        )
+
+    def _ask(self, client: Any, job: Job) -> Painted:
+        import openai
+
+        self._wait()
+        extra = {"seed": job.seed} if self.settings.seeds else None
+        request = {"output_format": self.format, **self.model.call}
+        try:
+            answer = client.images.generate(
+                model=self.model.model,
+                prompt=job.prompt,
+                n=1,
+                size=f"{self.width}x{self.height}",
+                extra_body=extra,
+                **request,
+            )
+        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
+            raise Abort(
+                f"{self.model.name}: the service does not take the key in {self.settings.key_variable}: "
+                f"{_said(error)}"
+            ) from error
+        except openai.NotFoundError as error:
+            raise Abort(
+                f"{self.model.name}: the service has no {self.model.model}: {_said(error)}"
+            ) from error
+        except openai.RateLimitError as error:
+            if error.code == "insufficient_quota":
+                raise Abort(f"{self.model.name}: the account is used up: {_said(error)}") from error
+            return Painted(error="the service is too busy, after all retries")
+        except openai.BadRequestError as error:
+            # Without a remark about the content it is the request that is wrong, and so is every other one.
+            if error.code in ("moderation_blocked", "content_policy_violation"):
+                return Painted(error=REFUSED)
+            raise Abort(f"{self.model.name}: the service cannot use the request: {_said(error)}") from error
+        except openai.APITimeoutError:
+            return Painted(error=f"no answer in {self.settings.timeout:g} s, after all retries")
+        except openai.APIConnectionError as error:
+            raise Abort(f"{self.model.name}: no service answers at {client.base_url}") from error
+        except openai.OpenAIError as error:
+            return Painted(error=f"the service failed: {_said(error)}")
+        return _painted(answer)
+
+    def _wait(self) -> None:
+        """Until it is this request's turn."""
+        if self.settings.per_minute is None:
+            return
+        with self._turn:
+            now = time.monotonic()
+            mine = max(now, self._next)
+            self._next = mine + 60.0 / self.settings.per_minute
+        time.sleep(mine - now)
+
+
+def _painted(answer: Any) -> Painted:
+    first = answer.data[0] if answer.data else None
+    if first is None or not first.b64_json:
+        return Painted(error="the service sent no image data (an address, or nothing)")
+    try:
+        data = base64.b64decode(first.b64_json, validate=True)
+        pixels = np.asarray(decode(data))
+    except (InputError, binascii.Error) as error:
+        return Painted(error=f"the service sent no whole image: {error}")
+    return Painted(pixels=pixels, data=data, flags=[BLACK] if is_black(pixels) else [])
+
+
+def _said(error: Any) -> str:
+    """What the service says of an error, in a line, without what was sent to it."""
+    body = getattr(error, "body", None)
+    text = str(body["message"]) if isinstance(body, dict) and body.get("message") else str(error)
+    return (text.strip().splitlines() or [type(error).__name__])[0][:200]
