@@ -1,0 +1,1 @@
+"""Writing: specs → prompt pairs by language models, asked, checked and asked again."""
