@@ -1,0 +1,181 @@
+"""CROCScore: does an image show what a prompt says? One interface over every yes/no vision-language model.
+
+    from crocscore.model import CROCScore
+
+    scorer = CROCScore.from_pretrained("folder-or-hub-id")
+    scorer.score(images, prompts)        # margins; higher is the better match
+    scorer.explain(image, prompt)        # which clause of the prompt fails
+
+The score is the fp32 margin logit("Yes") − logit("No") of :class:`croc.scorers.yes_no.YesNo`. CROCScore adds
+probabilities on demand and the clause by clause reading.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from PIL.Image import Image
+
+from croc.errors import CrocError, InputError
+from croc.scorers.yes_no import YesNo
+from crocscore.clauses import clauses
+
+if TYPE_CHECKING:
+    import polars as pl
+
+WEIGHTS = Path(__file__).parent / "weights" / "tiny"
+"""Where the model that comes with the package lies."""
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One clause of a prompt, asked by itself.
+
+    Attributes:
+        text: the clause, which is ``prompt[start:end]``.
+        start, end: where it stands in the prompt, in characters.
+        margin: logit("Yes") − logit("No"); above 0 the model sees it in the image.
+        probability: the calibrated margin, 0 to 1.
+    """
+
+    text: str
+    start: int
+    end: int
+    margin: float
+    probability: float
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """How well an image meets a prompt, as a whole and clause by clause.
+
+    Attributes:
+        prompt: what was asked.
+        margin, probability: of the whole prompt.
+        clauses: its clauses in order; a prompt of one clause has itself.
+    """
+
+    prompt: str
+    margin: float
+    probability: float
+    clauses: tuple[Clause, ...]
+
+    @property
+    def worst(self) -> Clause:
+        """The clause that the image meets least."""
+        return min(self.clauses, key=lambda clause: clause.margin)
+
+
+class CROCScore(YesNo):
+    """The yes/no scorer that is trained on contrastive checks.
+
+    Args:
+        model: Hub id or folder of an image-text-to-text model, or a loaded one with ``processor=``.
+        options: as :class:`~croc.scorers.yes_no.YesNo` takes them (``revision``, ``device``, ``dtype``,
+            ``batch_size``, ``question``, …), but for the scale: :meth:`score` chooses it per call.
+    """
+
+    def __init__(self, model: Any, **options: Any) -> None:
+        for scale in ("probability", "paper"):
+            if scale in options:
+                raise InputError(
+                    f"{scale}: CROCScore takes probability= in score(); YesNo has the other scales"
+                )
+        super().__init__(model, **options)
+
+    @classmethod
+    def from_pretrained(cls, model: Any = None, **options: Any) -> CROCScore:
+        """Load a model for scoring.
+
+        Args:
+            model: Hub id or folder; None takes the model that comes with the package.
+            options: see the class.
+
+        Raises:
+            CrocError: this installation holds no model of its own, or the model cannot be loaded.
+        """
+        if model is None:
+            if not (WEIGHTS / "model.safetensors").is_file():
+                raise CrocError(
+                    "this installation holds no CROCScore weights: name a Hub id or a folder with model="
+                )
+            model, options = WEIGHTS, {"name": "crocscore-tiny", "batch_size": 16, **options}
+        return cls(model, **options)
+
+    def score(
+        self, images: Sequence[Image], prompts: Sequence[str], *, probability: bool = False
+    ) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``).
+
+        Args:
+            images: PIL images, n of them.
+            prompts: n prompts.
+            probability: give calibrated probabilities from 0 to 1 rather than margins.
+
+        Returns:
+            float64 (n,), higher is the better match.
+        """
+        margins = super().score(images, prompts)
+        return self.probability_of(margins) if probability else margins
+
+    def probability_of(self, margins: Any) -> np.ndarray:
+        """σ(a · margin + b) with the checkpoint's calibration, a = 1 and b = 0 where it has none."""
+        a, b = self.settings.calibration or (1.0, 0.0)
+        # tanh does not overflow where exp would.
+        return np.asarray(0.5 * (1.0 + np.tanh(0.5 * (a * np.asarray(margins, dtype=np.float64) + b))))
+
+    def explain(self, image: Image, prompt: str) -> Explanation:
+        """Score a prompt and each clause of it; the image is read once for all of them.
+
+        Args:
+            image: one image.
+            prompt: the prompt, of one clause or several.
+
+        Returns:
+            Margins and probabilities of the whole and of each clause.
+
+        Raises:
+            RefusedPairs: the prompt is empty or the image cannot be read.
+        """
+        spans = clauses(prompt) or [(0, len(prompt))]
+        texts = [prompt[start:end] for start, end in spans]
+        asked = [prompt] if texts == [prompt] else [prompt, *texts]
+        margins = self.score_prompts(image, asked)
+        probabilities = self.probability_of(margins)
+        each = slice(0, 1) if len(asked) == 1 else slice(1, None)
+        return Explanation(
+            prompt=prompt,
+            margin=float(margins[0]),
+            probability=float(probabilities[0]),
+            clauses=tuple(
+                Clause(text, start, end, float(margin), float(chance))
+                for text, (start, end), margin, chance in zip(
+                    texts, spans, margins[each], probabilities[each], strict=True
+                )
+            ),
+        )
+
+    def score_checks(self, dataset: Any, out: str | Path | None = None, **options: Any) -> pl.DataFrame:
+        """Score a dataset of contrastive checks.
+
+        Args:
+            dataset: Hub id, folder or dataset of checks.
+            out: a folder that keeps the score table and from which a run goes on; None keeps nothing.
+            options: as :func:`croc.scoring.score_dataset` takes them (``config``, ``split``, …).
+
+        Returns:
+            The score table: one row an image, as ``croc evaluate`` reads it.
+        """
+        import polars as pl
+
+        from croc.scoring import score_dataset
+
+        if out is not None:
+            return pl.read_parquet(score_dataset(dataset, [self], out, **options)[0])
+        with tempfile.TemporaryDirectory() as folder:
+            return pl.read_parquet(score_dataset(dataset, [self], folder, **options)[0])
