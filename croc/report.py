@@ -194,7 +194,7 @@ class Report:
             source = evidence
             if column in split:
                 source = Evidence.of(tables, (column,), paper=settings.paper).ordered(evidence.metrics)
-            groups += _groups(source, column)
+            groups += groups_by(source, column)
         results: list[Result] = []
         scores: list[Score] = []
         samples: dict[tuple[str | None, str | None], Array] = {}
@@ -208,7 +208,7 @@ class Report:
             if drawn is not None:
                 samples[group.key] = scaled_accuracy(*average(drawn))
             tests.append(GroupTests.of(group, samples.get(group.key), settings))
-        comparisons = _comparisons(tests, signatures)
+        comparisons = comparisons_of(tests, signatures)
         blind = {name: said[name].blind for name in evidence.metrics}
         for group in groups:
             drawn = samples.get(group.key)
@@ -314,7 +314,7 @@ class Report:
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
 
 
-def _groups(evidence: Evidence, column: str) -> list[Group]:
+def groups_by(evidence: Evidence, column: str) -> list[Group]:
     """The checks by value of a column; those without a value are a group of their own beside others."""
     values = evidence.checks[column]
     found = []
@@ -468,7 +468,7 @@ def _intervals(
     return tuple(np.where(few, np.nan, end) for end in (low, high, scaled_low, scaled_high))  # type: ignore[return-value]
 
 
-def _comparisons(tests: Sequence[GroupTests], signatures: Mapping[str, str]) -> list[Comparison]:
+def comparisons_of(tests: Sequence[GroupTests], signatures: Mapping[str, str]) -> list[Comparison]:
     """Every pair in every group; Holm's adjustment over the groups of one grouping."""
     out: list[Comparison] = []
     for column in dict.fromkeys(test.group.column for test in tests):
@@ -503,6 +503,18 @@ def _comparisons(tests: Sequence[GroupTests], signatures: Mapping[str, str]) -> 
     return out
 
 
+def clusters_of(metrics: Sequence[str], comparisons: Sequence[Comparison]) -> dict[str, int]:
+    """Cluster of each metric, given best first, from the tests on all checks; {} without tests."""
+    tested = [c for c in comparisons if (c.group, c.group_value) == (None, None)]
+    if not tested:
+        return {}
+    p = np.ones((len(metrics), len(metrics)))
+    for c in tested:
+        a, b = metrics.index(c.better), metrics.index(c.worse)
+        p[a, b] = p[b, a] = c.p_holm
+    return dict(zip(metrics, statistics.significance_ranks(range(len(metrics)), p), strict=True))
+
+
 def _group_scores(
     group: Group,
     samples: Array | None,
@@ -520,14 +532,7 @@ def _group_scores(
         ends = np.array(statistics.percentile_interval(nanmean(samples, -1), settings.level))
         for metric, known in certain.items():
             ends[:, evidence.metrics.index(metric)] = known
-    ranks: list[int] | None = None
-    tested = [c for c in comparisons if (c.group, c.group_value) == (None, None)]
-    if group.column is None and tested:
-        p = np.ones((len(observed), len(observed)))
-        for c in tested:
-            a, b = evidence.metrics.index(c.better), evidence.metrics.index(c.worse)
-            p[a, b] = p[b, a] = c.p_holm
-        ranks = statistics.significance_ranks(range(len(observed)), p)
+    ranks = clusters_of(evidence.metrics, comparisons) if group.column is None else {}
     totals = evidence.totals.sum(axis=0)
     ties = nanmean(_ratio(totals[..., 3], totals[..., 2]), -1)
     covered = _ratio(totals[..., 4].sum(axis=-1), totals[..., 5].sum(axis=-1))
@@ -544,7 +549,7 @@ def _group_scores(
             all_passed=_plain(passed[m]),
             ties=_plain(ties[m]),
             coverage=_plain(covered[m]),
-            rank=ranks[m] if ranks and not np.isnan(observed[m]) else None,
+            rank=ranks.get(metric) if not np.isnan(observed[m]) else None,
             blind=blind[metric],
             signature=signatures[metric],
         )

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, judge, make, score
+from croc.cli import hub, judge, make, results, score
 from croc.errors import CrocError
 
 
@@ -40,6 +40,9 @@ for command in (
     judge.evaluate,
     judge.agree,
     judge.correlate,
+    results.result,
+    results.verify_result,
+    results.leaderboard,
     score.score,
     score.scorers,
     make.taxonomy,

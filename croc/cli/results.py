@@ -1,0 +1,90 @@
+"""Commands of results and the leaderboard: result, verify-result, leaderboard."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from croc.cli.base import PATH, show
+from croc.errors import CrocError, InputError
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  croc result scores/clipscore-b32.parquet --out results/syn
+  croc result scores/mine.parquet --url https://example.org/mine --out results/syn"""
+)
+@click.argument("table", type=PATH)
+@click.option("--out", required=True, type=PATH, help="Folder of the result, NAME.json.")
+@click.option("--protocol", metavar="syn|hum", help="Default: as the table says.")
+@click.option("--metric", help="Which metric, where the table holds several.")
+@click.option("--trained-on-croc", is_flag=True, help="The metric has seen such checks in training.")
+@click.option("--url", metavar="HTTPS", help="Where the metric comes from.")
+@click.option("--paper", is_flag=True, help="The published computation.")
+def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
+    """Make a results file from a score TABLE: every number with its interval and signature, for a leaderboard.
+
+    Submit it together with the table: 'croc verify-result' computes it again from there.
+    """
+    from croc.report import Settings
+    from croc.results import make_result, write_result
+
+    made = make_result(table, settings=Settings(paper=paper), **options)
+    click.echo(write_result(made, out / f"{table.stem}.json"))
+    click.echo(made.signature, err=True)
+
+
+@click.command("verify-result", epilog="Example: croc verify-result results/syn/clipscore-b32.json")
+@click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT...")
+@click.option("--table", type=PATH, help="Its score table; default: the file of that name beside it.")
+def verify_result(results: tuple[Path, ...], table: Path | None) -> None:
+    """Compute each RESULT again from its score table, and refuse what differs."""
+    from croc.results import verify_result as check
+
+    if table is not None and len(results) > 1:
+        raise InputError(f"--table {table}: give one result with it, not {len(results)}")
+    wrong = []
+    for path in results:
+        try:
+            found = check(path, table)
+        except InputError as problem:
+            found = [str(problem)]
+        if found:
+            more = f"\n  … and {len(found) - 10} more" if len(found) > 10 else ""
+            wrong.append(f"{path} is not what its table gives:\n  " + "\n  ".join(found[:10]) + more)
+        else:
+            click.echo(f"{path}: follows from its table")
+    if wrong:
+        raise CrocError("\n".join(wrong))
+
+
+@click.command(epilog="Example: croc leaderboard results/")
+@click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT...")
+@click.option("--html", "html_file", type=PATH, help="Write a self-contained page here.")
+def leaderboard(results: tuple[Path, ...], html_file: Path | None) -> None:
+    """Put many results side by side: ranks by paired tests, and whether syn and hum rank alike.
+
+    RESULT is a results file, or a folder with such files.
+    """
+    from croc import render
+    from croc.cli.base import write
+    from croc.leaderboard import leaderboard as load
+
+    board = load(results)
+    for problem in board.problems:
+        click.echo(f"left out: {problem}", err=True)
+    if not board.benchmarks:
+        raise InputError("there is no results file among these")
+    for each in board.benchmarks:
+        show([f"\n[bold]{each.dataset.name}[/]", *render.terminal(each.report)])
+        if marked := [name for name in each.report.metrics if each.files[name].trained_on_croc]:
+            click.echo(f"Trained on such checks: {', '.join(marked)}")
+    for pair in board.agreements:
+        click.echo(f"{pair.first} and {pair.second}")
+        for line in render.agreement_lines(pair.agreements):
+            click.echo(f"  {line}")
+    reports = [each.report for each in board.benchmarks]
+    write(html_file, render.html(reports[0], others=reports[1:]) if html_file else "")
