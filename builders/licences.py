@@ -1,6 +1,7 @@
 """What may be done with an image, by the model that drew it.
 
-The licence of a model decides about its images: some allow everything, some no commercial use.
+The terms of a model say what may be done with its images, and they differ: the non-commercial licence of
+FLUX.1-dev, for one, forbids to train a competing model on them. A name tells which terms to look up.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ LICENCES: dict[str, str] = {
     "gpt-image-1": "openai-terms-of-use",
     "gpt-image-1-mini": "openai-terms-of-use",
 }
-"""Licence by image model, without its revision; the words are those of the models' own pages."""
+"""Licence by image model, without its revision; the words are those of the models' own cards."""
 
 
 def licence_of(image_model: str | None) -> str:

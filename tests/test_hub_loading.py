@@ -99,6 +99,8 @@ found["splits"] = {name: ids(split.select_columns(["check_id"])) for name, split
 row = whole["test"][0]
 found["pixels"] = [row["images"][0].size, row["contrast_images"][0].size]
 found["streamed"] = ids(load_dataset(repo, split="test", streaming=True))
+threads = load_dataset(repo, split="test", streaming=True).decode(num_threads=2)
+found["threads"] = ids(threads)
 found["config"] = ids(load_dataset(repo, "entity_variation", split="test", streaming=True))
 found["tagged"] = ids(load_dataset(repo, split="test", revision="v1", streaming=True))
 found["commit"] = ids(load_dataset(repo, split="test", revision=commit, streaming=True))
@@ -122,7 +124,7 @@ def test_load_dataset_reads_it_whole_streamed_by_config_split_revision_and_filte
     test = sorted(rows(world.syn, "test-*"))
     assert found["splits"] == {"test": test, "train": sorted(rows(world.syn, "train-*"))}
     assert found["pixels"] == [[48, 48], [48, 48]]
-    assert found["streamed"] == found["tagged"] == found["commit"] == test
+    assert found["streamed"] == found["threads"] == found["tagged"] == found["commit"] == test
     assert found["config"] == sorted(rows(world.syn, "test-*-entity_variation-*"))
     assert 0 < len(found["config"]) < len(test)
     picked = {
@@ -176,6 +178,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.slow
 def test_human_checks_and_questions_for_training_load_as_the_synthetic_ones_do(world, questions, human):
     publish("hum", human, "org/croc-hum", tag="v1", **world.options)
     publish("train", questions, "org/croc-train", **world.options)
@@ -200,6 +203,7 @@ def test_human_checks_and_questions_for_training_load_as_the_synthetic_ones_do(w
     assert found["ids"] == sorted(ids["train"]) and found["held out"] == len(ids["test"])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not NLVR.is_dir(), reason="the NLVR data is not here")
 def test_sentences_that_people_judged_are_published_and_loaded(world):
     """NLVR's development split: real pictures, real votes."""
@@ -274,6 +278,7 @@ def large(world):
     return out, {each["check_id"]: each for each in rows}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["streaming", "downloaded"])
 def test_a_filter_gives_the_same_rows_from_a_folder_and_from_the_hub(world, large, mode):
     folder, rows = large
@@ -282,6 +287,7 @@ def test_a_filter_gives_the_same_rows_from_a_folder_and_from_the_hub(world, larg
     assert answer(client(world, _FILTER, "org/large", mode)) == wanted
 
 
+@pytest.mark.slow
 def test_a_filter_reads_less_and_a_category_downloads_its_files_alone(world, large):
     folder, _ = large
     files = sorted((folder / "data").iterdir())
@@ -327,6 +333,7 @@ print(json.dumps({"began": read, "again": again}))
 """
 
 
+@pytest.mark.slow
 def test_who_reads_while_a_new_version_comes_keeps_the_old_one_to_its_end(world):
     """The reader resolved a commit when it opened; the files of the new one have other names and rows."""
     old = world.root / "moving-old"
@@ -382,6 +389,7 @@ print(json.dumps({name: evaluate.load(name).compute(**table)["score"] for name i
 """
 
 
+@pytest.mark.slow
 def test_evaluate_loads_the_metric_from_an_organisation_and_by_its_short_name(world):
     # Two images, each scored higher with its own prompt: right in all four directions.
     assert answer(client(world, _METRIC)) == {"org/croc": 1.0, "croc": 1.0}
@@ -398,6 +406,7 @@ print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "sum
 """
 
 
+@pytest.mark.slow
 def test_a_model_loads_by_from_pretrained(world):
     model, _ = tiny_models.clip()
     found = answer(client(world, _MODEL))

@@ -19,6 +19,7 @@ import pytest
 
 from croc import parts
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.files import HashedFile, checksums_of, is_whole
 from croc.parts import Part, PartsFailed, Status, WorkerDied
 
 
@@ -388,3 +389,51 @@ def test_an_interrupt_stops_the_workers_and_keeps_what_is_done(tmp_path: Path) -
     done = parts.status(tmp_path / "out").done
     assert 0 < done < 40
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["suffix"] == ".bin"
+
+
+# ---- Checksums ----
+
+
+@pytest.mark.parametrize("sizes", [[], [0], [5, 1], [3_000_000, 7, 5_000_000], [100_000] * 50])
+def test_a_hashed_file_holds_what_was_written_and_knows_its_checksums(tmp_path, sizes):
+    blocks = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
+    with HashedFile(tmp_path / "x") as file:
+        assert [file.write(block) for block in blocks] == sizes
+        assert file.tell() == sum(sizes)
+    assert (tmp_path / "x").read_bytes() == b"".join(blocks)
+    sums = file.checksums()
+    assert sums == checksums_of(tmp_path / "x")
+    assert sums["sha256"] == hashlib.sha256(b"".join(blocks)).hexdigest()
+    assert all(is_whole(tmp_path / "x", value) for value in sums.values())
+    assert not is_whole(tmp_path / "x", "0" * 32) and not is_whole(tmp_path / "x", "0" * 64)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
+def test_an_error_of_the_disk_comes_out_of_a_hashed_file_with_its_number():
+    with pytest.raises(OSError) as caught, HashedFile(Path("/dev/full")) as file:
+        for _ in range(20):
+            file.write(b"x" * 1_000_000)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_checksums_that_the_maker_took_are_kept_and_the_file_is_not_read_again(tmp_path, monkeypatch):
+    known = {"sha256": "a" * 64, "xxh128": "b" * 32}
+
+    def make(payload, path):
+        path.write_text("x")
+        return {"rows": 1, parts.CHECKSUMS: known}
+
+    monkeypatch.setattr(parts, "checksums_of", None)
+    made = parts.run([Part("a")], make, tmp_path, suffix=".txt", fingerprint={}, progress=False)
+    assert made.parts[0]["counts"] == {"rows": 1}
+    assert {key: made.parts[0][key] for key in known} == known
+
+
+def test_a_manifest_that_was_edited_is_refused(tmp_path):
+    run = partial(parts.run, [Part("a", {"n": 1})], square, tmp_path, suffix=".txt", fingerprint={})
+    made = run(progress=False)
+    assert parts.read_manifest(tmp_path) == made
+    file = tmp_path / "manifest.json"
+    file.write_text(file.read_text().replace(made.parts[0]["sha256"], "0" * 64))
+    with pytest.raises(InputError, match="its own checksum does not fit"):
+        parts.read_manifest(tmp_path)

@@ -6,6 +6,7 @@ import io
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -183,6 +184,35 @@ def test_a_cut_off_staged_file_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:-100])
     with pytest.raises(InputError, match=r"0004\.parquet: not a readable staged file"):
         build_staged(staged.folder, tmp_path / "out", progress=False)
+
+
+def test_a_staged_manifest_with_another_checksum_is_refused(tmp_path):
+    staged = stage(tmp_path / "staged", [row(number) for number in range(8)])
+    manifest = staged.folder / "manifest.json"
+    manifest.write_text(manifest.read_text().replace(staged.parts[1]["sha256"], "0" * 64))
+    with pytest.raises(InputError, match="its own checksum does not fit what it says"):
+        build_staged(staged.folder, tmp_path / "out", progress=False)
+
+
+def test_staged_parts_without_the_fast_checksum_are_held_to_the_slow_one(tmp_path):
+    staged = stage(tmp_path / "staged", [row(number) for number in range(8)])
+    older = [{key: value for key, value in part.items() if key != "xxh128"} for part in staged.parts]
+    payload = shards.plan_shards(replace(staged, parts=older), {"test": 1.0}).parts[0].payload
+    assert payload["slices"][0][1] == staged.parts[0]["sha256"]
+    counts = shards.write_shard(payload, tmp_path / "x", staged=staged.folder, schema=SCHEMA)
+    assert counts["rows"] == 8
+    other = [row(number + 50) for number in range(4)]
+    write(other, staged.files()[0])
+    with pytest.raises(InputError, match="its content is not what its record says"):
+        shards.write_shard(payload, tmp_path / "x", staged=staged.folder, schema=SCHEMA)
+
+
+def test_a_row_group_ends_where_the_property_changes_so_that_a_filter_reads_little_else(tmp_path):
+    table = pa.Table.from_pylist([row(number, property="ab"[number // 10]) for number in range(20)], SCHEMA)
+    tables = [table.slice(0, 10), table.slice(10)]
+    for size, groups in ((int(table.nbytes), 2), (100 * table.nbytes, 1)):
+        write_parquet(tables, tmp_path / "x", SCHEMA, group_bytes=size, sorted_by="property")
+        assert pq.ParquetFile(tmp_path / "x").num_row_groups == groups
 
 
 def test_a_half_staged_folder_is_refused(tmp_path):
