@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, judge, make, results, score
+from croc.cli import hub, judge, make, results, score, train
 from croc.errors import CrocError
 
 
@@ -51,6 +51,7 @@ for command in (
     make.sheet,
     make.status,
     make.demo,
+    train.train,
     hub.publish,
     hub.verify,
 ):

@@ -252,15 +252,27 @@ class VisionLanguageScorer:
             add_special_tokens=not (bos and rendered.startswith(bos)),
         )
 
+    def turn(self, prompt: str) -> str:
+        """Everything that stands before the answer, as text: what a training example shows the model."""
+        layout, tokenizer = self._layout, self._plain.tokenizer
+        start = tokenizer.convert_ids_to_tokens(self._plain.around[0]) if layout.add_special_tokens else []
+        return "".join([*start, layout.head, layout.before, self._ask(prompt), layout.after, layout.tail])
+
+    def written(self, answer: str) -> str:
+        """An answer as it stands after :meth:`turn`: with a space where the turn ends in a word."""
+        context = "" if self._reads_prompt_with_image else self._layout.after + self._layout.tail
+        ends_open = bool(context) and not context[-1].isspace()
+        if ends_open and self._plain.split_at_control(context)[-1] not in self._plain.control_tokens:
+            return f" {answer}"
+        return answer
+
     def _answer_ids(self, answer: str) -> list[int]:
         """The ids of an answer in its place: after what the generation prompt ends with."""
         tokenizer = self._plain.tokenizer
         if self._is_encoder_decoder:
             return self._plain.ids(answer)
         context = "" if self._reads_prompt_with_image else self._layout.after + self._layout.tail
-        ends_open = bool(context) and not context[-1].isspace()
-        if ends_open and self._plain.split_at_control(context)[-1] not in self._plain.control_tokens:
-            answer = f" {answer}"
+        answer = self.written(answer)
         alone = list(tokenizer(context, add_special_tokens=False).input_ids) if context else []
         together = list(tokenizer(context + answer, add_special_tokens=False).input_ids)
         if together[: len(alone)] == alone:
