@@ -152,6 +152,23 @@ def _weak_for_all(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
             yield Finding("weak_for_all", text, names, float(adjusted[weak].max()), report.signature)
 
 
+def _depends_on_generator(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
+    """A metric whose verdict changes with who wrote the prompts or painted the images."""
+    for pair in report.dependences:
+        for each in pair.differences:
+            if each.p_holm is None or each.p_holm >= ALPHA or each.difference is None:
+                continue
+            where = f"the same {pair.concepts} specs" if pair.paired else "different specs"
+            ends = "" if each.ci_low is None else f" [{each.ci_low:+.2f}, {each.ci_high:+.2f}]"
+            who = pair.column.replace("_", " ")
+            text = (
+                f"The verdict on {each.metric} depends on the {who}: {each.first:+.2f} with {pair.first}, "
+                f"{each.second:+.2f} with {pair.second}, on {where} "
+                f"(difference {each.difference:+.2f}{ends})."
+            )
+            yield Finding("depends_on_generator", text, (each.metric,), each.p_holm, each.signature)
+
+
 def _no_better_than_blind(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
     """A scorer that these data do not show to be better than the best baseline that cannot see."""
     scores = {metric: report.score(metric) for metric in report.metrics}
@@ -199,5 +216,6 @@ _KINDS: tuple[Callable[[Report, Sequence[GroupTests]], Iterator[Finding]], ...] 
     _below_chance,
     _no_better_than_blind,
     _weak_for_all,
+    _depends_on_generator,
     _text_against_image,
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -146,3 +146,65 @@ class Agreement:
     ci_low: float | None
     ci_high: float | None
     signature: str = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far apart one metric's verdicts on two generators are.
+
+    Attributes:
+        metric: as the table names it.
+        first: mean scaled accuracy on the first generator's checks.
+        second: on the second's.
+        difference: ``first − second``.
+        ci_low: lower end of its interval; None with fewer than three concepts.
+        ci_high: upper end.
+        p: two-sided, from exchanging the two concept by concept, or by the bootstrap where they share none.
+        p_holm: adjusted over all pairs and metrics of the column.
+        signature: under which settings all this holds.
+    """
+
+    metric: str
+    first: float | None
+    second: float | None
+    difference: float | None
+    ci_low: float | None
+    ci_high: float | None
+    p: float | None
+    p_holm: float | None
+    signature: str = field(repr=False)
+
+    def adjusted(self, p_holm: float) -> Difference:
+        """The same with its adjusted p value; NaN stands for none."""
+        return replace(self, p_holm=None if p_holm != p_holm else float(p_holm))
+
+
+@dataclass(frozen=True)
+class Dependence:
+    """Does the verdict depend on which of two generators made the checks?
+
+    Attributes:
+        column: ``text_model``, ``image_model`` or ``style``.
+        first: the one generator.
+        second: the other one.
+        paired: whether only specs count that both have, resampled together.
+        concepts: how many they share; where unpaired, how many the one with fewer has.
+        tau: Kendall's tau-b between the two rankings of the metrics, −1…1; None with fewer than two.
+        tau_low: lower end of its interval.
+        tau_high: upper end.
+        differences: per metric.
+    """
+
+    column: str
+    first: str
+    second: str
+    paired: bool
+    concepts: int
+    tau: float | None
+    tau_low: float | None
+    tau_high: float | None
+    differences: tuple[Difference, ...]
+
+    def with_differences(self, differences: tuple[Difference, ...]) -> Dependence:
+        """The same with other differences."""
+        return replace(self, differences=differences)

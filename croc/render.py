@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
-    from croc.records import Agreement, Result, Score
+    from croc.records import Agreement, Dependence, Result, Score
     from croc.report import Report
 
 LABELS = {
@@ -97,6 +97,8 @@ def terminal(report: Report) -> list[RenderableType]:
     parts: list[RenderableType] = [table]
     for column, values in groupings(report).items():
         parts.append(_group_table(report, column, values))
+    for pair in report.dependences:
+        parts += _dependence(pair)
     if report.findings:
         parts.append(Text("Findings", style="bold"))
         for finding in report.findings:
@@ -130,6 +132,42 @@ def _group_table(report: Report, column: str, values: Sequence[str]) -> Renderab
             *(Text(number(v), style=_style(v)) for v in shown),
         )
     return table
+
+
+def _dependence(pair: Dependence) -> list[RenderableType]:
+    """Two generators side by side, a metric a line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("metric", no_wrap=True)
+    for name in (pair.first, pair.second, "difference", "interval", "p (Holm)"):
+        table.add_column(Text(name), justify="right")
+    for each in pair.differences:
+        table.add_row(
+            Text(each.metric),
+            *(Text(number(value), style=_style(value)) for value in (each.first, each.second)),
+            number(each.difference),
+            interval(each.ci_low, each.ci_high),
+            "" if each.p_holm is None else f"{each.p_holm:.2g}",
+        )
+    question = f"Does the verdict depend on the {pair.column}? {comparison_of(pair)}"
+    ranks = rank_agreement_of(pair)
+    return [Text(question, style="italic"), table, *([Text(ranks)] if ranks else [])]
+
+
+def comparison_of(pair: Dependence) -> str:
+    """On what two generators are compared, as text."""
+    on = f"the same {pair.concepts} specs, paired" if pair.paired else "different specs, not paired"
+    return f"{pair.first} against {pair.second}, on {on}"
+
+
+def rank_agreement_of(pair: Dependence) -> str:
+    """Whether two generators rank the metrics alike, as text; empty with a single metric."""
+    if pair.tau is None:
+        return ""
+    ends = "" if pair.tau_low is None else f" {interval(pair.tau_low, pair.tau_high)}"
+    return f"Rankings of {len(pair.differences)} metrics: Kendall tau-b {number(pair.tau)}{ends}"
 
 
 def _style(value: float | None) -> str:
@@ -310,6 +348,8 @@ def html(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Seque
         "percent": percent,
         "labels": LABELS,
         "directions": DIRECTIONS,
+        "comparison_of": comparison_of,
+        "rank_agreement_of": rank_agreement_of,
     }
     views = [
         {

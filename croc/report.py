@@ -20,7 +20,7 @@ from croc import statistics
 from croc.errors import InputError
 from croc.evidence import Evidence, average, nanmean
 from croc.protocol import scaled_accuracy
-from croc.records import Agreement, Comparison, Finding, Result, Score
+from croc.records import Agreement, Comparison, Dependence, Finding, Result, Score
 from croc.schema import DIRECTIONS, ScoreMetadata, stable_hash
 from croc.statistics import Array
 from croc.tables import ScoreTable, read_score_tables
@@ -127,6 +127,7 @@ class Report:
         signature: the settings that hold for all numbers; ``signatures`` adds those of each metric.
         signatures: per metric.
         samples: per (group, value): (resamples, M, 4) bootstrapped scaled accuracies of ``metrics``.
+        dependences: where the checks are broken down by who generated them, pairs of generators compared.
     """
 
     protocol: str
@@ -142,6 +143,7 @@ class Report:
     signature: str
     signatures: Mapping[str, str]
     samples: Mapping[tuple[str | None, str | None], Array] = field(repr=False, default_factory=dict)
+    dependences: tuple[Dependence, ...] = ()
 
     @classmethod
     def from_files(
@@ -175,6 +177,7 @@ class Report:
     def judge(cls, tables: Sequence[ScoreTable], settings: Settings | None = None) -> Report:
         """Judge score tables that were read with :func:`croc.tables.read_score_tables`."""
         from croc import findings
+        from croc.generators import dependences
 
         settings = settings or Settings()
         protocol = tables[0].protocol
@@ -227,6 +230,7 @@ class Report:
             signature,
             signatures,
             samples,
+            tuple(dependences(groups, settings, signatures)),
         )
         return replace(report, findings=tuple(findings.find(report, tests)))
 
@@ -306,6 +310,7 @@ class Report:
             "scores": [plain(score) for score in self.scores],
             "comparisons": [plain(comparison) for comparison in self.comparisons],
             "findings": [plain(finding) for finding in self.findings],
+            "dependences": [asdict(dependence) for dependence in self.dependences],
             "missing_scores": {metric: dict(reasons) for metric, reasons in self.gaps.items()},
         }
 

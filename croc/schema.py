@@ -143,6 +143,8 @@ GROUP_COLUMNS: tuple[str, ...] = (
     "text_model",
     "image_model",
 )
+# Which guide the prompts were written by: a column of generated checks that others need not have.
+STYLE = "style"
 # The reason in `error` where a benchmark gives no contrast prompt: not a failure, and nothing to cover.
 NO_CONTRAST_PROMPT = "no contrast prompt"
 SCORE_COLUMNS: tuple[str, ...] = (

@@ -30,6 +30,7 @@ from croc.schema import (
     NO_CONTRAST_PROMPT,
     PROTOCOLS,
     SIDES,
+    STYLE,
     ScoreMetadata,
     library_versions,
     score_schema,
@@ -376,6 +377,8 @@ def _rows(
     rows = []
     for check, sides in zip(checks.rows, checks.keys, strict=True):
         same = {name: check.get(name) for name in ("check_id", "concept_id", *GROUP_COLUMNS)}
+        if STYLE in check:
+            same[STYLE] = check[STYLE]
         prompts = (check["prompt"], check["contrast_prompt"])
         for side, keys in zip(SIDES, sides, strict=True):
             for index, key in enumerate(keys):
@@ -429,6 +432,8 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
     schema = score_schema()
+    if rows and STYLE in rows[0]:
+        schema = schema.append(pa.field(STYLE, pa.string()))
     if rows and TRUNCATED in rows[0]:
         schema = schema.append(pa.field(TRUNCATED, pa.bool_()))
     return pa.table({name: [row[name] for row in rows] for name in schema.names}, schema=schema)

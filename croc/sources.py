@@ -19,10 +19,10 @@ from croc import parts
 from croc.errors import InputError
 from croc.files import read_json, sha256_of
 from croc.images import to_bytes
-from croc.schema import GROUP_COLUMNS, ContrastCheck, stable_hash
+from croc.schema import GROUP_COLUMNS, STYLE, ContrastCheck, stable_hash
 
 REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
-COLUMNS = (*REQUIRED, *GROUP_COLUMNS)
+COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
 _TEXTS = ("check_id", "subset", "prompt", "contrast_prompt")
 _SIDES = ("images", "contrast_images")
 _BATCH = 16

@@ -13,7 +13,17 @@ from croc.cli.base import PATH, show, write
 if TYPE_CHECKING:
     from croc.report import Report, Settings
 
-GROUPINGS = ("subset", "property", "topic", "category", "text_model", "image_model", "entity", "truncated")
+GROUPINGS = (
+    "subset",
+    "property",
+    "topic",
+    "category",
+    "text_model",
+    "image_model",
+    "style",
+    "entity",
+    "truncated",
+)
 
 
 def _tables_argument(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -72,6 +82,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
     epilog="""\b
 Examples:
   croc evaluate scores/ --by property
+  croc evaluate scores/ --by image_model --by text_model
   croc evaluate croc_syn_scores.tsv.gz --paper --json verdict.json
   croc evaluate action_*_scores.tsv --protocol hum --html report.html"""
 )
@@ -98,7 +109,9 @@ def evaluate(
 ) -> None:
     """Judge metrics by their score tables: scaled accuracy in four directions, intervals, tests, findings.
 
-    TABLE is a score table (Parquet, CSV, TSV), one of the published TSV files, or a folder of them.
+    TABLE is a score table (Parquet, CSV, TSV), one of the published TSV files, or a folder of them. By
+    text_model, image_model or style it also says whether the verdict depends on who generated, with the
+    intervals of the differences, paired where the specs are the same.
     """
     from croc import render
 

@@ -22,7 +22,7 @@ from croc.errors import InputError
 from croc.files import canonical
 from croc.parquet import write_parquet
 from croc.parts import Abort, Engine, Manifest, Part, Progress, read_manifest, run
-from croc.schema import SIDES, check_features, check_id, library_versions
+from croc.schema import SIDES, STYLE, check_features, check_id, library_versions
 from croc.scoring import file_stem
 from croc_syn.images import PROMPT_ROWS, Draw, Drawn, image_parts, prompt_rows, staged_features
 from croc_syn.painting import Job, Painted, Painter
@@ -51,7 +51,7 @@ def painted_features() -> datasets.Features:
         for prefix in ("", "contrast_")
         for name in (FLAGS, MATCHES)
     }
-    return Features({**check_features(), **beside, SETTINGS: Value("string")})
+    return Features({**check_features(), STYLE: Value("string"), **beside, SETTINGS: Value("string")})
 
 
 def paint_parts(prompts: Manifest, settings: Images) -> list[Part]:
