@@ -198,13 +198,14 @@ def make_result(
     """
     settings = replace(settings or Settings(), by=())
     file = Path(table)
-    tables = read_score_tables([file], protocol=protocol, metrics=None if metric is None else [metric])
+    if file.suffix != ".parquet" or file.is_dir():
+        raise InputError(f"{file}: a result is made from a Parquet table, whose metadata say what it holds")
+    wanted = None if metric is None else [metric]
+    tables = read_score_tables([file], protocol=protocol, groups=_columns(file), metrics=wanted)
     names = [name for each in tables for name in each.metrics]
     if len(names) != 1:
         raise InputError(f"{file} holds {len(names)} metrics ({', '.join(names[:5])}); say which one")
     name, scores = names[0], tables[0]
-    if not file.name.endswith(".parquet"):
-        raise InputError(f"{file}: a result is made from a Parquet table, whose metadata say what it holds")
     by = tuple(column for column in GROUPS if _has_values(scores.frame, column))
     report = Report.judge(tables, replace(settings, by=by))
     said = scores.metadata[name]
@@ -308,6 +309,17 @@ def verify_result(path: str | Path, table: str | Path | None = None) -> list[str
             side.pop(key)
         side["signature"] = "|".join(side["signature"].split("|")[1:])
     return found + _differences(theirs, ours)
+
+
+def _columns(file: Path) -> list[str]:
+    """The columns of ``GROUPS`` that a table has; none where it cannot be read, which its reader will say."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        return [name for name in pq.read_schema(file).names if name in GROUPS]
+    except (OSError, pa.ArrowException):
+        return []
 
 
 def _has_values(frame: pl.DataFrame, column: str) -> bool:

@@ -25,7 +25,7 @@ Examples:
 @click.option("--url", metavar="HTTPS", help="Where the metric comes from.")
 @click.option("--paper", is_flag=True, help="The published computation.")
 def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
-    """Make a results file from a score TABLE: every number with its interval and signature, for a leaderboard.
+    """Make a results file of a score TABLE: every number with interval and signature, for a leaderboard.
 
     Submit it together with the table: 'croc verify-result' computes it again from there.
     """
