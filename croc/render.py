@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from croc.schema import DIRECTIONS
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
@@ -329,6 +330,37 @@ def heatmap_png(report: Report, dpi: int = _DPI) -> bytes:
 # ---- Page ----
 
 
+def environment() -> Environment:
+    """Jinja with the templates and the words that every page shares; everything is escaped."""
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    made = Environment(
+        loader=PackageLoader("croc", "templates"), autoescape=select_autoescape(["html"]), trim_blocks=True
+    )
+    made.globals |= {
+        "number": number,
+        "interval": interval,
+        "percent": percent,
+        "labels": LABELS,
+        "directions": DIRECTIONS,
+    }
+    return made
+
+
+def view(report: Report) -> dict[str, Any]:
+    """What the template of a verdict reads: the records of a report by their places on the page."""
+    picture = heatmap_png(report)
+    return {
+        "report": report,
+        "ranking": _ranking(report),
+        "results": overall(report),
+        "groupings": groupings(report),
+        "cells": {(s.metric, s.group, s.group_value): s for s in report.scores},
+        "picture": base64.b64encode(picture).decode(),
+        "width": int.from_bytes(picture[16:20], "big") * 100 // _DPI,  # as PNG's first chunk says
+    }
+
+
 def html(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Sequence[Report] = ()) -> str:
     """The report as one self-contained page, light and dark.
 
@@ -337,33 +369,8 @@ def html(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Seque
         extra: further sections, (heading, HTML that is already safe).
         others: reports on other benchmarks, shown below on the same page.
     """
-    from jinja2 import Environment, PackageLoader, select_autoescape
-
-    environment = Environment(
-        loader=PackageLoader("croc", "templates"), autoescape=select_autoescape(["html"]), trim_blocks=True
-    )
-    environment.globals |= {
-        "number": number,
-        "interval": interval,
-        "percent": percent,
-        "labels": LABELS,
-        "directions": DIRECTIONS,
-        "comparison_of": comparison_of,
-        "rank_agreement_of": rank_agreement_of,
-    }
-    views = [
-        {
-            "report": each,
-            "ranking": _ranking(each),
-            "results": overall(each),
-            "groupings": groupings(each),
-            "cells": {(s.metric, s.group, s.group_value): s for s in each.scores},
-            "picture": base64.b64encode(picture).decode(),
-            "width": int.from_bytes(picture[16:20], "big") * 100 // _DPI,  # as PNG's first chunk says
-        }
-        for each, picture in ((each, heatmap_png(each)) for each in (report, *others))
-    ]
-    return environment.get_template("report.html").render(views=views, extra=extra)
+    views = [view(each) for each in (report, *others)]
+    return environment().get_template("report.html").render(views=views, extra=extra)
 
 
 def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
