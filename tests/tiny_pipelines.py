@@ -48,9 +48,7 @@ def _t5(seed: int):
     pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", 0.0)]
     pieces += [(letter, -2.0) for letter in "▁abcdefghijklmnopqrstuvwxyz0123456789,.-'"]
     tokenizer = tf.T5Tokenizer(vocab=pieces, extra_ids=0)
-    config = tf.T5Config(
-        vocab_size=len(pieces) + 2, d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4
-    )
+    config = tf.T5Config(vocab_size=len(pieces) + 2, d_model=32, d_kv=8, d_ff=37, num_layers=1, num_heads=4)
     return tokenizer, tf.T5EncoderModel(config).eval()
 
 

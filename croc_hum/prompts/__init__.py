@@ -232,8 +232,6 @@ def _write_rows(payload: Sequence[Mapping[str, Any]], path: Path) -> dict[str, A
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [(name, pa.int64() if name in _NUMBERS else pa.string()) for name in payload[0]]
-    )
+    schema = pa.schema([(name, pa.int64() if name in _NUMBERS else pa.string()) for name in payload[0]])
     pq.write_table(pa.Table.from_pylist(list(payload), schema=schema), path)
     return {"checks": len(payload), "failed": 0}
