@@ -30,7 +30,7 @@ from croc.report import Report, Settings
 from croc.schema import DIRECTIONS, ScoreMetadata, stable_hash
 from croc.tables import read_score_tables
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 GROUPS = ("subset", "category", "property")
 """What a result is broken down by, where the table has it."""
 
@@ -366,7 +366,7 @@ def _failures(evidence: Evidence) -> tuple[Failure, ...]:
     }
     order = sorted(np.flatnonzero(count), key=lambda i: (-count[i], stable_hash(ids[i])))
     taken: dict[Any, int] = {}
-    found = []
+    found: list[Any] = []
     for i in order:
         kind = columns["category"][i] or columns["property"][i]
         if taken.get(kind, 0) < _FAILURES_EACH and len(found) < _FAILURES:
