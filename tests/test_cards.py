@@ -165,6 +165,17 @@ def test_the_lines_of_use_are_three_and_python(tmp_path):
     assert len([line for line in block.splitlines() if line.strip()]) == 3
 
 
+def test_the_lines_of_use_run_on_a_model_of_the_family(tmp_path):
+    pytest.importorskip("crocscore.model")
+    import tiny_models
+
+    folder = tiny_models.save(*tiny_models.llava(), tmp_path / "tiny")
+    block = re.search(r"```python\n(.*?)```", model_card(folder, repo=str(folder)), re.DOTALL)[1]
+    names = {"images": [tiny_models.picture(number) for number in range(2)], "prompts": ["a dog", "a cat"]}
+    exec(compile(block, "card", "exec"), names)
+    assert names["scores"].shape == (2,)
+
+
 def test_a_folder_without_a_model_is_refused(tmp_path):
     with pytest.raises(InputError, match=r"no config\.json"):
         model_card(tmp_path)
