@@ -343,6 +343,8 @@ def environment() -> Environment:
         "percent": percent,
         "labels": LABELS,
         "directions": DIRECTIONS,
+        "comparison_of": comparison_of,
+        "rank_agreement_of": rank_agreement_of,
     }
     return made
 

@@ -12,9 +12,14 @@ from croc_syn.world import draw
 
 PAIRS = (
     ("two cats and a red ball", "three cats and a red ball", "counting", "count"),
-    ("a small dog to the left of a big tree", "a small dog to the right of a big tree", "spatial_relation", "left_right"),
+    (
+        "a small dog to the left of a big tree",
+        "a small dog to the right of a big tree",
+        "spatial_relation",
+        "left_right",
+    ),
     ("a blue umbrella, no cat", "a blue umbrella and a cat", "negation", "negation"),
-)  # fmt: skip
+)
 
 
 @cache
