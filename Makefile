@@ -17,7 +17,7 @@ PYTEST := $(BIN)/python -m pytest
 
 .venv/dev: .venv/core
 	@echo "installing what the tests need into .venv …"
-	$(PIP) -e ".[dev,score,train]"
+	$(PIP) -e ".[dev]"
 	@touch $@
 
 demo: .venv/core

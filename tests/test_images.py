@@ -89,7 +89,8 @@ def test_exif_orientation_is_applied() -> None:
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "F", "I"])
 def test_every_mode_comes_out_as_rgb(mode: str) -> None:
     image = Image.new("L" if mode in ("F", "I") else "RGB", (3, 3), "white").convert(mode)
-    got = decode(encoded(image, "TIFF"))
+    # Pillow 12 cannot read back the TIFF of a YCbCr image that it wrote; JPEG files hold that mode anyway.
+    got = decode(encoded(image, "JPEG" if mode == "YCbCr" else "TIFF"))
     assert got.mode == "RGB"
     # A 32-bit integer of 255 is dark: its range is that of 16 bits.
     assert np.asarray(got)[1, 1].tolist() == ([1] * 3 if mode == "I" else [255] * 3)
