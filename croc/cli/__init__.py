@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, judge, make, results, score, train
+from croc.cli import hub, hum, judge, make, results, score, train
 from croc.errors import CrocError
 
 
@@ -52,6 +52,7 @@ for command in (
     make.status,
     make.demo,
     train.train,
+    hum.hum,
     hub.publish,
     hub.verify,
 ):
