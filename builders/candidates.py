@@ -1,4 +1,4 @@
-"""Candidate images for people to judge: of our prompt pairs, by any image backend, or a sample of a CROCsyn build."""
+"""Candidate images for people to judge: of prompt pairs, by any image backend, or a sample of a build."""
 
 from __future__ import annotations
 

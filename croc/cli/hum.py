@@ -1,4 +1,4 @@
-"""Commands of the human-supervised benchmark: ``croc hum prompts``, ``candidates``, ``agreement``, ``release``."""
+"""Commands of the human-supervised benchmark: croc hum prompts, candidates, annotate, agreement, release."""
 
 from __future__ import annotations
 
