@@ -35,6 +35,7 @@ from builders.assembly import (
     assemble_staged,
     read_report,
 )
+from builders.survey import split_of
 from croc.errors import CrocError, InputError
 from croc.parts import Manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
@@ -77,6 +78,7 @@ def build_exact(
     subsets: Sequence[str] | None = None,
     properties: Sequence[str] | None = None,
     splits: Mapping[str, float] | None = None,
+    only: Sequence[str] | None = None,
     audit_checks: int = 2000,
     progress: bool = True,
 ) -> BuildReport:
@@ -98,6 +100,8 @@ def build_exact(
         properties: only variations of these properties of the taxonomy; None takes all.
         splits: share by split name; None puts everything into ``test``, as a benchmark is for evaluation. A
             concept's hash decides its split, so that more checks never move one.
+        only: make the checks of these splits alone; None makes all. They are those that a build of everything
+            would have there, drawn from the concepts of these splits.
         audit_checks: how many checks the audit looks at, at most; 0 leaves the audit out.
         progress: show bars.
 
@@ -128,6 +132,10 @@ def build_exact(
     specs = plan(known, subsets=tuple(subsets or SUBSETS), exact_only=True)
     if properties:
         specs = [spec for spec in specs if spec.property in properties]
+    if only:
+        if unknown := sorted(set(only) - set(ratios)):
+            raise InputError(f"only: no concept goes into {unknown[0]!r}; the splits are {', '.join(ratios)}")
+        specs = [spec for spec in specs if split_of(spec.concept_id, ratios) in only]
     if not specs:
         raise InputError(
             "the exact world can draw nothing of this taxonomy (no property has an `exact` name)"

@@ -93,6 +93,7 @@ _VALIDATION = click.option(
 @click.option("--taxonomy", type=PATH, help="Your own taxonomy file.")
 @_TRAIN
 @_VALIDATION
+@click.option("--only", multiple=True, metavar="SPLIT", help="Only checks of this split; repeatable.")
 @click.option(
     "--workers",
     default=1,
@@ -107,6 +108,7 @@ def build_syn(
     properties: tuple[str, ...],
     train: float,
     validation: float,
+    only: tuple[str, ...],
     out: Path,
     **options: Any,
 ) -> None:
@@ -118,6 +120,7 @@ def build_syn(
         subsets=subsets or None,
         properties=properties or None,
         splits=_splits(train, validation),
+        only=only or None,
         **options,
     )
     click.echo("\n".join([str(out), *report.lines()]))

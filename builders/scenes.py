@@ -1,0 +1,273 @@
+"""Annotated scenes for training an image reader: images, where things are, what is true and false of them.
+
+Yes and No about whole prompts say very little about an image; a model that begins from nothing learns faster
+from everything that the exact world knows. Each row has an image of a prompt, the things in it with their
+boxes and properties, and pairs of a true and a false prompt. Run::
+
+    python builders/scenes.py --images 60000 --train 0.7 --without runs/test --out runs/scenes
+
+Only concepts of the split ``train`` are drawn; with ``--without`` no prompt of the named checks is said.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if __package__ in (None, ""):
+    # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from builders.survey import folded, split_of
+from croc.errors import CrocError, InputError
+from croc.parquet import write_parquet
+from croc.parts import Manifest, Part, run
+from croc.schema import stable_hash
+from croc_syn.images import fitting_scene
+from croc_syn.prompts import EXACT, columns_of, exact_keys, exact_row
+from croc_syn.world import rasterise, to_svg
+from croc_syn.world.claims import claims
+from croc_syn.world.sampler import Dice
+
+if TYPE_CHECKING:
+    from croc_syn.world import Scene
+
+PART_SIZE = 256
+"""Images a part."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the images depend on.
+
+    Attributes:
+        sizes: pixels a side; each image takes one of them, so that a reader does not learn one resampling.
+        claims: pairs of a true and a false prompt for each image beside its own two, at most.
+        seed: decides prompts, images and claims.
+    """
+
+    sizes: tuple[int, ...] = (112, 112, 112, 160, 256)
+    claims: int = 8
+    seed: int = 0
+
+
+def scene_schema() -> pa.Schema:
+    """Columns of a row.
+
+    ``true[i]`` and ``false[i]`` differ in one property, ``about[i]`` says in which. A thing has its ``kind``,
+    its ``box`` (left, top, right, bottom in image sides) and its ``words``: property=value, one a property.
+    ``whole`` says the same of the whole image. Things are listed from the back to the front.
+    """
+    import datasets
+
+    text = datasets.Value("string")
+    thing = {
+        "kind": text,
+        "box": datasets.List(datasets.Value("float32")),
+        "words": datasets.List(text),
+    }
+    return datasets.Features(
+        {
+            "image": datasets.Image(),
+            "concept_id": text,
+            "true": datasets.List(text),
+            "false": datasets.List(text),
+            "about": datasets.List(text),
+            "things": datasets.List(thing),
+            "whole": datasets.List(text),
+        }
+    ).arrow_schema
+
+
+def build_scenes(
+    out: str | Path,
+    *,
+    images: int,
+    splits: Mapping[str, float],
+    without: Sequence[str | Path] = (),
+    taxonomy: str | Path | None = None,
+    settings: Settings = Settings(),
+    workers: int = 1,
+    progress: bool = True,
+) -> Manifest:
+    """Draw annotated scenes of the concepts of the split ``train``.
+
+    Args:
+        out: the folder; an interrupted build goes on.
+        images: how many.
+        splits: share of the concepts by split name, as the checks were built with.
+        without: folders of checks whose prompts must not be said here.
+        taxonomy: a taxonomy file; None takes the one that comes with the package.
+        settings: how to draw.
+        workers: processes.
+        progress: show a bar.
+
+    Returns:
+        The manifest; its counts say how many images and claims were made, and what was left out.
+    """
+    from croc_syn.plan import plan, select
+    from croc_syn.taxonomy import load
+
+    known = load(taxonomy)
+    specs = [s for s in plan(known, exact_only=True) if split_of(s.concept_id, splits) == "train"]
+    if not specs:
+        raise InputError("no concept goes into the split train: give it a share")
+    # Two of three images vary a property, as the contrasts of the others are a random choice of these.
+    varied = [spec for spec in specs if spec.property is not None]
+    others = [spec for spec in specs if spec.property is None]
+    share = images if not others else images - images // 3
+    chosen = select(varied, share, settings.seed) + (select(others, images - share, settings.seed))
+    chosen.sort(key=lambda item: stable_hash(settings.seed, item[0].concept_id, item[1]))
+    table = {spec: number for number, spec in enumerate(specs)}
+    rows = [[table[spec], generation] for spec, generation in chosen]
+    parts = [
+        Part(f"{start // PART_SIZE:06d}", {"rows": rows[start : start + PART_SIZE]})
+        for start in range(0, len(rows), PART_SIZE)
+    ]
+    banned = frozenset(text for folder in without for text in captions_of(folder))
+    fingerprint = {
+        "kind": "scenes",
+        "world": EXACT,
+        "sizes": settings.sizes,
+        "claims": settings.claims,
+        "seed": settings.seed,
+        "splits": dict(splits),
+        "banned": stable_hash(sorted(text.hex() for text in banned)),
+        "specs": stable_hash([spec.concept_id for spec in specs]),
+    }
+    make = partial(
+        write_scenes,
+        specs=[(columns_of(spec), exact_keys(spec, known)) for spec in specs],
+        banned=banned,
+        settings=settings,
+        schema=scene_schema(),
+    )
+    return run(
+        parts,
+        make,
+        out,
+        suffix=".parquet",
+        fingerprint=fingerprint,
+        workers=workers,
+        progress=progress,
+        what="parts of scenes",
+    )
+
+
+def captions_of(folder: str | Path) -> set[bytes]:
+    """Every prompt of a folder of checks, as the splits compare them (case and spaces folded)."""
+    files = sorted(Path(folder).glob("data/*.parquet"))
+    if not files:
+        raise InputError(f"{folder}: no data/*.parquet in it; make checks with croc build syn")
+    found: set[bytes] = set()
+    for file in files:
+        table = pq.read_table(file, columns=["prompt", "contrast_prompt"])
+        found |= {folded(text) for column in table.columns for text in column.to_pylist() if text}
+    return found
+
+
+def write_scenes(
+    payload: Mapping[str, Any],
+    path: Path,
+    *,
+    specs: Sequence[tuple[Mapping[str, Any], Mapping[str, Any]]],
+    banned: frozenset[bytes],
+    settings: Settings,
+    schema: pa.Schema,
+) -> dict[str, Any]:
+    """Make one part; the counts are ``images``, ``claims``, ``banned`` and ``dropped``."""
+    rows: list[dict[str, Any]] = []
+    counts = {"images": 0, "claims": 0, "banned": 0, "dropped": 0}
+    for index, generation in payload["rows"]:
+        columns, keys = specs[index]
+        made = exact_row(columns, keys, generation, settings.seed)
+        place = ("scene", settings.seed, columns["concept_id"], generation)
+        dice = Dice(*place)
+        both = (made["prompt"], made["contrast_prompt"])
+        own, other = both if dice() < 0.5 else both[::-1]
+        try:
+            if made["error"] is not None:
+                raise CrocError(made["error"])
+            scene, _, _ = fitting_scene(own, other, place)
+        except CrocError:
+            counts["dropped"] += 1
+            continue
+        pairs = [(own, other, keys["contrast"] or "entity")]
+        pairs += [(claim.true, claim.false, claim.about) for claim in claims(scene, settings.claims, dice)]
+        said = [pair for pair in pairs if not ({folded(pair[0]), folded(pair[1])} & banned)]
+        counts["banned"] += len(pairs) - len(said)
+        counts["claims"] += len(said)
+        counts["images"] += 1
+        size = dice.pick(settings.sizes)
+        rows.append(
+            {
+                "image": {"bytes": rasterise(to_svg(scene, size)), "path": None},
+                "concept_id": columns["concept_id"],
+                "true": [pair[0] for pair in said],
+                "false": [pair[1] for pair in said],
+                "about": [pair[2] for pair in said],
+                **annotated(scene),
+            }
+        )
+    write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
+    return counts
+
+
+def annotated(scene: Scene) -> dict[str, Any]:
+    """The columns ``things`` and ``whole`` of a scene."""
+    numbers: dict[str, int] = {}
+    for thing in scene.things:
+        numbers[thing.kind] = numbers.get(thing.kind, 0) + 1
+    things = []
+    for thing in scene.things:
+        values = {name: getattr(thing, name) for name in ("colour", "texture", "material", "shape", "pose")}
+        values |= {f"part:{word}": str(count) for word, count in thing.parts}
+        values["count"] = str(numbers[thing.kind])
+        words = [f"{name}={value}" for name, value in values.items() if value]
+        things.append({"kind": thing.kind, "box": list(thing.box), "words": words})
+    whole = {name: getattr(scene, name) for name in ("setting", "lighting", "weather")}
+    return {"things": things, "whole": [f"{name}={value}" for name, value in whole.items() if value]}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; see the module's docstring."""
+    import argparse
+
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--images", type=int, default=60_000)
+    parser.add_argument("--train", type=float, default=0.7, help="share of the concepts")
+    parser.add_argument("--validation", type=float, default=0.05, help="share of the concepts")
+    parser.add_argument("--without", action="append", default=[], help="folder of checks; repeatable")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--out", required=True)
+    given = parser.parse_args(arguments)
+    test = 1.0 - given.train - given.validation
+    try:
+        made = build_scenes(
+            given.out,
+            images=given.images,
+            splits={"train": given.train, "validation": given.validation, "test": round(test, 9)},
+            without=given.without,
+            settings=Settings(seed=given.seed),
+            workers=given.workers,
+        )
+    except CrocError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    totals = {
+        name: sum(part["counts"][name] for part in made.parts) for name in ("images", "claims", "banned")
+    }
+    sys.stdout.write(f"{given.out}: {totals}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

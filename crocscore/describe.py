@@ -1,0 +1,499 @@
+"""Stage one of the small models: learn to read images from everything that the exact world knows of them.
+
+    python -m crocscore.describe look --scenes runs/scenes --out runs/tower
+    python -m crocscore.describe read --scenes runs/scenes --start runs/tower --out runs/reader
+    python -m crocscore.describe dual --scenes runs/scenes --start runs/tower --out runs/dual
+
+``look`` trains the image tower alone: each patch says which thing it shows and where that thing ends, each
+thing says its properties, the whole image its place, light and weather. ``read`` puts a language model behind
+it that answers Yes or No to many claims about one image in one pass; ``dual`` trains a dual encoder on the same
+claims. A run that was stopped goes on from its last checkpoint. Stage two is ``croc train``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from croc.errors import CrocError, InputError
+from croc.files import write_json
+from crocscore import tiny
+from crocscore.scenes import NONE, Scenes, read_scenes, texts_of
+
+if TYPE_CHECKING:
+    import torch
+
+HELD_OUT = 768
+"""Scenes that are kept for measuring."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a stage is trained.
+
+    Attributes:
+        steps: updates.
+        images: images a step.
+        claims: pairs of a true and a false prompt for each image.
+        rate: highest learning rate; it rises over ``warmup`` steps and falls linearly to 0 over the last
+            ``fall`` of all steps.
+        look: weight of the loss on patches and things while reading.
+        seed: of the weights and of the order.
+        every: steps between two measurements, each with a checkpoint.
+    """
+
+    steps: int = 2000
+    images: int = 32
+    claims: int = 5
+    rate: float = 2e-3
+    warmup: int = 100
+    fall: float = 0.6
+    decay: float = 0.05
+    look: float = 0.3
+    seed: int = 0
+    every: int = 250
+
+    def rate_at(self, step: int) -> float:
+        """The learning rate of a step."""
+        left = (self.steps - step) / max(1.0, self.fall * self.steps)
+        return self.rate * min(1.0, (step + 1) / self.warmup, max(left, 0.0))
+
+
+def _modules() -> Any:
+    """The training heads and models; made here because torch is imported late."""
+    import torch
+    from torch import nn
+    from torch.nn import functional as F
+
+    class Look(nn.Module):
+        """What patches, things and the whole image say of themselves; thrown away after training."""
+
+        def __init__(self, width: int, scenes: Scenes) -> None:
+            super().__init__()
+            known = scenes.vocabulary
+            self.norm = nn.LayerNorm(width)
+            self.kind = nn.Linear(width, len(known.kinds) + 1)
+            self.box = nn.Linear(width, 4)
+            self.thing = nn.ModuleList(nn.Linear(width, len(values)) for values in known.thing.values())
+            self.whole = nn.ModuleList(nn.Linear(width, len(values)) for values in known.whole.values())
+
+        def forward(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            states = self.norm(states)
+            whole, patches = states[:, 0], states[:, 1:]
+            rows = batch["thing_of_patch"]  # (b, patches): a row of the batch's things, or −1
+            seen = rows >= 0
+            kinds = torch.where(seen, batch["kind"][rows.clamp(min=0)] + 1, 0)
+            loss = F.cross_entropy(self.kind(patches).flatten(0, 1), kinds.flatten())
+            if not seen.any():
+                return loss
+            mine = rows[seen]
+            loss = loss + 4 * F.l1_loss(self.box(patches[seen]), batch["box"][mine])
+            number = len(batch["kind"])
+            size = torch.zeros(number).index_add_(0, mine, torch.ones(len(mine)))
+            pooled = torch.zeros(number, states.shape[-1]).index_add(0, mine, patches[seen])
+            pooled = pooled / size.clamp(min=1)[:, None]
+            loss = loss + self._words(self.thing, pooled, batch["words"], size > 0)
+            return loss + 0.5 * self._words(self.whole, whole, batch["whole"], None)
+
+        def _words(self, heads: Any, states: Any, labels: Any, there: Any) -> torch.Tensor:
+            losses, weights = [], []
+            for column, head in enumerate(heads):
+                known = labels[:, column] != NONE
+                known = known if there is None else known & there
+                if known.any():
+                    losses.append(
+                        F.cross_entropy(head(states[known]), labels[known, column], reduction="sum")
+                    )
+                    weights.append(int(known.sum()))
+            # Each thing counts alike, however many properties its kind has; parts are most of them.
+            return (
+                torch.stack(losses).sum() / (sum(weights) ** 0.5 * len(states) ** 0.5)
+                if losses
+                else states.sum() * 0
+            )
+
+    return Look
+
+
+class Sampler:
+    """Batches of scenes: the order, the claims of each image, tensors."""
+
+    def __init__(
+        self, scenes: Scenes, rows: np.ndarray, plan: Plan, before: list[int], after: list[int]
+    ) -> None:
+        self.scenes, self.rows, self.plan, self.before, self.after = scenes, rows, plan, before, after
+
+    def batches(self, start: int) -> Iterator[dict[str, Any]]:
+        """Endless batches from a step on; the same step gives the same batch."""
+        each = self.plan.images
+        epoch_steps = max(1, len(self.rows) // each)
+        step = start
+        while True:
+            epoch, place = divmod(step, epoch_steps)
+            order = np.random.default_rng([self.plan.seed, epoch]).permutation(self.rows)
+            for at in range(place, epoch_steps):
+                rng = np.random.default_rng([self.plan.seed, 1, step])
+                yield self.batch(order[at * each : (at + 1) * each], rng)
+                step += 1
+
+    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
+        """Tensors of some scenes."""
+        import torch
+
+        scenes = self.scenes
+        spans = [np.arange(scenes.first[i], scenes.first[i + 1]) for i in rows]
+        offsets = np.cumsum([0, *map(len, spans)])
+        things = np.concatenate(spans)
+        owner = scenes.owner[rows].astype(np.int64)
+        owner = np.where(owner >= 0, owner + offsets[:-1, None], -1)
+        pixels = torch.from_numpy(scenes.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        said, about = [], []
+        for i in rows:
+            numbers = np.arange(scenes.pairs[i], scenes.pairs[i + 1])
+            # The prompt that the image was drawn from comes first, with its contrast.
+            chosen = [*numbers[:1], *rng.permutation(numbers[1:])[: self.plan.claims - 1]]
+            said.append([scenes.pair(k) for k in chosen])
+            about += [scenes.about[k] for k in chosen]
+        return {
+            "pixels": pixels.contiguous(),
+            "thing_of_patch": torch.from_numpy(owner),
+            "kind": torch.from_numpy(scenes.kind[things].astype(np.int64)),
+            "box": torch.from_numpy(scenes.box[things]),
+            "words": torch.from_numpy(scenes.words[things].astype(np.int64)),
+            "whole": torch.from_numpy(scenes.whole[rows].astype(np.int64)),
+            "said": said,
+            "about": about,
+        }
+
+    def packed(
+        self, said: list[list[tuple[list[int], list[int]]]], image: int, looking: int
+    ) -> dict[str, Any]:
+        """All claims about an image in one row, each seeing the image and itself alone.
+
+        Args:
+            said: per image its pairs (true, false) of token ids.
+            image: token id that stands for a patch.
+            looking: how many of them an image has.
+        """
+        import torch
+
+        prefix = [image] * looking + self.before
+        rows = []
+        for pairs in said:
+            ids, place, part = list(prefix), list(range(len(prefix))), [0] * len(prefix)
+            ends = []
+            for number, claim in enumerate(text for pair in pairs for text in pair):
+                claim = [*claim, *self.after]
+                ids += claim
+                place += range(len(prefix), len(prefix) + len(claim))
+                part += [number + 1] * len(claim)
+                ends.append(len(ids) - 1)
+            rows.append((ids, place, part, ends))
+        width = max(len(row[0]) for row in rows)
+
+        def wide(column: int, filler: int) -> torch.Tensor:
+            return torch.tensor([[*row[column], *[filler] * (width - len(row[column]))] for row in rows])
+
+        part = wide(2, -1)
+        steps = torch.arange(width)
+        same = (part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)
+        mask = same & (steps[None, :, None] >= steps[None, None, :])
+        at = torch.tensor([[i, end] for i, row in enumerate(rows) for end in row[3]])
+        return {"ids": wide(0, 0), "positions": wide(1, 0), "mask": mask[:, None], "at": at}
+
+
+def pair_loss(margins: Any) -> Any:
+    """Loss of margins that alternate true, false: Yes and No each, and that the true one is higher."""
+    from torch.nn import functional as F
+
+    true, false = margins[0::2], margins[1::2]
+    return (F.softplus(-true).mean() + F.softplus(false).mean()) / 2 + 0.5 * F.softplus(false - true).mean()
+
+
+class Stage:
+    """One of the three trainings: its model, its loss, and what is measured."""
+
+    def __init__(self, what: str, scenes: Scenes, words: Any, start: Path | None, plan: Plan) -> None:
+        import torch
+
+        torch.manual_seed(plan.seed)
+        self.what, self.words, self.plan = what, words, plan
+        self.answer = words.convert_tokens_to_ids("<answer>")
+        self.yes, self.no = (words.convert_tokens_to_ids(answer) for answer in tiny.ANSWERS)
+        model, self.processor = tiny.dual(words) if what == "dual" else tiny.reader(words)
+        self.model = model
+        self.tower = model.vision_model if what == "dual" else model.model.vision_tower
+        self.look = _modules()(self.tower.config.hidden_size, scenes)
+        if start is not None:
+            self._begin(start)
+        self.bias = torch.nn.Parameter(torch.tensor(-2.0))
+        self.model.train()
+
+    def _begin(self, start: Path) -> None:
+        from safetensors.torch import load_file
+
+        found = load_file(start / "tower.safetensors")
+        self.tower.load_state_dict({k[6:]: v for k, v in found.items() if k.startswith("tower.")})
+        self.look.load_state_dict({k[5:]: v for k, v in found.items() if k.startswith("look.")})
+
+    def named(self) -> dict[str, Any]:
+        """All that is trained."""
+        if self.what == "look":
+            parts = {"tower": self.tower, "look": self.look}
+        else:
+            parts = {"model": self.model, "look": self.look}
+        found = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.named_parameters()}
+        return found | ({"bias": self.bias} if self.what == "dual" else {})
+
+    def states(self, pixels: Any) -> Any:
+        """The tower's output: (n, 1 + patches, width)."""
+        return self.tower(pixel_values=pixels).last_hidden_state
+
+    def margins(self, states: Any, batch: dict[str, Any], sampler: Sampler) -> Any:
+        """Margins of all claims of a batch, true and false in turn."""
+        import torch
+
+        if self.what == "dual":
+            return self._dual_margins(states, batch)
+        model = self.model.model
+        packed = sampler.packed(batch["said"], self.model.config.image_token_id, states.shape[1])
+        embedded = model.get_input_embeddings()(packed["ids"])
+        seen = model.multi_modal_projector(states)
+        embedded = torch.cat([seen, embedded[:, seen.shape[1] :]], dim=1)
+        out = model.language_model(
+            inputs_embeds=embedded,
+            attention_mask=packed["mask"],
+            position_ids=packed["positions"],
+            use_cache=False,
+        ).last_hidden_state
+        at = packed["at"]
+        self.logits = self.model.lm_head(out[at[:, 0], at[:, 1]])
+        return self.logits[:, self.yes] - self.logits[:, self.no]
+
+    def _dual_margins(self, states: Any, batch: dict[str, Any]) -> Any:
+        import torch
+        from torch.nn import functional as F
+
+        texts = [[*ids, self.words.eos_token_id] for pairs in batch["said"] for pair in pairs for ids in pair]
+        width = max(map(len, texts))
+        ids = torch.tensor([[*text, *[self.words.pad_token_id] * (width - len(text))] for text in texts])
+        mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
+        text = self.model.text_model(input_ids=ids, attention_mask=mask).pooler_output
+        text = F.normalize(self.model.text_projection(text), dim=-1)
+        image = self.model.visual_projection(self.tower.post_layernorm(states[:, 0]))
+        image = F.normalize(image, dim=-1)
+        owner = torch.tensor([i for i, pairs in enumerate(batch["said"]) for _ in range(2 * len(pairs))])
+        return self.model.logit_scale.exp() * (image[owner] * text).sum(-1) + self.bias
+
+    def loss(self, batch: dict[str, Any], sampler: Sampler) -> tuple[Any, dict[str, float]]:
+        """The loss of a batch and its parts."""
+        states = self.states(batch["pixels"])
+        looked = self.look(states, batch)
+        parts = {"look": float(looked.detach())}
+        if self.what == "look":
+            return looked, parts
+        margins = self.margins(states, batch, sampler)
+        paired = pair_loss(margins)
+        total = paired + self.plan.look * looked
+        if self.what == "read":
+            # Any other token is wrong too; without this the two answers' logits would drift together.
+            total = (
+                total
+                + 0.1 * (self.logits.logsumexp(-1) - self.logits[:, [self.yes, self.no]].logsumexp(-1)).mean()
+            )
+        parts["pairs"] = float(paired.detach())
+        parts["right"] = float((margins[0::2] > margins[1::2]).float().mean())
+        return total, parts
+
+    def save(self, out: Path) -> None:
+        """Write the model as CROCScore and croc's scorers load it, and the tower with its heads."""
+        import torch
+        from safetensors.torch import save_file
+
+        out.mkdir(parents=True, exist_ok=True)
+        tower = {f"tower.{k}": v.contiguous() for k, v in self.tower.state_dict().items()}
+        tower |= {f"look.{k}": v.contiguous() for k, v in self.look.state_dict().items()}
+        save_file({k: v for k, v in tower.items() if v.dtype.is_floating_point}, out / "tower.safetensors")
+        if self.what != "look":
+            with torch.no_grad():
+                self.model.save_pretrained(out)
+            self.processor.save_pretrained(out)
+
+
+def optimiser(named: dict[str, Any], plan: Plan) -> Any:
+    """AdamW, with decay on matrices alone."""
+    import torch
+
+    wide = [value for value in named.values() if value.ndim >= 2]
+    plain = [value for value in named.values() if value.ndim < 2]
+    return torch.optim.AdamW(
+        [{"params": wide, "weight_decay": plan.decay}, {"params": plain, "weight_decay": 0.0}],
+        lr=plan.rate,
+        betas=(0.9, 0.98),
+        fused=True,
+    )
+
+
+def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float]:
+    """How often a true prompt scores above its false one, on scenes that were kept apart; by what they are about."""
+    import torch
+
+    right: dict[str, list[float]] = defaultdict(list)
+    stage.model.eval()
+    losses = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), 64):
+            chosen = rows[start : start + 64]
+            batch = sampler.batch(chosen, np.random.default_rng(start))
+            states = stage.states(batch["pixels"])
+            losses.append(float(stage.look(states, batch)))
+            if stage.what == "look":
+                continue
+            margins = stage.margins(states, batch, sampler)
+            known = sampler.scenes.vocabulary.about
+            names = [known[label] for label in batch["about"]]
+            for name, true, false in zip(names, margins[0::2].tolist(), margins[1::2].tolist(), strict=True):
+                right[name].append((true > false) + 0.5 * (true == false))
+    stage.model.train()
+    found = {f"right/{name}": float(np.mean(values)) for name, values in sorted(right.items())}
+    if found:
+        found["right"] = float(np.mean(list(found.values())))
+    return found | {"look": float(np.mean(losses))}
+
+
+def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
+    """Train a stage, or go on with it; every measurement is a line of ``log.jsonl``.
+
+    Args:
+        stage: what is trained.
+        scenes: all scenes; the last ``held`` are kept for measuring.
+        held: how many.
+        out: the folder.
+
+    Returns:
+        The last measurement.
+    """
+    import torch
+
+    plan = stage.plan
+    named = stage.named()
+    used = optimiser(named, plan)
+    start, _, end = tiny.QUESTION.partition(" {prompt}")
+    before, after = (stage.words(text, add_special_tokens=False)["input_ids"] for text in (start, end))
+    rows = np.arange(len(scenes) - held)
+    sampler = Sampler(scenes, rows, plan, before, [*after, stage.answer])
+    kept = np.arange(len(scenes) - held, len(scenes))
+    state, step = out / "state.pt", 0
+    out.mkdir(parents=True, exist_ok=True)
+    if state.is_file():
+        found = torch.load(state, weights_only=True)
+        if found["plan"] != asdict(plan):
+            raise InputError(f"{out} holds a run with another plan: {found['plan']}")
+        step = found["step"]
+        with torch.no_grad():
+            for name, value in named.items():
+                value.copy_(found["named"][name])
+        used.load_state_dict(found["optimiser"])
+    log = (out / "log.jsonl").open("a")
+    started, sums, count, last = time.monotonic(), defaultdict(float), 0, {}
+    for batch in sampler.batches(step):
+        if step >= plan.steps:
+            break
+        for group in used.param_groups:
+            group["lr"] = plan.rate_at(step)
+        loss, parts = stage.loss(batch, sampler)
+        if not math.isfinite(loss.item()):
+            raise CrocError(f"the loss is {loss.item()} at step {step}: lower the rate ({plan.rate:g})")
+        for value in named.values():
+            value.grad = None
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_([v for v in named.values() if v.grad is not None], 1.0)
+        used.step()
+        step, count = step + 1, count + 1
+        for name, value in (parts | {"loss": loss.item()}).items():
+            sums[name] += value
+        if step % 50 == 0 or step == plan.steps:
+            speed = count * plan.images / (time.monotonic() - started)
+            line = {
+                "step": step,
+                "images/s": round(speed, 1),
+                **{k: round(v / count, 4) for k, v in sums.items()},
+            }
+            if step % plan.every == 0 or step == plan.steps:
+                last = measure(stage, sampler, kept)
+                line |= {f"held/{k}": round(v, 4) for k, v in last.items()}
+                torch.save(
+                    {
+                        "plan": asdict(plan),
+                        "step": step,
+                        "named": {k: v.detach() for k, v in named.items()},
+                        "optimiser": used.state_dict(),
+                    },
+                    state.with_suffix(".part"),
+                )
+                state.with_suffix(".part").replace(state)
+                stage.save(out)
+            log.write(json.dumps(line) + "\n")
+            log.flush()
+            left = (plan.steps - step) * plan.images / speed
+            sys.stderr.write(f"{json.dumps(line)} about {left / 60:.0f} min left\n")
+            started, sums, count = time.monotonic(), defaultdict(float), 0
+    log.close()
+    return last
+
+
+def prepared(folder: Path, files: int | None) -> tuple[Any, Scenes]:
+    """Tokenizer and arrays of a folder of scenes, made once and kept in it."""
+    from transformers import PreTrainedTokenizerFast
+
+    kept = folder / f"arrays-{files or 'all'}"
+    if (kept / "vocabulary.json").is_file():
+        return PreTrainedTokenizerFast.from_pretrained(kept), Scenes.load(kept)
+    found = sorted((folder / "parts").glob("*.parquet"))[:files]
+    if not found:
+        raise InputError(f"{folder}: no parts/*.parquet in it; make scenes with builders/scenes.py")
+    words = tiny.tokenizer(texts_of(found[:40]))
+    words.save_pretrained(kept)
+
+    def encode(texts: list[str]) -> list[list[int]]:
+        return words(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
+
+    read_scenes(found, encode, side=tiny.SIDE, patch=tiny.PATCH).save(kept)
+    return words, Scenes.load(kept)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run from the command line; see the module's docstring."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("what", choices=["look", "read", "dual"])
+    parser.add_argument("--scenes", type=Path, required=True, help="what builders/scenes.py made")
+    parser.add_argument("--start", type=Path, help="folder of a trained tower")
+    parser.add_argument("--out", type=Path, required=True, help="run again to go on")
+    parser.add_argument("--files", type=int, help="read so many files of scenes only")
+    for name, value in asdict(Plan()).items():
+        parser.add_argument(f"--{name}", type=type(value), default=value)
+    given = parser.parse_args(arguments)
+    plan = Plan(**{name: getattr(given, name) for name in asdict(Plan())})
+    try:
+        words, scenes = prepared(given.scenes, given.files)
+        stage = Stage(given.what, scenes, words, given.start, plan)
+        last = train(stage, scenes, min(HELD_OUT, len(scenes) // 10), given.out)
+        write_json(given.out / "stage.json", {"what": given.what, "plan": asdict(plan), "held_out": last})
+    except CrocError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,171 @@
+"""The small models that come with the package, by shape: a vision-language model and a dual encoder.
+
+Both are standard transformers classes, begin from random weights, and share tokenizer and image tower, so that
+what differs between them is how image and text meet: :func:`reader` lets every word look at every patch,
+:func:`dual` compares one vector of the image with one of the text.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable
+from typing import Any
+
+SIDE, PATCH = 112, 14
+"""Pixels of an image and of a patch."""
+
+QUESTION = "Does this image show {prompt}?"
+"""The question of the small models: as short as one can ask, since every token costs time."""
+
+ANSWERS = ("Yes", "No")
+_SPECIAL = ("<pad>", "</s>", "<image>", "<answer>")
+_CHAT = (
+    "{% for message in messages %}{% for part in message['content'] %}"
+    "{% if part['type'] == 'image' %}<image>{% else %}{{ part['text'] }}{% endif %}{% endfor %}{% endfor %}"
+    "{% if add_generation_prompt %}<answer>{% endif %}"
+)
+
+
+def tokenizer(texts: Iterable[str], size: int = 1024, window: int = 256) -> Any:
+    """Byte-level BPE over the texts: words of the exact world are one token, any other text is several.
+
+    Args:
+        texts: what the merges are learned from.
+        size: entries of the vocabulary.
+        window: tokens that are read at most.
+
+    Returns:
+        A fast tokenizer in which Yes and No are one token each.
+    """
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    backend = Tokenizer(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    backend.decoder = decoders.ByteLevel()
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    trainer = trainers.BpeTrainer(
+        vocab_size=size, special_tokens=list(_SPECIAL), initial_alphabet=alphabet, show_progress=False
+    )
+    asked = [*ANSWERS] * 100_000
+    backend.train_from_iterator([*asked, *(QUESTION.format(prompt=text) for text in texts)], trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        eos_token="</s>",
+        extra_special_tokens={"image_token": "<image>", "answer_token": "<answer>"},
+        model_max_length=window,
+        padding_side="right",
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def vision_shape(width: int = 192, layers: int = 4) -> dict[str, Any]:
+    """What both image towers look like."""
+    return {
+        "hidden_size": width,
+        "intermediate_size": 4 * width,
+        "num_hidden_layers": layers,
+        "num_attention_heads": width // 32,
+        "image_size": SIDE,
+        "patch_size": PATCH,
+        "projection_dim": width,
+        "hidden_act": "gelu",
+    }
+
+
+def images() -> Any:
+    """The image processor of both: 112 × 112 pixels whatever the shape of the image, bicubic, −1 to 1."""
+    from transformers import CLIPImageProcessorPil
+
+    return CLIPImageProcessorPil(
+        size={"height": SIDE, "width": SIDE},
+        do_center_crop=False,
+        do_convert_rgb=True,
+        image_mean=[0.5, 0.5, 0.5],
+        image_std=[0.5, 0.5, 0.5],
+    )
+
+
+def reader(words: Any, *, width: int = 192, vision_layers: int = 4, text_layers: int = 3) -> tuple[Any, Any]:
+    """A Llava of a CLIP image tower and a Llama, with random weights, and its processor.
+
+    Args:
+        words: the tokenizer.
+        width: of both parts.
+        vision_layers, text_layers: their depth.
+
+    Returns:
+        ``LlavaForConditionalGeneration`` and ``LlavaProcessor``; about 3.5 million parameters as it stands.
+    """
+    from transformers import (
+        CLIPVisionConfig,
+        LlamaConfig,
+        LlavaConfig,
+        LlavaForConditionalGeneration,
+        LlavaProcessor,
+    )
+
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(**vision_shape(width, vision_layers)),
+        text_config=LlamaConfig(
+            vocab_size=len(words),
+            hidden_size=width,
+            intermediate_size=8 * width // 3,
+            num_hidden_layers=text_layers,
+            num_attention_heads=width // 32,
+            num_key_value_heads=width // 32,
+            max_position_embeddings=512,
+            tie_word_embeddings=True,
+            bos_token_id=None,
+            eos_token_id=words.eos_token_id,
+            pad_token_id=words.pad_token_id,
+        ),
+        image_token_id=words.convert_tokens_to_ids("<image>"),
+        vision_feature_layer=-1,
+        vision_feature_select_strategy="full",
+        projector_hidden_act="gelu",
+        tie_word_embeddings=True,
+    )
+    config.croc = {"question": QUESTION, "answers": list(ANSWERS)}
+    processor = LlavaProcessor(
+        image_processor=images(),
+        tokenizer=words,
+        patch_size=PATCH,
+        num_additional_image_tokens=1,
+        vision_feature_select_strategy="full",
+        chat_template=_CHAT,
+    )
+    return LlavaForConditionalGeneration(config), processor
+
+
+def dual(words: Any, *, width: int = 192, vision_layers: int = 4, text_layers: int = 2) -> tuple[Any, Any]:
+    """A CLIP with the same image tower and vocabulary, with random weights, and its processor."""
+    from tokenizers import pre_tokenizers, processors
+    from transformers import CLIPConfig, CLIPModel, CLIPProcessor
+
+    config = CLIPConfig(
+        text_config={
+            "vocab_size": len(words),
+            "hidden_size": 2 * width // 3,
+            "intermediate_size": 8 * width // 3,
+            "num_hidden_layers": text_layers,
+            "num_attention_heads": width // 48,
+            "max_position_embeddings": 64,
+            "projection_dim": width,
+            "hidden_act": "gelu",
+            "pad_token_id": words.pad_token_id,
+            "bos_token_id": None,
+            "eos_token_id": words.eos_token_id,
+        },
+        vision_config=vision_shape(width, vision_layers),
+        projection_dim=width,
+    )
+    # CLIP reads its text vector at the end token, so that its tokenizer has to write one.
+    ended = copy.deepcopy(words)
+    ended.backend_tokenizer.post_processor = processors.TemplateProcessing(
+        single="$A </s>", special_tokens=[("</s>", words.eos_token_id)]
+    )
+    # The reader meets every word behind a space; so does this one, whose texts begin with theirs.
+    ended.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True)
+    return CLIPModel(config), CLIPProcessor(images(), ended)
