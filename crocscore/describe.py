@@ -6,8 +6,8 @@
 
 ``look`` trains the image tower alone: each patch says which thing it shows and where that thing ends, each
 thing says its properties, the whole image its place, light and weather. ``read`` puts a language model behind
-it that answers Yes or No to many claims about one image in one pass; ``dual`` trains a dual encoder on the same
-claims. A run that was stopped goes on from its last checkpoint. Stage two is ``croc train``.
+it that answers Yes or No to many claims about one image in one pass; ``dual`` trains a dual encoder on the
+same claims. A run that was stopped goes on from its last checkpoint. Stage two is ``croc train``.
 """
 
 from __future__ import annotations
@@ -344,8 +344,15 @@ def optimiser(named: dict[str, Any], plan: Plan) -> Any:
     )
 
 
+def sampler_of(stage: Stage, scenes: Scenes, rows: np.ndarray) -> Sampler:
+    """Batches of some scenes, with the question that the scorer will ask."""
+    start, _, end = tiny.QUESTION.partition(" {prompt}")
+    before, after = (stage.words(text, add_special_tokens=False)["input_ids"] for text in (start, end))
+    return Sampler(scenes, rows, stage.plan, before, [*after, stage.answer])
+
+
 def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float]:
-    """How often a true prompt scores above its false one, on scenes that were kept apart; by what they are about."""
+    """How often a true prompt scores above its false one, by what they differ in, on scenes kept apart."""
     import torch
 
     right: dict[str, list[float]] = defaultdict(list)
@@ -388,10 +395,7 @@ def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
     plan = stage.plan
     named = stage.named()
     used = optimiser(named, plan)
-    start, _, end = tiny.QUESTION.partition(" {prompt}")
-    before, after = (stage.words(text, add_special_tokens=False)["input_ids"] for text in (start, end))
-    rows = np.arange(len(scenes) - held)
-    sampler = Sampler(scenes, rows, plan, before, [*after, stage.answer])
+    sampler = sampler_of(stage, scenes, np.arange(len(scenes) - held))
     kept = np.arange(len(scenes) - held, len(scenes))
     state, step = out / "state.pt", 0
     out.mkdir(parents=True, exist_ok=True)

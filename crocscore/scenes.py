@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -109,7 +110,8 @@ def read_scenes(
     Args:
         files: Parquet files of ``builders/scenes.py``.
         encode: a list of texts → a list of lists of token ids.
-        side, patch: pixels of an image and of a patch.
+        side: pixels of an image.
+        patch: pixels of a patch.
         resample: filter of the image processor.
 
     Raises:
@@ -140,7 +142,7 @@ def read_scenes(
     box = np.array([thing["box"] for thing in things], dtype=np.float32).reshape(-1, 4)
     return Scenes(
         pixels=np.stack(pixels),
-        owner=np.stack([_owners(box[a:b], side // patch) for a, b in zip(first, first[1:], strict=False)]),
+        owner=np.stack([_owners(box[a:b], side // patch) for a, b in pairwise(first)]),
         kind=np.array([kinds[thing["kind"]] for thing in things], dtype=np.int16),
         box=box,
         words=_labels([thing["words"] for thing in things], vocabulary.thing),

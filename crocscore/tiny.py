@@ -1,7 +1,7 @@
 """The small models that come with the package, by shape: a vision-language model and a dual encoder.
 
-Both are standard transformers classes, begin from random weights, and share tokenizer and image tower, so that
-what differs between them is how image and text meet: :func:`reader` lets every word look at every patch,
+Both are standard transformers classes, begin from random weights, and share vocabulary and image tower, so
+that what differs between them is how image and text meet: :func:`reader` lets every word look at every patch,
 :func:`dual` compares one vector of the image with one of the text.
 """
 
@@ -93,7 +93,8 @@ def reader(words: Any, *, width: int = 192, vision_layers: int = 4, text_layers:
     Args:
         words: the tokenizer.
         width: of both parts.
-        vision_layers, text_layers: their depth.
+        vision_layers: depth of the image tower.
+        text_layers: depth of the language model.
 
     Returns:
         ``LlavaForConditionalGeneration`` and ``LlavaProcessor``; about 3.5 million parameters as it stands.

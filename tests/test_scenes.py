@@ -1,0 +1,227 @@
+"""Annotated scenes: the builder, the arrays, and stage one of the small models on them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from builders.scenes import Settings, annotated, build_scenes, captions_of, main
+from builders.survey import folded, split_of
+from builders.syn import build_exact
+from croc.errors import InputError
+from croc_syn import world
+from crocscore import describe, tiny
+from crocscore.model import CROCScore
+from crocscore.scenes import NONE, Scenes, read_scenes, texts_of
+
+SPLITS = {"train": 0.7, "validation": 0.05, "test": 0.25}
+
+
+@pytest.fixture(scope="module")
+def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("checks") / "test"
+    build_exact(
+        folder,
+        checks=24,
+        images=1,
+        size=32,
+        splits=SPLITS,
+        only=["test"],
+        subsets=["property_variation"],
+        audit_checks=0,
+        progress=False,
+    )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(checks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("scenes") / "scenes"
+    settings = Settings(sizes=(112, 64), claims=5)
+    build_scenes(out, images=120, splits=SPLITS, without=[checks], settings=settings, progress=False)
+    return out
+
+
+@pytest.fixture(scope="module")
+def rows(folder: Path) -> list[dict]:
+    return [
+        row
+        for file in sorted((folder / "parts").glob("*.parquet"))
+        for row in pq.read_table(file).to_pylist()
+    ]
+
+
+def test_a_build_of_one_split_holds_that_split_alone(checks: Path) -> None:
+    files = sorted((checks / "data").glob("*.parquet"))
+    assert files
+    assert all(file.name.startswith("test-") for file in files)
+    for file in files:
+        concepts = pq.read_table(file, columns=["concept_id"])["concept_id"].to_pylist()
+        assert {split_of(concept, SPLITS) for concept in concepts} == {"test"}
+
+
+def test_a_split_without_a_share_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no concept goes into 'validation'"):
+        build_exact(tmp_path / "x", checks=2, splits={"train": 0.5, "test": 0.5}, only=["validation"])
+
+
+def test_scenes_are_of_training_concepts_and_say_no_prompt_of_the_test(
+    rows: list[dict], checks: Path
+) -> None:
+    assert len(rows) > 110
+    assert {split_of(row["concept_id"], SPLITS) for row in rows} == {"train"}
+    said = {folded(text) for row in rows for text in (*row["true"], *row["false"])}
+    assert not said & captions_of(checks)
+
+
+def test_the_boxes_and_words_are_those_of_the_scene() -> None:
+    scene = world.sample("two red dogs in a kitchen", 3)
+    row = annotated(scene)
+    dogs = [thing for thing in row["things"] if thing["kind"] == "dog"]
+    assert len(dogs) == 2
+    assert all({"colour=red", "count=2"} <= set(dog["words"]) for dog in dogs)
+    assert dogs[0]["box"] == list(next(thing.box for thing in scene.things if thing.kind == "dog"))
+    assert "setting=kitchen" in row["whole"]
+
+
+def encode(texts: list[str]) -> list[list[int]]:
+    return [[len(word) for word in text.split()] for text in texts]
+
+
+def test_arrays_hold_what_the_files_hold(folder: Path, rows: list[dict], tmp_path: Path) -> None:
+    files = sorted((folder / "parts").glob("*.parquet"))
+    scenes = read_scenes(files, encode, side=112, patch=14)
+    assert len(scenes) == len(rows)
+    i = next(i for i, row in enumerate(rows) if len(row["things"]) > 1)
+    row = rows[i]
+    with Image.open(io.BytesIO(row["image"]["bytes"])) as image:
+        if image.size == (112, 112):
+            assert np.array_equal(scenes.pixels[i], np.asarray(image.convert("RGB")))
+    mine = slice(scenes.first[i], scenes.first[i + 1])
+    kinds = [scenes.vocabulary.kinds[k] for k in scenes.kind[mine]]
+    assert kinds == [thing["kind"] for thing in row["things"]]
+    for labels, thing in zip(scenes.words[mine], row["things"], strict=True):
+        words = {
+            f"{name}={values[label]}"
+            for (name, values), label in zip(scenes.vocabulary.thing.items(), labels, strict=True)
+            if label != NONE
+        }
+        assert words == set(thing["words"])
+    pairs = range(scenes.pairs[i], scenes.pairs[i + 1])
+    assert [scenes.pair(k) for k in pairs] == [
+        tuple(encode([true, false])) for true, false in zip(row["true"], row["false"], strict=True)
+    ]
+    scenes.save(tmp_path / "arrays")
+    again = Scenes.load(tmp_path / "arrays")
+    assert np.array_equal(again.pixels, scenes.pixels)
+    assert again.vocabulary == scenes.vocabulary
+
+
+def test_a_patch_belongs_to_the_foremost_box_over_its_middle(folder: Path) -> None:
+    scenes = read_scenes(sorted((folder / "parts").glob("*.parquet")), encode, side=112, patch=14)
+    for i in range(20):
+        boxes = scenes.box[scenes.first[i] : scenes.first[i + 1]]
+        for place, owner in enumerate(scenes.owner[i]):
+            y, x = (place // 8 + 0.5) / 8, (place % 8 + 0.5) / 8
+            over = [k for k, b in enumerate(boxes) if b[0] <= x <= b[2] and b[1] <= y <= b[3]]
+            assert owner == (over[-1] if over else -1)
+
+
+@pytest.fixture(scope="module")
+def tower(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("tower") / "tower"
+    given = ["--scenes", str(folder), "--out", str(out), "--steps", "10", "--images", "4", "--every", "10"]
+    assert describe.main(["look", *given, "--warmup", "2"]) == 0
+    return out
+
+
+def lines(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+def test_looking_gets_better(tower: Path) -> None:
+    # Chance on the words and places is far above this; random weights begin near 10.
+    assert lines(tower)[-1]["held/look"] < 0.9 * 10
+    assert (tower / "tower.safetensors").is_file()
+
+
+@pytest.mark.parametrize("what", ["read", "dual"])
+def test_a_stage_gives_a_model_that_scores(what: str, folder: Path, tower: Path, tmp_path: Path) -> None:
+    given = ["--scenes", str(folder), "--start", str(tower), "--steps", "2", "--images", "2", "--every", "2"]
+    assert describe.main([what, *given, "--out", str(tmp_path / "out")]) == 0
+    last = lines(tmp_path / "out")[-1]
+    assert 0.0 <= last["held/right"] <= 1.0
+    image = Image.open(io.BytesIO(world.draw("a red dog", 0).png)).convert("RGB")
+    prompts = ["a red dog", "three blue cats and no umbrella"]
+    if what == "read":
+        scorer = CROCScore.from_pretrained(tmp_path / "out")
+        assert np.isfinite(scorer.score([image, image], prompts)).all()
+        assert scorer.settings.question == tiny.QUESTION
+    else:
+        from croc.scorers.dual_encoder import DualEncoder
+
+        assert np.isfinite(DualEncoder(str(tmp_path / "out")).score([image, image], prompts)).all()
+
+
+def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
+    folder: Path, tower: Path, tmp_path: Path
+) -> None:
+    import torch
+
+    given = ["--scenes", str(folder), "--start", str(tower), "--steps", "1", "--images", "2", "--every", "1"]
+    assert describe.main(["read", *given, "--out", str(tmp_path / "out")]) == 0
+    words, scenes = describe.prepared(folder, None)
+    plan = describe.Plan(images=3, claims=3)
+    stage = describe.Stage("read", scenes, words, None, plan)
+    stage.model.load_state_dict(CROCScore(tmp_path / "out").checkpoint.model.state_dict())
+    stage.model.eval()
+    sampler = describe.sampler_of(stage, scenes, np.arange(len(scenes)))
+    rows = np.flatnonzero(np.diff(scenes.pairs) >= 3)[:3]
+    batch = sampler.batch(rows, np.random.default_rng(0))
+    with torch.inference_mode():
+        margins = stage.margins(stage.states(batch["pixels"]), batch, sampler).numpy()
+    scorer = CROCScore(tmp_path / "out")
+    images = [Image.fromarray(scenes.pixels[i]) for i in rows]
+    texts = [[words.decode(ids).strip() for pair in pairs for ids in pair] for pairs in batch["said"]]
+    alone = [scorer.score([image] * len(asked), asked) for image, asked in zip(images, texts, strict=True)]
+    np.testing.assert_allclose(margins, np.concatenate(alone), atol=1e-4)
+
+
+def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(folder: Path, tmp_path: Path) -> None:
+    words, scenes = describe.prepared(folder, None)
+    plan = describe.Plan(steps=4, images=2, every=2, warmup=2)
+
+    class Stopped(Exception):
+        pass
+
+    whole = describe.train(describe.Stage("look", scenes, words, None, plan), scenes, 8, tmp_path / "whole")
+    stage = describe.Stage("look", scenes, words, None, plan)
+    losses, real = [], stage.loss
+
+    def stopping(*arguments: object) -> object:
+        if len(losses) == 3:
+            raise Stopped
+        losses.append(1)
+        return real(*arguments)
+
+    stage.loss = stopping  # type: ignore[method-assign]
+    with pytest.raises(Stopped):
+        describe.train(stage, scenes, 8, tmp_path / "cut")
+    again = describe.train(describe.Stage("look", scenes, words, None, plan), scenes, 8, tmp_path / "cut")
+    assert again == pytest.approx(whole, abs=1e-6)
+
+
+def test_errors_are_one_sentence(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert describe.main(["look", "--scenes", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
+    assert "make scenes with builders/scenes.py" in capsys.readouterr().err
+    assert main(["--images", "2", "--train", "0", "--validation", "0.5", "--out", str(tmp_path / "s")]) == 2
+    assert "give it a share" in capsys.readouterr().err
+    with pytest.raises(InputError, match="croc build syn"):
+        captions_of(tmp_path)
+    assert texts_of(sorted((folder / "parts").glob("*.parquet")))
