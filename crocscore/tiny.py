@@ -47,7 +47,7 @@ def tokenizer(texts: Iterable[str], size: int = 1024, window: int = 256) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=list(_SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
-    asked = [*ANSWERS] * 100_000
+    asked = [*ANSWERS] * 1_000
     backend.train_from_iterator([*asked, *(QUESTION.format(prompt=text) for text in texts)], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
