@@ -1,10 +1,17 @@
 """CROC as a module of the ``evaluate`` library: can a text-to-image metric be trusted?"""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import evaluate
+
+import croc  # From: croc-t2i
+
+if TYPE_CHECKING:
+    from croc.report import Report, Settings
 
 _CITATION = """\
 @article{croc,
@@ -22,37 +29,59 @@ for a perfect one.
 """
 
 _KWARGS_DESCRIPTION = """
-Judges a metric, either by its scores or by running it.
+Judges a text-to-image metric: runs it on checks, or takes the scores that it gave.
 
 Args:
-    check_id (list of str): check of each row. With image_side, image_index, prompt_score and contrast_score
-        these are the columns of a score table, a row per (check, image). Its other columns may be given too:
-        concept_id (the unit of resampling), subset, category, property, property_path, topic, entity,
-        text_model, image_model, error.
+    metric: what to run: the name of a scorer (`croc scorers list`), a function (images, prompts) -> scores, a
+        loaded evaluate module with images and prompts such as crocscore, an object with a method
+        score(images, prompts), or a list of these.
+    dataset: the checks to run it on: a Hub id, a folder, a datasets.Dataset or IterableDataset.
+    config (str): configuration of the dataset, such as "mini" or "counting".
+    split (str): split of the dataset; default: test, or the only one.
+    revision (str): tag or commit of a Hub dataset.
+    streaming (bool): read a Hub dataset over the network instead of downloading it first.
+    max_checks (int): run on at most so many checks, evenly spaced; of an IterableDataset on the first ones.
+    batch_size (int): pairs, images or texts at once; default: the scorer's own.
+    options (dict): arguments of scorers given by name, such as {"device": "cpu"}.
+    out (str): folder that keeps the score tables; a second run goes on there. Default: nothing is kept.
+    check_id (list of str): instead of metric and dataset, the rows of a score table, one per (check, image).
+        Needed with it are image_side, image_index, prompt_score and contrast_score. Its other columns may be
+        given too: concept_id (the unit of resampling), subset, category, property, property_path, topic,
+        entity, text_model, image_model, error.
     image_side (list of str): "original" or "contrast": for which of the two prompts the image was made.
     image_index (list of int): number of the image on its side.
     prompt_score (list of float): the metric of the original prompt and the image; None if missing.
     contrast_score (list of float): the metric of the contrast prompt and the image; None if missing.
-    metric: instead of scores, what to run: the name of a scorer, a function (images, prompts) -> scores, an
-        object with a method score(images, prompts), or a list of these.
-    dataset: the checks to run it on: a Hub id, a folder or a datasets.Dataset.
-    dataset_config (str): configuration of the dataset.
-    split (str): split of the dataset.
+    name (str): what to call a metric that is given by its scores.
     protocol (str): "syn" (pseudo-labelled images) or "hum" (verified images); default: the configuration of
         this module, or what the data say.
     paper (bool): the published computation: ties lose, chance is 5/6 and 1/2.
-    by (str or list of str): columns to break the verdict down by.
+    by (str or list of str): columns to break the verdict down by, such as "category" or "property".
     resamples (int): of the bootstrap; 0 gives no intervals.
     flips (int): of the permutation tests; 0 gives no tests.
     seed (int): of both.
 
 Returns:
     score (float): mean scaled accuracy over the directions, -1...1; of several metrics that of the best.
+    ci_low, ci_high (float): ends of its 95% interval, concepts resampled; None below three concepts.
+    accuracy (float): mean accuracy over the directions, 0...1.
+    all_passed (float): share of the checks passed in every direction.
+    ties, coverage (float): share of tied comparisons; share of the scores read that are there.
+    n (int): checks with a verdict.
     directions (dict): per direction accuracy, scaled, chance, n, ties, coverage, ends of the intervals.
-    results (list of dict): the same per metric, direction, group and text model.
+    groups (dict): per column of `by`, per value, the same numbers as for all checks.
+    metrics (list of str): what was judged, best first.
+    results (list of dict): per metric, direction, group and text model what stands under directions.
     scores (list of dict): per metric and group the mean over the directions, with interval and rank.
     findings (list of str): what the tests show, in words.
-    signature (str): the settings under which all this holds.
+    protocol (str): "syn" or "hum".
+    signature (str): the settings under which all this holds; numbers compare when only the metric differs.
+
+Limitations:
+    A high score says that a metric notices single wrong properties, not that it ranks images as people do.
+    Labels of generated images (syn) are partly wrong; those of the exact world are certain, but it draws
+    simple shapes, which a metric made for photographs sees as foreign. In the default mode a missing score
+    lowers coverage and is no wrong answer: compare metrics of like coverage.
 
 Examples:
 
@@ -62,6 +91,18 @@ Examples:
     ...     prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, flips=0)
     >>> verdict["score"], verdict["directions"]["forward_text"]["accuracy"]
     (1.0, 1.0)
+
+    A function of images and prompts is run on checks, here on one that was made on the spot:
+
+    >>> from PIL import Image
+    >>> red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
+    >>> checks = [{"check_id": "b", "concept_id": "b", "prompt": "red", "contrast_prompt": "blue",
+    ...     "images": [red], "contrast_images": [blue]}]
+    >>> def redness(images, prompts):
+    ...     seen = [image.getpixel((0, 0))[0] > 0 for image in images]
+    ...     return [float(is_red == (prompt == "red")) for is_red, prompt in zip(seen, prompts)]
+    >>> croc.compute(metric=redness, dataset=checks, protocol="hum", resamples=0, flips=0)["accuracy"]
+    1.0
 """
 
 _TEXT = (
@@ -76,7 +117,10 @@ _TEXT = (
     "image_model",
     "error",
 )
+_KEYS = ("metric", "direction", "group", "group_value", "text_model")
 _NEEDED = ("check_id", "image_side", "image_index", "prompt_score", "contrast_score")
+_RUN = ("config", "split", "revision", "streaming", "max_checks", "batch_size", "options", "out")
+_CONFIGS = ("default", "syn", "hum")
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
@@ -84,6 +128,8 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
     """Verdict about a text-to-image metric."""
 
     def _info(self) -> evaluate.MetricInfo:
+        if self.config_name not in _CONFIGS:
+            raise ValueError(f"croc has the configurations {', '.join(_CONFIGS)}, not {self.config_name!r}")
         text, number = datasets.Value("string"), datasets.Value("float64")
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
@@ -99,8 +145,15 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
                     **dict.fromkeys(_TEXT, text),
                 }
             ),
+            license="Apache-2.0",
+            codebase_urls=[f"https://pypi.org/project/croc-t2i/{croc.__version__}/"],
             reference_urls=["https://arxiv.org/abs/2505.11314"],
         )
+
+    def add(self, *, prediction: None = None, reference: None = None, **cells: Any) -> None:
+        """Add one row of a score table; columns that are not given are empty."""
+        row: dict[str, Any] = {name: [cell] for name, cell in cells.items()}
+        self.add_batch(**row)
 
     def add_batch(self, *, predictions: None = None, references: None = None, **columns: Any) -> None:
         """Add rows of a score table; columns that are not given are empty."""
@@ -115,14 +168,20 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         dataset: Any = None,
         **options: Any,
     ) -> dict[str, Any] | None:
-        """Judge score rows, or run a metric on a dataset of checks first; see the module's description."""
+        """Run a metric on a dataset of checks, or judge score rows; see the module's description."""
         if (metric is None) != (dataset is None):
             raise ValueError("give metric and dataset together, or the columns of a score table")
-        if metric is not None:
-            return self._run(metric, dataset, **options)
         columns = {name: options.pop(name) for name in (*_NEEDED, *_TEXT) if name in options}
+        if metric is not None:
+            if columns or self.writer is not None:
+                raise ValueError("give metric and dataset, or the columns of a score table, not both")
+            return self._run(metric, dataset, **options)
+        if only := [name for name in options if name in _RUN]:
+            raise ValueError(f"{only[0]} says how a metric is run: give it with metric and dataset")
         if columns:
             columns = _complete(columns)
+        elif self.writer is None:
+            raise ValueError("give metric and dataset, or the columns of a score table")
         verdict: dict[str, Any] | None = super().compute(**columns, **options)
         return verdict
 
@@ -130,28 +189,48 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         self,
         metric: Any,
         dataset: Any,
-        dataset_config: str | None = None,
+        config: str | None = None,
         split: str | None = None,
-        **options: Any,
+        revision: str | None = None,
+        streaming: bool = False,
+        max_checks: int | None = None,
+        batch_size: int | None = None,
+        options: Mapping[str, Any] | None = None,
+        out: str | None = None,
+        protocol: str | None = None,
+        paper: bool = False,
+        by: str | Sequence[str] = (),
+        resamples: int = 2000,
+        flips: int = 10000,
+        seed: int | None = None,
     ) -> dict[str, Any]:
         import tempfile
+        from contextlib import nullcontext
 
+        from croc.report import Report
         from croc.scoring import score_dataset
 
-        settings = self._options(**options)
-        with tempfile.TemporaryDirectory(prefix="croc-") as folder:
+        if self.num_process > 1:
+            raise ValueError(
+                "a metric is run in one process here; give score rows of each process with add_batch, "
+                "or run it with accelerate launch -m croc score"
+            )
+        protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
+        with nullcontext(out) if out else tempfile.TemporaryDirectory(prefix="croc-") as folder:
             files = score_dataset(
                 dataset,
                 metric if isinstance(metric, list | tuple) else [metric],
                 folder,
-                config=dataset_config,
+                config=config,
                 split=split,
-                protocol=settings["protocol"],
+                revision=revision,
+                streaming=streaming,
+                max_checks=max_checks,
+                batch_size=batch_size,
+                options=options,
+                protocol=protocol,
             )
-            from croc.report import Report
-
-            report = Report.from_files(files, protocol=settings["protocol"], settings=settings["settings"])
-        return _plain(report)
+            return _plain(Report.from_files(files, protocol=protocol, settings=settings))
 
     def _compute(
         self,
@@ -184,7 +263,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         from croc.schema import ScoreMetadata
         from croc.tables import score_table
 
-        settings = self._options(protocol, paper, by, resamples, flips, seed)
+        protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
         empty = polars.col(polars.String).replace("", None)
         frame = polars.DataFrame(
             {
@@ -210,25 +289,26 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
                 **dict.fromkeys(_TEXT, polars.String),
             },
         ).with_columns(empty)
-        table = score_table(frame, ScoreMetadata(name), "score rows", settings["protocol"])
-        return _plain(Report.judge([table], settings["settings"]))
+        table = score_table(frame, ScoreMetadata(name), "score rows", protocol)
+        if missing := [column for column in settings.by if column not in _TEXT]:
+            raise ValueError(f"score rows have no column {missing[0]!r} to group by")
+        return _plain(Report.judge([table], settings))
 
     def _options(
         self,
-        protocol: str | None = None,
-        paper: bool = False,
-        by: str | Sequence[str] = (),
-        resamples: int = 2000,
-        flips: int = 10000,
-        seed: int | None = None,
-    ) -> dict[str, Any]:
+        protocol: str | None,
+        paper: bool,
+        by: str | Sequence[str],
+        resamples: int,
+        flips: int,
+        seed: int | None,
+    ) -> tuple[str | None, Settings]:
         from croc.report import DEFAULT_SEED, Settings
 
-        if protocol is None and self.config_name in ("syn", "hum"):
+        if protocol is None and self.config_name != "default":
             protocol = self.config_name
         columns = (by,) if isinstance(by, str) else tuple(by)
-        seed = DEFAULT_SEED if seed is None else seed
-        return {"protocol": protocol, "settings": Settings(paper, columns, resamples, flips, seed)}
+        return protocol, Settings(paper, columns, resamples, flips, DEFAULT_SEED if seed is None else seed)
 
 
 def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
@@ -242,23 +322,45 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
     return {name: columns[name] for name in _NEEDED} | filled
 
 
-def _plain(report: Any) -> dict[str, Any]:
+def _plain(report: Report) -> dict[str, Any]:
     """A Report as the flat dictionary that modules of ``evaluate`` return."""
     from croc.schema import DIRECTIONS
 
     content = report.to_dict()
     best = report.metrics[0]
-    overall = {
-        row["direction"]: {k: row[k] for k in row if k not in ("group", "group_value", "text_model")}
-        for row in content["results"]
-        if row["metric"] == best and row["group"] is None and row["text_model"] is None
-    }
+
+    def numbers(group: str | None, value: str | None) -> dict[str, Any]:
+        score = report.score(best, group, value)
+        rows = {
+            row["direction"]: {name: row[name] for name in row if name not in _KEYS}
+            for row in content["results"]
+            if (row["metric"], row["group"], row["group_value"], row["text_model"])
+            == (best, group, value, None)
+        }
+        accuracies = [row["accuracy"] for row in rows.values() if row["accuracy"] is not None]
+        return {
+            "score": score.scaled,
+            "ci_low": score.ci_low,
+            "ci_high": score.ci_high,
+            "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
+            "all_passed": score.all_passed,
+            "ties": score.ties,
+            "coverage": score.coverage,
+            "n": score.n,
+            "directions": {direction: rows[direction] for direction in DIRECTIONS},
+        }
+
+    groups: dict[str, dict[str, Any]] = {}
+    for score in report.scores:
+        if score.metric == best and score.group is not None and score.group_value is not None:
+            groups.setdefault(score.group, {})[score.group_value] = numbers(score.group, score.group_value)
     return {
-        "score": report.score(best).scaled,
-        "directions": {direction: overall[direction] for direction in DIRECTIONS},
+        **numbers(None, None),
+        "groups": groups,
+        "metrics": list(report.metrics),
         "results": content["results"],
         "scores": content["scores"],
         "findings": [finding.text for finding in report.findings],
-        "signature": report.signatures[best] if len(report.metrics) == 1 else report.signature,
         "protocol": report.protocol,
+        "signature": report.signatures[best] if len(report.metrics) == 1 else report.signature,
     }

@@ -71,6 +71,7 @@ def score_dataset(
     split: str | None = None,
     revision: str | None = None,
     streaming: bool = False,
+    max_checks: int | None = None,
     protocol: str | None = None,
     batch_size: int | None = None,
     checks_per_part: int | None = None,
@@ -91,6 +92,7 @@ def score_dataset(
         split: split of the dataset, where it has several.
         revision: tag or commit of a Hub dataset; for objects, what to call their content.
         streaming: read a Hub dataset over the network instead of downloading it first.
+        max_checks: run on at most so many; see :func:`croc.sources.open_checks`.
         protocol: ``syn`` or ``hum``; None takes what the checks show.
         batch_size: at most so many pairs, images or texts at once; None takes each scorer's own.
         checks_per_part: checks that are scored between two saves.
@@ -116,7 +118,9 @@ def score_dataset(
     for option in options or {}:
         if not any([takes(spec, option) for spec in scorers]):
             raise InputError(f"none of the scorers has an option {option!r}")
-    checks = open_checks(dataset, config=config, split=split, revision=revision, streaming=streaming)
+    checks = open_checks(
+        dataset, config=config, split=split, revision=revision, streaming=streaming, max_checks=max_checks
+    )
     if not checks.texts:
         raise InputError(f"{checks.name}: there are no checks in it")
     run = _Run(

@@ -77,6 +77,19 @@ class Checks:
             )
         return "syn" if with_subset else "hum"
 
+    def some(self, number: int) -> Checks:
+        """At most so many checks, evenly spaced: of sorted rows, the first ones would all be of one kind."""
+        total = len(self.texts)
+        if number >= total:
+            return self
+        chosen = [i * total // number for i in range(number)]
+
+        def read(start: int, stop: int) -> list[Row]:
+            return [row for i in chosen[start:stop] for row in self.read(i, i + 1)]
+
+        texts = [self.texts[i] for i in chosen]
+        return Checks(self.name, f"{self.revision}[{number} of {total}]", texts, read, pinned=self.pinned)
+
     def plan(self, checks_per_part: int) -> list[parts.Part]:
         """Slices of rows as parts; the texts of a slice are part of its identity."""
         bounds = sorted({0, len(self.texts), *self.seams})
@@ -96,6 +109,7 @@ def open_checks(
     split: str | None = None,
     revision: str | None = None,
     streaming: bool = False,
+    max_checks: int | None = None,
 ) -> Checks:
     """Open a dataset of checks.
 
@@ -106,10 +120,23 @@ def open_checks(
         split: which split; may be left out where there is only one.
         revision: tag or commit of a Hub id; for objects, what to call their content.
         streaming: read a Hub dataset over the network instead of downloading it first.
+        max_checks: take at most so many, evenly spaced; of an ``IterableDataset`` the first ones.
 
     Raises:
         InputError: it is no dataset of checks; the sentence says what is missing.
     """
+    if max_checks is None:
+        return _open(dataset, config, split, revision, streaming)
+    if max_checks < 1:
+        raise InputError(f"max_checks: at least 1, not {max_checks}")
+    if type(dataset).__name__ == "IterableDataset":
+        dataset = dataset.take(max_checks)  # the rest of a stream may have no end
+    return _open(dataset, config, split, revision, streaming).some(max_checks)
+
+
+def _open(
+    dataset: Any, config: str | None, split: str | None, revision: str | None, streaming: bool
+) -> Checks:
     if isinstance(dataset, (str, Path)):
         return _open_named(str(dataset), config, split, revision, streaming)
     kind = type(dataset).__module__.partition(".")[0]

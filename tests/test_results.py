@@ -245,6 +245,12 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     assert made.exit_code == 0, made.output
     checked = run.invoke(main, ["verify-result", str(tmp_path / "weak.json"), "--table", str(table)])
     assert checked.exit_code == 0 and "follows from its table" in checked.output
+    folder = run.invoke(main, ["verify-result", str(results / "hum")])
+    files = list((results / "hum").glob("*.json"))
+    assert folder.exit_code == 0 and folder.output.count("follows from its table") == len(files) > 1
+    (tmp_path / "hollow").mkdir()
+    hollow = run.invoke(main, ["verify-result", str(tmp_path / "hollow")])
+    assert hollow.exit_code == 2 and "no results file" in hollow.output
     alone = run.invoke(main, ["verify-result", str(tmp_path / "weak.json")])
     assert alone.exit_code == 2 and "weak.parquet is not there" in alone.output
     edited = changed(results, tmp_path, lambda told: told["results"][0].update(n=7))

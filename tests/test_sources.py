@@ -273,3 +273,25 @@ def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "hollow").mkdir()
     with pytest.raises(InputError, match="no dataset can be loaded"):
         open_checks(tmp_path / "hollow")
+
+
+def test_some_checks_are_spread_over_all_of_them_and_named_so() -> None:
+    whole, some = open_checks(as_dataset(7)), open_checks(as_dataset(7), max_checks=3)
+    assert [row[0] for row in everything(some)] == ["c0", "c2", "c4"]
+    assert everything(some) == [everything(whole)[i] for i in (0, 2, 4)]
+    assert some.revision.startswith(whole.revision) and some.revision != whole.revision
+    assert open_checks(as_dataset(7), max_checks=9).revision == whole.revision
+    with pytest.raises(InputError, match="max_checks"):
+        open_checks(as_dataset(7), max_checks=0)
+
+
+def test_some_checks_of_a_stream_are_its_first_and_the_rest_is_not_read() -> None:
+    def endless() -> Any:
+        i = 0
+        while True:
+            assert i < 50, "the stream was read on"
+            yield some_checks(i + 1)[i].row()
+            i += 1
+
+    stream = datasets.IterableDataset.from_generator(endless, features=check_features())
+    assert [row[0] for row in everything(open_checks(stream, max_checks=3))] == ["c0", "c1", "c2"]

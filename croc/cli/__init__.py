@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, hum, judge, make, results, score, train
+from croc.cli import hub, hum, judge, make, metric, results, score, train
 from croc.errors import CrocError
 
 
@@ -45,6 +45,7 @@ for command in (
     results.leaderboard,
     score.score,
     score.scorers,
+    metric.install_metric,
     make.taxonomy,
     make.build,
     make.draw,

@@ -37,17 +37,33 @@ def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
     click.echo(made.signature, err=True)
 
 
-@click.command("verify-result", epilog="Example: croc verify-result results/syn/clipscore-b32.json")
+@click.command(
+    "verify-result",
+    epilog="""\b
+Examples:
+  croc verify-result results/syn/clipscore-b32.json
+  croc verify-result results/syn/mine.json --table scores/mine.parquet
+  croc verify-result submission/""",
+)
 @click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option("--table", type=PATH, help="Its score table; default: the file of that name beside it.")
 def verify_result(results: tuple[Path, ...], table: Path | None) -> None:
-    """Compute each RESULT again from its score table, and refuse what differs."""
+    """Compute each RESULT again from its score table, and refuse what differs.
+
+    RESULT is a results file, or a folder with such files, such as a download of a pull request.
+    """
     from croc.results import verify_result as check
 
-    if table is not None and len(results) > 1:
-        raise InputError(f"--table {table}: give one result with it, not {len(results)}")
-    wrong = []
+    files: list[Path] = []
     for path in results:
+        found_here = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        if not found_here:
+            raise InputError(f"{path}: no results file (.json) in this folder")
+        files += found_here
+    if table is not None and len(files) > 1:
+        raise InputError(f"--table {table}: give one result with it, not {len(files)}")
+    wrong = []
+    for path in files:
         try:
             found = check(path, table)
         except InputError as problem:

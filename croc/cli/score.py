@@ -67,6 +67,9 @@ Examples:
 @click.option("--split", help="Split of the dataset.")
 @click.option("--revision", help="Tag or commit of a Hub dataset.")
 @click.option("--streaming", is_flag=True, help="Read a Hub dataset without downloading it first.")
+@click.option(
+    "--max-checks", type=click.IntRange(1), help="At most so many, evenly spaced; for a first look."
+)
 @click.option("--protocol", metavar="syn|hum", help="Default: as the checks show.")
 @click.option(
     "--batch-size", type=click.IntRange(1), help="Default: each scorer's own; halved when memory runs out."

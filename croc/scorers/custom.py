@@ -86,9 +86,15 @@ class EvaluateScorer:
         return np.asarray(next(iter(lists.values())), dtype=np.float64)
 
     def fields(self) -> dict[str, str]:
-        """The module's name, its source hash and the arguments of ``compute``."""
-        extra = {f"compute.{key}": str(value) for key, value in sorted(self._compute.items())}
-        return {"evaluate": self.name, "revision": _source_hash(type(self._module)), **extra}
+        """The module's name, its source hash and the arguments of ``compute``.
+
+        A module with a method ``fields`` says itself which model stands behind its scores.
+        """
+        told = {"evaluate": self.name, "revision": _source_hash(type(self._module))}
+        if callable(getattr(self._module, "fields", None)):
+            said: dict[str, str] = self._module.fields(**self._compute)
+            return told | said
+        return told | {f"compute.{key}": str(value) for key, value in sorted(self._compute.items())}
 
     def _inputs(self) -> tuple[str, str]:
         features = self._module.features

@@ -1,0 +1,227 @@
+"""CROCScore as a module of the ``evaluate`` library: does an image show what a prompt says?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import datasets
+import evaluate
+
+import croc  # From: croc-t2i[score]
+
+_CITATION = """\
+@article{croc,
+  title = {{CROC}: Contrastive Robustness Checks of Text-to-Image Metrics},
+  journal = {arXiv preprint arXiv:2505.11314},
+  year = {2025}
+}
+"""
+
+_DESCRIPTION = """\
+CROCScore asks a vision-language model whether an image shows what a prompt says, and scores the pair by the
+margin logit("Yes") - logit("No"). It was trained on contrastive checks: pairs that differ in one property.
+"""
+
+_KWARGS_DESCRIPTION = """
+Scores images with their prompts, pair by pair.
+
+Args:
+    images (list): n images: PIL images, uint8 arrays (height, width, 3) or (height, width), paths, bytes of a
+        file, or a column of a dataset with the feature datasets.Image().
+    prompts (list of str): n prompts; prompt i belongs to image i.
+    model: Hub id or folder of a yes/no vision-language model, or a loaded scorer; default: the small model
+        that comes with the package, which needs no network. It is loaded once.
+    revision (str): commit of a model on the Hub.
+    device (str): "cpu", "cuda", "mps"; default: the best there is.
+    probability (bool): calibrated probabilities of a match, 0...1, instead of margins.
+
+Returns:
+    scores (list of float): per pair, higher is the better match; None where a pair cannot be scored.
+    mean_score (float): mean over the pairs with a score; None without any.
+    errors (dict): why pairs have no score, by their number.
+    model (str): name of the model.
+    signature (str): model, revision, template, number format and image processor: what must be equal for two
+        scores to be comparable.
+
+Limitations:
+    The small model has only seen drawings of the exact world: on photographs and on the output of diffusion
+    models its scores mean little; give model= there. Margins of different models do not compare. A mean over
+    images says how well the prompts are followed, and nothing about how good the images look.
+
+Examples:
+
+    >>> from PIL import Image
+    >>> crocscore = evaluate.load("crocscore")
+    >>> images = [Image.new("RGB", (64, 64), "white")] * 2
+    >>> result = crocscore.compute(images=images, prompts=["a red dog", "two red dogs"], probability=True)
+    >>> len(result["scores"]), 0 <= result["mean_score"] <= 1
+    (2, True)
+"""
+
+
+@evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
+class Crocscore(evaluate.Metric):
+    """How well images match their prompts."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description=_DESCRIPTION,
+            citation=_CITATION,
+            inputs_description=_KWARGS_DESCRIPTION,
+            # Undecoded: the package has one rule for how a file becomes pixels.
+            features=datasets.Features(
+                {"images": datasets.Image(decode=False), "prompts": datasets.Value("string")}
+            ),
+            license="Apache-2.0",
+            codebase_urls=[f"https://pypi.org/project/croc-t2i/{croc.__version__}/"],
+            reference_urls=["https://arxiv.org/abs/2505.11314"],
+        )
+
+    def add(self, *, prediction: None = None, reference: None = None, **pair: Any) -> None:
+        """Add one pair: ``images`` an image, ``prompts`` its prompt."""
+        self.add_batch(**{name: [value] for name, value in pair.items()})
+
+    def add_batch(
+        self,
+        *,
+        predictions: None = None,
+        references: None = None,
+        images: Sequence[Any] | None = None,
+        prompts: Sequence[str] | None = None,
+    ) -> None:
+        """Add pairs of images and prompts."""
+        images, prompts = _pairs(images, prompts)
+        super().add_batch(
+            images=[{"bytes": _bytes(image), "path": None} for image in images], prompts=prompts
+        )
+
+    def compute(
+        self,
+        *,
+        predictions: None = None,
+        references: None = None,
+        images: Sequence[Any] | None = None,
+        prompts: Sequence[str] | None = None,
+        **options: Any,
+    ) -> dict[str, Any] | None:
+        """Score pairs, these and those that were added before; see the module's description."""
+        given = images is not None or prompts is not None
+        if given and self.writer is None and self.num_process == 1:
+            images, prompts = _pairs(images, prompts)
+            return self._compute(images, prompts, **options)  # nothing to gather: no copy on disk
+        if not given and self.writer is None:
+            raise ValueError("give images and prompts together, one prompt per image")
+        columns = {"images": images, "prompts": prompts} if given else {}
+        result: dict[str, Any] | None = super().compute(**columns, **options)
+        return result
+
+    def _compute(
+        self,
+        images: Sequence[Any],
+        prompts: Sequence[str],
+        model: Any = None,
+        revision: str | None = None,
+        device: str | None = None,
+        probability: bool = False,
+    ) -> dict[str, Any]:
+        from croc.errors import InputError
+        from croc.images import decode
+        from croc.scorers.refusals import RefusedPairs
+
+        scorer = self._scorer(model, revision, device)
+        errors: dict[int, str] = {}
+        seen: dict[int, Any] = {}
+        for i, image in enumerate(images):
+            try:
+                seen[i] = decode(_bytes(image))
+            except InputError as problem:
+                errors[i] = str(problem)
+        numbers = list(seen)
+        scores: list[float | None] = [None] * len(images)
+        try:
+            found = scorer.score(list(seen.values()), [prompts[i] for i in numbers]) if seen else []
+        except RefusedPairs as refused:
+            if refused.scores is None:
+                raise
+            found = refused.scores
+            errors |= {numbers[i]: reason for i, reason in refused.reasons.items()}
+        for i, score in zip(numbers, found, strict=True):
+            if i not in errors and not math.isfinite(score):
+                errors[i] = f"the model gave {score}"
+            scores[i] = None if i in errors else float(score)
+        if probability:
+            if not hasattr(scorer, "probability_of"):
+                raise ValueError(f"{scorer.name} has no calibration: probability=True needs a CROCScore")
+            known = [i for i in numbers if scores[i] is not None]
+            for i, value in zip(known, scorer.probability_of([scores[i] for i in known]), strict=True):
+                scores[i] = float(value)
+        kept = [score for score in scores if score is not None]
+        return {
+            "scores": scores,
+            "mean_score": sum(kept) / len(kept) if kept else None,
+            "errors": dict(sorted(errors.items())),
+            "model": scorer.name,
+            "signature": "|".join(f"{name}:{value}" for name, value in _fields(scorer, probability).items()),
+        }
+
+    def fields(
+        self,
+        model: Any = None,
+        revision: str | None = None,
+        device: str | None = None,
+        probability: bool = False,
+    ) -> dict[str, str]:
+        """What a signature says of scores that :meth:`compute` gives with these arguments."""
+        return _fields(self._scorer(model, revision, device), probability)
+
+    def _scorer(self, model: Any, revision: str | None, device: str | None) -> Any:
+        """The scorer, loaded once for each model that is asked for."""
+        if callable(getattr(model, "score", None)):
+            return model
+        from crocscore.model import CROCScore
+
+        key = (str(model) if model is not None else None, revision, device)
+        loaded: dict[Any, Any] = self.__dict__.setdefault("_loaded", {})
+        if key not in loaded:
+            options = {name: value for name, value in (("revision", revision), ("device", device)) if value}
+            loaded[key] = CROCScore.from_pretrained(key[0], **options)
+        return loaded[key]
+
+
+def _pairs(images: Any, prompts: Any) -> tuple[Sequence[Any], list[str]]:
+    """The two inputs, checked to belong together."""
+    if images is None or prompts is None:
+        raise ValueError("give images and prompts together, one prompt per image")
+    if isinstance(prompts, str) or isinstance(images, str | bytes):
+        raise ValueError("images and prompts are lists; put a single one in a list")
+    prompts = list(prompts)
+    if len(images) != len(prompts):
+        raise ValueError(f"{len(images)} images and {len(prompts)} prompts: give one prompt per image")
+    wrong = [i for i, prompt in enumerate(prompts) if not isinstance(prompt, str)]
+    if wrong:
+        raise ValueError(f"prompt {wrong[0]} is {type(prompts[wrong[0]]).__name__}, not a text")
+    return images, prompts
+
+
+def _bytes(image: Any) -> bytes:
+    """The file behind an image of any kind that this module takes."""
+    import numpy as np
+    from PIL import Image
+
+    from croc.errors import InputError
+    from croc.images import to_bytes
+
+    if hasattr(image, "__array__") and not isinstance(image, Image.Image):
+        pixels = np.asarray(image)
+        if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,), (4,)) or pixels.ndim < 2:
+            raise InputError(
+                f"an array of an image is uint8 (height, width, 3), not {pixels.dtype} {pixels.shape}"
+            )
+        image = Image.fromarray(pixels)
+    return to_bytes(image)
+
+
+def _fields(scorer: Any, probability: bool) -> dict[str, str]:
+    return {"scorer": scorer.name, **scorer.fields(), "scale": "probability" if probability else "margin"}
