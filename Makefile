@@ -7,7 +7,7 @@ OUT ?= demo-out
 NLVR ?= $(wildcard ../shared/data/nlvr/dev)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow lint types check clean
+.PHONY: demo test test-slow lint types docs check clean
 
 .venv/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -35,6 +35,10 @@ lint: .venv/dev
 
 types: .venv/dev
 	$(BIN)/mypy
+
+docs: .venv/dev
+	$(BIN)/python -m sphinx -W --keep-going docs build/docs
+	@echo "build/docs/index.html"
 
 check: lint types test
 

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import runpy
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import click
 import pytest
+from click.testing import CliRunner
 
 from croc.cli import main
+from croc.cli.metric import install, remove
 
 ROOT = Path(__file__).parents[1]
+WALKED = ("quickstart", "evaluate", "report", "first_experiments", "own_benchmark")
+"""Pages that are run as they stand, each in a folder of its own."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -57,12 +64,81 @@ def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line:
     assert not isinstance(command, click.Group) or not words
 
 
+def blocks(page: Path) -> list[tuple[str, str]]:
+    """(language, text) of the code blocks that run; `<!-- not run: REASON -->` above one takes it out."""
+    found = re.findall(
+        r"^(?:<!-- (not run: \S[^\n]*) -->\n)?```(\w+)\n(.*?)^```",
+        page.read_text("utf-8"),
+        re.DOTALL | re.MULTILINE,
+    )
+    return [(language, text) for skipped, language, text in found if not skipped]
+
+
+def run_page(page: Path) -> None:
+    """Run a page from top to bottom, here: shell lines as commands, Python in one namespace.
+
+    A Python or YAML block whose first line is a comment with a file's name is that file.
+    """
+    names: dict[str, object] = {}
+    for language, text in blocks(page):
+        if named := re.match(r"# ([\w.-]+\.(?:py|yaml))\n", text):
+            Path(named[1]).write_text(text, "utf-8")
+        if language == "python":
+            exec(compile(text, page.name, "exec"), names)
+        elif language == "sh":
+            for line in text.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if words:
+                    assert words[0] == "croc", f"{page.name}: {line}"
+                    done = CliRunner().invoke(main, words[1:])
+                    assert done.exit_code == 0, f"{page.name}: {line}\n{done.output}\n{done.exception!r}"
+
+
 def test_the_python_of_the_readme_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(ROOT)  # evaluate.load("croc") means this checkout
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, "README.md", "exec"), {})
+    python = [text for language, text in blocks(ROOT / "README.md") if language == "python"]
+    assert python
+    for text in python:
+        exec(compile(text, "README.md", "exec"), {})
     assert "protocol:syn" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WALKED)
+def test_a_page_of_the_guide_runs_from_top_to_bottom(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if name == "first_experiments":
+        import tiny_models
+
+        tiny_models.save(*tiny_models.clip(), tmp_path / "tiny-clip")  # the stand-in that the page speaks of
+    monkeypatch.chdir(tmp_path)
+    install("croc")
+    run_page(ROOT / "docs" / f"{name}.md")
+    remove("croc")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_that_the_guide_shows_is_python(page: Path) -> None:
+    for text in re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+        ast.parse(text, page.name)
+
+
+def test_every_page_is_in_the_table_of_contents() -> None:
+    listed = re.findall(
+        r"```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)```", (ROOT / "docs" / "index.md").read_text("utf-8"), re.DOTALL
+    )
+    names = {line for block in listed for line in block.split()}
+    pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
+    assert pages - names == {"index"}, "list the page in a toctree of docs/index.md"
+
+
+@pytest.mark.slow
+def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
+    pytest.importorskip("sphinx", reason="needs croc-t2i[docs]")
+    command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "croc.report.Report.judge" in (tmp_path / "api.html").read_text("utf-8")
