@@ -128,7 +128,9 @@ def test_python_that_the_guide_shows_is_python(page: Path) -> None:
 
 def test_every_page_is_in_the_table_of_contents() -> None:
     listed = re.findall(
-        r"```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)```", (ROOT / "docs" / "index.md").read_text("utf-8"), re.DOTALL
+        r"```\{toctree\}\n(?::[^\n]*\n)*\n(.*?)```",
+        (ROOT / "docs" / "index.md").read_text("utf-8"),
+        re.DOTALL,
     )
     names = {line for block in listed for line in block.split()}
     pages = {page.stem for page in (ROOT / "docs").glob("*.md")}
