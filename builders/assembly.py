@@ -35,6 +35,7 @@ class ChecksConfig(datasets.BuilderConfig):
     Attributes:
         subset: only this subset; all when None.
         category: only this category; all when None.
+        property: only this property; all when None.
         world: only ``exact`` or ``generated`` images; all when None.
         mini: the small stratified sample.
         ratios: share of each split; a concept's hash decides where it falls.
@@ -42,6 +43,7 @@ class ChecksConfig(datasets.BuilderConfig):
 
     subset: str | None = None
     category: str | None = None
+    property: str | None = None
     world: str | None = None
     mini: bool = False
     ratios: dict[str, float] = field(default_factory=lambda: dict(TEST_ONLY))
@@ -59,14 +61,15 @@ class ChecksBuilder(datasets.ArrowBasedBuilder):
             raise InputError("data_dir: name the folder of staged images")
         staged = read_manifest(self.config.data_dir)
         planned = shards.plan_shards(staged, self.config.ratios, both_sides=self.BOTH_SIDES)
-        wanted = (self.config.category, self.config.subset, self.config.world)
+        config = self.config
+        wanted = (config.category, config.property, config.subset, config.world)
         chosen: dict[str, list[Any]] = {}
         for part in planned.parts:
             split, *place = part.payload["group"]
             if split == shards.MINI:
-                if self.config.mini:
+                if config.mini:
                     chosen[place[0]] = [part.payload["slices"]]
-            elif not self.config.mini and all(
+            elif not config.mini and all(
                 want in (None, have) for want, have in zip(wanted, place, strict=True)
             ):
                 chosen.setdefault(split, []).append(part.payload["slices"])
@@ -265,7 +268,7 @@ def assemble(
     splits: Counter[str] = Counter()
     groups: Counter[str] = Counter()
     for part, entry in zip(planned.parts, shards.data_of(made), strict=False):  # mini comes last
-        split, category, subset, _ = part.payload["group"]
+        split, category, _, subset, _ = part.payload["group"]
         splits[split] += entry["counts"]["rows"]
         groups[f"{split}/{category}/{subset}"] += entry["counts"]["rows"]
     causes = {**earlier, **planned.left_out}

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ if __package__ in (None, ""):
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import datasets
+import pyarrow as pa
 
 from builders import release as releases
 from builders import shards
@@ -35,11 +37,15 @@ from builders.assembly import (
     assemble_staged,
     read_report,
 )
-from croc.errors import CrocError
+from croc.errors import CrocError, InputError
 from croc.files import sha256_of
-from croc.parts import run
+from croc.parquet import write_parquet
+from croc.parts import Part, run
 from croc.schema import CATEGORIES, check_features
+from croc_hum import nlvr
 
+NLVR_TITLE = "NLVR as contrastive checks: sentences that people wrote about drawn scenes"
+_NLVR_PART = 50
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, images verified by people."
 
 
@@ -120,6 +126,72 @@ def build_release(
         workers=workers,
         progress=progress,
     )
+
+
+def build_nlvr(
+    source: str | Path, out: str | Path, *, workers: int = 1, progress: bool = True
+) -> BuildReport:
+    """Make checks of a split of NLVR: sentences by people, votes of several raters, drawn images.
+
+    Args:
+        source: a split's folder, such as ``nlvr/dev``.
+        out: the folder to make.
+        workers: processes.
+        progress: show bars.
+
+    Returns:
+        What was built.
+
+    Raises:
+        InputError: the folder does not hold the split, or ``out`` holds something else.
+    """
+    started = time.monotonic()
+    split, folder = Path(source), Path(out)
+    count = sum(1 for _ in nlvr.checks(split))
+    if not count:
+        raise InputError(f"{split}: no sentence has images that it is true of and images that it is false of")
+    recipe = {
+        "kind": "hum",
+        "title": NLVR_TITLE,
+        "repo": "croc/nlvr",
+        "nlvr": sha256_of(split / f"{split.name}.json"),
+        "splits": dict(TEST_ONLY),
+    }
+    if shards.settle(folder, recipe):
+        return read_report(folder)
+    features = check_features()
+    starts = range(0, count, _NLVR_PART)
+    staged = run(
+        [Part(f"{start:05d}", [start, start + _NLVR_PART]) for start in starts],
+        partial(_write_nlvr, split=split, schema=features.arrow_schema),
+        folder / shards.WORK / "checks",
+        suffix=".parquet",
+        fingerprint=recipe,
+        workers=workers,
+        progress=progress,
+        what="parts of checks",
+    )
+    return assemble(
+        staged,
+        folder,
+        recipe,
+        features=features,
+        both_sides=False,
+        notes=[
+            f"sentences, images and votes are those of {nlvr.SOURCE}, {nlvr.LICENSE}",
+            "a sentence has no contrast prompt: the text directions have nothing to compare",
+        ],
+        started=started,
+        workers=workers,
+        progress=progress,
+    )
+
+
+def _write_nlvr(payload: Sequence[int], path: Path, *, split: Path, schema: pa.Schema) -> dict[str, Any]:
+    tables = (
+        pa.Table.from_pylist([check.row()], schema=schema) for check in islice(nlvr.checks(split), *payload)
+    )
+    return {"checks": write_parquet(tables, path, schema)}
 
 
 def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:

@@ -1,24 +1,19 @@
 """What may be done with an image, by the model that drew it.
 
 The terms of a model say what may be done with its images, and they differ: the non-commercial licence of
-FLUX.1-dev, for one, forbids to train a competing model on them. A name tells which terms to look up.
+FLUX.1-dev, for one, forbids to train a competing model on them. A name tells which terms to look up: it is
+the ``license`` of the model's card on the Hub, or its ``license_name`` where that says ``other``.
 """
 
 from __future__ import annotations
 
+from croc_syn.painting.settings import known_models
+
 UNKNOWN = "unknown"
 
-LICENCES: dict[str, str] = {
-    "exact": "apache-2.0",
-    "black-forest-labs/FLUX.1-schnell": "apache-2.0",
-    "black-forest-labs/FLUX.1-dev": "flux-1-dev-non-commercial-license",
-    "stabilityai/stable-diffusion-3.5-large": "stabilityai-ai-community",
-    "stabilityai/stable-diffusion-3.5-large-turbo": "stabilityai-ai-community",
-    "stabilityai/stable-diffusion-3.5-medium": "stabilityai-ai-community",
-    "gpt-image-1": "openai-terms-of-use",
-    "gpt-image-1-mini": "openai-terms-of-use",
-}
-"""Licence by image model, without its revision; the words are those of the models' own cards."""
+# What an API draws has no card that names a licence. By OpenAI's terms of use the images belong to who asked
+# for them, within the rest of those terms; the name is ours.
+_OTHERS = {"exact": "apache-2.0", **dict.fromkeys(("gpt-image-1", "gpt-image-1-mini"), "openai-terms-of-use")}
 
 
 def licence_of(image_model: str | None) -> str:
@@ -28,4 +23,5 @@ def licence_of(image_model: str | None) -> str:
         image_model: ``repo@revision``, as in the rows.
     """
     name = (image_model or "").partition("@")[0].removeprefix("openai/").removeprefix("openai:")
-    return LICENCES.get(name, UNKNOWN)
+    listed = {model.model: model.licence for model in known_models().values()}
+    return {**listed, **_OTHERS}.get(name) or UNKNOWN

@@ -84,8 +84,8 @@ def plan_shards(
     """Decide which rows go into which shard, from the staged files alone.
 
     Over all files of a split, in the order of their names, the rows are sorted by category and property; rows
-    without one come first. A file holds one category, subset and world (exact or generated), so that each
-    configuration is a view over whole files.
+    without one come first. A file holds one category, property, subset and world (exact or generated), so
+    that each configuration is a view over whole files.
 
     Args:
         staged: the manifest of the staged images.
@@ -106,13 +106,11 @@ def plan_shards(
     looked, left_out = look(staged, ratios, both_sides=both_sides, near=near)
     rows = _in_order(looked)
     parts = []
-    groups = (list(run) for _, run in groupby(rows, key=lambda each: each.row.group))
     numbers: Counter[str] = Counter()
-    for group in groups:
-        split, *place = group[0].row.group
+    for (split, place), run in groupby(rows, key=lambda each: (each.row.split, each.row.place)):
         name = "-".join((split, f"{numbers[split]:04d}", *place))
         numbers[split] += 1
-        files = _filled(group, shard_bytes)
+        files = _filled(list(run), shard_bytes)
         parts += [
             Part(f"{name}-{number:05d}-of-{len(files):05d}", {"group": [split, *place], "slices": slices})
             for number, slices in enumerate(files)
@@ -141,7 +139,7 @@ def _in_order(looked: Sequence[Looked]) -> list[_Placed]:
         for index, row in enumerate(part.rows)
         if row.lost is None
     ]
-    return sorted(placed, key=lambda each: each.row.order)
+    return sorted(placed, key=lambda each: each.row.order())
 
 
 def _filled(rows: Sequence[_Placed], most: int) -> list[list[list[Any]]]:
@@ -166,7 +164,7 @@ def _slices(rows: Sequence[_Placed]) -> Iterator[tuple[list[Any], float]]:
         if (
             after is None
             or (after.entry["file"], after.index) != (last.entry["file"], last.index + 1)
-            or after.row.order != first.row.order
+            or after.row.order() != first.row.order()
         ):
             run = rows[start:stop]
             cut = {str(each.index): each.row.cut for each in run if each.row.cut}
@@ -186,7 +184,8 @@ def _mini(rows: Sequence[_Placed], most: int) -> list[_Placed]:
     mine = [each for each in rows if each.row.split == split]
     strata: dict[tuple[str, ...], list[tuple[str, int]]] = {}
     for number, each in enumerate(mine):
-        stratum = (each.row.subset, each.row.category, each.row.property)
+        category, name, subset, _ = each.row.place
+        stratum = (subset, category, name)
         strata.setdefault(stratum, []).append((stable_hash("mini", each.row.check_id), number))
     ranked = sorted(
         (place, rank, number)

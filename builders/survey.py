@@ -5,6 +5,7 @@ One pass over the staged files, which hashes every image; what is kept of it is 
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +27,8 @@ SPLITS = ("test", "validation", "train")
 """In this order a split keeps what it shares with a later one."""
 
 WORLDS = ("exact", "generated")
+UNNAMED = "_"
+"""Stands in a file's name for rows without a property."""
 
 ELSEWHERE = "caption or image also in another split"
 NEARLY_ELSEWHERE = "image nearly the same as one in another split"
@@ -48,7 +51,8 @@ class Row:
     """What is remembered of a staged row.
 
     Attributes:
-        check_id, split, category, subset, world, property_path, property: where it belongs.
+        check_id, split, category, property, property_path: where it belongs.
+        place: the words of its file's name; see :func:`place_of`.
         captions: content hashes of the two prompts.
         images: content hashes of the images, by side.
         near: perceptual hashes of the images, by side, when they were asked for.
@@ -59,26 +63,18 @@ class Row:
     check_id: str
     split: str
     category: str
-    subset: str
-    world: str
-    property_path: str
     property: str
+    property_path: str
+    place: tuple[str, str, str, str]
     captions: list[int]
     images: dict[str, list[int]]
     near: dict[str, list[int]] = field(default_factory=dict)
     cut: dict[str, list[int]] = field(default_factory=dict)
     lost: str | None = None
 
-    @property
-    def group(self) -> tuple[str, str, str, str]:
-        """What the rows of a file have in common."""
-        return (self.split, self.category, self.subset, self.world)
-
-    @property
     def order(self) -> tuple[str, ...]:
-        """Its place: by category and property, those without one first."""
-        category = "" if self.category == OTHER else self.category
-        return (self.split, category, self.property, self.property_path, self.subset, self.world)
+        """What it is sorted by: category and property, those without one first."""
+        return (self.split, self.category, self.property, self.property_path, *self.place)
 
 
 @dataclass
@@ -176,11 +172,10 @@ def _row(
     row = Row(
         check_id=keys["check_id"] or "",
         split=split_of(keys["concept_id"], ratios),
-        category=keys["category"] or OTHER,
-        subset=keys["subset"] or OTHER,
-        world=world_of(keys["image_model"]),
-        property_path=keys["property_path"] or "",
+        category=keys["category"] or "",
         property=keys["property"] or "",
+        property_path=keys["property_path"] or "",
+        place=place_of(keys),
         captions=[mark(folded(keys[name])) if (keys[name] or "").strip() else 0 for name in _TEXTS],
         images={side: [mark(blob) if len(blob) else 0 for blob in blobs[side]] for side in _SIDES},
     )
@@ -193,10 +188,24 @@ def _row(
     return row
 
 
-def world_of(image_model: str | None) -> str:
-    """``exact`` for images that the exact world drew without noise, whose labels are certain."""
-    model = image_model or ""
-    return WORLDS[0] if model.startswith("exact@") and "+" not in model else WORLDS[1]
+def place_of(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    """Category, property, subset and world of a row, as the words of its file's name.
+
+    The world is ``exact`` for images that the exact world drew without noise, whose labels are certain.
+    """
+    model = row["image_model"] or ""
+    world = WORLDS[0] if model.startswith("exact@") and "+" not in model else WORLDS[1]
+    return (
+        _word(row["category"]) or OTHER,
+        _word(row["property"]) or UNNAMED,
+        _word(row["subset"]) or OTHER,
+        world,
+    )
+
+
+def _word(value: str | None) -> str:
+    """A value with nothing in it that has a meaning in a file's name or in a pattern of names."""
+    return re.sub(r"[^a-z0-9]+", "_", (value or "").lower()).strip("_")
 
 
 def _blobs(column: pa.ChunkedArray) -> list[list[Any]]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders.shards import CANARY, MINI, WORK
-from builders.survey import OTHER, folded, mark, world_of
+from builders.survey import folded, mark, place_of
 from croc.errors import InputError
 from croc.files import canonical, read_json, sha256_of
 from croc.images import decode
@@ -179,8 +179,8 @@ class _Seen:
                 if row.get(column):
                     self._shared("caption", mark(folded(row[column])), place[0], own)
             if len(place) > 1:
-                belongs = [row["category"] or OTHER, row["subset"] or OTHER, world_of(row["image_model"])]
-                if belongs != place[2:5]:
+                belongs = place_of(row)
+                if belongs != tuple(place[2:]):
                     self._note("place", f"{name}: {own} belongs to {', '.join(belongs)}")
                 order = (row["category"] or "", row["property"] or "")
                 if order < self.last.get(place[0], order):

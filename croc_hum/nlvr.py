@@ -10,70 +10,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from croc.errors import InputError
-from croc.files import atomic
-from croc.schema import ContrastCheck, check_features, check_id, stable_hash
-
-if TYPE_CHECKING:
-    import datasets
+from croc.schema import ContrastCheck, check_id, stable_hash
 
 SOURCE = "NLVR (Suhr et al. 2017)"
 LICENSE = "cc-by-4.0"
 
 
-def load(folder: Path | str) -> datasets.Dataset:
-    """Read one split of NLVR, such as its ``dev`` folder, as hum checks.
+def checks(folder: Path) -> Iterator[ContrastCheck]:
+    """The checks of one split of NLVR, such as its ``dev`` folder.
+
+    A check per sentence with images of both kinds: ``images`` are those that it is true of,
+    ``contrast_images`` those that it is false of. Sentences with images of one kind only are passed over.
 
     Args:
         folder: holds ``NAME.json`` (a JSON object a line) and ``images/`` with ``NAME-n-m-0.png``.
 
-    Returns:
-        A dataset with the features of :func:`croc.schema.check_features`, a check per sentence with images of
-        both kinds; ``images`` are those it is true of, ``contrast_images`` those it is false of.
-
     Raises:
         InputError: the folder does not hold the split, or a line of it cannot be used.
-    """
-    from datasets import Dataset
-
-    rows = [check.row() for check in checks(Path(folder))]
-    if not rows:
-        raise InputError(
-            f"{folder}: no sentence has images that it is true of and images that it is false of"
-        )
-    return Dataset.from_list(rows, features=check_features())
-
-
-def write(folder: Path | str, out: Path | str) -> datasets.Dataset:
-    """Make a folder of the checks that ``datasets.load_dataset`` reads.
-
-    Args:
-        folder: see :func:`load`.
-        out: the folder to make; what it held of the same names is replaced.
-
-    Raises:
-        InputError: see :func:`load`.
-    """
-    checks = load(folder)
-    target = Path(out)
-    (target / "data").mkdir(parents=True, exist_ok=True)
-    with atomic(target / "data" / "test-00000-of-00001.parquet") as temporary:
-        checks.to_parquet(str(temporary))
-    card = (
-        f"---\nlicense: {LICENSE}\nlanguage: en\npretty_name: NLVR as contrastive checks\n---\n\n{SOURCE}\n"
-    )
-    with atomic(target / "README.md") as temporary:
-        temporary.write_text(card, "utf-8")
-    return checks
-
-
-def checks(folder: Path) -> Iterator[ContrastCheck]:
-    """The checks of one split; sentences with images of one kind only are passed over.
-
-    Raises:
-        InputError: see :func:`load`.
     """
     lines = _lines(folder)
     sentences: dict[tuple[str, str], list[dict[str, Any]]] = {}

@@ -16,7 +16,7 @@ import yaml
 from croc import __version__
 from croc.errors import InputError
 from croc.files import read_json
-from hub_cards.facts import DEFAULT_VIEW, Facts, read_facts
+from hub_cards.facts import DEFAULT_VIEW, PROPERTY_VIEW, Facts, read_facts
 
 TITLES = {
     "syn": "CROCsyn: contrastive robustness checks of text-to-image metrics",
@@ -44,6 +44,19 @@ _HUB_LICENCES = {
     "unknown",
     "openrail",
 }
+LICENCE_URLS = {
+    "apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
+    "cc-by-4.0": "https://creativecommons.org/licenses/by/4.0/",
+    "flux-1-dev-non-commercial-license": (
+        "https://huggingface.co/black-forest-labs/FLUX.1-dev/blob/main/LICENSE.md"
+    ),
+    "stabilityai-ai-community": (
+        "https://huggingface.co/stabilityai/stable-diffusion-3.5-large/blob/main/LICENSE.md"
+    ),
+    "openai-terms-of-use": "https://openai.com/policies/terms-of-use/",
+}
+"""Where the terms of a licence are."""
+
 _SIZES = {
     1_000: "n<1K",
     10_000: "1K<n<10K",
@@ -68,12 +81,26 @@ def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
         InputError: the folder is not finished.
     """
     facts = read_facts(folder)
-    repo = repo or REPOS.get(facts.kind, f"croc/{facts.kind}")
-    head = _dataset_head(facts)
     picture = (facts.folder / "examples.png").is_file()
     return _fill(
-        "dataset.md.j2", head, repo, facts=facts, title=TITLES.get(facts.kind, repo), picture=picture
+        "dataset.md.j2",
+        _dataset_head(facts),
+        repo or repo_of(facts),
+        facts=facts,
+        title=title_of(facts),
+        picture=picture,
+        urls=LICENCE_URLS,
     )
+
+
+def title_of(facts: Facts) -> str:
+    """The title of a dataset: its recipe's, or that of its kind."""
+    return str(facts.recipe.get("title") or TITLES.get(facts.kind, facts.kind))
+
+
+def repo_of(facts: Facts) -> str:
+    """Where a dataset is published when nobody says otherwise."""
+    return str(facts.recipe.get("repo") or REPOS.get(facts.kind, f"croc/{facts.kind}"))
 
 
 def _dataset_head(facts: Facts) -> dict[str, Any]:
@@ -85,7 +112,7 @@ def _dataset_head(facts: Facts) -> dict[str, Any]:
     named = sorted({name if name in _HUB_LICENCES else "other" for name in licences}) or ["unknown"]
     human = facts.kind == "hum"
     data = DatasetCardData(
-        pretty_name=TITLES.get(facts.kind, facts.kind).partition(":")[0],
+        pretty_name=title_of(facts).partition(":")[0],
         language=list(facts.values("language")) or ["en"],
         license=named if len(named) > 1 else named[0],
         annotations_creators=["crowdsourced" if human else "machine-generated"],
@@ -105,6 +132,7 @@ def _dataset_head(facts: Facts) -> dict[str, Any]:
             dataset_size=sum(view.bytes.values()),
         )
         for view in facts.views
+        if not view.name.startswith(PROPERTY_VIEW)  # there are many, and their features are those of the rest
     }
     DatasetInfosDict(infos).to_dataset_card_data(data)
     head = dict(yaml.safe_load(data.to_yaml()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hub_cards.cards import BIBTEX, PAPER, REPOS, TITLES
+from hub_cards.cards import BIBTEX, LICENCE_URLS, PAPER, repo_of, title_of
 from hub_cards.facts import Facts, read_facts
 
 # The context that the specification of Croissant 1.0 gives.
@@ -57,10 +57,6 @@ _TYPES = {
     "float64": "sc:Float",
     "bool": "sc:Boolean",
 }
-_URLS = {
-    "apache-2.0": "https://www.apache.org/licenses/LICENSE-2.0",
-    "cc-by-4.0": "https://creativecommons.org/licenses/by/4.0/",
-}
 
 
 def croissant(folder: str | Path, *, repo: str | None = None) -> dict[str, Any]:
@@ -74,8 +70,7 @@ def croissant(folder: str | Path, *, repo: str | None = None) -> dict[str, Any]:
         InputError: the folder is not finished.
     """
     facts = read_facts(folder)
-    repo = repo or REPOS.get(facts.kind, f"croc/{facts.kind}")
-    title = TITLES.get(facts.kind, repo)
+    repo, title = repo or repo_of(facts), title_of(facts)
     return {
         "@context": _CONTEXT,
         "@type": "sc:Dataset",
@@ -84,7 +79,7 @@ def croissant(folder: str | Path, *, repo: str | None = None) -> dict[str, Any]:
         "description": title,
         "url": f"https://huggingface.co/datasets/{repo}",
         "citeAs": " ".join(BIBTEX.split()),
-        "license": [_URLS.get(name, name) for name in facts.values("license")] or ["unknown"],
+        "license": [LICENCE_URLS.get(name, name) for name in facts.values("license")] or ["unknown"],
         "inLanguage": list(facts.values("language")) or ["en"],
         "version": str(facts.recipe.get("version", "1.0.0")),
         "isAccessibleForFree": True,

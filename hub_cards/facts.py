@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,8 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 DEFAULT_VIEW = "all"
 SAMPLE = "mini"
-_PLACES = ("run", "category", "subset", "world")
+PROPERTY_VIEW = "property-"
+_PLACES = ("run", "category", "property", "subset", "world")
 _COUNTED = (
     "category",
     "subset",
@@ -39,6 +41,7 @@ class DataFile:
     split: str
     run: str | None
     category: str | None
+    property: str | None
     subset: str | None
     world: str | None
     rows: int
@@ -201,7 +204,9 @@ def read_facts(folder: str | Path) -> Facts:
 def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
     words = Path(name).stem.rsplit("-", 3)[0].split("-")
     if len(words) not in (1, 1 + len(_PLACES)):
-        raise InputError(f"{name}: the name does not say which split, category, subset and world it holds")
+        raise InputError(
+            f"{name}: the name does not say which split, category, property, subset and world it holds"
+        )
     places = dict(zip(_PLACES, words[1:] or [None] * len(_PLACES), strict=True))
     return DataFile(
         path=name,
@@ -215,32 +220,36 @@ def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
 
 
 def views(files: list[DataFile], sample: list[DataFile]) -> list[View]:
-    """The configurations over some files: all, ``mini``, ``exact``, the subsets, the categories."""
-    wanted: dict[str, tuple[str, str | None, str]] = {DEFAULT_VIEW: ("*", None, "")}
-    if sample:
-        wanted[SAMPLE] = ("*", None, "")
-    wanted["exact"] = ("*-exact-*", "world", "exact")
-    subsets = sorted({file.subset for file in files if file.subset and file.subset != "other"})
-    wanted |= {name: (f"*-{name}-*", "subset", name) for name in subsets}
-    # The dashes after it tell a category from a subset of the same name.
-    categories = sorted({file.category for file in files if file.category})
-    wanted |= {name: (f"*-{name}-*-*-*-of-*", "category", name) for name in categories}
-    found = []
-    for name, (pattern, column, value) in wanted.items():
-        folder, some = ("mini", sample) if name == SAMPLE else ("data", files)
-        mine = [file for file in some if column is None or getattr(file, column) == value]
-        by_split = {
-            split: [file for file in mine if file.split == split]
-            for split in SPLITS
-            if any(file.split == split for file in mine)
+    """The configurations: all, ``mini``, ``exact``, and one for each subset, category and property."""
+    # Runs have four digits, so that a word is known by its place, whatever the others are called.
+    wanted = {DEFAULT_VIEW: "data/{}-*", SAMPLE: "mini/{}-*", "exact": "data/{}-*-exact-?????-of-?????"}
+    wanted |= {name: f"data/{{}}-????-*-*-{name}-*" for name in _named(files, "subset") if name != "other"}
+    wanted |= {name: f"data/{{}}-????-{name}-*" for name in _named(files, "category")}
+    if any(file.property != file.category for file in files):
+        wanted |= {
+            f"{PROPERTY_VIEW}{name}": f"data/{{}}-????-*-{name}-*-*-?????-of-?????"
+            for name in _named(files, "property")
+            if name != "_"
         }
+    found = []
+    for name, pattern in wanted.items():
+        patterns = {split: f"{pattern.format(split)}.parquet" for split in SPLITS}
+        mine = {
+            split: [file for file in (*files, *sample) if fnmatch(file.path, patterns[split])]
+            for split in SPLITS
+        }
+        mine = {split: some for split, some in mine.items() if some}
         if mine:
             found.append(
                 View(
                     name,
-                    {split: f"{folder}/{split}-{pattern}.parquet" for split in by_split},
-                    {split: sum(file.rows for file in part) for split, part in by_split.items()},
-                    {split: sum(file.bytes for file in part) for split, part in by_split.items()},
+                    {split: patterns[split] for split in mine},
+                    {split: sum(file.rows for file in some) for split, some in mine.items()},
+                    {split: sum(file.bytes for file in some) for split, some in mine.items()},
                 )
             )
     return found
+
+
+def _named(files: list[DataFile], column: str) -> list[str]:
+    return sorted({getattr(file, column) for file in files} - {None})

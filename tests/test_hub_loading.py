@@ -25,9 +25,6 @@ from builders.publish import publish
 from builders.syn import build_exact, build_staged
 from builders.train import build_train
 from builders.verify import verify
-from croc.parquet import write_parquet
-from croc.parts import Part, run
-from croc.schema import check_features
 
 REPO = "org/croc-syn"
 NLVR = Path(__file__).parents[2] / "shared" / "data" / "nlvr" / "dev"
@@ -207,28 +204,12 @@ def test_human_checks_and_questions_for_training_load_as_the_synthetic_ones_do(w
 @pytest.mark.skipif(not NLVR.is_dir(), reason="the NLVR data is not here")
 def test_sentences_that_people_judged_are_published_and_loaded(world):
     """NLVR's development split: real pictures, real votes."""
-    from croc_hum import nlvr
-
-    rows = [check.row() for check in nlvr.checks(NLVR)]
-    staged = stage_rows(world.root / "nlvr-staged", rows)
-    report = hum.build_staged(staged.folder, world.root / "nlvr", progress=False)
-    assert report.checks == len(rows) == 246
+    report = hum.build_nlvr(NLVR, world.root / "nlvr", progress=False)
+    assert report.checks == 246
     assert verify(report.out) == []
     publish("hum", report.out, "org/nlvr", **world.options)
     found = answer(client(world, _NLVR))
     assert found["rows"] == 246 and found["votes"] >= 246 * 2 and 0.5 < found["agreement"] <= 1
-
-
-def stage_rows(folder: Path, rows: list[dict]):
-    schema = check_features().arrow_schema
-
-    def write(payload, path):
-        some = [{name: each.get(name) for name in schema.names} for each in rows[slice(*payload)]]
-        write_parquet([pa.Table.from_pylist(some, schema=schema)], path, schema)
-        return {"checks": len(some)}
-
-    parts = [Part(f"{at:04d}", [at, at + 50]) for at in range(0, len(rows), 50)]
-    return run(parts, write, folder, suffix=".parquet", fingerprint={}, progress=False)
 
 
 _NLVR = """
@@ -288,7 +269,7 @@ def test_a_filter_gives_the_same_rows_from_a_folder_and_from_the_hub(world, larg
 
 
 @pytest.mark.slow
-def test_a_filter_reads_less_and_a_category_downloads_its_files_alone(world, large):
+def test_a_filter_reads_and_a_property_or_category_downloads_its_files_alone(world, large):
     folder, _ = large
     files = sorted((folder / "data").iterdir())
     whole = sum(file.stat().st_size for file in files)
@@ -298,9 +279,14 @@ def test_a_filter_reads_less_and_a_category_downloads_its_files_alone(world, lar
         answer(client(world, _FILTER, "org/large", *arguments, token="hf_reader"))
         return world.hub.sent - before
 
-    assert sent("streaming") < 0.6 * whole
-    counting = next(file.stat().st_size for file in files if "-counting-" in file.name)
-    assert sent("downloaded", "counting") < counting * 1.05
+    mine, counting = (
+        sum(file.stat().st_size for file in files if word in file.name) for word in ("-p2-", "-counting-")
+    )
+    assert (mine, counting) == (pytest.approx(whole / 4, rel=0.02), pytest.approx(whole / 2, rel=0.02))
+    # Streaming reads the ends of the other files too, which say what is in them.
+    assert sent("streaming") < 1.1 * mine
+    assert sent("downloaded", "property-p2") < 1.02 * mine
+    assert sent("downloaded", "counting") < 1.02 * counting
 
 
 _SECRET = """

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import io
 import json
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from pictures import png
 
+from builders.hum import build_nlvr
+from builders.verify import verify
 from croc.errors import InputError
 from croc_hum import nlvr
-
-
-def png(colour: str) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (8, 8), colour).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def example(identifier: str, sentence: str, label: str, **votes: str) -> dict[str, object]:
@@ -25,8 +20,8 @@ def example(identifier: str, sentence: str, label: str, **votes: str) -> dict[st
 
 def split(folder: Path, examples: list[dict[str, object]]) -> Path:
     (folder / "dev" / "images").mkdir(parents=True)
-    for one in examples:
-        (folder / "dev" / "images" / f"dev-{one['identifier']}-0.png").write_bytes(png("red"))
+    for number, one in enumerate(examples):
+        (folder / "dev" / "images" / f"dev-{one['identifier']}-0.png").write_bytes(png(number, 8))
     (folder / "dev" / "dev.json").write_text("\n".join(map(json.dumps, examples)))
     return folder / "dev"
 
@@ -48,13 +43,18 @@ def test_a_sentence_with_both_labels_becomes_one_check_with_every_vote(tmp_path:
     assert check.license == "cc-by-4.0"
 
 
-def test_the_folder_loads_with_datasets(tmp_path: Path) -> None:
+def test_the_folder_loads_with_datasets_and_verifies(tmp_path: Path) -> None:
     import datasets
 
-    nlvr.write(split(tmp_path, EXAMPLES), tmp_path / "out")
-    (row,) = datasets.load_dataset(str(tmp_path / "out"), split="test", cache_dir=str(tmp_path / "cache"))
+    folder, out = split(tmp_path, EXAMPLES), tmp_path / "out"
+    report = build_nlvr(folder, out, progress=False)
+    (row,) = datasets.load_dataset(str(out), split="test", cache_dir=str(tmp_path / "cache"))
     assert row["images"][0].size == (8, 8)
     assert row["votes"][0]["annotator"] == "r0"
+    assert verify(out) == []
+    card = (out / "README.md").read_text()
+    assert "Suhr et al. 2017" in card and "# NLVR as contrastive checks" in card and "CROChum" not in card
+    assert build_nlvr(folder, out, progress=False).checks == report.checks == 1
 
 
 @pytest.mark.parametrize(
@@ -68,10 +68,10 @@ def test_the_folder_loads_with_datasets(tmp_path: Path) -> None:
 )
 def test_a_file_that_is_no_split_is_one_clear_sentence(tmp_path: Path, line: str, said: str) -> None:
     folder = split(tmp_path, [])
-    (folder / "images" / "dev-7-0-0.png").write_bytes(png("red"))
+    (folder / "images" / "dev-7-0-0.png").write_bytes(png(0))
     (folder / "dev.json").write_text(line)
     with pytest.raises(InputError) as error:
-        nlvr.load(folder)
+        build_nlvr(folder, tmp_path / "out", progress=False)
     assert said in str(error.value)
 
 
@@ -79,7 +79,7 @@ def test_a_missing_image_is_named(tmp_path: Path) -> None:
     folder = split(tmp_path, EXAMPLES)
     (folder / "images" / "dev-7-1-0.png").unlink()
     with pytest.raises(InputError, match=r"dev-7-1-0\.png: cannot be read"):
-        nlvr.load(folder)
+        list(nlvr.checks(folder))
 
 
 def test_the_real_split_has_246_sentences_with_both_labels(shared_data: Path) -> None:

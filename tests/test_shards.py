@@ -26,6 +26,7 @@ from croc.parquet import batches, write_parquet
 from croc.parts import Part, run
 from croc.schema import stable_hash
 from croc_syn.images import staged_features
+from hub_cards import read_facts
 
 SCHEMA = staged_features().arrow_schema
 HALVES = {"test": 0.5, "train": 0.5}
@@ -85,7 +86,7 @@ def test_a_shard_is_closed_when_it_is_full_and_the_order_goes_on(tmp_path):
     each = staged.parts[0]["bytes"]
     *parts, mini = shards.plan_shards(staged, {"test": 1.0}, shard_bytes=2 * each).parts
     assert [part.name for part in parts] == [
-        f"test-0000-counting-property_variation-generated-0000{number}-of-00004" for number in range(4)
+        f"test-0000-counting-count-property_variation-generated-0000{number}-of-00004" for number in range(4)
     ]
     assert mini.name == "mini-test-00000-of-00001"
     found = []
@@ -110,9 +111,10 @@ def test_a_whole_split_is_sorted_by_category_and_property_whatever_the_order_was
     report = build_staged(stage(tmp_path / "staged", rows).folder, tmp_path / "out", progress=False)
     files = made(report.out)
     for name, found in files.items():
-        _, _, category, subset, world, *_ = name.split("-")
+        _, _, category, word, subset, world, *_ = name.split("-")
         for each in found:
-            assert (each["category"] or "other", each["subset"]) == (category, subset)
+            assert (each["category"] or "other", each["property"] or "_") == (category, word)
+            assert each["subset"] == subset
             assert each["image_model"].startswith("exact@") == (world == "exact")
     read = load_dataset(str(report.out), split="test").select_columns(["check_id", "category", "property"])
     keys = [(each["category"] or "", each["property"] or "") for each in read]
@@ -128,6 +130,38 @@ def test_a_whole_split_is_sorted_by_category_and_property_whatever_the_order_was
         view = load_dataset(str(report.out), config, split="test").select_columns(["check_id"])
         wanted = {each["check_id"] for each in rows if each[column] == value}
         assert set(view["check_id"]) == wanted and len(view) == len(wanted)
+
+
+def test_a_configuration_has_its_rows_and_no_others_whatever_the_properties_are_called(tmp_path):
+    names = [None, "counting", "property_variation", "exact", "other", "Two words", "a-b_c", "count"]
+    rows = [
+        row(number, property=name, category=category, image_model=model)
+        for number, (name, category, model) in enumerate(
+            (name, category, model)
+            for name in names
+            for category in ("counting", None)
+            for model in ("exact@1", "black-forest-labs/FLUX.1-dev@a")
+        )
+    ]
+    out = build_staged(stage(tmp_path / "staged", rows).folder, tmp_path / "out", progress=False).out
+    assert verify(out) == []
+    views = {view.name: view for view in read_facts(out).views}
+    expected = {
+        "exact": [each for each in rows if each["image_model"] == "exact@1"],
+        "property_variation": rows,
+        "counting": [each for each in rows if each["category"] == "counting"],
+        "other": [each for each in rows if each["category"] is None],
+        "property-two_words": [each for each in rows if each["property"] == "Two words"],
+        "property-a_b_c": [each for each in rows if each["property"] == "a-b_c"],
+        **{f"property-{name}": [each for each in rows if each["property"] == name] for name in names[1:5]},
+    }
+    for name, wanted in expected.items():
+        found = [path for path in (out / "data").iterdir() if path.match(views[name].files["test"])]
+        ids = [each for path in found for each in pq.read_table(path)["check_id"].to_pylist()]
+        assert sorted(ids) == sorted(each["check_id"] for each in wanted), name
+        assert views[name].rows == {"test": len(wanted)}
+    some = load_dataset(str(out), "property-counting", split="test")
+    assert set(some["property"]) == {"counting"} and len(some) == 4
 
 
 def test_a_split_depends_on_the_concept_alone_and_has_its_share():

@@ -145,7 +145,7 @@ def test_what_crosses_a_split_is_found(folder):
 
 def test_a_row_in_the_file_of_another_category_is_found(folder):
     change(folder, "test-*-action-*", lambda rows: rows[0].update(category="negation"))
-    only(verify(folder), "belongs to negation, property_variation, generated")
+    only(verify(folder), "belongs to negation, count, property_variation, generated")
 
 
 def test_rows_out_of_order_are_found(folder):

@@ -203,10 +203,9 @@ def build_train(
 @click.option("--out", required=True, type=PATH, help="Folder to make.")
 def build_nlvr(folder: Path, out: Path) -> None:
     """Make hum checks from a split of NLVR: sentences by people, votes of five raters, drawn images."""
-    from croc_hum import nlvr
+    from builders.hum import build_nlvr as make
 
-    checks = nlvr.write(folder, out)
-    click.echo(f"{out}: {len(checks)} checks, {sum(map(len, checks['votes']))} votes")
+    click.echo("\n".join([str(out), *make(folder, out).lines()]))
 
 
 @click.command(
@@ -317,9 +316,9 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     others: list[Report] = []
     extra: list[tuple[str, str]] = []
     if nlvr is not None:
-        from croc_hum import nlvr as human
+        from builders.hum import build_nlvr
 
-        human.write(nlvr, out / "nlvr")
+        build_nlvr(nlvr, out / "nlvr", progress=False)
         real = Report.from_files(score_dataset(out / "nlvr", names, out / "scores-nlvr", tell=tell))
         others.append(real)
         lines = render.agreement_lines(report.agreement(real))
