@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import re
 from collections.abc import Sequence
@@ -75,6 +76,8 @@ def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files, left_out = _of_dataset(kind, folder) if REPO_TYPES[kind] == "dataset" else _of_folder(kind, folder)
+    if kind == "space":
+        files += _metric(folder, repo)
     card = _card(kind, folder, repo)
     made = {CARD: card}
     if REPO_TYPES[kind] == "dataset":
@@ -149,6 +152,25 @@ def _of_folder(kind: str, folder: Path) -> tuple[list[File], list[str]]:
                 f"{folder / pickles[0]}: pickled weights are not published; save them as safetensors"
             )
     return [File.of(path, folder / path) for path in kept], out
+
+
+def _metric(folder: Path, repo: str) -> list[File]:
+    """The module that ``evaluate.load(repo)`` runs, under the name by which it looks for it.
+
+    It lives in a package, and a Space shows the page of it, so the Space's folder only names it.
+    """
+    from hub_cards import read_space
+
+    module = read_space(folder).get("metric")
+    if module is None:
+        return []
+    try:
+        found = importlib.util.find_spec(str(module))
+    except (ImportError, ValueError):
+        found = None
+    if found is None or not found.origin:
+        raise InputError(f"{folder / 'space.yaml'}: metric: there is no module {module!r} here")
+    return [File.of(f"{repo.partition('/')[2]}.py", Path(found.origin))]
 
 
 def _walk(folder: Path) -> list[str]:

@@ -1,6 +1,14 @@
 """Templates of dataset, model and Space cards, and the code that fills and checks them."""
 
-from hub_cards.cards import compare_cards, dataset_card, model_card, render_again, space_card, template_mark
+from hub_cards.cards import (
+    compare_cards,
+    dataset_card,
+    model_card,
+    read_space,
+    render_again,
+    space_card,
+    template_mark,
+)
 from hub_cards.croissant import croissant
 from hub_cards.facts import Facts, View, read_facts
 
@@ -12,6 +20,7 @@ __all__ = [
     "dataset_card",
     "model_card",
     "read_facts",
+    "read_space",
     "render_again",
     "space_card",
     "template_mark",

@@ -24,6 +24,7 @@ TITLES = {
     "train": "CROC training pairs: does this image show this prompt?",
 }
 REPOS = {"syn": "croc/syn", "hum": "croc/hum", "train": "croc/train"}
+FIGURE = "calibration.png"
 PAPER = "https://arxiv.org/abs/2505.11314"
 BIBTEX = """@article{croc2025,
   title  = {{CROC}: Evaluating and Training {T2I} Metrics with Pseudo- and Human-Labeled Contrastive
@@ -153,7 +154,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
 
     What it says comes from the files beside the weights; each may be absent, and then the card says so:
     ``card.json`` (name, licence, base model, limits and the like), ``results.json`` (as
-    ``croc evaluate --json`` writes it), ``calibration.json``, ``recipe.yaml``.
+    ``croc evaluate --json`` writes it), ``calibration.json`` and ``calibration.png``, ``recipe.yaml``.
 
     Args:
         folder: the model's folder, with a ``config.json``.
@@ -211,6 +212,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         cells=cells,
         signature=results.get("signature"),
         calibration=calibration,
+        figure=FIGURE if (folder / FIGURE).is_file() else None,
         recipe=recipe,
         weights=[(path.name, path.stat().st_size) for path in weights],
         architecture=", ".join(config.get("architectures") or ["unknown"]),
@@ -228,7 +230,7 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
         InputError: there is no page to show, or ``space.yaml`` has a key that is not known.
     """
     folder = Path(folder)
-    said = _space(folder)
+    said = read_space(folder)
     kinds = {"app.py": "gradio", "Dockerfile": "docker", "index.html": "static"}
     page = next((name for name in kinds if (folder / name).is_file()), None)
     if page is None:
@@ -244,6 +246,8 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
     }
     if sdk == "gradio":
         head |= {"sdk_version": str(said.get("sdk_version") or _gradio(folder)), "app_file": page}
+        if said.get("python_version"):
+            head["python_version"] = str(said["python_version"])
     head |= {
         "pinned": False,
         "license": said.get("license", "apache-2.0"),
@@ -256,12 +260,17 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
 
 
 _SPACE_KEYS = {
-    "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "license", "tags", "short_description",
-    "models", "datasets", "description", "usage", "limits",
+    "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "license", "tags",
+    "short_description", "models", "datasets", "description", "usage", "limits", "metric",
 }  # fmt: skip
 
 
-def _space(folder: Path) -> dict[str, Any]:
+def read_space(folder: Path) -> dict[str, Any]:
+    """What ``space.yaml`` says of a Space; ``metric`` names the module that ``evaluate`` loads from it.
+
+    Raises:
+        InputError: it is not YAML, or has a key that is not known.
+    """
     text = _text(folder / "space.yaml")
     try:
         said = yaml.safe_load(text) if text else {}

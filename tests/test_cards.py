@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from datasets import get_dataset_config_names, load_dataset
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard
+from pictures import png
 from test_shards import HALVES, row, stage
 
 from builders.syn import build_staged
@@ -142,7 +143,11 @@ def test_a_model_card_has_results_that_the_hub_can_read(tmp_path):
     }
     said = {"name": "crocscore-tiny", "license": "apache-2.0", "limits": ["Drawings only."], "seed": 3}
     files = {"results__json": results, "card__json": said, "recipe__yaml": "epochs: 1\n"}
-    text = model_card(model(tmp_path / "m", **files, calibration__json={"temperature": 1.5, "ece": 0.0213}))
+    folder = model(tmp_path / "m", **files, calibration__json={"temperature": 1.5, "ece": 0.0213})
+    assert "calibration.png" not in model_card(folder)
+    (folder / "calibration.png").write_bytes(png(0))
+    text = model_card(folder)
+    assert "](calibration.png)" in text
     card = ModelCard(text)
     found = {(each.metric_name, each.metric_value) for each in card.data.eval_results}
     assert found == {("scaled accuracy, forward_text", 0.8125), ("scaled accuracy, inverse_text", 0.7)}

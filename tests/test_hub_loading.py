@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,7 +26,6 @@ from builders.train import build_train
 from builders.verify import verify
 
 REPO = "org/croc-syn"
-NLVR = Path(__file__).parents[2] / "shared" / "data" / "nlvr" / "dev"
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +44,7 @@ def world(tmp_path_factory):
     )
     space = root / "space"
     space.mkdir()
-    shutil.copy(Path(__file__).parents[1] / "croc" / "croc.py", space)
+    (space / "space.yaml").write_text("title: CROC\nmetric: croc.croc\n")
     (space / "app.py").write_text("")
     model = tiny_models.save(*tiny_models.clip(), root / "model")
     with Hub(root / "hub") as hub, online(patch):
@@ -201,10 +199,9 @@ def test_human_checks_and_questions_for_training_load_as_the_synthetic_ones_do(w
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not NLVR.is_dir(), reason="the NLVR data is not here")
-def test_sentences_that_people_judged_are_published_and_loaded(world):
+def test_sentences_that_people_judged_are_published_and_loaded(world, shared_data):
     """NLVR's development split: real pictures, real votes."""
-    report = hum.build_nlvr(NLVR, world.root / "nlvr", progress=False)
+    report = hum.build_nlvr(shared_data / "nlvr" / "dev", world.root / "nlvr", progress=False)
     assert report.checks == 246
     assert verify(report.out) == []
     publish("hum", report.out, "org/nlvr", **world.options)

@@ -488,6 +488,17 @@ def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
         send(hub, tmp_path / "space", "space", "org/space")
 
 
+def test_a_space_holds_the_module_that_evaluate_loads_under_the_name_of_the_repository(hub, tmp_path):
+    write(tmp_path / "space", "app.py", b"pass\n")
+    write(tmp_path / "space", "space.yaml", b"metric: croc.croc\n")
+    plan = send(hub, tmp_path / "space", "space", "org/judge", dry_run=True)
+    (module,) = [file for file in plan.files if file.path == "judge.py"]
+    assert module.read() == (Path(outgoing.__file__).parents[1] / "croc" / "croc.py").read_bytes()
+    write(tmp_path / "space", "space.yaml", b"metric: croc.krok\n")
+    with pytest.raises(InputError, match=r"space\.yaml: metric: there is no module 'croc\.krok'"):
+        send(hub, tmp_path / "space", "space", "org/judge", dry_run=True)
+
+
 # ---- Killed ----
 
 _RUN = """
@@ -501,36 +512,34 @@ publish("syn", sys.argv[1], "org/set", tag="v1", token="hf_writer")
 
 
 @pytest.mark.slow
-def test_an_upload_killed_at_random_moments_ends_as_an_undisturbed_one(tmp_path):
+def test_an_upload_killed_at_random_moments_ends_as_an_undisturbed_one(hub, folder, tmp_path):
     """20 times: kill -9 somewhere in the run, then run again; the repository is as if never killed."""
-    folder = dataset(tmp_path / "set", shards=8, size=300_000)
+    folder = dataset(folder, shards=8, size=300_000)
+    environment = {**os.environ, **hub.client_environment(tmp_path / "home")}
     draw = random.Random(0)
 
-    def start(hub: Hub) -> subprocess.Popen[bytes]:
-        environment = {**os.environ, **hub.client_environment(tmp_path / "home")}
+    def start() -> subprocess.Popen[bytes]:
         return subprocess.Popen([sys.executable, "-c", _RUN, str(folder)], env=environment)
 
-    with Hub(tmp_path / "calm") as calm:
-        began = time.monotonic()
-        assert start(calm).wait() == 0
-        whole = time.monotonic() - began
-        first = next(i for i, call in enumerate(calm.calls) if call[1] == "/api/repos/create")
-        assert first == 0
-        wanted, requests = tree(calm), len(calm.calls)
+    began = time.monotonic()
+    assert start().wait() == 0
+    whole = time.monotonic() - began
+    assert hub.calls[0][1] == "/api/repos/create"
+    wanted, requests = tree(hub), len(hub.calls)
     killed = 0
     for moment in range(20):
-        with Hub(tmp_path / f"hub{moment}", part_bytes=100_000 if moment % 2 else None) as hub:
-            victim = start(hub)
-            # Moments are spread over the requests of a run; most of its time is the import of libraries.
-            target, deadline = draw.randrange(requests), time.monotonic() + 10 * whole + 10
-            while len(hub.calls) < target and victim.poll() is None and time.monotonic() < deadline:
-                time.sleep(0.0005)
-            victim.send_signal(signal.SIGKILL)
-            killed += victim.wait() == -signal.SIGKILL
-            assert start(hub).wait() == 0
-            assert tree(hub) == wanted
-            repo = hub.repos["dataset", "org/set"]
-            assert len(repo.commits) == 2
-            assert repo.tags == {"v1": repo.head.oid}
-            assert max(hub.stored.values()) == 1, "no file that had arrived was sent again"
+        hub.forget(page=3, part_bytes=100_000 if moment % 2 else None)
+        victim = start()
+        # Moments are spread over the requests of a run; most of its time is the import of libraries.
+        target, deadline = draw.randrange(requests), time.monotonic() + 10 * whole + 10
+        while len(hub.calls) < target and victim.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.0005)
+        victim.kill()
+        killed += victim.wait() == -signal.SIGKILL
+        send(hub, folder, tag="v1")
+        assert tree(hub) == wanted
+        repo = hub.repos["dataset", "org/set"]
+        assert len(repo.commits) == 2
+        assert repo.tags == {"v1": repo.head.oid}
+        assert max(hub.stored.values()) == 1, "no file that had arrived was sent again"
     assert killed >= 15
