@@ -18,6 +18,7 @@ from croc.errors import InputError
 from croc.files import read_json
 from hub_cards.facts import DEFAULT_VIEW, PROPERTY_VIEW, Facts, read_facts
 
+CARD = "README.md"
 TITLES = {
     "syn": "CROCsyn: contrastive robustness checks of text-to-image metrics",
     "hum": "CROChum: human-supervised contrastive robustness checks of text-to-image metrics",
@@ -227,10 +228,14 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
         repo: Hub id of the Space.
 
     Raises:
-        InputError: there is no page to show, or ``space.yaml`` has a key that is not known.
+        InputError: there is no page to show, ``space.yaml`` has a key that is not known, or there is none and
+            a card that was written by hand would be lost.
     """
     folder = Path(folder)
     said = read_space(folder)
+    stored = _text(folder / CARD) or ""
+    if not said and stored.startswith("---") and not _MARK.search(stored):
+        raise InputError(f"{folder / CARD} was written by hand; put what it says into space.yaml")
     kinds = {"app.py": "gradio", "Dockerfile": "docker", "index.html": "static"}
     page = next((name for name in kinds if (folder / name).is_file()), None)
     if page is None:
@@ -256,7 +261,9 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
     for key in ("short_description", "models", "datasets"):
         if said.get(key):
             head[key] = said[key]
-    return _fill("space.md.j2", head, repo or f"croc/{folder.resolve().name}", title=title, said=said)
+    repo = repo or f"croc/{folder.resolve().name}"
+    usage = str(said.get("usage", "")).strip().replace("{repo}", repo)
+    return _fill("space.md.j2", head, repo, title=title, said=said, usage=usage)
 
 
 _SPACE_KEYS = {
@@ -364,7 +371,7 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters |= {"cell": _cell, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
+    environment.filters |= {"cell": _cell, "type": _type, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
     body = environment.get_template(template).render(
         repo=repo, paper=PAPER, bibtex=BIBTEX, version=__version__, **values
     )
@@ -377,6 +384,15 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
 def _cell(value: Any) -> str:
     """A value inside a Markdown table."""
     return str(value).replace("|", "\\|").replace("\n", " ")
+
+
+def _type(feature: Any) -> str:
+    """What a column holds, in words: ``string``, ``list of image``."""
+    if isinstance(feature, dict):
+        return f"record of {', '.join(feature)}"
+    if inner := getattr(feature, "feature", None):
+        return f"list of {_type(inner)}"
+    return str(feature.dtype) if type(feature).__name__ == "Value" else type(feature).__name__.lower()
 
 
 def _headline(cell: Mapping[str, Any]) -> bool:

@@ -71,6 +71,9 @@ def test_the_text_names_models_with_revisions_licences_and_what_was_dropped(fold
         assert words in text
     assert "![Some of the checks](examples.png)" in text
     assert (folder / "examples.png").read_bytes().startswith(b"\x89PNG")
+    for line in ("| `prompt` | string |", "| `images` | list of image |", "| `seeds` | list of int64 |"):
+        assert line in text
+    assert "| `votes` | list of record of annotator, item, value, reason, seconds |" in text
     # Nobody looked at the images of a model, and the card must not claim more.
     assert "Not measured." in text
 
@@ -195,12 +198,13 @@ def test_a_space_card_has_what_a_space_needs_to_start(tmp_path):
     (tmp_path / "requirements.txt").write_text("croc-t2i\ngradio==6.31.0\n")
     (tmp_path / "space.yaml").write_text(
         "title: CROC\nshort_description: Check a metric\ndescription: A page.\n"
+        "usage: evaluate.load('{repo}')\n"
     )
-    card = SpaceCard(space_card(tmp_path))
+    card = SpaceCard(space_card(tmp_path, repo="org/judge"))
     data = card.data.to_dict()
     assert (data["sdk"], data["sdk_version"], data["app_file"]) == ("gradio", "6.31.0", "app.py")
     assert (data["title"], data["short_description"]) == ("CROC", "Check a metric")
-    assert "A page." in card.text
+    assert "A page." in card.text and "evaluate.load('org/judge')" in card.text
 
 
 def test_a_static_space_needs_no_version(tmp_path):
@@ -216,3 +220,16 @@ def test_a_space_that_cannot_start_is_named(tmp_path):
     (tmp_path / "space.yaml").write_text("titel: x\n")
     with pytest.raises(InputError, match="unknown key 'titel'"):
         space_card(tmp_path)
+
+
+def test_a_card_that_was_written_by_hand_is_not_lost(tmp_path):
+    (tmp_path / "app.py").write_text("")
+    (tmp_path / "README.md").write_text("---\nsdk: gradio\n---\n# Mine\n")
+    with pytest.raises(
+        InputError, match=r"README\.md was written by hand; put what it says into space\.yaml"
+    ):
+        space_card(tmp_path)
+    (tmp_path / "space.yaml").write_text("title: Mine\n")
+    (tmp_path / "README.md").write_text(space_card(tmp_path))
+    (tmp_path / "space.yaml").unlink()
+    assert "# " in space_card(tmp_path)

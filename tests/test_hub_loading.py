@@ -14,12 +14,12 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_models
 from hub_server import Hub, online
+from huggingface_hub import HfApi
 from pictures import png
 from test_release import HEADER, LINES, PICTURES, tar
 from test_shards import row, stage
 
 from builders import hum
-from builders.hum import build_release
 from builders.publish import publish
 from builders.syn import build_exact, build_staged
 from builders.train import build_train
@@ -148,7 +148,14 @@ def human(world):
     source.mkdir()
     (source / "croc_hum.tsv").write_text("\n".join([HEADER, *LINES]) + "\n")
     tar(source / "images.tar.gz", PICTURES.items())
-    return build_release(source, world.root / "hum", license="cc-by-4.0", progress=False).out
+    api = HfApi(**world.options)
+    api.create_repo("org/release", repo_type="dataset")
+    api.upload_folder(folder_path=source, repo_id="org/release", repo_type="dataset")
+    out = world.root / "hum"
+    command = f"{sys.executable} -m croc build hum --from-release org/release --license cc-by-4.0 --out {out}"
+    done = client(world, command)
+    assert done.returncode == 0, done.stderr
+    return out
 
 
 _KINDS = """
@@ -350,14 +357,20 @@ def prompts(folder: Path) -> list[str]:
 
 
 def test_what_comes_back_from_the_hub_verifies(world):
-    from huggingface_hub import snapshot_download
+    done = client(world, f"{sys.executable} -m croc verify {REPO} --revision v1")
+    assert (done.returncode, done.stdout) == (0, f"{REPO}: all is well\n"), done.stderr
+    (card,) = world.root.glob("home-None/hub/datasets--org--croc-syn/snapshots/*/README.md")
+    assert f'"{REPO}"' in card.read_text(), "the card's examples load what was published"
 
-    folder = snapshot_download(
-        REPO, repo_type="dataset", endpoint=world.hub.endpoint, local_dir=world.root / "back"
-    )
-    assert verify(Path(folder)) == []
-    card = (Path(folder) / "README.md").read_text()
-    assert f'"{REPO}"' in card, "the card's examples load what was published"
+
+@pytest.mark.parametrize("command", ["verify org/secret", "build hum --out x --from-release org/secret"])
+@pytest.mark.parametrize("end", ["", "é"])
+def test_a_download_that_is_refused_is_one_sentence_without_the_token(world, command, end):
+    token = "hf_" + "aB3" * 12
+    done = client(world, f"{sys.executable} -m croc {command}", token=token + end)
+    assert done.returncode == 2
+    assert "org/secret: cannot be downloaded" in done.stderr and done.stderr.count("\n") == 1
+    assert token not in done.stdout + done.stderr
 
 
 _METRIC = """
