@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatch
+from importlib.util import find_spec
 from pathlib import Path
 
 from croc.errors import InputError
@@ -77,7 +77,7 @@ def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[
         raise InputError(f"{folder} is not a folder")
     files, left_out = _of_dataset(kind, folder) if REPO_TYPES[kind] == "dataset" else _of_folder(kind, folder)
     if kind == "space":
-        files += _metric(folder, repo)
+        files += _module(folder, repo)
     card = _card(kind, folder, repo)
     made = {CARD: card}
     if REPO_TYPES[kind] == "dataset":
@@ -154,22 +154,18 @@ def _of_folder(kind: str, folder: Path) -> tuple[list[File], list[str]]:
     return [File.of(path, folder / path) for path in kept], out
 
 
-def _metric(folder: Path, repo: str) -> list[File]:
-    """The module that ``evaluate.load(repo)`` runs, under the name by which it looks for it.
+def _module(folder: Path, repo: str) -> list[File]:
+    """The evaluate module that a Space carries: ``evaluate.load("ORG/NAME")`` reads ``NAME.py`` in it."""
+    from hub_cards import space_module
 
-    It lives in a package, and a Space shows the page of it, so the Space's folder only names it.
-    """
-    from hub_cards import read_space
-
-    module = read_space(folder).get("metric")
-    if module is None:
+    if (name := space_module(folder)) is None:
         return []
     try:
-        found = importlib.util.find_spec(str(module))
-    except (ImportError, ValueError):
+        found = find_spec(name)
+    except ImportError:
         found = None
-    if found is None or not found.origin:
-        raise InputError(f"{folder / 'space.yaml'}: metric: there is no module {module!r} here")
+    if found is None or found.origin is None:
+        raise InputError(f"{folder / 'space.yaml'}: the module {name!r} is not installed")
     return [File.of(f"{repo.partition('/')[2]}.py", Path(found.origin))]
 
 

@@ -10,13 +10,32 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from croc.errors import InputError
-from croc.schema import ContrastCheck, check_id, stable_hash
+from croc.schema import ContrastCheck, check_features, check_id, stable_hash
+
+if TYPE_CHECKING:
+    import datasets
 
 SOURCE = "NLVR (Suhr et al. 2017)"
 LICENSE = "cc-by-4.0"
+
+
+def load(folder: Path | str) -> datasets.Dataset:
+    """The checks of one split of NLVR as a dataset; see :func:`checks`.
+
+    Raises:
+        InputError: the folder does not hold the split, a line of it cannot be used, or there is no check.
+    """
+    from datasets import Dataset
+
+    rows = [check.row() for check in checks(Path(folder))]
+    if not rows:
+        raise InputError(
+            f"{folder}: no sentence has images that it is true of and images that it is false of"
+        )
+    return Dataset.from_list(rows, features=check_features())
 
 
 def checks(folder: Path) -> Iterator[ContrastCheck]:

@@ -4,9 +4,9 @@ from hub_cards.cards import (
     compare_cards,
     dataset_card,
     model_card,
-    read_space,
     render_again,
     space_card,
+    space_module,
     template_mark,
 )
 from hub_cards.croissant import croissant
@@ -20,8 +20,8 @@ __all__ = [
     "dataset_card",
     "model_card",
     "read_facts",
-    "read_space",
     "render_again",
     "space_card",
+    "space_module",
     "template_mark",
 ]

@@ -232,7 +232,7 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
             a card that was written by hand would be lost.
     """
     folder = Path(folder)
-    said = read_space(folder)
+    said = _space(folder)
     stored = _text(folder / CARD) or ""
     if not said and stored.startswith("---") and not _MARK.search(stored):
         raise InputError(f"{folder / CARD} was written by hand; put what it says into space.yaml")
@@ -262,22 +262,27 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
         if said.get(key):
             head[key] = said[key]
     repo = repo or f"croc/{folder.resolve().name}"
-    usage = str(said.get("usage", "")).strip().replace("{repo}", repo)
-    return _fill("space.md.j2", head, repo, title=title, said=said, usage=usage)
+    said |= {"usage": str(said.get("usage", "")).replace("{repo}", repo)}
+    return _fill("space.md.j2", head, repo, title=title, said=said)
+
+
+def space_module(folder: str | Path) -> str | None:
+    """The evaluate module that a Space carries, by its import name (``croc.croc``); None without one.
+
+    Raises:
+        InputError: see :func:`space_card`.
+    """
+    named = _space(Path(folder)).get("module")
+    return None if named is None else str(named)
 
 
 _SPACE_KEYS = {
     "title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "python_version", "license", "tags",
-    "short_description", "models", "datasets", "description", "usage", "limits", "metric",
+    "short_description", "models", "datasets", "description", "usage", "limits", "module",
 }  # fmt: skip
 
 
-def read_space(folder: Path) -> dict[str, Any]:
-    """What ``space.yaml`` says of a Space; ``metric`` names the module that ``evaluate`` loads from it.
-
-    Raises:
-        InputError: it is not YAML, or has a key that is not known.
-    """
+def _space(folder: Path) -> dict[str, Any]:
     text = _text(folder / "space.yaml")
     try:
         said = yaml.safe_load(text) if text else {}

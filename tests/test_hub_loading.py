@@ -44,7 +44,7 @@ def world(tmp_path_factory):
     )
     space = root / "space"
     space.mkdir()
-    (space / "space.yaml").write_text("title: CROC\nmetric: croc.croc\n")
+    (space / "space.yaml").write_text("title: CROC\nmodule: croc.croc\n")
     (space / "app.py").write_text("")
     model = tiny_models.save(*tiny_models.clip(), root / "model")
     with Hub(root / "hub") as hub, online(patch):

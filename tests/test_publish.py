@@ -20,9 +20,11 @@ import pytest
 from hub_server import Hub, online
 
 from builders import outgoing
-from builders.outgoing import File
+from builders.outgoing import File, collect, published_before
 from builders.publish import batches, publish
 from croc.errors import CrocError, InputError
+
+ROOT = Path(__file__).parents[1]
 
 CARD = "---\nlicense: apache-2.0\n---\n# A card\n"
 SECRET = "hf_" + "aB3" * 12
@@ -467,6 +469,18 @@ def hub_add(hub: Hub, repo: str, kind: str, path: str) -> None:
     api.upload_file(path_or_fileobj=b"hi", path_in_repo=path, repo_id=repo, repo_type=kind)
 
 
+def test_a_space_carries_its_evaluate_module_under_the_name_that_evaluate_looks_for(tmp_path):
+    write(tmp_path, "app.py", b"pass\n")
+    write(tmp_path, "space.yaml", b"module: croc.croc\n")
+    files, _, card = collect("space", tmp_path, "org/mine")
+    carried = {file.path: file for file in files}
+    assert carried["mine.py"].read() == (ROOT / "croc" / "croc.py").read_bytes()
+    assert "mine.py" in published_before(card)
+    write(tmp_path, "space.yaml", b"module: croc.no_such_module\n")
+    with pytest.raises(InputError, match=r"croc\.no_such_module"):
+        collect("space", tmp_path, "org/mine")
+
+
 def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
     write(tmp_path / "space", "README.md", b"by hand")
     write(tmp_path / "space", "app.py", b"pass\n")
@@ -486,17 +500,6 @@ def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
     (tmp_path / "space" / "app.py").unlink()
     with pytest.raises(InputError, match="not a Space"):
         send(hub, tmp_path / "space", "space", "org/space")
-
-
-def test_a_space_holds_the_module_that_evaluate_loads_under_the_name_of_the_repository(hub, tmp_path):
-    write(tmp_path / "space", "app.py", b"pass\n")
-    write(tmp_path / "space", "space.yaml", b"metric: croc.croc\n")
-    plan = send(hub, tmp_path / "space", "space", "org/judge", dry_run=True)
-    (module,) = [file for file in plan.files if file.path == "judge.py"]
-    assert module.read() == (Path(outgoing.__file__).parents[1] / "croc" / "croc.py").read_bytes()
-    write(tmp_path / "space", "space.yaml", b"metric: croc.krok\n")
-    with pytest.raises(InputError, match=r"space\.yaml: metric: there is no module 'croc\.krok'"):
-        send(hub, tmp_path / "space", "space", "org/judge", dry_run=True)
 
 
 # ---- Killed ----
