@@ -27,6 +27,7 @@ html_theme = "furo"
 html_title = "CROC: can the metric be trusted?"
 html_static_path = ["_static"]
 html_css_files = ["guide.css"]
+html_js_files = ["guide.js"]
 html_theme_options = {
     "sidebar_hide_name": False,
     "light_css_variables": {"color-brand-primary": "#1f5f8b", "color-brand-content": "#1f5f8b"},
