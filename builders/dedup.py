@@ -12,7 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from croc.errors import InputError, MissingExtra
+from croc.errors import InputError
+from croc.images import perceptual_hash as of_image
 
 BITS = 64
 MOST_BITS = 12
@@ -26,18 +27,13 @@ def perceptual_hash(data: Any) -> int:
         MissingExtra: the library ``imagehash`` is not installed.
         InputError: it is no image.
     """
-    try:
-        import imagehash
-    except ImportError:
-        raise MissingExtra("a search for nearly equal images", "dedup") from None
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(bytes(data))) as image:
-            bits = imagehash.phash(image.convert("RGB")).hash
+            return of_image(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"an image cannot be read ({error})") from None
-    return int.from_bytes(np.packbits(bits.ravel()).tobytes(), "big")
 
 
 def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:

@@ -314,7 +314,7 @@ def _rows(path: Path, chain: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
 
 
 def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequence[int]]]) -> pa.Table:
-    """The rows without the images that are cut, nor what stands beside them (seeds, truth)."""
+    """The rows without the images that are cut, nor what stands beside them (seeds, truth, flags)."""
     here = {int(row) - first: sides for row, sides in cut.items() if first <= int(row) < first + len(table)}
     if not here:
         return table
@@ -325,7 +325,7 @@ def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequenc
             count = len(row[side])
             prefix = side.removesuffix("images")
             for name, value in row.items():
-                beside = name in (side, f"{prefix}seeds", f"{prefix}images_valid")
+                beside = name in (side, f"{prefix}seeds") or name.startswith(f"{prefix}images_")
                 if beside and value is not None and len(value) == count:
                     row[name] = [each for index, each in enumerate(value) if index not in gone]
         pieces += [table.slice(start, at - start), pa.Table.from_pylist([row], schema=table.schema)]

@@ -37,7 +37,7 @@ from builders.assembly import (
 )
 from builders.survey import split_of
 from croc.errors import CrocError, InputError
-from croc.parts import Manifest, run
+from croc.parts import Manifest, read_manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
 from croc_syn.images import Drawn, image_parts, staged_features, write_images
 from croc_syn.prompts import EXACT, OTHER, columns_of, exact_keys, exact_row, plan_parts, write_prompts
@@ -231,8 +231,27 @@ def _possible(
 
 
 def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:
-    """Put a folder of staged images into shards; the options are those of :func:`assemble_staged`."""
-    return assemble_staged("syn", staged, out, staged_features(), **options)
+    """Put a folder of staged images into shards; the options are those of :func:`assemble_staged`.
+
+    Images by models keep their flags and settings beside them, those of the exact world their truth.
+    """
+    return assemble_staged("syn", staged, out, _features_of(read_manifest(staged)), **options)
+
+
+def _features_of(staged: Manifest) -> datasets.Features:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from croc_syn.painting.stage import SETTINGS, painted_features
+
+    if not staged.parts:
+        return staged_features()
+    file = staged.files()[0]
+    try:
+        painted = SETTINGS in pq.read_schema(file).names
+    except (OSError, pa.ArrowException) as error:
+        raise InputError(f"{file}: not a readable staged file ({error})") from None
+    return painted_features() if painted else staged_features()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from croc.errors import InputError
+from croc.errors import InputError, MissingExtra
 
 MAX_PIXELS = 64_000_000
 """8,000 × 8,000: four times what any published T2I model draws; more is taken for a decompression bomb."""
@@ -99,6 +99,19 @@ def rgb(image: Image.Image) -> Image.Image:
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")
+
+
+def perceptual_hash(image: Image.Image) -> int:
+    """64 bits from the lowest frequencies of an RGB image's grey values; nearly equal images differ in few.
+
+    Raises:
+        MissingExtra: the library ``imagehash`` is not installed.
+    """
+    try:
+        import imagehash
+    except ImportError:
+        raise MissingExtra("a search for nearly equal images", "dedup") from None
+    return int.from_bytes(np.packbits(imagehash.phash(image).hash.ravel()).tobytes(), "big")
 
 
 def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, hum, judge, make, metric, results, score, train
+from croc.cli import hub, hum, images, judge, make, metric, results, score, train
 from croc.errors import CrocError
 
 
@@ -48,6 +48,8 @@ for command in (
     metric.install_metric,
     make.taxonomy,
     make.build,
+    images.images,
+    images.cost,
     make.draw,
     make.sheet,
     make.status,

@@ -260,15 +260,16 @@ def sheet(folder: Path, out: Path, **options: Any) -> None:
 @click.command(epilog="Example: croc status runs/syn")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 def status(folder: Path) -> None:
-    """How far resumable work in a folder is: parts done, failed and left, rate, time left."""
+    """How far resumable work in a folder is: parts done, failed and left, images a second, time left."""
     from croc.parts import status as read
 
     plans = sorted(folder.rglob("plan.json"))
     for plan in plans:
         now = read(plan.parent)
         state = "complete" if now.complete else "running" if now.running else "stopped"
-        eta = f", about {now.eta:.0f} s left" if now.eta else ""
-        click.echo(f"{plan.parent}: {now.done} of {now.total} parts, {now.bytes / 1e6:.1f} MB, {state}{eta}")
+        failed = f", {len(now.failed)} failed" if now.failed else ""
+        done = f"{now.done} of {now.total} parts{failed}, {now.left} left"
+        click.echo(f"{plan.parent}: {done}, {now.bytes / 1e6:.1f} MB, {state}{_pace(now)}")
         for name, reason in list(now.failed.items())[:10]:
             click.echo(f"  failed: {name}: {reason}")
     if not plans:
@@ -276,6 +277,23 @@ def status(folder: Path) -> None:
             f"{folder}: no resumable work in it"
             + (", but it is finished" if (folder / "manifest.json").exists() else "")
         )
+
+
+def _pace(now: Any) -> str:
+    """How fast it goes and how long it will take, as far as the last run tells."""
+    if now.rate is None or now.complete:
+        return ""
+    each = now.counts.get("images", 0) / max(now.done, 1)
+    speed = f"{now.rate * each:.3g} images/s" if each else f"{now.rate:.3g} parts/s"
+    return f", {speed}" + (f", about {_spoken(now.eta)} left" if now.eta else "")
+
+
+def _spoken(seconds: float) -> str:
+    """A stretch of time in the unit that people would take."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")

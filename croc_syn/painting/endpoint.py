@@ -9,7 +9,6 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
-import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from croc.endpoint import hopeless, key_of, said
 from croc.errors import InputError, MissingExtra
 from croc.images import decode
 from croc.parts import Abort
@@ -30,6 +30,7 @@ from croc_syn.painting.settings import Endpoint, ImageModel
 log = logging.getLogger(__name__)
 
 REFUSED = "the service declined"
+_CONTENT = ("moderation_blocked", "content_policy_violation", "content_filter")
 
 
 @dataclass
@@ -75,11 +76,10 @@ class EndpointPainter:
             import openai
         except ImportError as error:
             raise MissingExtra("painting through an endpoint", "generate") from error
-        key = os.environ.get(self.settings.key_variable)
-        if not key:
-            raise Abort(
-                f"the environment variable {self.settings.key_variable} is not set: put the key there"
-            )
+        try:
+            key = key_of(self.settings.key_variable)
+        except InputError as error:
+            raise Abort(f"{self.model.name}: {error}") from None
         return openai.OpenAI(
             api_key=key,
             base_url=self.settings.base_url,
@@ -91,7 +91,6 @@ class EndpointPainter:
         import openai
 
         self._wait()
-        extra = {"seed": job.seed} if self.settings.seeds else None
         request = {"output_format": self.format, **self.model.call}
         try:
             answer = client.images.generate(
@@ -99,33 +98,28 @@ class EndpointPainter:
                 prompt=job.prompt,
                 n=1,
                 size=f"{self.width}x{self.height}",
-                extra_body=extra,
-                **request,
+                extra_body={"seed": job.seed} if self.settings.seeds else None,
+                **{name: value for name, value in request.items() if value is not None},
             )
-        except (openai.AuthenticationError, openai.PermissionDeniedError) as error:
-            raise Abort(
-                f"{self.model.name}: the service does not take the key in {self.settings.key_variable}: "
-                f"{_said(error)}"
-            ) from error
-        except openai.NotFoundError as error:
-            raise Abort(
-                f"{self.model.name}: the service has no {self.model.model}: {_said(error)}"
-            ) from error
-        except openai.RateLimitError as error:
-            if error.code == "insufficient_quota":
-                raise Abort(f"{self.model.name}: the account is used up: {_said(error)}") from error
-            return Painted(error="the service is too busy, after all retries")
-        except openai.BadRequestError as error:
-            # Without a remark about the content it is the request that is wrong, and so is every other one.
-            if error.code in ("moderation_blocked", "content_policy_violation"):
-                return Painted(error=REFUSED)
-            raise Abort(f"{self.model.name}: the service cannot use the request: {_said(error)}") from error
         except openai.APITimeoutError:
             return Painted(error=f"no answer in {self.settings.timeout:g} s, after all retries")
-        except openai.APIConnectionError as error:
-            raise Abort(f"{self.model.name}: no service answers at {client.base_url}") from error
+        except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
+            if error.code in _CONTENT:
+                return Painted(error=REFUSED)
+            if error.param == "prompt":
+                return Painted(error=f"the service cannot use the prompt: {said(error)}")
+            # Not about this prompt: so it is the request that is wrong, and so is every other one.
+            raise Abort(f"{self.model.name}: the service cannot use the request: {said(error)}") from error
         except openai.OpenAIError as error:
-            return Painted(error=f"the service failed: {_said(error)}")
+            reason = hopeless(
+                error,
+                model=self.model.model,
+                key_variable=self.settings.key_variable,
+                address=str(client.base_url),
+            )
+            if reason is not None:
+                raise Abort(f"{self.model.name}: {reason}") from error
+            return Painted(error=f"the service failed, after all retries: {said(error)}")
         return _painted(answer)
 
     def _wait(self) -> None:
@@ -149,10 +143,3 @@ def _painted(answer: Any) -> Painted:
     except (InputError, binascii.Error) as error:
         return Painted(error=f"the service sent no whole image: {error}")
     return Painted(pixels=pixels, data=data, flags=[BLACK] if is_black(pixels) else [])
-
-
-def _said(error: Any) -> str:
-    """What the service says of an error, in a line, without what was sent to it."""
-    body = getattr(error, "body", None)
-    text = str(body["message"]) if isinstance(body, dict) and body.get("message") else str(error)
-    return (text.strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,28 +1,30 @@
 """Filters: near-duplicate seeds, NSFW, images that contradict their own prompt. They flag; nothing goes.
 
-A flag is a word in the list of its image. What a flag rests on is kept beside it, so that another threshold
+A flag is a word beside its image. What a flag rests on is kept beside it, so that another threshold
 can be tried later without a model.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
+from croc.engine import Engine
 from croc.errors import InputError, MissingExtra
+from croc.files import canonical
+from croc.images import decode
 from croc.parts import Abort
-from croc.scorers.refusals import RefusedPairs
 from croc_syn.painting import Painted
 from croc_syn.painting.settings import Contradiction, Flags, Nsfw
 
 DUPLICATE, UNSAFE, CONTRADICTS = "near_duplicate", "nsfw", "contradicts"
 UNJUDGED = "unjudged"
-"""The scorer gave no number."""
+"""The scorer gave no score."""
 
 
 @dataclass
@@ -30,7 +32,7 @@ class Shown:
     """An image among the others of its part.
 
     Attributes:
-        painted: the image.
+        painted: the image, with its file.
         prompt: its own.
         other: that of the other side.
         property: what its check contrasts.
@@ -42,20 +44,6 @@ class Shown:
     other: str
     property: str | None
     match: float | None = None
-    picture: Any = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if self.painted.pixels is not None:
-            self.picture = Image.fromarray(np.asarray(self.painted.pixels))
-
-
-def perceptual_hash(pixels: np.ndarray) -> int:
-    """64 bits from the lowest frequencies of an image's grey values."""
-    try:
-        import imagehash
-    except ImportError:
-        raise MissingExtra("a search for nearly equal images", "dedup") from None
-    return int.from_bytes(np.packbits(imagehash.phash(Image.fromarray(pixels)).hash.ravel()).tobytes(), "big")
 
 
 def near_duplicates(hashes: Sequence[int | None], bits: int) -> list[bool]:
@@ -81,52 +69,39 @@ def judge(images: Sequence[Shown], settings: Flags) -> None:
     Raises:
         Abort: a filter's model cannot be loaded.
     """
-    there = [image for image in images if image.picture is not None]
-    if settings.nsfw is not None and there:
-        for image, share in zip(there, _unsafe(there, settings.nsfw), strict=True):
+    if settings.nsfw is not None and images:
+        for image, share in zip(images, _unsafe(images, settings.nsfw), strict=True):
             if share >= settings.nsfw.threshold and UNSAFE not in image.painted.flags:
                 image.painted.flags.append(UNSAFE)
-    if settings.contradiction is not None and there:
-        _contradictions(there, settings.contradiction)
+    if settings.contradiction is not None and images:
+        _contradictions(images, settings.contradiction)
 
 
 def _contradictions(images: Sequence[Shown], settings: Contradiction) -> None:
-    scorer = _scorer(settings.scorer, tuple(sorted(settings.options.items())))
-    matches = _scores(scorer, [(image.picture, image.prompt) for image in images], settings.batch_size)
-    if settings.measure == "difference":
-        matches = matches - _scores(
-            scorer, [(image.picture, image.other) for image in images], settings.batch_size
-        )
-    for image, match in zip(images, matches, strict=True):
-        if not np.isfinite(match):
+    apart = settings.measure == "difference"
+    files = {str(place): image.painted.data or b"" for place, image in enumerate(images)}
+    wanted = {
+        str(place): list(dict.fromkeys([image.prompt, image.other] if apart else [image.prompt]))
+        for place, image in enumerate(images)
+    }
+    scores = _engine(settings.scorer, canonical(settings.options), settings.batch_size).score(files, wanted)
+    for place, image in enumerate(images):
+        own = scores[str(place), image.prompt]
+        other = scores[str(place), image.other] if apart else 0.0
+        if isinstance(own, str) or isinstance(other, str):
             image.painted.flags.append(UNJUDGED)
             continue
-        image.match = float(match)
+        image.match = own - other
         if image.match < settings.thresholds.get(image.property or "", settings.threshold):
             image.painted.flags.append(CONTRADICTS)
 
 
-def _scores(scorer: Any, pairs: Sequence[tuple[Any, str]], size: int) -> np.ndarray:
-    """(n,) scores; NaN where the scorer refuses a pair."""
-    out = np.full(len(pairs), np.nan)
-    for start in range(0, len(pairs), size):
-        some = list(range(start, min(start + size, len(pairs))))
-        while some:
-            images, prompts = zip(*(pairs[i] for i in some), strict=True)
-            try:
-                out[some] = np.asarray(scorer.score(list(images), list(prompts)), float).reshape(len(some))
-                break
-            except RefusedPairs as refused:
-                some = [number for place, number in enumerate(some) if place not in refused.reasons]
-    return out
-
-
 @cache
-def _scorer(name: str, options: tuple[tuple[str, Any], ...]) -> Any:
+def _engine(name: str, options: str, batch_size: int) -> Engine:
     from croc.scorers.registry import load
 
     try:
-        return load(name, **dict(options))
+        return Engine(load(name, **json.loads(options)), batch_size=batch_size)
     except InputError as error:
         raise Abort(f"flags.contradiction: {error}") from error
 
@@ -138,7 +113,9 @@ def _unsafe(images: Sequence[Shown], settings: Nsfw) -> np.ndarray:
     shares = []
     with torch.inference_mode():
         for start in range(0, len(images), settings.batch_size):
-            some = [image.picture for image in images[start : start + settings.batch_size]]
+            some = [
+                decode(image.painted.data or b"") for image in images[start : start + settings.batch_size]
+            ]
             inputs = processor(images=some, return_tensors="pt").to(model.device)
             shares.append(model(**inputs).logits.float().softmax(-1)[:, place].cpu().numpy())
     found: np.ndarray = np.concatenate(shares)
@@ -160,6 +137,6 @@ def _classifier(name: str, revision: str | None, label: str) -> Any:
         raise Abort(f"flags.nsfw: {name} cannot be loaded ({reason})") from error
     labels: Mapping[str, int] = {str(key).lower(): place for key, place in model.config.label2id.items()}
     if label.lower() not in labels:
-        raise Abort(f"flags.nsfw: {name} has no label {label!r}; it has {', '.join(labels)}")
+        raise Abort(f"flags.nsfw: {name} has no label {label!r}; it has {', '.join(sorted(labels))}")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return model.to(device).eval(), processor, labels[label.lower()]

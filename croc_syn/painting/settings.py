@@ -120,6 +120,16 @@ class Endpoint(BaseModel):
     timeout: float = Field(180.0, gt=0)
     seeds: bool = False
 
+    def shared_out(self, workers: int) -> Endpoint:
+        """The settings of one of several workers, so that together they ask as fast as one may."""
+        pace = self.per_minute
+        return self.model_copy(
+            update={
+                "concurrency": max(1, self.concurrency // workers),
+                "per_minute": None if pace is None else pace / workers,
+            }
+        )
+
 
 class Pipeline(BaseModel):
     """How a diffusers pipeline is run; ``quantise`` and ``cache`` change the images and so the model's name.

@@ -13,21 +13,26 @@ import os
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from PIL import Image
+
 from croc.errors import InputError
 from croc.files import canonical
+from croc.images import perceptual_hash
 from croc.parquet import write_parquet
-from croc.parts import Abort, Engine, Manifest, Part, Progress, read_manifest, run
+from croc.parts import Abort, Engine, Manifest, Part, Progress, Status, read_manifest, run
+from croc.progress import shown
 from croc.schema import SIDES, STYLE, check_features, check_id, library_versions
 from croc.scoring import file_stem
 from croc_syn.images import PROMPT_ROWS, Draw, Drawn, image_parts, prompt_rows, staged_features
 from croc_syn.painting import Job, Painted, Painter
 from croc_syn.painting.encode import format_of, to_file
-from croc_syn.painting.flags import DUPLICATE, Shown, judge, near_duplicates, perceptual_hash
+from croc_syn.painting.flags import DUPLICATE, Shown, judge, near_duplicates
 from croc_syn.painting.settings import Flags, ImageModel, Images
 
 if TYPE_CHECKING:
@@ -43,11 +48,14 @@ _WAITING = 64
 
 
 def painted_features() -> datasets.Features:
-    """Columns of the rows: those of a check, per image its flags and what a scorer said, and the settings."""
+    """Columns of the rows: those of a check, per image its flags and what a scorer said, and the settings.
+
+    The flags of an image are one text, with commas between; it is empty for an image without any.
+    """
     from datasets import Features, List, Value
 
     beside = {
-        f"{prefix}images_{name}": List(List(Value("string")) if name == FLAGS else Value("float64"))
+        f"{prefix}images_{name}": List(Value("string" if name == FLAGS else "float64"))
         for prefix in ("", "contrast_")
         for name in (FLAGS, MATCHES)
     }
@@ -222,7 +230,7 @@ class Paint:
         if painted.data is None or format_of(painted.data) != self.settings.format:
             painted.data = to_file(pixels, self.settings.format, self.settings.quality)
         if flags.near_duplicates is not None:
-            side.hashes[place] = perceptual_hash(pixels)
+            side.hashes[place] = perceptual_hash(Image.fromarray(pixels))
         painted.pixels = None  # the file is what is kept
 
     def _row(self, pair: Sequence[_Side], image_model: str, model: ImageModel) -> dict[str, Any]:
@@ -238,7 +246,7 @@ class Paint:
             there = [place for place, each in enumerate(side.painted) if each.error is None]
             row[f"{prefix}images"] = [{"bytes": side.painted[i].data, "path": None} for i in there]
             row[f"{prefix}seeds"] = [side.seeds[i] for i in there]
-            row[f"{prefix}images_{FLAGS}"] = [sorted(set(side.painted[i].flags)) for i in there]
+            row[f"{prefix}images_{FLAGS}"] = [",".join(sorted(set(side.painted[i].flags))) for i in there]
             row[f"{prefix}images_{MATCHES}"] = [
                 None if (one := side.shown[i]) is None else one.match for i in there
             ]
@@ -299,7 +307,7 @@ def make_images(
         workers: processes of this machine.
         painter: gives the painter of a model; None takes the one that its entry says.
         max_failures: stop when more parts than this have failed.
-        progress: show a bar, or a function that is called with the status.
+        progress: show images a second and the time left, or a function that is called with the status.
 
     Raises:
         InputError: the prompts are unfinished, or ``out`` holds other work.
@@ -312,24 +320,41 @@ def make_images(
         schema = painted_features().arrow_schema
         make = Paint(made.folder, settings, schema, versions=versions(settings), **given)
         parts, of = paint_parts(made, settings), fingerprint(made, settings)
+        checks = sum(len(part.payload["rows"]) for part in parts)
     else:
         drawn = Drawn(settings.count, settings.size or 256, settings.first_seed, settings.noise)
         make = Draw(made.folder, drawn, staged_features().arrow_schema)
         parts = image_parts(made)
         of = {"kind": "images", "prompts": made.sha256, **asdict(drawn)}
         of["versions"] = library_versions("pyarrow", "resvg_py")
-    return run(
-        parts,
-        make,
-        out,
-        suffix=".parquet",
-        fingerprint=of,
-        workers=workers,
-        engine=engine,
-        what="parts of images",
-        max_failures=max_failures,
-        progress=progress,
-    )
+        checks = int(made.counts.get("checks", 0))
+    with _shown(2 * settings.count * checks) if progress is True else nullcontext(progress) as show:
+        return run(
+            parts,
+            make,
+            out,
+            suffix=".parquet",
+            fingerprint=of,
+            workers=workers,
+            engine=engine,
+            what="parts of images",
+            max_failures=max_failures,
+            progress=show,
+        )
+
+
+@contextmanager
+def _shown(planned: int) -> Iterator[Progress]:
+    """Progress in images: those that are there, and those of the parts that are left."""
+    with shown("images", "images") as show:
+
+        def tell(now: Status) -> None:
+            there = int(now.counts.get("images", 0))
+            failed = f", {len(now.failed)} failed" if now.failed else ""
+            left = round(planned * now.left / max(now.total, 1))
+            show(there, there + left, f"{now.done} of {now.total} parts{failed}")
+
+        yield tell
 
 
 def make_painter(model: ImageModel, settings: Images) -> Painter:

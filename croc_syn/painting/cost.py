@@ -1,0 +1,185 @@
+"""What a preset will take before anything starts: calls, images, GPU hours, disk. Reckoned, not measured.
+
+A denoiser's step costs two operations a parameter and token, and its attention four a layer, width and pair
+of tokens; a language model two a parameter and token. A GPU reaches a share of its peak, ``UTILISATION``. So
+the hours are of the right size, and no more than that.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from croc.errors import InputError
+from croc_syn.painting.settings import ImageModel, Images
+
+if TYPE_CHECKING:
+    from croc_syn.presets import Preset
+
+PEAKS = {"h200": 989.0, "h100": 989.0, "a100": 312.0, "l40s": 362.0, "rtx4090": 165.0}
+"""Dense bf16 operations a second, in 10¹², of the makers' data sheets."""
+
+UTILISATION = 0.4
+"""Share of the peak that large matrices reach in practice."""
+
+_WRITING = 0.3  # the same for a language model that answers many requests at once
+
+# Bits a pixel, measured on the 256-pixel images of TIFA160 (JPEG, so a little low); WebP's by quality.
+_BITS = {"png": 13.0, "jpeg": 3.3, "webp": 2.3, "webp lossless": 8.7, "exact": 0.6}
+
+_ASKED = 900  # tokens of a template with its examples
+_ANSWERED = {True: 2500, False: 160}  # tokens of an answer, with and without thinking first
+
+
+@dataclass(frozen=True)
+class Line:
+    """One model's share.
+
+    Attributes:
+        model: its name.
+        what: ``prompts`` or ``images``.
+        calls: answers or images.
+        gpu_hours: None where the model's size is not known, or a service runs it.
+        disk: bytes.
+    """
+
+    model: str
+    what: str
+    calls: int
+    gpu_hours: float | None
+    disk: int
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a preset comes to.
+
+    Attributes:
+        specs: (spec, generation) pairs.
+        checks: pairs of prompts × image models that paint them.
+        images: of both sides.
+        lines: per model.
+        gpu: which GPU the hours are of.
+    """
+
+    specs: int
+    checks: int
+    images: int
+    lines: tuple[Line, ...]
+    gpu: str
+
+    @property
+    def disk(self) -> int:
+        """Bytes of the finished files."""
+        return sum(line.disk for line in self.lines)
+
+    def text(self) -> list[str]:
+        """The estimate in words."""
+        head = [
+            f"{self.specs:,} specs and generations, {self.checks:,} checks, {self.images:,} images, "
+            f"about {self.disk / 1e9:,.3g} GB"
+        ]
+        for line in self.lines:
+            hours = "GPU hours not known" if line.gpu_hours is None else _hours(line.gpu_hours, self.gpu)
+            head.append(f"{line.model}: {line.calls:,} {line.what}, {hours}, about {line.disk / 1e9:,.3g} GB")
+        if hours := sum(line.gpu_hours or 0 for line in self.lines):
+            head.append(
+                f"about {_hours(hours, self.gpu)} in all, reckoned from the models' sizes at "
+                f"{UTILISATION:.0%} of the peak, without retries and loading"
+            )
+        return head
+
+
+def _hours(hours: float, gpu: str) -> str:
+    return f"{hours:,.3g} GPU hours ({gpu})" if hours else "no GPU"
+
+
+def estimate(preset: Preset, gpu: str = "h100") -> Estimate:
+    """Reckon what a preset takes.
+
+    Args:
+        preset: the preset.
+        gpu: a key of ``PEAKS``.
+
+    Raises:
+        InputError: the GPU is not known, or the preset's specs cannot be planned.
+    """
+    if gpu not in PEAKS:
+        raise InputError(f"GPU {gpu!r} is not known; known are {', '.join(PEAKS)}")
+    specs = _specs(preset)
+    painters = max(1, len(preset.images.models))
+    writers = max(1, len(preset.text.models))
+    styles = len(preset.text.styles) if preset.text.models else 1
+    pairs = specs * writers * styles  # for each image model
+    lines = [_writing(model, specs * styles * painters, gpu) for model in preset.text.models]
+    lines += [_painting(model, pairs, preset.images, gpu) for model in preset.images.models]
+    if not preset.images.models:
+        side = preset.images.size or 256
+        count = 2 * preset.images.count * pairs
+        lines.append(Line("exact world", "images", count, 0.0, int(count * side * side * _BITS["exact"] / 8)))
+    checks = pairs * painters
+    return Estimate(specs, checks, 2 * preset.images.count * checks, tuple(lines), gpu)
+
+
+def seconds_per_image(model: ImageModel, width: int, height: int, gpu: str) -> float | None:
+    """GPU seconds of one image by arithmetic; None where the model's size is not known.
+
+    Example:
+        >>> from croc_syn.painting.settings import image_model
+        >>> round(seconds_per_image(image_model("flux.1-schnell"), 1024, 1024, "h100"), 1)
+        1.3
+    """
+    if model.cost is None or model.steps is None:
+        return None
+    cost = model.cost
+    tokens = width * height / cost.pixels_per_token + (model.text_tokens or 256)
+    linear = 2 * cost.billions * 1e9 * tokens
+    attention = 4 * cost.layers * tokens**2 * cost.width
+    predictions = 2 if cost.guided and (model.guidance or 0) > 1 else 1
+    return model.steps * predictions * (linear + attention) / (PEAKS[gpu] * 1e12 * UTILISATION)
+
+
+def _painting(model: ImageModel, pairs: int, settings: Images, gpu: str) -> Line:
+    width, height = (settings.size, settings.size) if settings.size else (model.width, model.height)
+    count = 2 * settings.count * pairs
+    each = seconds_per_image(model, width, height, gpu)
+    hours = None
+    if model.backend == "endpoint":
+        hours = 0.0
+    elif each is not None and model.cost is not None:
+        texts = 2 * pairs * 2 * model.cost.text_billions * 1e9 * (model.text_tokens or 256)
+        hours = (count * each + texts / (PEAKS[gpu] * 1e12 * UTILISATION)) / 3600
+    bits = _BITS[
+        "webp lossless" if settings.format == "webp" and settings.quality == 100 else settings.format
+    ]
+    return Line(model.name, "images", count, hours, int(count * width * height * bits / 8))
+
+
+def _writing(model: Any, calls: int, gpu: str) -> Line:
+    hours = None
+    # A model's name says how large it is: QwQ-32B, DeepSeek-R1-Distill-Qwen-14B.
+    if size := re.search(r"(\d+(?:\.\d+)?)b\b", model.model.lower()):
+        tokens = calls * (_ASKED + _ANSWERED[bool(model.reasons)])
+        hours = 2 * float(size[1]) * 1e9 * tokens / (PEAKS[gpu] * 1e12 * _WRITING) / 3600
+    return Line(model.name, "prompt pairs", calls, hours, calls * 400)
+
+
+def _specs(preset: Preset) -> int:
+    """(spec, generation) pairs of a preset."""
+    from croc_syn.plan import plan
+    from croc_syn.taxonomy import load
+
+    wanted = preset.specs
+    specs = plan(
+        load(wanted.taxonomy),
+        subsets=wanted.subsets,
+        exact_only=not preset.text.models,
+        topics_per_entity=wanted.topics_per_entity,
+        placements_per_entity=wanted.placements_per_entity,
+        seed=preset.seed,
+    )
+    if wanted.properties is not None:
+        specs = [spec for spec in specs if spec.property in wanted.properties]
+    every = len(specs) * preset.text.generations
+    return every if wanted.checks is None else wanted.checks
