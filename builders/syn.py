@@ -37,9 +37,9 @@ from builders.assembly import (
 )
 from builders.survey import split_of
 from croc.errors import CrocError, InputError
-from croc.parts import Manifest, read_manifest, run
+from croc.parts import Engine, Manifest, read_manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
-from croc_syn.images import Drawn, image_parts, staged_features, write_images
+from croc_syn.images import Draw, Drawn, image_parts, staged_features
 from croc_syn.prompts import EXACT, OTHER, columns_of, exact_keys, exact_row, plan_parts, write_prompts
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ def build_exact(
     only: Sequence[str] | None = None,
     audit_checks: int = 2000,
     progress: bool = True,
+    engine: Engine | None = None,
 ) -> BuildReport:
     """Make a dataset of checks with the exact world: no model, no network, labels that are certain.
 
@@ -104,6 +105,7 @@ def build_exact(
             would have there, drawn from the concepts of these splits.
         audit_checks: how many checks the audit looks at, at most; 0 leaves the audit out.
         progress: show bars.
+        engine: who draws the images, see :mod:`croc.engines`; None takes ``workers`` of this machine.
 
     Returns:
         What was built.
@@ -171,11 +173,12 @@ def build_exact(
     schema = staged_features().arrow_schema
     staged = run(
         image_parts(prompts),
-        partial(write_images, prompts=prompts.folder, settings=drawn, schema=schema),
+        Draw(prompts.folder, drawn, schema),
         work / _IMAGES,
         suffix=".parquet",
         fingerprint=recipe,
         workers=workers,
+        engine=engine,
         progress=progress,
         what="parts of images",
     )

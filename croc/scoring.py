@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -38,6 +38,7 @@ from croc.schema import (
 )
 from croc.scorers import Scorer
 from croc.scorers.registry import load, takes
+from croc.scoring_workers import Slices, named
 from croc.sources import Checks, Row, open_checks
 
 if TYPE_CHECKING:
@@ -78,6 +79,7 @@ def score_dataset(
     max_failures: int | None = None,
     threads: int | None = None,
     options: Mapping[str, Any] | None = None,
+    engine: parts.Engine | None = None,
     existing: Literal["resume", "overwrite"] = "resume",
     progress: bool = True,
     tell: Callable[[str], None] = log.info,
@@ -99,6 +101,8 @@ def score_dataset(
         max_failures: stop when more pairs than this could not be scored; None never stops.
         threads: threads that decode images.
         options: arguments for those scorers given by name that take them, such as ``{"device": "cpu"}``.
+        engine: who scores the slices, see :mod:`croc.engines`; None takes this process. Its workers open the
+            dataset and load the scorer by name; this process loads it too, to know what it says of itself.
         existing: ``resume`` goes on with the same work and refuses other work; ``overwrite`` starts anew.
         progress: show a bar, or log lines when there is no terminal.
         tell: where remarks and the summary line of each scorer go.
@@ -118,9 +122,17 @@ def score_dataset(
     for option in options or {}:
         if not any([takes(spec, option) for spec in scorers]):
             raise InputError(f"none of the scorers has an option {option!r}")
-    checks = open_checks(
-        dataset, config=config, split=split, revision=revision, streaming=streaming, max_checks=max_checks
-    )
+    if engine is not None:
+        dataset = named(dataset, scorers)
+    source = {
+        "dataset": dataset,
+        "config": config,
+        "split": split,
+        "revision": revision,
+        "streaming": streaming,
+        "max_checks": max_checks,
+    }
+    checks = open_checks(**source)
     if not checks.texts:
         raise InputError(f"{checks.name}: there are no checks in it")
     run = _Run(
@@ -136,13 +148,18 @@ def score_dataset(
         tell=tell,
         # Before any scorer is loaded: accelerate says which device is this process's own.
         processes=_processes(),
+        source=source,
+        workers=engine,
     )
+    if engine is not None and run.processes[1] > 1:
+        raise InputError("an engine and `accelerate launch` are two ways to share the work: take one of them")
     written: dict[str, Path] = {}
     for spec in scorers:
-        scorer = load(spec, **{key: value for key, value in (options or {}).items() if takes(spec, key)})
+        given = {key: value for key, value in (options or {}).items() if takes(spec, key)}
+        scorer = load(spec, **given)
         if scorer.name in written:
             raise InputError(f"two scorers are called {scorer.name!r}; give one of them another name")
-        written[scorer.name] = run.score(scorer)
+        written[scorer.name] = run.score(scorer, spec, given)
         del scorer  # Its memory is free before the next one is loaded.
     return list(written.values())
 
@@ -159,10 +176,12 @@ class _Run:
     existing: Literal["resume", "overwrite"]
     progress: bool
     tell: Callable[[str], None]
-    processes: tuple[int, int, Callable[[], None]]
+    processes: tuple[int, int, Callable[[], None]] = (0, 1, lambda: None)
+    source: Mapping[str, Any] = field(default_factory=dict)
+    workers: parts.Engine | None = None
 
-    def score(self, scorer: Scorer) -> Path:
-        """One scorer over all checks, on as many processes as ``accelerate`` started."""
+    def score(self, scorer: Scorer, spec: Any, options: Mapping[str, Any]) -> Path:
+        """One scorer over all checks, on as many processes as ``accelerate`` or an engine have."""
         rank, ranks, wait = self.processes
         stem = file_stem(scorer.name)
         target = self.out / f"{stem}.parquet"
@@ -173,24 +192,35 @@ class _Run:
         reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         try:
             start = time.monotonic()
-            head = self.checks.read(0, min(2, len(self.checks.texts)))
-            first = _Slice(head)
-            engine.self_check(first.files, first.wanted)
+            head = _checked_head(self.checks, engine)
             plan = self.checks.plan(self.checks_per_part or CHECKS_PER_PART[engine.way])
             fields = _fields(scorer)
             work = _Work(self, scorer, engine, reader, plan[rank::ranks], head)
             before = _counts(folders[rank])
+            make: parts.Make = work.make
+            if self.workers is not None:
+                make = Slices(
+                    dict(self.source),
+                    self.checks.revision,
+                    spec,
+                    dict(options),
+                    fields,
+                    engine.way,
+                    self.batch_size,
+                    self.threads,
+                )
             with self._shown(scorer.name, rank) as show:
                 work.show = show
                 manifest = parts.run(
                     plan[rank::ranks],
-                    work.make,
+                    make,
                     folders[rank],
                     suffix=".parquet",
                     fingerprint=self._fingerprint(scorer, fields, engine),
                     progress=work.saved,
                     what="slices of checks",
                     existing=self.existing,
+                    engine=self.workers,
                 )
             spent = time.monotonic() - start
         finally:
@@ -241,6 +271,42 @@ class _Run:
             extra=extra,
             **own,
         )
+
+
+def maker(
+    source: Mapping[str, Any],
+    scorer: str,
+    options: Mapping[str, Any],
+    batch_size: int | None,
+    threads: int | None,
+) -> tuple[parts.Make, dict[str, str], str, str]:
+    """For a worker: what makes slices, and by what it is known that they are those of the plan.
+
+    Args:
+        source: arguments of :func:`croc.sources.open_checks`.
+        scorer: what :func:`croc.scorers.registry.load` takes.
+        options: arguments for its class.
+        batch_size: of the engine.
+        threads: of the engine.
+
+    Returns:
+        The function, the scorer's fields, the way of scoring, the revision of the checks.
+    """
+    checks = open_checks(**source)
+    loaded = load(scorer, **options)
+    engine = Engine(loaded, batch_size=batch_size, threads=threads)
+    head = _checked_head(checks, engine)
+    run = _Run(checks, "syn", Path(), batch_size, None, None, threads, "resume", False, log.info)
+    work = _Work(run, loaded, engine, ThreadPoolExecutor(1, thread_name_prefix="read"), [], head)
+    return work.make, _fields(loaded), engine.way, checks.revision
+
+
+def _checked_head(checks: Checks, engine: Engine) -> Sequence[Row]:
+    """The first checks; the engine has seen on them which way it can go."""
+    head = checks.read(0, min(2, len(checks.texts)))
+    first = _Slice(head)
+    engine.self_check(first.files, first.wanted)
+    return head
 
 
 class _Slice:
@@ -343,6 +409,9 @@ class _Work:
         """Called by the runner before the first part and after each."""
         self.failed = int(status.counts.get("failed", 0))
         self.done = int(status.counts.get("checks", 0))
+        limit = self.run.max_failures
+        if self.run.workers is not None and limit is not None and self.failed > limit:
+            raise parts.Abort(f"{self.failed} pairs have no score, and {limit} may fail")
         self._show(self.done)
 
     def _show(self, done: int) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, show, write
+from croc.cli.base import PATH, engine_from, engine_options, show, write
 
 
 @click.group()
@@ -94,13 +94,7 @@ _VALIDATION = click.option(
 @_TRAIN
 @_VALIDATION
 @click.option("--only", multiple=True, metavar="SPLIT", help="Only checks of this split; repeatable.")
-@click.option(
-    "--workers",
-    default=1,
-    show_default=True,
-    type=click.IntRange(1),
-    help="Processes; the bytes do not depend on it.",
-)
+@engine_options
 @click.option("--out", required=True, type=PATH, help="Folder to make; run again to go on.")
 def build_syn(
     preset: str,
@@ -109,6 +103,10 @@ def build_syn(
     train: float,
     validation: float,
     only: tuple[str, ...],
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
     out: Path,
     **options: Any,
 ) -> None:
@@ -121,6 +119,8 @@ def build_syn(
         properties=properties or None,
         splits=_splits(train, validation),
         only=only or None,
+        workers=workers or 1,
+        engine=engine_from(engine, address, workers, gpus_per_worker, gpu=False),
         **options,
     )
     click.echo("\n".join([str(out), *report.lines()]))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, key_values, show
+from croc.cli.base import PATH, engine_from, engine_options, key_values, show
 from croc.errors import InputError
 
 
@@ -51,7 +51,8 @@ def score() -> None:
     epilog="""\b
 Examples:
   croc score runs/syn --scorer clipscore-b32 --scorer random --out scores/
-  croc score croc/hum --streaming --scorer my_package:MyMetric --out scores/""",
+  croc score croc/hum --streaming --scorer my_package:MyMetric --out scores/
+  croc score croc/syn --scorer pickscore --engine ray --address ray://head:10001 --out scores/""",
 )
 @click.argument("dataset")
 @click.option(
@@ -83,6 +84,7 @@ Examples:
     metavar="KEY=VALUE",
     help="For scorers that take it; repeatable.",
 )
+@engine_options
 @click.option("--overwrite", is_flag=True, help="Start anew instead of going on.")
 def score_run(
     dataset: str,
@@ -90,6 +92,10 @@ def score_run(
     out: Path,
     device: str | None,
     options: tuple[str, ...],
+    engine: str,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float | None,
     overwrite: bool,
     **more: Any,
 ) -> None:
@@ -101,12 +107,17 @@ def score_run(
     for key in given:
         if not any(takes(name, key) for name in scorers):
             raise InputError(f"--option {key}: none of {', '.join(scorers)} takes it")
+    runner = None
+    if engine != "local" or address is not None or (workers or 1) > 1:
+        gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
+        runner = engine_from(engine, address, workers, gpus_per_worker, gpu=gpu)
     files = score_dataset(
         dataset,
         scorers,
         out,
         existing="overwrite" if overwrite else "resume",
         options=given | ({"device": device} if device else {}),
+        engine=runner,
         tell=lambda line: click.echo(line, err=True),
         **more,
     )

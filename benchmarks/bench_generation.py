@@ -1,0 +1,91 @@
+"""What the machinery costs beside an image model, and what a second worker gains.
+
+Run by hand on a quiet machine::
+
+    python benchmarks/bench_generation.py
+
+The image model is a null model that sleeps 50 ms an image and gives a picture of 512 × 512 pixels: what is
+measured is scheduling, encoding, checking and writing. One worker is compared with the sum of the sleeps; its
+time is taken from the beginning of the first part to the last file, without Python's start and imports, which
+do not grow with the number of images. Two workers are compared with one in the same way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+SECONDS = 0.05
+
+
+class Null:
+    """Sleeps as long as asked for, by the clock: the noise is made before."""
+
+    def __init__(self, size: int) -> None:
+        import numpy as np
+
+        # A smooth picture with a little noise: encoders take as long for it as for what a model paints.
+        ramp = np.linspace(0, 255, size)
+        noise = np.random.default_rng(0).normal(0, 6, (size, size, 3))
+        picture = ramp[:, None, None] * 0.6 + ramp[None, :, None] * 0.4 + noise
+        self.pixels = np.clip(picture, 0, 255).astype(np.uint8)
+
+    def paint(self, jobs: Sequence[Any]) -> Iterator[Any]:
+        from croc_syn.painting import Painted
+
+        for _ in jobs:
+            time.sleep(SECONDS)
+            yield Painted(pixels=self.pixels.copy())
+
+
+def null(model: Any, settings: Any) -> Null:
+    return Null(settings.size)
+
+
+def run(prompts: Path, out: Path, settings: Any, workers: int) -> float:
+    """Seconds from the first part's beginning to the last file, as the records have them."""
+    import json
+
+    from croc.engines import this_machine
+    from croc_syn.painting.stage import make_images
+
+    make_images(prompts, out, settings, engine=this_machine(workers), painter=null, progress=False)
+    records = [json.loads(file.read_text()) for file in (out / "records").glob("*.json")]
+    first = min(record["finished"] - record["seconds"] for record in records)
+    return max(record["finished"] for record in records) - first
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--checks", type=int, default=64)
+    parser.add_argument("--size", type=int, default=512)
+    options = parser.parse_args()
+    sys.path.insert(0, str(ROOT / "tests"))
+    from staged_prompts import row, stage
+
+    from croc_syn.painting.settings import read_images
+
+    settings = read_images(
+        {"models": [{"name": "flux.1-schnell"}], "count": 2, "size": options.size, "checks_per_part": 4}
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        prompts = stage(Path(folder) / "p", [row(n) for n in range(options.checks)]).folder
+        before = time.process_time()
+        one = run(prompts, Path(folder) / "one", settings, 1)
+        spent = time.process_time() - before
+        two = run(prompts, Path(folder) / "two", settings, 2)
+    images = 4 * options.checks
+    print(f"{images} images of {options.size}², {SECONDS * 1000:.0f} ms each: {images * SECONDS:.1f} s")
+    print(f"one worker: {one:.1f} s, overhead {one / (images * SECONDS) - 1:.1%} by the clock")
+    print(f"CPU time of all of it, mostly of encoding beside the sleeps: {spent / (images * SECONDS):.1%}")
+    print(f"two workers: {two:.1f} s, {one / two:.2f} times one")
+
+
+if __name__ == "__main__":
+    main()
