@@ -187,6 +187,27 @@ def hum_image(
     return Verdicts(value, np.where(np.isnan(value), np.nan, 0.5), ties / pairs)
 
 
+def directions_of(scores: Any) -> dict[str, float]:
+    """Which of the four directions does one check with one image a side pass?
+
+    Args:
+        scores: (2, 2), ``scores[prompt][image]``, the original first.
+
+    Returns:
+        Per direction 1 for passed, 0 for failed, 1/2 for a tie.
+    """
+    grid = np.asarray(scores, dtype=np.float64)
+    (p_o, p_c), (c_o, c_c) = grid[..., None, None]
+    one = np.ones(1, dtype=np.int64)
+    verdicts = (
+        hum_text(p_o, c_o, one),
+        hum_text(c_c, p_c, one),
+        hum_image(p_o, p_c, one, one),
+        hum_image(c_c, c_o, one, one),
+    )
+    return {name: float(found.value[0]) for name, found in zip(DIRECTIONS, verdicts, strict=True)}
+
+
 @dataclass(frozen=True)
 class CheckStatistics:
     """Verdicts of one metric, a row per check: all that aggregation and resampling need.

@@ -201,12 +201,12 @@ def make_result(
     if file.suffix != ".parquet" or file.is_dir():
         raise InputError(f"{file}: a result is made from a Parquet table, whose metadata say what it holds")
     wanted = None if metric is None else [metric]
-    tables = read_score_tables([file], protocol=protocol, groups=_columns(file), metrics=wanted)
+    tables = read_score_tables([file], protocol=protocol, groups=columns_there(file), metrics=wanted)
     names = [name for each in tables for name in each.metrics]
     if len(names) != 1:
         raise InputError(f"{file} holds {len(names)} metrics ({', '.join(names[:5])}); say which one")
     name, scores = names[0], tables[0]
-    by = tuple(column for column in GROUPS if _has_values(scores.frame, column))
+    by = tuple(column for column in GROUPS if has_values(scores.frame, column))
     report = Report.judge(tables, replace(settings, by=by))
     said = scores.metadata[name]
     evidence = Evidence.of(tables, [column for column in by if column != "subset"], paper=settings.paper)
@@ -311,7 +311,7 @@ def verify_result(path: str | Path, table: str | Path | None = None) -> list[str
     return found + _differences(theirs, ours)
 
 
-def _columns(file: Path) -> list[str]:
+def columns_there(file: Path) -> list[str]:
     """The columns of ``GROUPS`` that a table has; none where it cannot be read, which its reader will say."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -322,7 +322,8 @@ def _columns(file: Path) -> list[str]:
         return []
 
 
-def _has_values(frame: pl.DataFrame, column: str) -> bool:
+def has_values(frame: pl.DataFrame, column: str) -> bool:
+    """Whether a table has a column with anything in it."""
     return column in frame.columns and frame[column].null_count() < len(frame)
 
 

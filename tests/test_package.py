@@ -170,3 +170,6 @@ def test_the_wheel_works_in_a_clean_environment(tmp_path: Path) -> None:
     )
     assert missing.returncode == 2
     assert 'pip install "croc-t2i[score]"' in missing.stderr
+    page = subprocess.run([inside / "croc", "space"], cwd=tmp_path, capture_output=True, text=True)
+    assert page.returncode == 2
+    assert 'pip install "croc-t2i[space]"' in page.stderr

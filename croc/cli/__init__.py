@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, hum, images, judge, make, metric, results, score, train
+from croc.cli import hub, hum, images, judge, make, metric, results, score, space, train
 from croc.errors import CrocError
 
 
@@ -58,5 +58,6 @@ for command in (
     hum.hum,
     hub.publish,
     hub.verify,
+    space.space,
 ):
     main.add_command(command)

@@ -1,0 +1,69 @@
+"""The page of the CROC metric: what it is, how to call it, judge a table, who leads.
+
+    croc space croc
+
+On the Hub this folder also holds the evaluate module ``croc.py``, which must not be taken for the package.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
+
+
+from croc import pages, webui
+from croc.leaderboard import leaderboard
+
+MOST = 10
+
+CALLS = (
+    (
+        "In Python",
+        """import evaluate
+
+croc = evaluate.load("croc/croc")
+verdict = croc.compute(metric=my_metric, dataset="croc/hum")
+verdict["scaled"], verdict["findings"]""",
+        "my_metric(images, prompts) gives a number a pair, higher for the better match. A name such as "
+        "clipscore-l14 and another evaluate module work too.",
+    ),
+    (
+        "On the command line",
+        """pip install "croc-t2i[score]"
+croc score croc/hum --scorer clipscore-l14 --out scores
+croc evaluate scores --by category --html report.html""",
+        "Scores are kept as a table; judging it again takes seconds.",
+    ),
+)
+
+with webui.blocks("CROC: can a text-to-image metric be trusted?") as demo:
+    webui.html(
+        pages.fragment(
+            "masthead",
+            "CROC: can a text-to-image metric be trusted?",
+            "Two prompts that differ in one property, and images of both: a metric passes when it scores the "
+            "matching pair higher. Scaled accuracy is 0 for a metric that sees nothing, 1 for a perfect one, "
+            "and below 0 for one that prefers the wrong match.",
+            [
+                ("Paper", "https://arxiv.org/abs/2505.11314"),
+                (
+                    "CROCScore, a metric trained on such checks",
+                    "https://huggingface.co/spaces/croc/crocscore",
+                ),
+            ],
+        )
+    )
+    ui = webui.Wiring(demo)
+    webui.html(pages.fragment("calls", CALLS))
+    webui.html(pages.fragment("heading", "Judge your score table"))
+    webui.table_upload(ui)
+    board = leaderboard([pages.results_folder()])
+    webui.html(pages.fragment("heading", "Who leads"))
+    for benchmark in board.benchmarks:
+        webui.html(pages.ranking(benchmark, most=MOST))
+
+if __name__ == "__main__":
+    webui.serve(demo)

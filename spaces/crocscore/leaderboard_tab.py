@@ -1,0 +1,119 @@
+"""The fourth tab: metrics side by side, from results files."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import gradio as gr
+from shown_checks import known_checks
+
+from croc import pages, webui
+from croc.leaderboard import Benchmark, Leaderboard, leaderboard
+from croc.report import NO_VALUE
+
+ALL = "all checks"
+BLIND, TRAINED = "blind baselines", "trained on CROC"
+
+
+@cache
+def board() -> Leaderboard:
+    """The leaderboard, computed once from the results files."""
+    return leaderboard([pages.results_folder()])
+
+
+def _benchmark(name: str | None) -> Benchmark:
+    return next((each for each in board().benchmarks if each.name == name), board().benchmarks[0])
+
+
+def _shown(show: list[str] | None, find: str | None) -> pages.Shown:
+    return pages.Shown(BLIND in (show or []), TRAINED in (show or []), find or "")
+
+
+def page(name: str | None, group: str | None, show: list[str] | None, find: str | None) -> tuple[str, ...]:
+    """Ranking, categories, side by side."""
+    benchmark, shown = _benchmark(name), _shown(show, find)
+    chosen = group if group in benchmark.groups("category") else None
+    return (
+        pages.ranking(benchmark, shown, group=chosen),
+        pages.categories(benchmark, shown),
+        pages.side_by_side(board(), shown),
+    )
+
+
+def gallery(name: str | None, metric: str | None) -> str:
+    """Checks that a metric failed."""
+    benchmark = _benchmark(name)
+    metric = metric if metric in benchmark.files else benchmark.report.metrics[0]
+    return pages.failures(benchmark, metric, known_checks())
+
+
+def endpoint(name: str | None) -> dict[str, Any]:
+    """The leaderboard of a benchmark.
+
+    Args:
+        name: a benchmark, such as the first one of the answer's list; none takes the first.
+
+    Returns:
+        {"benchmarks": all names, "benchmark": this one, "rows": [{"rank", "metric", "scaled", "ci_low",
+        "ci_high", a key for each direction and category, "all_passed", "ties", "coverage", "blind",
+        "trained_on_croc", "url", "signature"}]}, best first.
+    """
+    benchmark = _benchmark(name)
+    return {
+        "benchmarks": [each.name for each in board().benchmarks],
+        "benchmark": benchmark.name,
+        "rows": benchmark.rows(),
+    }
+
+
+def build(ui: webui.Wiring) -> None:
+    """Lay out the tab."""
+    names = [each.name for each in board().benchmarks]
+    if not names:
+        webui.html(pages.note("There are no results yet."))
+        return
+    first = board().benchmarks[0]
+    groups = sorted({group for each in board().benchmarks for group in each.groups("category")})
+    categories_of = [(ALL, ALL), *((pages.words(group), group) for group in groups if group != NO_VALUE)]
+    start = page(names[0], ALL, [BLIND, TRAINED], "")
+    with gr.Row():
+        name = gr.Dropdown(names, value=names[0], label="Benchmark")
+        group = gr.Dropdown(categories_of, value=ALL, label="Category")
+        show = gr.CheckboxGroup([BLIND, TRAINED], value=[BLIND, TRAINED], label="Show")
+        find = gr.Textbox(label="Find a scorer", placeholder="part of its name", max_lines=1)
+    ranking = webui.html(start[0], elem_id="leaderboard-ranking")
+    webui.html(
+        '<div class="croc"><p class="soft">Click a header to sort. Blind scorers cannot see the image, the '
+        "text or either; those trained on CROC have seen checks of this kind.</p>"
+        "<h2>By category</h2></div>"
+    )
+    categories = webui.html(start[1], elem_id="leaderboard-categories")
+    webui.html(pages.fragment("heading", "Pseudo-labelled and human-labelled checks side by side"))
+    sides = webui.html(start[2], elem_id="leaderboard-sides")
+    webui.html(pages.fragment("heading", "What the tests show"))
+    told = webui.html(pages.findings(first))
+    webui.html(pages.fragment("heading", "Failed checks"))
+    metric = gr.Dropdown(list(first.report.metrics), value=first.report.metrics[0], label="Scorer")
+    failed = webui.html(gallery(names[0], first.report.metrics[0]), elem_id="leaderboard-failed")
+    webui.html(
+        '<div class="croc"><h2>Add a scorer</h2><p>Run <code>croc score</code> on the checks and '
+        "<code>croc result</code> on its table, and send both files as a pull request to the results "
+        "dataset. <code>croc verify-result</code> computes every number again from the table.</p></div>"
+    )
+    tables = [ranking, categories, sides]
+
+    def turn(chosen: str) -> tuple[Any, ...]:
+        benchmark = _benchmark(chosen)
+        metrics = list(benchmark.report.metrics)
+        return (
+            gr.Dropdown(choices=metrics, value=metrics[0]),
+            pages.findings(benchmark),
+            gallery(benchmark.name, metrics[0]),
+        )
+
+    for component, event in ((name, "input"), (group, "input"), (show, "input"), (find, "input")):
+        ui.on(component, page, [name, group, show, find], tables, event=event)
+    ui.on(name, turn, [name], [metric, told, failed], event="input")
+    ui.on(metric, gallery, [name, metric], failed, event="input")
+    ui.endpoint("leaderboard", endpoint, [name])
