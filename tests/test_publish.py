@@ -23,6 +23,7 @@ from builders import outgoing
 from builders.outgoing import File, collect, published_before
 from builders.publish import batches, publish
 from croc.errors import CrocError, InputError
+from hub_cards import space_card
 
 ROOT = Path(__file__).parents[1]
 
@@ -479,6 +480,12 @@ def test_a_space_carries_its_evaluate_module_under_the_name_that_evaluate_looks_
     write(tmp_path, "space.yaml", b"module: croc.no_such_module\n")
     with pytest.raises(InputError, match=r"croc\.no_such_module"):
         collect("space", tmp_path, "org/mine")
+
+
+@pytest.mark.parametrize("name", ["croc", "crocscore"])
+def test_the_cards_of_our_spaces_are_what_their_template_gives(name):
+    folder = Path(__file__).parents[1] / "spaces" / name
+    assert (folder / "README.md").read_text("utf-8") == space_card(folder)
 
 
 def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
