@@ -113,7 +113,9 @@ class Checkpoint:
     def model(self) -> Any:
         """The model, in evaluation mode, on its device."""
         if not isinstance(self.source, str | Path):
-            return self.source.to(device=self.device, dtype=self.dtype).eval()
+            # A model in training holds parts of another dtype on purpose: they change only when asked for.
+            moved = {"device": self.device} | ({"dtype": self.dtype} if self._dtype is not None else {})
+            return self.source.to(**moved).eval()
         import transformers
 
         if self.revision is None and not self.is_local:
@@ -130,18 +132,40 @@ class Checkpoint:
             raise InputError(
                 f"transformers has no class {self._auto} (auto=): name the class that loads {self.name}"
             )
+        from safetensors import SafetensorError
+
         try:
-            model = loader.from_pretrained(
+            model, told = loader.from_pretrained(
                 str(self.source),
                 revision=self.revision,
                 dtype=self.dtype,
                 use_safetensors=True,
                 trust_remote_code=self.trust_remote_code,
+                output_loading_info=True,
+                ignore_mismatched_sizes=True,
                 **options,
             )
-        except (OSError, ValueError, ImportError) as error:
-            raise CrocError(f"cannot load the model {self.source}: {_first_line(error)}") from error
+        except (OSError, ValueError, ImportError, SafetensorError) as error:
+            raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
+        # The library would fill these with random numbers.
+        if wrong := sorted(told["mismatched_keys"]):
+            name, stored, needed = wrong[0]
+            raise CrocError(
+                f"cannot load the model {self.source}: {name} has the shape {tuple(stored)} where its "
+                f"configuration says {tuple(needed)}{_and_others(wrong)}"
+            )
+        if lost := sorted(told["missing_keys"]):
+            raise CrocError(
+                f"cannot load the model {self.source}: it holds no weights for {lost[0]}{_and_others(lost)}"
+            )
         return (model if self._device == "auto" else model.to(self.device)).eval()
+
+    def _reason(self, error: Exception) -> str:
+        """Why nothing was loaded; weights that are pickles alone are named, for they are not looked for."""
+        pickles = sorted(Path(self.source).glob("pytorch_model*.bin")) if self.is_local else []
+        if pickles and not any(Path(self.source).glob("*.safetensors")):
+            return f"{pickles[0].name} is a pickle, which could run code; save the weights as safetensors"
+        return _first_line(error)
 
     @cached_property
     def processor(self) -> Any:
@@ -160,7 +184,10 @@ class Checkpoint:
                 return _processor_for_images(str(source), options)
             return AutoProcessor.from_pretrained(str(source), **options)
         except (OSError, ValueError, ImportError) as error:
-            raise CrocError(f"cannot load the processor of {source}: {_first_line(error)}") from error
+            reason = _first_line(error)
+            if reason.startswith("Can't load image processor"):
+                reason = "it has no image processor, so that it cannot be asked about images"
+            raise CrocError(f"cannot load the processor of {source}: {reason}") from error
 
     def pixels(self, images: Sequence[Image], **options: Any) -> dict[str, Any]:
         """What the image processor makes of RGB images, as tensors on the model's device."""
@@ -296,6 +323,10 @@ def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
     tokenizer = AutoTokenizer.from_pretrained(source, revision=options["revision"])
     rest = {key: value for key, value in settings.items() if key not in named.get_attributes()}
     return without_video(named)(images, tokenizer, None, **rest)
+
+
+def _and_others(names: Sequence[Any]) -> str:
+    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def _first_line(error: Exception) -> str:

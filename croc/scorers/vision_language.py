@@ -302,7 +302,8 @@ class VisionLanguageScorer:
         tail = self._layout.tail
         return list(self._plain.tokenizer(tail, add_special_tokens=False).input_ids) if tail else []
 
-    def _resized(self, images: Sequence[Image]) -> list[Image]:
+    def resized(self, images: Sequence[Image]) -> list[Image]:
+        """Images as the image processor gets them: RGB, at the size that the settings say."""
         rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
         size = self.settings.image_size
         return rgb if size is None else [image.resize(size, Resampling.LANCZOS) for image in rgb]
@@ -311,7 +312,7 @@ class VisionLanguageScorer:
         """What the processor makes of the images in the head of the turn, and the ids without padding."""
         processor, layout = self.checkpoint.processor, self._layout
         encoded = self.checkpoint.reading(
-            self._resized(images),
+            self.resized(images),
             lambda resized: processor(
                 text=[layout.head] * len(resized),
                 images=[[image] for image in resized],
@@ -454,7 +455,7 @@ class VisionLanguageScorer:
         other = self._extended({"input_ids": torch.zeros(0)}, seen_rows)
         inputs["qformer_input_ids"] = other["input_ids"]
         inputs["qformer_attention_mask"] = other["attention_mask"]
-        inputs.update(self.checkpoint.pixels(self._resized(images)))
+        inputs.update(self.checkpoint.pixels(self.resized(images)))
         last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
         if self._is_encoder_decoder:
             start = self._text_config.decoder_start_token_id
