@@ -146,8 +146,7 @@ def publish(
     """
     if kind not in REPO_TYPES:
         raise InputError(f"{kind!r} cannot be published; choose one of {', '.join(REPO_TYPES)}")
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo):
-        raise InputError(f"--repo {repo}: a repository is named organisation/name")
+    _refuse_name(repo)
     if tag is not None and not re.fullmatch(r"[\w-][\w.+-]*", tag):
         raise InputError(f"--tag {tag}: a tag is made of letters, digits, dots and dashes, such as v1.0.0")
     files, left_out, card = collect(kind, Path(folder), repo)
@@ -175,6 +174,24 @@ def publish(
                 tell(f"interrupted ({reason}); going on in {wait:.0f} s")
                 sleep(wait)
     raise AssertionError("unreachable")
+
+
+def may_publish(repo: str) -> None:
+    """Refuse what :func:`publish` would refuse for its name or for want of a token, before any work is done.
+
+    Raises:
+        InputError: the name is none of a repository, or no access token is set.
+    """
+    from huggingface_hub import get_token
+
+    _refuse_name(repo)
+    if not get_token():
+        raise InputError(f"{repo}: publishing needs an access token; set HF_TOKEN or run 'hf auth login'")
+
+
+def _refuse_name(repo: str) -> None:
+    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", repo):
+        raise InputError(f"{repo}: a repository is named organisation/name")
 
 
 # ---- The Hub ----

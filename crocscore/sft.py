@@ -1,44 +1,30 @@
 """Train a yes/no vision-language model on questions from contrastive checks, with TRL's SFTTrainer.
 
     croc train --config recipe.yaml
-    accelerate launch -m crocscore.sft --config recipe.yaml
+    accelerate launch -m croc train --config recipe.yaml
 
 The questions are those of ``croc build train``. What the model reads before the answer is written by the
 scorer that will ask it later, so that training and inference share one template and one preprocessing; the
-loss is on the answer alone.
+loss is on the answer alone. Held-out checks are scored on the way: ``eval_strategy`` says when.
 """
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.files import atomic, write_json
+from crocscore import tuning, watch
 from crocscore.model import CROCScore
+from crocscore.recipe import Arguments, read_recipe, recipe_text
 
 SPLITS = ("train", "validation")
+"""Splits of the questions that training reads."""
 
-
-@dataclass
-class Arguments:
-    """What is trained on what; every other key of a recipe is one of TRL's ``SFTConfig``.
-
-    Attributes:
-        model: folder or Hub id to start from.
-        revision: commit of the model on the Hub.
-        questions: a folder that ``croc build train`` finished.
-        question: the template with ``{prompt}``; None takes the checkpoint's own or this program's.
-        freeze: names of parameters that stay as they are begin with one of these.
-    """
-
-    model: str = field(metadata={"help": "folder or Hub id to start from"})
-    questions: str = field(metadata={"help": "a folder that croc build train finished"})
-    revision: str | None = field(default=None, metadata={"help": "commit of the model on the Hub"})
-    question: str | None = field(default=None, metadata={"help": "template with {prompt}"})
-    freeze: list[str] = field(default_factory=list, metadata={"help": "prefixes of parameters to keep"})
+_WATCHED = "watched"
 
 
 def questions_of(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
@@ -62,7 +48,12 @@ def questions_of(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
     }
     if not files["train"]:
         raise InputError(f"{folder}: no data/train-*.parquet; make questions with croc build train")
-    stored = load_dataset("parquet", data_files={name: found for name, found in files.items() if found})
+    # One by one: read together, splits of other columns would be an error of the library's.
+    stored = {
+        name: load_dataset("parquet", data_files=found, split="train")
+        for name, found in files.items()
+        if found
+    }
     yes, no = (scorer.written(answer) for answer in scorer.settings.answers)
     scorer.answer_ids  # noqa: B018  an answer of several tokens is refused before anything is trained
     found = {}
@@ -97,7 +88,8 @@ def trainer_of(arguments: Arguments, settings: Any) -> Any:
         settings: TRL's ``SFTConfig``; the loss is put on the answer alone and nothing is cut.
 
     Returns:
-        An ``SFTTrainer`` that stops at a loss that is not a number and names the questions of the batch.
+        An ``SFTTrainer`` that stops at a loss that is not a number and names the questions of the batch, and
+        that scores the recipe's checks whenever it evaluates.
 
     Raises:
         InputError: the model cannot read images, an answer is several tokens, or the questions are unfit.
@@ -108,21 +100,43 @@ def trainer_of(arguments: Arguments, settings: Any) -> Any:
     except ImportError as error:
         raise MissingExtra("training", "train") from error
     import torch
+    from transformers import set_seed
 
-    options = {"question": arguments.question} if arguments.question else {}
-    scorer = CROCScore(arguments.model, revision=arguments.revision, dtype="float32", device="cpu", **options)
-    model, processor = scorer.checkpoint.model, scorer.checkpoint.processor
+    scorer = _asked(
+        arguments,
+        arguments.model,
+        revision=arguments.revision,
+        device="cpu",
+        key_mapping=arguments.key_mapping,
+    )
+    processor = scorer.checkpoint.processor
     if not hasattr(processor, "image_processor"):
         raise InputError(
             f"{arguments.model}: it has no image processor, so that it cannot be asked about images"
         )
     examples = questions_of(arguments.questions, scorer)
-    known = [name for name, _ in model.named_parameters()]
-    for prefix in arguments.freeze:
-        if not any(name.startswith(prefix) for name in known):
-            raise InputError(f"freeze: no parameter of the model begins with {prefix!r}")
-    for name, parameter in model.named_parameters():
-        parameter.requires_grad_(not name.startswith(tuple(arguments.freeze)))
+    checks = (
+        watch.held_out(
+            arguments.checks,
+            config=arguments.checks_config,
+            split=arguments.checks_split,
+            at_most=arguments.max_checks,
+        )
+        if arguments.checks
+        else []
+    )
+    evaluates = getattr(settings.eval_strategy, "value", settings.eval_strategy) != "no"
+    if evaluates and "validation" not in examples:
+        raise InputError(
+            f"{arguments.questions}: eval_strategy needs a split validation, and there is none; "
+            "build the checks with --validation"
+        )
+    model = scorer.checkpoint.model
+    if arguments.attention:
+        model.set_attn_implementation(arguments.attention)
+    # An adapter begins with random numbers, and the trainer seeds them later than that.
+    set_seed(settings.seed)
+    model = tuning.prepare(model, arguments)
     # A cut answer would give a loss of 0 and no error.
     settings.max_length = None
     settings.completion_only_loss = True
@@ -131,10 +145,15 @@ def trainer_of(arguments: Arguments, settings: Any) -> Any:
     class Collator(DataCollatorForVisionLanguageModeling):  # type: ignore[misc]
         def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
             ids = [row["pair_id"] for row in rows]
-            batch = super().__call__(
-                [{k: row[k] for k in ("images", "prompt", "completion")} for row in rows]
-            )
-            return {**batch, "pair_id": ids}
+            read = [
+                {
+                    "images": scorer.resized(row["images"]),
+                    "prompt": row["prompt"],
+                    "completion": row["completion"],
+                }
+                for row in rows
+            ]
+            return {**super().__call__(read), "pair_id": ids}
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
@@ -146,16 +165,43 @@ def trainer_of(arguments: Arguments, settings: Any) -> Any:
                 raise CrocError(f"the loss is {float(loss.detach())} {where}")
             return found
 
-        def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
-            # The library's own load keeps the first weights where a model saves under older names (Llava).
-            target = model if model is not None else self.model
-            if hasattr(target, "peft_config"):
-                super()._load_from_checkpoint(checkpoint, model)
-                return
-            stored = type(target).from_pretrained(checkpoint, dtype=target.dtype)
-            target.load_state_dict(stored.state_dict())
+        def evaluate(self, *rest: Any, **more: Any) -> dict[str, float]:
+            measured = super().evaluate(*rest, **more) if self.eval_dataset is not None else {}
+            if checks:
+                found = watch.numbers(self.verdict(), "eval_")
+                self.log(found)
+                measured = {**measured, **found}
+            self.write_history()
+            return measured
 
-    return Trainer(
+        def verdict(self, **options: Any) -> Any:
+            """The report on the held-out checks as the model is now."""
+            trained = tuning.plain(self.accelerator.unwrap_model(self.model))
+            was_training = trained.training
+            now = _asked(arguments, trained, processor=processor, name="crocscore", dtype=None)
+            folder = Path(self.args.output_dir) / _WATCHED
+            try:
+                return watch.verdict(now, checks, folder, **options)
+            finally:
+                trained.train(was_training)
+
+        def write_history(self) -> None:
+            if self.is_world_process_zero():
+                watch.write_history(self.state.log_history, Path(self.args.output_dir))
+
+        def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+            super()._save(output_dir, state_dict)
+            if self.args.should_save:
+                tuning.save_beside(self.model, output_dir or self.args.output_dir)
+
+        def _load_from_checkpoint(self, checkpoint: str, model: Any = None) -> None:
+            tuning.restore(self.model if model is None else model, checkpoint)
+
+        def _load_best_model(self) -> None:
+            tuning.restore(self.model, self.state.best_model_checkpoint)
+
+    Path(settings.output_dir).mkdir(parents=True, exist_ok=True)
+    made = Trainer(
         model=model,
         args=settings,
         train_dataset=examples["train"],
@@ -163,27 +209,15 @@ def trainer_of(arguments: Arguments, settings: Any) -> Any:
         processing_class=processor,
         data_collator=Collator(processor=processor, max_length=None, completion_only_loss=True),
     )
-
-
-def read_recipe(arguments: Sequence[str]) -> tuple[Arguments, Any]:
-    """A recipe file and options after it, as :class:`Arguments` and TRL's ``SFTConfig``.
-
-    Raises:
-        InputError: a key that neither knows, or a value that does not fit.
-        MissingExtra: TRL is not installed.
-    """
-    try:
-        from trl import SFTConfig, TrlParser
-    except ImportError as error:
-        raise MissingExtra("training", "train") from error
-    try:
-        return tuple(TrlParser((Arguments, SFTConfig)).parse_args_and_config(list(arguments)))  # type: ignore[return-value]
-    except (ValueError, OSError) as error:
-        raise InputError(f"the recipe cannot be used: {str(error).splitlines()[0]}") from None
+    made.checks = checks
+    return made
 
 
 def train(arguments: Sequence[str]) -> Path:
-    """Train as a recipe says and write model, processor and the recipe's settings.
+    """Train as a recipe says.
+
+    The folder that is written holds a plain checkpoint with its processor, and beside it the recipe, the log
+    and its plot, what the card says, and the verdict on the held-out checks.
 
     Args:
         arguments: ``["--config", "recipe.yaml", "--learning_rate", "1e-4", …]``.
@@ -192,12 +226,76 @@ def train(arguments: Sequence[str]) -> Path:
         The folder of the trained model, which ``CROCScore.from_pretrained`` takes.
     """
     chosen, settings = read_recipe(arguments)
+    recipe = recipe_text(arguments)
     trainer = trainer_of(chosen, settings)
     trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
-    if chosen.question:
-        trainer.model.config.croc = {"question": chosen.question}
-    trainer.save_model(settings.output_dir)
-    return Path(settings.output_dir)
+    out = Path(settings.output_dir)
+    report = trainer.verdict(resamples=2_000, by=("property",)) if trainer.checks else None
+    trainer.write_history()
+    save(trainer, chosen)
+    if trainer.is_world_process_zero():
+        watch.clear(out / _WATCHED)
+        if recipe is not None:
+            with atomic(out / "recipe.yaml") as temporary:
+                temporary.write_text(recipe, "utf-8")
+        if report is not None:
+            write_json(out / watch.RESULTS, report.to_dict())
+        write_json(out / "card.json", _said(chosen, settings, out))
+    # Who goes on with the folder finds it whole in every process.
+    trainer.accelerator.wait_for_everyone()
+    return out
+
+
+def save(trainer: Any, chosen: Arguments) -> None:
+    """Write the trained model and its processor as a checkpoint; the adapter becomes part of the weights."""
+    out = trainer.args.output_dir
+    if not tuning.is_adapted(trainer.model) or not chosen.merge:
+        _settle(trainer.model, chosen)
+        trainer.save_model(out)
+        return
+    if trainer.is_world_process_zero():
+        whole = tuning.merged(trainer.accelerator.unwrap_model(trainer.model))
+        _settle(whole, chosen)
+        whole.save_pretrained(out)
+        trainer.processing_class.save_pretrained(out)
+
+
+def _settle(model: Any, chosen: Arguments) -> None:
+    """Write how the model is asked into its configuration; an older calibration is no longer true."""
+    config = tuning.plain(model).config
+    held = {
+        key: value for key, value in (getattr(config, "croc", None) or {}).items() if key != "calibration"
+    }
+    asked = held | _question(chosen)
+    if asked or hasattr(config, "croc"):
+        config.croc = asked
+
+
+def _asked(arguments: Arguments, model: Any, **options: Any) -> CROCScore:
+    """The scorer over a model, as the recipe asks it."""
+    given = {"auto": arguments.auto, "dtype": arguments.dtype, "image_processor": arguments.image_processor}
+    return CROCScore(model, **{**given, **_question(arguments), **options})
+
+
+def _question(chosen: Arguments) -> dict[str, Any]:
+    """How the recipe says that the model is asked; what it does not say is the checkpoint's."""
+    said = {"question": chosen.question, "image_size": chosen.image_size}
+    return {key: value for key, value in said.items() if value}
+
+
+def _said(chosen: Arguments, settings: Any, out: Path) -> dict[str, Any]:
+    """What the card of the trained model says beside its numbers."""
+    on_hub = not Path(chosen.model).is_dir()
+    said = {
+        "name": out.resolve().name,
+        "license": chosen.licence,
+        "summary": chosen.summary,
+        "base_model": chosen.model if on_hub else None,
+        "base_revision": chosen.revision if on_hub else None,
+        "seed": settings.seed,
+        "evaluated_on": chosen.checks,
+    }
+    return {key: value for key, value in said.items() if value is not None}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

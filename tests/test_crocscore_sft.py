@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import tiny_models as tiny
 import torch
+import yaml
 from click.testing import CliRunner
+from hub_server import Hub, online
+from huggingface_hub import HfApi
+from PIL import Image
+from tiny_training import checks_and_questions, written
 
-from builders.syn import build_exact
-from builders.train import build_train
 from croc.cli import main
 from croc.errors import CrocError, InputError
+from croc.report import Report, Settings
+from croc.schema import DIRECTIONS
+from croc.scoring import score_dataset
 from crocscore.model import CROCScore
+from crocscore.recipe import recipe_text
 from crocscore.sft import Arguments, questions_of, read_recipe, train, trainer_of
+from hub_cards import model_card
 
 pytest.importorskip("trl", reason="training needs the extra train")
+
+OWN = "Is this {prompt}? Yes or No:"
 
 
 @pytest.fixture(scope="module")
@@ -25,35 +41,19 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    work = tmp_path_factory.mktemp("data")
-    splits = {"train": 0.7, "validation": 0.2, "test": 0.1}
-    syn = build_exact(work / "syn", checks=16, images=1, size=48, splits=splits, progress=False)
-    return build_train(syn.out, work / "questions", progress=False).out
+def data(tmp_path_factory):
+    return checks_and_questions(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def questions(data):
+    return data[1]
 
 
 @pytest.fixture
 def recipe(base, questions, tmp_path):
     def write(**more):
-        settings = {
-            "model": base,
-            "questions": questions,
-            "output_dir": tmp_path / "out",
-            "max_steps": 4,
-            "per_device_train_batch_size": 4,
-            "learning_rate": 0.01,
-            "gradient_checkpointing": "false",
-            "report_to": "none",
-            "logging_steps": 1,
-            "save_steps": 2,
-            "bf16": "false",
-            "use_cpu": "true",
-            "disable_tqdm": "true",
-            "seed": 0,
-        } | more
-        path = tmp_path / "recipe.yaml"
-        path.write_text("".join(f"{key}: {value}\n" for key, value in settings.items()))
-        return ["--config", str(path)]
+        return written(tmp_path / "recipe.yaml", **{"model": base, "questions": questions, **more})
 
     return write
 
@@ -85,7 +85,7 @@ def test_the_loss_is_on_the_answer_alone(recipe):
 
 
 def test_training_moves_what_is_free_and_keeps_what_is_frozen(recipe, base):
-    arguments, settings = read_recipe(recipe(freeze="[model.vision_tower]"))
+    arguments, settings = read_recipe(recipe(freeze=["model.vision_tower"]))
     trainer = trainer_of(arguments, settings)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()
@@ -138,7 +138,7 @@ def test_answers_of_several_tokens_are_refused(recipe, tmp_path):
 
 def test_a_prefix_that_freezes_nothing_is_refused(recipe):
     with pytest.raises(InputError, match="vision_towr"):
-        trainer_of(*read_recipe(recipe(freeze="[vision_towr]")))
+        trainer_of(*read_recipe(recipe(freeze=["vision_towr"])))
 
 
 def test_a_folder_without_questions_is_refused(base, tmp_path):
@@ -161,3 +161,135 @@ def test_the_command_says_in_one_sentence_what_is_wrong(recipe):
     done = CliRunner().invoke(main, ["train", *recipe(lerning_rate=1)])
     assert done.exit_code == 2
     assert "lerning_rate" in done.output
+
+
+def test_held_out_checks_are_scored_on_the_way(recipe, data, tmp_path):
+    out = train(
+        recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2, question=OWN)
+    )
+    log = json.loads((out / "training.json").read_text())
+    watched = [entry for entry in log if "eval_forward_text" in entry]
+    assert [entry["step"] for entry in watched] == [2, 4]
+    for entry in watched:
+        directions = [entry[f"eval_{name}"] for name in DIRECTIONS]
+        assert entry["eval_scaled_accuracy"] == pytest.approx(sum(directions) / 4)
+    assert {entry["step"] for entry in log if "eval_loss" in entry} == {2, 4}
+    with Image.open(out / "training.png") as plot:
+        assert plot.width > 400 and len(set(plot.convert("L").tobytes())) > 20
+    # The last entry is what the trained checkpoint, loaded again, gets on those checks by itself.
+    (table,) = score_dataset(
+        str(data[0]), [CROCScore(out, device="cpu")], tmp_path / "again", split="test", progress=False
+    )
+    again = Report.from_files([table], settings=Settings(flips=0, resamples=0))
+    assert again.score("out").scaled == pytest.approx(watched[-1]["eval_scaled_accuracy"], abs=1e-9)
+    results = json.loads((out / "results.json").read_text())
+    assert {cell["direction"] for cell in results["results"]} == set(DIRECTIONS)
+    assert not (out / "watched").exists()
+
+
+def test_the_best_model_can_be_told_by_its_scaled_accuracy(recipe, data):
+    more = {
+        "checks": data[0],
+        "checks_split": "test",
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "scaled_accuracy",
+    }
+    trainer = trainer_of(*read_recipe(recipe(**more)))
+    trainer.train()
+    measured = {
+        entry["step"]: entry["eval_scaled_accuracy"]
+        for entry in trainer.state.log_history
+        if "eval_scaled_accuracy" in entry
+    }
+    best = trainer.state.best_global_step
+    assert measured[best] == max(measured.values())
+    stored = type(trainer.model).from_pretrained(trainer.state.best_model_checkpoint)
+    for name, value in stored.state_dict().items():
+        torch.testing.assert_close(trainer.model.state_dict()[name], value)
+
+
+def test_the_folder_tells_how_it_was_made(recipe):
+    words = recipe(licence="mit", question=OWN)
+    out = train(words)
+    assert (out / "recipe.yaml").read_text() == Path(words[1]).read_text()
+    card = model_card(out, repo="org/name")
+    assert "license: mit" in card and "learning_rate: 0.01" in card and "Seed: 0" in card
+    assert CROCScore(out, device="cpu").settings.question == OWN
+
+
+def test_options_after_the_recipe_are_kept_with_it(recipe):
+    words = [*recipe(), "--learning_rate", "0.002", "--max_steps=1", "--lr_scheduler_type", "cosine"]
+    stored = yaml.safe_load(recipe_text(words))
+    again, settings = read_recipe(written(Path(words[1]).with_name("again.yaml"), **stored))
+    assert (settings.learning_rate, settings.max_steps) == (0.002, 1)
+    assert settings.lr_scheduler_type == "cosine"
+    assert again == read_recipe(words)[0]
+
+
+def test_a_calibration_from_before_the_training_is_dropped(recipe, tmp_path):
+    model, processor = tiny.llava()
+    model.config.croc = {"calibration": [2.0, 1.0], "answers": ["yes", "no"]}
+    out = train(recipe(model=tiny.save(model, processor, tmp_path / "calibrated"), max_steps=1))
+    assert json.loads((out / "config.json").read_text())["croc"] == {"answers": ["yes", "no"]}
+
+
+def test_images_are_resized_for_training_as_for_scoring(recipe):
+    arguments, settings = read_recipe(recipe(image_size=[16, 16]))
+    trainer = trainer_of(arguments, settings)
+    row = trainer.train_dataset[0]
+    scorer = CROCScore(trainer.model, processor=trainer.processing_class, image_size=(16, 16))
+    read = trainer.data_collator([row])["pixel_values"]
+    encoded, _ = scorer._read_images(row["images"])
+    assert torch.equal(read, encoded["pixel_values"])
+    plain, _ = CROCScore(trainer.model, processor=trainer.processing_class)._read_images(row["images"])
+    assert not torch.equal(read, plain["pixel_values"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Hub(tmp_path_factory.mktemp("hub")) as running:
+        yield running
+
+
+def test_the_command_publishes_what_it_trained(recipe, server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.endpoint)
+    words = ["train", *recipe(max_steps=2), "--push", "org/trained", "--private"]
+    with online(monkeypatch):
+        done = CliRunner().invoke(main, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        repo = server.repos["model", "org/trained"]
+        files = set(HfApi(endpoint=server.endpoint, token="hf_writer").list_repo_files("org/trained"))
+    assert repo.private
+    assert {"model.safetensors", "config.json", "recipe.yaml", "README.md", "training.json"} <= files
+    assert not [name for name in files if name.startswith("checkpoint-") or name.endswith((".bin", ".pt"))]
+
+
+@pytest.mark.parametrize(("repo", "message"), [("name", "organisation/name"), ("org/name", "access token")])
+def test_what_cannot_be_published_is_refused_before_the_training(recipe, monkeypatch, repo, message):
+    monkeypatch.setattr("crocscore.sft.train", lambda words: pytest.fail("it was trained"))
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    done = CliRunner().invoke(main, ["train", *recipe(), "--push", repo])
+    assert done.exit_code == 2 and message in done.output
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(recipe, data, tmp_path):
+    """The same file on two processes, gloo between them, as ``accelerate launch`` starts them on two GPUs."""
+    words = recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2)
+    alone = train([*words, "--per_device_train_batch_size", "4", "--output_dir", str(tmp_path / "alone")])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    launch += ["-m", "croc", "train", *words, "--per_device_train_batch_size", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("wrote ") == 1
+    log = json.loads((tmp_path / "out" / "training.json").read_text())
+    one = json.loads((alone / "training.json").read_text())
+    # Two of two questions each are a step of four: as much of an epoch as one process sees in the same steps.
+    seen = [[entry["epoch"] for entry in each if "loss" in entry] for each in (log, one)]
+    assert seen[0] == seen[1]
+    assert all(np.isfinite(entry["loss"]) for entry in log if "loss" in entry)
+    assert [entry["step"] for entry in log if "eval_forward_text" in entry] == [2, 4]

@@ -484,7 +484,7 @@ class _Phi4Processor:
         return {**self.tokenizer(text, **options), **seen}
 
 
-def phi4_multimodal(seed: int = 0):
+def phi4_multimodal(seed: int = 0, *, layers: int = 2):
     """Phi-4-multimodal: its vision tower always sees 448 pixels; the audio part is as small as it can be."""
     special = ("<|user|>", "<|assistant|>", "<|end|>", "<|image|>", "<|audio|>")
     tokenizer = chat_tokenizer(special)
@@ -497,7 +497,12 @@ def phi4_multimodal(seed: int = 0):
     model = tf.Phi4MultimodalForCausalLM(
         tf.Phi4MultimodalConfig(
             **_language(
-                tokenizer, pad_token_id=0, bos_token_id=1, eos_token_id=1, max_position_embeddings=2048
+                tokenizer,
+                num_hidden_layers=layers,
+                pad_token_id=0,
+                bos_token_id=1,
+                eos_token_id=1,
+                max_position_embeddings=2048,
             ),
             vision_config=dict(
                 hidden_size=16,
