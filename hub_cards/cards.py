@@ -155,7 +155,8 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
 
     What it says comes from the files beside the weights; each may be absent, and then the card says so:
     ``card.json`` (name, licence, base model, limits and the like), ``results.json`` (as
-    ``croc evaluate --json`` writes it), ``calibration.json`` and ``calibration.png``, ``recipe.yaml``.
+    ``croc evaluate --json`` writes it), ``calibration.json`` and ``calibration.png``, ``recipe.yaml``
+    and ``training.png``.
 
     Args:
         folder: the model's folder, with a ``config.json``.
@@ -215,6 +216,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         calibration=calibration,
         figure=FIGURE if (folder / FIGURE).is_file() else None,
         recipe=recipe,
+        watched="training.png" if (folder / "training.png").is_file() else None,
         weights=[(path.name, path.stat().st_size) for path in weights],
         architecture=", ".join(config.get("architectures") or ["unknown"]),
     )
