@@ -55,6 +55,8 @@ for command in (
     make.status,
     make.demo,
     train.train,
+    train.calibrate,
+    train.experiment,
     hum.hum,
     hub.publish,
     hub.verify,
