@@ -129,8 +129,8 @@ def _experiment(
 ) -> None:
     from crocscore.experiments import Setup, run
 
-    paths = {key: str(given.pop(key)) for key in ("model", "questions")}
-    setup = Setup(**paths, **given, settings=key_values(settings, "--set"))
+    model, questions = str(given.pop("model")), str(given.pop("questions"))
+    setup = Setup(model=model, questions=questions, **given, settings=key_values(settings, "--set"))
     click.echo(run(name, setup, out, conditions))
 
 
