@@ -280,7 +280,7 @@ def test_two_processes_train_together(recipe, data, tmp_path):
     """The same file on two processes, gloo between them, as ``accelerate launch`` starts them on two GPUs."""
     words = recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2)
     alone = train([*words, "--per_device_train_batch_size", "4", "--output_dir", str(tmp_path / "alone")])
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "0"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     launch += ["-m", "croc", "train", *words, "--per_device_train_batch_size", "2"]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=1500, check=False)
