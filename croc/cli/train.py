@@ -62,7 +62,7 @@ def train(ctx: click.Context, config: str, push: str | None, private: bool) -> N
 def calibrate(model: Path, questions: Path, split: str, at_most: int | None, device: str | None) -> None:
     """Fit the probabilities of MODEL, a folder, and write them into its configuration.
 
-    Its figures (calibration.json) and plot (reliability.png) go beside the weights and onto the card.
+    Its figures (calibration.json) and plot (calibration.png) go beside the weights and onto the card.
     """
     from rich.table import Table
 
