@@ -42,10 +42,7 @@ def world(tmp_path_factory):
         audit_checks=0,
         progress=False,
     )
-    space = root / "space"
-    space.mkdir()
-    (space / "space.yaml").write_text("title: CROC\nmodule: croc.croc\n")
-    (space / "app.py").write_text("")
+    space = Path(__file__).parents[1] / "spaces" / "croc"
     model = tiny_models.save(*tiny_models.clip(), root / "model")
     with Hub(root / "hub") as hub, online(patch):
         options = {"endpoint": hub.endpoint, "token": "hf_writer"}
