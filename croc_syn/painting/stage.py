@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass, field
+from functools import cache
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -111,6 +112,12 @@ def versions(settings: Images) -> dict[str, str]:
     names = ["pillow", "pyarrow"]
     if any(model.backend == "diffusers" for model in settings.models):
         names += ["diffusers", "torch", "transformers"]
+    return dict(_versions(*names))
+
+
+@cache
+def _versions(*names: str) -> dict[str, str]:
+    """Looked up once: every row says them, and a look takes milliseconds."""
     return library_versions(*names)
 
 
