@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,4 +50,12 @@ def steady(model: ImageModel, settings: Images) -> Cheap:
 
 def unhurried(model: ImageModel, settings: Images) -> Cheap:
     """50 ms an image."""
+    return Cheap(0.05)
+
+
+def noting(model: ImageModel, settings: Images) -> Cheap:
+    """Leaves the name of the cluster's machine that it paints on in the folder ``CROC_TEST_NOTES``."""
+    import ray
+
+    Path(os.environ["CROC_TEST_NOTES"], ray.get_runtime_context().get_node_id()).touch()
     return Cheap(0.05)
