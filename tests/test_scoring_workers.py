@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pictures import png
 
-from croc.engines import this_machine
+from croc.engines import cluster, this_machine
 from croc.errors import CrocError, InputError
 from croc.parts import Abort
 from croc.schema import check_features
@@ -96,3 +97,17 @@ def test_a_worker_that_sees_something_else_stops(
     given = {"source": source, "scorer": "random", "options": {}, "way": "pairs", **known, **changes}
     with pytest.raises(Abort, match=sentence):
         Slices(**given, batch_size=None, threads=1)({"start": 0, "stop": 2}, tmp_path / "x")
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_a_cluster_writes_the_same_tables(checks: Path, tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
+    ray.init("local", num_cpus=2, object_store_memory=100_000_000, **options)
+    try:
+        shared = score(checks, tmp_path / "ray", engine=cluster(workers=2))
+    finally:
+        ray.shutdown()
+    assert content(shared) == content(score(checks, tmp_path / "alone"))
