@@ -1,11 +1,12 @@
-"""CROChum as a dataset: staged checks, or the authors' release, in; a folder for ``load_dataset`` out.
+"""CROChum as a dataset: votes, staged checks or the authors' release in; a folder for ``load_dataset`` out.
 
 Run::
 
     python builders/hum.py --from-release nllg/croc_hum --out runs/hum
     python builders/hum.py --staged runs/stage --out runs/hum
+    python builders/hum.py --votes votes.parquet --items runs/candidates --out runs/hum
 
-``croc build hum`` does the same.
+``croc hum release`` does the last.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from __future__ import annotations
 import shutil
 import sys
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -43,10 +45,13 @@ from croc.parquet import write_parquet
 from croc.parts import Part, run
 from croc.schema import CATEGORIES, check_features
 from croc_hum import nlvr
+from croc_hum.release import Judged
+from croc_hum.votes import Rule, read_votes
 
 NLVR_TITLE = "NLVR as contrastive checks: sentences that people wrote about drawn scenes"
-_NLVR_PART = 50
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, images verified by people."
+
+_CHECKS_PER_PART = 50
 
 
 class Hum(ChecksBuilder):
@@ -158,9 +163,9 @@ def build_nlvr(
     if shards.settle(folder, recipe):
         return read_report(folder)
     features = check_features()
-    starts = range(0, count, _NLVR_PART)
+    starts = range(0, count, _CHECKS_PER_PART)
     staged = run(
-        [Part(f"{start:05d}", [start, start + _NLVR_PART]) for start in starts],
+        [Part(f"{start:05d}", [start, start + _CHECKS_PER_PART]) for start in starts],
         partial(_write_nlvr, split=split, schema=features.arrow_schema),
         folder / shards.WORK / "checks",
         suffix=".parquet",
@@ -197,20 +202,106 @@ def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildRe
     return assemble_staged("hum", staged, out, check_features(), both_sides=False, **options)
 
 
+def build_voted(
+    votes: str | Path,
+    items: str | Path,
+    out: str | Path,
+    *,
+    rule: Rule | None = None,
+    task: str | None = None,
+    both_sides: bool = False,
+    progress: bool = True,
+) -> BuildReport:
+    """Make checks of the images that people voted for.
+
+    An interrupted build goes on where it was when it is called again.
+
+    Args:
+        votes: a file of votes, see :func:`croc_hum.votes.read_votes`.
+        items: the candidates that they are about: the folder that ``croc hum candidates`` made.
+        out: the folder to make.
+        rule: when votes decide about an image; the default is three votes, two thirds of which agree.
+        task: which task decides; None takes the one that was voted on.
+        both_sides: leave out checks of which one side has no image left.
+        progress: show bars.
+
+    Returns:
+        What was built; ``images_dropped`` counts the images that were not released, by reason.
+
+    Raises:
+        InputError: votes or items cannot be used, no image is left, or the folder holds something else.
+    """
+    started = time.monotonic()
+    rule, folder = rule or Rule(), Path(out)
+    judged = Judged.of(items, read_votes(votes), rule, task=task)
+    files = sorted({each.file for each in judged.candidates})
+    recipe = {
+        "kind": "hum",
+        "votes": sha256_of(Path(votes)),
+        "items": [sha256_of(file) for file in files],
+        "rule": rule.fields(),
+        "task": judged.task,
+        "both_sides": both_sides,
+        "splits": dict(TEST_ONLY),
+    }
+    if shards.settle(folder, recipe):
+        return read_report(folder)
+    numbers = range(0, len(judged.candidates), _CHECKS_PER_PART)
+    features = check_features()
+    staged = run(
+        [Part(f"{at:06d}", {"start": at, "stop": at + _CHECKS_PER_PART}) for at in numbers],
+        partial(_write_voted, judged=judged, schema=features.arrow_schema),
+        folder / shards.WORK / "checks",
+        suffix=".parquet",
+        fingerprint=recipe,
+        progress=progress,
+        what="parts of checks",
+    )
+    return assemble(
+        staged,
+        folder,
+        recipe,
+        features=features,
+        both_sides=both_sides,
+        notes=judged.lines(),
+        started=started,
+        workers=1,
+        progress=progress,
+    )
+
+
+def _write_voted(
+    payload: Mapping[str, Any], path: Path, *, judged: Judged, schema: pa.Schema
+) -> dict[str, Any]:
+    rows, dropped = [], Counter[str]()
+    for candidate in judged.candidates[payload["start"] : payload["stop"]]:
+        row, lost = judged.row(candidate)
+        rows.append(row)
+        dropped.update(lost)
+    write_parquet([pa.Table.from_pylist([row], schema=schema) for row in rows], path, schema)
+    return {"checks": len(rows), "dropped": dict(dropped)}
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; see the module's docstring."""
     import argparse
 
-    parser = argparse.ArgumentParser(description="Build CROChum from the authors' release or staged checks.")
+    parser = argparse.ArgumentParser(description="Build CROChum of votes, a release or staged checks.")
     parser.add_argument("--out", type=Path, required=True, help="the folder to make")
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--from-release", help="a folder with the release's TSV and tar.gz, or its Hub id")
     source.add_argument("--staged", type=Path, help="a folder of staged checks")
+    source.add_argument("--votes", type=Path, help="a file of votes")
+    parser.add_argument("--items", type=Path, help="the candidates that the votes are about")
     parser.add_argument("--license", help="licence of a release's images")
     parser.add_argument("--workers", type=int, default=1)
     options = parser.parse_args(arguments)
+    if (options.votes is None) != (options.items is None):
+        parser.error("--votes and --items belong together")
     try:
-        if options.staged is not None:
+        if options.votes is not None:
+            report = build_voted(options.votes, options.items, options.out)
+        elif options.staged is not None:
             report = build_staged(options.staged, options.out, workers=options.workers)
         else:
             report = build_release(

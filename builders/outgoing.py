@@ -13,6 +13,7 @@ from pathlib import Path
 
 from croc.errors import InputError
 from croc.files import read_json, sha256_of
+from hub_cards.facts import LABEL_NOISE
 
 REPO_TYPES = {"syn": "dataset", "hum": "dataset", "train": "dataset", "model": "model", "space": "space"}
 """The kinds of things that can be published, and what the Hub calls them."""
@@ -126,6 +127,8 @@ def _of_dataset(kind: str, folder: Path) -> tuple[list[File], list[str]]:
         raise InputError(f"{folder} is not fit to publish: {'; '.join(problems[:5])}{more}")
     files = [File(path, folder / path, facts["bytes"], facts["sha256"]) for path, facts in listed.items()]
     files.append(File.of("manifest.json", folder / "manifest.json"))
+    if (folder / LABEL_NOISE).is_file() and LABEL_NOISE not in listed:  # measured after the build
+        files.append(File.of(LABEL_NOISE, folder / LABEL_NOISE))
     known = {file.path for file in files}
     return files, [path for path in _walk(folder) if path not in known]
 

@@ -21,6 +21,7 @@ from croc.errors import InputError
 from croc.parquet import batches
 from croc.parts import Manifest
 from croc.schema import stable_hash
+from croc_hum.votes import DISCARDED
 from croc_syn.prompts import OTHER
 
 SPLITS = ("test", "validation", "train")
@@ -36,7 +37,7 @@ TWIN = "check with the captions and images of another"
 ABSENT = "image that the table names and the archive lacks"
 EMPTY, REPEATED, CONTRADICTING = "empty image", "image that its side has already", "image on both sides"
 NEARLY_REPEATED = "image nearly the same as another of its side"
-IMAGE_REASONS = (ABSENT, EMPTY, REPEATED, CONTRADICTING, NEARLY_REPEATED)
+IMAGE_REASONS = (ABSENT, EMPTY, REPEATED, CONTRADICTING, NEARLY_REPEATED, *DISCARDED)
 """Reasons of images that are left out while their check stays."""
 
 UNPROMPTED, UNDRAWN = "no prompt, or no contrast prompt", "no image left on a side"

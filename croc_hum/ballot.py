@@ -129,6 +129,9 @@ def item_id(
     return stable_hash("item", task, prompt, contrast_prompt, check_id, side, image_index, digest, length=20)
 
 
+ITEMS = "items.parquet"
+"""What the file of items is called in a folder of candidates, beside the work that they came from."""
+
 LETTERS = 2000
 """A prompt, a reason or an id longer than this is an error, not something to show."""
 
@@ -137,8 +140,8 @@ def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
     """The rows of a file of items, each checked; ``image`` is the bytes of the image file.
 
     Args:
-        path: a Parquet file, or a folder of them, with the columns of ``ITEM_COLUMNS``; provenance and
-            ``attention`` may be missing.
+        path: a Parquet file, a folder of candidates, or a folder of Parquet files, with the columns of
+            ``ITEM_COLUMNS``; provenance and ``attention`` may be missing.
 
     Raises:
         InputError: the file cannot be read, lacks a column, or a row cannot be shown.
@@ -147,9 +150,7 @@ def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
 
     from croc.parquet import batches
 
-    files = sorted(Path(path).rglob("*.parquet")) if Path(path).is_dir() else [Path(path)]
-    if not files:
-        raise InputError(f"{path}: no Parquet file of items in it")
+    files = item_files(path)
     for file in files:
         number = 0
         try:
@@ -164,6 +165,21 @@ def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
                     number += 1
         except (OSError, pa.ArrowException) as problem:
             raise InputError(f"{file}: cannot be read as a file of items ({problem})") from None
+
+
+def item_files(path: Path | str) -> list[Path]:
+    """The files of items that a path stands for; see :func:`read_items`.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(path)
+    if (folder / ITEMS).is_file():
+        return [folder / ITEMS]
+    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    if not files or not files[0].is_file():
+        raise InputError(f"{path}: no Parquet file of items in it (croc hum candidates makes one)")
+    return files
 
 
 def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:

@@ -19,6 +19,9 @@ SPLITS = ("train", "validation", "test")
 DEFAULT_VIEW = "all"
 SAMPLE = "mini"
 PROPERTY_VIEW = "property-"
+LABEL_NOISE = "label_noise.json"
+"""What people said of a sample of the images: beside the data, as it comes after it."""
+
 _PLACES = ("run", "category", "property", "subset", "world")
 _COUNTED = (
     "category",
@@ -84,6 +87,7 @@ class Facts:
         recipe: what defines the build.
         report: what the build came to, as in ``build.json``.
         audit: the audit's verdict, None where there was none.
+        label_noise: how many images do not show their prompt, None where people looked at none.
         canary: the line that marks the data.
     """
 
@@ -100,6 +104,7 @@ class Facts:
     recipe: Mapping[str, Any]
     report: Mapping[str, Any]
     audit: Mapping[str, Any] | None
+    label_noise: Mapping[str, Any] | None
     canary: str
 
     @property
@@ -197,6 +202,7 @@ def read_facts(folder: str | Path) -> Facts:
         recipe=manifest["recipe"],
         report=read_json(folder / "build.json") or {},
         audit=read_json(folder / "audit.json"),
+        label_noise=read_json(folder / LABEL_NOISE),
         canary=str(manifest.get("canary", "")),
     )
 
