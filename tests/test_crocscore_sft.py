@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -270,3 +273,22 @@ def test_what_cannot_be_published_is_refused_before_the_training(recipe, monkeyp
     monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
     done = CliRunner().invoke(main, ["train", *recipe(), "--push", repo])
     assert done.exit_code == 2 and message in done.output
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(recipe, data, tmp_path):
+    """The same file on two processes, gloo between them, as ``accelerate launch`` starts them on two GPUs."""
+    words = recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2)
+    alone = train([*words, "--per_device_train_batch_size", "4", "--output_dir", str(tmp_path / "alone")])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launch += ["-m", "croc", "train", *words, "--per_device_train_batch_size", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("wrote ") == 1
+    log = json.loads((tmp_path / "out" / "training.json").read_text())
+    one = json.loads((alone / "training.json").read_text())
+    # Two of two questions each are a step of four: the losses are those of one process.
+    both = [[entry["loss"] for entry in each if "loss" in entry] for each in (log, one)]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-3)
+    assert [entry["step"] for entry in log if "eval_forward_text" in entry] == [2, 4]
