@@ -17,7 +17,7 @@ from dataclasses import asdict
 from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 if __package__ in (None, ""):
     # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
@@ -40,11 +40,7 @@ from croc.errors import CrocError, InputError
 from croc.parts import Engine, Manifest, read_manifest, run
 from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
 from croc_syn.images import Draw, Drawn, image_parts, staged_features
-from croc_syn.prompts import EXACT, OTHER, columns_of, exact_keys, exact_row, plan_parts, write_prompts
-
-if TYPE_CHECKING:
-    from croc_syn.plan import Spec
-    from croc_syn.taxonomy import Taxonomy
+from croc_syn.prompts import EXACT, OTHER, plan_parts, possible, write_prompts
 
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, synthetic."
 _IMAGES, _PROMPTS, _AUDIT = "images", "prompts", "audit"
@@ -142,7 +138,7 @@ def build_exact(
         raise InputError(
             "the exact world can draw nothing of this taxonomy (no property has an `exact` name)"
         )
-    chosen, passed_over = _possible(specs, checks, seed, known)
+    chosen, passed_over = possible(specs, checks, seed, known)
     parts = plan_parts(chosen, known)
     recipe = {
         "kind": "syn",
@@ -209,28 +205,6 @@ def _audited(made: Manifest, work: Path, *, checks: int, workers: int, progress:
         progress=progress,
     )
     return {**asdict(found), "lines": found.lines()}
-
-
-def _possible(
-    specs: Sequence[Spec], checks: int, seed: int, taxonomy: Taxonomy
-) -> tuple[list[tuple[Spec, int]], int]:
-    """The checks to make, and how many specs were passed over because no pair can be made of them.
-
-    A taxonomy knows what can be drawn property by property, topic by topic; some combinations make no sense
-    (weather in a kitchen), and only the exact world knows.
-    """
-    from croc_syn.plan import select
-
-    left, tried, passed_over = list(specs), {}, 0
-    while left:
-        chosen = select(left, checks, seed)
-        for spec in {spec for spec, _ in chosen} - tried.keys():
-            tried[spec] = exact_row(columns_of(spec), exact_keys(spec, taxonomy), 0, seed)["error"] is None
-        if all(tried[spec] for spec, _ in chosen):
-            return chosen, passed_over
-        passed_over += sum(not tried.get(spec, True) for spec in left)
-        left = [spec for spec in left if tried.get(spec, True)]
-    raise InputError("the exact world can draw nothing of this taxonomy in these subsets")
 
 
 def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:

@@ -1,8 +1,10 @@
-"""Services that speak OpenAI's interface: where their key is, and what their errors mean for a run."""
+"""Services that speak OpenAI's interface: where their key is, how fast to ask, what an error means."""
 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from typing import Any
 
 from croc.errors import InputError
@@ -50,3 +52,25 @@ def hopeless(error: Exception, *, model: str, key_variable: str, address: str) -
     if status == 402 or (status == 429 and code == "insufficient_quota"):
         return f"the account behind {key_variable} is used up: {said(error)}"
     return None
+
+
+class Pace:
+    """Gives out turns, so many a minute, evenly: who takes one is told how long to wait for it.
+
+    Threads and coroutines take turns alike, as each sleeps in its own way.
+    """
+
+    def __init__(self, per_minute: float | None) -> None:
+        self._step = 0.0 if per_minute is None else 60.0 / per_minute
+        self._next = 0.0
+        self._lock = threading.Lock()
+
+    def turn(self) -> float:
+        """Seconds from now to the turn that is taken hereby; 0.0 without a limit."""
+        if not self._step:
+            return 0.0
+        with self._lock:
+            now = time.monotonic()
+            mine = max(now, self._next)
+            self._next = mine + self._step
+        return mine - now

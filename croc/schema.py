@@ -122,10 +122,16 @@ def check_id(
     text_model: str | None,
     image_model: str | None,
     generation: int | None,
+    style: str | None = None,
 ) -> str:
-    """The id of a check: a hash of all that defines it, so that equal checks have equal ids everywhere."""
+    """The id of a check: a hash of all that defines it, so that equal checks have equal ids everywhere.
+
+    Two styles can come to the same words; they are two checks all the same. Without a style the id is that of
+    what has none.
+    """
+    generated = (generation,) if style is None else (generation, style)
     return stable_hash(
-        "check", concept_id, prompt, contrast_prompt, text_model, image_model, generation, length=20
+        "check", concept_id, prompt, contrast_prompt, text_model, image_model, *generated, length=20
     )
 
 

@@ -17,7 +17,7 @@ from croc.parquet import write_parquet
 from croc.parts import Manifest, Part
 from croc.schema import SIDES, check_features, check_id, stable_hash
 from croc_syn import world
-from croc_syn.prompts import EXACT
+from croc_syn.prompts import EXACT, SAID
 from croc_syn.world.scene import embed
 
 if TYPE_CHECKING:
@@ -128,7 +128,8 @@ def prompt_rows(payload: Mapping[str, Any], prompts: Path) -> list[dict[str, Any
         carried: list[dict[str, Any]] = payload[PROMPT_ROWS]
         return carried
     with pq.ParquetFile(prompts / payload["prompts"]) as stored:
-        table = stored.read(use_threads=False)
+        columns = [name for name in stored.schema_arrow.names if name not in SAID]
+        table = stored.read(columns, use_threads=False)
     chosen: list[dict[str, Any]] = (table.take(payload["rows"]) if "rows" in payload else table).to_pylist()
     return chosen
 

@@ -149,6 +149,10 @@ class Server:
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         threading.Thread(target=self._server.serve_forever, args=(0.01,), daemon=True).start()
 
+    def wait(self, seconds: float) -> None:
+        """Let others go on for a moment."""
+        self._closing.wait(seconds)
+
     def close(self) -> None:
         """Let go of whoever waits, and of the port."""
         self._closing.set()

@@ -153,7 +153,7 @@ def test_an_endpoint_that_keeps_failing_loses_its_pair_alone(endpoint):
     with pytest.raises(RefusedPairs) as refused:
         scorer(endpoint, max_retries=2).score(IMAGES[:3], ["a dog", "a cat", "a dog"])
     assert list(refused.value.reasons) == [1]
-    assert refused.value.reasons[1].startswith("the endpoint failed: Error code: 500")
+    assert refused.value.reasons[1].startswith("the endpoint failed: slow down")
     assert refused.value.scores[[0, 2]] == pytest.approx([0.7, 0.7])
     assert sum('"a cat"' in r["messages"][0]["content"][1]["text"] for r in endpoint.requests) == 3
 
@@ -258,10 +258,12 @@ def test_no_more_requests_than_workers_are_under_way(endpoint):
     assert 2 <= endpoint.most_under_way <= 3
 
 
-@pytest.mark.parametrize(("status", "said"), [(401, "401"), (404, "404")])
+@pytest.mark.parametrize(
+    ("status", "said"), [(401, "does not take the key in OPENAI_API_KEY"), (404, "has no model judge")]
+)
 def test_a_wrong_key_or_model_stops_the_run_in_one_sentence(endpoint, status, said):
     endpoint.script = {"a dog": [(status, FAILED)]}
-    with pytest.raises(CrocError, match=f"the endpoint says Error code: {said}") as error:
+    with pytest.raises(CrocError, match=said) as error:
         scorer(endpoint).score(IMAGES, ["a dog"] * 4)
     assert not isinstance(error.value, RefusedPairs)
     assert KEY not in str(error.value)

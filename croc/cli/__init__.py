@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, hum, images, judge, make, metric, results, score, space, train
+from croc.cli import hub, hum, images, judge, make, metric, prompts, results, score, space, train
 from croc.errors import CrocError
 
 
@@ -48,6 +48,7 @@ for command in (
     metric.install_metric,
     make.taxonomy,
     make.build,
+    prompts.prompts,
     images.images,
     images.cost,
     make.draw,

@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from croc.endpoint import hopeless, key_of, said
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.files import digest_of, read_json, write_json
 from croc.scorers.refusals import RefusedPairs, check_pairs
@@ -192,13 +193,11 @@ class ApiVqaScore:
             import openai
         except ImportError as error:
             raise MissingExtra("a scorer over an API", "score") from error
-        key = os.environ.get(self._key_variable)
-        if not key:
-            raise InputError(
-                f"the environment variable {self._key_variable} is not set: put the API key there"
-            )
         return openai.OpenAI(
-            api_key=key, base_url=self._base_url, max_retries=self._max_retries, timeout=self._timeout
+            api_key=key_of(self._key_variable),
+            base_url=self._base_url,
+            max_retries=self._max_retries,
+            timeout=self._timeout,
         )
 
     def _score_one(self, image: Image, prompt: str) -> float:
@@ -254,10 +253,16 @@ class ApiVqaScore:
         try:
             response = self._client.chat.completions.with_raw_response.create(**request)
             body = response.parse()
-        except (openai.AuthenticationError, openai.PermissionDeniedError, openai.NotFoundError) as error:
-            raise CrocError(f"{self.name}: the endpoint says {_said(error)}") from error
         except openai.OpenAIError as error:
-            raise _Refused(f"the endpoint failed: {_said(error)}") from error
+            reason = hopeless(
+                error,
+                model=self.model,
+                key_variable=self._key_variable,
+                address=str(self._client.base_url),
+            )
+            if reason is not None:
+                raise CrocError(f"{self.name}: {reason}") from error
+            raise _Refused(f"the endpoint failed: {said(error)}") from error
         usage = body.usage
         with self._lock:
             self.usage.requests += 1
@@ -310,10 +315,6 @@ class ApiVqaScore:
 
 class _Refused(Exception):
     """One pair has no score."""
-
-
-def _said(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
 
 
 def _read_record(path: Path | None) -> dict[str, Any] | None:

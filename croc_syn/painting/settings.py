@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from difflib import get_close_matches
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
@@ -120,7 +120,7 @@ class Endpoint(BaseModel):
     timeout: float = Field(180.0, gt=0)
     seeds: bool = False
 
-    def shared_out(self, workers: int) -> Endpoint:
+    def shared_out(self, workers: int) -> Self:
         """The settings of one of several workers, so that together they ask as fast as one may."""
         pace = self.per_minute
         return self.model_copy(

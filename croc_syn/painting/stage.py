@@ -127,7 +127,7 @@ def identity(model: ImageModel, settings: Images) -> str:
     if model.backend == "endpoint":
         name = model.model
     elif Path(model.model).is_dir():
-        name = f"{Path(model.model).name}@local:{_folder_digest(Path(model.model))}"
+        name = f"{Path(model.model).name}@local:{folder_digest(Path(model.model))}"
     if model.backend == "diffusers":
         if settings.pipeline.quantise != "none":
             name += f"+{settings.pipeline.quantise}"
@@ -245,7 +245,12 @@ class Paint:
         texts = (asked["prompt"], asked["contrast_prompt"])
         row = {name: asked.get(name) for name in self.schema.names}
         row["check_id"] = check_id(
-            asked["concept_id"], *texts, asked["text_model"], image_model, asked["generation"]
+            asked["concept_id"],
+            *texts,
+            asked["text_model"],
+            image_model,
+            asked["generation"],
+            asked.get(STYLE),
         )
         row |= {"image_model": image_model, "license": model.licence}
         row[SETTINGS] = _settings_text(model, self.settings)
@@ -431,7 +436,7 @@ def _alone(settings: Images, model: ImageModel) -> Images:
     return settings.model_copy(update={"models": (model,)})
 
 
-def _folder_digest(folder: Path) -> str:
+def folder_digest(folder: Path) -> str:
     """Of a pipeline's folder: the settings' content, the weights' names and sizes."""
     total = hashlib.sha256()
     for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.safetensors")]):

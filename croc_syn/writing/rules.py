@@ -1,0 +1,283 @@
+"""What an answer must be: two prompts that differ in the property, in the language, not too long."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from croc.errors import MissingExtra
+from croc.parts import Abort
+from croc_syn.writing.answers import Pair, Refused
+from croc_syn.writing.settings import Encoder
+
+SAME, LANGUAGE, META, MARKUP = "prompts agree", "language", "meta talk", "markup"
+LONG, SHORT, PROPERTY = "too long", "too short", "property"
+
+TEXT_ERRORS = "text/errors"
+"""The branch of properties in which a slip of a letter is the contrast."""
+
+_VALUE_CHARACTERS = 200
+# Below this share of certainty, what a short text is written in is a guess.
+_CERTAIN = 0.8
+_JUDGED = 160
+
+# A prompt is read by itself: it has no other to refer to, and nobody to talk to.
+_META = re.compile(
+    r"\bthe same\b"
+    r"|\bas (?:before|above)\b"
+    r"|\b(?:this|the|first|second|original|previous|other|contrast(?:ing|ive)?) prompt\b|\bprompts?:"
+    r"|\b(?:in|from|of) the (?:first|second|original|previous|other) (?:image|picture|scene|version)\b"
+    r"|\bcontrast(?:ing)? (?:image|version)\b|\b(?:original|contrast) (?:value|property)\b"
+    r"|\bunlike the (?:first|original|previous|other)\b"
+    r"|\bas an AI\b|\bjson\b|\bnote that\b"
+    r"|^(?:sure|certainly|of course|okay|here(?:['’]s| is| are))\b",
+    re.IGNORECASE,
+)
+# One of these is in whatever the pattern above finds: looking for them first is fifteen times as fast.
+_META_WORDS = (
+    "same", "as before", "as above", "prompt", "the first", "the second", "the previous", "the other",
+    "original", "contrast", "unlike", "as an ai", "json", "note that",
+)  # fmt: skip
+_META_STARTS = ("sure", "certainly", "of course", "okay", "here")
+# What tools for images read as commands, and what a page would: weights, flags, tags, fields to fill in.
+_MARKUP = re.compile(
+    r"</?[a-z!][^<>]*>|[{}]|```|\*\*|\[[^\]]*\]|\([^()]*:\s*\d(?:\.\d+)?\)"
+    r"|(?:^|\s)--[a-z]|https?://|\\[nt\"]|\.\.\.|…$",
+    re.IGNORECASE,
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+_NOT_LATIN = re.compile(
+    r"[\u0370-\u1cff\u1f00-\u1fff\u2c00-\u2c5f\u2d00-\u2dff\u2e80-\ua6ff\ua800-\uab2f\uab70-\ufaff\ufb1d-\ufdff"
+    r"\ufe70-\ufeff\uff66-\uffdc]"
+)
+_OTHER_SCRIPTS = frozenset(
+    "am ar be bg bn el fa gu he hi hy ja ka kk km ko lo mk mr ne pa ru si sr ta te th uk ur zh".split()  # noqa: SIM905
+)
+# No other language has two of these in a sentence.
+_ENGLISH = frozenset(
+    "the with and from its their which while behind beside between against through".split()  # noqa: SIM905
+)
+# Scripts without spaces between words (Thai, Lao, Khmer, Chinese, Japanese) count by character.
+_WORD = re.compile(
+    r"[\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\U00020000-\U0003ffff]|[^\W_]+(?:['’-][^\W_]+)*"
+)
+
+
+@dataclass(frozen=True)
+class Count:
+    """Tokens of both prompts for one encoder."""
+
+    encoder: str
+    prompt: int
+    contrast_prompt: int
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class Checked:
+    """An answer that holds, and what was measured of it.
+
+    Attributes:
+        pair: the two prompts.
+        edits: words to change, add or remove to come from one prompt to the other.
+        tokens: per encoder.
+    """
+
+    pair: Pair
+    edits: int
+    tokens: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True)
+class Checker:
+    """Holds answers to the rules.
+
+    Attributes:
+        language: ISO code of the prompts' language.
+        encoders: who reads the prompts, how many tokens of them (None: all), and whether longer ones are
+            refused.
+        min_words, max_characters: of a prompt.
+    """
+
+    language: str = "en"
+    encoders: Sequence[tuple[Encoder, int | None, bool]] = ()
+    min_words: int = 2
+    max_characters: int = 2000
+    _readers: list[tuple[str, Any, int | None, bool]] = field(default_factory=list, init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        for encoder, limit, strict in self.encoders:
+            self._readers.append((encoder.name, tokenizer_of(encoder), limit, strict))
+
+    def check(self, pair: Pair, about: Mapping[str, Any]) -> Checked:
+        """Hold one answer to the rules.
+
+        Args:
+            pair: what the model wrote.
+            about: what was asked for: ``subset``, and of the property ``name``, ``id`` and ``path``.
+
+        Raises:
+            Refused: a rule is broken; the sentence says which.
+        """
+        words = [self._words(name, getattr(pair, name)) for name in ("prompt", "contrast_prompt")]
+        _differ(pair, words, about)
+        _names_property(pair, about)
+        self._language(pair)
+        return Checked(pair, _edits(*words), self._tokens(pair))
+
+    def _words(self, name: str, text: str) -> list[str]:
+        if len(text) > self.max_characters:
+            raise Refused(LONG, f"{name} has {len(text)} characters, more than {self.max_characters}")
+        if _CONTROL.search(text):
+            raise Refused(MARKUP, f"{name} holds control characters")
+        low = text.lower()
+        suspect = low.startswith(_META_STARTS) or any(word in low for word in _META_WORDS)
+        if suspect and (meta := _META.search(text)):
+            raise Refused(META, f"{name} says {meta.group()!r}: a prompt stands by itself")
+        if markup := _MARKUP.search(text):
+            raise Refused(MARKUP, f"{name} holds {markup.group().strip()[:40]!r}: a prompt is plain text")
+        words = _WORD.findall(text.casefold())
+        if len(words) < self.min_words:
+            raise Refused(SHORT, f"{name} has {len(words)} words, fewer than {self.min_words}")
+        return words
+
+    def _language(self, pair: Pair) -> None:
+        both = (pair.prompt, pair.contrast_prompt)
+        for name, text in zip(("prompt", "contrast_prompt"), both, strict=True):
+            if self.language not in _OTHER_SCRIPTS and (other := _NOT_LATIN.search(text)):
+                raise Refused(
+                    LANGUAGE, f"{name} holds {other.group()!r}: expected {language_name(self.language)}"
+                )
+            if self.language == "en" and len(_ENGLISH.intersection(text.casefold().split())) > 1:
+                continue
+            found, certainty = _identifier().classify(text[:_JUDGED])
+            if found != self.language and certainty > _CERTAIN:
+                raise Refused(
+                    LANGUAGE,
+                    f"{name} is in {language_name(found)}, not in {language_name(self.language)}",
+                )
+
+    def _tokens(self, pair: Pair) -> tuple[Count, ...]:
+        counts = []
+        for name, tokenizer, limit, strict in self._readers:
+            both = tokenizer.encode_batch_fast([pair.prompt, pair.contrast_prompt])
+            first, second = (len(each.ids) for each in both)
+            if strict and limit is not None and max(first, second) > limit:
+                longer = "prompt" if first >= second else "contrast_prompt"
+                raise Refused(
+                    LONG, f"{longer} has {max(first, second)} tokens for {name}, which reads {limit}"
+                )
+            counts.append(Count(name, first, second, limit))
+        return tuple(counts)
+
+
+def _differ(pair: Pair, words: Sequence[list[str]], about: Mapping[str, Any]) -> None:
+    by_letter = (about.get("path") or "").startswith(TEXT_ERRORS)
+    same = pair.prompt == pair.contrast_prompt if by_letter else words[0] == words[1]
+    if same:
+        raise Refused(SAME, "the two prompts say one thing")
+    if not pair.value or not pair.contrast_value:
+        raise Refused(PROPERTY, "value and contrast_value must say what each prompt shows")
+    if max(len(pair.value), len(pair.contrast_value)) > _VALUE_CHARACTERS:
+        raise Refused(PROPERTY, f"value and contrast_value have at most {_VALUE_CHARACTERS} characters")
+    if pair.value == pair.contrast_value or (
+        not by_letter and pair.value.casefold() == pair.contrast_value.casefold()
+    ):
+        raise Refused(PROPERTY, f"value and contrast_value are both {pair.value!r}")
+    for name in ("value", "contrast_value", "property"):
+        if _CONTROL.search(getattr(pair, name)):
+            raise Refused(MARKUP, f"{name} holds control characters")
+
+
+def _names_property(pair: Pair, about: Mapping[str, Any]) -> None:
+    said = _plain(pair.property)
+    if not said:
+        raise Refused(PROPERTY, "the answer does not name the property that differs")
+    if len(pair.property) > _VALUE_CHARACTERS:
+        raise Refused(PROPERTY, f"the property's name has at most {_VALUE_CHARACTERS} characters")
+    if about.get("name") is None:  # the model chose what differs
+        return
+    if said not in (_plain(about["name"]), _plain(about["id"])):
+        raise Refused(PROPERTY, f"the answer contrasts {pair.property!r}; asked was {about['name']!r}")
+
+
+def _plain(name: str) -> str:
+    return " ".join(_WORD.findall(name.casefold().replace("_", " ").replace("-", " ")))
+
+
+def _edits(first: list[str], second: list[str]) -> int:
+    return int(_levenshtein()(first, second))
+
+
+@cache
+def _levenshtein() -> Any:
+    try:
+        from rapidfuzz.distance import Levenshtein
+    except ImportError as error:
+        raise MissingExtra("checking prompts", "generate") from error
+    return Levenshtein.distance
+
+
+@cache
+def _identifier() -> Any:
+    try:
+        from py3langid.langid import MODEL_FILE, LanguageIdentifier
+    except ImportError as error:
+        raise MissingExtra("checking prompts", "generate") from error
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+_LANGUAGES = {
+    "ar": "Arabic", "cs": "Czech", "da": "Danish", "de": "German", "el": "Greek", "en": "English",
+    "es": "Spanish", "fi": "Finnish", "fr": "French", "he": "Hebrew", "hi": "Hindi", "hu": "Hungarian",
+    "id": "Indonesian", "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "no": "Norwegian",
+    "pl": "Polish", "pt": "Portuguese", "ro": "Romanian", "ru": "Russian", "sv": "Swedish", "tr": "Turkish",
+    "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
+
+
+def language_name(code: str) -> str:
+    """A language's English name, as a model is told it; the code itself where it is a rare one."""
+    return _LANGUAGES.get(code, f"the language {code!r}")
+
+
+@cache
+def tokenizer_of(encoder: Encoder) -> Any:
+    """The tokenizer of an encoder, which counts without cutting.
+
+    Raises:
+        Abort: it cannot be loaded.
+    """
+    try:
+        from tokenizers import Tokenizer
+    except ImportError as error:
+        raise MissingExtra("counting tokens", "generate") from error
+    try:
+        folder = Path(encoder.tokenizer)
+        if folder.is_dir():
+            file = folder / encoder.subfolder / "tokenizer.json"
+        else:
+            from huggingface_hub import hf_hub_download
+
+            file = Path(
+                hf_hub_download(
+                    encoder.tokenizer,
+                    "tokenizer.json",
+                    subfolder=encoder.subfolder or None,
+                    revision=encoder.revision,
+                )
+            )
+        tokenizer = Tokenizer.from_file(str(file))
+    except Exception as error:  # tokenizers raises bare exceptions
+        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise Abort(
+            f"encoder {encoder.name}: {encoder.tokenizer} has no tokenizer to count with ({said}); name a "
+            "folder in text.rules.encoders, or give [] to count no tokens"
+        ) from error
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer

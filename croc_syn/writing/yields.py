@@ -1,0 +1,144 @@
+"""How many answers were of use, per subset, property and language model, and why the others were not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from croc.errors import InputError
+from croc.files import atomic
+from croc.parts import Manifest, read_manifest
+
+if TYPE_CHECKING:
+    import polars as pl
+    from rich.table import Table
+
+FILE, REASONS = "yield.csv", "refusals.csv"
+
+_GROUP = ("subset", "property", "text_model", "image_model")
+_NEEDED = (*_GROUP, "tries", "error", "refused_kinds", "edits", "output_tokens")
+
+
+def read(made: Manifest | str | Path) -> pl.DataFrame:
+    """The rows of a finished folder of prompts, without the prompts.
+
+    Raises:
+        InputError: the folder is not finished, or holds something else.
+    """
+    import polars as pl
+
+    manifest = made if isinstance(made, Manifest) else read_manifest(made)
+    try:
+        return pl.scan_parquet(manifest.files()).select(_NEEDED).collect()
+    except (OSError, pl.exceptions.PolarsError) as error:
+        said = str(error).splitlines()[0]
+        raise InputError(f"{manifest.folder}: not a finished folder of prompts ({said})") from None
+
+
+def yields(rows: pl.DataFrame, by: tuple[str, ...] = ("subset", "property", "text_model")) -> pl.DataFrame:
+    """A row per group.
+
+    Args:
+        rows: what :func:`read` gave.
+        by: columns of the rows.
+
+    Returns:
+        The groups with ``asked`` and ``kept`` checks, ``share`` kept, ``first``: the share kept with the
+        first answer, ``answers`` a check on average, ``edits``: the median of words between the prompts of a
+        pair, and ``tokens`` written a check on average.
+    """
+    import polars as pl
+
+    kept = pl.col("error").is_null()
+    return (
+        rows.group_by(by)
+        .agg(
+            asked=pl.len(),
+            kept=kept.sum(),
+            share=kept.mean(),
+            first=(kept & (pl.col("tries") == 1)).mean(),
+            answers=pl.col("tries").mean(),
+            edits=pl.col("edits").filter(kept).median(),
+            tokens=pl.col("output_tokens").mean(),
+        )
+        .sort(by, nulls_last=True)
+    )
+
+
+def refusals(rows: pl.DataFrame) -> pl.DataFrame:
+    """How many answers were refused for which kind of reason, per language model, the most frequent first."""
+    import polars as pl
+
+    return (
+        rows.select("text_model", kind="refused_kinds")
+        .explode("kind")
+        .drop_nulls("kind")
+        .group_by("text_model", "kind")
+        .agg(answers=pl.len())
+        .sort(["text_model", "answers", "kind"], descending=[False, True, False])
+    )
+
+
+def write(rows: pl.DataFrame, folder: Path) -> list[Path]:
+    """Write both tables as CSV beside the prompts.
+
+    Returns:
+        The files.
+    """
+    files = []
+    for name, table in ((FILE, yields(rows)), (REASONS, refusals(rows))):
+        with atomic(folder / name) as temporary:
+            table.write_csv(temporary, float_precision=4)
+        files.append(folder / name)
+    return files
+
+
+def summary(made: Manifest) -> str:
+    """What came of it, in a line."""
+    counts = {name: int(value) for name, value in made.counts.items()}
+    asked = counts.get("checks", 0) + counts.get("failed", 0)
+    said = [f"{counts.get('checks', 0)} of {asked} pairs are of use"]
+    if counts.get("tries"):
+        said.append(f"{counts['tries']} answers asked for again")
+    if counts.get("output_tokens"):
+        said.append(f"{counts['input_tokens']:,} + {counts['output_tokens']:,} tokens")
+    return ", ".join(said)
+
+
+def tables(rows: pl.DataFrame) -> list[Table]:
+    """Both tables for a terminal; properties that kept everything are summed up in one line a subset."""
+    from rich.table import Table
+
+    found = yields(rows)
+    full = found.filter(found["kept"] == found["asked"])
+    shown = Table(title="Yield", title_justify="left")
+    for name in ("subset", "property", "text model"):
+        shown.add_column(name)
+    for name in ("asked", "kept", "share", "at once", "answers", "edits"):
+        shown.add_column(name, justify="right")
+    for row in found.filter(found["kept"] < found["asked"]).iter_rows(named=True):
+        shown.add_row(row["subset"], row["property"] or "–", row["text_model"], *_numbers(row))
+    group = ["subset", "property", "text_model"]
+    whole = rows.join(full.select(group), on=group, nulls_equal=True)
+    for row in yields(whole, ("subset", "text_model")).iter_rows(named=True):
+        count = full.filter(
+            (full["subset"] == row["subset"]) & (full["text_model"] == row["text_model"])
+        ).height
+        rest = f"all of {count}" if row["subset"] == "property_variation" else "–"
+        shown.add_row(row["subset"], rest, row["text_model"], *_numbers(row))
+    reasons = refusals(rows)
+    if reasons.is_empty():
+        return [shown]
+    why = Table(title="Answers refused", title_justify="left")
+    for name in ("text model", "reason"):
+        why.add_column(name)
+    why.add_column("answers", justify="right")
+    for model, kind, count in reasons.iter_rows():
+        why.add_row(model, kind, str(count))
+    return [shown, why]
+
+
+def _numbers(row: dict[str, float | None]) -> list[str]:
+    edits = "–" if row["edits"] is None else f"{row['edits']:g}"
+    counts = [f"{row['asked']}", f"{row['kept']}", f"{row['share']:.1%}", f"{row['first']:.1%}"]
+    return [*counts, f"{row['answers']:.2f}", edits]
