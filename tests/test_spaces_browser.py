@@ -102,7 +102,7 @@ def test_score_an_upload_and_an_example(visit, picture):
     assert page.locator("#score-result li.panel").count() == 3
     assert page.locator("#score-result mark").count() >= 4
     assert page.title() == "CROCScore: does the image show the prompt?"
-    page.locator("table.table tr.tr-body, .examples-table tr, table tr").nth(1).click()
+    page.locator("tr", has_text="a red cat in a park").last.click()
     page.wait_for_function(
         "document.querySelector('#score-result').innerText.includes('a red cat in a park')"
     )
