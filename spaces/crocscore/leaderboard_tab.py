@@ -112,7 +112,7 @@ def build(ui: webui.Wiring) -> None:
             gallery(benchmark.name, metrics[0]),
         )
 
-    for component, event in ((name, "input"), (group, "input"), (show, "input"), (find, "input")):
+    for component, event in ((name, "input"), (group, "input"), (show, "input"), (find, "change")):
         ui.on(component, page, [name, group, show, find], tables, event=event)
     ui.on(name, turn, [name], [metric, told, failed], event="input")
     ui.on(metric, gallery, [name, metric], failed, event="input")
