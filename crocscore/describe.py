@@ -48,6 +48,8 @@ class Plan:
         rate: highest learning rate; it rises over ``warmup`` steps and falls linearly to 0 over the last
             ``fall`` of all steps.
         look: weight of the loss on patches and things while reading.
+        tell: weight of the loss on the words of true prompts.
+        tower: share of the learning rate that a tower gets that was trained before.
         seed: of the weights and of the order.
         every: steps between two measurements, each with a checkpoint.
     """
@@ -60,6 +62,8 @@ class Plan:
     fall: float = 0.6
     decay: float = 0.05
     look: float = 0.3
+    tell: float = 0.5
+    tower: float = 0.3
     seed: int = 0
     every: int = 250
 
@@ -104,6 +108,12 @@ def _modules() -> Any:
             pooled = pooled / size.clamp(min=1)[:, None]
             loss = loss + self._words(self.thing, pooled, batch["words"], size > 0)
             return loss + 0.5 * self._words(self.whole, whole, batch["whole"], None)
+
+        def named(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            """Of each patch that shows a thing, whether it says the right kind."""
+            rows = batch["thing_of_patch"]
+            said = self.kind(self.norm(states[:, 1:][rows >= 0])).argmax(-1)
+            return said == batch["kind"][rows[rows >= 0]] + 1
 
         def _words(self, heads: Any, states: Any, labels: Any, there: Any) -> torch.Tensor:
             losses, weights = [], []
@@ -191,14 +201,18 @@ class Sampler:
         rows = []
         for pairs in said:
             ids, place, part = list(prefix), list(range(len(prefix))), [0] * len(prefix)
-            ends = []
+            ends, following = [], [NONE] * len(prefix)
             for number, claim in enumerate(text for pair in pairs for text in pair):
+                # What is true is also told, word by word; what is false is only judged.
+                following += (claim[1:] if number % 2 == 0 else [NONE] * (len(claim) - 1)) + [NONE] * (
+                    len(self.after) + 1
+                )
                 claim = [*claim, *self.after]
                 ids += claim
                 place += range(len(prefix), len(prefix) + len(claim))
                 part += [number + 1] * len(claim)
                 ends.append(len(ids) - 1)
-            rows.append((ids, place, part, ends))
+            rows.append((ids, place, part, following, ends))
         width = max(len(row[0]) for row in rows)
 
         def wide(column: int, filler: int) -> torch.Tensor:
@@ -208,8 +222,14 @@ class Sampler:
         steps = torch.arange(width)
         same = (part[:, :, None] == part[:, None, :]) | (part[:, None, :] == 0)
         mask = same & (steps[None, :, None] >= steps[None, None, :])
-        at = torch.tensor([[i, end] for i, row in enumerate(rows) for end in row[3]])
-        return {"ids": wide(0, 0), "positions": wide(1, 0), "mask": mask[:, None], "at": at}
+        at = torch.tensor([[i, end] for i, row in enumerate(rows) for end in row[4]])
+        return {
+            "ids": wide(0, 0),
+            "positions": wide(1, 0),
+            "mask": mask[:, None],
+            "following": wide(3, NONE),
+            "at": at,
+        }
 
 
 def pair_loss(margins: Any) -> Any:
@@ -237,6 +257,14 @@ class Stage:
         if start is not None:
             self._begin(start)
         self.bias = torch.nn.Parameter(torch.tensor(-2.0))
+
+        def first_ids(names: list[str]) -> torch.Tensor:
+            texts = [f" {name.replace('_', ' ')}" for name in names]
+            return torch.tensor([ids[0] for ids in words(texts, add_special_tokens=False)["input_ids"]])
+
+        self.kind_ids = first_ids(scenes.vocabulary.kinds)
+        self.colour_ids = first_ids(scenes.vocabulary.thing["colour"])
+        self.colour_column = list(scenes.vocabulary.thing).index("colour")
         self.model.train()
 
     def _begin(self, start: Path) -> None:
@@ -278,7 +306,29 @@ class Stage:
         ).last_hidden_state
         at = packed["at"]
         self.logits = self.model.lm_head(out[at[:, 0], at[:, 1]])
+        if self.model.training:
+            self.told = self._told(out, packed["following"])
+            self.worded = self._worded(seen[:, 1:], batch)
         return self.logits[:, self.yes] - self.logits[:, self.no]
+
+    def _told(self, out: Any, following: Any) -> Any:
+        """Loss of describing the image: the words of true prompts, each from those before it."""
+        from torch.nn import functional as F
+
+        there = following != NONE
+        return F.cross_entropy(self.model.lm_head(out[there]), following[there])
+
+    def _worded(self, seen: Any, batch: dict[str, Any]) -> Any:
+        """Loss of what patches mean: to the language model, a patch of a red dog is near "red" and "dog"."""
+        from torch.nn import functional as F
+
+        rows = batch["thing_of_patch"]
+        mine = rows[rows >= 0]
+        states = F.rms_norm(seen[rows >= 0], seen.shape[-1:])
+        logits = self.model.lm_head(states)
+        kind = F.cross_entropy(logits, self.kind_ids[batch["kind"][mine]])
+        colour = F.cross_entropy(logits, self.colour_ids[batch["words"][mine, self.colour_column]])
+        return 0.25 * (kind + colour)
 
     def _dual_margins(self, states: Any, batch: dict[str, Any]) -> Any:
         import torch
@@ -307,10 +357,10 @@ class Stage:
         total = paired + self.plan.look * looked
         if self.what == "read":
             # Any other token is wrong too; without this the two answers' logits would drift together.
-            total = (
-                total
-                + 0.1 * (self.logits.logsumexp(-1) - self.logits[:, [self.yes, self.no]].logsumexp(-1)).mean()
-            )
+            all_, both = self.logits, self.logits[:, [self.yes, self.no]]
+            total = total + 0.1 * (all_.logsumexp(-1) - both.logsumexp(-1)).mean()
+            total = total + self.plan.tell * (self.told + self.worded)
+            parts |= {"told": float(self.told.detach()), "worded": float(self.worded.detach())}
         parts["pairs"] = float(paired.detach())
         parts["right"] = float((margins[0::2] > margins[1::2]).float().mean())
         return total, parts
@@ -330,14 +380,20 @@ class Stage:
             self.processor.save_pretrained(out)
 
 
-def optimiser(named: dict[str, Any], plan: Plan) -> Any:
+def optimiser(named: dict[str, Any], plan: Plan, looking: bool) -> Any:
     """AdamW, with decay on matrices alone."""
     import torch
 
-    wide = [value for value in named.values() if value.ndim >= 2]
-    plain = [value for value in named.values() if value.ndim < 2]
+    groups: dict[tuple[float, float], list[Any]] = defaultdict(list)
+    for name, value in named.items():
+        trained = "vision" in name or name.startswith("look.")
+        share = plan.tower if trained else 1.0
+        groups[(1.0 if looking else share), plan.decay if value.ndim >= 2 else 0.0].append(value)
     return torch.optim.AdamW(
-        [{"params": wide, "weight_decay": plan.decay}, {"params": plain, "weight_decay": 0.0}],
+        [
+            {"params": values, "weight_decay": decay, "share": share}
+            for (share, decay), values in groups.items()
+        ],
         lr=plan.rate,
         betas=(0.9, 0.98),
         fused=True,
@@ -357,13 +413,14 @@ def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float
 
     right: dict[str, list[float]] = defaultdict(list)
     stage.model.eval()
-    losses = []
+    losses, named = [], []
     with torch.inference_mode():
         for start in range(0, len(rows), 64):
             chosen = rows[start : start + 64]
             batch = sampler.batch(chosen, np.random.default_rng(start))
             states = stage.states(batch["pixels"])
             losses.append(float(stage.look(states, batch)))
+            named += stage.look.named(states, batch).tolist()
             if stage.what == "look":
                 continue
             margins = stage.margins(states, batch, sampler)
@@ -375,7 +432,7 @@ def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float
     found = {f"right/{name}": float(np.mean(values)) for name, values in sorted(right.items())}
     if found:
         found["right"] = float(np.mean(list(found.values())))
-    return found | {"look": float(np.mean(losses))}
+    return found | {"look": float(np.mean(losses)), "kind": float(np.mean(named)) if named else 0.0}
 
 
 def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
@@ -394,7 +451,7 @@ def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
 
     plan = stage.plan
     named = stage.named()
-    used = optimiser(named, plan)
+    used = optimiser(named, plan, stage.what == "look")
     sampler = sampler_of(stage, scenes, np.arange(len(scenes) - held))
     kept = np.arange(len(scenes) - held, len(scenes))
     state, step = out / "state.pt", 0
@@ -414,7 +471,7 @@ def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
         if step >= plan.steps:
             break
         for group in used.param_groups:
-            group["lr"] = plan.rate_at(step)
+            group["lr"] = plan.rate_at(step) * group["share"]
         loss, parts = stage.loss(batch, sampler)
         if not math.isfinite(loss.item()):
             raise CrocError(f"the loss is {loss.item()} at step {step}: lower the rate ({plan.rate:g})")
