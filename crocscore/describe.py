@@ -102,18 +102,25 @@ def _modules() -> Any:
                 return loss
             mine = rows[seen]
             loss = loss + 4 * F.l1_loss(self.box(patches[seen]), batch["box"][mine])
-            number = len(batch["kind"])
-            size = torch.zeros(number).index_add_(0, mine, torch.ones(len(mine)))
-            pooled = torch.zeros(number, states.shape[-1]).index_add(0, mine, patches[seen])
-            pooled = pooled / size.clamp(min=1)[:, None]
-            loss = loss + self._words(self.thing, pooled, batch["words"], size > 0)
+            pooled, size = self._things(patches, batch)
+            there = size > 0
+            loss = loss + F.cross_entropy(self.kind(pooled[there]), batch["kind"][there] + 1)
+            loss = loss + self._words(self.thing, pooled, batch["words"], there)
             return loss + 0.5 * self._words(self.whole, whole, batch["whole"], None)
 
         def named(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            """Of each patch that shows a thing, whether it says the right kind."""
+            """Of each thing that has a patch, whether its patches say the right kind together."""
+            pooled, size = self._things(self.norm(states[:, 1:]), batch)
+            said = self.kind(pooled[size > 0]).argmax(-1)
+            return said == batch["kind"][size > 0] + 1
+
+        def _things(self, patches: torch.Tensor, batch: dict[str, torch.Tensor]) -> Any:
+            """Mean of each thing's patches, and how many it has."""
             rows = batch["thing_of_patch"]
-            said = self.kind(self.norm(states[:, 1:][rows >= 0])).argmax(-1)
-            return said == batch["kind"][rows[rows >= 0]] + 1
+            mine, number = rows[rows >= 0], len(batch["kind"])
+            size = torch.zeros(number).index_add_(0, mine, torch.ones(len(mine)))
+            pooled = torch.zeros(number, patches.shape[-1]).index_add(0, mine, patches[rows >= 0])
+            return pooled / size.clamp(min=1)[:, None], size
 
         def _words(self, heads: Any, states: Any, labels: Any, there: Any) -> torch.Tensor:
             losses, weights = [], []
