@@ -72,7 +72,7 @@ def test_a_distance_that_means_nothing_is_refused(distance):
 def test_without_the_library_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "imagehash", None)
     with pytest.raises(MissingExtra, match=r"croc-t2i\[dedup\]"):
-        perceptual_hash(b"")
+        perceptual_hash(saved(gradient(1), "PNG"))
 
 
 def test_what_is_no_image_has_no_hash():
