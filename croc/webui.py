@@ -293,6 +293,8 @@ def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool
     demo.queue(max_size=QUEUE, default_concurrency_limit=LIMITS["read"])
     _, address, _ = demo.launch(
         **looks(),
+        # The example table: else gradio hands out only what lies in the working directory.
+        allowed_paths=[str(pages.RESULTS)],
         max_file_size=MAX_UPLOAD,
         ssr_mode=False,
         footer_links=["api"],
