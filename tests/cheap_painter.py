@@ -54,8 +54,15 @@ def unhurried(model: ImageModel, settings: Images) -> Cheap:
 
 
 def noting(model: ImageModel, settings: Images) -> Cheap:
-    """Leaves the name of the cluster's machine that it paints on in the folder ``CROC_TEST_NOTES``."""
+    """Leaves the name of the cluster's machine that it paints on in the folder ``CROC_TEST_NOTES``.
+
+    It begins when two machines have: one that starts late would find nothing left to do.
+    """
     import ray
 
-    Path(os.environ["CROC_TEST_NOTES"], ray.get_runtime_context().get_node_id()).touch()
+    notes = Path(os.environ["CROC_TEST_NOTES"])
+    (notes / ray.get_runtime_context().get_node_id()).touch()
+    until = time.monotonic() + 120
+    while len(list(notes.iterdir())) < 2 and time.monotonic() < until:
+        time.sleep(0.1)
     return Cheap(0.05)
