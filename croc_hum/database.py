@@ -108,6 +108,13 @@ class Database:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def configure(self, settings: Settings) -> None:
+        """Hand out items by other settings from now on; they are kept in the file."""
+        with self._write() as db:
+            row = json.dumps(settings.row())
+            db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (row,))
+            self.settings = settings
+
     @property
     def secret(self) -> str:
         """Random, the same for the life of the file."""

@@ -272,7 +272,7 @@ class Store(Database):
         Args:
             code: the annotator's.
             offer: the showing that is answered, from :class:`Offer`.
-            answer: one of ``ANSWERS`` of the item's task.
+            answer: one of ``ANSWERS`` of the item's task; for preference also ``first`` or ``second``.
             reason: free text, or None.
 
         Returns:
@@ -295,6 +295,9 @@ class Store(Database):
                 ).fetchone()
             if row is None:
                 raise Refused("this item was not given to you")
+            if answer in ("first", "second") and row["shown_first"]:
+                other = {"prompt": "contrast", "contrast": "prompt"}[row["shown_first"]]
+                answer = row["shown_first"] if answer == "first" else other
             if answer not in ANSWERS[row["task"]]:
                 raise Refused(f"the answer is one of {', '.join(ANSWERS[row['task']])}")
             given = db.execute(
@@ -388,8 +391,10 @@ class Store(Database):
         """Append votes that were given elsewhere, or bring those of a lost file back.
 
         Args:
-            rows: with ``vote_id, item_id, annotator, answer`` and what else of ``VOTE_COLUMNS`` is known;
-                those whose ``vote_id`` is here already are passed over.
+            rows: with ``vote_id, item_id, annotator, answer`` and what else of ``VOTE_COLUMNS`` is known, in
+                the order in which they were given; ``key`` as :meth:`keys` has it. Those whose ``vote_id``
+                is here already are passed over. A second vote of somebody on an item takes the place of
+                the first.
             role: for rows that give none.
 
         Returns:
@@ -402,10 +407,11 @@ class Store(Database):
         with self._write() as db:
             gone = {row[0] for row in db.execute("SELECT annotator FROM withdrawals")}
             for row in rows:
-                if (
-                    row["annotator"] in gone
-                    or db.execute("SELECT 1 FROM votes WHERE vote_id = ?", (row["vote_id"],)).fetchone()
-                ):
+                if row["annotator"] in gone:
+                    continue
+                if db.execute("SELECT 1 FROM votes WHERE vote_id = ?", (row["vote_id"],)).fetchone():
+                    if row.get("undone"):
+                        self._replace(db, row, "vote_id = :vote_id")
                     continue
                 found = db.execute("SELECT task FROM items WHERE item_id = ?", (row["item_id"],)).fetchone()
                 if found is None:
@@ -414,9 +420,19 @@ class Store(Database):
                     )
                 if row["answer"] not in ANSWERS[found[0]]:
                     raise InputError(f"vote {row['vote_id']}: {row['answer']!r} is no answer of {found[0]}")
+                self._replace(db, row, "annotator = :annotator AND item_id = :item_id")
                 self._take_in(db, row, row.get("role") or role)
                 new += 1
         return new
+
+    def _replace(self, db: sqlite3.Connection, row: Mapping[str, Any], which: str) -> None:
+        """Take back what stands in the place of a vote that comes in."""
+        earlier = db.execute(
+            f"SELECT vote_id, annotator, item_id, role FROM standing WHERE {which}", dict(row)
+        )
+        now = _milliseconds(row.get("voted_at")) or self._now()
+        for vote, who, item, role in earlier.fetchall():
+            self._undo(db, vote, who, item, role, now)
 
     def _take_in(self, db: sqlite3.Connection, row: Mapping[str, Any], role: str) -> None:
         now, who, item = self._now(), str(row["annotator"]), str(row["item_id"])
@@ -494,6 +510,12 @@ class Store(Database):
         """Pseudonyms whose votes may still lie in a copy elsewhere."""
         with self._reading() as db:
             return [row[0] for row in db.execute("SELECT annotator FROM withdrawals WHERE erased_at IS NULL")]
+
+    def keys(self) -> dict[str, str]:
+        """By pseudonym, the hash of the code: a copy of the votes then knows who may withdraw them."""
+        with self._reading() as db:
+            found = db.execute("SELECT annotator, key FROM annotators WHERE key IS NOT NULL")
+            return {row[0]: row[1] for row in found}
 
     def erased(self, names: Iterable[str]) -> None:
         """Note that no copy holds the votes of these any more."""

@@ -215,6 +215,7 @@ class Hub:
             (("GET",), rf"{_API}/refs", self._refs),
             (("POST",), rf"{_API}/tag/{rev}", self._tag),
             (("DELETE",), rf"{_API}/tag/{rev}", self._untag),
+            (("POST",), rf"{_API}/super-squash/{rev}", self._squash),
             (("POST",), rf"{_API}/preupload/{rev}", self._preupload),
             (("POST",), rf"{_API}/commit/{rev}", self._commit),
             (("POST",), rf"{_PLAIN}\.git/info/lfs/objects/batch", self._batch),
@@ -380,6 +381,14 @@ class Hub:
         repo = self._repo(request, kind, ns, name, write=True)
         if repo.tags.pop(rev, None) is None:
             raise Refused(404, "RevisionNotFound", f"Invalid rev id: {rev}")
+        return Response(status_code=204)
+
+    async def _squash(self, request: Request, ns: str, name: str, kind: str, rev: str) -> Response:
+        repo = self._repo(request, kind, ns, name, write=True)
+        tree = repo.at(rev).tree
+        repo.commits.clear()
+        repo.branches.clear()
+        repo.commit((await request.json())["message"], tree)
         return Response(status_code=204)
 
     # ---- Uploading ----
