@@ -1,8 +1,8 @@
 """The private dataset on the Hub that holds a copy of the votes: one file an annotator, sent in intervals.
 
-A file holds an annotator's votes as JSON lines, those taken back marked, and the hash of the annotator's code,
-so that they may still withdraw after the machine has lost its disk. A withdrawal deletes the file and squashes
-the history, so that no earlier commit holds it either.
+A file holds an annotator's votes as JSON lines, those taken back marked, and the hash of the annotator's
+code, so that they may still withdraw after the machine has lost its disk. A withdrawal deletes the file and
+squashes the history, so that no earlier commit holds it either.
 """
 
 from __future__ import annotations

@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from croc.cli.annotate import annotate
 from croc.cli.base import PATH, key_values, show, write
 from croc.errors import InputError
 
@@ -326,3 +327,6 @@ def release(
     rule = Rule(min_votes, min_share, method)
     report = build_voted(votes, items, out, rule=rule, task=task, both_sides=both_sides)
     click.echo("\n".join([str(out), *report.lines()]))
+
+
+hum.add_command(annotate)

@@ -1,0 +1,73 @@
+"""The command ``croc hum annotate``: the page on which people judge images."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+
+import click
+
+from croc.cli.base import PATH
+from croc.errors import InputError
+
+
+@click.command(epilog="Example: croc hum annotate runs/candidates --store votes.sqlite --overlap 3")
+@click.argument("items", required=False, type=PATH)
+@click.option(
+    "--store", "store_path", default="votes.sqlite", show_default=True, type=PATH, help="SQLite file."
+)
+@click.option("--overlap", type=click.IntRange(1), help="People who judge each item.  [default: 3]")
+@click.option("--limit", type=click.IntRange(1), help="Items one annotator judges, at most.")
+@click.option("--batch", type=click.IntRange(1), help="Items before a pause is proposed.  [default: 50]")
+@click.option(
+    "--attention-every", type=click.IntRange(0), help="One attention check in so many.  [default: 20]"
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
+@click.option("--repo", metavar="ORG/NAME", help="Private dataset that keeps a copy; made when not there.")
+@click.option("--contact", help="Whom an annotator asks; shown with the consent.")
+def annotate(
+    items: Path | None,
+    store_path: Path,
+    overlap: int | None,
+    limit: int | None,
+    batch: int | None,
+    attention_every: int | None,
+    host: str,
+    port: int,
+    repo: str | None,
+    contact: str | None,
+) -> None:
+    """Serve the page for annotators on a file or folder of ITEMS; run again to go on.
+
+    The administrator's view is at /admin; its token comes from CROC_ADMIN_TOKEN, or is made and shown.
+    """
+    from dataclasses import replace
+
+    from croc_hum.page import VERSION, Campaign, launch
+    from croc_hum.store import Store, read_items
+
+    with Store(store_path, version=VERSION) as store:
+        wished = {"overlap": overlap, "limit": limit, "batch": batch, "attention_every": attention_every}
+        given = {name: value for name, value in wished.items() if value is not None}
+        if given:
+            store.configure(replace(store.settings, **given))
+        if items is not None:
+            click.echo(f"{store.add_items(read_items(items))} new items", err=True)
+        elif not any(True for _ in store.items()):
+            raise InputError(
+                f"{store_path}: no items in it yet; give a file of items (croc hum candidates makes one)"
+            )
+        token = os.environ.get("CROC_ADMIN_TOKEN")
+        if not token:
+            token = secrets.token_urlsafe(24)
+            click.echo(f"administrator's token: {token}", err=True)
+        mirror = None
+        if repo is not None:
+            from croc_hum.mirror import Mirror
+
+            mirror = Mirror(store, repo, store_path.with_suffix(".hub"))
+        about = {"contact": contact} if contact else {}
+        click.echo(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)", err=True)
+        launch(Campaign(store, token, mirror, **about), host=host, port=port)
