@@ -2,9 +2,9 @@
 
     python benchmarks/bench_annotate.py --people 32 --rate 8 --seconds 60
 
-The page runs in a process of its own; the people are threads here. ``--rate`` is the arrival rate, votes a second of
-all people together, with exponential waits between one person's votes; a person does not vote before the last
-vote was answered.
+The page runs in a process of its own; the people are threads here. ``--rate`` is the arrival rate, votes a
+second of all people together, with exponential waits between one person's votes; a person does not vote
+before the last vote was answered.
 """
 
 from __future__ import annotations
@@ -42,9 +42,8 @@ def main() -> None:
     ids = {vote["vote_id"] for vote in held}
     twice = Counter((vote["annotator"], vote["item_id"]) for vote in held)
     low, middle, high = np.percentile(took, [50, 95, 99])
-    print(
-        f"{asked.people} people, {asked.rate:g} votes/s arriving, {len(acknowledged)} acknowledged, {failed} failed"
-    )
+    arriving = f"{asked.people} people, {asked.rate:g} votes/s arriving"
+    print(f"{arriving}: {len(acknowledged)} acknowledged, {failed} failed")
     print(f"seconds a vote: median {low:.3f}, p95 {middle:.3f}, p99 {high:.3f}")
     print(f"lost {len(set(acknowledged) - ids)}, doubled {sum(n > 1 for n in twice.values())}")
 

@@ -506,25 +506,6 @@ class Store(Database):
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def withdrawn(self) -> list[str]:
-        """Pseudonyms whose votes may still lie in a copy elsewhere."""
-        with self._reading() as db:
-            return [row[0] for row in db.execute("SELECT annotator FROM withdrawals WHERE erased_at IS NULL")]
-
-    def keys(self) -> dict[str, str]:
-        """By pseudonym, the hash of the code: a copy of the votes then knows who may withdraw them."""
-        with self._reading() as db:
-            found = db.execute("SELECT annotator, key FROM annotators WHERE key IS NOT NULL")
-            return {row[0]: row[1] for row in found}
-
-    def erased(self, names: Iterable[str]) -> None:
-        """Note that no copy holds the votes of these any more."""
-        with self._write() as db:
-            db.executemany(
-                "UPDATE withdrawals SET erased_at = ? WHERE annotator = ?",
-                [(self._now(), name) for name in names],
-            )
-
     # ---- Reading ----
 
     def votes(self, *, history: bool = False, annotator: str | None = None) -> Iterator[dict[str, Any]]:
@@ -583,14 +564,6 @@ class Store(Database):
                 "SELECT COUNT(*) FROM assignments WHERE annotator = ? AND state = 'voted'", (who,)
             ).fetchone()
         return int(row[0])
-
-    def revision(self) -> tuple[int, int]:
-        """Changes when a vote is appended or somebody withdraws."""
-        with self._reading() as db:
-            row = db.execute(
-                "SELECT (SELECT MAX(number) FROM votes), (SELECT COUNT(*) FROM withdrawals)"
-            ).fetchone()
-        return int(row[0] or 0), int(row[1])
 
 
 def _hash(code: str) -> str:
