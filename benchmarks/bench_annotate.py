@@ -21,8 +21,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 
 def main() -> None:
+    from annotate_server import Page
     from hum_items import items, write
-    from page_server import Page
     from test_annotate_page import held_by, load
 
     parser = argparse.ArgumentParser(

@@ -14,8 +14,8 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from annotate_server import TOKEN, Client, Page
 from hum_items import item, items, write
-from page_server import TOKEN, Client, Page
 
 from croc.errors import InputError
 from croc_hum.page import words
