@@ -323,6 +323,8 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
             ssr_mode=False,
             run_history=False,
             enable_monitoring=False,
+            # gradio asks its own address within three seconds, and gives up on a machine that is busy.
+            _frontend=False,
             footer_links=[],
             theme=gr.themes.Base(font=plain, font_mono=("ui-monospace", "monospace")),
             # Not as `css`, which reaches only what lies inside the page's column.
