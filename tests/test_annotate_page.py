@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
@@ -26,16 +27,27 @@ CHROMIUM = shutil.which("chromium")
 NASTY = '<img src=x onerror="window.hacked=1"> =1+1 ${1}{{2}} 😀'
 
 
-@pytest.fixture(scope="module")
-def served(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("page")
+def serve(folder: Path) -> Page:
     tasks = ("shows", "rating", "preference")
     rows = [
         item(number, tasks[number % 3], prompt=NASTY if number == 0 else "two cats") for number in range(9)
     ]
     options = ("--overlap", "2", "--batch", "4", "--attention-every", "0")
-    with Page(write(rows, folder / "items.parquet"), folder / "votes.sqlite", *options) as page:
-        page.store = folder / "votes.sqlite"
+    page = Page(write(rows, folder / "items.parquet"), folder / "votes.sqlite", *options)
+    page.store = folder / "votes.sqlite"
+    return page
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("page")) as page:
+        yield page
+
+
+@pytest.fixture
+def unvoted(tmp_path):
+    """A page of which the test knows every vote."""
+    with serve(tmp_path) as page:
         yield page
 
 
@@ -204,17 +216,16 @@ def test_tab_goes_through_the_page_and_the_keys_can_be_switched_off(served, tab)
 
 
 @pytest.mark.browser
-def test_the_administrator_sees_progress_decides_and_exports(served, tab, tmp_path):
+def test_the_administrator_sees_progress_decides_and_exports(unvoted, tab, tmp_path):
     pytest.importorskip("krippendorff", reason="agreement needs the extra hum")
-    pytest.importorskip("croc_hum.agreement", reason="agreement is not measured here")
-    with Store(served.store) as store:
+    with Store(unvoted.store) as store:
         rows = [row["item_id"] for row in store.items() if row["task"] == "shows"]
         given = [
             {"vote_id": f"split{at}", "item_id": rows[0], "annotator": f"i0000000{at}", "answer": answer,
              "reason": NASTY} for at, answer in enumerate(("yes", "no"))
         ]  # fmt: skip
         store.add_votes(given)
-    tab.goto(f"{served.url}/admin")
+    tab.goto(f"{unvoted.url}/admin")
     tab.locator("#token input").fill("wrong-token-wrong-token")
     tab.locator("#enter").click()
     tab.wait_for_selector("#status .wrong")
@@ -227,9 +238,11 @@ def test_the_administrator_sees_progress_decides_and_exports(served, tab, tmp_pa
     assert "To decide (1 left)" in tab.inner_text("#divided")
     assert NASTY in tab.inner_text("#divided")
     assert serious(tab) == []
+    if folder := os.environ.get("CROC_SCREENSHOTS"):
+        tab.screenshot(path=Path(folder) / "admin.png", full_page=True)
     tab.locator("#decide-shows-no").click()
     tab.wait_for_function("document.querySelector('#divided').innerText.includes('no item is divided')")
-    with Store(served.store) as store:
+    with Store(unvoted.store) as store:
         decided = [vote for vote in store.votes() if vote["role"] == "adjudicator"]
         assert [(vote["item_id"], vote["answer"]) for vote in decided] == [(rows[0], "no")]
     tab.locator("#export").click()
@@ -238,7 +251,7 @@ def test_the_administrator_sees_progress_decides_and_exports(served, tab, tmp_pa
             tab.locator(f"#file-{place}").click()
         coming.value.save_as(tmp_path / name)
     exported = json.loads((tmp_path / "label-studio.json").read_text("utf-8"))
-    assert sum(len(task["annotations"]) for task in exported) == len(votes_of(served))
+    assert sum(len(task["annotations"]) for task in exported) == len(votes_of(unvoted))
     tab.locator("#brought").set_input_files(tmp_path / "label-studio.json")
     tab.locator("#bring").click()
     tab.wait_for_function("document.querySelector('#status').innerText.includes('0 of')")

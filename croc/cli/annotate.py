@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -50,7 +51,7 @@ def annotate(
 
     with Store(store_path, version=VERSION) as store:
         wished = {"overlap": overlap, "limit": limit, "batch": batch, "attention_every": attention_every}
-        given = {name: value for name, value in wished.items() if value is not None}
+        given: dict[str, Any] = {name: value for name, value in wished.items() if value is not None}
         if given:
             store.configure(replace(store.settings, **given))
         if items is not None:

@@ -10,7 +10,6 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,10 +55,7 @@ def survey(store: Store) -> dict[str, Any]:
         annotators.append((name, len(theirs), middle, f"{sum(checks)} of {len(checks)}", last))
     agreement: Any = "There are no votes yet."
     divided: list[dict[str, Any]] = []
-    # Without the measures of agreement the view still shows progress and hands out the files.
-    if votes and find_spec("croc_hum.agreement") is None:
-        agreement = "Agreement cannot be measured by this installation."
-    elif votes:
+    if votes:
         from croc_hum.votes import DIVIDED, Rule, decide, table
 
         frame = table(pl.DataFrame(votes, infer_schema_length=None))

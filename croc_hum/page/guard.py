@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -12,6 +14,10 @@ Send = Callable[[Message], Awaitable[None]]
 
 BODY_BYTES = 2 * 2**20
 """The largest request: annotations that an administrator brings in. A vote has a few hundred bytes."""
+
+_DRAINED_BYTES, _DRAINED_S = 16 * 2**20, 5.0
+"""How much of a refused body, and how long, is read on: who still sends when the connection closes sees it
+break, and never reads why."""
 
 _CLOSED = ("/gradio_api/upload", "/gradio_api/proxy=", "/gradio_api/stream", "/gradio_api/component_server")
 
@@ -32,11 +38,11 @@ class Guard:
             await self.app(scope, receive, send)
             return
         if any(scope["path"].startswith(path) for path in _CLOSED):
-            await _refuse(send, 403, "this server takes no files")
+            await _refuse(receive, send, 403, "this server takes no files")
             return
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > self.limit for value in lengths):
-            await _refuse(send, 413, "the request is too large")
+            await _refuse(receive, send, 413, "the request is too large")
             return
         passed, begun = 0, False
 
@@ -57,13 +63,25 @@ class Guard:
             await self.app(scope, taking, giving)
         except _TooLarge:
             if not begun:
-                await _refuse(send, 413, "the request is too large")
+                await _refuse(receive, send, 413, "the request is too large")
 
 
-async def _refuse(send: Send, status: int, why: str) -> None:
+async def _refuse(receive: Receive, send: Send, status: int, why: str) -> None:
+    await _drain(receive)
     body = json.dumps({"detail": why}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send(
         {"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]}
     )
     await send({"type": "http.response.body", "body": body})
+
+
+async def _drain(receive: Receive) -> None:
+    drained = 0
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_DRAINED_S):
+            while drained <= _DRAINED_BYTES:
+                message = await receive()
+                if not message.get("more_body"):
+                    return
+                drained += len(message.get("body", b""))
