@@ -335,7 +335,7 @@ def test_a_page_starts_from_the_wheel_too(tmp_path):
     from page_server import serve
 
     root = Path(__file__).parents[1]
-    build = [sys.executable, "-m", "build", "--wheel", "-n", "-o", str(tmp_path), str(root)]
+    build = [sys.executable, "-m", "build", "--wheel", "-o", str(tmp_path), str(root)]
     subprocess.run(build, check=True, capture_output=True)
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as packed:
