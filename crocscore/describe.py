@@ -47,6 +47,7 @@ class Plan:
         claims: pairs of a true and a false prompt for each image.
         rate: highest learning rate; it rises over ``warmup`` steps and falls linearly to 0 over the last
             ``fall`` of all steps.
+        decay: weight decay of matrices.
         look: weight of the loss on patches and things while reading.
         tell: weight of the loss on the words of true prompts.
         tower: share of the learning rate that a tower gets that was trained before.

@@ -26,7 +26,7 @@ _CHAT = (
 )
 
 
-def tokenizer(texts: Iterable[str], size: int = 1024, window: int = 256) -> Any:
+def tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) -> Any:
     """Byte-level BPE over the texts: words of the exact world are one token, any other text is several.
 
     Args:
