@@ -4,8 +4,9 @@
     python -m crocscore.describe read --scenes runs/scenes --start runs/tower --out runs/reader
     python -m crocscore.describe dual --scenes runs/scenes --start runs/tower --out runs/dual
 
-``look`` trains the image tower alone: each patch says which thing it shows and where that thing ends, each
-thing says its properties, the whole image its place, light and weather. ``read`` puts a language model behind
+``look`` trains the image tower alone, first on single things from close by (``--close`` steps), then on whole
+scenes: each patch says which thing it shows and where that thing ends, each thing says its properties, the
+whole image its place, light and weather. ``read`` puts a language model behind
 it that answers Yes or No to many claims about one image in one pass; ``dual`` trains a dual encoder on the
 same claims. A run that was stopped goes on from its last checkpoint. Stage two is ``croc train``.
 """
@@ -28,13 +29,19 @@ import numpy as np
 from croc.errors import CrocError, InputError
 from croc.files import write_json
 from crocscore import tiny
-from crocscore.scenes import NONE, Scenes, read_scenes, texts_of
+from crocscore.scenes import NONE, Scenes, covers, owners, read_scenes, texts_of
 
 if TYPE_CHECKING:
     import torch
 
 HELD_OUT = 768
 """Scenes that are kept for measuring."""
+
+GRID = tiny.SIDE // tiny.PATCH
+"""Image tokens in a row."""
+
+CLOSE = 3 * tiny.PATCH
+"""Pixels of a thing seen from close by."""
 
 
 @dataclass(frozen=True)
@@ -44,19 +51,21 @@ class Plan:
     Attributes:
         steps: updates.
         images: images a step.
+        close: steps of ``look``, out of all, on single things from close by, two for each image.
         claims: pairs of a true and a false prompt for each image.
         rate: highest learning rate; it rises over ``warmup`` steps and falls linearly to 0 over the last
             ``fall`` of all steps.
         decay: weight decay of matrices.
         look: weight of the loss on patches and things while reading.
         tell: weight of the loss on the words of true prompts.
-        tower: share of the learning rate that a tower gets that was trained before.
+        tower: share of the learning rate that a tower gets that was trained before; 0 leaves it as it is.
         seed: of the weights and of the order.
         every: steps between two measurements, each with a checkpoint.
     """
 
     steps: int = 2000
     images: int = 32
+    close: int = 0
     claims: int = 5
     rate: float = 2e-3
     warmup: int = 100
@@ -99,35 +108,32 @@ def _modules() -> Any:
             seen = rows >= 0
             kinds = torch.where(seen, batch["kind"][rows.clamp(min=0)] + 1, 0)
             loss = F.cross_entropy(self.kind(patches).flatten(0, 1), kinds.flatten())
-            if not seen.any():
-                return loss
-            mine = rows[seen]
-            loss = loss + 4 * F.l1_loss(self.box(patches[seen]), batch["box"][mine])
-            pooled, size = self._things(patches, batch)
-            there = size > 0
-            loss = loss + F.cross_entropy(self.kind(pooled[there]), batch["kind"][there] + 1)
-            loss = loss + self._words(self.thing, pooled, batch["words"], there)
-            return loss + 0.5 * self._words(self.whole, whole, batch["whole"], None)
+            if seen.any():
+                loss = loss + 4 * F.l1_loss(self.box(patches[seen]), batch["box"][rows[seen]])
+            loss = loss + self._named(self._things(patches, batch), batch)
+            return loss + 0.5 * self._words(self.whole, whole, batch["whole"])
+
+        def close(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            """The loss on single things, one an image."""
+            return self._named(self.norm(states[:, 1:]).mean(1), batch)
+
+        def _named(self, things: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            loss = F.cross_entropy(self.kind(things), batch["kind"] + 1)
+            return loss + self._words(self.thing, things, batch["words"])
 
         def named(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            """Of each thing that has a patch, whether its patches say the right kind together."""
-            pooled, size = self._things(self.norm(states[:, 1:]), batch)
-            said = self.kind(pooled[size > 0]).argmax(-1)
-            return said == batch["kind"][size > 0] + 1
+            """Of each thing, whether the patches under its box say the right kind together."""
+            said = self.kind(self._things(self.norm(states[:, 1:]), batch)).argmax(-1)
+            return said == batch["kind"] + 1
 
-        def _things(self, patches: torch.Tensor, batch: dict[str, torch.Tensor]) -> Any:
-            """Mean of each thing's patches, and how many it has."""
-            rows = batch["thing_of_patch"]
-            mine, number = rows[rows >= 0], len(batch["kind"])
-            size = torch.zeros(number).index_add_(0, mine, torch.ones(len(mine)))
-            pooled = torch.zeros(number, patches.shape[-1]).index_add(0, mine, patches[rows >= 0])
-            return pooled / size.clamp(min=1)[:, None], size
+        def _things(self, patches: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
+            """Mean of the patches under each thing's box, each by the share of the box that it holds."""
+            return (batch["cover"][:, :, None] * patches[batch["image_of_thing"]]).sum(1)
 
-        def _words(self, heads: Any, states: Any, labels: Any, there: Any) -> torch.Tensor:
+        def _words(self, heads: Any, states: Any, labels: Any) -> torch.Tensor:
             losses, weights = [], []
             for column, head in enumerate(heads):
                 known = labels[:, column] != NONE
-                known = known if there is None else known & there
                 if known.any():
                     losses.append(
                         F.cross_entropy(head(states[known]), labels[known, column], reduction="sum")
@@ -161,7 +167,8 @@ class Sampler:
             order = np.random.default_rng([self.plan.seed, epoch]).permutation(self.rows)
             for at in range(place, epoch_steps):
                 rng = np.random.default_rng([self.plan.seed, 1, step])
-                yield self.batch(order[at * each : (at + 1) * each], rng)
+                rows = order[at * each : (at + 1) * each]
+                yield self.close(rows, rng) if step < self.plan.close else self.batch(rows, rng)
                 step += 1
 
     def batch(self, rows: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
@@ -172,7 +179,7 @@ class Sampler:
         spans = [np.arange(scenes.first[i], scenes.first[i + 1]) for i in rows]
         offsets = np.cumsum([0, *map(len, spans)])
         things = np.concatenate(spans)
-        owner = scenes.owner[rows].astype(np.int64)
+        owner = np.stack([owners(scenes.box[span], GRID) for span in spans])
         owner = np.where(owner >= 0, owner + offsets[:-1, None], -1)
         pixels = torch.from_numpy(scenes.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         said, about = [], []
@@ -187,10 +194,41 @@ class Sampler:
             "thing_of_patch": torch.from_numpy(owner),
             "kind": torch.from_numpy(scenes.kind[things].astype(np.int64)),
             "box": torch.from_numpy(scenes.box[things]),
+            "cover": torch.from_numpy(covers(scenes.box[things], GRID)),
+            "image_of_thing": torch.from_numpy(np.repeat(np.arange(len(rows)), [len(s) for s in spans])),
             "words": torch.from_numpy(scenes.words[things].astype(np.int64)),
             "whole": torch.from_numpy(scenes.whole[rows].astype(np.int64)),
             "said": said,
             "about": about,
+        }
+
+    def close(self, rows: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
+        """Single things of some scenes, each filling most of a small image."""
+        import torch
+        from torch.nn import functional as F
+
+        scenes = self.scenes
+        things = np.concatenate([np.arange(scenes.first[i], scenes.first[i + 1]) for i in rows])
+        owner = np.repeat(np.arange(len(rows)), [scenes.first[i + 1] - scenes.first[i] for i in rows])
+        chosen = np.sort(rng.permutation(len(things))[: 2 * self.plan.images])
+        things, owner = things[chosen], owner[chosen]
+        left, top, right, bottom = scenes.box[things].T
+        share = np.maximum(np.maximum(right - left, bottom - top) * rng.uniform(1.05, 1.4, len(things)), 0.12)
+        moved = rng.uniform(-0.15, 0.15, (2, len(things))) * share
+        affine = np.zeros((len(things), 2, 3), dtype=np.float32)
+        affine[:, 0, 0] = affine[:, 1, 1] = share
+        affine[:, :, 2] = np.stack([left + right - 1, top + bottom - 1], axis=1) + moved.T
+        grid = F.affine_grid(torch.from_numpy(affine), [len(things), 3, CLOSE, CLOSE], align_corners=False)
+        pixels = torch.from_numpy(scenes.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
+        # One by one, so that an image is not copied for each of its things.
+        crops = [
+            F.grid_sample(pixels[i : i + 1], grid[k : k + 1], padding_mode="border", align_corners=False)
+            for k, i in enumerate(owner)
+        ]
+        return {
+            "close": torch.cat(crops),
+            "kind": torch.from_numpy(scenes.kind[things].astype(np.int64)),
+            "words": torch.from_numpy(scenes.words[things].astype(np.int64)),
         }
 
     def packed(
@@ -260,8 +298,8 @@ class Stage:
         self.yes, self.no = (words.convert_tokens_to_ids(answer) for answer in tiny.ANSWERS)
         model, self.processor = tiny.dual(words) if what == "dual" else tiny.reader(words)
         self.model = model
-        self.tower = model.vision_model if what == "dual" else model.model.vision_tower
-        self.look = _modules()(self.tower.config.hidden_size, scenes)
+        self.tower = model.vision_model if what == "dual" else model.model.vision_model
+        self.look = _modules()(self.tower.config.hidden_sizes[-1], scenes)
         if start is not None:
             self._begin(start)
         self.bias = torch.nn.Parameter(torch.tensor(-2.0))
@@ -288,7 +326,15 @@ class Stage:
             parts = {"tower": self.tower, "look": self.look}
         else:
             parts = {"model": self.model, "look": self.look}
-        found = {f"{name}.{k}": v for name, part in parts.items() for k, v in part.named_parameters()}
+            if self.plan.tower == 0:
+                self.tower.requires_grad_(False)
+                del parts["look"]
+        found = {
+            f"{name}.{k}": v
+            for name, part in parts.items()
+            for k, v in part.named_parameters()
+            if v.requires_grad
+        }
         return found | ({"bias": self.bias} if self.what == "dual" else {})
 
     def states(self, pixels: Any) -> Any:
@@ -302,9 +348,9 @@ class Stage:
         if self.what == "dual":
             return self._dual_margins(states, batch)
         model = self.model.model
-        packed = sampler.packed(batch["said"], self.model.config.image_token_id, states.shape[1])
+        seen = model.aligner(states)
+        packed = sampler.packed(batch["said"], self.model.config.image_token_id, seen.shape[1])
         embedded = model.get_input_embeddings()(packed["ids"])
-        seen = model.multi_modal_projector(states)
         embedded = torch.cat([seen, embedded[:, seen.shape[1] :]], dim=1)
         out = model.language_model(
             inputs_embeds=embedded,
@@ -348,15 +394,21 @@ class Stage:
         mask = torch.tensor([[1] * len(text) + [0] * (width - len(text)) for text in texts])
         text = self.model.text_model(input_ids=ids, attention_mask=mask).pooler_output
         text = F.normalize(self.model.text_projection(text), dim=-1)
-        image = self.model.visual_projection(self.tower.post_layernorm(states[:, 0]))
+        image = self.model.visual_projection(states[:, 0])
         image = F.normalize(image, dim=-1)
         owner = torch.tensor([i for i, pairs in enumerate(batch["said"]) for _ in range(2 * len(pairs))])
         return self.model.logit_scale.exp() * (image[owner] * text).sum(-1) + self.bias
 
     def loss(self, batch: dict[str, Any], sampler: Sampler) -> tuple[Any, dict[str, float]]:
         """The loss of a batch and its parts."""
-        states = self.states(batch["pixels"])
-        looked = self.look(states, batch)
+        import torch
+
+        if "close" in batch:
+            named = self.look.close(self.states(batch["close"]), batch)
+            return named, {"close": float(named.detach())}
+        with torch.set_grad_enabled(self.plan.tower > 0 or self.what == "look"):
+            states = self.states(batch["pixels"])
+            looked = self.look(states, batch)
         parts = {"look": float(looked.detach())}
         if self.what == "look":
             return looked, parts
@@ -537,7 +589,7 @@ def prepared(folder: Path, files: int | None) -> tuple[Any, Scenes]:
     def encode(texts: list[str]) -> list[list[int]]:
         return words(texts, add_special_tokens=False, return_attention_mask=False)["input_ids"]
 
-    read_scenes(found, encode, side=tiny.SIDE, patch=tiny.PATCH).save(kept)
+    read_scenes(found, encode, side=tiny.SIDE).save(kept)
     return words, Scenes.load(kept)
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,6 @@ class Scenes:
 
     Attributes:
         pixels: uint8 (n, side, side, 3).
-        owner: int16 (n, patches): which thing of the image is seen at the middle of a patch; −1 is none.
         kind: int16 (t,): kinds of all things, image after image.
         box: float32 (t, 4): left, top, right, bottom in image sides.
         words: int16 (t, p): label of each property in ``vocabulary.thing``, or ``NONE``.
@@ -55,7 +53,6 @@ class Scenes:
     """
 
     pixels: np.ndarray
-    owner: np.ndarray
     kind: np.ndarray
     box: np.ndarray
     words: np.ndarray
@@ -89,7 +86,7 @@ class Scenes:
         return cls(**arrays, vocabulary=Vocabulary(**read_json(folder / "vocabulary.json")))
 
 
-_ARRAYS = ("pixels", "owner", "kind", "box", "words", "whole", "first", "ids", "ends", "pairs", "about")
+_ARRAYS = ("pixels", "kind", "box", "words", "whole", "first", "ids", "ends", "pairs", "about")
 
 
 def texts_of(files: Sequence[Path]) -> list[str]:
@@ -103,7 +100,7 @@ def texts_of(files: Sequence[Path]) -> list[str]:
 
 
 def read_scenes(
-    files: Sequence[Path], encode: Any, *, side: int, patch: int, resample: int = Image.Resampling.BICUBIC
+    files: Sequence[Path], encode: Any, *, side: int, resample: int = Image.Resampling.BICUBIC
 ) -> Scenes:
     """Read files of annotated scenes into memory.
 
@@ -111,7 +108,6 @@ def read_scenes(
         files: Parquet files of ``builders/scenes.py``.
         encode: a list of texts → a list of lists of token ids.
         side: pixels of an image.
-        patch: pixels of a patch.
         resample: filter of the image processor.
 
     Raises:
@@ -142,7 +138,6 @@ def read_scenes(
     box = np.array([thing["box"] for thing in things], dtype=np.float32).reshape(-1, 4)
     return Scenes(
         pixels=np.stack(pixels),
-        owner=np.stack([_owners(box[a:b], side // patch) for a, b in pairwise(first)]),
         kind=np.array([kinds[thing["kind"]] for thing in things], dtype=np.int16),
         box=box,
         words=_labels([thing["words"] for thing in things], vocabulary.thing),
@@ -180,11 +175,40 @@ def _labels(lists: Sequence[Sequence[str]], tables: dict[str, list[str]]) -> np.
     return found
 
 
-def _owners(boxes: np.ndarray, steps: int) -> np.ndarray:
-    """The last (foremost) box that holds the middle of each patch, row by row; −1 where there is none."""
+def owners(boxes: np.ndarray, steps: int) -> np.ndarray:
+    """Which box is seen at the middle of each of ``steps`` × ``steps`` patches, row by row.
+
+    Args:
+        boxes: (t, 4), the foremost last; left, top, right, bottom in image sides.
+        steps: patches in a row.
+
+    Returns:
+        int64 (steps²,): the last box that holds the middle, −1 where there is none.
+    """
     at = (np.arange(steps) + 0.5) / steps
-    found = np.full((steps, steps), -1, dtype=np.int16)
+    found = np.full((steps, steps), -1, dtype=np.int64)
     for number, (left, top, right, bottom) in enumerate(boxes):
         inside = ((at >= top) & (at <= bottom))[:, None] & ((at >= left) & (at <= right))[None, :]
         found[inside] = number
     return found.ravel()
+
+
+def covers(boxes: np.ndarray, steps: int) -> np.ndarray:
+    """Which share of a box lies in each of ``steps`` × ``steps`` patches.
+
+    Args:
+        boxes: (t, 4); left, top, right, bottom in image sides.
+        steps: patches in a row.
+
+    Returns:
+        float32 (t, steps²), each row with a sum of 1.
+    """
+    low = np.arange(steps) / steps
+
+    def along(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+        ends = np.minimum(low + 1 / steps, end[:, None])
+        return np.maximum(ends - np.maximum(low, start[:, None]), 0.0)
+
+    shares = along(boxes[:, 1], boxes[:, 3])[:, :, None] * along(boxes[:, 0], boxes[:, 2])[:, None, :]
+    flat = shares.reshape(len(boxes), -1)
+    return (flat / np.maximum(flat.sum(axis=1, keepdims=True), 1e-9)).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from croc.errors import InputError
 from croc_syn import world
 from crocscore import describe, tiny
 from crocscore.model import CROCScore
-from crocscore.scenes import NONE, Scenes, read_scenes, texts_of
+from crocscore.scenes import NONE, Scenes, covers, owners, read_scenes, texts_of
 
 SPLITS = {"train": 0.7, "validation": 0.05, "test": 0.25}
 
@@ -96,7 +97,7 @@ def encode(texts: list[str]) -> list[list[int]]:
 
 def test_arrays_hold_what_the_files_hold(folder: Path, rows: list[dict], tmp_path: Path) -> None:
     files = sorted((folder / "parts").glob("*.parquet"))
-    scenes = read_scenes(files, encode, side=112, patch=14)
+    scenes = read_scenes(files, encode, side=112)
     assert len(scenes) == len(rows)
     i = next(i for i, row in enumerate(rows) if len(row["things"]) > 1)
     row = rows[i]
@@ -124,20 +125,46 @@ def test_arrays_hold_what_the_files_hold(folder: Path, rows: list[dict], tmp_pat
 
 
 def test_a_patch_belongs_to_the_foremost_box_over_its_middle(folder: Path) -> None:
-    scenes = read_scenes(sorted((folder / "parts").glob("*.parquet")), encode, side=112, patch=14)
+    scenes = read_scenes(sorted((folder / "parts").glob("*.parquet")), encode, side=112)
     for i in range(20):
         boxes = scenes.box[scenes.first[i] : scenes.first[i + 1]]
-        for place, owner in enumerate(scenes.owner[i]):
+        for place, owner in enumerate(owners(boxes, 8)):
             y, x = (place // 8 + 0.5) / 8, (place % 8 + 0.5) / 8
             over = [k for k, b in enumerate(boxes) if b[0] <= x <= b[2] and b[1] <= y <= b[3]]
             assert owner == (over[-1] if over else -1)
+
+
+def test_a_box_is_shared_out_to_the_patches_that_it_lies_in() -> None:
+    shares = covers(np.array([[0.0, 0.0, 0.5, 0.25], [0.2, 0.6, 0.3, 0.7]], dtype=np.float32), 4)
+    assert shares.sum(axis=1) == pytest.approx([1.0, 1.0])
+    assert np.flatnonzero(shares[0]).tolist() == [0, 1]
+    assert shares[0, :2] == pytest.approx([0.5, 0.5])
+    # Half of the second box lies left of the border at 0.25, all of it between 0.5 and 0.75 downwards.
+    assert shares[1, [8, 9]] == pytest.approx([0.5, 0.5], abs=1e-5)
+
+
+def test_things_from_close_by_fill_the_image(folder: Path) -> None:
+    words, scenes = describe.prepared(folder, None)
+    stage = describe.Stage("look", scenes, words, None, describe.Plan(images=6, close=1))
+    sampler = describe.sampler_of(stage, scenes, np.arange(len(scenes)))
+    first, second = itertools.islice(sampler.batches(0), 2)
+    assert first["close"].shape[1:] == (3, describe.CLOSE, describe.CLOSE)
+    assert len(first["close"]) == len(first["kind"]) <= 12
+    assert float(first["close"].abs().max()) <= 1.0
+    assert "pixels" in second
+    # A square of one colour in the middle of an image of another: what is cut out is mostly the square.
+    scenes.pixels = np.zeros((1, 112, 112, 3), dtype=np.uint8)
+    scenes.pixels[0, 42:70, 42:70] = 255
+    scenes.first, scenes.box = np.array([0, 1]), np.array([[42, 42, 70, 70]], dtype=np.float32) / 112
+    close = sampler.close([0], np.random.default_rng(0))["close"]
+    assert 0.4 < float((close > 0).float().mean()) < 0.95
 
 
 @pytest.fixture(scope="module")
 def tower(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tower") / "tower"
     given = ["--scenes", str(folder), "--out", str(out), "--steps", "100", "--images", "4", "--every", "50"]
-    assert describe.main(["look", *given, "--warmup", "2"]) == 0
+    assert describe.main(["look", *given, "--warmup", "2", "--close", "20"]) == 0
     return out
 
 
@@ -167,6 +194,19 @@ def test_a_stage_gives_a_model_that_scores(what: str, folder: Path, tower: Path,
         from croc.scorers.dual_encoder import DualEncoder
 
         assert np.isfinite(DualEncoder(str(tmp_path / "out")).score([image, image], prompts)).all()
+
+
+def test_a_tower_with_a_share_of_0_stays_as_it_is(folder: Path, tower: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    given = ["--scenes", str(folder), "--start", str(tower), "--steps", "2", "--images", "2", "--every", "2"]
+    for share in ("0", "0.3"):
+        assert describe.main(["read", *given, "--tower", share, "--out", str(tmp_path / share)]) == 0
+    before, still, moved = (
+        load_file(path / "tower.safetensors") for path in (tower, tmp_path / "0", tmp_path / "0.3")
+    )
+    assert all(bool((before[name] == still[name]).all()) for name in before)
+    assert not all(bool((before[name] == moved[name]).all()) for name in before)
 
 
 def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
