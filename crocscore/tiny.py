@@ -94,7 +94,7 @@ def reader(words: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
         text_layers: depth of the language model.
 
     Returns:
-        ``DeepseekVLForConditionalGeneration`` and ``LlavaProcessor``; about 3.1 million parameters as it stands.
+        ``DeepseekVLForConditionalGeneration`` and ``LlavaProcessor``: 3.1 million parameters.
     """
     from transformers import DeepseekVLConfig, DeepseekVLForConditionalGeneration, LlamaConfig, LlavaProcessor
 
@@ -133,7 +133,7 @@ def reader(words: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
 
 
 def dual(words: Any, *, text_layers: int = 2) -> tuple[Any, Any]:
-    """A dual encoder of the same image tower and CLIP's text encoder, with random weights, and its processor."""
+    """A dual encoder of the same tower and CLIP's text encoder, with random weights, and its processor."""
     from tokenizers import pre_tokenizers, processors
     from transformers import (
         CLIPTextConfig,
