@@ -61,6 +61,8 @@ class Plan:
         tower: share of the learning rate that a tower gets that was trained before; 0 leaves it as it is.
         seed: of the weights and of the order.
         every: steps between two measurements, each with a checkpoint.
+        without: what no pair of prompts may differ in, names with commas between; their pairs are measured all
+            the same.
     """
 
     steps: int = 2000
@@ -76,6 +78,7 @@ class Plan:
     tower: float = 0.3
     seed: int = 0
     every: int = 250
+    without: str = ""
 
     def rate_at(self, step: int) -> float:
         """The learning rate of a step."""
@@ -156,6 +159,13 @@ class Sampler:
         self, scenes: Scenes, rows: np.ndarray, plan: Plan, before: list[int], after: list[int]
     ) -> None:
         self.scenes, self.rows, self.plan, self.before, self.after = scenes, rows, plan, before, after
+        names = [name for name in plan.without.split(",") if name]
+        for name in names:
+            if name not in scenes.vocabulary.about:
+                known = ", ".join(scenes.vocabulary.about)
+                raise InputError(f"no pair of prompts differs in {name!r}; there are {known}")
+        left_out = [name in names for name in scenes.vocabulary.about]
+        self.said = ~np.array(left_out)[scenes.about]
 
     def batches(self, start: int) -> Iterator[dict[str, Any]]:
         """Endless batches from a step on; the same step gives the same batch."""
@@ -171,8 +181,10 @@ class Sampler:
                 yield self.close(rows, rng) if step < self.plan.close else self.batch(rows, rng)
                 step += 1
 
-    def batch(self, rows: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
-        """Tensors of some scenes."""
+    def batch(
+        self, rows: Sequence[int], rng: np.random.Generator, everything: bool = False
+    ) -> dict[str, Any]:
+        """Tensors of some scenes; ``everything`` says also what training leaves out."""
         import torch
 
         scenes = self.scenes
@@ -185,6 +197,8 @@ class Sampler:
         said, about = [], []
         for i in rows:
             numbers = np.arange(scenes.pairs[i], scenes.pairs[i + 1])
+            if not everything:
+                numbers = numbers[self.said[numbers]]
             # The prompt that the image was drawn from comes first, with its contrast.
             chosen = [*numbers[:1], *rng.permutation(numbers[1:])[: self.plan.claims - 1]]
             said.append([scenes.pair(k) for k in chosen])
@@ -477,7 +491,7 @@ def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float
     with torch.inference_mode():
         for start in range(0, len(rows), 64):
             chosen = rows[start : start + 64]
-            batch = sampler.batch(chosen, np.random.default_rng(start))
+            batch = sampler.batch(chosen, np.random.default_rng(start), everything=True)
             states = stage.states(batch["pixels"])
             losses.append(float(stage.look(states, batch)))
             named += stage.look.named(states, batch).tolist()

@@ -209,6 +209,21 @@ def test_a_tower_with_a_share_of_0_stays_as_it_is(folder: Path, tower: Path, tmp
     assert not all(bool((before[name] == moved[name]).all()) for name in before)
 
 
+def test_what_is_left_out_is_not_said_in_training_and_measured_all_the_same(folder: Path) -> None:
+    words, scenes = describe.prepared(folder, None)
+    plan = describe.Plan(images=4, claims=5, without="colour,count")
+    stage = describe.Stage("read", scenes, words, None, plan)
+    rows = np.arange(len(scenes))
+    sampler = describe.sampler_of(stage, scenes, rows)
+    known = scenes.vocabulary.about
+    said = {known[label] for batch in itertools.islice(sampler.batches(0), 30) for label in batch["about"]}
+    assert said and not said & {"colour", "count"}
+    assert {"right/colour", "right/count"} <= describe.measure(stage, sampler, rows).keys()
+    with pytest.raises(InputError, match="differs in 'taste'"):
+        wrong = describe.Plan(without="taste")
+        describe.sampler_of(describe.Stage("read", scenes, words, None, wrong), scenes, rows)
+
+
 def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
     folder: Path, tower: Path, tmp_path: Path
 ) -> None:
