@@ -61,8 +61,8 @@ class Plan:
         tower: share of the learning rate that a tower gets that was trained before; 0 leaves it as it is.
         seed: of the weights and of the order.
         every: steps between two measurements, each with a checkpoint.
-        without: what no pair of prompts may differ in, names with commas between; their pairs are measured all
-            the same.
+        without: what no pair of prompts may differ in, names with commas between; they are still
+            measured.
     """
 
     steps: int = 2000
