@@ -14,6 +14,7 @@ same claims. A run that was stopped goes on from its last checkpoint. Stage two 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import math
 import sys
@@ -449,8 +450,8 @@ class Stage:
         tower |= {f"look.{k}": v.contiguous() for k, v in self.look.state_dict().items()}
         save_file({k: v for k, v in tower.items() if v.dtype.is_floating_point}, out / "tower.safetensors")
         if self.what != "look":
-            with torch.no_grad():
-                self.model.save_pretrained(out)
+            # Half the size; scorers and stage two read it as fp32.
+            copy.deepcopy(self.model).to(torch.float16).save_pretrained(out)
             self.processor.save_pretrained(out)
 
 

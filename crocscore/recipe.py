@@ -34,6 +34,7 @@ class Arguments:
         image_size: (width, height) that images are resized to; empty takes the checkpoint's own or none.
         auto: transformers class that loads the model; a few families are in no class for images and text.
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        saved_dtype: of the written weights, rounded before the verdict on them; None is ``dtype``.
         key_mapping: regular expressions that rename the checkpoint's weights to those of the class.
         attention: transformers' name of an attention implementation; None is the library's choice.
         image_processor: ``pil`` or ``torchvision``; None takes what the library prefers here.
@@ -60,6 +61,7 @@ class Arguments:
     image_size: list[int] = field(default_factory=list)
     auto: str = "AutoModelForImageTextToText"
     dtype: str = "float32"
+    saved_dtype: str | None = None
     key_mapping: dict[str, str] | None = None
     attention: str | None = None
     image_processor: str | None = None
@@ -83,8 +85,10 @@ class Arguments:
         for name in ("model", "questions"):
             if not getattr(self, name):
                 raise InputError(f"{name}: the recipe must say it")
-        if self.dtype not in _DTYPES:
-            raise InputError(f"dtype {self.dtype!r} is unknown: use one of {', '.join(_DTYPES)}")
+        for name in ("dtype", "saved_dtype"):
+            value = getattr(self, name)
+            if value is not None and value not in _DTYPES:
+                raise InputError(f"{name} {value!r} is unknown: use one of {', '.join(_DTYPES)}")
         if len(self.image_size) not in (0, 2):
             raise InputError(f"image_size must be a width and a height, not {self.image_size}")
         if self.lora_r is not None and self.adapter is not None:

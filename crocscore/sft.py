@@ -230,6 +230,8 @@ def train(arguments: Sequence[str]) -> Path:
     trainer = trainer_of(chosen, settings)
     trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
     out = Path(settings.output_dir)
+    if chosen.saved_dtype:
+        tuning.round_to(trainer.model, chosen.saved_dtype)
     report = trainer.verdict(resamples=2_000, by=("property",)) if trainer.checks else None
     trainer.write_history()
     save(trainer, chosen)
@@ -248,14 +250,20 @@ def train(arguments: Sequence[str]) -> Path:
 
 def save(trainer: Any, chosen: Arguments) -> None:
     """Write the trained model and its processor as a checkpoint; the adapter becomes part of the weights."""
+    import torch
+
     out = trainer.args.output_dir
     if not tuning.is_adapted(trainer.model) or not chosen.merge:
         _settle(trainer.model, chosen)
+        if chosen.saved_dtype:
+            trainer.model.to(getattr(torch, chosen.saved_dtype))
         trainer.save_model(out)
         return
     if trainer.is_world_process_zero():
         whole = tuning.merged(trainer.accelerator.unwrap_model(trainer.model))
         _settle(whole, chosen)
+        if chosen.saved_dtype:
+            whole.to(getattr(torch, chosen.saved_dtype))
         whole.save_pretrained(out)
         trainer.processing_class.save_pretrained(out)
 

@@ -50,6 +50,15 @@ def is_adapted(model: Any) -> bool:
     return hasattr(model, "peft_config") and hasattr(model, "get_base_model")
 
 
+def round_to(model: Any, dtype: str) -> None:
+    """Round all weights to what ``dtype`` can hold, in place; they stay of the type that they are."""
+    import torch
+
+    with torch.no_grad():
+        for value in model.parameters():
+            value.copy_(value.to(getattr(torch, dtype)))
+
+
 def plain(model: Any) -> Any:
     """The transformers model itself; its layers may hold an adapter."""
     return model.get_base_model() if is_adapted(model) else model

@@ -154,6 +154,7 @@ def test_phi4_reads_the_names_that_microsoft_gave_its_weights(phi4, tmp_path):
         ("lerning_rate", 1, "unknown key 'lerning_rate'; did you mean learning_rate?"),
         ("learning_rate", "fast", "learning_rate"),
         ("dtype", "float8", "dtype 'float8' is unknown"),
+        ("saved_dtype", "half", "saved_dtype 'half' is unknown"),
         ("lora_r", 4, "lora_targets: say on which layers"),
         ("lora_targets", "x", "lora_r: say the rank"),
         ("image_size", [7], "a width and a height"),

@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from hub_server import Hub, online
 from huggingface_hub import HfApi
 from PIL import Image
+from safetensors import safe_open
 from tiny_training import checks_and_questions, written
 
 from croc.cli import main
@@ -105,6 +106,22 @@ def test_what_was_trained_scores_the_same_after_loading(recipe):
     untrained = CROCScore.from_pretrained(read_recipe(recipe())[0].model, device="cpu").score(images, prompts)
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - untrained).max() > 1e-3
+
+
+def test_weights_saved_in_half_the_size_score_as_the_verdict_said(recipe, data, tmp_path):
+    out = train(recipe(checks=data[0], checks_split="test", saved_dtype="float16"))
+    with safe_open(out / "model.safetensors", framework="pt") as held:
+        assert {held.get_tensor(name).dtype for name in held.keys()} == {torch.float16}  # noqa: SIM118
+    scorer = CROCScore.from_pretrained(out, device="cpu", name="crocscore")
+    assert scorer.checkpoint.model.dtype == torch.float32
+    (table,) = score_dataset(str(data[0]), [scorer], tmp_path / "again", split="test", progress=False)
+    again = Report.from_files([table], settings=Settings(resamples=0, flips=0))
+    told = {
+        each["direction"]: each["scaled"]
+        for each in json.loads((out / "results.json").read_text())["results"]
+        if each["group"] is None
+    }
+    assert {each.direction: each.scaled for each in again.results} == pytest.approx(told)
 
 
 def test_resuming_gives_the_same_losses(recipe, tmp_path):
