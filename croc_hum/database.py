@@ -123,10 +123,17 @@ class Database:
 
     # ---- What a copy elsewhere has to know ----
 
-    def withdrawn(self) -> list[str]:
-        """Pseudonyms whose votes may still lie in a copy elsewhere."""
+    def withdrawn(self, *, ever: bool = False) -> list[str]:
+        """Pseudonyms of those who withdrew and whose votes may still lie in a copy elsewhere.
+
+        Args:
+            ever: also of those whose votes no copy holds any more.
+        """
         with self._reading() as db:
-            return [row[0] for row in db.execute("SELECT annotator FROM withdrawals WHERE erased_at IS NULL")]
+            rows = db.execute(
+                "SELECT annotator FROM withdrawals WHERE erased_at IS NULL OR ? ORDER BY annotator", (ever,)
+            )
+            return [row[0] for row in rows]
 
     def keys(self) -> dict[str, str]:
         """By pseudonym, the hash of the code: a copy of the votes then knows who may withdraw them."""
@@ -141,6 +148,26 @@ class Database:
                 "UPDATE withdrawals SET erased_at = ? WHERE annotator = ?",
                 [(self._now(), name) for name in names],
             )
+
+    def withdrawn_elsewhere(self, names: Iterable[str]) -> None:
+        """Delete what is here of those who withdrew on another machine, or before this disk's time."""
+        with self._write() as db:
+            known = {row[0] for row in db.execute("SELECT annotator FROM withdrawals")}
+            new = [name for name in names if name not in known]
+            for name in new:
+                self._erase(db, name)
+        if new:
+            self._forget_pages()
+
+    def _erase(self, db: sqlite3.Connection, who: str) -> None:
+        db.execute("INSERT OR REPLACE INTO withdrawals VALUES (?, ?, NULL)", (who, self._now()))
+        for table in ("votes", "assignments", "annotators"):
+            db.execute(f"DELETE FROM {table} WHERE annotator = ?", (who,))
+
+    def _forget_pages(self) -> None:
+        """Pages of the file that held what was deleted are overwritten; the WAL file holds copies of them."""
+        with self._lock:
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def revision(self) -> tuple[int, int]:
         """Changes when a vote is appended or somebody withdraws."""

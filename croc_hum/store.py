@@ -496,16 +496,6 @@ class Store(Database):
             self._erase(db, name)
         self._forget_pages()
 
-    def _erase(self, db: sqlite3.Connection, who: str) -> None:
-        db.execute("INSERT OR REPLACE INTO withdrawals VALUES (?, ?, NULL)", (who, self._now()))
-        for table in ("votes", "assignments", "annotators"):
-            db.execute(f"DELETE FROM {table} WHERE annotator = ?", (who,))
-
-    def _forget_pages(self) -> None:
-        """Pages of the file that held what was deleted are overwritten; the WAL file holds copies of them."""
-        with self._lock:
-            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-
     # ---- Reading ----
 
     def votes(self, *, history: bool = False, annotator: str | None = None) -> Iterator[dict[str, Any]]:

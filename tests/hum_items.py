@@ -1,4 +1,4 @@
-"""Items of the exact world for tests of labelling: small drawings, each with a certain answer."""
+"""For tests of labelling: items of the exact world with certain answers, somebody who answers, a clock."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from croc_hum.store import item_id, items_schema
+from croc_hum.store import Store, item_id, items_schema
 from croc_syn.world import draw
 
 PAIRS = (
@@ -74,3 +74,26 @@ def write(rows: list[dict[str, Any]], path: Path) -> Path:
     stored = [{**row, "image": {"bytes": row["image"], "path": None}} for row in rows]
     pq.write_table(pa.Table.from_pylist(stored, schema=items_schema()), path)
     return path
+
+
+def judge_all(store: Store, code: str, answer=None) -> list[str]:
+    """The ids of the items that an annotator gets, each answered."""
+    seen = []
+    while (offer := store.next(code)) is not None:
+        seen.append(offer.item["item_id"])
+        store.vote(
+            code,
+            offer.offer,
+            answer or {"shows": "yes", "rating": "4", "preference": "first"}[offer.item["task"]],
+        )
+    return seen
+
+
+class Clock:
+    """Time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = 1_700_000_000.0
+
+    def __call__(self) -> float:
+        return self.now

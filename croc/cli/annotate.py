@@ -27,6 +27,9 @@ from croc.errors import InputError
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
 @click.option("--repo", metavar="ORG/NAME", help="Private dataset that keeps a copy; made when not there.")
+@click.option(
+    "--every", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Minutes between its commits."
+)
 @click.option("--contact", help="Whom an annotator asks; shown with the consent.")
 def annotate(
     items: Path | None,
@@ -38,18 +41,21 @@ def annotate(
     host: str,
     port: int,
     repo: str | None,
+    every: float,
     contact: str | None,
 ) -> None:
     """Serve the page for annotators on a file or folder of ITEMS; run again to go on.
 
     The administrator's view is at /admin; its token comes from CROC_ADMIN_TOKEN, or is made and shown.
     """
+    from contextlib import ExitStack
     from dataclasses import replace
 
     from croc_hum.page import VERSION, Campaign, launch
     from croc_hum.store import Store, read_items
 
-    with Store(store_path, version=VERSION) as store:
+    with ExitStack() as stack:
+        store = stack.enter_context(Store(store_path, version=VERSION))
         wished = {"overlap": overlap, "limit": limit, "batch": batch, "attention_every": attention_every}
         given: dict[str, Any] = {name: value for name, value in wished.items() if value is not None}
         if given:
@@ -68,7 +74,7 @@ def annotate(
         if repo is not None:
             from croc_hum.mirror import Mirror
 
-            mirror = Mirror(store, repo, store_path.with_suffix(".hub"))
+            mirror = stack.enter_context(Mirror(store, repo, every=every))
         about = {"contact": contact} if contact else {}
         click.echo(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)", err=True)
         launch(Campaign(store, token, mirror, **about), host=host, port=port)

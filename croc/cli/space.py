@@ -32,7 +32,7 @@ def folder_of(page: str) -> Path:
 Examples:
   croc space
   croc space crocscore --model my-run/checkpoint --port 7861
-  croc space annotate -- --help"""
+  CROC_ITEMS=runs/candidates CROC_ADMIN_TOKEN=... croc space annotate"""
 )
 @click.argument("page", default="crocscore", type=click.Choice(PAGES))
 @click.argument("arguments", nargs=-1)
