@@ -29,19 +29,36 @@ class Page:
     """
 
     def __init__(self, items: Path, store: Path, *options: str) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = int(free.getsockname()[1])
-        self.url, self.log = f"http://127.0.0.1:{self.port}", store.with_suffix(".log")
+        self.log, self._folder, self._more = store.with_suffix(".log"), None, {}
+        self._take_port()
         self._line = [sys.executable, "-m", "croc", "hum", "annotate", str(items), "--store", str(store)]
         self._line += ["--port", str(self.port), *options]
         self.start()
 
+    @classmethod
+    def space(cls, folder: Path, log: Path, **variables: str) -> Page:
+        """The page as a Space starts it: ``python app.py`` in its folder, with variables and secrets."""
+        made = cls.__new__(cls)
+        made.log, made._folder, made._line = log, folder, [sys.executable, "app.py"]
+        made._take_port()
+        made._more = {**variables, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(made.port)}
+        made.start()
+        return made
+
+    def _take_port(self) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = int(free.getsockname()[1])
+        self.url = f"http://127.0.0.1:{self.port}"
+
     def start(self, patience: float = 300) -> None:
         """Start the process and wait until it answers."""
         environment = {**os.environ, "CROC_ADMIN_TOKEN": TOKEN, "GRADIO_ANALYTICS_ENABLED": "False"}
+        environment |= self._more
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(self._line, stdout=log, stderr=log, env=environment)
+            self.process = subprocess.Popen(
+                self._line, stdout=log, stderr=log, env=environment, cwd=self._folder
+            )
         end = time.monotonic() + patience
         while True:
             try:
@@ -57,12 +74,16 @@ class Page:
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
+    def end(self) -> None:
+        """As a machine ends a service that it wants to end well."""
+        self.process.terminate()
+        self.process.wait()
+
     def __enter__(self) -> Page:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.process.terminate()
-        self.process.wait()
+        self.end()
 
     def call(self, name: str, *values: Any, timeout: float = 60) -> str:
         """One request of the page; the answer is the JSON text of what the page would show.

@@ -6,7 +6,6 @@ import json
 import os
 import random
 import re
-import shutil
 import threading
 import time
 import urllib.error
@@ -23,7 +22,7 @@ from croc_hum.page import words
 from croc_hum.store import Store
 
 pytest.importorskip("gradio", reason="the page needs gradio")
-CHROMIUM = shutil.which("chromium")
+pytest_plugins = ("chromium",)
 NASTY = '<img src=x onerror="window.hacked=1"> =1+1 ${1}{{2}} 😀'
 
 
@@ -57,17 +56,6 @@ def votes_of(page) -> list[dict]:
 
 
 # ---- In a browser ----
-
-
-@pytest.fixture(scope="module")
-def browser():
-    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
-    if CHROMIUM is None:
-        pytest.skip("needs a chromium")
-    with playwright.sync_playwright() as started:
-        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
@@ -237,7 +225,13 @@ def test_the_administrator_sees_progress_decides_and_exports(unvoted, tab, tmp_p
     assert "i00000000" in tab.inner_text("#numbers")
     assert "To decide (1 left)" in tab.inner_text("#divided")
     assert NASTY in tab.inner_text("#divided")
+    assert "As of" in tab.inner_text("#status")
     assert serious(tab) == []
+    tab.locator("#divided .zoom").click()
+    tab.wait_for_selector("dialog.zoomed[open]")
+    tab.keyboard.press("Escape")
+    tab.wait_for_selector("dialog.zoomed", state="detached")
+    assert tab.evaluate("document.activeElement.className") == "zoom"
     if folder := os.environ.get("CROC_SCREENSHOTS"):
         tab.screenshot(path=Path(folder) / "admin.png", full_page=True)
     tab.locator("#decide-shows-no").click()

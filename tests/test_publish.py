@@ -482,7 +482,7 @@ def test_a_space_carries_its_evaluate_module_under_the_name_that_evaluate_looks_
         collect("space", tmp_path, "org/mine")
 
 
-@pytest.mark.parametrize("name", ["croc", "crocscore"])
+@pytest.mark.parametrize("name", ["annotate", "croc", "crocscore"])
 def test_the_cards_of_our_spaces_are_what_their_template_gives(name):
     folder = Path(__file__).parents[1] / "spaces" / name
     assert (folder / "README.md").read_text("utf-8") == space_card(folder)

@@ -7,6 +7,7 @@ that a page that was open while the server was killed simply goes on.
 from __future__ import annotations
 
 import secrets
+import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache, partial
@@ -52,7 +53,9 @@ class Campaign:
 
     def __post_init__(self) -> None:
         if len(self.token) < TOKEN_LETTERS:
-            raise InputError(f"the administrator's token needs at least {TOKEN_LETTERS} letters")
+            raise InputError(
+                f"the administrator's token (CROC_ADMIN_TOKEN) needs at least {TOKEN_LETTERS} letters"
+            )
 
     def opens(self, token: object) -> bool:
         """Whether a token is the administrator's."""
@@ -79,7 +82,9 @@ def build(campaign: Campaign) -> gr.Blocks:
     store = campaign.store
     with gr.Blocks(title="CROC: judge images", analytics_enabled=False, delete_cache=(300, 900)) as demo:
         gr.Navbar(visible=False)
-        code = gr.BrowserState("", storage_key="croc-code", secret=store.secret)
+        # The same after the machine has lost its disk: the browser then still reads what it kept. It is no
+        # secret, the page carries it.
+        code = gr.BrowserState("", storage_key="croc-code", secret="croc")
         shown = gr.Textbox(visible="hidden", label="showing", elem_id="showing")
         status = gr.HTML("", elem_id="status", js_on_load=None)
         with gr.Column(visible=True, elem_id="welcome") as welcome:
@@ -180,7 +185,7 @@ def build(campaign: Campaign) -> gr.Blocks:
             try:
                 store.who(who)
             except Refused:
-                return {**view("welcome"), code: ""}
+                return view("welcome")
             return item(store.next(who), who)
 
         def on_begin(yes: bool) -> dict[Any, Any]:
@@ -292,7 +297,7 @@ def look_for() -> dict[str, str]:
 
 
 def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wait: bool = True) -> Any:
-    """Serve the page until the process is stopped.
+    """Serve the page until the process is told to end; then it returns, so that what is open can be closed.
 
     Args:
         campaign: what it is about.
@@ -313,6 +318,9 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
 
     demo = build(campaign)
     plain = ("system-ui", "sans-serif")
+    if wait:
+        # As Ctrl-C does: a machine that stops a Space, or a service, says so with this signal.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return demo.launch(
             server_name=host,

@@ -10,6 +10,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -90,7 +91,7 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> None:
     with demo.route("Administration", "/admin", show_in_navbar=False):
         gr.Navbar(visible=False)
         gr.HTML('<section class="words"><h1>Administration</h1></section>', js_on_load=None)
-        status = gr.HTML("", elem_id="status", js_on_load=None)
+        status = gr.HTML(words.note("Nothing is shown without the token."), elem_id="status", js_on_load=None)
         token = gr.Textbox(label="Token", type="password", max_length=200, elem_id="token")
         enter = gr.Button("Show", elem_id="enter", elem_classes="primary-button")
         with gr.Column(visible=False, elem_id="panel") as panel:
@@ -150,7 +151,7 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> None:
                     for task, row in rows.items()
                 },
                 why: "",
-                status: words.note(note),
+                status: words.note(f"{note} As of {datetime.now(UTC):%H:%M} UTC.".strip()),
             }
 
         def guarded(act: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:

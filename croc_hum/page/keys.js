@@ -23,8 +23,8 @@
     document.querySelectorAll(".answers button").forEach((each) => { each.removeAttribute("aria-disabled"); each.classList.remove("chosen"); });
   };
 
-  const zoom = () => {
-    const image = item()?.querySelector("img");
+  const zoom = (opener) => {
+    const image = opener?.querySelector("img");
     if (!image || document.querySelector("dialog.zoomed")) return;
     const dialog = document.createElement("dialog");
     dialog.className = "zoomed"; dialog.setAttribute("aria-label", "The image, larger");
@@ -44,10 +44,10 @@
       else if (event.key === "z") dialog.close();
       event.stopPropagation();
     });
-    dialog.addEventListener("close", () => { dialog.remove(); item()?.querySelector(".zoom")?.focus(); });
+    dialog.addEventListener("close", () => { dialog.remove(); (opener.isConnected ? opener : item()?.querySelector(".zoom"))?.focus(); });
     dialog.append(large, form); (document.querySelector(".gradio-container") ?? document.body).append(dialog); dialog.showModal();
   };
-  document.addEventListener("click", (event) => { if (event.target.closest?.(".zoom")) zoom(); });
+  document.addEventListener("click", (event) => zoom(event.target.closest?.(".zoom")));
 
   document.addEventListener("keydown", (event) => {
     const writes = event.target.matches?.("input:not([type=checkbox]):not([type=radio]), textarea, select, [contenteditable]");
@@ -62,7 +62,7 @@
     let act = null;
     if (key in answers) act = () => button(answers[key])?.click();
     else if (key === "b" || key === "backspace") act = () => { if (!waiting()) button("back")?.click(); };
-    else if (key === "z") act = zoom;
+    else if (key === "z") act = () => zoom(item().querySelector(".zoom"));
     else if (key === "r") act = () => byId("reason")?.querySelector("textarea, input")?.focus();
     if (act) { event.preventDefault(); act(); }
   });

@@ -146,17 +146,12 @@ def _quoted(prompt: str | tuple[str, str]) -> str:
 
 def card(offer: Offer, look_for: Mapping[str, str]) -> str:
     """One item: image, question, prompt."""
-    png, (width, height) = plain_image(offer.image)
     task, item = offer.item["task"], offer.item
     if task == "preference":
         order = (
             ("prompt", "contrast_prompt") if offer.shown_first == "prompt" else ("contrast_prompt", "prompt")
         )
-        quoted = "".join(
-            f'<li><span class="which">{name}</span> <q dir="auto">{text(item[column])}</q></li>'
-            for name, column in zip(("First", "Second"), order, strict=True)
-        )
-        said = f'<ol class="two">{quoted}</ol>'
+        said = _two(zip(("First", "Second"), (item[column] for column in order), strict=True))
     else:
         said = f'<p class="prompt"><q dir="auto">{text(item["prompt"])}</q></p>'
     hint = look_for.get(item["category"] or "")
@@ -168,10 +163,25 @@ def card(offer: Offer, look_for: Mapping[str, str]) -> str:
     before = _before(offer)
     return f"""<article class="item" data-offer="{text(offer.offer)}" data-task="{task}"
  data-number="{offer.number}" aria-labelledby="question">
-<div class="picture"><button type="button" class="zoom" aria-label="Show the image larger (key z)">
-<img src="{_address(png)}" width="{width}" height="{height}" alt="The image to judge"></button></div>
+{_picture(offer.image, "Show the image larger (key z)")}
 <div class="asked"><h1 id="question" tabindex="-1">{QUESTIONS[task]}</h1>{said}{before}{hint}</div>
 </article>"""
+
+
+def _picture(image: bytes, label: str) -> str:
+    """The image as a button that shows it larger."""
+    png, (width, height) = plain_image(image)
+    return f"""<div class="picture"><button type="button" class="zoom" aria-label="{label}">
+<img src="{_address(png)}" width="{width}" height="{height}" alt="The image to judge"></button></div>"""
+
+
+def _two(texts: Iterable[tuple[str, object]]) -> str:
+    """Prompts to choose between, each under its name."""
+    quoted = "".join(
+        f'<li><span class="which">{name}</span> <q dir="auto">{text(prompt)}</q></li>'
+        for name, prompt in texts
+    )
+    return f'<ol class="two">{quoted}</ol>'
 
 
 def _before(offer: Offer) -> str:
@@ -255,15 +265,18 @@ def to_decide(item: Mapping[str, Any] | None, left: int, store: Any) -> str:
     """An item that annotators disagree on, with what they said."""
     if item is None:
         return '<section class="words"><h2>To decide</h2><p>Nothing: no item is divided.</p></section>'
-    png, (width, height) = plain_image(store.image(item["item_id"]))
-    contrast = (
-        f"<p>Other prompt: “{text(item['contrast_prompt'])}”</p>" if item["task"] == "preference" else ""
-    )
+    if item["task"] == "preference":  # named as the buttons are, not as they stood on somebody's screen
+        said = _two(
+            (name, item[column]) for name, column in (("prompt",) * 2, ("contrast", "contrast_prompt"))
+        )
+    else:
+        said = f'<p class="prompt"><q dir="auto">{text(item["prompt"])}</q></p>'
     given = table(
         "Votes on it",
         ("annotator", "answer", "reason", "seconds"),
         [(vote["annotator"], vote["answer"], vote["reason"], vote["duration_s"]) for vote in item["given"]],
     )
-    return f"""<section class="words"><h2>To decide ({left} left)</h2>
-<p><img src="{_address(png)}" width="{width}" height="{height}" alt="The image to judge"></p>
-<p class="prompt">“{text(item["prompt"])}”</p>{contrast}<p>{QUESTIONS[item["task"]]}</p>{given}</section>"""
+    return f"""<section class="item" aria-labelledby="deciding">
+{_picture(store.image(item["item_id"]), "Show the image larger")}
+<div class="asked"><h2 id="deciding">To decide ({left} left)</h2><p>{QUESTIONS[item["task"]]}</p>{said}</div>
+</section>{given}"""
