@@ -22,7 +22,18 @@ from croc_hum.ballot import ANSWERS
 from croc_hum.coefficients import Counts, Level, alpha_of, cohen_kappa, coincidences, krippendorff_alpha
 from croc_hum.noise import LabelNoise
 from croc_hum.rankings import Rankings
-from croc_hum.votes import NO, YES, Rule, dawid_skene, decide, of_people, saying
+from croc_hum.votes import (
+    NO,
+    YES,
+    LeftOut,
+    Rule,
+    attention_of,
+    attentive,
+    dawid_skene,
+    decide,
+    of_people,
+    saying,
+)
 
 SCALES: Mapping[str, tuple[Level, ...]] = {
     "shows": ("nominal",),
@@ -125,7 +136,7 @@ class Annotator:
         others: share of votes that are those of the majority of the others; ties count their part.
         others_items: votes that this was taken over.
         by_category: the same by category, with the number of votes.
-        attention: attention checks answered right, of how many.
+        attention: attention checks answered right, of how many, whatever the task.
         errors: estimated probability of "no" where an image shows its prompt, and of "yes" where it does
             not (Dawid–Skene); None where nothing can be said.
     """
@@ -191,7 +202,8 @@ class Ceiling:
 class AgreementReport:
     """All of it; terminal, JSON and HTML only render it (:mod:`croc_hum.agreement_views`).
 
-    ``noise`` and ``rankings`` are measured where the candidates or their score tables are given, too.
+    ``left_out`` are annotators whose votes count nowhere in it. ``noise`` and ``rankings`` are measured where
+    the candidates or their score tables are given, too.
     """
 
     rule: Rule
@@ -202,6 +214,7 @@ class AgreementReport:
     groups: tuple[Group, ...]
     ceilings: tuple[Ceiling, ...]
     signature: str
+    left_out: tuple[LeftOut, ...] = ()
     noise: LabelNoise | None = None
     rankings: Rankings | None = None
 
@@ -221,9 +234,14 @@ class AgreementReport:
             MissingExtra: a library of the extra ``hum`` is not installed.
         """
         rule, settings = rule or Rule(), settings or Settings()
+        votes, left_out = attentive(votes, rule)
         people = of_people(votes)
         if people.is_empty():
-            raise InputError("there is no vote to measure agreement on (attention checks do not count)")
+            more = ", nor do those who missed them" if left_out else ""
+            raise InputError(
+                f"there is no vote to measure agreement on (attention checks do not count{more})"
+            )
+        attention = attention_of(votes)
         decided = decide(votes, rule)
         alphas: list[Alpha] = []
         pairs: list[Pair] = []
@@ -232,7 +250,6 @@ class AgreementReport:
         ceilings: list[Ceiling] = []
         for task in (name for name in ANSWERS if (people["task"] == name).any()):
             mine = people.filter(pl.col("task") == task)
-            checks = votes.filter((pl.col("task") == task) & pl.col("attention"))
             for category in _categories(mine):
                 part = mine if category is None else mine.filter(pl.col("category") == category)
                 matrix = Votes.of(part, task)
@@ -241,7 +258,7 @@ class AgreementReport:
                 ceilings += matrix.ceilings(category, settings)
             whole = Votes.of(mine, task)
             pairs += whole.pairs()
-            annotators += _annotators(whole, mine, checks)
+            annotators += _annotators(whole, mine, attention)
         from croc import __version__
 
         signature = "|".join(
@@ -252,7 +269,8 @@ class AgreementReport:
                 f"items:{people['item_id'].n_unique()}",
                 f"concepts:{people['concept_id'].n_unique()}",
                 f"annotators:{people['annotator'].n_unique()}",
-                f"rule:{rule.method},{rule.min_votes},{rule.min_share:.3g}",
+                f"rule:{rule.method},{rule.min_votes},{rule.min_share:.3g}"
+                + (f",attention{rule.min_attention:.3g}" if rule.min_attention else ""),
                 f"ci:bootstrap{settings.resamples}@{settings.level:g}" if settings.resamples else "ci:none",
                 f"unit:{settings.unit}",
                 f"seed:{settings.seed}",
@@ -267,6 +285,7 @@ class AgreementReport:
             tuple(groups),
             tuple(ceilings),
             signature,
+            left_out,
         )
 
     def to_dict(self) -> dict[str, Any]:
@@ -456,18 +475,13 @@ class Votes:
         return self.item[use], own, (total - own) / (self.counts[self.item[use]].sum(axis=1) - 1)
 
 
-def _annotators(whole: Votes, votes: pl.DataFrame, checks: pl.DataFrame) -> list[Annotator]:
+def _annotators(
+    whole: Votes, votes: pl.DataFrame, attention: Mapping[str, tuple[int, int]]
+) -> list[Annotator]:
     agrees = whole.agrees()
     category = np.array([name or "" for name in whole.category])
     durations = votes["duration_s"].to_numpy()
     errors = dawid_skene(saying(votes)).errors
-    right = dict(
-        checks.filter(pl.col("expected").is_not_null())
-        .group_by("annotator")
-        .agg((pl.col("answer") == pl.col("expected")).sum().alias("right"), pl.len().alias("n"))
-        .select("annotator", pl.struct("right", "n"))
-        .iter_rows()
-    )
     found = []
     for number, name in enumerate(whole.names):
         mine = whole.who == number
@@ -483,7 +497,6 @@ def _annotators(whole: Votes, votes: pl.DataFrame, checks: pl.DataFrame) -> list
             for value in np.unique(category[known])
             if value
         }
-        passed = right.get(name, {"right": 0, "n": 0})
         found.append(
             Annotator(
                 whole.task,
@@ -495,7 +508,7 @@ def _annotators(whole: Votes, votes: pl.DataFrame, checks: pl.DataFrame) -> list
                 float(agrees[known].mean()) if known.any() else None,
                 int(known.sum()),
                 by,
-                (int(passed["right"]), int(passed["n"])),
+                attention.get(name, (0, 0)),
                 errors.get(name, (None, None)),
             )
         )

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from croc.render import interval, number, percent
 from croc_hum.agreement import AgreementReport, Estimate
+from croc_hum.votes import left_out_words
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -214,7 +215,7 @@ def _rankings(report: AgreementReport) -> Iterable[Sheet]:
 
 def lines(report: AgreementReport) -> list[str]:
     """What the parts of a report say in words."""
-    said = [] if report.noise is None else report.noise.lines()
+    said = left_out_words(report.left_out) + ([] if report.noise is None else report.noise.lines())
     return said + ([] if report.rankings is None else report.rankings.lines())
 
 

@@ -15,7 +15,7 @@ from croc import statistics
 from croc.errors import InputError
 from croc.files import read_json
 from croc_hum.candidates import SAMPLE
-from croc_hum.votes import NO, YES, Rule, decide
+from croc_hum.votes import NO, YES, Rule, attentive, decide
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class LabelNoise:
         low, high: its interval, see :func:`weighted_share`.
         images, wrong, undecided: sums over the properties.
         annotators, votes: who said so.
+        left_out: annotators whose votes do not count, because they missed attention checks.
         rule: when votes decided.
         level: of the intervals.
         source: where the images are from, as in ``sample.json``.
@@ -69,6 +70,7 @@ class LabelNoise:
     rule: str
     level: float
     source: Mapping[str, Any]
+    left_out: int = 0
 
     @classmethod
     def of(
@@ -86,6 +88,7 @@ class LabelNoise:
             InputError: no vote is on the task of the sample.
         """
         rule = rule or Rule()
+        votes, left_out = attentive(votes, rule)
         mine = votes.filter((pl.col("task") == sample["task"]) & ~pl.col("attention"))
         if mine.is_empty():
             raise InputError(f"no vote is of the task {sample['task']!r}, which is that of the sample")
@@ -122,6 +125,7 @@ class LabelNoise:
             rule.words(),
             level,
             sample["source"],
+            len(left_out),
         )
 
     def lines(self) -> list[str]:
@@ -132,6 +136,9 @@ class LabelNoise:
             f"{self.share:.1%} of the images do not show their prompt ({self.low:.1%} to {self.high:.1%}); "
             f"{self.images} images were decided by {self.votes} votes of {self.annotators} annotators"
         ]
+        if self.left_out:
+            are = "annotator is" if self.left_out == 1 else "annotators are"
+            text.append(f"{self.left_out} more {are} left out, who missed too many attention checks")
         if self.undecided:
             text.append(f"{self.undecided} more images were judged and not decided")
         return text

@@ -14,7 +14,7 @@ from croc.report import Report
 from croc.report import Settings as Judging
 from croc.tables import ScoreTable, read_score_tables
 from croc_hum.coefficients import flip_rate, true_accuracy
-from croc_hum.votes import NO, YES, Rule, decide, of_people, saying
+from croc_hum.votes import NO, YES, Rule, attentive, decide, of_people, saying
 
 _IMAGE = pl.Schema({"check_id": pl.String, "image_side": pl.String, "image_index": pl.Int64})
 _TEXT = ("forward_text", "inverse_text")
@@ -124,6 +124,7 @@ def rankings(
     rule = rule or Rule()
     tables = read_score_tables(scores, protocol="hum")
     settings = Judging(resamples=resamples, flips=0, seed=seed)
+    votes, _ = attentive(votes, rule)
     mine = saying(votes.filter((pl.col("task") == task) & ~pl.col("attention")))
     decided = decide(mine.drop("says"), rule)
     pooled = _judged(tables, decided.filter(pl.col("verdict") == YES), settings)

@@ -14,7 +14,18 @@ from croc.errors import InputError
 from croc.parquet import batches, spans
 from croc.schema import SIDES, ContrastCheck
 from croc_hum.ballot import item_files
-from croc_hum.votes import UNJUDGED, YES, Rule, decide, known_items, saying
+from croc_hum.votes import (
+    FEW,
+    UNJUDGED,
+    YES,
+    LeftOut,
+    Rule,
+    attentive,
+    decide,
+    known_items,
+    left_out_words,
+    saying,
+)
 
 _LIGHT = ["item_id", "task", "check_id", "attention"]
 
@@ -39,6 +50,7 @@ class Judged:
         verdicts: ``verdict`` and ``why`` by item, as :func:`croc_hum.votes.decide` gives them.
         votes: the votes on each item.
         rule: how they were counted.
+        left_out: annotators whose votes are kept and decide nothing.
     """
 
     candidates: tuple[Candidate, ...]
@@ -46,6 +58,7 @@ class Judged:
     verdicts: Mapping[str, tuple[str | None, str | None]]
     votes: Mapping[str, Sequence[Mapping[str, Any]]]
     rule: Rule
+    left_out: tuple[LeftOut, ...] = ()
 
     @classmethod
     def of(cls, items: str | Path, votes: pl.DataFrame, rule: Rule, *, task: str | None = None) -> Judged:
@@ -70,35 +83,39 @@ class Judged:
             there = ", ".join(tasks) or "none but attention checks"
             raise InputError(f"no vote is of the task {chosen!r}; there are votes of {there}")
         mine = saying(votes.filter((pl.col("task") == chosen) & ~pl.col("attention")))
-        decided = decide(mine.drop("says"), rule)
+        _, left_out = attentive(votes, rule)
+        out = [each.annotator for each in left_out]
+        decided = decide(mine.filter(~pl.col("annotator").is_in(out)).drop("says"), rule)
         by_item: dict[str, list[Mapping[str, Any]]] = {}
         for row in mine.iter_rows(named=True):
             by_item.setdefault(row["item_id"], []).append(row)
         verdicts = {row[0]: row[1:] for row in decided.select("item_id", "verdict", "why").iter_rows()}
         candidates = tuple(_runs(light.filter((light["task"] == chosen) & ~light["attention"])))
-        return cls(candidates, chosen, verdicts, by_item, rule)
+        return cls(candidates, chosen, verdicts, by_item, rule, left_out)
 
     def row(self, candidate: Candidate) -> tuple[dict[str, Any], Counter[str]]:
         """A check as it is released, and how many of its images are not, by reason.
 
         ``votes`` holds every vote on every candidate image, those that are not released among them; ``item``
         names the image by its side and seed. ``agreement`` is the share of people's votes that say what was
-        decided about their image.
+        decided about their image; who is left out by the rule takes no part in it.
         """
         images: dict[str, list[Any]] = {side: [] for side in SIDES}
         seeds: dict[str, list[int]] = {side: [] for side in SIDES}
         said, agreeing = [], []
         discarded: Counter[str] = Counter()
         texts: dict[str, str | None] = {}
+        unheard = {each.annotator for each in self.left_out}
         first: Mapping[str, Any] | None = None
         for item in _items(candidate):
             first = first or item
             own = SIDES.index(item["side"])
             texts[SIDES[own]], texts[SIDES[1 - own]] = item["prompt"], item["contrast_prompt"]
-            verdict, why = self.verdicts.get(item["item_id"], (None, UNJUDGED))
+            given = self.votes.get(item["item_id"], ())
+            verdict, why = self.verdicts.get(item["item_id"], (None, FEW if given else UNJUDGED))
             place = item["seed"] if item["seed"] is not None else f"#{item['image_index']}"
             name = f"{item['side']}/{place}"
-            for vote in self.votes.get(item["item_id"], ()):
+            for vote in given:
                 said.append(
                     {
                         "annotator": vote["annotator"],
@@ -108,7 +125,8 @@ class Judged:
                         "seconds": vote["duration_s"],
                     }
                 )
-                if verdict is not None and vote["role"] != "adjudicator":
+                counts = vote["role"] != "adjudicator" and vote["annotator"] not in unheard
+                if verdict is not None and counts:
                     agreeing.append(vote["says"] == verdict)
             if verdict != YES:
                 discarded[str(why)] += 1
@@ -143,7 +161,8 @@ class Judged:
         counted = f"{total - ruled} votes of {len(people)} annotators"
         if ruled:
             counted += f" and {ruled} of an adjudicator"
-        return [f"The rule: {self.rule.words()}", f"{counted}, the task {self.task!r}"]
+        said = [f"The rule: {self.rule.words()}", f"{counted}, the task {self.task!r}"]
+        return said + left_out_words(self.left_out)
 
 
 def item_ids(items: str | Path) -> set[str]:

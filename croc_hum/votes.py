@@ -53,27 +53,35 @@ class Rule:
         min_share: share of them that must agree, of all votes with ``unsure`` among them.
         method: ``majority`` counts votes; ``dawid-skene`` weighs annotators by how they err, and
             ``min_share`` is then the least probability of the verdict.
+        min_attention: share of the attention checks that somebody saw that they must have answered right; who
+            has fewer is left out. Who saw none stays.
     """
 
     min_votes: int = 3
     min_share: float = 2 / 3
     method: str = "majority"
+    min_attention: float = 0.0
 
     def __post_init__(self) -> None:
         if self.min_votes < 1:
             raise InputError(f"at least 1 vote is needed, not {self.min_votes}")
         if not 0.5 < self.min_share <= 1:
             raise InputError(f"the share that must agree is above 0.5 and at most 1, not {self.min_share}")
+        if not 0 <= self.min_attention <= 1:
+            raise InputError(f"the share of attention checks is between 0 and 1, not {self.min_attention}")
         if self.method not in METHODS:
             raise InputError(f"method {self.method!r} is not known; known are {', '.join(METHODS)}")
 
     def words(self) -> str:
         """The rule in a sentence."""
         how = "of the votes agree" if self.method == "majority" else "is its probability (Dawid–Skene)"
-        return (
+        text = (
             f"an image is decided with at least {self.min_votes} votes when at least {self.min_share:.0%} "
             f"{how}; an adjudicator decides the others"
         )
+        if self.min_attention:
+            text += f"; who passes less than {self.min_attention:.0%} of their attention checks is left out"
+        return text
 
     def fields(self) -> dict[str, Any]:
         """The rule as JSON values."""
@@ -194,6 +202,45 @@ def known_items(votes: pl.DataFrame, items: Collection[str], source: str = "the 
         raise InputError(f"{source}: a vote is on item {strange[0]!r}{more}, which is none of the candidates")
 
 
+@dataclass(frozen=True)
+class LeftOut:
+    """An annotator whose votes do not count: ``passed`` of ``checks`` attention checks are too few."""
+
+    annotator: str
+    passed: int
+    checks: int
+
+    def words(self) -> str:
+        """Who and why."""
+        return f"{self.annotator} ({self.passed} of {self.checks} attention checks passed)"
+
+
+def attention_of(votes: pl.DataFrame) -> dict[str, tuple[int, int]]:
+    """By annotator, how many attention checks they passed, and how many they saw, whatever their task."""
+    seen = votes.filter(pl.col("attention") & pl.col("expected").is_not_null())
+    passed = (pl.col("answer") == pl.col("expected")).sum()
+    rows = seen.group_by("annotator").agg(passed.alias("passed"), pl.len().alias("seen"))
+    return {name: (passed, seen) for name, passed, seen in rows.sort("annotator").iter_rows()}
+
+
+def attentive(votes: pl.DataFrame, rule: Rule) -> tuple[pl.DataFrame, tuple[LeftOut, ...]]:
+    """The votes that count by a rule, and whose do not because they missed too many attention checks."""
+    out = tuple(
+        LeftOut(name, passed, seen)
+        for name, (passed, seen) in attention_of(votes).items()
+        if passed / seen < rule.min_attention - 1e-9
+    )
+    return votes.filter(~pl.col("annotator").is_in([each.annotator for each in out])), out
+
+
+def left_out_words(out: Collection[LeftOut]) -> list[str]:
+    """A line that says whose votes do not count; none where everybody's do."""
+    if not out:
+        return []
+    are = "annotator is" if len(out) == 1 else "annotators are"
+    return [f"{len(out)} {are} left out: {', '.join(each.words() for each in out)}"]
+
+
 def of_people(votes: pl.DataFrame) -> pl.DataFrame:
     """The votes that agreement is measured on: without attention checks, without adjudicators."""
     return votes.filter(~pl.col("attention") & (pl.col("role") != "adjudicator"))
@@ -214,7 +261,7 @@ def decide(votes: pl.DataFrame, rule: Rule | None = None) -> pl.DataFrame:
     """What the votes say about each item.
 
     Args:
-        votes: as :func:`read_votes` gives them.
+        votes: those that count, as :func:`attentive` gives them.
         rule: when they decide.
 
     Returns:

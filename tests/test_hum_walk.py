@@ -287,6 +287,33 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
     assert refused.exit_code == 2 and "the sample was taken of another build (syn)" in refused.output
 
 
+def test_a_release_keeps_the_votes_of_who_does_not_look_and_counts_without_them(
+    walk: Walk, tmp_path: Path
+) -> None:
+    """The fourth of the annotators is made to miss every attention check."""
+    careless = walk.order[3]
+    missed = pl.when((pl.col("annotator") == careless) & pl.col("attention"))
+    other = pl.when(pl.col("expected") == "yes").then(pl.lit("no")).otherwise(pl.lit("yes"))
+    passed = pl.when(pl.col("attention")).then("expected").otherwise("answer")
+    walk.votes.with_columns(missed.then(other).otherwise(passed).alias("answer")).write_parquet(
+        tmp_path / "votes.parquet"
+    )
+    words = ["hum", "release", str(tmp_path / "votes.parquet"), "--items", str(walk.items)]
+    done = CliRunner().invoke(main, [*words, "--min-attention", "0.8", "--out", str(tmp_path / "hum")])
+    assert done.exit_code == 0, done.output
+    said = f"1 annotator is left out: {careless} (0 of 6 attention checks passed)"
+    assert said in (tmp_path / "hum" / "README.md").read_text()
+    assert verify(tmp_path / "hum") == []
+    from datasets import load_dataset
+
+    rows = load_dataset(str(tmp_path / "hum"), split="test").remove_columns(["images", "contrast_images"])
+    assert careless in {vote["annotator"] for row in rows for vote in row["votes"]}
+    heard = walk.votes.filter((pl.col("annotator") != careless) & (pl.col("check_id") == rows[0]["check_id"]))
+    decided = decide(heard).drop_nulls("verdict")
+    agreeing = decided.select(pl.when(pl.col("verdict") == "yes").then("yes").otherwise("no").sum()).item()
+    assert rows[0]["agreement"] == pytest.approx(agreeing / decided["votes"].sum())
+
+
 def test_attention_checks_are_certain_and_balanced() -> None:
     found = obvious(12, "shows")
     assert [each["expected"] for each in found].count("yes") == 6

@@ -9,8 +9,24 @@ import polars as pl
 import pytest
 
 from croc.errors import InputError
+from croc_hum import agreement_views
+from croc_hum.agreement import AgreementReport, Settings
 from croc_hum.ballot import VOTE_COLUMNS, votes_schema
-from croc_hum.votes import DIVIDED, FEW, UNCLEAR, WRONG, Rule, dawid_skene, decide, read_votes, saying, table
+from croc_hum.noise import LabelNoise
+from croc_hum.votes import (
+    DIVIDED,
+    FEW,
+    UNCLEAR,
+    WRONG,
+    LeftOut,
+    Rule,
+    attentive,
+    dawid_skene,
+    decide,
+    read_votes,
+    saying,
+    table,
+)
 
 
 def votes(answers: str, task: str = "shows", item: str = "i", **more: Any) -> list[dict[str, Any]]:
@@ -175,3 +191,60 @@ def test_the_columns_are_typed_as_the_export_is() -> None:
 def test_a_rule_that_decides_nothing_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=said):
         Rule(**settings)
+
+
+# ---- Attention checks ----
+
+
+def watched() -> pl.DataFrame:
+    """a0 … a2 look and see images 0 … 4 ; a3 says yes to all and passed 1 of 4 attention checks."""
+    rows = [
+        {"item_id": f"i{at}", "annotator": f"a{who}", "task": "shows", "category": "counting",
+         "answer": "yes" if who == 3 or at < 4 else "no"}
+        for at in range(5) for who in range(4)
+    ]  # fmt: skip
+    rows += [
+        {"item_id": f"check{at}", "annotator": f"a{who}", "task": "shows", "attention": True,
+         "expected": "yes" if at == 0 else "no", "answer": "yes" if at == 0 or who == 3 else "no"}
+        for at in range(4) for who in (1, 2, 3)
+    ]  # fmt: skip
+    return table(pl.DataFrame(rows))
+
+
+def test_who_misses_attention_checks_is_left_out_and_named() -> None:
+    frame = watched()
+    assert attentive(frame, Rule())[1] == ()
+    heard, out = attentive(frame, Rule(min_attention=0.75))
+    assert out == (LeftOut("a3", 1, 4),)
+    # a0 saw no attention check and stays.
+    assert set(heard["annotator"]) == {"a0", "a1", "a2"}
+    assert attentive(frame, Rule(min_attention=0.25))[1] == (), "a quarter is a quarter"
+    before, after = decide(frame, Rule()), decide(heard, Rule())
+    assert before["votes"].to_list() == [4] * 5 and after["votes"].to_list() == [3] * 5
+    assert before["share"][4] == 0.75 and after["share"][4] == 1.0
+
+
+def test_a_report_and_a_noise_leave_them_out_and_say_so() -> None:
+    rule = Rule(min_attention=0.75)
+    plain, strict = (AgreementReport.of(watched(), each, Settings(resamples=0)) for each in (Rule(), rule))
+    alphas = [next(a.alpha.value for a in report.alphas if a.category is None) for report in (plain, strict)]
+    # Without a3 all agree.
+    assert alphas[1] == pytest.approx(1.0) and alphas[0] < 0.85
+    assert {each.annotator: each.attention for each in plain.annotators}["a3"] == (1, 4)
+    assert "a3" not in {each.annotator for each in strict.annotators}
+    assert not any("left out" in line for line in agreement_views.lines(plain))
+    assert agreement_views.lines(strict)[0] == (
+        "1 annotator is left out: a3 (1 of 4 attention checks passed)"
+    )
+    assert "attention0.75" in strict.signature and "attention" not in plain.signature
+    sample = {"task": "shows", "population": {"": 5}, "source": {}}
+    noise = LabelNoise.of(watched(), sample, rule)
+    assert (noise.votes, noise.annotators, noise.left_out) == (15, 3, 1)
+    assert any("1 more annotator is left out" in line for line in noise.lines())
+    assert "less than 75% of their attention checks is left out" in noise.rule
+
+
+def test_where_all_are_left_out_nothing_is_measured() -> None:
+    alone = watched().filter(pl.col("annotator") == "a3")
+    with pytest.raises(InputError, match="nor do those who missed them"):
+        AgreementReport.of(alone, Rule(min_attention=1.0))

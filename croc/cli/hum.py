@@ -193,6 +193,13 @@ def _ruling(command: Callable[..., Any]) -> Callable[..., Any]:
             type=click.Choice(["majority", "dawid-skene"]),
             help="Count votes, or weigh annotators by how they err.",
         ),
+        click.option(
+            "--min-attention",
+            default=0.0,
+            show_default="all are heard",
+            type=click.FloatRange(0, 1),
+            help="Share of attention checks that somebody must have passed; others are left out.",
+        ),
     )
     for option in reversed(options):
         command = option(command)
@@ -243,6 +250,7 @@ def agreement(
     min_votes: int,
     min_share: float,
     method: str,
+    min_attention: float,
     resamples: int,
     unit: str,
     seed: int | None,
@@ -265,7 +273,7 @@ def agreement(
 
     if card is not None and items is None:
         raise InputError("--card needs --items: the sample that the votes are about")
-    rule, found = Rule(min_votes, min_share, method), read_votes(votes)
+    rule, found = Rule(min_votes, min_share, method, min_attention), read_votes(votes)
     sample = None if items is None else read_sample(items)
     if items is not None:
         known_items(found, item_ids(items), str(votes))
@@ -312,6 +320,7 @@ def release(
     min_votes: int,
     min_share: float,
     method: str,
+    min_attention: float,
     task: str | None,
     both_sides: bool,
     out: Path,
@@ -324,7 +333,7 @@ def release(
     from builders.hum import build_voted
     from croc_hum.votes import Rule
 
-    rule = Rule(min_votes, min_share, method)
+    rule = Rule(min_votes, min_share, method, min_attention)
     report = build_voted(votes, items, out, rule=rule, task=task, both_sides=both_sides)
     click.echo("\n".join([str(out), *report.lines()]))
 
