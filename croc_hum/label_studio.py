@@ -178,7 +178,7 @@ def _pseudonym(who: Any, salt: str) -> str:
     return f"i{stable_hash('label studio', salt, who, length=8)}"
 
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "|", "%")
+_FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "|", "%")
 
 
 def write_csv(store: Store, path: Path) -> int:

@@ -6,10 +6,13 @@ import csv
 import json
 
 import pytest
+from click.testing import CliRunner
 from hum_items import item, items, judge_all
 
+from croc.cli import main
 from croc.errors import InputError
 from croc_hum import label_studio
+from croc_hum.votes import read_votes
 
 pytest_plugins = ("hum_store",)
 
@@ -77,3 +80,28 @@ def test_a_spreadsheet_computes_nothing_of_a_csv(make, tmp_path):
     with (tmp_path / "votes.csv").open(encoding="utf-8-sig", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["prompt"], row["reason"]) == ("'=1+1", "'@SUM(A1)")
+
+
+def test_the_command_takes_votes_out_and_brings_those_of_label_studio_in(make, tmp_path):
+    store = make(items(6, ("shows", "rating", "preference")), attention_every=0)
+    judge_all(store, store.join().code)
+    run = lambda *words: CliRunner().invoke(main, ["hum", "votes", *map(str, words)])  # noqa: E731
+    for name in ("votes.parquet", "votes.csv"):
+        assert run(store.path, "--out", tmp_path / name).exit_code == 0
+        assert len(read_votes(tmp_path / name)) == 6
+    assert "6 votes" in run(store.path, "--out", tmp_path / "tasks.json").output
+    tasks = json.loads((tmp_path / "tasks.json").read_text())
+    assert all(task["data"]["image"].startswith("data:image/png;base64,") for task in tasks)
+    assert (tmp_path / "tasks.xml").read_text() == label_studio.CONFIG
+    other = make(items(6, ("shows", "rating", "preference")), attention_every=0)
+    done = run(other.path, "--bring", tmp_path / "tasks.json")
+    assert done.exit_code == 0 and "6 of 6 votes are new" in done.output
+    assert "0 of 6 votes are new" in run(other.path, "--bring", tmp_path / "tasks.json").output
+    assert len(list(other.votes())) == 6
+    for words, said in (
+        ((tmp_path / "no.sqlite", "--out", tmp_path / "v.csv"), "there is no such store"),
+        ((store.path, "--out", tmp_path / "v.txt"), "ends in .parquet, .csv or .json"),
+        ((store.path, "--bring", tmp_path / "none.json"), "cannot be read"),
+    ):
+        refused = run(*words)
+        assert refused.exit_code == 2 and said in refused.output

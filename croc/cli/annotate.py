@@ -1,4 +1,4 @@
-"""The command ``croc hum annotate``: the page on which people judge images."""
+"""The page on which people judge images, and the votes in its file: croc hum annotate, votes."""
 
 from __future__ import annotations
 
@@ -78,3 +78,51 @@ def annotate(
         about = {"contact": contact} if contact else {}
         click.echo(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)", err=True)
         launch(Campaign(store, token, mirror, **about), host=host, port=port)
+
+
+@click.command(
+    epilog="""\b
+Examples:
+  croc hum votes votes.sqlite --out votes.parquet
+  croc hum votes votes.sqlite --out tasks.json
+  croc hum votes votes.sqlite --bring labelled.json --out votes.parquet"""
+)
+@click.argument("store", type=PATH)
+@click.option("--out", type=PATH, help="Parquet, CSV, or JSON for Label Studio, with the images.")
+@click.option("--bring", type=PATH, help="First take in the votes of a JSON file of Label Studio.")
+def votes(store: Path, out: Path | None, bring: Path | None) -> None:
+    """Take the votes out of the STORE of a campaign, and bring in those that were given in Label Studio.
+
+    Beside JSON lies the labelling interface for it (.xml). The page may be served meanwhile.
+    """
+    import json
+
+    from croc.files import atomic
+    from croc_hum import label_studio
+    from croc_hum.store import Store
+
+    if not store.is_file():
+        raise InputError(f"{store}: there is no such store (croc hum annotate makes one)")
+    if out is not None and out.suffix not in (".parquet", ".csv", ".json"):
+        raise InputError(f"{out}: the name ends in .parquet, .csv or .json")
+    with Store(store) as opened:
+        if bring is not None:
+            try:
+                found = label_studio.read(bring.read_text("utf-8"), opened.secret)
+            except (OSError, UnicodeDecodeError) as problem:
+                raise InputError(f"{bring}: cannot be read ({problem})") from None
+            new = opened.add_votes(found.votes)
+            click.echo(f"{new} of {len(found.votes)} votes are new; {found.skipped} had no answer", err=True)
+        if out is None:
+            return
+        if out.suffix == ".parquet":
+            count = opened.export(out)
+        elif out.suffix == ".csv":
+            count = label_studio.write_csv(opened, out)
+        else:
+            tasks = label_studio.tasks(opened, images=True)
+            count = sum(len(task["annotations"]) for task in tasks)
+            for file, text in ((out, json.dumps(tasks)), (out.with_suffix(".xml"), label_studio.CONFIG)):
+                with atomic(file) as temporary:
+                    temporary.write_text(text, "utf-8")
+        click.echo(f"{out}: {count} votes")

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from croc.cli.annotate import annotate
+from croc.cli.annotate import annotate, votes
 from croc.cli.base import PATH, key_values, show, write
 from croc.errors import InputError
 
@@ -20,6 +20,7 @@ The whole way:
   croc hum prompts
   croc hum candidates --images 3 --out runs/candidates
   croc hum annotate runs/candidates --store votes.sqlite
+  croc hum votes votes.sqlite --out votes.parquet
   croc hum agreement votes.parquet
   croc hum release votes.parquet --items runs/candidates --out runs/hum"""
 )
@@ -339,3 +340,4 @@ def release(
 
 
 hum.add_command(annotate)
+hum.add_command(votes)

@@ -231,6 +231,7 @@ def build(campaign: Campaign) -> gr.Blocks:
             if not yes:
                 return say("Please tick the box first.", wrong=True)
             store.withdraw(who)
+            forget()
             told = "All your answers are deleted here."
             if campaign.mirror is not None:
                 done = campaign.mirror.erase()
@@ -284,7 +285,7 @@ def build(campaign: Campaign) -> gr.Blocks:
 
     from croc_hum.page.admin import add_view
 
-    add_view(gr, demo, campaign)
+    forget = add_view(gr, demo, campaign)
     return demo  # type: ignore[no-any-return]
 
 

@@ -83,11 +83,20 @@ def _agreement(frame: Any, rule: Any) -> Any:
     return rows
 
 
-def add_view(gr: Any, demo: Any, campaign: Campaign) -> None:
-    """Put the view under ``/admin``."""
+def add_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
+    """Put the view under ``/admin``.
+
+    Returns:
+        What deletes the files that were made for download; a withdrawal must not leave votes in them.
+    """
     store = campaign.store
     exports = Path(tempfile.mkdtemp(prefix="croc-exports-"))
     atexit.register(shutil.rmtree, exports, ignore_errors=True)
+
+    def forget() -> None:
+        for file in exports.glob("*"):
+            file.unlink(missing_ok=True)
+
     with demo.route("Administration", "/admin", show_in_navbar=False):
         gr.Navbar(visible=False)
         gr.HTML('<section class="words"><h1>Administration</h1></section>', js_on_load=None)
@@ -150,7 +159,7 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> None:
                     row: gr.update(visible=bool(first) and first["task"] == task)
                     for task, row in rows.items()
                 },
-                why: "",
+                why: gr.update(value="", visible=bool(first)),
                 status: words.note(f"{note} As of {datetime.now(UTC):%H:%M} UTC.".strip()),
             }
 
@@ -197,8 +206,7 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> None:
 
         def on_remove(who: str) -> dict[Any, Any]:
             store.withdraw_name(str(who).strip())
-            for file in exports.glob("*"):
-                file.unlink()
+            forget()
             if campaign.mirror is not None:
                 campaign.mirror.erase()
             hidden = {button: gr.update(value=None, visible=False) for button in files.values()}
@@ -241,3 +249,4 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> None:
         )
         wire(bring.click, on_bring, [content], "bring", js=read)
         wire(remove.click, on_remove, [name], "remove")
+    return forget
