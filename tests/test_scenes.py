@@ -17,7 +17,7 @@ from builders.survey import folded, split_of
 from builders.syn import build_exact
 from croc.errors import InputError
 from croc_syn import world
-from crocscore import describe, tiny
+from crocscore import describe, sampling, tiny
 from crocscore.model import CROCScore
 from crocscore.scenes import NONE, Scenes, covers, owners, read_scenes, texts_of
 
@@ -145,10 +145,10 @@ def test_a_box_is_shared_out_to_the_patches_that_it_lies_in() -> None:
 
 def test_things_from_close_by_fill_the_image(folder: Path) -> None:
     words, scenes = describe.prepared(folder, None)
-    stage = describe.Stage("look", scenes, words, None, describe.Plan(images=6, close=1))
+    stage = describe.Stage("look", scenes, words, None, sampling.Plan(images=6, close=1))
     sampler = describe.sampler_of(stage, scenes, np.arange(len(scenes)))
     first, second = itertools.islice(sampler.batches(0), 2)
-    assert first["close"].shape[1:] == (3, describe.CLOSE, describe.CLOSE)
+    assert first["close"].shape[1:] == (3, sampling.CLOSE, sampling.CLOSE)
     assert len(first["close"]) == len(first["kind"]) <= 12
     assert float(first["close"].abs().max()) <= 1.0
     assert "pixels" in second
@@ -211,7 +211,7 @@ def test_a_tower_with_a_share_of_0_stays_as_it_is(folder: Path, tower: Path, tmp
 
 def test_what_is_left_out_is_not_said_in_training_and_measured_all_the_same(folder: Path) -> None:
     words, scenes = describe.prepared(folder, None)
-    plan = describe.Plan(images=4, claims=5, without="colour,count")
+    plan = sampling.Plan(images=4, claims=5, without="colour,count")
     stage = describe.Stage("read", scenes, words, None, plan)
     rows = np.arange(len(scenes))
     sampler = describe.sampler_of(stage, scenes, rows)
@@ -220,8 +220,41 @@ def test_what_is_left_out_is_not_said_in_training_and_measured_all_the_same(fold
     assert said and not said & {"colour", "count"}
     assert {"right/colour", "right/count"} <= describe.measure(stage, sampler, rows).keys()
     with pytest.raises(InputError, match="differs in 'taste'"):
-        wrong = describe.Plan(without="taste")
+        wrong = sampling.Plan(without="taste")
         describe.sampler_of(describe.Stage("read", scenes, words, None, wrong), scenes, rows)
+
+
+def test_what_is_easy_is_drawn_less_often(folder: Path) -> None:
+    _, scenes = describe.prepared(folder, None)
+    known = scenes.vocabulary.about
+
+    def share(less: str) -> float:
+        plan = sampling.Plan(images=4, claims=3, less=less)
+        sampler = sampling.Sampler(scenes, np.arange(len(scenes)), plan, [], [])
+        said = [
+            known[label] for batch in itertools.islice(sampler.batches(0), 60) for label in batch["about"]
+        ]
+        return said.count("colour") / len(said)
+
+    assert 0 < share("colour") < 0.7 * share("")
+
+
+def test_a_model_is_trained_on_from_where_it_was(folder: Path, tower: Path, tmp_path: Path) -> None:
+    given = ["--scenes", str(folder), "--steps", "2", "--images", "2", "--every", "2"]
+    assert describe.main(["read", *given, "--start", str(tower), "--out", str(tmp_path / "one")]) == 0
+    words, scenes = describe.prepared(folder, None)
+    rows = np.arange(len(scenes))
+    plan = sampling.Plan(images=2)
+    on = describe.Stage("read", scenes, words, tmp_path / "one", plan)
+    anew = describe.Stage("read", scenes, words, tower, plan)
+    measured = [
+        describe.measure(stage, describe.sampler_of(stage, scenes, rows), rows) for stage in (on, anew)
+    ]
+    assert measured[0] != measured[1]
+    saved, mine = CROCScore(tmp_path / "one").checkpoint.model.state_dict(), on.model.state_dict()
+    assert saved.keys() == mine.keys()
+    language = [name for name in mine if "language_model" in name]
+    assert language and all(bool((mine[name] == saved[name]).all()) for name in language)
 
 
 def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
@@ -232,7 +265,7 @@ def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
     given = ["--scenes", str(folder), "--start", str(tower), "--steps", "1", "--images", "2", "--every", "1"]
     assert describe.main(["read", *given, "--out", str(tmp_path / "out")]) == 0
     words, scenes = describe.prepared(folder, None)
-    plan = describe.Plan(images=3, claims=3)
+    plan = sampling.Plan(images=3, claims=3)
     stage = describe.Stage("read", scenes, words, None, plan)
     stage.model.load_state_dict(CROCScore(tmp_path / "out").checkpoint.model.state_dict())
     stage.model.eval()
@@ -250,7 +283,7 @@ def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(folder: Path, tmp_path: Path) -> None:
     words, scenes = describe.prepared(folder, None)
-    plan = describe.Plan(steps=4, images=2, every=2, warmup=2)
+    plan = sampling.Plan(steps=4, images=2, every=2, warmup=2)
 
     class Stopped(Exception):
         pass
