@@ -3,18 +3,22 @@
     python benchmarks/bench_prompts.py [--answers 4000]
 
 The answers are pairs of the exact world's grammar in the form that models give them: a third with reasoning
-before, a third in fences, a third plain. Two encoders count tokens, by byte-level BPE tokenizers trained on
-the prompts. The process is held to one core.
+before, a third in fences, a third plain. No two are equal, and every pair says a word that none said before,
+as a name would be. Two encoders count tokens, by byte-level BPE tokenizers trained on the prompts. The
+process is held to one core.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import os
+import string
 import tempfile
 import time
 from pathlib import Path
+from random import Random
 
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
@@ -27,6 +31,7 @@ from croc_syn.writing.answers import pair_of
 from croc_syn.writing.rules import Checker
 from croc_syn.writing.settings import Encoder
 
+ROUNDS = 3
 THOUGHT = (
     "<think>The task asks for a pair. Let me see {what could differ}, then write both.\n" * 6 + "</think>\n"
 )
@@ -35,19 +40,25 @@ THOUGHT = (
 def pairs(count: int, folder: Path) -> list[dict[str, str]]:
     import polars as pl
 
-    made = make_prompts(presets.load("exact", {"specs.checks": min(count, 60)}), folder, progress=False)
+    made = make_prompts(presets.load("exact", {"specs.checks": 60}), folder, progress=False)
     rows = pl.concat([pl.read_parquet(file) for file in made.files()]).filter(pl.col("error").is_null())
-    more = ", in soft morning light that falls from the left, with a plain grey wall behind it and wood below"
-    return [
-        {
-            "property": row["property"] or "what it shows",
-            "value": row["value"] + " here",
-            "contrast_value": row["contrast_value"] + " there",
-            "prompt": row["prompt"].rstrip(".") + more + ".",
-            "contrast_prompt": row["contrast_prompt"].rstrip(".") + more + ".",
-        }
-        for row in rows.iter_rows(named=True)
-    ]
+    names = Random(0)
+    answers = []
+    for row in itertools.islice(itertools.cycle(rows.to_dicts()), count):
+        name = "".join(names.choices(string.ascii_lowercase, k=8))
+        more = (
+            f", in soft morning light that falls from the left, with a plain grey wall of {name} behind it."
+        )
+        answers.append(
+            {
+                "property": row["property"] or "what it shows",
+                "value": row["value"] + " here",
+                "contrast_value": row["contrast_value"] + " there",
+                "prompt": row["prompt"].rstrip(".") + more,
+                "contrast_prompt": row["contrast_prompt"].rstrip(".") + more,
+            }
+        )
+    return answers
 
 
 def tokenizer(texts: list[str], folder: Path, size: int) -> Path:
@@ -74,8 +85,8 @@ def main() -> None:
         os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        rows = pairs(wanted, folder / "prompts")
-        texts = [row[key] for row in rows for key in ("prompt", "contrast_prompt")]
+        rows = pairs((ROUNDS + 1) * wanted, folder / "prompts")
+        texts = [row[key] for row in rows[:200] for key in ("prompt", "contrast_prompt")]
         encoders = [
             (
                 Encoder(name=name, tokenizer=str(tokenizer(texts, folder / name, size)), limit=limit),
@@ -85,23 +96,27 @@ def main() -> None:
             for name, size, limit in (("clip", 2000, 77), ("t5", 1000, 256))
         ]
         checker = Checker("en", encoders)
-    plain = [json.dumps(rows[n % len(rows)]) for n in range(wanted)]
+    plain = [json.dumps(row) for row in rows]
     shapes = ("{}", f"{THOUGHT.replace('{', '{{').replace('}', '}}')}{{}}", "```json\n{}\n```\nDone.")
     told = [shapes[n % 3].format(text) for n, text in enumerate(plain)]
     about = {"subset": "entity_variation"}
 
-    def check() -> int:
+    def check(texts: list[str]) -> int:
         return sum(
-            bool(checker.check(pair_of(Said(text=text, finish="stop"), reasons=True), about)) for text in told
+            bool(checker.check(pair_of(Said(text=text, finish="stop"), reasons=True), about))
+            for text in texts
         )
 
-    check()  # the language identifier loads
+    def read(texts: list[str]) -> list[object]:
+        return [json.loads(text) for text in texts]
+
+    check(told[:wanted])  # the language identifier loads
     best = [1e9, 1e9]
-    for _ in range(3):
-        for which, work in enumerate((lambda: [json.loads(text) for text in plain], check)):
+    for start in range(wanted, len(rows), wanted):
+        for which, (work, given) in enumerate(((read, plain), (check, told))):
             # The process's own time: others may be at work on this core.
             begun = time.process_time()
-            work()
+            work(given[start : start + wanted])
             best[which] = min(best[which], time.process_time() - begun)
     print(f"json.loads: {wanted / best[0]:,.0f} answers/s")
     print(f"checked:    {wanted / best[1]:,.0f} answers/s, {best[1] / best[0]:.1f} times json.loads")

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import text_encoders
 
-from croc.parts import Abort
 from croc_syn.writing.answers import Pair, Refused
-from croc_syn.writing.rules import LANGUAGE, LONG, MARKUP, META, PROPERTY, SAME, SHORT, Checker, tokenizer_of
+from croc_syn.writing.rules import LANGUAGE, LONG, MARKUP, META, PROPERTY, SAME, SHORT, Checker
 from croc_syn.writing.settings import Encoder
 
 ABOUT = {"subset": "property_variation", "name": "shot size", "id": "shot_size", "path": "layout/framing"}
@@ -124,11 +123,6 @@ def test_what_an_encoder_cannot_read_is_refused_where_it_must(tmp_path: Path, st
         return
     with pytest.raises(Refused, match="prompt has 21 tokens for clip, which reads 10"):
         checker.check(pair(), ABOUT)
-
-
-def test_an_encoder_without_a_tokenizer_stops_everything(tmp_path: Path) -> None:
-    with pytest.raises(Abort, match=r"encoder t5: .* has no tokenizer to count with .*give \[\]"):
-        tokenizer_of(Encoder(name="t5", tokenizer=str(tmp_path)))
 
 
 @pytest.mark.parametrize(
