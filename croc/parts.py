@@ -185,8 +185,8 @@ def run(
         suffix: ending of the parts' files, such as ``.parquet``.
         fingerprint: JSON-able settings that the bytes depend on (options, versions, seeds, input checksums).
         workers: processes; 1 works in this one. With more, the calling script needs a ``__main__`` guard.
-        progress: True shows a bar on a terminal and log lines elsewhere; False nothing; a function is called
-            before the first part and after each one, with the status.
+        progress: True shows a bar on a terminal, elsewhere a line now and then; False nothing; a function is
+            called before the first part and after each one, with the status.
         what: word for the parts in messages.
         max_failures: stop when more parts than this have failed; None goes on to the end.
         existing: ``resume`` keeps finished parts of the same work and refuses other work; ``overwrite``

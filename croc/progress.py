@@ -1,14 +1,11 @@
-"""Progress for people: a bar on a terminal, an occasional log line elsewhere."""
+"""Progress for people: a bar on a terminal, elsewhere a line on standard error every half minute."""
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-
-log = logging.getLogger(__name__)
 
 LINE_EVERY_S = 30.0
 
@@ -63,8 +60,18 @@ def _lines(what: str, unit: str) -> Show:
             return
         last = now
         speed = (done - first) / (now - start)
-        left = f", about {(total - done) / speed:.0f} s left" if total is not None and speed > 0 else ""
+        left = f", about {spoken((total - done) / speed)} left" if total is not None and speed > 0 else ""
         of = "" if total is None else f" of {total}"
-        log.info("%s: %d%s %s, %.3g/s%s%s", what, done, of, unit, speed, left, note and f", {note}")
+        # At once: a job on a cluster is read while it runs, and may be killed.
+        sys.stderr.write(f"{what}: {done}{of} {unit}, {speed:.3g}/s{left}{note and f', {note}'}\n")
+        sys.stderr.flush()
 
     return line
+
+
+def spoken(seconds: float) -> str:
+    """A stretch of time in the unit that people would take."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -104,7 +104,7 @@ def score_dataset(
         engine: who scores the slices, see :mod:`croc.engines`; None takes this process. Its workers open the
             dataset and load the scorer by name; this process loads it too, to know what it says of itself.
         existing: ``resume`` goes on with the same work and refuses other work; ``overwrite`` starts anew.
-        progress: show a bar, or log lines when there is no terminal.
+        progress: show a bar, or a line now and then when there is no terminal.
         tell: where remarks and the summary line of each scorer go.
 
     Returns:

@@ -351,13 +351,12 @@ def test_an_option_goes_to_the_scorers_that_take_it(tmp_path: Path) -> None:
         score_dataset(some_checks(1), ["random", Counting()], tmp_path, options={"sede": 4})
 
 
-def test_progress_is_logged_where_there_is_no_terminal(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+def test_progress_is_said_where_there_is_no_terminal(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("croc.progress.LINE_EVERY_S", 0.0)
-    caplog.set_level("INFO")
     score(some_checks(), [Counting()], tmp_path, progress=True)
-    lines = [record.getMessage() for record in caplog.records if record.name == "croc.progress"]
+    lines = capsys.readouterr().err.splitlines()
     assert any("counting: 6 of 7 checks" in line and "pairs/s" in line and "left" in line for line in lines)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from croc.cli.base import PATH, engine_from, engine_options, show, write
+from croc.progress import spoken
 
 
 @click.group()
@@ -285,15 +286,7 @@ def _pace(now: Any) -> str:
         return ""
     each = now.counts.get("images", 0) / max(now.done, 1)
     speed = f"{now.rate * each:.3g} images/s" if each else f"{now.rate:.3g} parts/s"
-    return f", {speed}" + (f", about {_spoken(now.eta)} left" if now.eta else "")
-
-
-def _spoken(seconds: float) -> str:
-    """A stretch of time in the unit that people would take."""
-    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"
+    return f", {speed}" + (f", about {spoken(now.eta)} left" if now.eta else "")
 
 
 _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
