@@ -258,6 +258,8 @@ def _connected(address: str | None) -> Iterator[Any]:
         raise MissingExtra("--engine ray", "ray") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
+    # What it says of its plan is for people who mend Ray.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
     mine = not client.is_initialized()
     if mine:
         options: dict[str, Any] = {}

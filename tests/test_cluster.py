@@ -1,4 +1,4 @@
-"""A real Ray cluster of two nodes on this machine, one of which is killed while it works."""
+"""Real Ray clusters on this machine: one that a command starts, and one of which a node is killed at work."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import cheap_painter
+import llm_server as llm
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 from staged_prompts import row, stage
 
 from croc import parts
+from croc.cli import main
 from croc.engines import cluster
 from croc.parts import Status
 from croc_syn.painting.settings import read_images
@@ -49,6 +52,32 @@ def two_nodes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     yield nodes, second, notes
     ray.shutdown()
     nodes.shutdown()
+
+
+@pytest.mark.slow
+@pytest.mark.cluster
+def test_without_an_address_a_command_starts_a_cluster_and_ends_it(tmp_path: Path) -> None:
+    ray = pytest.importorskip("ray")
+    server = llm.Server()
+    talks = ["--set", f"text.endpoint.base_url={server.url}", "--text-model", "org/talker"]
+    talks += ["--set", "text.rules.encoders=[]", "--set", "images.models=[]", "--checks", "4"]
+    words = {
+        "prompts": ["prompts", "paper", *talks, "--set", "text.checks_per_part=2"],
+        "syn": ["build", "syn", "--checks", "4", "--images", "1", "--size", "32"],
+    }
+    try:
+        for name, command in words.items():
+            for engine in ("ray", "local"):
+                more = ["--engine", engine, "--workers", "1", "--out", str(tmp_path / engine / name)]
+                done = CliRunner(env={"OPENAI_API_KEY": llm.KEY}).invoke(main, [*command, *more])
+                assert done.exit_code == 0, done.output
+                assert not ray.is_initialized()
+    finally:
+        server.close()
+    for made in (tmp_path / "local").rglob("*.parquet"):
+        assert (tmp_path / "ray" / made.relative_to(tmp_path / "local")).read_bytes() == made.read_bytes()
+    files = {engine: len(list((tmp_path / engine).rglob("*.parquet"))) for engine in ("ray", "local")}
+    assert files["ray"] == files["local"] > 2
 
 
 @pytest.mark.slow
