@@ -64,8 +64,9 @@ class Benchmark:
 
         Returns:
             Keys ``rank, metric, scaled, ci_low, ci_high``, the four directions, the values of ``column``,
-            ``all_passed, ties, coverage, blind, trained_on_croc, url, signature``. Scaled accuracies lie in
-            −1…1, shares in 0…1; None where there is none.
+            ``all_passed, ties, coverage, checks, of, blind, trained_on_croc, url, signature``. Scaled
+            accuracies lie in −1…1, shares in 0…1; None where there is none. ``of`` is the largest number of
+            checks that a metric was scored on here: one with fewer ``checks`` saw a part of them.
         """
         directions = {
             (result.metric, result.direction): result.scaled
@@ -88,6 +89,8 @@ class Benchmark:
                     "all_passed": score.all_passed,
                     "ties": score.ties,
                     "coverage": score.coverage,
+                    "checks": file.dataset.checks,
+                    "of": self.report.n_checks,
                     "blind": file.blind,
                     "trained_on_croc": file.trained_on_croc,
                     "url": file.url,

@@ -28,6 +28,7 @@ from croc.evidence import Evidence
 from croc.files import atomic, sha256_of
 from croc.report import Report, Settings
 from croc.schema import DIRECTIONS, ScoreMetadata, stable_hash
+from croc.sources import Checks
 from croc.tables import read_score_tables
 
 FORMAT: Literal[1] = 1
@@ -289,9 +290,7 @@ def verify_result(path: str | Path, table: str | Path | None = None) -> list[str
         InputError: one of the two files cannot be read.
     """
     told = read_result(path)
-    file = Path(path).parent / told.table.file if table is None else Path(table)
-    if not file.is_file():
-        raise InputError(f"{path}: its score table {file} is not there; give it with --table")
+    file = _table_of(path, told, table)
     found = []
     if sha256_of(file) != told.table.sha256:
         found.append(f"table: {file.name} is not the file that the result names (its checksum differs)")
@@ -309,6 +308,43 @@ def verify_result(path: str | Path, table: str | Path | None = None) -> list[str
             side.pop(key)
         side["signature"] = "|".join(side["signature"].split("|")[1:])
     return found + _differences(theirs, ours)
+
+
+def verify_checks(path: str | Path, table: str | Path | None, checks: Checks) -> tuple[list[str], str]:
+    """Compare the checks of a result's score table with those of the dataset that it names.
+
+    Args:
+        path: the results file.
+        table: its score table; None takes the file of that name beside the result.
+        checks: the dataset, opened by :func:`croc.sources.open_checks`.
+
+    Returns:
+        What differs, a sentence each; and how many of the dataset's checks the table has.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    told = read_result(path)
+    file = _table_of(path, told, table)
+    there = {check_id for check_id, *_ in checks.texts}
+    mine = set(pl.read_parquet(file, columns=["check_id"])["check_id"].unique())
+    found = []
+    if told.dataset.revision and told.dataset.revision.partition("[")[0] != checks.revision:
+        found.append(
+            f"dataset.revision: says {told.dataset.revision!r}, and {checks.name} is at {checks.revision!r}"
+        )
+    if strange := sorted(mine - there):
+        found.append(
+            f"table: {len(strange)} of its {len(mine)} checks are none of {checks.name} ({strange[0]} …)"
+        )
+    return found, f"{len(mine & there)} of {len(there)} checks of {checks.name}"
+
+
+def _table_of(path: str | Path, told: ResultFile, table: str | Path | None) -> Path:
+    file = Path(path).parent / told.table.file if table is None else Path(table)
+    if not file.is_file():
+        raise InputError(f"{path}: its score table {file} is not there; give it with --table")
+    return file
 
 
 def columns_there(file: Path) -> list[str]:

@@ -207,6 +207,13 @@ def test_a_space_card_has_what_a_space_needs_to_start(tmp_path):
     assert "A page." in card.text and "evaluate.load('org/judge')" in card.text
 
 
+@pytest.mark.parametrize("page", ["croc", "crocscore"])
+def test_the_lines_of_use_of_our_pages_name_the_repository_they_are_published_as(page):
+    card = space_card(Path(__file__).parents[1] / "spaces" / page, repo="org/mine")
+    assert '("org/mine")' in card
+    assert f'("croc/{page}")' not in card
+
+
 def test_a_static_space_needs_no_version(tmp_path):
     (tmp_path / "index.html").write_text("")
     data = SpaceCard(space_card(tmp_path)).data.to_dict()

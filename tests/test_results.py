@@ -11,12 +11,13 @@ import pytest
 from click.testing import CliRunner
 from score_rows import check_rows, write
 
-from croc import render
+from croc import pages, render
 from croc.cli import main
 from croc.errors import InputError
 from croc.leaderboard import leaderboard
 from croc.report import Report, Settings
-from croc.results import make_result, read_result, verify_result, write_result
+from croc.results import make_result, read_result, verify_checks, verify_result, write_result
+from croc.sources import Checks
 
 QUICK = Settings(resamples=300, flips=500)
 SKILL = {"good": 2.0, "fair": 1.0, "weak": 0.9, "guess": 0.0}
@@ -126,6 +127,35 @@ def test_an_edited_result_is_refused(results: Path, tmp_path: Path, change: Any,
     path = changed(results, tmp_path, change)
     found = verify_result(path, results / "syn" / "fair.parquet")
     assert any(one.startswith(where) for one in found), found
+
+
+def test_the_checks_of_a_table_are_compared_with_those_of_its_dataset(results: Path) -> None:
+    told = results / "syn" / "fair.json"
+    texts = [
+        (f"check {concept}-{number}", "property_variation", "a", "b")
+        for concept in range(60)
+        for number in "01"
+    ]
+    whole = Checks("croc/syn", "v1", texts, lambda start, stop: [])
+    assert verify_checks(told, None, whole) == ([], "120 of 120 checks of croc/syn")
+    larger = Checks("croc/syn", "v1", [*texts, ("more", "property_variation", "a", "b")], whole.read)
+    assert verify_checks(told, None, larger) == ([], "120 of 121 checks of croc/syn")
+    other = Checks("croc/syn", "v2", texts[1:], whole.read)
+    (revision, strange), coverage = verify_checks(told, None, other)
+    assert revision == "dataset.revision: says 'v1', and croc/syn is at 'v2'"
+    assert strange == "table: 1 of its 120 checks are none of croc/syn (check 0-0 …)"
+    assert coverage == "119 of 119 checks of croc/syn"
+
+
+def test_a_result_on_a_part_of_the_checks_is_marked_in_the_leaderboard(results: Path, tmp_path: Path) -> None:
+    part = [row for row in rows(1.0, 1, "syn") if row["concept_id"] < "concept 30"]
+    table = write(tmp_path, "part", part, "syn", dataset="croc/syn", dataset_revision="v1")
+    made = make_result(table, settings=QUICK)
+    board = leaderboard([made, results / "syn" / "good.json"], resamples=300, flips=500)
+    counted = {row["metric"]: (row["checks"], row["of"]) for row in board.benchmarks[0].rows()}
+    assert counted == {"part": (60, 120), "good": (120, 120)}
+    page = pages.ranking(board.benchmarks[0])
+    assert page.count("60 of 120 checks") == 1
 
 
 def test_a_mark_cannot_be_taken_off(results: Path, tmp_path: Path) -> None:

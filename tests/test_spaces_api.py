@@ -6,6 +6,7 @@ import concurrent.futures
 import http.server
 import io
 import json
+import re
 import subprocess
 import sys
 import threading
@@ -328,6 +329,72 @@ def test_answers_do_not_cross_between_users(client, tmp_path):
     with concurrent.futures.ThreadPoolExecutor(6) as pool:
         together = list(pool.map(ask, range(6)))
     assert together == alone
+
+
+def test_a_few_users_at_random_times_get_their_own_answers(tmp_path):
+    """The benchmark of the page under load, for a few seconds."""
+    import tiny_models
+
+    model = tiny_models.save(*tiny_models.llava(), tmp_path / "tiny")
+    script = Path(__file__).parents[1] / "benchmarks" / "bench_space.py"
+    options = ["--users", "3", "--seconds", "4", "--rate", "3", "--model", str(model)]
+    done = subprocess.run(
+        [sys.executable, str(script), *options], capture_output=True, text=True, check=True, timeout=600
+    )
+    sent = int(re.search(r"(\d+) requests of 3 users", done.stdout)[1])
+    assert sent >= 3
+    assert f"answered {sent}, refused 0, of another user 0" in done.stdout
+
+
+def test_a_full_queue_refuses_the_next_caller_in_words_and_answers_everybody_before():
+    import gradio as gr
+    from gradio_client import Client
+    from gradio_client.utils import QueueError
+
+    from croc import webui
+
+    begun, go_on = threading.Event(), threading.Event()
+
+    def slow(number: float) -> int:
+        """Wait until the test lets go."""
+        begun.set()
+        go_on.wait(300)
+        return int(number) + 1000
+
+    with webui.blocks("Slow") as demo:
+        webui.Wiring(demo).endpoint("slow", slow, [gr.Number(visible=False)], limit="model")
+    address = webui.serve(demo, block=False).rstrip("/")
+    try:
+        caller = Client(address, verbose=False, httpx_kwargs={"timeout": 300})
+        waiting = [caller.submit(0, api_name="/slow")]
+        assert begun.wait(60)
+        posted = [_posted(address, "slow", number) for number in range(1, webui.QUEUE + 1)]
+        with pytest.raises(QueueError, match="Queue is full! Please try again"):
+            caller.predict(webui.QUEUE + 1, api_name="/slow")
+        with pytest.raises(urllib.error.HTTPError) as problem:
+            _posted(address, "slow", webui.QUEUE + 1)
+        assert problem.value.code == 503
+        assert f"Queue is full. Max size is {webui.QUEUE}" in problem.value.read().decode()
+        go_on.set()
+        assert waiting[0].result() == 1000
+        for number, event in enumerate(posted, 1):
+            with urllib.request.urlopen(f"{address}/gradio_api/call/slow/{event}", timeout=300) as reply:
+                assert f"[{number + 1000}]" in reply.read().decode()
+        assert caller.predict(7, api_name="/slow") == 1007  # there is room again
+    finally:
+        go_on.set()
+        demo.close()
+
+
+def _posted(address, name, value):
+    """Sends a call that will wait; gives its event."""
+    request = urllib.request.Request(
+        f"{address}/gradio_api/call/{name}",
+        json.dumps({"data": [value]}).encode(),
+        {"Content-Type": "application/json"},
+    )
+    with urllib.request.urlopen(request, timeout=120) as reply:
+        return json.load(reply)["event_id"]
 
 
 def test_a_page_starts_from_the_wheel_too(tmp_path):

@@ -43,16 +43,25 @@ def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
 Examples:
   croc verify-result results/syn/clipscore-b32.json
   croc verify-result results/syn/mine.json --table scores/mine.parquet
-  croc verify-result submission/""",
+  croc verify-result submission/ --dataset croc/hum""",
 )
 @click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option("--table", type=PATH, help="Its score table; default: the file of that name beside it.")
-def verify_result(results: tuple[Path, ...], table: Path | None) -> None:
+@click.option("--dataset", help="The checks that it is about, a folder or Hub id: is every one there?")
+@click.option("--config", help="Configuration of the dataset.")
+@click.option("--split", help="Split of the dataset.")
+@click.option("--revision", help="Tag or commit of the dataset.")
+def verify_result(
+    results: tuple[Path, ...], table: Path | None, dataset: str | None, **options: str | None
+) -> None:
     """Compute each RESULT again from its score table, and refuse what differs.
 
-    RESULT is a results file, or a folder with such files, such as a download of a pull request.
+    RESULT is a results file, or a folder with such files, such as a download of a pull request. With --dataset
+    its checks are compared with the dataset's: unknown ones are refused, and it says how many it has.
     """
+    from croc.results import verify_checks
     from croc.results import verify_result as check
+    from croc.sources import open_checks
 
     files: list[Path] = []
     for path in results:
@@ -62,17 +71,24 @@ def verify_result(results: tuple[Path, ...], table: Path | None) -> None:
         files += found_here
     if table is not None and len(files) > 1:
         raise InputError(f"--table {table}: give one result with it, not {len(files)}")
+    if dataset is None and (given := [f"--{name}" for name, value in options.items() if value]):
+        raise InputError(f"{given[0]} is of a dataset; name it with --dataset")
+    checks = None if dataset is None else open_checks(dataset, streaming=True, **options)
     wrong = []
     for path in files:
+        told = ""
         try:
             found = check(path, table)
+            if checks is not None:
+                more_found, told = verify_checks(path, table, checks)
+                found += more_found
         except InputError as problem:
             found = [str(problem)]
         if found:
             more = f"\n  … and {len(found) - 10} more" if len(found) > 10 else ""
             wrong.append(f"{path} is not what its table gives:\n  " + "\n  ".join(found[:10]) + more)
         else:
-            click.echo(f"{path}: follows from its table")
+            click.echo(f"{path}: follows from its table" + (f"; {told}" if told else ""))
     if wrong:
         raise CrocError("\n".join(wrong))
 

@@ -7,6 +7,7 @@ On the Hub this folder also holds the evaluate module ``croc.py``, which must no
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,12 +20,15 @@ from croc.leaderboard import leaderboard
 
 MOST = 10
 
+REPO = os.environ.get("SPACE_ID") or "croc/croc"
+"""The Hub says under which name this page was published."""
+
 CALLS = (
     (
         "In Python",
-        """import evaluate
+        f"""import evaluate
 
-croc = evaluate.load("croc/croc")
+croc = evaluate.load("{REPO}")
 verdict = croc.compute(metric=my_metric, dataset="croc/hum")
 verdict["scaled"], verdict["findings"]""",
         "my_metric(images, prompts) gives a number a pair, higher for the better match. A name such as "

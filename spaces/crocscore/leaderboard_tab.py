@@ -78,8 +78,8 @@ def build(ui: webui.Wiring) -> None:
     categories_of = [(ALL, ALL), *((pages.words(group), group) for group in groups if group != NO_VALUE)]
     start = page(names[0], ALL, [BLIND, TRAINED], "")
     with gr.Row():
-        name = gr.Dropdown(names, value=names[0], label="Benchmark")
-        group = gr.Dropdown(categories_of, value=ALL, label="Category")
+        name = gr.Dropdown(names, value=names[0], label="Benchmark", min_width=240)
+        group = gr.Dropdown(categories_of, value=ALL, label="Category", min_width=240)
         show = gr.CheckboxGroup([BLIND, TRAINED], value=[BLIND, TRAINED], label="Show")
         find = gr.Textbox(label="Find a scorer", placeholder="part of its name", max_lines=1)
     ranking = webui.html(start[0], elem_id="leaderboard-ranking")

@@ -11,10 +11,11 @@ from served_model import MODEL, gpu
 from croc import pages, webui
 
 EXAMPLES = Path(__file__).parent / "examples"
+# Up to 60 characters: gradio cuts what is longer in the list of examples.
 READY = (
-    ("dog.png", "a red dog in a park\na blue dog in a park\na red cat in a park"),
-    ("kitchen.png", "three apples on a table, and no cup\ntwo apples on a table, and a cup"),
-    ("snow.png", "a large striped ball to the left of a small house, at night, in the snow"),
+    ("dog.png", "a red dog in a park\na blue dog in a park\na red cat"),
+    ("kitchen.png", "three apples, and no cup\ntwo apples, and a cup"),
+    ("snow.png", "a striped ball to the left of a house, at night, in the snow"),
 )
 
 
