@@ -473,7 +473,7 @@ class Store(Database):
         """Delete an annotator with all they left here: votes, reasons, times, code.
 
         Returns:
-            The pseudonym, kept in a list of withdrawals until no copy elsewhere holds it.
+            The pseudonym; it stays in a list, so that no copy elsewhere brings the votes back.
 
         Raises:
             Refused: the code is nobody's.

@@ -72,7 +72,8 @@ address of your device.</strong> Please write nothing about yourself into a reas
 <ul>
 <li>{text(published)}{where}</li>
 <li>You may <strong>withdraw</strong> at any time, with your code, without giving a reason: all your answers
-are deleted here and the stored data set is written again without them. “Stop for now” leads there.</li>
+are deleted here and the stored data set is written again without them. Only the random name stays, in a list
+that keeps your answers from coming back. “Stop for now” leads there.</li>
 <li>What cannot be recalled: a version that was published before you withdrew, and copies of it that others
 made. Later versions are without your answers.</li>
 </ul>
