@@ -51,13 +51,12 @@ Examples:
 @click.option("--config", help="Configuration of the dataset.")
 @click.option("--split", help="Split of the dataset.")
 @click.option("--revision", help="Tag or commit of the dataset.")
-def verify_result(
-    results: tuple[Path, ...], table: Path | None, dataset: str | None, **options: str | None
-) -> None:
+def verify_result(results: tuple[Path, ...], table: Path | None, dataset: str | None, **options: Any) -> None:
     """Compute each RESULT again from its score table, and refuse what differs.
 
-    RESULT is a results file, or a folder with such files, such as a download of a pull request. With --dataset
-    its checks are compared with the dataset's: unknown ones are refused, and it says how many it has.
+    RESULT is a results file, or a folder with such files, such as a download of a pull request. With
+    --dataset its checks are compared with the dataset's: unknown ones are refused, and it says how many it
+    has.
     """
     from croc.results import verify_checks
     from croc.results import verify_result as check
