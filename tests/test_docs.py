@@ -115,9 +115,12 @@ def test_a_page_of_the_guide_runs_from_top_to_bottom(
 
         tiny_models.save(*tiny_models.clip(), tmp_path / "tiny-clip")  # the stand-in that the page speaks of
     monkeypatch.chdir(tmp_path)
-    install("croc")
+    metrics = ("croc", "crocscore")
+    for metric in metrics:
+        install(metric)
     run_page(ROOT / "docs" / f"{name}.md")
-    remove("croc")
+    for metric in metrics:
+        remove(metric)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
