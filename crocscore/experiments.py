@@ -432,7 +432,7 @@ def plot(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_xlabel(label)
         if name == "learning-curve":
             axes.set_xscale("log")
-    axes.legend(frameon=False, fontsize="small", ncols=2)
+    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _png(figure)
 
 
