@@ -219,6 +219,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         watched="training.png" if (folder / "training.png").is_file() else None,
         weights=[(path.name, path.stat().st_size) for path in weights],
         architecture=", ".join(config.get("architectures") or ["unknown"]),
+        dual="text_config" in config and "projection_dim" in config,
     )
 
 

@@ -240,3 +240,13 @@ def test_a_card_that_was_written_by_hand_is_not_lost(tmp_path):
     (tmp_path / "README.md").write_text(space_card(tmp_path))
     (tmp_path / "space.yaml").unlink()
     assert "# " in space_card(tmp_path)
+
+
+@pytest.mark.parametrize(("name", "use"), [("tiny", "CROCScore.from_pretrained"), ("dual", "DualEncoder(")])
+def test_the_cards_of_the_models_that_come_with_the_package_are_what_their_files_say(name, use):
+    folder = Path(__file__).parents[1] / "crocscore" / "weights" / name
+    if not (folder / "model.safetensors").is_file():
+        pytest.skip("this checkout holds no weights")
+    card = (folder / "README.md").read_text("utf-8")
+    assert card == model_card(folder)
+    assert use in card
