@@ -432,11 +432,13 @@ def plot(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_xlabel(label)
         if name == "learning-curve":
             axes.set_xscale("log")
-    axes.legend(frameon=False, fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    axes.legend(frameon=False, fontsize="small", ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _png(figure)
 
 
 def _lines_plot(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:
+    from croc.report import NO_VALUE
+
     shown = [each for each in runs if each["train"]]
     # The start has no place on a logarithm's axis: it is a line across.
     for each in runs:
@@ -447,7 +449,8 @@ def _lines_plot(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:
     for name in sorted(named):
         cells = [_group(run, name) for run in shown]
         values = [cell["scaled"] if cell else None for cell in cells]
-        axes.plot(at, values, linewidth=1, marker=".", label=name.replace("_", " "))
+        label = "others" if name == NO_VALUE else name.replace("_", " ")
+        axes.plot(at, values, linewidth=1, marker=".", label=label)
     means = [each["scaled"] for each in shown]
     axes.errorbar(at, means, _spread(shown), color="black", linewidth=2, capsize=3, label="all")
 
