@@ -158,7 +158,9 @@ def test_the_release_loads_and_passes_and_says_what_it_left_out(walk: Walk, rele
     built = json.loads((release / "build.json").read_text())
     assert sum(built["images_dropped"].values()) == 284 - kept
     assert set(built["images_dropped"]) <= set(decided["why"])
-    assert sum(len(row["votes"]) for row in rows) == 5 * 284  # every vote on every image of a released check
+    # Every vote on all four images of a released check; by chance a check or two keeps no image at all.
+    assert [len(row["votes"]) for row in rows] == [5 * 4] * len(rows)
+    assert 284 // 4 - 3 <= len(rows) <= 284 // 4
     one = rows[0]
     named = {vote["item"] for vote in one["votes"]}
     assert {f"original/{seed}" for seed in one["seeds"]} <= named
