@@ -37,9 +37,9 @@ from urllib.parse import parse_qs, unquote, urlencode
 
 import uvicorn
 import yaml
-from hub_state import Entry, Fault, Refused, Repo, User, folder, git_oid, last, listed, stretch
+from hub_state import Entry, Fault, Refused, Repo, User, content, folder, git_oid, last, listed
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import JSONResponse, Response
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 LARGE = re.compile(r"\.(parquet|arrow|safetensors|bin|png|jpe?g|webp|gz|zip|onnx|npz)$")
@@ -532,7 +532,7 @@ class Hub:
         if entry is None:
             raise Refused(404, "EntryNotFound", "Entry not found", **stamp)
         if entry.sha256 is None:
-            return self._content(request, self.folder / "small" / entry.oid, entry.oid, stamp)
+            return content(request, self.folder / "small" / entry.oid, entry.oid, stamp)
         linked = {"X-Linked-Size": str(entry.size), "X-Linked-ETag": f'"{entry.sha256}"'}
         return Response(
             status_code=302,
@@ -541,25 +541,7 @@ class Hub:
 
     async def _get(self, request: Request, oid: str) -> Response:
         self._check(request)
-        return self._content(request, self._large(oid), oid, {})
-
-    @staticmethod
-    def _content(request: Request, path: Path, etag: str, headers: Mapping[str, str]) -> Response:
-        size = path.stat().st_size
-        start, stop, status = 0, size, 200
-        headers = {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
-        if wanted := re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", "")):
-            if wanted[1]:
-                start, stop = int(wanted[1]), min(int(wanted[2] or size - 1) + 1, size)
-            else:
-                start = max(size - int(wanted[2]), 0)
-            if start >= stop:
-                return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
-            status, headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size}"
-        headers["Content-Length"] = str(stop - start)
-        if request.method == "HEAD":
-            return Response(status_code=status, headers=headers)
-        return StreamingResponse(stretch(path, start, stop), status, headers)
+        return content(request, self._large(oid), oid, {})
 
 
 class _Protocol(H11Protocol):

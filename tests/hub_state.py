@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from starlette.responses import JSONResponse
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
 
 CHUNK = 2**20
 
@@ -140,3 +142,22 @@ async def stretch(path: Path, start: int, stop: int) -> AsyncIterator[bytes]:
         while start < stop and (chunk := file.read(min(CHUNK, stop - start))):
             start += len(chunk)
             yield chunk
+
+
+def content(request: Request, path: Path, etag: str, headers: Mapping[str, str]) -> Response:
+    """A file, or the stretch of it that the request asks for."""
+    size = path.stat().st_size
+    start, stop, status = 0, size, 200
+    headers = {**headers, "ETag": f'"{etag}"', "Accept-Ranges": "bytes"}
+    if wanted := re.fullmatch(r"bytes=(\d*)-(\d*)", request.headers.get("range", "")):
+        if wanted[1]:
+            start, stop = int(wanted[1]), min(int(wanted[2] or size - 1) + 1, size)
+        else:
+            start = max(size - int(wanted[2]), 0)
+        if start >= stop:
+            return Response(status_code=416, headers={"Content-Range": f"bytes */{size}"})
+        status, headers["Content-Range"] = 206, f"bytes {start}-{stop - 1}/{size}"
+    headers["Content-Length"] = str(stop - start)
+    if request.method == "HEAD":
+        return Response(status_code=status, headers=headers)
+    return StreamingResponse(stretch(path, start, stop), status, headers)

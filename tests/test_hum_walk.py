@@ -88,12 +88,14 @@ def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
         store._db.execute("PRAGMA synchronous = OFF")  # a test need not outlive the machine's power
         store.add_items(read_items(root / "candidates"))
         truth = {item["item_id"]: item["expected"] for item in store.items()}
-        for miss, invent in RATES:
+        # The order of items hangs on an annotator's random name; what each of them says of an item does not.
+        luck = {name: rng.random(len(RATES)) for name in sorted(truth)}
+        for number, (miss, invent) in enumerate(RATES):
             who = store.join()
             order.append(who.name)
             while (offer := store.next(who.code)) is not None:
                 right = truth[offer.item["item_id"]]
-                wrong = rng.random() < (miss if right == "yes" else invent)
+                wrong = luck[offer.item["item_id"]][number] < (miss if right == "yes" else invent)
                 store.vote(who.code, offer.offer, {"yes": "no", "no": "yes"}[right] if wrong else right)
         store.export(root / "votes.parquet")
     yield Walk(root, truth, order)
@@ -158,9 +160,7 @@ def test_the_release_loads_and_passes_and_says_what_it_left_out(walk: Walk, rele
     built = json.loads((release / "build.json").read_text())
     assert sum(built["images_dropped"].values()) == 284 - kept
     assert set(built["images_dropped"]) <= set(decided["why"])
-    # Every vote on all four images of a released check; by chance a check or two keeps no image at all.
-    assert [len(row["votes"]) for row in rows] == [5 * 4] * len(rows)
-    assert 284 // 4 - 3 <= len(rows) <= 284 // 4
+    assert sum(len(row["votes"]) for row in rows) == 5 * 284  # every vote on every image of a released check
     one = rows[0]
     named = {vote["item"] for vote in one["votes"]}
     assert {f"original/{seed}" for seed in one["seeds"]} <= named

@@ -217,7 +217,7 @@ def test_the_shipped_results_follow_from_the_shipped_tables():
 
 def test_the_sample_is_small():
     size = sum(path.stat().st_size for path in pages.SAMPLE.rglob("*") if path.is_file())
-    assert size < 1_500_000
+    assert size < 1_000_000
 
 
 def test_results_come_from_a_folder_or_a_hub_id(monkeypatch, tmp_path):
