@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,12 +32,14 @@ from croc.parts import Manifest, Part, run
 from croc.schema import stable_hash
 from croc_syn.images import fitting_scene
 from croc_syn.prompts import EXACT, columns_of, exact_keys, exact_row
-from croc_syn.world import rasterise, to_svg
+from croc_syn.world import holds, lexicon, rasterise, to_svg
 from croc_syn.world.claims import claims
-from croc_syn.world.sampler import Dice
+from croc_syn.world.kinds import KINDS
+from croc_syn.world.layout import extent
+from croc_syn.world.sampler import Dice, readable
 
 if TYPE_CHECKING:
-    from croc_syn.world import Scene
+    from croc_syn.world.scene import Scene, Thing
 
 PART_SIZE = 256
 """Images a part."""
@@ -50,11 +52,15 @@ class Settings:
     Attributes:
         sizes: pixels a side; each image takes one of them, so that a reader does not learn one resampling.
         claims: pairs of a true and a false prompt for each image beside its own two, at most.
+        unusual: share of the things whose parts, texture and material are drawn anew, each value alike. The
+            world gives a thing what its kind usually has unless a prompt says otherwise, so that a reader
+            of usual scenes learns that dogs have four legs, not to count them.
         seed: decides prompts, images and claims.
     """
 
-    sizes: tuple[int, ...] = (112, 112, 112, 160, 256)
-    claims: int = 8
+    sizes: tuple[int, ...] = (160, 160, 160, 112, 256)
+    claims: int = 12
+    unusual: float = 0.7
     seed: int = 0
 
 
@@ -92,6 +98,7 @@ def build_scenes(
     images: int,
     splits: Mapping[str, float],
     without: Sequence[str | Path] = (),
+    properties: Sequence[str] = (),
     taxonomy: str | Path | None = None,
     settings: Settings = Settings(),
     workers: int = 1,
@@ -104,6 +111,7 @@ def build_scenes(
         images: how many.
         splits: share of the concepts by split name, as the checks were built with.
         without: folders of checks whose prompts must not be said here.
+        properties: draw checks of these properties alone; none takes all, and a third of other checks.
         taxonomy: a taxonomy file; None takes the one that comes with the package.
         settings: how to draw.
         workers: processes.
@@ -119,6 +127,11 @@ def build_scenes(
     specs = [s for s in plan(known, exact_only=True) if split_of(s.concept_id, splits) == "train"]
     if not specs:
         raise InputError("no concept goes into the split train: give it a share")
+    if properties:
+        there = {spec.property for spec in specs if spec.property is not None}
+        if unknown := sorted(set(properties) - there):
+            raise InputError(f"no check varies {', '.join(unknown)}; there are {', '.join(sorted(there))}")
+        specs = [spec for spec in specs if spec.property in properties]
     # Two of three images vary a property, as the contrasts of the others are a random choice of these.
     varied = [spec for spec in specs if spec.property is not None]
     others = [spec for spec in specs if spec.property is None]
@@ -137,6 +150,7 @@ def build_scenes(
         "world": EXACT,
         "sizes": settings.sizes,
         "claims": settings.claims,
+        "unusual": settings.unusual,
         "seed": settings.seed,
         "splits": dict(splits),
         "banned": stable_hash(sorted(text.hex() for text in banned)),
@@ -199,6 +213,7 @@ def write_scenes(
         except CrocError:
             counts["dropped"] += 1
             continue
+        scene = mixed(scene, own, other, settings.unusual, dice)
         pairs = [(own, other, keys["contrast"] or "entity")]
         pairs += [(claim.true, claim.false, claim.about) for claim in claims(scene, settings.claims, dice)]
         said = [pair for pair in pairs if not ({folded(pair[0]), folded(pair[1])} & banned)]
@@ -218,6 +233,54 @@ def write_scenes(
         )
     write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
     return counts
+
+
+def mixed(scene: Scene, own: str, other: str, share: float, dice: Dice) -> Scene:
+    """A scene with parts, textures and materials that are not the usual ones.
+
+    Args:
+        scene: shows ``own`` and does not show ``other``; so does the result.
+        own: a prompt.
+        other: its contrast.
+        share: of the things that are drawn anew; what is alike in things of one kind remains alike half the
+            time.
+        dice: draws.
+    """
+    looks: dict[str, Thing] = {}
+    for number, thing in enumerate(scene.things):
+        if dice() >= share:
+            continue
+        like = looks.get(thing.kind) if dice() < 0.5 else None
+        # With other parts a figure is wider or taller; it keeps its size and where it stands.
+        drawn = replace(unusual(thing, dice), **(_surface(like) if like else {}))
+        width, height = extent(drawn, thing.size)
+        middle, bottom = (thing.box[0] + thing.box[2]) / 2, thing.box[3]
+        drawn = replace(drawn, box=(middle - width / 2, bottom - height, middle + width / 2, bottom))
+        things = (*scene.things[:number], drawn, *scene.things[number + 1 :])
+        changed = replace(scene, things=things)
+        if readable(changed) and holds(changed, own) and not holds(changed, other):
+            scene = changed
+            looks[thing.kind] = drawn
+    return scene
+
+
+def unusual(thing: Thing, dice: Dice) -> Thing:
+    """A thing of the same kind, colour and shape with any number of each part and any surface."""
+    kind = KINDS[thing.kind]
+    parts = tuple((part.word, part.low + dice.below(part.high - part.low + 1)) for part in kind.parts)
+    # Legs under a sleeping dog cannot be counted: the usual pose shows them.
+    pose = kind.poses[0].id if kind.parts and kind.poses else thing.pose
+    drawn = replace(thing, parts=parts, pose=pose)
+    if kind.surface:
+        texture, material = dice.pick(tuple(lexicon.TEXTURES)), "paint"
+        if dice() < 0.2:
+            texture, material = "plain", dice.pick(tuple(lexicon.MATERIALS))
+        drawn = replace(drawn, texture=texture, material=material)
+    return drawn
+
+
+def _surface(thing: Thing) -> dict[str, str]:
+    return {"texture": thing.texture, "material": thing.material}
 
 
 def annotated(scene: Scene) -> dict[str, Any]:
@@ -245,6 +308,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--train", type=float, default=0.7, help="share of the concepts")
     parser.add_argument("--validation", type=float, default=0.05, help="share of the concepts")
     parser.add_argument("--without", action="append", default=[], help="folder of checks; repeatable")
+    parser.add_argument("--property", action="append", default=[], help="draw these alone; repeatable")
+    parser.add_argument("--unusual", type=float, default=0.7, help="share of things drawn as they never are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--out", required=True)
@@ -256,7 +321,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             images=given.images,
             splits={"train": given.train, "validation": given.validation, "test": round(test, 9)},
             without=given.without,
-            settings=Settings(seed=given.seed),
+            properties=given.property,
+            settings=Settings(unusual=given.unusual, seed=given.seed),
             workers=given.workers,
         )
     except CrocError as error:

@@ -25,9 +25,9 @@ import pyarrow.compute as pc
 from builders.licences import licence_of
 from builders.survey import SPLITS, Looked, Row, count_twins, look, split_of
 from croc.errors import InputError
-from croc.files import HashedFile, canonical, is_whole, read_json, sha256_of, write_json
+from croc.files import canonical, is_whole, read_json, sha256_of, write_json
 from croc.parquet import image_columns, spans, write_parquet
-from croc.parts import CHECKSUMS, Manifest, Part
+from croc.parts import Manifest, Part
 from croc.schema import stable_hash
 
 __all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "plan_shards", "settle", "split_of"]
@@ -223,9 +223,8 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
             images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in sides)
             yield fitted(licensed(table), schema)
 
-    with HashedFile(path) as file:
-        rows = write_parquet(counted(), file, with_canary(schema), sorted_by="property")
-    return {"rows": rows, "images": images, CHECKSUMS: file.checksums()}
+    rows = write_parquet(counted(), path, with_canary(schema), sorted_by="property")
+    return {"rows": rows, "images": images}
 
 
 def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:

@@ -14,7 +14,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -23,7 +23,7 @@ from typing import Any
 
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.files import fsync
-from croc.parts import Engine, Make, Outcomes, Part, WorkerDied, make_one
+from croc.parts import Engine, Make, Outcomes, Part, WorkerDied, drafted, make_one, settled
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +31,9 @@ ENGINES = ("local", "ray")
 
 _IN_FLIGHT = 2
 """Parts that a worker holds: one in work, one waiting, so that none of them idles."""
+
+_SLOW = 10.0
+"""Seconds: a part that took as long is put on record before the next one begins, lest a kill costs it."""
 
 
 def engine_of(
@@ -98,8 +101,28 @@ def this_machine(workers: int, *, gpus: Sequence[str] = ()) -> Engine:
 
 
 def _in_this_process(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
-    for part in todo:
-        yield part, make_one(make, part.payload, tmp / part.name)
+    # Checksums and the disk leave the processor and the interpreter free for the next part.
+    with ThreadPoolExecutor(1) as beside:
+        before: tuple[Part, Future[dict[str, Any]]] | None = None
+        try:
+            for part in todo:
+                draft = drafted(make, part.payload, tmp / part.name)
+                if before is not None:
+                    done, before = before, None
+                    yield done[0], done[1].result()
+                before = part, beside.submit(settled, draft)
+                if "path" not in draft or draft["seconds"] >= _SLOW:
+                    yield part, before[1].result()
+                    before = None
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # An interrupt in the middle of a part: the one before it is whole.
+            if before is not None:
+                yield before[0], before[1].result()
+            raise
+        if before is not None:
+            yield before[0], before[1].result()
 
 
 def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int, gpus: Sequence[str]) -> Outcomes:

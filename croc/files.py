@@ -5,13 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from queue import Queue
-from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import xxhash
 from filelock import FileLock, Timeout
@@ -112,111 +109,6 @@ def _blocks(file: BinaryIO, size: int = 1 << 20) -> Iterator[memoryview]:
     memory = memoryview(bytearray(size))
     while count := file.readinto(memory):  # type: ignore[attr-defined]
         yield memory[:count]
-
-
-_BLOCK = 1 << 21
-
-
-class HashedFile:
-    """A new file whose checksums are known when it is written.
-
-    A thread writes and hashes while the caller makes the next bytes, in a few pieces of memory that go round.
-    It can only be written from front to back, which is what a Parquet writer does.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("wb", buffering=0)
-        self._size = 0
-        self._sha256, self._xxh128 = hashlib.sha256(), xxhash.xxh3_128()
-        self._error: BaseException | None = None
-        self._full: Queue[memoryview | None] = Queue()
-        self._free: Queue[memoryview] = Queue()
-        for _ in range(3):
-            self._free.put(memoryview(bytearray(_BLOCK)))
-        self._block, self._held = self._free.get(), 0
-        self._thread = threading.Thread(target=self._work, daemon=True)
-        self._thread.start()
-
-    def _work(self) -> None:
-        while (block := self._full.get()) is not None:
-            if self._error is None:
-                try:
-                    self._put(block)
-                except BaseException as error:  # it is raised where the next bytes are handed over
-                    self._error = error
-            self._free.put(block.obj)  # type: ignore[arg-type]
-
-    def _put(self, block: memoryview) -> None:
-        self._sha256.update(block)
-        self._xxh128.update(block)
-        while block:
-            block = block[self._file.write(block) :]
-
-    def _complain(self) -> None:
-        if self._error is not None:
-            raise self._error
-
-    def write(self, data: bytes) -> int:
-        """Append bytes.
-
-        Raises:
-            OSError: earlier bytes cannot be written.
-        """
-        rest = memoryview(data)
-        while rest:
-            count = min(len(rest), _BLOCK - self._held)
-            self._block[self._held : self._held + count] = rest[:count]
-            self._held += count
-            rest = rest[count:]
-            if self._held == _BLOCK:
-                self._hand_over()
-        self._size += len(data)
-        return len(data)
-
-    def _hand_over(self) -> None:
-        self._full.put(self._block[: self._held])
-        self._block, self._held = memoryview(self._free.get()), 0
-        self._complain()
-
-    def tell(self) -> int:
-        """Number of bytes written."""
-        return self._size
-
-    def flush(self) -> None:
-        """Does nothing: who needs the bytes on disk closes the file."""
-
-    @property
-    def closed(self) -> bool:
-        """Whether it is finished."""
-        return self._file.closed
-
-    def close(self) -> None:
-        """Finish the file and its checksums.
-
-        Raises:
-            OSError: some of it cannot be written.
-        """
-        if self._thread.is_alive():
-            self._full.put(self._block[: self._held])
-            self._full.put(None)
-            self._thread.join()
-        self._file.close()
-        self._complain()
-
-    def checksums(self) -> dict[str, str]:
-        """Those of :func:`checksums_of`, once the file is closed."""
-        return {"sha256": self._sha256.hexdigest(), "xxh128": self._xxh128.hexdigest()}
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
 
 def canonical(value: Any) -> str:

@@ -9,8 +9,6 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from croc.files import HashedFile
-
 GROUP_ROWS = 100
 GROUP_BYTES = 16_000_000
 """A viewer reads a whole row group to show one row, a stream before it shows the first; and what is held in
@@ -37,7 +35,7 @@ def image_columns(schema: pa.Schema) -> list[str]:
 
 def write_parquet(
     tables: Iterable[pa.Table],
-    path: Path | IO[bytes] | HashedFile,
+    path: Path | IO[bytes],
     schema: pa.Schema,
     *,
     group_rows: int = GROUP_ROWS,

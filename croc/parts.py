@@ -66,11 +66,7 @@ class Part:
 
 Make = Callable[[Any, Path], Mapping[str, Any]]
 """``make(payload, path)`` writes one file at ``path`` and returns counts, such as ``{"rows": 1000}``; equal
-payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``. Who has
-the checksums of :func:`croc.files.checksums_of` already gives them back as the count ``CHECKSUMS``; else the
-file is read once more for them."""
-
-CHECKSUMS = "checksums"
+payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``."""
 
 Outcomes = Generator[tuple["Part", dict[str, Any]]]
 Engine = Callable[[Make, Sequence[Part], Path], Outcomes]
@@ -364,6 +360,7 @@ class _Plan:
             tally.add(records[part.name])
         counts = dict(sorted(tally.counts.items()))
         sha256 = _identity(content)
+        fsync(folder / "parts")
         write_json(folder / "manifest.json", {**content, "counts": counts, "sha256": sha256})
         (folder / "tmp").rmdir()
         return Manifest(folder, self.fingerprint, listed, counts, sha256)
@@ -421,8 +418,8 @@ class _Run:
             write_json(failure, outcome)
             return
         target = self.folder / "parts" / (part.name + self.plan.suffix)
+        # That the new name is on disk can wait for the end: a record without its file does not count either.
         Path(outcome.pop("path")).replace(target)
-        fsync(target.parent)
         record = {"name": part.name, "payload": self.digest[part.name], **outcome, "finished": time.time()}
         write_json(self.folder / "records" / f"{part.name}.json", record)
         failure.unlink(missing_ok=True)
@@ -440,30 +437,43 @@ def make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
         ``path``, ``bytes``, checksums, ``counts`` and ``seconds``; or ``reason`` and ``traceback``; or
         ``hopeless`` when no other part could be made either.
     """
+    return settled(drafted(make, payload, path))
+
+
+def drafted(make: Make, payload: Any, path: Path) -> dict[str, Any]:
+    """The first half of :func:`make_one`: the file is written; checksums and the disk are still to come."""
     start = time.monotonic()
     try:
         counts = make(payload, path)
         if not path.is_file():
             raise FileNotFoundError("the function that makes parts wrote no file")
         counts = json.loads(canonical(dict(counts or {})))
-        checksums = counts.pop(CHECKSUMS, None) or checksums_of(path)
-        fsync(path)
-        return {
-            "path": str(path),
-            "bytes": path.stat().st_size,
-            **checksums,
-            "counts": counts,
-            "seconds": round(time.monotonic() - start, 6),
-        }
+        return {"path": str(path), "counts": counts, "seconds": time.monotonic() - start}
     except Exception as error:
-        path.unlink(missing_ok=True)
-        text = str(error).strip() or "no message"
-        reason = text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"
-        if isinstance(error, (MissingExtra, Abort)) or (
-            isinstance(error, OSError) and error.errno in _HOPELESS
-        ):
-            return {"hopeless": reason}
-        return {"reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
+        return _failure(path, error)
+
+
+def settled(draft: Mapping[str, Any]) -> dict[str, Any]:
+    """The second half of :func:`make_one`, which may run beside the first half of the next part."""
+    if "path" not in draft:
+        return dict(draft)
+    start, path = time.monotonic(), Path(draft["path"])
+    try:
+        checksums = checksums_of(path)
+        fsync(path)
+        seconds = round(draft["seconds"] + time.monotonic() - start, 6)
+        return {**draft, "bytes": path.stat().st_size, **checksums, "seconds": seconds}
+    except Exception as error:
+        return _failure(path, error)
+
+
+def _failure(path: Path, error: Exception) -> dict[str, Any]:
+    path.unlink(missing_ok=True)
+    text = str(error).strip() or "no message"
+    reason = text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, (MissingExtra, Abort)) or (isinstance(error, OSError) and error.errno in _HOPELESS):
+        return {"hopeless": reason}
+    return {"reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
 
 
 @contextmanager

@@ -396,6 +396,7 @@ class _Work:
             listed = "; ".join(self.failures[:20])
             raise parts.Abort(f"{self.failed} pairs have no score, and {limit} may fail ({listed})")
         pq.write_table(_table(rows), path)
+        self.done += len(checks.rows)
         return {
             "checks": len(checks.rows),
             "images": len(rows),
@@ -407,8 +408,9 @@ class _Work:
 
     def saved(self, status: parts.Status) -> None:
         """Called by the runner before the first part and after each."""
-        self.failed = int(status.counts.get("failed", 0))
-        self.done = int(status.counts.get("checks", 0))
+        # What this process counted itself is ahead of the records by a part.
+        self.failed = max(self.failed, int(status.counts.get("failed", 0)))
+        self.done = max(self.done, int(status.counts.get("checks", 0)))
         limit = self.run.max_failures
         if self.run.workers is not None and limit is not None and self.failed > limit:
             raise parts.Abort(f"{self.failed} pairs have no score, and {limit} may fail")

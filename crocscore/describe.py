@@ -8,7 +8,8 @@
 scenes: each patch says which thing it shows and where that thing ends, each thing says its properties, the
 whole image its place, light and weather. ``read`` puts a language model behind
 it that answers Yes or No to many claims about one image in one pass; ``dual`` trains a dual encoder on the
-same claims. A run that was stopped goes on from its last checkpoint. Stage two is ``croc train``.
+same claims. Each of them also goes on with a model that was trained before, ``look`` with its tower. A run
+that was stopped goes on from its last checkpoint. Stage two is ``croc train``.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from croc.errors import CrocError, InputError
-from croc.files import write_json
+from croc.files import read_json, write_json
+from croc.schema import stable_hash
 from crocscore import tiny
 from crocscore.sampling import Plan, Sampler
 from crocscore.scenes import NONE, Scenes, read_scenes, texts_of
@@ -124,11 +126,13 @@ class Stage:
         self.what, self.words, self.plan = what, words, plan
         self.answer = words.convert_tokens_to_ids("<answer>")
         self.yes, self.no = (words.convert_tokens_to_ids(answer) for answer in tiny.ANSWERS)
-        model, self.processor = tiny.dual(words) if what == "dual" else tiny.reader(words)
-        if start is not None and (start / "config.json").is_file():
-            model = type(model).from_pretrained(start, dtype=torch.float32)
+        self.begun = start is not None and (start / "config.json").is_file()
+        paired = what == "dual" or (self.begun and "dual" in read_json(start / "config.json")["model_type"])
+        model, self.processor = tiny.dual(words) if paired else tiny.reader(words)
+        if self.begun:
+            model = type(model).from_pretrained(start, config=model.config, dtype=torch.float32)
         self.model = model
-        self.tower = model.vision_model if what == "dual" else model.model.vision_model
+        self.tower = model.vision_model if paired else model.model.vision_model
         self.look = _modules()(self.tower.config.hidden_sizes[-1], scenes)
         if start is not None:
             self._begin(start)
@@ -148,7 +152,11 @@ class Stage:
 
         found = load_file(start / "tower.safetensors")
         self.tower.load_state_dict({k[6:]: v for k, v in found.items() if k.startswith("tower.")})
-        self.look.load_state_dict({k[5:]: v for k, v in found.items() if k.startswith("look.")})
+        # Scenes with more values than the tower was trained on have wider heads, which begin anew.
+        known = self.look.state_dict()
+        heads = {k[5:]: v for k, v in found.items() if k.startswith("look.")}
+        fitting = {k: v for k, v in heads.items() if k in known and known[k].shape == v.shape}
+        self.look.load_state_dict(known | fitting)
 
     def named(self) -> dict[str, Any]:
         """All that is trained."""
@@ -245,6 +253,10 @@ class Stage:
         margins = self.margins(states, batch, sampler)
         paired = pair_loss(margins)
         total = paired + self.plan.look * looked
+        if "crops" in batch:
+            named = self.look.close(self.states(batch["crops"]["close"]), batch["crops"])
+            total = total + self.plan.look * named
+            parts["close"] = float(named.detach())
         if self.what == "read":
             # Any other token is wrong too; without this the two answers' logits would drift together.
             all_, both = self.logits, self.logits[:, [self.yes, self.no]]
@@ -264,7 +276,7 @@ class Stage:
         tower = {f"tower.{k}": v.contiguous() for k, v in self.tower.state_dict().items()}
         tower |= {f"look.{k}": v.contiguous() for k, v in self.look.state_dict().items()}
         save_file({k: v for k, v in tower.items() if v.dtype.is_floating_point}, out / "tower.safetensors")
-        if self.what != "look":
+        if self.what != "look" or self.begun:
             # Half the size; scorers and stage two read it as fp32.
             copy.deepcopy(self.model).to(torch.float16).save_pretrained(out)
             self.processor.save_pretrained(out)
@@ -403,17 +415,26 @@ def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
     return last
 
 
-def prepared(folder: Path, files: int | None) -> tuple[Any, Scenes]:
-    """Tokenizer and arrays of a folder of scenes, made once and kept in it."""
+def prepared(folders: Sequence[Path], files: int | None, start: Path | None) -> tuple[Any, Scenes]:
+    """Tokenizer and arrays of folders of scenes, made once and kept in the first.
+
+    A model that is trained on keeps its tokenizer; otherwise the prompts of the scenes make one.
+    """
     from transformers import PreTrainedTokenizerFast
 
-    kept = folder / f"arrays-{files or 'all'}"
-    if (kept / "vocabulary.json").is_file():
-        return PreTrainedTokenizerFast.from_pretrained(kept), Scenes.load(kept)
-    found = sorted((folder / "parts").glob("*.parquet"))[:files]
+    found = [file for folder in folders for file in sorted((folder / "parts").glob("*.parquet"))[:files]]
     if not found:
-        raise InputError(f"{folder}: no parts/*.parquet in it; make scenes with builders/scenes.py")
-    words = tiny.tokenizer(texts_of(found[:40]))
+        raise InputError(f"{folders[0]}: no parts/*.parquet in it; make scenes with builders/scenes.py")
+    kept = folders[0] / f"arrays-{tiny.SIDE}-{stable_hash(*(str(file.resolve()) for file in found))[:8]}"
+    used = None
+    if start is not None and (start / "tokenizer.json").is_file():
+        used = PreTrainedTokenizerFast.from_pretrained(start)
+    if (kept / "vocabulary.json").is_file():
+        words = PreTrainedTokenizerFast.from_pretrained(kept)
+        if used is not None and used.get_vocab() != words.get_vocab():
+            raise InputError(f"{kept} was written with another vocabulary than that of {start}: remove it")
+        return used or words, Scenes.load(kept)
+    words = used or tiny.tokenizer(texts_of(found[:40]))
     words.save_pretrained(kept)
 
     def encode(texts: list[str]) -> list[list[int]]:
@@ -427,16 +448,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run from the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("what", choices=["look", "read", "dual"])
-    parser.add_argument("--scenes", type=Path, required=True, help="what builders/scenes.py made")
+    parser.add_argument(
+        "--scenes", type=Path, nargs="+", required=True, help="folders that builders/scenes.py made"
+    )
     parser.add_argument("--start", type=Path, help="folder of a trained tower, or of a model to train on")
     parser.add_argument("--out", type=Path, required=True, help="run again to go on")
-    parser.add_argument("--files", type=int, help="read so many files of scenes only")
+    parser.add_argument("--files", type=int, help="read so many files of each folder only")
     for name, value in asdict(Plan()).items():
         parser.add_argument(f"--{name}", type=type(value), default=value)
     given = parser.parse_args(arguments)
     plan = Plan(**{name: getattr(given, name) for name in asdict(Plan())})
     try:
-        words, scenes = prepared(given.scenes, given.files)
+        words, scenes = prepared(given.scenes, given.files, given.start)
         stage = Stage(given.what, scenes, words, given.start, plan)
         last = train(stage, scenes, min(HELD_OUT, len(scenes) // 10), given.out)
         write_json(given.out / "stage.json", {"what": given.what, "plan": asdict(plan), "held_out": last})

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 GRID = tiny.SIDE // tiny.PATCH
 """Image tokens in a row."""
 
-CLOSE = 3 * tiny.PATCH
+CLOSE = 4 * tiny.PATCH
 """Pixels of a thing seen from close by."""
 
 
@@ -30,6 +30,7 @@ class Plan:
         steps: updates.
         images: images a step.
         close: steps of ``look``, out of all, on single things from close by, two for each image.
+        crops: single things from close by that a step looks at beside its images, while reading.
         claims: pairs of a true and a false prompt for each image.
         rate: highest learning rate; it rises over ``warmup`` steps and falls linearly to 0 over the last
             ``fall`` of all steps.
@@ -48,6 +49,7 @@ class Plan:
     steps: int = 2000
     images: int = 32
     close: int = 0
+    crops: int = 0
     claims: int = 5
     rate: float = 2e-3
     warmup: int = 100
@@ -96,7 +98,13 @@ class Sampler:
             for at in range(place, epoch_steps):
                 rng = np.random.default_rng([self.plan.seed, 1, step])
                 rows = order[at * each : (at + 1) * each]
-                yield self.close(rows, rng) if step < self.plan.close else self.batch(rows, rng)
+                if step < self.plan.close:
+                    yield self.close(rows, rng, 2 * self.plan.images)
+                else:
+                    batch = self.batch(rows, rng)
+                    if self.plan.crops:
+                        batch["crops"] = self.close(rows, rng, self.plan.crops)
+                    yield batch
                 step += 1
 
     def batch(
@@ -135,15 +143,15 @@ class Sampler:
             "about": about,
         }
 
-    def close(self, rows: Sequence[int], rng: np.random.Generator) -> dict[str, Any]:
-        """Single things of some scenes, each filling most of a small image."""
+    def close(self, rows: Sequence[int], rng: np.random.Generator, number: int) -> dict[str, Any]:
+        """Some of the single things of some scenes, each filling most of a small image."""
         import torch
         from torch.nn import functional as F
 
         scenes = self.scenes
         things = np.concatenate([np.arange(scenes.first[i], scenes.first[i + 1]) for i in rows])
         owner = np.repeat(np.arange(len(rows)), [scenes.first[i + 1] - scenes.first[i] for i in rows])
-        chosen = np.sort(rng.permutation(len(things))[: 2 * self.plan.images])
+        chosen = np.sort(rng.permutation(len(things))[:number])
         things, owner = things[chosen], owner[chosen]
         left, top, right, bottom = scenes.box[things].T
         share = np.maximum(np.maximum(right - left, bottom - top) * rng.uniform(1.05, 1.4, len(things)), 0.12)

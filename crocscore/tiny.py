@@ -11,7 +11,7 @@ import copy
 from collections.abc import Iterable
 from typing import Any
 
-SIDE, PATCH = 112, 16
+SIDE, PATCH = 160, 16
 """Pixels of an image, and from one image token to the next."""
 
 QUESTION = "Does this image show {prompt}?"
@@ -61,7 +61,7 @@ def tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) -> Any:
 
 
 def vision() -> Any:
-    """Configuration of both image towers: a ConvNeXt of 1.5 million parameters, 7 × 7 tokens and their mean.
+    """Both image towers: a ConvNeXt of 1.5 million parameters, 10 × 10 tokens and their mean.
 
     Convolutions, because they learn what a thing looks like from several times fewer images than a vision
     transformer of this size; the DINOv3 class, because it gives tokens where others give maps.
@@ -74,7 +74,7 @@ def vision() -> Any:
 
 
 def images() -> Any:
-    """The image processor of both: 112 × 112 pixels whatever the shape of the image, bicubic, −1 to 1."""
+    """The image processor of both: 160 × 160 pixels whatever the shape of the image, bicubic, −1 to 1."""
     from transformers import CLIPImageProcessorPil
 
     return CLIPImageProcessorPil(

@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from croc import parts
+from croc import engines, parts
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.files import HashedFile, checksums_of, is_whole
+from croc.files import checksums_of, is_whole
 from croc.parts import Part, PartsFailed, Status, WorkerDied
 
 
@@ -299,7 +299,7 @@ def test_a_folder_of_something_else_is_one_clear_error(tmp_path: Path, ask: Any)
 SCRIPT = """
 import sys, time, random
 from pathlib import Path
-from croc import parts
+from croc import engines, parts
 
 def slow(payload, path):
     with path.open("wb") as file:
@@ -394,39 +394,30 @@ def test_an_interrupt_stops_the_workers_and_keeps_what_is_done(tmp_path: Path) -
 # ---- Checksums ----
 
 
-@pytest.mark.parametrize("sizes", [[], [0], [5, 1], [3_000_000, 7, 5_000_000], [100_000] * 50])
-def test_a_hashed_file_holds_what_was_written_and_knows_its_checksums(tmp_path, sizes):
-    blocks = [bytes([number % 256]) * size for number, size in enumerate(sizes)]
-    with HashedFile(tmp_path / "x") as file:
-        assert [file.write(block) for block in blocks] == sizes
-        assert file.tell() == sum(sizes)
-    assert (tmp_path / "x").read_bytes() == b"".join(blocks)
-    sums = file.checksums()
-    assert sums == checksums_of(tmp_path / "x")
-    assert sums["sha256"] == hashlib.sha256(b"".join(blocks)).hexdigest()
+@pytest.mark.parametrize("size", [0, 1, 3_000_000])
+def test_a_file_is_known_by_two_checksums(tmp_path, size):
+    (tmp_path / "x").write_bytes(bytes(range(256)) * (size // 256) + b"x" * (size % 256))
+    sums = checksums_of(tmp_path / "x")
+    assert sums["sha256"] == hashlib.sha256((tmp_path / "x").read_bytes()).hexdigest()
     assert all(is_whole(tmp_path / "x", value) for value in sums.values())
     assert not is_whole(tmp_path / "x", "0" * 32) and not is_whole(tmp_path / "x", "0" * 64)
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no disk that is always full")
-def test_an_error_of_the_disk_comes_out_of_a_hashed_file_with_its_number():
-    with pytest.raises(OSError) as caught, HashedFile(Path("/dev/full")) as file:
-        for _ in range(20):
-            file.write(b"x" * 1_000_000)
-    assert caught.value.errno == errno.ENOSPC
+def test_a_quick_part_is_settled_beside_the_next_and_a_slow_one_before_it(tmp_path, monkeypatch):
+    def known(slow):
+        monkeypatch.setattr(engines, "_SLOW", slow)
+        folder, seen = tmp_path / str(slow), []
 
+        def make(payload, path):
+            seen.append(sum(1 for _ in (folder / "records").iterdir()))
+            return square(payload, path)
 
-def test_checksums_that_the_maker_took_are_kept_and_the_file_is_not_read_again(tmp_path, monkeypatch):
-    known = {"sha256": "a" * 64, "xxh128": "b" * 32}
+        parts.run(plan(4), make, folder, suffix=".txt", fingerprint={}, progress=False)
+        assert parts.verify(folder) == []
+        return seen
 
-    def make(payload, path):
-        path.write_text("x")
-        return {"rows": 1, parts.CHECKSUMS: known}
-
-    monkeypatch.setattr(parts, "checksums_of", None)
-    made = parts.run([Part("a")], make, tmp_path, suffix=".txt", fingerprint={}, progress=False)
-    assert made.parts[0]["counts"] == {"rows": 1}
-    assert {key: made.parts[0][key] for key in known} == known
+    assert known(slow=60.0) == [0, 0, 1, 2]
+    assert known(slow=0.0) == [0, 1, 2, 3]
 
 
 def test_a_manifest_that_was_edited_is_refused(tmp_path):

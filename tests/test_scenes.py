@@ -12,11 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from builders.scenes import Settings, annotated, build_scenes, captions_of, main
+from builders.scenes import Settings, annotated, build_scenes, captions_of, main, mixed
 from builders.survey import folded, split_of
 from builders.syn import build_exact
 from croc.errors import InputError
 from croc_syn import world
+from croc_syn.world.sampler import Dice
 from crocscore import describe, sampling, tiny
 from crocscore.model import CROCScore
 from crocscore.scenes import NONE, Scenes, covers, owners, read_scenes, texts_of
@@ -51,11 +52,7 @@ def folder(checks: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rows(folder: Path) -> list[dict]:
-    return [
-        row
-        for file in sorted((folder / "parts").glob("*.parquet"))
-        for row in pq.read_table(file).to_pylist()
-    ]
+    return [row for file in sorted((folder / "parts").glob("*.parquet")) for row in read_rows(file)]
 
 
 def test_a_build_of_one_split_holds_that_split_alone(checks: Path) -> None:
@@ -89,6 +86,47 @@ def test_the_boxes_and_words_are_those_of_the_scene() -> None:
     assert all({"colour=red", "count=2"} <= set(dog["words"]) for dog in dogs)
     assert dogs[0]["box"] == list(next(thing.box for thing in scene.things if thing.kind == "dog"))
     assert "setting=kitchen" in row["whole"]
+
+
+def test_mixed_things_have_any_parts_and_surface_and_the_prompt_stays_true() -> None:
+    own, other = "a dog in a kitchen", "a dog in a street"
+    legs, textures = set(), set()
+    for seed in range(60):
+        scene = world.sample(own, seed)
+        changed = mixed(scene, own, other, 1.0, Dice("mixed", seed))
+        assert world.holds(changed, own) and not world.holds(changed, other)
+        assert changed == mixed(scene, own, other, 1.0, Dice("mixed", seed))
+        for before, after in zip(scene.things, changed.things, strict=True):
+            assert (before.kind, before.colour, before.shape) == (after.kind, after.colour, after.shape)
+            assert after.box[3] == pytest.approx(before.box[3]) and after.size == pytest.approx(before.size)
+            if after.kind == "dog":
+                legs.add(dict(after.parts)["leg"])
+                textures.add(after.texture)
+        assert mixed(scene, own, other, 0.0, Dice("mixed", seed)) == scene
+    assert len(legs) > 3 and len(textures) > 3
+
+
+def test_what_the_prompt_says_is_not_drawn_anew() -> None:
+    own, other = "a dog with three legs", "a dog with four legs"
+    for seed in range(20):
+        changed = mixed(world.sample(own, seed), own, other, 1.0, Dice("stated", seed))
+        assert [dict(thing.parts)["leg"] for thing in changed.things if thing.kind == "dog"] == [3]
+
+
+def test_scenes_of_chosen_properties(tmp_path: Path) -> None:
+    settings = Settings(sizes=(48,), claims=0)
+    chosen = ["texture", "thing_parts"]
+    build_scenes(
+        tmp_path / "s", images=16, splits=SPLITS, properties=chosen, settings=settings, progress=False
+    )
+    said = [row["about"][0] for file in (tmp_path / "s" / "parts").iterdir() for row in read_rows(file)]
+    assert len(said) == 16 and set(said) == {"texture", "thing_part"}
+    with pytest.raises(InputError, match="no check varies taste; there are action, "):
+        build_scenes(tmp_path / "t", images=1, splits=SPLITS, properties=["taste"])
+
+
+def read_rows(file: Path) -> list[dict]:
+    return pq.read_table(file).to_pylist()
 
 
 def encode(texts: list[str]) -> list[list[int]]:
@@ -144,7 +182,7 @@ def test_a_box_is_shared_out_to_the_patches_that_it_lies_in() -> None:
 
 
 def test_things_from_close_by_fill_the_image(folder: Path) -> None:
-    words, scenes = describe.prepared(folder, None)
+    words, scenes = describe.prepared([folder], None, None)
     stage = describe.Stage("look", scenes, words, None, sampling.Plan(images=6, close=1))
     sampler = describe.sampler_of(stage, scenes, np.arange(len(scenes)))
     first, second = itertools.islice(sampler.batches(0), 2)
@@ -210,7 +248,7 @@ def test_a_tower_with_a_share_of_0_stays_as_it_is(folder: Path, tower: Path, tmp
 
 
 def test_what_is_left_out_is_not_said_in_training_and_measured_all_the_same(folder: Path) -> None:
-    words, scenes = describe.prepared(folder, None)
+    words, scenes = describe.prepared([folder], None, None)
     plan = sampling.Plan(images=4, claims=5, without="colour,count")
     stage = describe.Stage("read", scenes, words, None, plan)
     rows = np.arange(len(scenes))
@@ -225,7 +263,7 @@ def test_what_is_left_out_is_not_said_in_training_and_measured_all_the_same(fold
 
 
 def test_what_is_easy_is_drawn_less_often(folder: Path) -> None:
-    _, scenes = describe.prepared(folder, None)
+    _, scenes = describe.prepared([folder], None, None)
     known = scenes.vocabulary.about
 
     def share(less: str) -> float:
@@ -242,7 +280,7 @@ def test_what_is_easy_is_drawn_less_often(folder: Path) -> None:
 def test_a_model_is_trained_on_from_where_it_was(folder: Path, tower: Path, tmp_path: Path) -> None:
     given = ["--scenes", str(folder), "--steps", "2", "--images", "2", "--every", "2"]
     assert describe.main(["read", *given, "--start", str(tower), "--out", str(tmp_path / "one")]) == 0
-    words, scenes = describe.prepared(folder, None)
+    words, scenes = describe.prepared([folder], None, None)
     rows = np.arange(len(scenes))
     plan = sampling.Plan(images=2)
     on = describe.Stage("read", scenes, words, tmp_path / "one", plan)
@@ -264,7 +302,7 @@ def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
 
     given = ["--scenes", str(folder), "--start", str(tower), "--steps", "1", "--images", "2", "--every", "1"]
     assert describe.main(["read", *given, "--out", str(tmp_path / "out")]) == 0
-    words, scenes = describe.prepared(folder, None)
+    words, scenes = describe.prepared([folder], None, None)
     plan = sampling.Plan(images=3, claims=3)
     stage = describe.Stage("read", scenes, words, None, plan)
     stage.model.load_state_dict(CROCScore(tmp_path / "out").checkpoint.model.state_dict())
@@ -282,7 +320,7 @@ def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
 
 
 def test_a_stopped_run_goes_on_as_if_it_had_not_stopped(folder: Path, tmp_path: Path) -> None:
-    words, scenes = describe.prepared(folder, None)
+    words, scenes = describe.prepared([folder], None, None)
     plan = sampling.Plan(steps=4, images=2, every=2, warmup=2)
 
     class Stopped(Exception):
