@@ -363,10 +363,8 @@ class _Work:
         self.following = {a.payload["start"]: b.payload for a, b in pairwise(plan)}
         self.ahead: tuple[int, Future[_Slice]] | None = None
         self.show: Show = lambda done, total, note: None
-        self.failed = 0
+        self.failed = self.done = self.pairs = 0
         self.failures: list[str] = []
-        self.done = 0
-        self.pairs = 0
         self.began = time.monotonic()
 
     def make(self, payload: Mapping[str, Any], path: Path) -> dict[str, int]:

@@ -48,6 +48,20 @@ def _modules() -> Any:
     from torch import nn
     from torch.nn import functional as F
 
+    def _words(heads: Any, states: Any, labels: Any) -> torch.Tensor:
+        losses, weights = [], []
+        for column, head in enumerate(heads):
+            known = labels[:, column] != NONE
+            if known.any():
+                losses.append(F.cross_entropy(head(states[known]), labels[known, column], reduction="sum"))
+                weights.append(int(known.sum()))
+        # Each thing counts alike, however many properties its kind has; parts are most of them.
+        return (
+            torch.stack(losses).sum() / (sum(weights) ** 0.5 * len(states) ** 0.5)
+            if losses
+            else states.sum() * 0
+        )
+
     class Look(nn.Module):
         """What patches, things and the whole image say of themselves; thrown away after training."""
 
@@ -70,7 +84,7 @@ def _modules() -> Any:
             if seen.any():
                 loss = loss + 4 * F.l1_loss(self.box(patches[seen]), batch["box"][rows[seen]])
             loss = loss + self._named(self._things(patches, batch), batch)
-            return loss + 0.5 * self._words(self.whole, whole, batch["whole"])
+            return loss + 0.5 * _words(self.whole, whole, batch["whole"])
 
         def close(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             """The loss on single things, one an image."""
@@ -78,7 +92,7 @@ def _modules() -> Any:
 
         def _named(self, things: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             loss = F.cross_entropy(self.kind(things), batch["kind"] + 1)
-            return loss + self._words(self.thing, things, batch["words"])
+            return loss + _words(self.thing, things, batch["words"])
 
         def named(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             """Of each thing, whether the patches under its box say the right kind together."""
@@ -89,23 +103,22 @@ def _modules() -> Any:
             """Mean of the patches under each thing's box, each by the share of the box that it holds."""
             return (batch["cover"][:, :, None] * patches[batch["image_of_thing"]]).sum(1)
 
-        def _words(self, heads: Any, states: Any, labels: Any) -> torch.Tensor:
-            losses, weights = [], []
-            for column, head in enumerate(heads):
-                known = labels[:, column] != NONE
-                if known.any():
-                    losses.append(
-                        F.cross_entropy(head(states[known]), labels[known, column], reduction="sum")
-                    )
-                    weights.append(int(known.sum()))
-            # Each thing counts alike, however many properties its kind has; parts are most of them.
-            return (
-                torch.stack(losses).sum() / (sum(weights) ** 0.5 * len(states) ** 0.5)
-                if losses
-                else states.sum() * 0
+    class Point(nn.Module):
+        """What a word of a prompt says of the thing that it names; thrown away after training."""
+
+        def __init__(self, width: int, scenes: Scenes) -> None:
+            super().__init__()
+            self.norm = nn.LayerNorm(width)
+            self.box = nn.Linear(width, 4)
+            self.thing = nn.ModuleList(
+                nn.Linear(width, len(values)) for values in scenes.vocabulary.thing.values()
             )
 
-    return Look
+        def forward(self, states: torch.Tensor, box: torch.Tensor, words: torch.Tensor) -> torch.Tensor:
+            states = self.norm(states)
+            return 4 * F.l1_loss(self.box(states), box) + _words(self.thing, states, words)
+
+    return Look, Point
 
 
 def pair_loss(margins: Any) -> Any:
@@ -133,10 +146,13 @@ class Stage:
             model = type(model).from_pretrained(start, config=model.config, dtype=torch.float32)
         self.model = model
         self.tower = model.vision_model if paired else model.model.vision_model
-        self.look = _modules()(self.tower.config.hidden_sizes[-1], scenes)
+        look, point = _modules()
+        self.look = look(self.tower.config.hidden_sizes[-1], scenes)
         if start is not None:
             self._begin(start)
         self.bias = torch.nn.Parameter(torch.tensor(-2.0))
+        if what == "read":
+            self.point = point(model.config.text_config.hidden_size, scenes)
 
         def first_ids(names: list[str]) -> torch.Tensor:
             texts = [f" {name.replace('_', ' ')}" for name in names]
@@ -173,6 +189,8 @@ class Stage:
             for k, v in part.named_parameters()
             if v.requires_grad
         }
+        if self.what == "read" and self.plan.point:
+            found |= {f"point.{k}": v for k, v in self.point.named_parameters()}
         return found | ({"bias": self.bias} if self.what == "dual" else {})
 
     def states(self, pixels: Any) -> Any:
@@ -195,12 +213,15 @@ class Stage:
             attention_mask=packed["mask"],
             position_ids=packed["positions"],
             use_cache=False,
-        ).last_hidden_state
+            output_hidden_states=self.model.training,
+        )
+        before_last, out = out.hidden_states[-2] if out.hidden_states else None, out.last_hidden_state
         at = packed["at"]
         self.logits = self.model.lm_head(out[at[:, 0], at[:, 1]])
         if self.model.training:
             self.told = self._told(out, packed["following"])
             self.worded = self._worded(seen[:, 1:], batch)
+            self.pointed = self._pointed(before_last, packed["ids"], batch) if self.plan.point else None
         return self.logits[:, self.yes] - self.logits[:, self.no]
 
     def _told(self, out: Any, following: Any) -> Any:
@@ -221,6 +242,27 @@ class Stage:
         kind = F.cross_entropy(logits, self.kind_ids[batch["kind"][mine]])
         colour = F.cross_entropy(logits, self.colour_ids[batch["words"][mine, self.colour_column]])
         return 0.25 * (kind + colour)
+
+    def _pointed(self, states: Any, ids: Any, batch: dict[str, Any]) -> Any:
+        """Loss of what names mean: at "dog" in a prompt, where the dog is and what it is like in truth.
+
+        It is read before the last layer, which then compares things with each other and with the prompt.
+        Names that several things of an image have are passed over.
+        """
+        things: dict[tuple[int, int], list[int]] = defaultdict(list)
+        names = zip(batch["image_of_thing"].tolist(), self.kind_ids[batch["kind"]].tolist(), strict=True)
+        for thing, name in enumerate(names):
+            things[name].append(thing)
+        found = [
+            (image, place, things[image, token][0])
+            for image, row in enumerate(ids.tolist())
+            for place, token in enumerate(row)
+            if len(things.get((image, token), ())) == 1
+        ]
+        if not found:
+            return states.sum() * 0
+        image, place, thing = map(list, zip(*found, strict=True))
+        return self.point(states[image, place], batch["box"][thing], batch["words"][thing])
 
     def _dual_margins(self, states: Any, batch: dict[str, Any]) -> Any:
         import torch
@@ -263,6 +305,9 @@ class Stage:
             total = total + 0.1 * (all_.logsumexp(-1) - both.logsumexp(-1)).mean()
             total = total + self.plan.tell * (self.told + self.worded)
             parts |= {"told": float(self.told.detach()), "worded": float(self.worded.detach())}
+            if self.pointed is not None:
+                total = total + self.plan.point * self.pointed
+                parts["point"] = float(self.pointed.detach())
         parts["pairs"] = float(paired.detach())
         parts["right"] = float((margins[0::2] > margins[1::2]).float().mean())
         return total, parts

@@ -37,6 +37,7 @@ class Plan:
         decay: weight decay of matrices.
         look: weight of the loss on patches and things while reading.
         tell: weight of the loss on the words of true prompts.
+        point: weight of the loss on the things that the words of prompts name.
         tower: share of the learning rate that a tower gets that was trained before; 0 leaves it as it is.
         seed: of the weights and of the order.
         every: steps between two measurements, each with a checkpoint.
@@ -57,6 +58,7 @@ class Plan:
     decay: float = 0.05
     look: float = 0.3
     tell: float = 0.5
+    point: float = 0.0
     tower: float = 0.3
     seed: int = 0
     every: int = 250
