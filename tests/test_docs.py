@@ -18,7 +18,10 @@ from croc.cli import main
 from croc.cli.metric import install, remove
 
 ROOT = Path(__file__).parents[1]
-WALKED = ("quickstart", "evaluate", "report", "first_experiments", "own_benchmark")
+WALKED = (
+    *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
+    *("train_your_own", "ask_people", pytest.param("cluster", marks=pytest.mark.cluster)),
+)
 """Pages that are run as they stand, each in a folder of its own."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -114,6 +117,8 @@ def test_a_page_of_the_guide_runs_from_top_to_bottom(
         import tiny_models
 
         tiny_models.save(*tiny_models.clip(), tmp_path / "tiny-clip")  # the stand-in that the page speaks of
+    if name == "cluster":
+        pytest.importorskip("ray", reason="needs croc-t2i[ray]")
     monkeypatch.chdir(tmp_path)
     metrics = ("croc", "crocscore")
     for metric in metrics:
