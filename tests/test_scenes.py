@@ -219,9 +219,10 @@ def test_looking_gets_better(tower: Path) -> None:
 @pytest.mark.parametrize("what", ["read", "dual"])
 def test_a_stage_gives_a_model_that_scores(what: str, folder: Path, tower: Path, tmp_path: Path) -> None:
     given = ["--scenes", str(folder), "--start", str(tower), "--steps", "2", "--images", "2", "--every", "2"]
-    assert describe.main([what, *given, "--out", str(tmp_path / "out")]) == 0
+    assert describe.main([what, *given, "--point", "0.5", "--out", str(tmp_path / "out")]) == 0
     last = lines(tmp_path / "out")[-1]
     assert 0.0 <= last["held/right"] <= 1.0
+    assert ("point" in last) == (what == "read")
     image = Image.open(io.BytesIO(world.draw("a red dog", 0).png)).convert("RGB")
     prompts = ["a red dog", "three blue cats and no umbrella"]
     if what == "read":
@@ -293,6 +294,33 @@ def test_a_model_is_trained_on_from_where_it_was(folder: Path, tower: Path, tmp_
     assert saved.keys() == mine.keys()
     language = [name for name in mine if "language_model" in name]
     assert language and all(bool((mine[name] == saved[name]).all()) for name in language)
+
+
+def test_a_name_in_a_prompt_learns_of_the_one_thing_that_bears_it(folder: Path) -> None:
+    words, scenes = describe.prepared([folder], None, None)
+    rows = np.arange(40)
+    stage = describe.Stage("read", scenes, words, None, sampling.Plan(claims=5, point=0.5))
+    sampler = describe.sampler_of(stage, scenes, rows)
+    batch = sampler.batch(rows, np.random.default_rng(0))
+    told: list[tuple[list[float], list[int]]] = []
+
+    def point(states, box, labels):
+        told.extend(zip(box.tolist(), labels.tolist(), strict=True))
+        return states.sum() * 0
+
+    stage.point = point
+    stage.margins(stage.states(batch["pixels"]), batch, sampler)
+    expected, passed_over = [], 0
+    for image, pairs in zip(rows, batch["said"], strict=True):
+        things = range(scenes.first[image], scenes.first[image + 1])
+        names = [scenes.vocabulary.kinds[scenes.kind[thing]].split("_")[0] for thing in things]
+        for ids in (ids for pair in pairs for ids in pair):
+            for word in (words.decode([token]) for token in ids):
+                bearers = [thing for thing, name in zip(things, names, strict=True) if word == f" {name}"]
+                expected += bearers if len(bearers) == 1 else []
+                passed_over += len(bearers) > 1
+    assert told == [(scenes.box[thing].tolist(), scenes.words[thing].tolist()) for thing in expected]
+    assert len(told) > 40 and passed_over
 
 
 def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
