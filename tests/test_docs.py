@@ -20,7 +20,8 @@ from croc.cli.metric import install, remove
 ROOT = Path(__file__).parents[1]
 WALKED = (
     *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
-    *("train_your_own", "ask_people", pytest.param("cluster", marks=pytest.mark.cluster)),
+    *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
+    pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
