@@ -36,6 +36,7 @@ from croc_syn.world import holds, lexicon, rasterise, to_svg
 from croc_syn.world.claims import claims
 from croc_syn.world.kinds import KINDS
 from croc_syn.world.layout import extent
+from croc_syn.world.oracle import TESTS, Box, arranged
 from croc_syn.world.sampler import Dice, readable
 
 if TYPE_CHECKING:
@@ -285,18 +286,38 @@ def _surface(thing: Thing) -> dict[str, str]:
 
 def annotated(scene: Scene) -> dict[str, Any]:
     """The columns ``things`` and ``whole`` of a scene."""
-    numbers: dict[str, int] = {}
-    for thing in scene.things:
-        numbers[thing.kind] = numbers.get(thing.kind, 0) + 1
+    alike: dict[str, list[int]] = {}
+    for number, thing in enumerate(scene.things):
+        alike.setdefault(thing.kind, []).append(number)
+    layouts = {kind: layout_of([scene.things[i].box for i in group]) for kind, group in alike.items()}
     things = []
-    for thing in scene.things:
+    for number, thing in enumerate(scene.things):
         values = {name: getattr(thing, name) for name in ("colour", "texture", "material", "shape", "pose")}
         values |= {f"part:{word}": str(count) for word, count in thing.parts}
-        values["count"] = str(numbers[thing.kind])
+        values |= {"count": str(len(alike[thing.kind])), "layout": layouts[thing.kind]}
+        values["depth"] = depth_of(scene, number)
         words = [f"{name}={value}" for name, value in values.items() if value]
         things.append({"kind": thing.kind, "box": list(thing.box), "words": words})
     whole = {name: getattr(scene, name) for name in ("setting", "lighting", "weather")}
     return {"things": things, "whole": [f"{name}={value}" for name, value in whole.items() if value]}
+
+
+def layout_of(boxes: Sequence[Box]) -> str:
+    """How things of one kind stand, in the words of the lexicon; empty for fewer than three."""
+    if len(boxes) < 3:
+        return ""
+    return next((name for name in lexicon.LAYOUTS if arranged(name, boxes)), "scattered")
+
+
+def depth_of(scene: Scene, number: int) -> str:
+    """Whether a thing stands in front of another, behind one, both, or apart."""
+    others = [other for other in range(len(scene.things)) if other != number]
+    before = TESTS["in_front_of"]
+    front = any(before(scene, (number,), (other,)) for other in others)
+    behind = any(before(scene, (other,), (number,)) for other in others)
+    return {(True, False): "front", (False, True): "behind", (True, True): "between"}.get(
+        (front, behind), "apart"
+    )
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

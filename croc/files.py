@@ -17,14 +17,22 @@ from croc.errors import InputError
 
 
 @contextmanager
-def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path``; what was written there replaces ``path``, whole and on disk."""
+def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
+    """A temporary name beside ``path``; what was written there replaces ``path``, whole.
+
+    Args:
+        path: the file.
+        durable: wait until it is on disk. Without, a power cut may leave it empty or absent, a killed
+            process may not.
+    """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
-        fsync(temporary)
+        if durable:
+            fsync(temporary)
         temporary.replace(path)
-        fsync(path.parent)
+        if durable:
+            fsync(path.parent)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -143,9 +151,9 @@ def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file for people to read, atomically."""
-    with atomic(path) as temporary:
+def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
+    """Write a JSON file for people to read, as :func:`atomic` does."""
+    with atomic(path, durable=durable) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 

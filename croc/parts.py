@@ -421,7 +421,9 @@ class _Run:
         # That the new name is on disk can wait for the end: a record without its file does not count either.
         Path(outcome.pop("path")).replace(target)
         record = {"name": part.name, "payload": self.digest[part.name], **outcome, "finished": time.time()}
-        write_json(self.folder / "records" / f"{part.name}.json", record)
+        # Nor does a quick part's record: what a power cut takes of it is made again.
+        durable = record["seconds"] >= 1
+        write_json(self.folder / "records" / f"{part.name}.json", record, durable=durable)
         failure.unlink(missing_ok=True)
         self.records[part.name] = record
         self.tally.add(record)
@@ -548,7 +550,9 @@ def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
 
 
 def _record(folder: Path, name: str) -> Any:
-    return read_json(folder / "records" / f"{name}.json")
+    path = folder / "records" / f"{name}.json"
+    # After a power cut a file may be there without its content.
+    return read_json(path) if path.is_file() and path.stat().st_size else None
 
 
 def _failures(folder: Path, names: Iterable[str]) -> dict[str, str]:

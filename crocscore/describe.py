@@ -32,6 +32,7 @@ from croc.errors import CrocError, InputError
 from croc.files import read_json, write_json
 from croc.schema import stable_hash
 from crocscore import tiny
+from crocscore.pointing import Names
 from crocscore.sampling import Plan, Sampler
 from crocscore.scenes import NONE, Scenes, read_scenes, texts_of
 
@@ -68,9 +69,11 @@ def _modules() -> Any:
         def __init__(self, width: int, scenes: Scenes) -> None:
             super().__init__()
             known = scenes.vocabulary
+            self.names = [name.partition(":")[0] for name in known.thing]  # all parts together
             self.norm = nn.LayerNorm(width)
             self.kind = nn.Linear(width, len(known.kinds) + 1)
             self.box = nn.Linear(width, 4)
+            self.centre = nn.Linear(width, 3)
             self.thing = nn.ModuleList(nn.Linear(width, len(values)) for values in known.thing.values())
             self.whole = nn.ModuleList(nn.Linear(width, len(values)) for values in known.whole.values())
 
@@ -81,6 +84,8 @@ def _modules() -> Any:
             seen = rows >= 0
             kinds = torch.where(seen, batch["kind"][rows.clamp(min=0)] + 1, 0)
             loss = F.cross_entropy(self.kind(patches).flatten(0, 1), kinds.flatten())
+            # A patch that knows whether a thing has its middle there makes things countable one by one.
+            loss = loss + 2 * F.cross_entropy(self.centre(patches).flatten(0, 1), batch["centres"].flatten())
             if seen.any():
                 loss = loss + 4 * F.l1_loss(self.box(patches[seen]), batch["box"][rows[seen]])
             loss = loss + self._named(self._things(patches, batch), batch)
@@ -94,10 +99,15 @@ def _modules() -> Any:
             loss = F.cross_entropy(self.kind(things), batch["kind"] + 1)
             return loss + _words(self.thing, things, batch["words"])
 
-        def named(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-            """Of each thing, whether the patches under its box say the right kind together."""
-            said = self.kind(self._things(self.norm(states[:, 1:]), batch)).argmax(-1)
-            return said == batch["kind"] + 1
+        def named(self, states: torch.Tensor, batch: dict[str, torch.Tensor]) -> dict[str, list[bool]]:
+            """Whether the patches under each thing's box say its kind together, and its properties."""
+            things = self._things(self.norm(states[:, 1:]), batch)
+            found = {"kind": (self.kind(things).argmax(-1) == batch["kind"] + 1).tolist()}
+            for name, head, labels in zip(self.names, self.thing, batch["words"].T, strict=True):
+                known = labels != NONE
+                right = head(things[known]).argmax(-1) == labels[known]
+                found.setdefault(name, []).extend(right.tolist())
+            return found
 
         def _things(self, patches: torch.Tensor, batch: dict[str, torch.Tensor]) -> torch.Tensor:
             """Mean of the patches under each thing's box, each by the share of the box that it holds."""
@@ -153,6 +163,7 @@ class Stage:
         self.bias = torch.nn.Parameter(torch.tensor(-2.0))
         if what == "read":
             self.point = point(model.config.text_config.hidden_size, scenes)
+            self.names = Names(words, scenes.vocabulary, self.answer)
 
         def first_ids(names: list[str]) -> torch.Tensor:
             texts = [f" {name.replace('_', ' ')}" for name in names]
@@ -166,6 +177,10 @@ class Stage:
     def _begin(self, start: Path) -> None:
         from safetensors.torch import load_file
 
+        if not (start / "tower.safetensors").is_file():
+            if not self.begun:
+                raise InputError(f"{start}: neither tower.safetensors nor a model in it")
+            return  # a model that was published: its tower is there, the heads begin anew
         found = load_file(start / "tower.safetensors")
         self.tower.load_state_dict({k[6:]: v for k, v in found.items() if k.startswith("tower.")})
         # Scenes with more values than the tower was trained on have wider heads, which begin anew.
@@ -247,22 +262,11 @@ class Stage:
         """Loss of what names mean: at "dog" in a prompt, where the dog is and what it is like in truth.
 
         It is read before the last layer, which then compares things with each other and with the prompt.
-        Names that several things of an image have are passed over.
         """
-        things: dict[tuple[int, int], list[int]] = defaultdict(list)
-        names = zip(batch["image_of_thing"].tolist(), self.kind_ids[batch["kind"]].tolist(), strict=True)
-        for thing, name in enumerate(names):
-            things[name].append(thing)
-        found = [
-            (image, place, things[image, token][0])
-            for image, row in enumerate(ids.tolist())
-            for place, token in enumerate(row)
-            if len(things.get((image, token), ())) == 1
-        ]
-        if not found:
+        named = self.names.targets(ids, batch)
+        if not len(named["image"]):
             return states.sum() * 0
-        image, place, thing = map(list, zip(*found, strict=True))
-        return self.point(states[image, place], batch["box"][thing], batch["words"][thing])
+        return self.point(states[named["image"], named["place"]], named["box"], named["words"])
 
     def _dual_margins(self, states: Any, batch: dict[str, Any]) -> Any:
         import torch
@@ -360,14 +364,15 @@ def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float
 
     right: dict[str, list[float]] = defaultdict(list)
     stage.model.eval()
-    losses, named = [], []
+    losses, named = [], defaultdict(list)
     with torch.inference_mode():
         for start in range(0, len(rows), 64):
             chosen = rows[start : start + 64]
             batch = sampler.batch(chosen, np.random.default_rng(start), everything=True)
             states = stage.states(batch["pixels"])
             losses.append(float(stage.look(states, batch)))
-            named += stage.look.named(states, batch).tolist()
+            for name, values in stage.look.named(states, batch).items():
+                named[name] += values
             if stage.what == "look":
                 continue
             margins = stage.margins(states, batch, sampler)
@@ -379,7 +384,8 @@ def measure(stage: Stage, sampler: Sampler, rows: np.ndarray) -> dict[str, float
     found = {f"right/{name}": float(np.mean(values)) for name, values in sorted(right.items())}
     if found:
         found["right"] = float(np.mean(list(found.values())))
-    return found | {"look": float(np.mean(losses)), "kind": float(np.mean(named)) if named else 0.0}
+    found |= {f"seen/{name}": float(np.mean(values)) for name, values in named.items() if values}
+    return found | {"look": float(np.mean(losses))}
 
 
 def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:

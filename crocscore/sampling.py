@@ -10,7 +10,7 @@ import numpy as np
 
 from croc.errors import InputError
 from crocscore import tiny
-from crocscore.scenes import NONE, Scenes, covers, owners
+from crocscore.scenes import NONE, Scenes, centres, covers, owners
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +121,7 @@ class Sampler:
         things = np.concatenate(spans)
         owner = np.stack([owners(scenes.box[span], GRID) for span in spans])
         owner = np.where(owner >= 0, owner + offsets[:-1, None], -1)
+        middles = np.stack([centres(scenes.box[span], GRID) for span in spans])
         pixels = torch.from_numpy(scenes.pixels[rows]).permute(0, 3, 1, 2).float() / 127.5 - 1.0
         said, about = [], []
         for i in rows:
@@ -135,6 +136,7 @@ class Sampler:
         return {
             "pixels": pixels.contiguous(),
             "thing_of_patch": torch.from_numpy(owner),
+            "centres": torch.from_numpy(np.minimum(middles, 2)),
             "kind": torch.from_numpy(scenes.kind[things].astype(np.int64)),
             "box": torch.from_numpy(scenes.box[things]),
             "cover": torch.from_numpy(covers(scenes.box[things], GRID)),

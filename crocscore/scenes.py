@@ -193,6 +193,21 @@ def owners(boxes: np.ndarray, steps: int) -> np.ndarray:
     return found.ravel()
 
 
+def centres(boxes: np.ndarray, steps: int) -> np.ndarray:
+    """How many boxes have their middle in each of ``steps`` × ``steps`` patches, row by row.
+
+    Args:
+        boxes: (t, 4); left, top, right, bottom in image sides.
+        steps: patches in a row.
+
+    Returns:
+        int64 (steps²,).
+    """
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    column, row = np.clip((middle * steps).astype(np.int64), 0, steps - 1).T
+    return np.bincount(row * steps + column, minlength=steps**2)
+
+
 def covers(boxes: np.ndarray, steps: int) -> np.ndarray:
     """Which share of a box lies in each of ``steps`` × ``steps`` patches.
 

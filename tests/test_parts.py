@@ -82,7 +82,13 @@ def test_a_part_that_vanished_or_was_cut_is_made_again(tmp_path: Path) -> None:
     before = content(tmp_path)
     first.files()[1].unlink()
     first.files()[3].write_text("cut")
-    assert [problem.split(":")[0] for problem in parts.verify(tmp_path)] == ["part-001", "part-003"]
+    # What a power cut may leave of a record that was not waited for.
+    (tmp_path / "records" / "part-002.json").write_text("")
+    assert [problem.split(":")[0] for problem in parts.verify(tmp_path)] == [
+        "part-001",
+        "part-002",
+        "part-003",
+    ]
     made = []
 
     def noting(payload: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -90,7 +96,7 @@ def test_a_part_that_vanished_or_was_cut_is_made_again(tmp_path: Path) -> None:
         return square(payload, path)
 
     run(tmp_path, noting)
-    assert made == [1, 3]
+    assert made == [1, 2, 3]
     assert content(tmp_path) == before
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,16 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from builders.scenes import Settings, annotated, build_scenes, captions_of, main, mixed
+from builders.scenes import Settings, annotated, build_scenes, captions_of, layout_of, main, mixed
 from builders.survey import folded, split_of
 from builders.syn import build_exact
 from croc.errors import InputError
 from croc_syn import world
+from croc_syn.world.kinds import KINDS
 from croc_syn.world.sampler import Dice
 from crocscore import describe, sampling, tiny
 from crocscore.model import CROCScore
-from crocscore.scenes import NONE, Scenes, covers, owners, read_scenes, texts_of
+from crocscore.scenes import NONE, Scenes, centres, covers, owners, read_scenes, texts_of
 
 SPLITS = {"train": 0.7, "validation": 0.05, "test": 0.25}
 
@@ -86,6 +88,15 @@ def test_the_boxes_and_words_are_those_of_the_scene() -> None:
     assert all({"colour=red", "count=2"} <= set(dog["words"]) for dog in dogs)
     assert dogs[0]["box"] == list(next(thing.box for thing in scene.things if thing.kind == "dog"))
     assert "setting=kitchen" in row["whole"]
+    stand = {
+        thing["kind"]: thing["words"]
+        for thing in annotated(world.sample("a dog in front of a cat", 3))["things"]
+    }
+    assert "depth=front" in stand["dog"] and "depth=behind" in stand["cat"]
+    row = annotated(world.sample("five dogs in a row", 3))
+    assert all("layout=row" in thing["words"] for thing in row["things"])
+    small = [(x, x * x, x + 0.1, x * x + 0.1) for x in (0.1, 0.3, 0.5, 0.8)]
+    assert layout_of(small) == "scattered" and layout_of(small[:2]) == ""
 
 
 def test_mixed_things_have_any_parts_and_surface_and_the_prompt_stays_true() -> None:
@@ -198,6 +209,12 @@ def test_things_from_close_by_fill_the_image(folder: Path) -> None:
     assert 0.4 < float((close > 0).float().mean()) < 0.95
 
 
+def test_a_patch_holds_the_middles_of_things() -> None:
+    boxes = np.array([[0.0, 0.0, 0.2, 0.2], [0.05, 0.0, 0.15, 0.2], [0.6, 0.9, 1.4, 1.3]], dtype=np.float32)
+    assert np.flatnonzero(found := centres(boxes, 4)).tolist() == [0, 15]
+    assert found[0] == 2 and len(found) == 16
+
+
 @pytest.fixture(scope="module")
 def tower(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("tower") / "tower"
@@ -290,13 +307,20 @@ def test_a_model_is_trained_on_from_where_it_was(folder: Path, tower: Path, tmp_
         describe.measure(stage, describe.sampler_of(stage, scenes, rows), rows) for stage in (on, anew)
     ]
     assert measured[0] != measured[1]
+    # A model that was published has no heads beside it; its tower and its language model go on.
+    (tmp_path / "one" / "tower.safetensors").unlink()
+    published = describe.Stage("look", scenes, words, tmp_path / "one", plan)
+    kept = published.tower.state_dict()  # rounded to fp16 when it was saved
+    assert all(value.half().equal(kept[name].half()) for name, value in on.tower.state_dict().items())
+    with pytest.raises(InputError, match=r"neither tower\.safetensors nor a model"):
+        describe.Stage("read", scenes, words, tmp_path, plan)
     saved, mine = CROCScore(tmp_path / "one").checkpoint.model.state_dict(), on.model.state_dict()
     assert saved.keys() == mine.keys()
     language = [name for name in mine if "language_model" in name]
     assert language and all(bool((mine[name] == saved[name]).all()) for name in language)
 
 
-def test_a_name_in_a_prompt_learns_of_the_one_thing_that_bears_it(folder: Path) -> None:
+def test_a_name_in_a_prompt_learns_of_the_things_that_bear_it(folder: Path) -> None:
     words, scenes = describe.prepared([folder], None, None)
     rows = np.arange(40)
     stage = describe.Stage("read", scenes, words, None, sampling.Plan(claims=5, point=0.5))
@@ -310,17 +334,48 @@ def test_a_name_in_a_prompt_learns_of_the_one_thing_that_bears_it(folder: Path) 
 
     stage.point = point
     stage.margins(stage.states(batch["pixels"]), batch, sampler)
-    expected, passed_over = [], 0
+    columns = list(scenes.vocabulary.thing)
+    expected, several = [], 0
     for image, pairs in zip(rows, batch["said"], strict=True):
-        things = range(scenes.first[image], scenes.first[image + 1])
-        names = [scenes.vocabulary.kinds[scenes.kind[thing]].split("_")[0] for thing in things]
-        for ids in (ids for pair in pairs for ids in pair):
-            for word in (words.decode([token]) for token in ids):
-                bearers = [thing for thing, name in zip(things, names, strict=True) if word == f" {name}"]
-                expected += bearers if len(bearers) == 1 else []
-                passed_over += len(bearers) > 1
-    assert told == [(scenes.box[thing].tolist(), scenes.words[thing].tolist()) for thing in expected]
-    assert len(told) > 40 and passed_over
+        things = np.arange(scenes.first[image], scenes.first[image + 1])
+        for text in (words.decode(ids) for pair in pairs for ids in pair):
+            for label, column in spoken(text, scenes.vocabulary.kinds):
+                mine = things[scenes.kind[things] == scenes.vocabulary.kinds.index(label)]
+                if not len(mine):
+                    continue
+                box = [*scenes.box[mine, :2].min(0).tolist(), *scenes.box[mine, 2:].max(0).tolist()]
+                common = np.where(np.ptp(scenes.words[mine], axis=0) == 0, scenes.words[mine[0]], NONE)
+                if column:
+                    common = np.where(np.array(columns) == column, common, NONE)
+                if column and (common == NONE).all():
+                    continue
+                several += len(mine) > 1
+                expected.append((box, common.tolist()))
+    assert told == expected
+    counts = [labels[columns.index("count")] for _, labels in told]
+    assert len(told) > 40 and several > 5
+    assert {
+        columns[i].partition(":")[0] for _, labels in told for i in np.flatnonzero(np.array(labels) != NONE)
+    } > {"part", "count", "depth"}
+    assert any(label != NONE for label in counts)
+
+
+def spoken(text: str, kinds: list[str]) -> list[tuple[str, str]]:
+    """Kinds and parts that a prompt names, in its order: (kind, "") or (kind before it, "part:…")."""
+    spelled: dict[str, tuple[str, str]] = {}
+    for kind in kinds:
+        for part in KINDS[kind].parts:
+            spelled |= {word: ("", part.word) for word in (part.word, part.plural_word)}
+    spelled |= {word: (kind, "") for kind in kinds for word in (*KINDS[kind].words, *KINDS[kind].plurals)}
+    longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
+    found, last = [], None
+    for match in re.finditer(rf"(?<= )({longest_first})(?![a-z])", text):
+        kind, part = spelled[match[1]]
+        if kind:
+            last = kind
+        if last:
+            found.append((last, f"part:{part}" if part else ""))
+    return found
 
 
 def test_packed_claims_score_as_the_scorer_scores_them_one_by_one(
