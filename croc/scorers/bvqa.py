@@ -22,7 +22,8 @@ from croc.errors import InputError
 from croc.scorers.itm import encoder_token
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.plain_text import PlainText
-from croc.scorers.refusals import RefusedPairs, check_pairs, refuse_empty, score_batches
+from croc.scorers.refusals import RefusedPairs
+from croc.scorers.see_once import SeeOnce
 
 Chunker = Callable[[str], Sequence[str]]
 
@@ -91,7 +92,7 @@ def find_chunker(chunker: str | Chunker) -> Chunker:
     return lambda prompt: [chunk.text for chunk in pipeline(prompt).noun_chunks]
 
 
-class BlipVqa:
+class BlipVqa(SeeOnce):
     """The product over noun phrases of BLIP-VQA's "yes" against "no".
 
     Args:
@@ -122,38 +123,6 @@ class BlipVqa:
         self.batch_size = batch_size
         self._skip = frozenset(skip)
         self._chunker = chunker
-
-    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
-        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
-
-        Raises:
-            RefusedPairs: a prompt is empty or has no noun phrase; the other scores come with it.
-        """
-        import torch
-
-        check_pairs(images, prompts)
-
-        def compute(rows: list[int]) -> np.ndarray:
-            asked = [prompts[i] for i in rows]
-            refuse_empty(asked)
-            return self._score(self._see([images[i] for i in rows]), asked)
-
-        with torch.inference_mode():
-            return score_batches(len(images), self.batch_size, compute)
-
-    def score_prompts(self, image: Image, prompts: Sequence[str]) -> np.ndarray:
-        """Score one image with several prompts, the image encoded once; float64 (len(prompts),)."""
-        import torch
-
-        with torch.inference_mode():
-            seen = self._see([image])
-
-            def compute(rows: list[int]) -> np.ndarray:
-                asked = [prompts[i] for i in rows]
-                refuse_empty(asked)
-                return self._score(seen.expand(len(asked), -1, -1), asked)
-
-            return score_batches(len(prompts), self.batch_size, compute)
 
     def phrases(self, prompt: str) -> list[str]:
         """The noun phrases of a prompt, all of them."""
@@ -208,7 +177,7 @@ class BlipVqa:
     def _see(self, images: Sequence[Image]) -> Any:
         return self.checkpoint.model.vision_model(**self.checkpoint.pixels(images))[0]
 
-    def _score(self, seen: Any, prompts: Sequence[str]) -> np.ndarray:
+    def _match(self, seen: Any, prompts: Sequence[str]) -> np.ndarray:
         """The products for n image features (n, tokens, width) and their n prompts."""
         asked = [(i, self._ids(p)[0]) for i, prompt in enumerate(prompts) for p in self._asked(prompt)]
 

@@ -17,10 +17,10 @@ from PIL.Image import Image
 from croc.errors import InputError
 from croc.scorers.loading import Checkpoint
 from croc.scorers.plain_text import PlainText
-from croc.scorers.refusals import check_pairs, refuse_empty, score_batches
+from croc.scorers.see_once import SeeOnce
 
 
-class ImageTextMatching:
+class ImageTextMatching(SeeOnce):
     """P(match) of BLIP-2's or BLIP's matching head.
 
     Args:
@@ -53,34 +53,6 @@ class ImageTextMatching:
         config = self.checkpoint.model.config
         text = config.qformer_config if self._is_blip2 else config.text_config
         return int(text.max_position_embeddings)
-
-    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
-        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1."""
-        import torch
-
-        check_pairs(images, prompts)
-
-        def compute(rows: list[int]) -> np.ndarray:
-            asked = [prompts[i] for i in rows]
-            refuse_empty(asked)
-            return self._match(self._see([images[i] for i in rows]), asked)
-
-        with torch.inference_mode():
-            return score_batches(len(images), self.batch_size, compute)
-
-    def score_prompts(self, image: Image, prompts: Sequence[str]) -> np.ndarray:
-        """Score one image with several prompts, the image encoded once; float64 (len(prompts),)."""
-        import torch
-
-        with torch.inference_mode():
-            seen = self._see([image])
-
-            def compute(rows: list[int]) -> np.ndarray:
-                asked = [prompts[i] for i in rows]
-                refuse_empty(asked)
-                return self._match(seen.expand(len(asked), -1, -1), asked)
-
-            return score_batches(len(prompts), self.batch_size, compute)
 
     def truncated(self, prompts: Sequence[str]) -> np.ndarray:
         """Which prompts are longer than the window: bool (n,)."""
