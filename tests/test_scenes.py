@@ -18,6 +18,7 @@ from builders.survey import folded, split_of
 from builders.syn import build_exact
 from croc.errors import InputError
 from croc_syn import world
+from croc_syn.world.claims import claims
 from croc_syn.world.kinds import KINDS
 from croc_syn.world.sampler import Dice
 from crocscore import describe, sampling, tiny
@@ -207,6 +208,19 @@ def test_things_from_close_by_fill_the_image(folder: Path) -> None:
     scenes.first, scenes.box = np.array([0, 1]), np.array([[60, 60, 100, 100]], dtype=np.float32) / 160
     close = sampler.close([0], np.random.default_rng(0), 1)["close"]
     assert 0.4 < float((close > 0).float().mean()) < 0.95
+
+
+def test_it_is_asked_how_many_mostly_of_what_there_are_several_of() -> None:
+    scene = world.sample("five dogs and a cat", 3)
+    said = [
+        each.true
+        for seed in range(60)
+        for each in claims(scene, 12, Dice("count", seed))
+        if each.about == "count"
+    ]
+    assert len(said) > 40
+    assert sum("dogs" in text for text in said) > 0.6 * len(said)
+    assert any("cat" in text for text in said)
 
 
 def test_a_patch_holds_the_middles_of_things() -> None:

@@ -166,7 +166,9 @@ def _count(look: _Look) -> tuple[str, str] | None:
     options = [kind for kind, count in look.counts.items() if count <= MOST]
     if not options:
         return None
-    kind = look.dice.pick(options)
+    # Most things stand alone; who hears of these alone learns to answer "one" and not to count.
+    many = [kind for kind in options if look.counts[kind] > 1]
+    kind = look.dice.pick(many if many and look.dice() < 0.75 else options)
     count = look.counts[kind]
     near = [n for n in range(max(1, count - 2), min(MOST, count + 2) + 1) if n != count]
     wrong = look.dice.pick(near)
