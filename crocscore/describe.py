@@ -436,14 +436,15 @@ def train(stage: Stage, scenes: Scenes, held: int, out: Path) -> dict[str, Any]:
         step, count = step + 1, count + 1
         for name, value in (parts | {"loss": loss.item()}).items():
             sums[name] += value
-        if step % 50 == 0 or step == plan.steps:
+        measured = step % plan.every == 0 or step == plan.steps
+        if measured or step % 50 == 0:
             speed = count * plan.images / (time.monotonic() - started)
             line = {
                 "step": step,
                 "images/s": round(speed, 1),
                 **{k: round(v / count, 4) for k, v in sums.items()},
             }
-            if step % plan.every == 0 or step == plan.steps:
+            if measured:
                 last = measure(stage, sampler, kept)
                 line |= {f"held/{k}": round(v, 4) for k, v in last.items()}
                 torch.save(
