@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import click
+import guide_before
 import pytest
-from click.testing import CliRunner
+from walk import blocks, run_page
 
 from croc.cli import main
 from croc.cli.metric import install, remove
@@ -21,9 +22,12 @@ ROOT = Path(__file__).parents[1]
 WALKED = (
     *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
+    *("ratings",),
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""
+REFERENCE_DATA = {"ratings": ("tifa160",)}
+"""Published data that a page reads."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -68,36 +72,6 @@ def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line:
     assert not isinstance(command, click.Group) or not words
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """(language, text) of the code blocks that run; `<!-- not run: REASON -->` above one takes it out."""
-    found = re.findall(
-        r"^(?:<!-- (not run: \S[^\n]*) -->\n)?```(\w+)\n(.*?)^```",
-        page.read_text("utf-8"),
-        re.DOTALL | re.MULTILINE,
-    )
-    return [(language, text) for skipped, language, text in found if not skipped]
-
-
-def run_page(page: Path) -> None:
-    """Run a page from top to bottom, here: shell lines as commands, Python in one namespace.
-
-    A Python or YAML block whose first line is a comment with a file's name is that file.
-    """
-    names: dict[str, object] = {}
-    for language, text in blocks(page):
-        if named := re.match(r"# ([\w.-]+\.(?:py|yaml))\n", text):
-            Path(named[1]).write_text(text, "utf-8")
-        if language == "python":
-            exec(compile(text, page.name, "exec"), names)
-        elif language == "sh":
-            for line in text.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    assert words[0] == "croc", f"{page.name}: {line}"
-                    done = CliRunner().invoke(main, words[1:])
-                    assert done.exit_code == 0, f"{page.name}: {line}\n{done.output}\n{done.exception!r}"
-
-
 def test_the_python_of_the_readme_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -112,14 +86,14 @@ def test_the_python_of_the_readme_runs(
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WALKED)
 def test_a_page_of_the_guide_runs_from_top_to_bottom(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    if name == "first_experiments":
-        import tiny_models
-
-        tiny_models.save(*tiny_models.clip(), tmp_path / "tiny-clip")  # the stand-in that the page speaks of
     if name == "cluster":
         pytest.importorskip("ray", reason="needs croc-t2i[ray]")
+    for data in REFERENCE_DATA.get(name, ()):
+        (tmp_path / data).symlink_to(request.getfixturevalue("shared_data") / data)
+    if hasattr(guide_before, name):
+        getattr(guide_before, name)(tmp_path)
     monkeypatch.chdir(tmp_path)
     metrics = ("croc", "crocscore")
     for metric in metrics:
