@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import runpy
 import shlex
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import click
-import guide_before
+import guide_readers
 import pytest
+from hub_server import Hub
 from walk import blocks, run_page
 
 from croc.cli import main
@@ -22,11 +25,11 @@ ROOT = Path(__file__).parents[1]
 WALKED = (
     *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
-    *("ratings", "generation"),
+    *("ratings", "generation", "foreign_metrics", "hub", "datasets"),
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""
-REFERENCE_DATA = {"ratings": ("tifa160",)}
+REFERENCE_DATA = {"ratings": ("tifa160",), "datasets": ("nlvr",)}
 """Published data that a page reads."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -83,6 +86,15 @@ def test_the_python_of_the_readme_runs(
     assert "protocol:syn" in capsys.readouterr().out
 
 
+def walk_beside(hub: Hub, page: Path, home: Path) -> None:
+    """Walk a page in a process of its own, whose Hub is the one on loopback from its first import on."""
+    environment = {**os.environ, **hub.client_environment(home / "cache", "hf_writer")}
+    port = hub.endpoint.rpartition(":")[2]
+    command = [sys.executable, str(ROOT / "tests" / "walk.py"), str(page), f"PORT={port}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WALKED)
 def test_a_page_of_the_guide_runs_from_top_to_bottom(
@@ -90,15 +102,20 @@ def test_a_page_of_the_guide_runs_from_top_to_bottom(
 ) -> None:
     if name == "cluster":
         pytest.importorskip("ray", reason="needs croc-t2i[ray]")
+    folder = tmp_path / "reader"
+    folder.mkdir()
     for data in REFERENCE_DATA.get(name, ()):
-        (tmp_path / data).symlink_to(request.getfixturevalue("shared_data") / data)
-    if hasattr(guide_before, name):
-        getattr(guide_before, name)(tmp_path)
-    monkeypatch.chdir(tmp_path)
+        (folder / data).symlink_to(request.getfixturevalue("shared_data") / data)
+    monkeypatch.chdir(folder)
     metrics = ("croc", "crocscore")
     for metric in metrics:
         install(metric)
-    run_page(ROOT / "docs" / f"{name}.md")
+    page = ROOT / "docs" / f"{name}.md"
+    with getattr(guide_readers, name, nullcontext)(folder) as hub:
+        if hub:
+            walk_beside(hub, page, tmp_path)
+        else:
+            run_page(page)
     for metric in metrics:
         remove(metric)
 

@@ -1,0 +1,119 @@
+"""Who reads a page of the guide: what they have before it, and what they must have after it.
+
+A function a page. It prepares a folder, lets the page be walked there, and looks at what is left.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+import pytest
+from hub_server import Hub, online
+from hub_state import User
+
+from builders.publish import publish
+from builders.syn import build_exact
+from builders.verify import verify
+
+ROOT = Path(__file__).parents[1]
+SPLITS = {"train": 0.4, "test": 0.6}
+
+T2V_METRICS = """\
+import numpy as np
+from PIL import Image
+
+class VQAScore:
+    def __init__(self, model):
+        assert model == "clip-flant5-xxl"
+
+    def __call__(self, images, texts):
+        seen = [np.asarray(Image.open(image)) for image in images]
+        return [[image[..., len(text) % 3].mean() for text in texts] for image in seen]
+"""
+"""The calls of ``t2v_metrics``, whose pins and weights are not here: a matrix of images × texts."""
+
+
+@contextmanager
+def first_experiments(folder: Path) -> Iterator[None]:
+    """Has the stand-in for a checkpoint of CLIP that the page speaks of."""
+    import tiny_models
+
+    tiny_models.save(*tiny_models.clip(), folder / "tiny-clip")
+    yield
+
+
+@contextmanager
+def ratings(folder: Path) -> Iterator[None]:
+    """Has a pair table: forty images, a metric that follows the ratings, one that does not."""
+    human = [1 + number * 7 % 5 for number in range(40)]
+    pl.DataFrame(
+        {
+            "item_id": [f"image-{number}" for number in range(40)],
+            "system": ["first", "second"] * 20,
+            "prompt": [f"prompt {number // 4}" for number in range(40)],
+            "human_avg": human,
+            "good": [rating + number % 3 / 4 for number, rating in enumerate(human)],
+            "blind": [number * 11 % 13 for number in range(40)],
+        }
+    ).write_csv(folder / "ratings.csv")
+    yield
+
+
+@contextmanager
+def foreign_metrics(folder: Path) -> Iterator[None]:
+    """Has a build, and a metric in place of the one with 11 billion parameters."""
+    build_exact(folder / "runs" / "syn", checks=12, images=1, size=64, audit_checks=0, progress=False)
+    (folder / "t2v_metrics.py").write_text(T2V_METRICS, "utf-8")
+    yield
+    table = pl.read_parquet(folder / "scores" / "vqascore-flant5-xxl.parquet")
+    assert len(table) == 24 and table["prompt_score"].n_unique() > 12
+    assert table["prompt_score"].null_count() == table["contrast_score"].null_count() == 0
+
+
+@contextmanager
+def hub_with_checks(folder: Path) -> Iterator[Hub]:
+    """A Hub on which ``croc/syn`` is published, and a writer in the organisations of the guide."""
+    syn = folder / "runs" / "syn"
+    build_exact(syn, checks=240, images=1, size=48, splits=SPLITS, audit_checks=0, progress=False)
+    with pytest.MonkeyPatch.context() as patch, Hub(folder.parent / "hub") as hub, online(patch):
+        hub.users["hf_writer"] = User("tester", ("ORG", "croc", "nllg"))
+        publish("syn", syn, "croc/syn", tag="v1.0.0", endpoint=hub.endpoint, token="hf_writer")
+        yield hub
+
+
+@contextmanager
+def hub(folder: Path) -> Iterator[Hub]:
+    """Has a build, a trained model and the Spaces of the checkout, and may write to ORG."""
+    from crocscore.model import WEIGHTS
+
+    shutil.copytree(WEIGHTS, folder / "checkpoints" / "tiny")
+    shutil.copytree(ROOT / "spaces", folder / "spaces")
+    with hub_with_checks(folder) as running:
+        yield running
+        assert {kind for kind, repo in running.repos if repo == "ORG/NAME"} == {"dataset", "model", "space"}
+        syn = running.repos["dataset", "ORG/NAME"]
+        assert syn.private and syn.tags["v1.0.0"] == syn.head.oid
+        assert "NAME.py" in running.repos["space", "ORG/NAME"].head.tree
+
+
+@contextmanager
+def datasets(folder: Path) -> Iterator[Hub]:
+    """Finds a release in the form of the authors' on the Hub."""
+    from huggingface_hub import HfApi
+    from test_release import HEADER, LINES, PICTURES, tar
+
+    release = folder.parent / "release"
+    release.mkdir()
+    (release / "croc_hum.tsv").write_text("\n".join([HEADER, *LINES]) + "\n")
+    tar(release / "images.tar.gz", PICTURES.items())
+    with hub_with_checks(folder) as running:
+        api = HfApi(endpoint=running.endpoint, token="hf_writer")
+        api.create_repo("nllg/croc_hum", repo_type="dataset")
+        api.upload_folder(folder_path=release, repo_id="nllg/croc_hum", repo_type="dataset")
+        yield running
+        for name in ("hum", "nlvr", "train"):
+            assert verify(folder / "runs" / name) == []
