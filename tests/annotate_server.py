@@ -46,10 +46,10 @@ class Page:
         return made
 
     @classmethod
-    def typed(cls, words: list[str], log: Path) -> Page:
+    def typed(cls, words: list[str], log: Path, **variables: str) -> Page:
         """Any page, as the words of a command line start it here, but on a free port."""
         made = cls.__new__(cls)
-        made.log, made._folder, made._more = log, None, {}
+        made.log, made._folder, made._more = log, None, variables
         made._take_port()
         made._line = [sys.executable, "-m", *words, "--port", str(made.port)]
         made.start()

@@ -36,6 +36,14 @@ class VQAScore:
 """
 """The calls of ``t2v_metrics``, whose pins and weights are not here: a matrix of images × texts."""
 
+MY_METRIC = """\
+import numpy as np
+
+class MyMetric:
+    def score(self, images, prompts):
+        return np.array([float(len(prompt)) for prompt in prompts])
+"""
+
 
 @contextmanager
 def first_experiments(folder: Path) -> Iterator[None]:
@@ -75,10 +83,10 @@ def foreign_metrics(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def hub_with_checks(folder: Path) -> Iterator[Hub]:
+def hub_with_checks(folder: Path, checks: int = 240, images: int = 1) -> Iterator[Hub]:
     """A Hub on which ``croc/syn`` is published, and a writer in the organisations of the guide."""
     syn = folder / "runs" / "syn"
-    build_exact(syn, checks=240, images=1, size=48, splits=SPLITS, audit_checks=0, progress=False)
+    build_exact(syn, checks=checks, images=images, size=48, splits=SPLITS, audit_checks=0, progress=False)
     with pytest.MonkeyPatch.context() as patch, Hub(folder.parent / "hub") as hub, online(patch):
         hub.users["hf_writer"] = User("tester", ("ORG", "croc", "nllg"))
         publish("syn", syn, "croc/syn", tag="v1.0.0", endpoint=hub.endpoint, token="hf_writer")
@@ -98,6 +106,37 @@ def hub(folder: Path) -> Iterator[Hub]:
         syn = running.repos["dataset", "ORG/NAME"]
         assert syn.private and syn.tags["v1.0.0"] == syn.head.oid
         assert "NAME.py" in running.repos["space", "ORG/NAME"].head.tree
+
+
+@contextmanager
+def spaces(folder: Path) -> Iterator[Hub]:
+    """Has a metric, a checkpoint and a picture of their own, and a result to show."""
+    from PIL import Image
+
+    from crocscore.model import WEIGHTS
+
+    shutil.copytree(WEIGHTS, folder / "runs" / "my-checkpoint")
+    shutil.copytree(ROOT / "spaces", folder / "spaces")
+    Image.new("RGB", (96, 96), "red").save(folder / "image.png")
+    shutil.copytree(ROOT / "croc" / "sample" / "results", folder / "results")
+    (folder / "my_metric.py").write_text(MY_METRIC, "utf-8")
+    with hub_with_checks(folder, checks=40) as running:
+        yield running
+        for name in ("croc", "crocscore"):
+            assert f"{name}.py" in running.repos["space", f"ORG/{name}"].head.tree
+
+
+@contextmanager
+def annotation(folder: Path) -> Iterator[Hub]:
+    """Has a build to take a sample of, and the Space of the checkout."""
+    shutil.copytree(ROOT / "spaces" / "annotate", folder / "spaces" / "annotate")
+    with hub_with_checks(folder, checks=20, images=2) as running:
+        yield running
+        for name in ("candidates", "votes"):
+            assert running.repos["dataset", f"ORG/{name}"].private
+        assert ("space", "ORG/judge") in running.repos
+        assert len(pl.read_parquet(folder / "votes.parquet")) > 100
+        assert "Label noise, by people" in (folder / "runs" / "syn" / "README.md").read_text("utf-8")
 
 
 @contextmanager

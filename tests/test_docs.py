@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[1]
 WALKED = (
     *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
-    *("ratings", "generation", "foreign_metrics", "hub", "datasets"),
+    *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation"),
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""

@@ -15,6 +15,7 @@ import shlex
 import subprocess
 import sys
 from contextlib import ExitStack
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ from croc.cli import main
 
 PROGRAMS = ("python", "hf")
 """What a line may start besides ``croc``."""
-SERVED = ("croc space", "croc hum annotate")
+SERVED = (("croc", "space"), ("croc", "hum", "annotate"))
 """What does not end by itself: it has to answer, and is there until the next one or the end of the page."""
 
 
@@ -55,23 +56,26 @@ def run_page(page: Path, **words: str) -> None:
         for language, text in blocks(page):
             for word, value in words.items():
                 text = re.sub(rf"\b{word}\b", value, text)
-            if named := re.match(r"# ([\w.-]+\.(?:py|yaml))\n", text):
+            if named := re.match(r"# ([\w./-]+\.(?:py|yaml))\n", text):
+                Path(named[1]).parent.mkdir(parents=True, exist_ok=True)
                 Path(named[1]).write_text(text, "utf-8")
             if language == "python" and not (named and "sys.argv" in text):
                 exec(compile(serving.reached(text), page.name, "exec"), names)
             elif language == "sh":
                 for line in text.replace("\\\n", " ").splitlines():
-                    if words_of := shlex.split(line, comments=True):
-                        run_line(line, words_of, serving, page.name)
+                    if shlex.split(line, comments=True):
+                        run_line(line, serving, page.name)
 
 
-def run_line(line: str, words: list[str], serving: Serving, page: str) -> None:
+def run_line(line: str, serving: Serving, page: str) -> None:
     """Run a line of a shell block."""
-    program = next(word for word in words if not re.match(r"[A-Z_]+=", word))
-    if line.startswith(SERVED):
-        serving.start(words)
-    elif words[0] == "croc":
-        done = CliRunner().invoke(main, words[1:])
+    words = shlex.split(line, comments=True)
+    variables = dict(word.split("=", 1) for word in takewhile(re.compile(r"[A-Z_]+=").match, words))
+    program, *arguments = words[len(variables) :]
+    if any(words[len(variables) :][: len(served)] == list(served) for served in SERVED):
+        serving.start([program, *arguments], variables)
+    elif program == "croc" and not variables:
+        done = CliRunner().invoke(main, arguments)
         assert done.exit_code == 0, f"{page}: {line}\n{done.output}\n{done.exception!r}"
     else:
         assert program in PROGRAMS, f"{page}: {line}"
@@ -87,13 +91,14 @@ class Serving(ExitStack):
 
     port: int | None = None
 
-    def start(self, words: list[str]) -> None:
+    def start(self, words: list[str], variables: dict[str, str]) -> None:
         """End the page before, start this one, and let three people vote if it is the annotators'."""
         self.close()
-        served = self.enter_context(Page.typed(words, Path("served.log")))
+        served = self.enter_context(Page.typed(words, Path("served.log"), **variables))
         self.port = served.port
         if words[1:3] == ["hum", "annotate"]:
             people_vote(served, Path(words[3]))
+            self.close()
 
     def reached(self, text: str) -> str:
         """Text with the address at which the page is."""
