@@ -5,6 +5,8 @@ A function a page. It prepares a folder, lets the page be walked there, and look
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +19,7 @@ from hub_state import User
 
 from builders.publish import publish
 from builders.syn import build_exact
+from builders.train import build_train
 from builders.verify import verify
 
 ROOT = Path(__file__).parents[1]
@@ -80,6 +83,31 @@ def foreign_metrics(folder: Path) -> Iterator[None]:
     table = pl.read_parquet(folder / "scores" / "vqascore-flant5-xxl.parquet")
     assert len(table) == 24 and table["prompt_score"].n_unique() > 12
     assert table["prompt_score"].null_count() == table["contrast_score"].null_count() == 0
+
+
+@contextmanager
+def crocscore(folder: Path) -> Iterator[None]:
+    """Has trained two models, as the shipped one, and finds the figures of the page again."""
+    from crocscore.model import WEIGHTS
+
+    syn = folder / "runs" / "syn"
+    splits = {"train": 0.3, "validation": 0.4, "test": 0.3}
+    build_exact(syn, checks=60, images=1, size=96, splits=splits, audit_checks=0, progress=False)
+    build_train(syn, folder / "runs" / "questions", progress=False)
+    for name in ("crocscore", "mine"):
+        shutil.copytree(WEIGHTS, folder / "runs" / name)
+    yield
+    page = (ROOT / "docs" / "crocscore.md").read_text("utf-8")
+    shown = re.search(r"\*\*Out of its world\*\* .*?\n\n", page + "\n", re.DOTALL)
+    assert shown
+    figures = [float(number.replace("−", "-")) for number in re.findall(r"−?\d\.\d\d", shown[0])]
+    found = json.loads((folder / "runs" / "zero-shot" / "zero-shot.json").read_text("utf-8"))
+    taus = {one["metric"]: one for one in found["ratings"] if one["kind"] == "kendall"}
+    checks, tau = found["checks"], taus[found["scorer"]]
+    others = [taus[name]["value"] for name in ("clipscore_vitb32", "tifa_mplug-large")]
+    expected = [checks["scaled"], checks["low"], checks["high"], tau["value"], tau["ci_low"], tau["ci_high"]]
+    assert figures == pytest.approx([*expected, *others], abs=0.011)
+    assert checks["checks"] == 246
 
 
 @contextmanager

@@ -25,11 +25,11 @@ ROOT = Path(__file__).parents[1]
 WALKED = (
     *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
-    *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation"),
+    *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""
-REFERENCE_DATA = {"ratings": ("tifa160",), "datasets": ("nlvr",)}
+REFERENCE_DATA = {"ratings": ("tifa160",), "datasets": ("nlvr",), "crocscore": ("nlvr", "tifa160")}
 """Published data that a page reads."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
