@@ -17,6 +17,7 @@ import pytest
 from hub_server import Hub, online
 from hub_state import User
 
+from builders.hum import build_release
 from builders.publish import publish
 from builders.syn import build_exact
 from builders.train import build_train
@@ -48,6 +49,22 @@ class MyMetric:
 """
 
 
+def released(folder: Path) -> Path:
+    """Four checks in the form of the authors' release."""
+    from test_release import HEADER, LINES, PICTURES, tar
+
+    folder.mkdir()
+    (folder / "croc_hum.tsv").write_text("\n".join([HEADER, *LINES]) + "\n")
+    tar(folder / "images.tar.gz", PICTURES.items())
+    return folder
+
+
+@contextmanager
+def anybody(folder: Path) -> Iterator[None]:
+    """Has nothing."""
+    yield
+
+
 @contextmanager
 def first_experiments(folder: Path) -> Iterator[None]:
     """Has the stand-in for a checkpoint of CLIP that the page speaks of."""
@@ -71,6 +88,13 @@ def ratings(folder: Path) -> Iterator[None]:
             "blind": [number * 11 % 13 for number in range(40)],
         }
     ).write_csv(folder / "ratings.csv")
+    yield
+
+
+@contextmanager
+def scorers(folder: Path) -> Iterator[None]:
+    """Has a build."""
+    build_exact(folder / "runs" / "syn", checks=12, images=1, size=64, audit_checks=0, progress=False)
     yield
 
 
@@ -111,14 +135,51 @@ def crocscore(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def empty_hub(folder: Path) -> Iterator[Hub]:
+    """A Hub with a writer in the organisations of the guide, and nothing on it."""
+    with pytest.MonkeyPatch.context() as patch, Hub(folder.parent / "hub") as hub, online(patch):
+        hub.users["hf_writer"] = User("tester", ("ORG", "croc", "nllg", "evaluate-metric"))
+        yield hub
+
+
+@contextmanager
 def hub_with_checks(folder: Path, checks: int = 240, images: int = 1) -> Iterator[Hub]:
-    """A Hub on which ``croc/syn`` is published, and a writer in the organisations of the guide."""
+    """A build, and a Hub on which it is published as ``croc/syn``."""
     syn = folder / "runs" / "syn"
     build_exact(syn, checks=checks, images=images, size=48, splits=SPLITS, audit_checks=0, progress=False)
-    with pytest.MonkeyPatch.context() as patch, Hub(folder.parent / "hub") as hub, online(patch):
-        hub.users["hf_writer"] = User("tester", ("ORG", "croc", "nllg"))
+    with empty_hub(folder) as hub:
         publish("syn", syn, "croc/syn", tag="v1.0.0", endpoint=hub.endpoint, token="hf_writer")
         yield hub
+
+
+@contextmanager
+def own_benchmark(folder: Path) -> Iterator[Hub]:
+    """Publishes a benchmark."""
+    with empty_hub(folder) as running:
+        yield running
+        published = running.repos["dataset", "ORG/tableware"]
+        assert published.tags["v1.0.0"] == published.head.oid
+
+
+@contextmanager
+def train_your_own(folder: Path) -> Iterator[Hub]:
+    """Publishes a model."""
+    with empty_hub(folder) as running:
+        yield running
+        assert "model.safetensors" in running.repos["model", "ORG/crocscore-mine"].head.tree
+
+
+@contextmanager
+def evaluate(folder: Path) -> Iterator[Hub]:
+    """Finds the modules of ``evaluate`` and human-verified checks on the Hub."""
+    release = released(folder.parent / "release")
+    with empty_hub(folder) as running:
+        options = {"endpoint": running.endpoint, "token": "hf_writer"}
+        for name in ("croc", "crocscore"):
+            publish("space", ROOT / "spaces" / name, f"evaluate-metric/{name}", **options)
+        made = build_release(release, folder.parent / "hum", progress=False)
+        publish("hum", made.out, "croc/hum", **options)
+        yield running
 
 
 @contextmanager
@@ -171,12 +232,8 @@ def annotation(folder: Path) -> Iterator[Hub]:
 def datasets(folder: Path) -> Iterator[Hub]:
     """Finds a release in the form of the authors' on the Hub."""
     from huggingface_hub import HfApi
-    from test_release import HEADER, LINES, PICTURES, tar
 
-    release = folder.parent / "release"
-    release.mkdir()
-    (release / "croc_hum.tsv").write_text("\n".join([HEADER, *LINES]) + "\n")
-    tar(release / "images.tar.gz", PICTURES.items())
+    release = released(folder.parent / "release")
     with hub_with_checks(folder) as running:
         api = HfApi(endpoint=running.endpoint, token="hf_writer")
         api.create_repo("nllg/croc_hum", repo_type="dataset")
