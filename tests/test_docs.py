@@ -30,6 +30,14 @@ WALKED = (
 """Pages that are run as they stand, each in a folder of its own."""
 REFERENCE_DATA = {"ratings": ("tifa160",), "datasets": ("nlvr",), "crocscore": ("nlvr", "tifa160")}
 """Published data that a page reads."""
+EXTRAS = {
+    "cluster": [("ray", "ray")],
+    "generation": [("imagehash", "dedup")],
+    "spaces": [("gradio", "space")],
+    **{key: [("gradio", "space"), ("krippendorff", "hum")] for key in ("annotation", "ask_people")},
+    **{key: [("trl", "train")] for key in ("crocscore", "train_your_own")},
+}
+"""Modules that a page takes from an extra of the package."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -100,8 +108,8 @@ def walk_beside(hub: Hub, page: Path, home: Path) -> None:
 def test_a_page_of_the_guide_runs_from_top_to_bottom(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    if name == "cluster":
-        pytest.importorskip("ray", reason="needs croc-t2i[ray]")
+    for module, extra in EXTRAS.get(name, ()):
+        pytest.importorskip(module, reason=f"needs croc-t2i[{extra}]")
     folder = tmp_path / "reader"
     folder.mkdir()
     for data in REFERENCE_DATA.get(name, ()):
@@ -118,6 +126,34 @@ def test_a_page_of_the_guide_runs_from_top_to_bottom(
             run_page(page)
     for metric in metrics:
         remove(metric)
+
+
+def test_every_page_with_something_to_run_is_walked() -> None:
+    walked = {name if isinstance(name, str) else name.values[0] for name in WALKED}
+    runs = [page.stem for page in PAGES[1:] if {language for language, _ in blocks(page)} & {"sh", "python"}]
+    assert walked == set(runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("```sh\ncroc no-such-command\n```", "no-such-command"),
+        ("```sh\nLEFT=1 python -c 'import sys; sys.exit(3)'\n```", "exit"),
+        ("```sh\nanother-program\n```", "another-program"),
+        ("```python\nassert 1 == 2, 'not equal'\n```", "not equal"),
+        ("```python\n# there/script.py\nimport sys\nsys.exit(len(sys.argv))\n```\n"
+         "```sh\npython there/script.py PLACE\n```", "script.py here"),
+        ("```sh\ncroc space no-such-page\n```", "did not start"),
+    ],
+)  # fmt: skip
+def test_a_walk_ends_where_a_page_is_wrong(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- not run: has no such thing -->\n```sh\ncroc nothing\n```\n\n{text}\n", "utf-8")
+    with pytest.raises((AssertionError, RuntimeError), match=says):
+        run_page(page, PLACE="here")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
