@@ -45,6 +45,16 @@ class Page:
         made.start()
         return made
 
+    @classmethod
+    def typed(cls, words: list[str], log: Path, **variables: str) -> Page:
+        """Any page, as the words of a command line start it here, but on a free port."""
+        made = cls.__new__(cls)
+        made.log, made._folder, made._more = log, None, variables
+        made._take_port()
+        made._line = [sys.executable, "-m", *words, "--port", str(made.port)]
+        made.start()
+        return made
+
     def _take_port(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -110,11 +120,12 @@ class Client:
     """One annotator at the page."""
 
     def __init__(self, page: Page) -> None:
-        self.page, self.offer, self.task = page, "", ""
+        self.page, self.offer, self.task, self.seen = page, "", "", ""
         self.code = _CODE.search(self._take(page.call("begin", True)))[1]  # type: ignore[index]
 
     def _take(self, answer: str) -> str:
-        found = _OFFER.search(unescape(answer.replace('\\"', '"').replace("\\n", "")))
+        self.seen = unescape(answer.replace('\\"', '"').replace("\\n", ""))
+        found = _OFFER.search(self.seen)
         self.offer, self.task = found.groups() if found else ("", "")
         return answer
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import runpy
 import shlex
@@ -11,8 +12,10 @@ import sys
 from pathlib import Path
 
 import click
+import guide_readers
 import pytest
-from click.testing import CliRunner
+from hub_server import Hub
+from walk import blocks, run_page
 
 from croc.cli import main
 from croc.cli.metric import install, remove
@@ -21,9 +24,20 @@ ROOT = Path(__file__).parents[1]
 WALKED = (
     *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
+    *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""
+REFERENCE_DATA = {"ratings": ("tifa160",), "datasets": ("nlvr",), "crocscore": ("nlvr", "tifa160")}
+"""Published data that a page reads."""
+EXTRAS = {
+    "cluster": [("ray", "ray")],
+    "generation": [("imagehash", "dedup")],
+    "spaces": [("gradio", "space")],
+    **{key: [("gradio", "space"), ("krippendorff", "hum")] for key in ("annotation", "ask_people")},
+    **{key: [("trl", "train")] for key in ("crocscore", "train_your_own")},
+}
+"""Modules that a page takes from an extra of the package."""
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
@@ -68,36 +82,6 @@ def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line:
     assert not isinstance(command, click.Group) or not words
 
 
-def blocks(page: Path) -> list[tuple[str, str]]:
-    """(language, text) of the code blocks that run; `<!-- not run: REASON -->` above one takes it out."""
-    found = re.findall(
-        r"^(?:<!-- (not run: \S[^\n]*) -->\n)?```(\w+)\n(.*?)^```",
-        page.read_text("utf-8"),
-        re.DOTALL | re.MULTILINE,
-    )
-    return [(language, text) for skipped, language, text in found if not skipped]
-
-
-def run_page(page: Path) -> None:
-    """Run a page from top to bottom, here: shell lines as commands, Python in one namespace.
-
-    A Python or YAML block whose first line is a comment with a file's name is that file.
-    """
-    names: dict[str, object] = {}
-    for language, text in blocks(page):
-        if named := re.match(r"# ([\w.-]+\.(?:py|yaml))\n", text):
-            Path(named[1]).write_text(text, "utf-8")
-        if language == "python":
-            exec(compile(text, page.name, "exec"), names)
-        elif language == "sh":
-            for line in text.replace("\\\n", " ").splitlines():
-                words = shlex.split(line, comments=True)
-                if words:
-                    assert words[0] == "croc", f"{page.name}: {line}"
-                    done = CliRunner().invoke(main, words[1:])
-                    assert done.exit_code == 0, f"{page.name}: {line}\n{done.output}\n{done.exception!r}"
-
-
 def test_the_python_of_the_readme_runs(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,24 +93,67 @@ def test_the_python_of_the_readme_runs(
     assert "protocol:syn" in capsys.readouterr().out
 
 
+def walk_beside(hub: Hub, page: Path, home: Path) -> None:
+    """Walk a page in a process of its own, whose Hub is the one on loopback from its first import on."""
+    environment = {**os.environ, **hub.client_environment(home / "cache", "hf_writer")}
+    environment["OMP_NUM_THREADS"] = "1"  # of tensors this small, threads only wait for each other
+    port = hub.endpoint.rpartition(":")[2]
+    command = [sys.executable, str(ROOT / "tests" / "walk.py"), str(page), f"PORT={port}"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", WALKED)
 def test_a_page_of_the_guide_runs_from_top_to_bottom(
-    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    if name == "first_experiments":
-        import tiny_models
-
-        tiny_models.save(*tiny_models.clip(), tmp_path / "tiny-clip")  # the stand-in that the page speaks of
-    if name == "cluster":
-        pytest.importorskip("ray", reason="needs croc-t2i[ray]")
-    monkeypatch.chdir(tmp_path)
+    for module, extra in EXTRAS.get(name, ()):
+        pytest.importorskip(module, reason=f"needs croc-t2i[{extra}]")
+    folder = tmp_path / "reader"
+    folder.mkdir()
+    for data in REFERENCE_DATA.get(name, ()):
+        (folder / data).symlink_to(request.getfixturevalue("shared_data") / data)
+    monkeypatch.chdir(folder)
     metrics = ("croc", "crocscore")
     for metric in metrics:
         install(metric)
-    run_page(ROOT / "docs" / f"{name}.md")
+    page = ROOT / "docs" / f"{name}.md"
+    with getattr(guide_readers, name, guide_readers.anybody)(folder) as hub:
+        if hub:
+            walk_beside(hub, page, tmp_path)
+        else:
+            run_page(page)
     for metric in metrics:
         remove(metric)
+
+
+def test_every_page_with_something_to_run_is_walked() -> None:
+    walked = {name if isinstance(name, str) else name.values[0] for name in WALKED}
+    runs = [page.stem for page in PAGES[1:] if {language for language, _ in blocks(page)} & {"sh", "python"}]
+    assert walked == set(runs)
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("```sh\ncroc no-such-command\n```", "no-such-command"),
+        ("```sh\nLEFT=1 python -c 'import sys; sys.exit(3)'\n```", "exit"),
+        ("```sh\nanother-program\n```", "another-program"),
+        ("```python\nassert 1 == 2, 'not equal'\n```", "not equal"),
+        ("```python\n# there/script.py\nimport sys\nsys.exit(len(sys.argv))\n```\n"
+         "```sh\npython there/script.py PLACE\n```", "script.py here"),
+        ("```sh\ncroc space no-such-page\n```", "did not start"),
+    ],
+)  # fmt: skip
+def test_a_walk_ends_where_a_page_is_wrong(
+    text: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text(f"<!-- not run: has no such thing -->\n```sh\ncroc nothing\n```\n\n{text}\n", "utf-8")
+    with pytest.raises((AssertionError, RuntimeError), match=says):
+        run_page(page, PLACE="here")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

@@ -84,6 +84,14 @@ def test_an_unknown_name_is_one_sentence_with_a_suggestion(spec: str, says: str)
         load(spec)
 
 
+def test_a_file_that_was_named_as_a_module_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "metric_of_mine.py").write_text("class Mine: ...\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
+    with pytest.raises(InputError, match=r"metric_of_mine\.py of this folder is metric_of_mine\.py:Mine$"):
+        load("metric_of_mine:Mine")
+
+
 def test_an_unknown_option_names_the_known_ones() -> None:
     with pytest.raises(InputError, match=r"sede.*its options are seed, name"):
         load("random", sede=1)

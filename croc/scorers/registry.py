@@ -203,7 +203,9 @@ def _imported(spec: str) -> Any:
     try:
         module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except ModuleNotFoundError as error:
-        raise InputError(f"{spec}: no module named {error.name!r} can be imported here") from error
+        file = Path(f"{where}.py")
+        meant = f"; {file.name} of this folder is {file.name}:{name}" if file.is_file() else ""
+        raise InputError(f"{spec}: no module named {error.name!r} can be imported here{meant}") from error
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
