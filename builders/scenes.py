@@ -11,6 +11,7 @@ Only concepts of the split ``train`` are drawn; with ``--without`` no prompt of 
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -70,7 +71,8 @@ def scene_schema() -> pa.Schema:
 
     ``true[i]`` and ``false[i]`` differ in one property, ``about[i]`` says in which. A thing has its ``kind``,
     its ``box`` (left, top, right, bottom in image sides) and its ``words``: property=value, one a property.
-    ``whole`` says the same of the whole image. Things are listed from the back to the front.
+    ``whole`` says the same of the whole image. Things are listed from the back to the front. The metadata
+    ``names`` say how kinds and parts are spelled, as JSON.
     """
     import datasets
 
@@ -80,7 +82,7 @@ def scene_schema() -> pa.Schema:
         "box": datasets.List(datasets.Value("float32")),
         "words": datasets.List(text),
     }
-    return datasets.Features(
+    schema = datasets.Features(
         {
             "image": datasets.Image(),
             "concept_id": text,
@@ -91,6 +93,10 @@ def scene_schema() -> pa.Schema:
             "whole": datasets.List(text),
         }
     ).arrow_schema
+    names = {kind.id: [*kind.words, *kind.plurals] for kind in KINDS.values()}
+    for part in (part for kind in KINDS.values() for part in kind.parts):
+        names[f"part:{part.word}"] = [part.word, part.plural_word]
+    return schema.with_metadata({**(schema.metadata or {}), b"names": json.dumps(names).encode()})
 
 
 def build_scenes(

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-
-from croc_syn.world.kinds import KINDS
 from crocscore.scenes import NONE, Vocabulary
+
+if TYPE_CHECKING:
+    import torch
 
 
 class Names:
@@ -27,20 +27,20 @@ class Names:
 
     def __init__(self, words: Any, vocabulary: Vocabulary, end: int) -> None:
         self.end = end
-        self.columns = {name: column for column, name in enumerate(vocabulary.thing)}
+        columns = {name: column for column, name in enumerate(vocabulary.thing)}
+        kinds = {name: label for label, name in enumerate(vocabulary.kinds)}
         spelled: dict[str, tuple[str, int]] = {}
-        for label, name in enumerate(vocabulary.kinds):
-            kind = KINDS[name]
-            for part in kind.parts:
-                if (column := self.columns.get(f"part:{part.word}")) is not None:
-                    spelled[part.word] = spelled[part.plural_word] = ("part", column)
-            for text in (*kind.words, *kind.plurals):
-                spelled[text] = ("kind", label)
-        ids = words([f" {text}" for text in spelled], add_special_tokens=False)["input_ids"]
+        # A word that names a kind and a part, as it may, names the kind.
+        for name in sorted(vocabulary.names, key=kinds.__contains__):
+            meant = ("kind", kinds[name]) if name in kinds else ("part", columns.get(name, NONE))
+            if meant[1] != NONE:
+                spelled |= dict.fromkeys(vocabulary.names[name], meant)
+        texts = [f" {text}" for text in spelled]
+        ids = words(texts, add_special_tokens=False)["input_ids"] if texts else []
         self.known: Mapping[tuple[int, ...], tuple[str, int]] = dict(
             zip(map(tuple, ids), spelled.values(), strict=True)
         )
-        self.longest = max(map(len, self.known))
+        self.longest = max(map(len, self.known), default=0)
 
     def find(self, ids: Sequence[int]) -> Iterator[tuple[int, str, int]]:
         """Names in a row of tokens, the longest first: place of the last token, what it names, label."""

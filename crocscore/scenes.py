@@ -7,8 +7,9 @@ true and a false prompt.
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,16 @@ NONE = -100
 
 @dataclass
 class Vocabulary:
-    """Names of kinds and of the values of each property, in the order of their labels."""
+    """Names of kinds and of the values of each property, in the order of their labels.
+
+    ``names`` says how each kind is spelled, and each part under ``part:…``, singular and plural.
+    """
 
     kinds: list[str]
     about: list[str]
     thing: dict[str, list[str]]
     whole: dict[str, list[str]]
+    names: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -126,7 +131,7 @@ def read_scenes(
         rows += table.drop_columns(["image"]).to_pylist()
     if not rows:
         raise InputError("there are no scenes in these files")
-    vocabulary = _vocabulary(rows)
+    vocabulary = _vocabulary(rows, _names(files))
     things = [thing for row in rows for thing in row["things"]]
     kinds = {name: i for i, name in enumerate(vocabulary.kinds)}
     first = np.cumsum([0, *(len(row["things"]) for row in rows)])
@@ -151,7 +156,15 @@ def read_scenes(
     )
 
 
-def _vocabulary(rows: Sequence[dict[str, Any]]) -> Vocabulary:
+def _names(files: Sequence[Path]) -> dict[str, list[str]]:
+    """How kinds and parts are spelled, as the files say; scenes of before have nothing of it."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        found |= json.loads((pq.read_schema(file).metadata or {}).get(b"names", b"{}"))
+    return found
+
+
+def _vocabulary(rows: Sequence[dict[str, Any]], names: dict[str, list[str]]) -> Vocabulary:
     def values(lists: Any) -> dict[str, list[str]]:
         pairs = {tuple(word.split("=", 1)) for words in lists for word in words}
         names = sorted({name for name, _ in pairs})
@@ -162,6 +175,7 @@ def _vocabulary(rows: Sequence[dict[str, Any]]) -> Vocabulary:
         about=sorted({name for row in rows for name in row["about"]}),
         thing=values(thing["words"] for row in rows for thing in row["things"]),
         whole=values(row["whole"] for row in rows),
+        names=names,
     )
 
 

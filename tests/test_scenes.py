@@ -223,6 +223,19 @@ def test_it_is_asked_how_many_mostly_of_what_there_are_several_of() -> None:
     assert any("cat" in text for text in said)
 
 
+def test_what_is_right_of_another_thing_is_false_of_this_one() -> None:
+    said = [
+        each
+        for prompt in ("a red dog in a park", "three striped balls")
+        for seed in range(40)
+        for each in claims(world.sample(prompt, 3), 12, Dice("kind", seed))
+        if each.about == "entity"
+    ]
+    red = [each for each in said if "red dog" in each.true]
+    assert red and all("red" in each.false and "dog" not in each.false for each in red)
+    assert any("three" in each.false and "ball" not in each.false for each in said)
+
+
 def test_a_patch_holds_the_middles_of_things() -> None:
     boxes = np.array([[0.0, 0.0, 0.2, 0.2], [0.05, 0.0, 0.15, 0.2], [0.6, 0.9, 1.4, 1.3]], dtype=np.float32)
     assert np.flatnonzero(found := centres(boxes, 4)).tolist() == [0, 15]

@@ -197,5 +197,7 @@ def zero_shot(scorer: str, nlvr: Path | None, tifa: Path | None, max_checks: int
 
         checks = nlvr_checks(nlvr)
     spec = "crocscore.scorers:crocscore"
-    found = load(spec, model=Path(scorer), name=Path(scorer).name) if Path(scorer).is_dir() else load(scorer)
+    # A folder without a configuration is no model, such as crocscore/ in a checkout.
+    folder = Path(scorer) if (Path(scorer) / "config.json").is_file() else None
+    found = load(spec, model=folder, name=folder.name) if folder else load(scorer)
     click.echo(run(found, out, checks=checks, ratings=tifa, max_checks=max_checks))

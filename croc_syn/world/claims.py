@@ -257,6 +257,8 @@ def _presence(look: _Look) -> tuple[str, str] | None:
 
 @_claim("entity")
 def _entity(look: _Look) -> tuple[str, str] | None:
+    if look.counts and look.dice() < 0.6:
+        return _misnamed(look, look.dice.pick(list(look.counts)))
     thing = look.one()
     if thing is None:
         return None
@@ -266,6 +268,30 @@ def _entity(look: _Look) -> tuple[str, str] | None:
     else:
         texts = [f"{noun_phrase(a)} and nothing else" for a in (kind, other)]
     return look.put(thing.kind, texts[0], texts[1])
+
+
+def _misnamed(look: _Look, kind: str) -> tuple[str, str] | None:
+    """What is said of a thing is right, but it is another: "a red cat" of a red dog."""
+    things, other = look.things[kind], look.stranger(kind)
+    if len(things) > MOST:
+        return None
+    said = [
+        (values[value], place)
+        for dimension, values in lexicon.THING_DIMENSIONS.items()
+        for value in values
+        if value not in ("plain", "paint") and (dimension != "shape" or value in other.shapes)
+        for place in range(3)
+        if all(has(thing, Attribute(dimension, value)) for thing in things)
+    ]
+    if not said:
+        return None
+    value, place = look.dice.pick(said)
+    if len(things) == 1:
+        texts = [adjective_phrase(each, value, place) for each in (KINDS[kind], other)]
+    else:
+        word = value.words[0] if look.dice() < 0.5 else ""
+        texts = [counted(each, len(things), word) for each in (KINDS[kind], other)]
+    return look.put(kind, texts[0], texts[1], len(things) == 1)
 
 
 # Two things
