@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -134,6 +135,15 @@ def test_zero_shot_takes_what_people_said(start, shared_data, tmp_path):
     assert measured == {"forward_image", "inverse_image"} or measured == {"forward_image"}
     assert found["checks"]["checks"] == 4
     assert (tmp_path / "zero-shot.png").stat().st_size > 5_000
+
+
+def test_a_folder_without_a_configuration_does_not_hide_a_scorer(shared_data, tmp_path, monkeypatch):
+    (tmp_path / "random").mkdir()
+    monkeypatch.chdir(tmp_path)
+    places = ["--nlvr", str(shared_data / "nlvr" / "dev"), "--max-checks", "4", "--out", "out"]
+    done = CliRunner().invoke(main, ["experiment", "zero-shot", "random", *places], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert json.loads(Path("out", "zero-shot.json").read_text())["scorer"] == "random"
 
 
 def test_ratings_are_correlated_with_a_scorer_beside_those_of_the_release(shared_data, tmp_path):
