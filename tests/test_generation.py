@@ -20,10 +20,9 @@ GUIDE = Path(__file__).parents[1] / "docs" / "generation.md"
 
 
 def told() -> list[list[str]]:
-    """The commands with which the guide begins."""
-    block = re.search(r"^```sh\n(.*?)^```", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert block is not None
-    return [shlex.split(line, comments=True) for line in block.group(1).splitlines()]
+    """The commands with which the guide begins: what the road takes, and the road."""
+    blocks = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text("utf-8"), re.DOTALL | re.MULTILINE)
+    return [shlex.split(line, comments=True) for block in blocks[:2] for line in block.splitlines()]
 
 
 def preset(folder: Path, base_url: str) -> Path:
