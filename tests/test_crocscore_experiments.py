@@ -137,7 +137,7 @@ def test_zero_shot_takes_what_people_said(start, shared_data, tmp_path):
     assert (tmp_path / "zero-shot.png").stat().st_size > 5_000
 
 
-def test_a_folder_without_a_configuration_does_not_hide_a_scorer(shared_data, tmp_path, monkeypatch):
+def test_a_folder_does_not_hide_the_scorer_whose_name_it_has(shared_data, tmp_path, monkeypatch):
     (tmp_path / "random").mkdir()
     monkeypatch.chdir(tmp_path)
     places = ["--nlvr", str(shared_data / "nlvr" / "dev"), "--max-checks", "4", "--out", "out"]

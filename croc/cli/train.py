@@ -188,7 +188,7 @@ def noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **giv
 @click.option("--out", required=True, type=PATH, help="Folder to make.")
 def zero_shot(scorer: str, nlvr: Path | None, tifa: Path | None, max_checks: int | None, out: Path) -> None:
     """Judge SCORER, a name or a folder of a yes/no model, on images from outside of its world."""
-    from croc.scorers.registry import load
+    from croc.scorers.registry import available, load
     from crocscore.experiments import zero_shot as run
 
     checks = None
@@ -197,7 +197,8 @@ def zero_shot(scorer: str, nlvr: Path | None, tifa: Path | None, max_checks: int
 
         checks = nlvr_checks(nlvr)
     spec = "crocscore.scorers:crocscore"
-    # A folder without a configuration is no model, such as crocscore/ in a checkout.
-    folder = Path(scorer) if (Path(scorer) / "config.json").is_file() else None
-    found = load(spec, model=folder, name=folder.name) if folder else load(scorer)
+    # A name is a name, whatever folders are called here: in a checkout there is one called crocscore.
+    named = scorer in {each.name for each in available()}
+    local = Path(scorer).is_dir() and not named
+    found = load(spec, model=Path(scorer), name=Path(scorer).name) if local else load(scorer)
     click.echo(run(found, out, checks=checks, ratings=tifa, max_checks=max_checks))
