@@ -54,6 +54,7 @@ class Settings:
     Attributes:
         sizes: pixels a side; each image takes one of them, so that a reader does not learn one resampling.
         claims: pairs of a true and a false prompt for each image beside its own two, at most.
+        about: what these pairs may differ in; nothing named is everything.
         unusual: share of the things whose parts, texture and material are drawn anew, each value alike. The
             world gives a thing what its kind usually has unless a prompt says otherwise, so that a reader
             of usual scenes learns that dogs have four legs, not to count them.
@@ -62,6 +63,7 @@ class Settings:
 
     sizes: tuple[int, ...] = (160, 160, 160, 112, 256)
     claims: int = 12
+    about: tuple[str, ...] = ()
     unusual: float = 0.7
     seed: int = 0
 
@@ -157,6 +159,7 @@ def build_scenes(
         "world": EXACT,
         "sizes": settings.sizes,
         "claims": settings.claims,
+        "about": settings.about,
         "unusual": settings.unusual,
         "seed": settings.seed,
         "splits": dict(splits),
@@ -222,7 +225,8 @@ def write_scenes(
             continue
         scene = mixed(scene, own, other, settings.unusual, dice)
         pairs = [(own, other, keys["contrast"] or "entity")]
-        pairs += [(claim.true, claim.false, claim.about) for claim in claims(scene, settings.claims, dice)]
+        told = claims(scene, settings.claims, dice, settings.about)
+        pairs += [(claim.true, claim.false, claim.about) for claim in told]
         said = [pair for pair in pairs if not ({folded(pair[0]), folded(pair[1])} & banned)]
         counts["banned"] += len(pairs) - len(said)
         counts["claims"] += len(said)
@@ -336,6 +340,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--validation", type=float, default=0.05, help="share of the concepts")
     parser.add_argument("--without", action="append", default=[], help="folder of checks; repeatable")
     parser.add_argument("--property", action="append", default=[], help="draw these alone; repeatable")
+    parser.add_argument(
+        "--about", action="append", default=[], help="say pairs that differ in this alone; repeatable"
+    )
     parser.add_argument("--unusual", type=float, default=0.7, help="share of things drawn as they never are")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--workers", type=int, default=1)
@@ -349,7 +356,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             splits={"train": given.train, "validation": given.validation, "test": round(test, 9)},
             without=given.without,
             properties=given.property,
-            settings=Settings(unusual=given.unusual, seed=given.seed),
+            settings=Settings(about=tuple(given.about), unusual=given.unusual, seed=given.seed),
             workers=given.workers,
         )
     except CrocError as error:

@@ -189,6 +189,11 @@ class Stage:
         fitting = {k: v for k, v in heads.items() if k in known and known[k].shape == v.shape}
         self.look.load_state_dict(known | fitting)
 
+    def take_tower(self, folder: Path) -> None:
+        """Take the tower of a reader that was trained, and nothing else of it."""
+        found = type(self.model).from_pretrained(folder).model.vision_model.state_dict()
+        self.tower.load_state_dict(found)
+
     def named(self) -> dict[str, Any]:
         """All that is trained."""
         if self.what == "look":
@@ -255,8 +260,10 @@ class Stage:
         states = F.rms_norm(seen[rows >= 0], seen.shape[-1:])
         logits = self.model.lm_head(states)
         kind = F.cross_entropy(logits, self.kind_ids[batch["kind"][mine]])
-        colour = F.cross_entropy(logits, self.colour_ids[batch["words"][mine, self.colour_column]])
-        return 0.25 * (kind + colour)
+        colours = batch["words"][mine, self.colour_column]
+        if (colours == NONE).all():  # they are left out of the training
+            return 0.25 * kind
+        return 0.25 * (kind + F.cross_entropy(logits, self.colour_ids[colours]))
 
     def _pointed(self, states: Any, ids: Any, batch: dict[str, Any]) -> Any:
         """Loss of what names mean: at "dog" in a prompt, where the dog is and what it is like in truth.

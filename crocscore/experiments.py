@@ -5,8 +5,9 @@
     croc experiment label-noise …
     croc experiment zero-shot runs/crocscore --nlvr nlvr/dev --tifa tifa160 --out runs/zero-shot
 
-The first three train the same start anew under one changed condition at a time, a few hundred steps each,
-and judge every result on the same held-out checks. A run is a part of :mod:`croc.parts`: what was measured is
+The first three train the same start under one changed condition at a time, a few hundred steps each,
+and judge every result on the same held-out checks; with scenes, the start itself is trained anew without what
+is left out. A run is a part of :mod:`croc.parts`: what was measured is
 kept, and an interrupted experiment goes on.
 """
 
@@ -16,7 +17,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -54,6 +55,10 @@ class Setup:
         learning_rate: the highest one; it rises over a tenth of the steps and falls to 0.
         seed: of the training, of which checks are taken and of which labels are flipped.
         settings: further keys of a recipe (``use_cpu``, ``bf16``, …).
+        scenes: folders of ``builders/scenes.py``; with them the start is a language model from nothing
+            that learns to read behind the tower of ``model``, without all that some run leaves out.
+        reading: steps of that; a third of them more teach it, before the questions of a run, all but
+            what this run leaves out.
     """
 
     model: str
@@ -66,6 +71,8 @@ class Setup:
     learning_rate: float = 3e-4
     seed: int = 0
     settings: Mapping[str, Any] = field(default_factory=dict)
+    scenes: tuple[str, ...] = ()
+    reading: int = 1_200
 
 
 @dataclass(frozen=True)
@@ -134,20 +141,24 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
         raise InputError(f"there is no experiment {name!r}; there are {', '.join(NAMES)} and zero-shot")
     out = Path(out)
     manifest = Path(setup.questions) / "manifest.json"
-    work = [
-        parts.Part(each.name, asdict(each)) for each in (NAMES[name]() if conditions is None else conditions)
-    ]
+    conditions = NAMES[name]() if conditions is None else conditions
+    left = [each.leave_out for each in conditions if each.leave_out is not None]
+    work = [parts.Part(each.name, {**asdict(each), "judged": left}) for each in conditions]
     weights = sorted(Path(setup.model).glob("*.safetensors"))
+    start = setup
+    if setup.scenes:
+        start = replace(setup, model=str(_begin(setup, left, out / "start")))
     made = parts.run(
         work,
-        partial(_measure, setup=setup),
+        partial(_measure, setup=start),
         out / "runs",
         suffix=".json",
         fingerprint={
             "experiment": name,
-            "setup": {**asdict(setup), "settings": dict(setup.settings)},
+            "setup": {**asdict(setup), "settings": dict(setup.settings), "scenes": list(setup.scenes)},
             "weights": [sha256_of(file) for file in weights],
             "questions": sha256_of(manifest) if manifest.is_file() else None,
+            "scenes": [sha256_of(Path(folder) / "manifest.json") for folder in setup.scenes],
         },
         what="runs",
     )
@@ -156,6 +167,15 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     with atomic(out / f"{name}.png") as temporary:
         temporary.write_bytes(plot(name, runs))
     return out / f"{name}.json"
+
+
+def _begin(setup: Setup, leave_out: Sequence[str], out: Path) -> Path:
+    """The model that all runs start from when they start from a trained tower alone."""
+    from crocscore.anew import read_anew
+
+    return read_anew(
+        setup.model, setup.scenes, out, leave_out=leave_out, steps=setup.reading, seed=setup.seed
+    )
 
 
 def changed(rows: pa.Table, condition: Condition, seed: int) -> pa.Table:
@@ -200,18 +220,27 @@ def changed(rows: pa.Table, condition: Condition, seed: int) -> pa.Table:
 def _measure(payload: Mapping[str, Any], path: Path, *, setup: Setup) -> dict[str, Any]:
     """One run: train under a condition, judge on the held-out checks, write the verdict."""
     from crocscore import watch
+    from crocscore.anew import read_anew
     from crocscore.model import CROCScore
 
-    condition = Condition(**payload)
+    condition = Condition(**{key: value for key, value in payload.items() if key != "judged"})
     work = path.with_name(f"{path.name}.work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
     try:
         model, questions = setup.model, 0
+        if condition.train and setup.scenes:
+            taught = work / "reader"
+            left = [condition.leave_out] if condition.leave_out else []
+            read_on = partial(read_anew, anew=False, leave_out=left, steps=max(1, setup.reading // 3))
+            model = str(read_on(model, setup.scenes, taught, seed=setup.seed))
         if condition.train:
             questions = _questions(setup, condition, work / "questions")
-            model = str(_train(setup, work))
-        checks = watch.held_out(setup.checks, split=setup.split, at_most=setup.max_checks)
+            model = str(_train(replace(setup, model=model), work))
+        # What no run leaves out would only make the checks of what they do fewer.
+        checks = watch.held_out(
+            setup.checks, split=setup.split, at_most=setup.max_checks, about=payload["judged"]
+        )
         scorer = CROCScore.from_pretrained(model, name="crocscore", batch_size=32)
         report = watch.verdict(scorer, checks, work / "scores", by=("category", "property"), resamples=1_000)
         verdict = {**asdict(condition), "questions": questions, **summary(report)}

@@ -21,6 +21,9 @@ GRID = tiny.SIDE // tiny.PATCH
 CLOSE = 4 * tiny.PATCH
 """Pixels of a thing seen from close by."""
 
+_SAID_OF_THINGS = {"action": "pose", "front_behind": "depth", "body_part": "part", "thing_part": "part"}
+"""What prompts differ in, and what things say of it, where that is not called the same."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -41,8 +44,8 @@ class Plan:
         tower: share of the learning rate that a tower gets that was trained before; 0 leaves it as it is.
         seed: of the weights and of the order.
         every: steps between two measurements, each with a checkpoint.
-        without: what no pair of prompts may differ in, names with commas between; they are still
-            measured.
+        without: what no pair of prompts may differ in and no thing says of itself, names with commas
+            between; it is still measured.
         less: what pairs differ in that are drawn a quarter as often, names with commas between: what is
             easy fills the images otherwise.
     """
@@ -80,6 +83,9 @@ class Sampler:
         self.scenes, self.rows, self.plan, self.before, self.after = scenes, rows, plan, before, after
         self.said = ~self._named(plan.without)
         self.weight = np.where(self._named(plan.less), 0.25, 1.0)
+        hidden = {_SAID_OF_THINGS.get(name, name) for name in plan.without.split(",")}
+        columns = scenes.vocabulary.thing
+        self.hidden = [k for k, name in enumerate(columns) if name.partition(":")[0] in hidden]
 
     def _named(self, said: str) -> np.ndarray:
         """Which pairs differ in one of some names with commas between."""
@@ -108,6 +114,15 @@ class Sampler:
                         batch["crops"] = self.close(rows, rng, self.plan.crops)
                     yield batch
                 step += 1
+
+    def words(self, things: np.ndarray, everything: bool = False) -> torch.Tensor:
+        """Labels of the properties of some things, int64 (things, properties)."""
+        import torch
+
+        labels = self.scenes.words[things].astype(np.int64)
+        if not everything:
+            labels[:, self.hidden] = NONE
+        return torch.from_numpy(labels)
 
     def batch(
         self, rows: Sequence[int], rng: np.random.Generator, everything: bool = False
@@ -141,7 +156,7 @@ class Sampler:
             "box": torch.from_numpy(scenes.box[things]),
             "cover": torch.from_numpy(covers(scenes.box[things], GRID)),
             "image_of_thing": torch.from_numpy(np.repeat(np.arange(len(rows)), [len(s) for s in spans])),
-            "words": torch.from_numpy(scenes.words[things].astype(np.int64)),
+            "words": self.words(things, everything),
             "whole": torch.from_numpy(scenes.whole[rows].astype(np.int64)),
             "said": said,
             "about": about,
@@ -173,7 +188,7 @@ class Sampler:
         return {
             "close": torch.cat(crops),
             "kind": torch.from_numpy(scenes.kind[things].astype(np.int64)),
-            "words": torch.from_numpy(scenes.words[things].astype(np.int64)),
+            "words": self.words(things),
         }
 
     def packed(

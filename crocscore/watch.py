@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,12 @@ MEAN = "scaled_accuracy"
 
 
 def held_out(
-    checks: Any, *, config: str | None = None, split: str | None = None, at_most: int | None = None
+    checks: Any,
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    at_most: int | None = None,
+    about: Collection[str] = (),
 ) -> list[dict[str, Any]]:
     """Checks to watch a training with: always the same ones of a dataset, whatever their order.
 
@@ -28,12 +33,13 @@ def held_out(
         config: configuration, where there are several.
         split: split, where there are several.
         at_most: how many; None is all.
+        about: categories and properties that they may be of; nothing named is everything.
 
     Returns:
         Rows as :func:`croc.scoring.score_dataset` takes them, images undecoded.
 
     Raises:
-        InputError: there are no checks.
+        InputError: there are no checks, or none of these categories and properties.
     """
     from croc.sources import open_checks
 
@@ -41,7 +47,14 @@ def held_out(
     if not opened.texts:
         raise InputError(f"{opened.name}: there are no checks in it")
     ids = [text[0] for text in opened.texts]
-    chosen = sorted(range(len(ids)), key=lambda row: stable_hash("watch", ids[row]))[:at_most]
+    rows: Sequence[int] = range(len(ids))
+    if about:
+        read = (opened.read(row, row + 1)[0] for row in rows)
+        named = [{check["category"], check["property"]} for check in read]
+        rows = [row for row in rows if not named[row].isdisjoint(about)]
+        if not rows:
+            raise InputError(f"{opened.name}: no check is about {', '.join(about)}")
+    chosen = sorted(rows, key=lambda row: stable_hash("watch", ids[row]))[:at_most]
     return [opened.read(row, row + 1)[0] for row in sorted(chosen)]
 
 

@@ -10,12 +10,17 @@ import pytest
 import tiny_models as tiny
 from click.testing import CliRunner
 from PIL import Image
+from safetensors.torch import load_file
 from tiny_training import checks_and_questions
 
+from builders.scenes import Settings, build_scenes
 from croc.cli import main
 from croc.errors import InputError
 from croc.schema import DIRECTIONS
+from crocscore import describe
 from crocscore import experiments as home
+from crocscore import tiny as shape
+from crocscore.anew import read_anew
 from crocscore.experiments import Condition, Setup, changed
 
 pytest.importorskip("trl", reason="training needs the extra train")
@@ -101,13 +106,39 @@ def test_an_experiment_is_one_command(name, more, runs, start, data, tmp_path):
     for each in found["runs"]:
         assert set(each["directions"]) == set(DIRECTIONS)
         assert each["low"] <= each["scaled"] <= each["high"]
-        assert {"colour", "count"} == {g["value"] for g in each["groups"] if g["group"] == "property"}
+        judged = {g["value"] for g in each["groups"] if g["group"] == "property"}
+        # What no run leaves out is not judged either: it would make the others' checks fewer.
+        assert judged == ({"colour"} if name == "held-out" else {"colour", "count"})
     if name == "held-out":
         questions = {each["name"]: each["questions"] for each in found["runs"]}
         assert questions["start"] == 0 < questions["without-colour"] < questions["all"]
     with Image.open(tmp_path / "out" / f"{name}.png") as plot:
         assert plot.width > 500
     assert not list((tmp_path / "out").rglob("*.work"))
+
+
+def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
+    scenes = tmp_path / "scenes"
+    splits = {"train": 0.7, "validation": 0.2, "test": 0.1}
+    build_scenes(scenes, images=60, splits=splits, settings=Settings(sizes=(64,), claims=6), progress=False)
+    vocabulary, _ = describe.prepared([scenes], None, None)
+    tower = tiny.save(*shape.reader(vocabulary), tmp_path / "trained")
+    command = words("held-out", tower, data, tmp_path / "out", "--leave-out", "colour")
+    more = ["--scenes", str(scenes), "--reading", "4"]
+    done = CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out" / "held-out.json").read_text())
+    assert [each["name"] for each in found["runs"]] == ["start", "all", "without-colour"]
+    # Three models, judged on the same checks.
+    signed = [each["signature"].partition("|scorer:") for each in found["runs"]]
+    assert len({before for before, _, _ in signed}) == 1 and len({mine for _, _, mine in signed}) == 3
+    # The start has the tower of the trained model, and no word of its language model.
+    before, start = (load_file(path / "model.safetensors") for path in (tower, tmp_path / "out" / "start"))
+    same = {name for name, value in start.items() if bool((value == before[name].half()).all())}
+    assert {name for name in start if "vision_model" in name} <= same
+    assert not any("q_proj" in name for name in same)
+    with pytest.raises(InputError, match="no pair of prompts differs in 'taste'"):
+        read_anew(tower, [scenes], tmp_path / "no", leave_out=["taste"], steps=1)
 
 
 def test_what_was_measured_is_not_measured_again(start, data, tmp_path, monkeypatch):

@@ -308,6 +308,25 @@ def test_what_is_left_out_is_not_said_in_training_and_measured_all_the_same(fold
         describe.sampler_of(describe.Stage("read", scenes, words, None, wrong), scenes, rows)
 
 
+def test_what_is_left_out_things_do_not_say_of_themselves(folder: Path) -> None:
+    words, scenes = describe.prepared([folder], None, None)
+    plan = sampling.Plan(images=24, crops=24, without="colour,action,body_part", point=0.5)
+    stage = describe.Stage("read", scenes, words, None, plan)
+    sampler = describe.sampler_of(stage, scenes, np.arange(len(scenes)))
+    (batch,) = itertools.islice(sampler.batches(0), 1)
+    rows = np.arange(24)
+    shown = sampler.batch(rows, np.random.default_rng(0), everything=True)["words"]
+    for number, name in enumerate(scenes.vocabulary.thing):
+        hidden = name in ("colour", "pose") or name.startswith("part:")
+        for words in (batch["words"], batch["crops"]["words"]):
+            assert not hidden or bool((words[:, number] == NONE).all()), name
+        if name in ("colour", "texture"):
+            assert bool((shown[:, number] != NONE).any())
+            assert bool((batch["words"][:, number] == NONE).all()) == hidden
+    loss, parts = stage.loss(batch, sampler)
+    assert np.isfinite(loss.item()) and parts["worded"] > 0
+
+
 def test_what_is_easy_is_drawn_less_often(folder: Path) -> None:
     _, scenes = describe.prepared([folder], None, None)
     known = scenes.vocabulary.about

@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from croc.errors import InputError
 from croc_syn import world
 from croc_syn.world.claims import claims
 from croc_syn.world.sampler import Dice
@@ -55,3 +56,12 @@ def test_what_two_things_of_a_kind_differ_in_is_not_claimed_of_both() -> None:
     said = [claim for seed in range(5) for claim in claims(Scene((red, blue)), 20, Dice("two", seed))]
     assert said
     assert not any(claim.about == "colour" for claim in said)
+
+
+def test_claims_differ_in_what_is_asked_for() -> None:
+    scene = world.sample("a boat with three sails and a cat", 3)
+    said = claims(scene, 6, Dice("parts", 0), about=("thing_part", "body_part"))
+    assert len(said) == 6
+    assert {claim.about for claim in said} == {"thing_part", "body_part"}
+    with pytest.raises(InputError, match="no claim differs in taste; there are colour, size"):
+        claims(scene, 6, Dice("parts", 0), about=("taste",))

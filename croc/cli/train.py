@@ -142,6 +142,20 @@ def _experiment(
 @click.option(
     "--leave-out", multiple=True, metavar="NAME", help="A category or property; repeatable; default: four."
 )
+@click.option(
+    "--scenes",
+    multiple=True,
+    metavar="FOLDER",
+    help="Annotated scenes, repeatable: the start is then a reader from nothing behind MODEL's tower that "
+    "is taught none of what is left out; each run is taught all but its own.",
+)
+@click.option(
+    "--reading",
+    default=1200,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Steps of the start; a third of them more for each run.",
+)
 def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
     """Leave one property out of the training of MODEL at a time, and ask about it afterwards."""
     from crocscore.experiments import held_out as conditions

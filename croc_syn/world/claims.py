@@ -8,9 +8,10 @@ for a model that learns to read images.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
+from croc.errors import InputError
 from croc_syn.world import lexicon
 from croc_syn.world.contrasts import Context
 from croc_syn.world.kinds import KINDS, Kind
@@ -95,28 +96,35 @@ class _Look:
         return Context(KINDS[kind], place, self.dice).frame(first, second, (single, single))
 
 
-def claims(scene: Scene, number: int, dice: Dice) -> list[Claim]:
+def claims(scene: Scene, number: int, dice: Dice, about: Collection[str] = ()) -> list[Claim]:
     """True and false prompts about a scene.
 
     Args:
         scene: what they are about.
         number: how many at most; each thing that can be spoken of gets its turn before any comes again.
         dice: chooses the things, values and words.
+        about: what they may differ in; nothing named is everything.
 
     Returns:
         Different claims; the oracle has said of each that ``true`` holds and ``false`` does not.
+
+    Raises:
+        InputError: no claim differs in one of these.
     """
+    if unknown := sorted(set(about) - set(_MAKERS)):
+        raise InputError(f"no claim differs in {', '.join(unknown)}; there are {', '.join(_MAKERS)}")
+    makers = [name for name in _MAKERS if not about or name in about]
     look = _Look(scene, dice)
     found: dict[tuple[str, str], Claim] = {}
-    for turn in range(4):
-        for about in dice.shuffled(list(_MAKERS)):
+    for turn in range(number if about else 4):
+        for name in dice.shuffled(makers):
             if len(found) >= number:
                 return list(found.values())
-            made = _MAKERS[about](look)
+            made = _MAKERS[name](look)
             if made is None or made[0] == made[1] or made in found:
                 continue
             if holds(scene, made[0]) and not holds(scene, made[1]):
-                found[made] = Claim(*made, about)
+                found[made] = Claim(*made, name)
         if turn and not found:
             break
     return list(found.values())
