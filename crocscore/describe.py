@@ -191,6 +191,10 @@ class Stage:
 
     def take_tower(self, folder: Path) -> None:
         """Take the tower of a reader that was trained, and nothing else of it."""
+        wanted = self.model.config.model_type
+        kind = read_json(folder / "config.json", "no config.json in it")["model_type"]
+        if kind != wanted:
+            raise InputError(f"{folder}: the tower of a small reader ({wanted}) is needed, this is a {kind}")
         found = type(self.model).from_pretrained(folder).model.vision_model.state_dict()
         self.tower.load_state_dict(found)
 

@@ -145,8 +145,10 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     left = [each.leave_out for each in conditions if each.leave_out is not None]
     work = [parts.Part(each.name, {**asdict(each), "judged": left}) for each in conditions]
     weights = sorted(Path(setup.model).glob("*.safetensors"))
+    scenes = [Path(folder) / "manifest.json" for folder in setup.scenes]
     start = setup
     if setup.scenes:
+        _train_files(setup)  # what is missing is said before the long reading
         start = replace(setup, model=str(_begin(setup, left, out / "start")))
     made = parts.run(
         work,
@@ -158,7 +160,7 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
             "setup": {**asdict(setup), "settings": dict(setup.settings), "scenes": list(setup.scenes)},
             "weights": [sha256_of(file) for file in weights],
             "questions": sha256_of(manifest) if manifest.is_file() else None,
-            "scenes": [sha256_of(Path(folder) / "manifest.json") for folder in setup.scenes],
+            "scenes": [sha256_of(file) for file in scenes if file.is_file()],
         },
         what="runs",
     )
@@ -280,14 +282,19 @@ def summary(report: Report) -> dict[str, Any]:
     }
 
 
+def _train_files(setup: Setup) -> list[Path]:
+    files = sorted(Path(setup.questions).glob("data/train-*.parquet"))
+    if not files:
+        raise InputError(f"{setup.questions}: no data/train-*.parquet; make questions with croc build train")
+    return files
+
+
 def _questions(setup: Setup, condition: Condition, folder: Path) -> int:
     """Write the training questions under a condition; gives their number."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    files = sorted(Path(setup.questions).glob("data/train-*.parquet"))
-    if not files:
-        raise InputError(f"{setup.questions}: no data/train-*.parquet; make questions with croc build train")
+    files = _train_files(setup)
     rows = changed(pa.concat_tables([pq.read_table(file) for file in files]), condition, setup.seed)
     (folder / "data").mkdir(parents=True)
     pq.write_table(rows, folder / "data" / "train-00000-of-00001.parquet", row_group_size=256)

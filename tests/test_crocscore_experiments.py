@@ -139,6 +139,15 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     assert not any("q_proj" in name for name in same)
     with pytest.raises(InputError, match="no pair of prompts differs in 'taste'"):
         read_anew(tower, [scenes], tmp_path / "no", leave_out=["taste"], steps=1)
+    other = tmp_path / "other"
+    vocabulary.save_pretrained(other)
+    (other / "config.json").write_text('{"model_type": "llava"}')
+    with pytest.raises(InputError, match=r"a small reader \(deepseek_vl\) is needed, this is a llava"):
+        read_anew(other, [scenes], tmp_path / "no", leave_out=[], steps=1)
+    command[command.index("--questions") + 1] = str(tmp_path / "nowhere")
+    done = CliRunner().invoke(main, [*command[:-4], *command[-2:], *more, "--out", str(tmp_path / "else")])
+    assert done.exit_code != 0 and "make questions with croc build train" in done.output
+    assert not (tmp_path / "else").exists()
 
 
 def test_what_was_measured_is_not_measured_again(start, data, tmp_path, monkeypatch):
