@@ -26,6 +26,7 @@ from croc import parts
 from croc.errors import InputError
 from croc.files import atomic, read_json, sha256_of, write_json
 from croc.schema import stable_hash
+from crocscore.anew import read_anew
 
 if TYPE_CHECKING:
     import polars as pl
@@ -143,16 +144,17 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     manifest = Path(setup.questions) / "manifest.json"
     conditions = NAMES[name]() if conditions is None else conditions
     left = [each.leave_out for each in conditions if each.leave_out is not None]
-    work = [parts.Part(each.name, {**asdict(each), "judged": left}) for each in conditions]
+    work = [parts.Part(each.name, asdict(each)) for each in conditions]
     weights = sorted(Path(setup.model).glob("*.safetensors"))
     scenes = [Path(folder) / "manifest.json" for folder in setup.scenes]
     start = setup
     if setup.scenes:
         _train_files(setup)  # what is missing is said before the long reading
-        start = replace(setup, model=str(_begin(setup, left, out / "start")))
+        read = partial(read_anew, leave_out=left, steps=setup.reading, seed=setup.seed)
+        start = replace(setup, model=str(read(setup.model, setup.scenes, out / "start")))
     made = parts.run(
         work,
-        partial(_measure, setup=start),
+        partial(_measure, setup=start, judged=left),
         out / "runs",
         suffix=".json",
         fingerprint={
@@ -169,15 +171,6 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     with atomic(out / f"{name}.png") as temporary:
         temporary.write_bytes(plot(name, runs))
     return out / f"{name}.json"
-
-
-def _begin(setup: Setup, leave_out: Sequence[str], out: Path) -> Path:
-    """The model that all runs start from when they start from a trained tower alone."""
-    from crocscore.anew import read_anew
-
-    return read_anew(
-        setup.model, setup.scenes, out, leave_out=leave_out, steps=setup.reading, seed=setup.seed
-    )
 
 
 def changed(rows: pa.Table, condition: Condition, seed: int) -> pa.Table:
@@ -219,13 +212,14 @@ def changed(rows: pa.Table, condition: Condition, seed: int) -> pa.Table:
     return rows
 
 
-def _measure(payload: Mapping[str, Any], path: Path, *, setup: Setup) -> dict[str, Any]:
+def _measure(
+    payload: Mapping[str, Any], path: Path, *, setup: Setup, judged: Sequence[str]
+) -> dict[str, Any]:
     """One run: train under a condition, judge on the held-out checks, write the verdict."""
     from crocscore import watch
-    from crocscore.anew import read_anew
     from crocscore.model import CROCScore
 
-    condition = Condition(**{key: value for key, value in payload.items() if key != "judged"})
+    condition = Condition(**payload)
     work = path.with_name(f"{path.name}.work")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -240,9 +234,7 @@ def _measure(payload: Mapping[str, Any], path: Path, *, setup: Setup) -> dict[st
             questions = _questions(setup, condition, work / "questions")
             model = str(_train(replace(setup, model=model), work))
         # What no run leaves out would only make the checks of what they do fewer.
-        checks = watch.held_out(
-            setup.checks, split=setup.split, at_most=setup.max_checks, about=payload["judged"]
-        )
+        checks = watch.held_out(setup.checks, split=setup.split, at_most=setup.max_checks, about=judged)
         scorer = CROCScore.from_pretrained(model, name="crocscore", batch_size=32)
         report = watch.verdict(scorer, checks, work / "scores", by=("category", "property"), resamples=1_000)
         verdict = {**asdict(condition), "questions": questions, **summary(report)}
