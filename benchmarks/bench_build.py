@@ -40,7 +40,7 @@ def bare(folder: Path) -> tuple[float, int, int]:
 
     from croc_syn.folder import shard_files
     from croc_syn.world import rasterise, scene_of, to_svg
-    from croc_syn.world.scene import embed
+    from croc_syn.world.scenes.scene import embed
 
     total, count, size = 0.0, 0, 0
     for file in shard_files(folder):

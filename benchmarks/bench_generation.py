@@ -60,7 +60,7 @@ def run(prompts: Path, out: Path, settings: Any, workers: int, null: Any) -> flo
     """Seconds from the first part's beginning to the last file, as the records have them."""
     import json
 
-    from croc.engines import this_machine
+    from croc.jobs.executors import this_machine
     from croc_syn.painting.stage import make_images
 
     make_images(prompts, out, settings, engine=this_machine(workers), painter=null, progress=False)
@@ -75,7 +75,7 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=512)
     parser.add_argument("--encode", action="store_true")
     options = parser.parse_args()
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     from staged_prompts import row, stage
 
     from croc_syn.painting.settings import read_images

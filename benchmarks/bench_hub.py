@@ -43,8 +43,8 @@ def make(path: Path, megabytes: int, size: int) -> int:
     """A shard as the builder writes them, of drawings that differ; gives its number of rows."""
     import pyarrow as pa
 
-    from croc.parquet import write_parquet
-    from croc_syn.images import staged_features
+    from croc.storage.parquet import write_parquet
+    from croc_syn.painting.images import staged_features
     from croc_syn.world import draw
 
     prompts = ["three red cats", "a blue dog to the left of two yellow birds", "a green house", "four stars"]
@@ -157,7 +157,7 @@ def main() -> None:
         path = Path(folder) / "test-00000-of-00001.parquet"
         rows = make(path, options.megabytes, options.size)
         print(f"shard: {path.stat().st_size / 1e6:.0f} MB, {rows} rows of 10 images of {options.size} pixels")
-        command = [sys.executable, str(ROOT / "tests" / "hub_server.py"), f"{folder}/hub"]
+        command = [sys.executable, str(ROOT / "tests" / "support" / "hub_server.py"), f"{folder}/hub"]
         server = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         try:
             assert server.stdout

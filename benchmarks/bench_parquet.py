@@ -28,10 +28,10 @@ def stage(folder: Path, checks: int, images: int, size: int, per_part: int) -> N
     """Staged parts with images of about ``size`` bytes."""
     import pyarrow as pa
 
-    from croc.parquet import write_parquet
-    from croc.parts import Part, run
-    from croc.schema import stable_hash
-    from croc_syn.images import staged_features
+    from croc.checks.schema import stable_hash
+    from croc.jobs.runner import Part, run
+    from croc.storage.parquet import write_parquet
+    from croc_syn.painting.images import staged_features
 
     schema = staged_features().arrow_schema
 
@@ -80,8 +80,8 @@ import json, resource, sys, time
 from functools import partial
 from pathlib import Path
 from builders import shards
-from croc.parts import read_manifest, run
-from croc_syn.images import staged_features
+from croc.jobs.runner import read_manifest, run
+from croc_syn.painting.images import staged_features
 schema = staged_features().arrow_schema
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()

@@ -25,9 +25,9 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from croc_syn import presets
-from croc_syn.prompts import make_prompts
 from croc_syn.writing import Said
 from croc_syn.writing.answers import pair_of
+from croc_syn.writing.prompts import make_prompts
 from croc_syn.writing.rules import Checker
 from croc_syn.writing.settings import Encoder
 

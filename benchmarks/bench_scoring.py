@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 
 SIDE = 512
 
@@ -78,7 +78,7 @@ def write_checks(path: Path, checks: int, k: int) -> list[bytes]:
     """A Parquet file of checks with K images a side; returns the image files in order."""
     import datasets
 
-    from croc.schema import ContrastCheck, check_features
+    from croc.checks.schema import ContrastCheck, check_features
 
     datasets.disable_progress_bars()
     photos = [photo(seed) for seed in range(50)]
@@ -129,9 +129,9 @@ def ratio(best: np.ndarray, once: tuple[float, float] = (0.0, 0.0), per: float =
 
 def self_check(data: Path, scorer: Any, repeats: int) -> tuple[float, float]:
     """Seconds of the comparison with the plain way at the beginning of a run."""
-    from croc.engine import Engine
-    from croc.scoring import _Slice
-    from croc.sources import open_checks
+    from croc.checks.sources import open_checks
+    from croc.scoring.batching import Engine
+    from croc.scoring.run import _Slice
 
     first = _Slice(open_checks(data).read(0, 2))
     engine = Engine(scorer)
@@ -141,7 +141,7 @@ def self_check(data: Path, scorer: Any, repeats: int) -> tuple[float, float]:
 
 
 def score(data: Path, scorer: Any, **options: Any) -> None:
-    from croc.scoring import score_dataset
+    from croc.scoring.run import score_dataset
 
     with tempfile.TemporaryDirectory() as out:
         score_dataset(data, [scorer], out, progress=False, tell=lambda text: None, **options)

@@ -24,7 +24,7 @@ import numpy as np
 from gradio_client import Client, handle_file
 from PIL import Image
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
 from page_server import serve
 
 

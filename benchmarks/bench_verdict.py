@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from croc.schema import DIRECTIONS, SUBSETS, ScoreMetadata, write_scores
+from croc.checks.schema import DIRECTIONS, SUBSETS, ScoreMetadata, write_scores
 
 K = 5
 
@@ -56,7 +56,7 @@ def make(folder: Path, rows: int, metrics: int) -> list[Path]:
 
 
 def ours(folder: Path) -> dict[str, float]:
-    from croc.report import Report, Settings
+    from croc.verdict.report import Report, Settings
 
     report = Report.from_files([folder], settings=Settings(paper=True, resamples=0, flips=0))
     return {
@@ -131,7 +131,7 @@ def timed(what: str, folder: Path) -> dict:
     """One run in a fresh process: seconds after the imports, and its peak memory."""
     code = (
         "import json, resource, sys, time; sys.path.insert(0, sys.argv[1]); import bench_verdict as b\n"
-        "import polars, pandas, croc.report\nfrom pathlib import Path\n"
+        "import polars, pandas, croc.verdict.report\nfrom pathlib import Path\n"
         f"t = time.perf_counter(); found = b.{what}(Path(sys.argv[2])); s = time.perf_counter() - t\n"
         "peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20\n"
         "print(json.dumps({'seconds': s, 'gib': peak, 'found': found}))"
@@ -143,9 +143,9 @@ def timed(what: str, folder: Path) -> dict:
 
 
 def bootstrap(checks: int = 20_000, metrics: int = 6, resamples: int = 10_000) -> None:
-    from croc import statistics
-    from croc.evidence import average
-    from croc.protocol import scaled_accuracy
+    from croc.verdict import statistics
+    from croc.verdict.aggregation import average
+    from croc.verdict.directions import scaled_accuracy
 
     rng = np.random.default_rng(0)
     sums = rng.random((checks, 1, metrics, 4, 3))

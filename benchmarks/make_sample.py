@@ -22,11 +22,11 @@ import datasets
 from PIL import Image
 
 from builders.syn import build_exact
-from croc import pages
-from croc.results import make_result, write_result
-from croc.schema import check_features
-from croc.scoring import score_dataset
-from croc_hum import nlvr
+from croc.checks.schema import check_features
+from croc.rendering import fragments as pages
+from croc.results.files import make_result, write_result
+from croc.scoring.run import score_dataset
+from croc_hum.release.release import nlvr
 
 SCORERS = ["colour-words", "image-only", "random"]
 SIDES = ("images", "contrast_images")

@@ -14,10 +14,10 @@ from typing import Any
 import datasets
 
 from builders import shards
-from builders.survey import IMAGE_REASONS
+from builders.screening import IMAGE_REASONS
 from croc.errors import InputError
-from croc.files import read_json
-from croc.parts import Manifest, read_manifest, run
+from croc.jobs.runner import Manifest, read_manifest, run
+from croc.storage.files import read_json
 
 TEST_ONLY = {"test": 1.0}
 _UNSTORED = ("out", "audit", "seconds")
@@ -172,7 +172,7 @@ def assemble_staged(
     workers: int = 1,
     progress: bool = True,
 ) -> BuildReport:
-    """Put a folder of staged rows, finished by :func:`croc.parts.run`, into shards.
+    """Put a folder of staged rows, finished by :func:`croc.jobs.runner.run`, into shards.
 
     Args:
         kind: ``syn`` or ``hum``.
@@ -319,7 +319,7 @@ def dress(folder: Path, *, draw: Callable[[Path], None] | None = None) -> None:
 
 def picture(folder: Path) -> None:
     """Draw some checks of a folder as ``examples.png``."""
-    from croc_syn.sheet import sheet
+    from croc_syn.contact_sheet import sheet
 
     try:
         sheet(folder, folder / PICTURE, checks=4, columns=2, width=160)

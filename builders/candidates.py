@@ -8,19 +8,19 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from croc.checks.schema import CATEGORIES
 from croc.errors import CrocError, InputError
-from croc.files import atomic, read_json
-from croc.parts import Engine
-from croc.schema import CATEGORIES
-from croc_hum.candidates import Candidates, attention_item, property_of, staged_rows, write_items
-from croc_hum.noise import LabelNoise
-from croc_hum.prompts import PromptPair, PromptSet, rows, stage
+from croc.jobs.runner import Engine
+from croc.storage.files import atomic, read_json
+from croc_hum.agreement.label_noise import LabelNoise
+from croc_hum.candidates.items import Candidates, attention_item, property_of, staged_rows, write_items
+from croc_hum.candidates.prompts import PromptPair, PromptSet, rows, stage
 from croc_syn import world
 from croc_syn.folder import choose, read_chosen, shard_files
-from croc_syn.images import fitting_scene
+from croc_syn.painting.images import fitting_scene
 from croc_syn.painting.settings import Images
 from croc_syn.painting.stage import make_images
-from croc_syn.prompts import EXACT
+from croc_syn.writing.prompts import EXACT
 from hub_cards import render_again
 from hub_cards.facts import LABEL_NOISE
 
@@ -51,7 +51,8 @@ def of_pairs(
     An interrupted run goes on where it was when it is called again.
 
     Args:
-        sets: as :func:`croc_hum.prompts.load` gives them; the exact world draws only the exact ones.
+        sets: as :func:`croc_hum.candidates.prompts.load` gives them; the exact world draws only the exact
+        ones.
         out: the folder to make: ``items.parquet``, ``sample.json``, and the work, ``prompts`` and ``images``.
         settings: the section ``images:`` of a preset; None has the exact world draw 5 images a side.
         task: what people are asked, one of ``TASKS``.
@@ -207,7 +208,7 @@ def check_pairs(sets: Mapping[str, PromptSet], least: int = 1) -> None:
     """Hold prompt pairs against what they claim.
 
     Args:
-        sets: as :func:`croc_hum.prompts.load` gives them.
+        sets: as :func:`croc_hum.candidates.prompts.load` gives them.
         least: pairs that each category must have.
 
     Raises:

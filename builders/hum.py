@@ -28,7 +28,7 @@ if __package__ in (None, ""):
 import datasets
 import pyarrow as pa
 
-from builders import release as releases
+from builders import authors_release as releases
 from builders import shards
 from builders.assembly import (
     TEST_ONLY,
@@ -39,14 +39,13 @@ from builders.assembly import (
     assemble_staged,
     read_report,
 )
+from croc.checks.schema import CATEGORIES, check_features
 from croc.errors import CrocError
-from croc.files import sha256_of
-from croc.parquet import write_parquet
-from croc.parts import Part, run
-from croc.schema import CATEGORIES, check_features
-from croc_hum import nlvr
-from croc_hum.release import Judged
-from croc_hum.votes import Rule, read_votes
+from croc.jobs.runner import Part, run
+from croc.storage.files import sha256_of
+from croc.storage.parquet import write_parquet
+from croc_hum.release.release import Judged, nlvr
+from croc_hum.votes.votes import Rule, read_votes
 
 NLVR_TITLE = "NLVR as contrastive checks: sentences that people wrote about drawn scenes"
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, images verified by people."
@@ -217,7 +216,7 @@ def build_voted(
     An interrupted build goes on where it was when it is called again.
 
     Args:
-        votes: a file of votes, see :func:`croc_hum.votes.read_votes`.
+        votes: a file of votes, see :func:`croc_hum.votes.votes.read_votes`.
         items: the candidates that they are about: the folder that ``croc hum candidates`` made.
         out: the folder to make.
         rule: when votes decide about an image; the default is three votes, two thirds of which agree.

@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from builders.outgoing import (
+from builders.upload_files import (
     CARD,
     REPO_TYPES,
     File,

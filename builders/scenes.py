@@ -26,22 +26,23 @@ if __package__ in (None, ""):
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.survey import folded, split_of
+from builders.screening import folded, split_of
+from croc.checks.schema import stable_hash
 from croc.errors import CrocError, InputError
-from croc.parquet import write_parquet
-from croc.parts import Manifest, Part, run
-from croc.schema import stable_hash
-from croc_syn.images import fitting_scene
-from croc_syn.prompts import EXACT, columns_of, exact_keys, exact_row
-from croc_syn.world import holds, lexicon, rasterise, to_svg
-from croc_syn.world.claims import claims
-from croc_syn.world.kinds import KINDS
-from croc_syn.world.layout import extent
-from croc_syn.world.oracle import TESTS, Box, arranged
-from croc_syn.world.sampler import Dice, readable
+from croc.jobs.runner import Manifest, Part, run
+from croc.storage.parquet import write_parquet
+from croc_syn.painting.images import fitting_scene
+from croc_syn.world import holds, rasterise, to_svg
+from croc_syn.world.contrasts.claims import claims
+from croc_syn.world.declarations import lexicon
+from croc_syn.world.declarations.kinds import KINDS
+from croc_syn.world.scenes.layout import extent
+from croc_syn.world.scenes.oracle import TESTS, Box, arranged
+from croc_syn.world.scenes.sampler import Dice, readable
+from croc_syn.writing.prompts import EXACT, columns_of, exact_keys, exact_row
 
 if TYPE_CHECKING:
-    from croc_syn.world.scene import Scene, Thing
+    from croc_syn.world.scenes.scene import Scene, Thing
 
 PART_SIZE = 256
 """Images a part."""
@@ -129,8 +130,8 @@ def build_scenes(
     Returns:
         The manifest; its counts say how many images and claims were made, and what was left out.
     """
-    from croc_syn.plan import plan, select
-    from croc_syn.taxonomy import load
+    from croc_syn.taxonomy.plan import plan, select
+    from croc_syn.taxonomy.taxonomy import load
 
     known = load(taxonomy)
     specs = [s for s in plan(known, exact_only=True) if split_of(s.concept_id, splits) == "train"]

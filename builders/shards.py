@@ -2,7 +2,7 @@
 
 What the builders share: which split a concept falls into, which rows go into which shard, and how a folder
 becomes visible, so that a half-built one never loads as if it were whole. Which rows stay is decided in
-:mod:`builders.survey`.
+:mod:`builders.screening`.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders.licences import licence_of
-from builders.survey import SPLITS, Looked, Row, count_twins, look, split_of
+from builders.screening import SPLITS, Looked, Row, count_twins, look, split_of
+from croc.checks.schema import stable_hash
 from croc.errors import InputError
-from croc.files import canonical, is_whole, read_json, sha256_of, write_json
-from croc.parquet import image_columns, spans, write_parquet
-from croc.parts import Manifest, Part
-from croc.schema import stable_hash
+from croc.jobs.runner import Manifest, Part
+from croc.storage.files import canonical, is_whole, read_json, sha256_of, write_json
+from croc.storage.parquet import image_columns, spans, write_parquet
 
 __all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "plan_shards", "settle", "split_of"]
 

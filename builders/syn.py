@@ -35,12 +35,12 @@ from builders.assembly import (
     assemble_staged,
     read_report,
 )
-from builders.survey import split_of
+from builders.screening import split_of
+from croc.checks.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
 from croc.errors import CrocError, InputError
-from croc.parts import Engine, Manifest, read_manifest, run
-from croc.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
-from croc_syn.images import Draw, Drawn, image_parts, staged_features
-from croc_syn.prompts import EXACT, OTHER, plan_parts, possible, write_prompts
+from croc.jobs.runner import Engine, Manifest, read_manifest, run
+from croc_syn.painting.images import Draw, Drawn, image_parts, staged_features
+from croc_syn.writing.prompts import EXACT, OTHER, plan_parts, possible, write_prompts
 
 DESCRIPTION = "Contrastive robustness checks of text-to-image metrics, synthetic."
 _IMAGES, _PROMPTS, _AUDIT = "images", "prompts", "audit"
@@ -101,7 +101,7 @@ def build_exact(
             would have there, drawn from the concepts of these splits.
         audit_checks: how many checks the audit looks at, at most; 0 leaves the audit out.
         progress: show bars.
-        engine: who draws the images, see :mod:`croc.engines`; None takes ``workers`` of this machine.
+        engine: who draws the images, see :mod:`croc.jobs.executors`; None takes ``workers`` of this machine.
 
     Returns:
         What was built.
@@ -109,8 +109,8 @@ def build_exact(
     Raises:
         InputError: an argument cannot be used, or the folder holds something else.
     """
-    from croc_syn.plan import plan
-    from croc_syn.taxonomy import load
+    from croc_syn.taxonomy.plan import plan
+    from croc_syn.taxonomy.taxonomy import load
 
     started = time.monotonic()
     folder = Path(out)

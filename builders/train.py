@@ -32,12 +32,12 @@ import pyarrow.parquet as pq
 
 from builders import shards
 from builders.assembly import PICTURE, BuildReport, dress, read_report, report_texts
-from builders.survey import ELSEWHERE, SPLITS, folded, mark, split_of
+from builders.screening import ELSEWHERE, SPLITS, folded, mark, split_of
+from croc.checks.schema import SIDES, SUBSETS, stable_hash
 from croc.errors import CrocError, InputError
-from croc.files import read_json, sha256_of
-from croc.parquet import batches, write_parquet
-from croc.parts import Part, run
-from croc.schema import SIDES, SUBSETS, stable_hash
+from croc.jobs.runner import Part, run
+from croc.storage.files import read_json, sha256_of
+from croc.storage.parquet import batches, write_parquet
 
 DESCRIPTION = "Yes/no questions about images, from contrastive robustness checks."
 ANSWERS = ("Yes", "No")

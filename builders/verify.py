@@ -11,12 +11,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from builders.screening import folded, mark, place_of
 from builders.shards import CANARY, MINI, WORK
-from builders.survey import folded, mark, place_of
+from croc.checks.decoding import decode
 from croc.errors import InputError
-from croc.files import canonical, read_json, sha256_of
-from croc.images import decode
-from croc.parquet import CANARY_KEY, batches, image_columns
+from croc.storage.files import canonical, read_json, sha256_of
+from croc.storage.parquet import CANARY_KEY, batches, image_columns
 from hub_cards import compare_cards, croissant, read_facts, render_again
 
 MOST = 20

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from croc.errors import CrocError, InputError, MissingExtra
-    from croc.report import Report
     from croc.scorers import Scorer
+    from croc.verdict.report import Report
 
 __version__ = "0.1.0"
 
@@ -19,7 +19,7 @@ _HOME = {
     "CrocError": "croc.errors",
     "InputError": "croc.errors",
     "MissingExtra": "croc.errors",
-    "Report": "croc.report",
+    "Report": "croc.verdict.report",
     "Scorer": "croc.scorers",
 }
 

@@ -11,7 +11,7 @@ import evaluate
 import croc  # From: croc-t2i
 
 if TYPE_CHECKING:
-    from croc.report import Report, Settings
+    from croc.verdict.report import Report, Settings
 
 _CITATION = """\
 @article{croc,
@@ -207,8 +207,8 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         import tempfile
         from contextlib import nullcontext
 
-        from croc.report import Report
-        from croc.scoring import score_dataset
+        from croc.scoring.run import score_dataset
+        from croc.verdict.report import Report
 
         if self.num_process > 1:
             raise ValueError(
@@ -259,9 +259,9 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
     ) -> dict[str, Any]:
         import polars
 
-        from croc.report import Report
-        from croc.schema import ScoreMetadata
-        from croc.tables import score_table
+        from croc.checks.schema import ScoreMetadata
+        from croc.tables.readers import score_table
+        from croc.verdict.report import Report
 
         protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
         empty = polars.col(polars.String).replace("", None)
@@ -303,7 +303,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         flips: int,
         seed: int | None,
     ) -> tuple[str | None, Settings]:
-        from croc.report import DEFAULT_SEED, Settings
+        from croc.verdict.report import DEFAULT_SEED, Settings
 
         if protocol is None and self.config_name != "default":
             protocol = self.config_name
@@ -324,7 +324,7 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
 
 def _plain(report: Report) -> dict[str, Any]:
     """A Report as the flat dictionary that modules of ``evaluate`` return."""
-    from croc.schema import DIRECTIONS
+    from croc.checks.schema import DIRECTIONS
 
     content = report.to_dict()
     best = report.metrics[0]

@@ -2,7 +2,7 @@
 
 A finished build is put to the oracle, which reads the scene in the image's file and so knows the truth, and
 to probes that cannot see the image, the text, or either. Each becomes a score table as of any other metric,
-and :class:`croc.report.Report` judges them.
+and :class:`croc.verdict.report.Report` judges them.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from croc.parts import Manifest, Part, run
-from croc.schema import DIRECTIONS, SCORE_COLUMNS, SIDES, ScoreMetadata, stable_hash, write_scores
+from croc.checks.schema import DIRECTIONS, SCORE_COLUMNS, SIDES, ScoreMetadata, stable_hash, write_scores
+from croc.jobs.runner import Manifest, Part, run
 from croc_syn import world
 from croc_syn.folder import Chosen, choose, read_chosen
-from croc_syn.prompts import EXACT
+from croc_syn.writing.prompts import EXACT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -145,7 +145,7 @@ def judge(tables: Mapping[str, Path]) -> Audit:
     Args:
         tables: file by scorer: ``oracle`` and any of ``BLIND``.
     """
-    from croc.report import Report, Settings
+    from croc.verdict.report import Report, Settings
 
     by = ("subset", "property")
     truth = Report.from_files([tables[ORACLE]], settings=Settings(by=by, resamples=0, flips=0))

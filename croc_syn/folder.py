@@ -7,8 +7,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from croc.checks.schema import stable_hash
 from croc.errors import InputError
-from croc.schema import stable_hash
 
 _KEYS = ("check_id", "subset", "category", "property")
 

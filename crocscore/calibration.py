@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from croc.checks.schema import stable_hash
 from croc.errors import InputError, MissingExtra
-from croc.files import atomic, read_json, write_json
-from croc.schema import stable_hash
+from croc.storage.files import atomic, read_json, write_json
 
 if TYPE_CHECKING:
     from crocscore.model import CROCScore
@@ -184,7 +184,7 @@ def measure(scorer: CROCScore, rows: Sequence[dict[str, Any]], split: str = "val
 
 
 def _margins(scorer: CROCScore, rows: Sequence[dict[str, Any]]) -> Array:
-    from croc.images import decode, to_bytes
+    from croc.checks.decoding import decode, to_bytes
     from croc.scorers.loading import in_batches
 
     parts = []
@@ -241,7 +241,7 @@ def questions(
     Raises:
         InputError: there is no such split, or a column is missing.
     """
-    from croc.parquet import batches
+    from croc.storage.parquet import batches
 
     files = sorted(Path(folder).glob(f"data/{split}-*.parquet"))
     if not files:

@@ -126,8 +126,8 @@ class Crocscore(evaluate.Metric):
         device: str | None = None,
         probability: bool = False,
     ) -> dict[str, Any]:
+        from croc.checks.decoding import decode
         from croc.errors import InputError
-        from croc.images import decode
         from croc.scorers.refusals import RefusedPairs
 
         scorer = self._scorer(model, revision, device)
@@ -210,8 +210,8 @@ def _bytes(image: Any) -> bytes:
     import numpy as np
     from PIL import Image
 
+    from croc.checks.decoding import to_bytes
     from croc.errors import InputError
-    from croc.images import to_bytes
 
     if hasattr(image, "__array__") and not isinstance(image, Image.Image):
         pixels = np.asarray(image)

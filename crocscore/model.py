@@ -166,14 +166,14 @@ class CROCScore(YesNo):
         Args:
             dataset: Hub id, folder or dataset of checks.
             out: a folder that keeps the score table and from which a run goes on; None keeps nothing.
-            options: as :func:`croc.scoring.score_dataset` takes them (``config``, ``split``, …).
+            options: as :func:`croc.scoring.run.score_dataset` takes them (``config``, ``split``, …).
 
         Returns:
             The score table: one row an image, as ``croc evaluate`` reads it.
         """
         import polars as pl
 
-        from croc.scoring import score_dataset
+        from croc.scoring.run import score_dataset
 
         if out is not None:
             return pl.read_parquet(score_dataset(dataset, [self], out, **options)[0])

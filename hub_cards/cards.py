@@ -15,7 +15,7 @@ import yaml
 
 from croc import __version__
 from croc.errors import InputError
-from croc.files import read_json
+from croc.storage.files import read_json
 from hub_cards.facts import DEFAULT_VIEW, PROPERTY_VIEW, Facts, read_facts
 
 CARD = "README.md"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import InputError
-from croc.files import read_json
+from croc.storage.files import read_json
 
 if TYPE_CHECKING:
     import datasets

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH
+from croc.cli.shared import PATH
 from croc.errors import InputError
 
 
@@ -52,7 +52,7 @@ def annotate(
     from dataclasses import replace
 
     from croc_hum.page import VERSION, Campaign, launch
-    from croc_hum.store import Store, read_items
+    from croc_hum.votes.store import Store, read_items
 
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path, version=VERSION))
@@ -72,7 +72,7 @@ def annotate(
             click.echo(f"administrator's token: {token}", err=True)
         mirror = None
         if repo is not None:
-            from croc_hum.mirror import Mirror
+            from croc_hum.votes.hub_copy import Mirror
 
             mirror = stack.enter_context(Mirror(store, repo, every=every))
         about = {"contact": contact} if contact else {}
@@ -97,9 +97,9 @@ def votes(store: Path, out: Path | None, bring: Path | None) -> None:
     """
     import json
 
-    from croc.files import atomic
-    from croc_hum import label_studio
-    from croc_hum.store import Store
+    from croc.storage.files import atomic
+    from croc_hum.votes.store import Store
+    from croc_hum.votes.votes import label_studio
 
     if not store.is_file():
         raise InputError(f"{store}: there is no such store (croc hum annotate makes one)")

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH
+from croc.cli.shared import PATH
 from croc.errors import CrocError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from croc.cli.annotate import annotate, votes
-from croc.cli.base import PATH, key_values, show, write
+from croc.cli.shared import PATH, key_values, show, write
 from croc.errors import InputError
 
 
@@ -53,7 +53,7 @@ def prompts(source: Path | None, listed: bool, category: str | None, least: int,
     Pairs that are said to be exact are put to the exact world: it must be able to draw both prompts and to
     prove that no image shows both.
     """
-    from croc_hum.prompts import PromptSet, load
+    from croc_hum.candidates.prompts import PromptSet, load
 
     if schema:
         click.echo(json.dumps(PromptSet.model_json_schema(), indent=1))
@@ -154,7 +154,7 @@ def candidates(
         return
     if subset or contrasted:
         raise InputError("--subset and --property choose from a build; name it with --of, or use --category")
-    from croc_hum.prompts import load
+    from croc_hum.candidates.prompts import load
     from croc_syn.presets import load as load_preset
 
     given = {"images.count": images, "images.size": size, "images.noise": noise, "images.first_seed": seed}
@@ -266,11 +266,11 @@ def agreement(
     """
     from dataclasses import replace
 
-    from croc_hum import agreement_views
-    from croc_hum.agreement import AgreementReport, Settings
-    from croc_hum.noise import LabelNoise, read_sample
-    from croc_hum.release import item_ids
-    from croc_hum.votes import Rule, known_items, read_votes
+    from croc_hum.agreement.agreement import AgreementReport, Settings
+    from croc_hum.agreement.agreement import views as agreement_views
+    from croc_hum.agreement.label_noise import LabelNoise, read_sample
+    from croc_hum.release.release import item_ids
+    from croc_hum.votes.votes import Rule, known_items, read_votes
 
     if card is not None and items is None:
         raise InputError("--card needs --items: the sample that the votes are about")
@@ -283,7 +283,7 @@ def agreement(
     if sample is not None:
         report = replace(report, noise=LabelNoise.of(found, sample, rule, level=level))
     if scores:
-        from croc_hum.rankings import rankings
+        from croc_hum.agreement.rankings import rankings
 
         task = sample["task"] if sample else report.groups[0].task
         report = replace(report, rankings=rankings(scores, found, rule, task=task, resamples=resamples))
@@ -332,7 +332,7 @@ def release(
     are counted with their reasons, on the card too.
     """
     from builders.hum import build_voted
-    from croc_hum.votes import Rule
+    from croc_hum.votes.votes import Rule
 
     rule = Rule(min_votes, min_share, method, min_attention)
     report = build_voted(votes, items, out, rule=rule, task=task, both_sides=both_sides)

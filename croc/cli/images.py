@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, engine_from, engine_options, key_values
+from croc.cli.shared import PATH, engine_from, engine_options, key_values
 
 _PRESET = click.option("--preset", default="exact", show_default=True, help="A name, or your own YAML file.")
 _SET = click.option(

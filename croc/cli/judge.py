@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from croc.cli.base import PATH, show, write
+from croc.cli.shared import PATH, show, write
 
 if TYPE_CHECKING:
-    from croc.report import Report, Settings
+    from croc.verdict.report import Report, Settings
 
 GROUPINGS = (
     "subset",
@@ -61,7 +61,7 @@ def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _settings(options: dict[str, Any], by: tuple[str, ...] = ()) -> Settings:
-    from croc.report import DEFAULT_SEED, Settings
+    from croc.verdict.report import DEFAULT_SEED, Settings
 
     seed = DEFAULT_SEED if options["seed"] is None else options["seed"]
     return Settings(options["paper"], by, options["resamples"], options["flips"], seed, options["level"])
@@ -70,7 +70,7 @@ def _settings(options: dict[str, Any], by: tuple[str, ...] = ()) -> Settings:
 def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ...] = ()) -> Report:
     from rich.console import Console
 
-    from croc.report import Report
+    from croc.verdict.report import Report
 
     wanted = options["metrics"] or None
     settings = _settings(options, by)
@@ -113,7 +113,7 @@ def evaluate(
     text_model, image_model or style it also says whether the verdict depends on who generated, with the
     intervals of the differences, paired where the specs are the same.
     """
-    from croc import render
+    from croc.rendering import render
 
     report = _report(tables, options, by)
     show(render.terminal(report))
@@ -137,7 +137,7 @@ def evaluate(
 @_judging
 def agree(tables: tuple[Path, ...], others: tuple[Path, ...], by: str | None, **options: Any) -> None:
     """Do two benchmarks rank the same metrics alike? Kendall's tau-b with its interval."""
-    from croc import render
+    from croc.rendering import render
 
     columns = (by,) if by else ()
     first = _report(tables, options, columns)
@@ -188,9 +188,9 @@ def correlate(
 
     TABLE is a pair table (Parquet, CSV, TSV): item_id, system, prompt, a column per metric and per rating.
     """
-    from croc.correlation import correlate as compute
-    from croc.report import DEFAULT_SEED
-    from croc.tables import read_pair_table
+    from croc.ratings.correlation import correlate as compute
+    from croc.tables.readers import read_pair_table
+    from croc.verdict.report import DEFAULT_SEED
 
     seed = DEFAULT_SEED if seed is None else seed
     found = compute(

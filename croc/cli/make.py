@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, engine_from, engine_options, show, write
-from croc.progress import spoken
+from croc.cli.shared import PATH, engine_from, engine_options, show, write
+from croc.jobs.progress import spoken
 
 
 @click.group()
@@ -24,7 +24,7 @@ _TAXONOMY_FILE = click.argument("file", required=False, type=PATH)
 @_TAXONOMY_FILE
 def taxonomy_check(file: Path | None) -> None:
     """Check a taxonomy file (default: ours) and count what is in it."""
-    from croc_syn.taxonomy import check
+    from croc_syn.taxonomy.taxonomy import check
 
     for key, value in check(file).items():
         click.echo(f"{key}: {value}")
@@ -35,7 +35,7 @@ def taxonomy_check(file: Path | None) -> None:
 @click.option("--exact", is_flag=True, help="Only what the exact world can draw.")
 def taxonomyshow(file: Path | None, exact: bool) -> None:
     """Show a taxonomy (default: ours) as a tree."""
-    from croc_syn.taxonomy import load, show
+    from croc_syn.taxonomy.taxonomy import load, show
 
     click.echo(show(load(file), exact_only=exact))
 
@@ -252,7 +252,7 @@ def draw(prompt: str, out: Path, seed: int, size: int, count: int) -> None:
 @click.option("--seed", default=0, show_default=True, type=int, help="Another seed, other checks.")
 def sheet(folder: Path, out: Path, **options: Any) -> None:
     """Draw a grid of checks, to look at: prompt and image, contrast and image."""
-    from croc_syn.sheet import sheet as make
+    from croc_syn.contact_sheet import sheet as make
 
     make(folder, out, **options)
     click.echo(f"wrote {out}", err=True)
@@ -262,7 +262,7 @@ def sheet(folder: Path, out: Path, **options: Any) -> None:
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 def status(folder: Path) -> None:
     """How far resumable work in a folder is: parts done, failed and left, images a second, time left."""
-    from croc.parts import status as read
+    from croc.jobs.runner import status as read
 
     plans = sorted(folder.rglob("plan.json"))
     for plan in plans:
@@ -301,10 +301,10 @@ _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
 def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -> None:
     """Walk the whole road offline: make checks, run scorers, judge them, write a report."""
     from builders.syn import build_exact
-    from croc import render
-    from croc.report import Report, Settings
-    from croc.scoring import score_dataset
-    from croc_syn.sheet import sheet as make_sheet
+    from croc.rendering import render
+    from croc.scoring.run import score_dataset
+    from croc.verdict.report import Report, Settings
+    from croc_syn.contact_sheet import sheet as make_sheet
 
     names = ["colour-words", "random", "prompt-length", "image-only"]
     click.secho("1. Making contrastive checks with the exact world", bold=True, err=True)

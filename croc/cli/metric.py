@@ -30,7 +30,7 @@ def place_of(name: str) -> Path:
 
 def install(name: str) -> Path:
     """Put a module where ``evaluate.load(name)`` finds it offline; gives its file."""
-    from croc.files import atomic
+    from croc.storage.files import atomic
 
     module, cls = MODULES[name]
     content = _STUB.format(name=name, module=module, cls=cls).encode()

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, engine_from, engine_options, key_values, show
+from croc.cli.shared import PATH, engine_from, engine_options, key_values, show
 
 
 @click.command(
@@ -60,8 +60,8 @@ def prompts(
     refusals.csv).
     """
     from croc_syn import presets
-    from croc_syn.prompts import make_prompts
     from croc_syn.writing import stage, yields
+    from croc_syn.writing.prompts import make_prompts
 
     given: dict[str, Any] = {
         "specs.checks": checks,

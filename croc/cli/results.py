@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, show
+from croc.cli.shared import PATH, show
 from croc.errors import CrocError, InputError
 
 
@@ -29,8 +29,8 @@ def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
 
     Submit it together with the table: 'croc verify-result' computes it again from there.
     """
-    from croc.report import Settings
-    from croc.results import make_result, write_result
+    from croc.results.files import make_result, write_result
+    from croc.verdict.report import Settings
 
     made = make_result(table, settings=Settings(paper=paper), **options)
     click.echo(write_result(made, out / f"{table.stem}.json"))
@@ -58,9 +58,9 @@ def verify_result(results: tuple[Path, ...], table: Path | None, dataset: str | 
     --dataset its checks are compared with the dataset's: unknown ones are refused, and it says how many it
     has.
     """
-    from croc.results import verify_checks
-    from croc.results import verify_result as check
-    from croc.sources import open_checks
+    from croc.checks.sources import open_checks
+    from croc.results.files import verify_checks
+    from croc.results.files import verify_result as check
 
     files: list[Path] = []
     for path in results:
@@ -100,9 +100,9 @@ def leaderboard(results: tuple[Path, ...], html_file: Path | None) -> None:
 
     RESULT is a results file, or a folder with such files.
     """
-    from croc import render
-    from croc.cli.base import write
-    from croc.leaderboard import leaderboard as load
+    from croc.cli.shared import write
+    from croc.rendering import render
+    from croc.results.leaderboard import leaderboard as load
 
     board = load(results)
     for problem in board.problems:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, engine_from, engine_options, key_values, show
+from croc.cli.shared import PATH, engine_from, engine_options, key_values, show
 from croc.errors import InputError
 
 
@@ -101,7 +101,7 @@ def score_run(
 ) -> None:
     """Run metrics on DATASET: a folder, a Parquet file or a Hub id. Run it again to go on after a stop."""
     from croc.scorers.registry import takes
-    from croc.scoring import score_dataset
+    from croc.scoring.run import score_dataset
 
     given = key_values(options, "--option")
     for key in given:
@@ -135,7 +135,7 @@ def score_run(
 @click.option("--protocol", metavar="syn|hum", help="Default: as the checks show.")
 def score_export(dataset: str, out: Path, **more: Any) -> None:
     """Write the pairs of DATASET for a metric that needs an environment of its own."""
-    from croc.foreign import export_pairs
+    from croc.scoring.exchange import export_pairs
 
     click.echo(export_pairs(dataset, out, **more))
 
@@ -157,7 +157,7 @@ def score_export(dataset: str, out: Path, **more: Any) -> None:
 )
 def score_import(folder: Path, scores: Path, name: str, out: Path, fields: tuple[str, ...]) -> None:
     """Make a score table of what a metric elsewhere said about the pairs in FOLDER."""
-    from croc.foreign import import_scores
+    from croc.scoring.exchange import import_scores
 
     said = {key: str(value) for key, value in key_values(fields, "--field").items()}
     tell = lambda line: click.echo(line, err=True)  # noqa: E731

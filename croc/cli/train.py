@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from croc.cli.base import PATH, key_values, show
+from croc.cli.shared import PATH, key_values, show
 
 
 @click.command(
@@ -40,7 +40,7 @@ def train(ctx: click.Context, config: str, push: str | None, private: bool) -> N
         from builders.publish import may_publish
 
         may_publish(push)  # hours of training are a late moment to find out
-    from crocscore.sft import train as run
+    from crocscore.training.sft import train as run
 
     out = run(["--config", config, *ctx.args])
     if int(os.environ.get("RANK", "0")):
@@ -127,7 +127,7 @@ def _shared(command: Any) -> Any:
 def _experiment(
     name: str, conditions: Any, out: Path, settings: tuple[str, ...], given: dict[str, Any]
 ) -> None:
-    from crocscore.experiments import Setup, run
+    from crocscore.experiments.experiments import Setup, run
 
     model, questions = str(given.pop("model")), str(given.pop("questions"))
     setup = Setup(model=model, questions=questions, **given, settings=key_values(settings, "--set"))
@@ -158,7 +158,7 @@ def _experiment(
 )
 def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
     """Leave one property out of the training of MODEL at a time, and ask about it afterwards."""
-    from crocscore.experiments import held_out as conditions
+    from crocscore.experiments.experiments import held_out as conditions
 
     _experiment("held-out", conditions(leave_out) if leave_out else None, out, settings, given)
 
@@ -173,7 +173,7 @@ def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], *
 )
 def curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
     """Train MODEL on growing shares of the checks."""
-    from crocscore.experiments import learning_curve as conditions
+    from crocscore.experiments.experiments import learning_curve as conditions
 
     _experiment("learning-curve", conditions(shares) if shares else None, out, settings, given)
 
@@ -186,7 +186,7 @@ def curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ...], **giv
 @click.option("--level", "levels", multiple=True, type=click.FloatRange(0, 1), help="Repeatable.")
 def noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
     """Train MODEL with a share of the answers flipped: what a better image generator would buy."""
-    from crocscore.experiments import label_noise as conditions
+    from crocscore.experiments.experiments import label_noise as conditions
 
     _experiment("label-noise", conditions(levels) if levels else None, out, settings, given)
 
@@ -203,11 +203,11 @@ def noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **giv
 def zero_shot(scorer: str, nlvr: Path | None, tifa: Path | None, max_checks: int | None, out: Path) -> None:
     """Judge SCORER, a name or a folder of a yes/no model, on images from outside of its world."""
     from croc.scorers.registry import available, load
-    from crocscore.experiments import zero_shot as run
+    from crocscore.experiments.experiments import zero_shot as run
 
     checks = None
     if nlvr is not None:
-        from croc_hum.nlvr import load as nlvr_checks
+        from croc_hum.release.nlvr import load as nlvr_checks
 
         checks = nlvr_checks(nlvr)
     spec = "crocscore.scorers:crocscore"

@@ -29,11 +29,11 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from croc.endpoint import hopeless, key_of, said
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.files import digest_of, read_json, write_json
 from croc.scorers.refusals import RefusedPairs, check_pairs
 from croc.scorers.vqa import QUESTION
+from croc.storage.files import digest_of, read_json, write_json
+from croc.storage.service import hopeless, key_of, said
 
 _LOG = logging.getLogger(__name__)
 _TOP = 20

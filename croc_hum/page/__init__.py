@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 from croc import __version__
 from croc.errors import CrocError, InputError, MissingExtra
 from croc_hum.page import words
-from croc_hum.store import Offer, Refused, Store
+from croc_hum.votes.store import Offer, Refused, Store
 
 if TYPE_CHECKING:
     import gradio as gr
 
-    from croc_hum.mirror import Mirror
+    from croc_hum.votes.hub_copy import Mirror
 
 VERSION = f"{__version__}+{words.VERSION}"
 """What is stored with every vote as its version."""
@@ -292,7 +292,7 @@ def build(campaign: Campaign) -> gr.Blocks:
 @cache
 def look_for() -> dict[str, str]:
     """What an annotator looks at, by category."""
-    from croc_hum.prompts import load
+    from croc_hum.candidates.prompts import load
 
     return {category: found.look_for for category, found in load().items()}
 

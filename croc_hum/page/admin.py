@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError
-from croc_hum import label_studio
 from croc_hum.page import words
-from croc_hum.store import ANSWERS, Store
+from croc_hum.votes.store import ANSWERS, Store
+from croc_hum.votes.votes import label_studio
 
 if TYPE_CHECKING:
     from croc_hum.page import Campaign
@@ -57,7 +57,7 @@ def survey(store: Store) -> dict[str, Any]:
     agreement: Any = "There are no votes yet."
     divided: list[dict[str, Any]] = []
     if votes:
-        from croc_hum.votes import DIVIDED, Rule, decide, table
+        from croc_hum.votes.votes import DIVIDED, Rule, decide, table
 
         frame = table(pl.DataFrame(votes, infer_schema_length=None))
         rule = Rule(min_votes=min(3, overlap))
@@ -70,7 +70,7 @@ def survey(store: Store) -> dict[str, Any]:
 
 
 def _agreement(frame: Any, rule: Any) -> Any:
-    from croc_hum.agreement import AgreementReport, Settings
+    from croc_hum.agreement.agreement import AgreementReport, Settings
 
     try:
         report = AgreementReport.of(frame, rule, Settings(resamples=0))

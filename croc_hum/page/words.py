@@ -9,8 +9,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from croc_hum.ballot import plain_image
-from croc_hum.store import Offer
+from croc_hum.schema import plain_image
+from croc_hum.votes.store import Offer
 
 HERE = Path(__file__).parent
 VERSION = "page-1"

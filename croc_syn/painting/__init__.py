@@ -8,7 +8,7 @@ What the modules are for:
 - ``endpoint``: a service with OpenAI's images interface;
 - ``encode``: pixels → image files, and what is wrong with pixels;
 - ``flags``: filters that mark images and leave them where they are;
-- ``stage``: the parts of :mod:`croc.parts` that come of all this;
+- ``stage``: the parts of :mod:`croc.jobs.runner` that come of all this;
 - ``cost``: what it will take, before anything starts.
 
 A painter sees prompts and seeds alone. What it makes of one part of the plan is a pure function of that part,
@@ -54,5 +54,5 @@ class Painter(Protocol):
         """Paint all jobs; one result a job, in their order, given as soon as it is there.
 
         Raises:
-            croc.parts.Abort: no job can be painted, this one or another (a key that has expired).
+            croc.jobs.runner.Abort: no job can be painted, this one or another (a key that has expired).
         """

@@ -167,8 +167,8 @@ def _writing(model: Any, calls: int, gpu: str) -> Line:
 
 def _specs(preset: Preset) -> int:
     """(spec, generation) pairs of a preset."""
-    from croc_syn.plan import plan
-    from croc_syn.taxonomy import load
+    from croc_syn.taxonomy.plan import plan
+    from croc_syn.taxonomy.taxonomy import load
 
     wanted = preset.specs
     specs = plan(

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from croc.endpoint import hopeless, key_of, said
+from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
-from croc.images import decode
-from croc.parts import Abort
+from croc.jobs.runner import Abort
+from croc.storage.service import hopeless, key_of, said
 from croc_syn.painting import Job, Painted
 from croc_syn.painting.encode import BLACK, is_black
 from croc_syn.painting.settings import Endpoint, ImageModel

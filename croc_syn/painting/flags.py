@@ -14,11 +14,11 @@ from typing import Any
 
 import numpy as np
 
-from croc.engine import Engine
+from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
-from croc.files import canonical
-from croc.images import decode
-from croc.parts import Abort
+from croc.jobs.runner import Abort
+from croc.scoring.batching import Engine
+from croc.storage.files import canonical
 from croc_syn.painting import Painted
 from croc_syn.painting.settings import Contradiction, Flags, Nsfw
 

@@ -1,7 +1,7 @@
 """Staged prompts → staged images: a part is some checks of one part of prompts, painted by one model.
 
-The rows are those of :mod:`croc_syn.images`, with what the filters found beside the images. There is one plan
-of parts, whichever engine runs it.
+The rows are those of :mod:`croc_syn.painting.images`, with what the filters found beside the images. There is
+one plan of parts, whichever engine runs it.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from croc.checks.decoding import perceptual_hash
+from croc.checks.schema import SIDES, STYLE, check_features, check_id, library_versions
 from croc.errors import InputError
-from croc.files import canonical
-from croc.images import perceptual_hash
-from croc.parquet import write_parquet
-from croc.parts import Abort, Engine, Manifest, Part, Progress, Status, read_manifest, run
-from croc.progress import shown
-from croc.schema import SIDES, STYLE, check_features, check_id, library_versions
-from croc.scoring import file_stem
-from croc_syn.images import PROMPT_ROWS, Draw, Drawn, image_parts, prompt_rows, staged_features
+from croc.jobs.progress import shown
+from croc.jobs.runner import Abort, Engine, Manifest, Part, Progress, Status, read_manifest, run
+from croc.scoring.run import file_stem
+from croc.storage.files import canonical
+from croc.storage.parquet import write_parquet
 from croc_syn.painting import Job, Painted, Painter
 from croc_syn.painting.encode import format_of, to_file
 from croc_syn.painting.flags import DUPLICATE, Shown, judge, near_duplicates
+from croc_syn.painting.images import PROMPT_ROWS, Draw, Drawn, image_parts, prompt_rows, staged_features
 from croc_syn.painting.settings import Flags, ImageModel, Images
 
 if TYPE_CHECKING:
@@ -312,7 +312,7 @@ def make_images(
     Run it again to go on after a stop.
 
     Args:
-        prompts: the folder, finished by :func:`croc.parts.run`.
+        prompts: the folder, finished by :func:`croc.jobs.runner.run`.
         out: the folder to make.
         settings: the section ``images:`` of a preset; without models the exact world draws.
         engine: who makes the parts; None takes this process, or ``workers`` of this machine.

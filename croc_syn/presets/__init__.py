@@ -14,8 +14,8 @@ from typing import Annotated, Any
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
+from croc.checks.schema import SUBSETS
 from croc.errors import InputError
-from croc.schema import SUBSETS
 from croc_syn.painting.settings import Images, problems
 from croc_syn.writing.settings import Text
 
@@ -39,7 +39,7 @@ class Specs(BaseModel):
         subsets: which of the three.
         properties: only variations of these; None takes all.
         checks: (spec, generation) pairs, spread evenly; None takes all specs × generations.
-        topics_per_entity, placements_per_entity: as in :func:`croc_syn.plan.plan`.
+        topics_per_entity, placements_per_entity: as in :func:`croc_syn.taxonomy.plan.plan`.
     """
 
     model_config = _STRICT

@@ -7,7 +7,7 @@ What the modules are for:
 - ``answers``: what a model said → the two prompts in it;
 - ``rules``: what an answer must be;
 - ``endpoint``, ``local``, ``offline``: an OpenAI-compatible service, transformers, vLLM;
-- ``stage``: the parts of :mod:`croc.parts` that come of all this;
+- ``stage``: the parts of :mod:`croc.jobs.runner` that come of all this;
 - ``yields``: how many answers were of use, and why the others were not.
 
 A writer sees messages, seeds and sampling alone. What is made of one part of the plan is a pure function of
@@ -72,5 +72,5 @@ class Writer(Protocol):
         """Ask everything, and whatever ``again`` asks in place of it, until all is settled.
 
         Raises:
-            croc.parts.Abort: nothing can be answered, this or anything else (a key that has expired).
+            croc.jobs.runner.Abort: nothing can be answered, this or anything else (a key that has expired).
         """

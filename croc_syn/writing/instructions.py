@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import InputError
-from croc_syn.taxonomy import CONTRASTS, ROOT
+from croc_syn.taxonomy.taxonomy import CONTRASTS, ROOT
 from croc_syn.writing.rules import language_name
 
 if TYPE_CHECKING:
     import jinja2
 
-    from croc_syn.plan import Spec
-    from croc_syn.taxonomy import Taxonomy
+    from croc_syn.taxonomy.plan import Spec
+    from croc_syn.taxonomy.taxonomy import Taxonomy
 
 FOLDER = Path(__file__).with_name("templates")
 

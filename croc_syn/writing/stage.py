@@ -1,7 +1,7 @@
 """Specs → staged prompts by language models: a part is some checks for one language and one image model.
 
-The rows are those of :mod:`croc_syn.prompts`. A check whose answers could not be used stays in the table,
-with its reasons.
+The rows are those of :mod:`croc_syn.writing.prompts`. A check whose answers could not be used stays in the
+table, with its reasons.
 """
 
 from __future__ import annotations
@@ -16,23 +16,23 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from croc.checks.schema import STYLE, check_id, library_versions, stable_hash
 from croc.errors import CrocError, InputError
-from croc.files import canonical, digest_of
-from croc.parts import Abort, Part
-from croc.schema import STYLE, check_id, library_versions, stable_hash
-from croc.scoring import file_stem
+from croc.jobs.runner import Abort, Part
+from croc.scoring.run import file_stem
+from croc.storage.files import canonical, digest_of
 from croc_syn.painting.settings import ImageModel
 from croc_syn.painting.stage import folder_digest
-from croc_syn.prompts import SPEC_COLUMNS, columns_of, prompt_schema
 from croc_syn.writing import Ask, Said, Writer, answers
 from croc_syn.writing.instructions import about, digest, encoders_of, guide_of, instruction
+from croc_syn.writing.prompts import SPEC_COLUMNS, columns_of, prompt_schema
 from croc_syn.writing.rules import Checker
 from croc_syn.writing.settings import Encoder, Text, TextModel, known_encoders
 
 if TYPE_CHECKING:
-    from croc_syn.plan import Spec
     from croc_syn.presets import Preset
-    from croc_syn.taxonomy import Taxonomy
+    from croc_syn.taxonomy.plan import Spec
+    from croc_syn.taxonomy.taxonomy import Taxonomy
 
 log = logging.getLogger(__name__)
 
@@ -331,7 +331,7 @@ class _Job:
         self.reasons.append(_clean(reason, 500))
 
     def row(self) -> dict[str, Any]:
-        """The check as a row of :func:`croc_syn.prompts.prompt_schema`."""
+        """The check as a row of :func:`croc_syn.writing.prompts.prompt_schema`."""
         payload, last = self.payload, self.said[-1]
         row: dict[str, Any] = dict.fromkeys(prompt_schema().names)
         row |= {name: self.spec["columns"][name] for name in SPEC_COLUMNS}
@@ -424,7 +424,7 @@ def instructions(preset: Preset, count: int) -> list[str]:
     Raises:
         InputError: the preset asks no language model.
     """
-    from croc_syn.prompts import choose
+    from croc_syn.writing.prompts import choose
 
     if not preset.text.models:
         raise InputError(f"preset {preset.name}: its prompts are in controlled English, nobody is instructed")

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from croc.errors import InputError
-from croc.files import atomic
-from croc.parts import Manifest, read_manifest
+from croc.jobs.runner import Manifest, read_manifest
+from croc.storage.files import atomic
 
 if TYPE_CHECKING:
     import polars as pl

@@ -16,9 +16,9 @@ from typing import Any
 from huggingface_hub import snapshot_download
 
 from croc.errors import CrocError, InputError
-from croc_hum.mirror import Mirror
 from croc_hum.page import VERSION, Campaign, launch
-from croc_hum.store import Settings, Store, read_items
+from croc_hum.votes.hub_copy import Mirror
+from croc_hum.votes.store import Settings, Store, read_items
 
 LASTING = Path("/data")
 """Where a Space has its persistent storage, when it has one."""

@@ -15,8 +15,9 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 
-from croc import pages, webui
-from croc.leaderboard import leaderboard
+from croc.rendering import fragments as pages
+from croc.rendering import gradio_app as webui
+from croc.results.leaderboard import leaderboard
 
 MOST = 10
 

@@ -23,8 +23,9 @@ import leaderboard_tab
 import score_tab
 from served_model import MODEL
 
-from croc import pages, webui
 from croc.errors import CrocError
+from croc.rendering import fragments as pages
+from croc.rendering import gradio_app as webui
 
 TABS = (
     ("Score", score_tab),

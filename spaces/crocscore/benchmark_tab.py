@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from croc import webui
+from croc.rendering import gradio_app as webui
 
 
 def build(ui: webui.Wiring) -> None:

@@ -7,7 +7,8 @@ from typing import Any
 import gradio as gr
 from shown_checks import checks
 
-from croc import pages, webui
+from croc.rendering import fragments as pages
+from croc.rendering import gradio_app as webui
 
 ANY = "any"
 FILTERS = ("category", "property", "topic")

@@ -9,9 +9,10 @@ import gradio as gr
 from PIL import Image
 from served_model import MODEL, gpu
 
-from croc import pages, webui
 from croc.errors import InputError
-from croc.protocol import directions_of
+from croc.rendering import fragments as pages
+from croc.rendering import gradio_app as webui
+from croc.verdict.directions import directions_of
 
 SIZE = 512  # pixels
 
@@ -96,7 +97,7 @@ def draw(prompt_a: str, prompt_b: str, seed: float) -> tuple[str, Any, Any]:
     Returns:
         A remark, image A, image B.
     """
-    from croc_syn.images import fitting_scene
+    from croc_syn.painting.images import fitting_scene
     from croc_syn.world import PromptError, parse, rasterise, to_svg
 
     prompts = _read(prompt_a, prompt_b)
@@ -129,7 +130,7 @@ def draw_endpoint(prompt_a: str, prompt_b: str, seed: float) -> tuple[Any, Any]:
 
 def ready() -> dict[str, tuple[str, str]]:
     """Pairs to start from: those of CROChum's categories that the exact world can draw."""
-    from croc_hum.prompts import load
+    from croc_hum.candidates.prompts import load
 
     return {
         f"{category.replace('_', ' ')}: {pair.prompt}": (pair.prompt, pair.contrast_prompt)

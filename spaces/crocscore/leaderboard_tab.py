@@ -8,9 +8,10 @@ from typing import Any
 import gradio as gr
 from shown_checks import known_checks
 
-from croc import pages, webui
-from croc.leaderboard import Benchmark, Leaderboard, leaderboard
-from croc.report import NO_VALUE
+from croc.rendering import fragments as pages
+from croc.rendering import gradio_app as webui
+from croc.results.leaderboard import Benchmark, Leaderboard, leaderboard
+from croc.verdict.report import NO_VALUE
 
 ALL = "all checks"
 BLIND, TRAINED = "blind baselines", "trained on CROC"

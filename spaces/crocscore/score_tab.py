@@ -8,7 +8,8 @@ from typing import Any
 import gradio as gr
 from served_model import MODEL, gpu
 
-from croc import pages, webui
+from croc.rendering import fragments as pages
+from croc.rendering import gradio_app as webui
 
 EXAMPLES = Path(__file__).parent / "examples"
 # Up to 60 characters: gradio cuts what is longer in the list of examples.

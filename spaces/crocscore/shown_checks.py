@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
-from croc import pages
-from croc.sources import open_checks
+from croc.checks.sources import open_checks
+from croc.rendering import fragments as pages
 
 MOST = 2_000
 """Checks held in memory; of a larger dataset the first ones."""

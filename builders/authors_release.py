@@ -1,0 +1,429 @@
+"""The authors' release of CROChum: a table of prompts with lists of image paths, and an archive of images.
+
+Columns ``id, prompt, contrast, prompt_paths, contrast_paths, alt_contrast_paths``; an id is
+``category_number``; the lists are Python literals in text; paths begin with ``images/``, which the archive
+lacks. Nothing of either file is trusted: lists are parsed as literals, the archive is unpacked within bounds.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import os
+import shutil
+import tarfile
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, BinaryIO, Self
+
+from builders.screening import ABSENT
+from croc.checks.schema import CATEGORIES, ContrastCheck, check_id, stable_hash
+from croc.errors import InputError
+from croc.jobs.runner import Part
+from croc.storage.parquet import write_parquet
+from croc.tables.delimited import need_cells, need_columns, read_delimited
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+COLUMNS = ("id", "prompt", "contrast", "prompt_paths", "contrast_paths", "alt_contrast_paths")
+PREFIX = "images/"
+SPELLED = {"spacial_relation": "spatial_relation"}
+PART_SIZE = 10
+"""Checks a part; some have a hundred images of a megabyte."""
+
+LONGEST_CELL = 1_000_000
+LONGEST_HEADER = 1_000_000
+REPOSITORY = "nllg/croc_hum"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One check of the release: what its line says, and which files are its images."""
+
+    id: str
+    category: str
+    prompt: str
+    contrast: str
+    images: list[str]
+    contrast_images: list[str]
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What an archive may hold; a real release stays far below."""
+
+    members: int = 1_000_000
+    file_bytes: int = 100_000_000
+    total_bytes: int = 200_000_000_000
+    ratio: int = 100
+    """Images are compressed already: an archive that swells a hundredfold is a bomb."""
+
+    free: int = 50_000_000
+    """So much may come out of an archive of any size."""
+
+
+@dataclass
+class Release:
+    """A release on disk: its table and its archive.
+
+    Attributes:
+        table, archive: the two files.
+        entries: the checks.
+        notes: what was read otherwise than written, for the card.
+    """
+
+    table: Path
+    archive: Path
+    entries: list[Entry]
+    notes: list[str] = field(default_factory=list)
+
+
+def find_release(source: str | Path) -> Release:
+    """Find and read a release.
+
+    Args:
+        source: a folder with one TSV and one ``.tar.gz``, or the Hub id of a dataset repository.
+
+    Raises:
+        InputError: it is not there, or the table cannot be used; the sentence names line and column.
+    """
+    folder = Path(source)
+    if not folder.is_dir():
+        folder = _download(str(source))
+    table = _the_one(
+        folder, [path for path in folder.rglob("*.tsv*") if path.suffix in (".tsv", ".gz")], "TSV"
+    )
+    archives = [path for path in folder.rglob("*") if path.name.endswith((".tar.gz", ".tgz"))]
+    archive = _the_one(folder, archives, "tar.gz")
+    entries, notes = read_table(table)
+    return Release(table, archive, entries, notes)
+
+
+def _the_one(folder: Path, found: Sequence[Path], kind: str) -> Path:
+    if len(found) != 1:
+        names = ", ".join(sorted(str(path.relative_to(folder)) for path in found)) or "none"
+        raise InputError(f"{folder}: a release has one {kind} file, here are {len(found)} ({names})")
+    return found[0]
+
+
+def _download(repo: str) -> Path:
+    if repo.count("/") != 1 or repo.startswith((".", "/")):
+        raise InputError(f"{repo}: there is no such folder, and it is not a Hub id such as {REPOSITORY}")
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+    try:
+        patterns = ["*.tsv", "*.tsv.gz", "*.tar.gz", "*.tgz"]
+        return Path(snapshot_download(repo, repo_type="dataset", allow_patterns=patterns))
+    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{repo}: cannot be downloaded ({reason})") from None
+
+
+# ---- The table ----
+
+
+def read_table(file: Path) -> tuple[list[Entry], list[str]]:
+    """The checks that a release's table lists.
+
+    Returns:
+        The checks in its order, and notes about what was read otherwise than it is written.
+
+    Raises:
+        InputError: a column, a cell, an id or a list cannot be used.
+    """
+    frame = read_delimited(file)
+    need_columns(frame, COLUMNS, str(file))
+    need_cells(frame, ("id", "prompt", "contrast"), str(file))
+    entries: list[Entry] = []
+    lines: dict[str, int] = {}
+    notes: Counter[str] = Counter()
+    for number, row in enumerate(frame.select(COLUMNS).iter_rows(named=True), 1):
+        where = f"{file}, row {number}"
+        if row["id"] in lines:
+            raise InputError(f"{where}: id {row['id']!r} is in row {lines[row['id']]} too")
+        lines[row["id"]] = number
+        category = category_of(row["id"], where)
+        paths = {
+            name: parse_list(row[name], f"{where}, column {name!r}")
+            for name in COLUMNS
+            if name.endswith("_paths")
+        }
+        contrast = paths["contrast_paths"]
+        if category == "negation":
+            # The images of "a dog" and of "no dog": the release keeps the second kind apart.
+            contrast = paths["alt_contrast_paths"]
+            if paths["contrast_paths"] and paths["contrast_paths"] != contrast:
+                notes["negation checks have the images of alt_contrast_paths as their contrast images"] += 1
+        if not row["id"].startswith(category):
+            notes["ids spell spatial_relation otherwise; the category is spelled as everywhere here"] += 1
+        entries.append(
+            Entry(
+                row["id"],
+                category,
+                row["prompt"].strip(),
+                row["contrast"].strip(),
+                paths["prompt_paths"],
+                contrast,
+            )
+        )
+    return entries, [f"{count} {note}" for note, count in notes.items()]
+
+
+def category_of(name: str, where: str) -> str:
+    """The category of an id such as ``body_parts_12``.
+
+    Raises:
+        InputError: it is not ``category_number`` with a known category.
+    """
+    word, _, number = name.rpartition("_")
+    word = SPELLED.get(word, word)
+    if not number.isdecimal() or word not in CATEGORIES:
+        close = get_close_matches(word, CATEGORIES, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"known categories are {', '.join(CATEGORIES)}"
+        raise InputError(f"{where}: the id {name!r} is not category_number; {hint}")
+    return word
+
+
+def parse_list(cell: str | None, where: str) -> list[str]:
+    """A cell with a Python list of paths, parsed as a literal and never run; an empty cell is an empty list.
+
+    Raises:
+        InputError: it is something else, or a path leads out of the archive.
+    """
+    text = (cell or "").strip()
+    if text in ("", "nan", "None"):
+        return []
+    try:
+        if len(text) > LONGEST_CELL:
+            raise ValueError(f"{len(text)} characters")
+        paths = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError) as error:
+        reason = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise InputError(f"{where}: not a list of paths ({reason}): {text[:60]!r}") from None
+    if not isinstance(paths, list) or not all(isinstance(path, str) for path in paths):
+        raise InputError(f"{where}: not a list of paths: {text[:60]!r}")
+    for path in paths:
+        if not _inside(path.removeprefix(PREFIX)):
+            raise InputError(f"{where}: the path {path!r} leads out of the archive")
+    return [path.removeprefix(PREFIX) for path in paths]
+
+
+def _inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return (
+        bool(path.parts)
+        and not path.is_absolute()
+        and ".." not in path.parts
+        and "\0" not in name
+        and "\\" not in name
+    )
+
+
+# ---- The archive ----
+
+
+class _Bounded(io.RawIOBase):
+    """What comes out of the compressed file, counted: an error comes before the disk is full."""
+
+    def __init__(self, inner: BinaryIO, most: int, archive: Path) -> None:
+        self.inner, self.left, self.archive = inner, most, archive
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self.inner.read(size)
+        self.left -= len(data)
+        if self.left < 0:
+            raise InputError(f"{self.archive}: it unpacks to far more than images do; not unpacked")
+        return data
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; long names come in headers of their own, which tarfile reads whole into memory."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) and header.size > LONGEST_HEADER:
+            raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
+        return header
+
+
+def extract(archive: Path, out: Path, bounds: Bounds | None = None) -> int:
+    """Unpack an archive of images; nothing lands outside of ``out``, and all of it or nothing is there after.
+
+    Regular files and folders only: links, devices, pipes and sparse files are refused, as are absolute paths,
+    paths with ``..``, names that are there twice, and what is larger than the bounds.
+
+    Args:
+        archive: a ``.tar.gz``.
+        out: the folder to make; when it is there already it was finished.
+        bounds: what the archive may hold.
+
+    Returns:
+        Number of files that were unpacked, 0 when they were there.
+
+    Raises:
+        InputError: the archive is damaged, or holds what it must not; the sentence names the member.
+    """
+    import gzip
+
+    if out.is_dir():
+        return 0
+    bounds = bounds or Bounds()
+    half = out.with_name(out.name + ".half")
+    shutil.rmtree(half, ignore_errors=True)
+    half.mkdir(parents=True)
+    most = min(bounds.total_bytes, max(bounds.free, archive.stat().st_size * bounds.ratio))
+    count = 0
+    try:
+        with gzip.open(archive) as unzipped:
+            stream = _Bounded(unzipped, most, archive)
+            with tarfile.open(fileobj=stream, mode="r|", bufsize=1 << 20, tarinfo=_Header) as opened:
+                for number, member in enumerate(opened):
+                    if number >= bounds.members:
+                        raise InputError(f"{archive}: more than {bounds.members:,} members; not unpacked")
+                    count += _one(opened, member, half, archive, bounds)
+        if not count:
+            raise InputError(f"{archive}: it holds no file")
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
+        shutil.rmtree(half, ignore_errors=True)
+        raise InputError(f"{archive}: damaged or cut off ({error})") from None
+    except OSError as error:
+        shutil.rmtree(half, ignore_errors=True)
+        raise InputError(
+            f"{archive}: cannot be unpacked into {out.parent} ({error.strerror or error})"
+        ) from error
+    except BaseException:  # a refused archive, an interruption: nothing half-unpacked stays
+        shutil.rmtree(half, ignore_errors=True)
+        raise
+    half.rename(out)
+    return count
+
+
+def _one(opened: tarfile.TarFile, member: tarfile.TarInfo, out: Path, archive: Path, bounds: Bounds) -> int:
+    name = member.name
+    if member.isdir():
+        if PurePosixPath(name) == PurePosixPath(".") or _inside(name):
+            return 0
+        raise InputError(f"{archive}: {name!r} leads out of the archive; not unpacked")
+    if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
+        raise InputError(f"{archive}: {name!r} is not a plain file (link, device or the like); not unpacked")
+    try:
+        tarfile.data_filter(member, str(out))
+    except tarfile.FilterError as error:
+        raise InputError(f"{archive}: {error}; not unpacked") from None
+    # The filter would take the first slash of an absolute path away; a list of images has no use for that.
+    if not _inside(name):
+        raise InputError(f"{archive}: {name!r} leads out of the archive; not unpacked")
+    if member.size > bounds.file_bytes:
+        raise InputError(
+            f"{archive}: {name!r} has {member.size:,} bytes, too many for an image; not unpacked"
+        )
+    path = out / PurePosixPath(name)
+    source = opened.extractfile(member)
+    assert source is not None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("xb") as target:
+            shutil.copyfileobj(source, target, 1 << 20)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(
+            f"{archive}: {name!r} is in it twice, or is both file and folder; not unpacked"
+        ) from None
+    if path.stat().st_size != member.size:
+        raise InputError(f"{archive}: {name!r} is cut off")
+    return 1
+
+
+def root_of(folder: Path, entries: Sequence[Entry]) -> Path:
+    """Where the paths of the table begin: the unpacked folder, or the one folder in it."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir())
+    wanted = [path for entry in entries[:50] for path in (*entry.images, *entry.contrast_images)]
+    return max([folder, *below], key=lambda root: sum((root / path).is_file() for path in wanted))
+
+
+# ---- Checks ----
+
+
+def plan_parts(release: Release, root: Path) -> tuple[list[Part], Counter[str]]:
+    """Parts of checks, sorted by category; images that are not there are left out and counted.
+
+    Raises:
+        InputError: most images are not there, so that table and archive do not belong together.
+    """
+    lost: Counter[str] = Counter()
+    total = 0
+    rows: list[dict[str, Any]] = []
+    example = ""
+    for entry in sorted(release.entries, key=lambda each: (each.category, int(each.id.rpartition("_")[2]))):
+        row: dict[str, Any] = {"id": entry.id, "category": entry.category}
+        row |= {"prompt": entry.prompt, "contrast": entry.contrast}
+        for side in ("images", "contrast_images"):
+            paths = getattr(entry, side)
+            there = [path for path in paths if (root / path).is_file()]
+            total += len(paths)
+            if len(there) < len(paths):
+                lost[ABSENT] += len(paths) - len(there)
+                example = example or next(path for path in paths if path not in there)
+            row[side] = there
+        rows.append(row)
+    if lost[ABSENT] * 2 > total:
+        raise InputError(
+            f"{release.archive}: {lost[ABSENT]} of {total} images that {release.table.name} names are not in "
+            f"it (such as {example!r}); do they belong together?"
+        )
+    slices = [rows[start : start + PART_SIZE] for start in range(0, len(rows), PART_SIZE)]
+    return [Part(f"{number:05d}", rows) for number, rows in enumerate(slices)], +lost
+
+
+def write_checks(
+    payload: Sequence[Mapping[str, Any]], path: Path, *, root: Path, license: str | None, schema: pa.Schema
+) -> dict[str, Any]:
+    """Make one staged part: the checks with their images, a few in memory at a time.
+
+    Args:
+        payload: what :func:`plan_parts` wrote.
+        path: the Parquet file.
+        root: folder of the images.
+        license: licence of the images, None when it is not known.
+        schema: Arrow schema of a check.
+
+    Returns:
+        Counts: ``checks``, ``images``.
+    """
+    import pyarrow as pa
+
+    tables = (pa.Table.from_pylist([check_of(row, root, license).row()], schema=schema) for row in payload)
+    rows = write_parquet(tables, path, schema)
+    return {
+        "checks": rows,
+        "images": sum(len(row[s]) for row in payload for s in ("images", "contrast_images")),
+    }
+
+
+def check_of(row: Mapping[str, Any], root: Path, license: str | None) -> ContrastCheck:
+    """A check from its line and its image files."""
+    concept = stable_hash("croc_hum", row["id"])
+
+    def read(paths: Sequence[str]) -> list[dict[str, Any]]:
+        return [{"bytes": (root / path).read_bytes(), "path": os.path.basename(path)} for path in paths]  # noqa: PTH119
+
+    return ContrastCheck(
+        check_id=check_id(concept, row["prompt"], row["contrast"], None, None, None),
+        concept_id=concept,
+        prompt=row["prompt"],
+        contrast_prompt=row["contrast"],
+        images=read(row["images"]),
+        contrast_images=read(row["contrast_images"]),
+        category=row["category"],
+        property=row["category"],
+        license=license,
+    )

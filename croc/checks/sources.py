@@ -1,0 +1,401 @@
+"""Where checks come from: a folder, a Hub id, a ``datasets`` object or rows; always with undecoded images.
+
+Every source is read the same way: first the texts of all checks, cheaply, to know how many there are and to
+refuse what cannot be scored; then slices of rows with their image files, part by part: memory stays flat.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from croc.checks.decoding import to_bytes
+from croc.checks.schema import GROUP_COLUMNS, STYLE, ContrastCheck, stable_hash
+from croc.errors import InputError
+from croc.jobs import runner as parts
+from croc.storage.files import read_json, sha256_of
+
+REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
+COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
+_TEXTS = ("check_id", "subset", "prompt", "contrast_prompt")
+_SIDES = ("images", "contrast_images")
+_BATCH = 16
+
+Row = dict[str, Any]
+Reader = Callable[[int, int], list[Row]]
+
+
+@dataclass
+class Checks:
+    """A dataset of checks that can be planned and read in slices.
+
+    Attributes:
+        name: Hub id, folder name or kind of object.
+        revision: what pins the content: a commit, the folder's manifest, or a hash of what is there.
+        texts: per check ``(check_id, subset, prompt, contrast_prompt)``, in order.
+        read: ``read(start, stop)`` gives rows as dictionaries of ``COLUMNS``, images undecoded.
+        seams: row numbers at which a slice should not reach across, such as the ends of files.
+        pinned: False when the image bytes are not covered by the revision.
+    """
+
+    name: str
+    revision: str
+    texts: list[tuple[str, str | None, str | None, str | None]]
+    read: Reader
+    seams: Sequence[int] = ()
+    pinned: bool = True
+
+    def __post_init__(self) -> None:
+        seen: dict[str, int] = {}
+        for number, (check_id, _, _, _) in enumerate(self.texts, 1):
+            if not check_id:
+                raise InputError(f"{self.name}: row {number} has no check_id")
+            if check_id in seen:
+                raise InputError(
+                    f"{self.name}: check_id {check_id!r} is in row {seen[check_id]} and in row {number}"
+                )
+            seen[check_id] = number
+
+    @property
+    def protocol(self) -> str:
+        """``syn`` when the checks have a subset, ``hum`` when none has.
+
+        Raises:
+            InputError: some have one and some have none.
+        """
+        with_subset = sum(subset is not None for _, subset, _, _ in self.texts)
+        if 0 < with_subset < len(self.texts):
+            raise InputError(
+                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset, so it is not clear "
+                "whether they are syn or hum checks; say which protocol"
+            )
+        return "syn" if with_subset else "hum"
+
+    def some(self, number: int) -> Checks:
+        """At most so many checks, evenly spaced: of sorted rows, the first ones would all be of one kind."""
+        total = len(self.texts)
+        if number >= total:
+            return self
+        chosen = [i * total // number for i in range(number)]
+
+        def read(start: int, stop: int) -> list[Row]:
+            return [row for i in chosen[start:stop] for row in self.read(i, i + 1)]
+
+        texts = [self.texts[i] for i in chosen]
+        return Checks(self.name, f"{self.revision}[{number} of {total}]", texts, read, pinned=self.pinned)
+
+    def plan(self, checks_per_part: int) -> list[parts.Part]:
+        """Slices of rows as parts; the texts of a slice are part of its identity."""
+        bounds = sorted({0, len(self.texts), *self.seams})
+        planned = []
+        for low, high in pairwise(bounds):
+            for start in range(low, high, checks_per_part):
+                stop = min(start + checks_per_part, high)
+                texts = stable_hash(*self.texts[start:stop], length=32)
+                planned.append(parts.Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
+        return planned
+
+
+def open_checks(
+    dataset: Any,
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    streaming: bool = False,
+    max_checks: int | None = None,
+) -> Checks:
+    """Open a dataset of checks.
+
+    Args:
+        dataset: a folder (built here, saved by ``datasets``, or with Parquet files), a Parquet file, a Hub
+            id, a ``Dataset``, ``IterableDataset`` or dictionary of splits, or a list of rows.
+        config: configuration, of a folder or Hub id that has several.
+        split: which split; may be left out where there is only one.
+        revision: tag or commit of a Hub id; for objects, what to call their content.
+        streaming: read a Hub dataset over the network instead of downloading it first.
+        max_checks: take at most so many, evenly spaced; of an ``IterableDataset`` the first ones.
+
+    Raises:
+        InputError: it is no dataset of checks; the sentence says what is missing.
+    """
+    if max_checks is None:
+        return _open(dataset, config, split, revision, streaming)
+    if max_checks < 1:
+        raise InputError(f"max_checks: at least 1, not {max_checks}")
+    if type(dataset).__name__ == "IterableDataset":
+        dataset = dataset.take(max_checks)  # the rest of a stream may have no end
+    return _open(dataset, config, split, revision, streaming).some(max_checks)
+
+
+def _open(
+    dataset: Any, config: str | None, split: str | None, revision: str | None, streaming: bool
+) -> Checks:
+    if isinstance(dataset, (str, Path)):
+        return _open_named(str(dataset), config, split, revision, streaming)
+    kind = type(dataset).__module__.partition(".")[0]
+    if kind == "datasets":
+        return _of_datasets(dataset, type(dataset).__name__, split, revision)
+    if isinstance(dataset, Iterable) and not isinstance(dataset, Mapping):
+        rows = [row.row() if isinstance(row, ContrastCheck) else row for row in dataset]
+        if rows and isinstance(rows[0], Mapping):
+            return _of_rows(rows, revision)
+    raise InputError(
+        "checks come from a folder, a Hub id, a datasets object or a list of rows, "
+        f"not {type(dataset).__name__}"
+    )
+
+
+# ---- Folders, files and Hub ids ----
+
+
+def _open_named(
+    name: str, config: str | None, split: str | None, revision: str | None, stream: bool
+) -> Checks:
+    path = Path(name)
+    if path.is_dir() and (path / "plan.json").exists():
+        parts.read_manifest(path)
+        files = sorted((path / "parts").glob("*.parquet"))
+        return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}")
+    if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
+        import datasets
+
+        return _of_datasets(datasets.load_from_disk(name), path.resolve().name, split, revision)
+    if path.is_file() and path.suffix == ".parquet":
+        return _of_parquet([path], path.name, f"sha256:{sha256_of(path)[:16]}")
+    if path.is_file():
+        raise InputError(f"{name}: a file of checks is a Parquet file")
+    if not path.exists() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+        raise InputError(f"{name}: there is no such folder, and it is not a Hub id (ORGANISATION/NAME)")
+    return _of_builder(name, path if path.is_dir() else None, config, split, revision, stream)
+
+
+def _of_builder(
+    name: str, folder: Path | None, config: str | None, split: str | None, revision: str | None, stream: bool
+) -> Checks:
+    """A folder or Hub id as ``datasets`` understands it, with its README and configurations."""
+    import datasets
+
+    try:
+        builder = datasets.load_dataset_builder(name, config, revision=None if folder else revision)
+    except (ValueError, OSError, ImportError, RuntimeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"{name}: no dataset can be loaded from there: {reason}") from error
+    data_files = builder.config.data_files or {}
+    chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
+    listed = [str(file) for file in data_files.get(chosen, [])]
+    commit = re.match(r"hf://datasets/[^@]+@([0-9a-f]{40})/", listed[0]) if listed else None
+    pin = commit[1] if commit else f"builder:{builder.hash}"
+    parquet = bool(listed) and all(file.endswith(".parquet") for file in listed)
+    if folder is not None and parquet:
+        manifest = _manifest(folder)
+        pin = f"manifest:{manifest}" if manifest else _files_hash([Path(file) for file in listed])
+        return _of_parquet([Path(file) for file in listed], folder.resolve().name, pin)
+    if stream and parquet:
+        return _of_parquet(listed, name, pin)
+    if stream:
+        return _of_datasets(builder.as_streaming_dataset(split=chosen), name, None, pin)
+    builder.download_and_prepare()
+    return _of_datasets(builder.as_dataset(split=chosen), name, None, None if folder else pin)
+
+
+def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
+    if split is None and len(splits) == 1:
+        return splits[0]
+    if split is None and "test" in splits:
+        return "test"
+    if split is None:
+        raise InputError(f"{name} has the splits {', '.join(splits) or 'none'}; say which one")
+    if splits and split not in splits:
+        raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
+    return split
+
+
+def _manifest(folder: Path) -> str | None:
+    stored = read_json(folder / "manifest.json")
+    found = stored.get("sha256") if isinstance(stored, dict) else None
+    return str(found)[:16] if found else None
+
+
+def _files_hash(files: Sequence[Path]) -> str:
+    return "sha256:" + stable_hash(*(sha256_of(file) for file in files))
+
+
+# ---- Parquet, read row group by row group ----
+
+
+def _of_parquet(files: Sequence[str | Path], name: str, revision: str) -> Checks:
+    table = _ParquetRows(files)
+    texts, seams = [], [0]
+    for file in files:
+        rows = table.texts(file)
+        texts += [_texts_of(row) for row in rows]
+        seams.append(seams[-1] + len(rows))
+    return Checks(name, revision, texts, table.reader(seams), seams)
+
+
+class _ParquetRows:
+    """Rows of several Parquet files, local or remote; reading on where one stopped costs nothing twice."""
+
+    def __init__(self, files: Sequence[str | Path]) -> None:
+        self.files = files
+        self._at = (-1, -1)
+        self._rows: Iterator[Row] = iter(())
+
+    def texts(self, file: str | Path) -> list[Row]:
+        with self._open(file) as opened:
+            names = self._check(opened, file)
+            table = opened.read(columns=[name for name in _TEXTS if name in names])
+        return table.to_pylist()  # type: ignore[no-any-return]
+
+    def reader(self, seams: Sequence[int]) -> Reader:
+        def read(start: int, stop: int) -> list[Row]:
+            rows: list[Row] = []
+            while start + len(rows) < stop:  # files may be shorter than a slice
+                at = start + len(rows)
+                number = bisect_right(seams, at) - 1
+                first, count = at - seams[number], min(stop, seams[number + 1]) - at
+                if self._at != (number, first):
+                    self._rows = self._from(self.files[number], first)
+                rows += [next(self._rows) for _ in range(count)]
+                self._at = (number, first + count)
+            return rows
+
+        return read
+
+    def _from(self, file: str | Path, first: int) -> Iterator[Row]:
+        with self._open(file) as opened:
+            names = self._check(opened, file)
+            sizes = [opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups)]
+            group = 0
+            while group < len(sizes) - 1 and first >= sizes[group]:
+                first -= sizes[group]
+                group += 1
+            columns = [name for name in COLUMNS if name in names]
+            groups = list(range(group, len(sizes)))
+            for batch in opened.iter_batches(_BATCH, row_groups=groups, columns=columns):
+                if first >= len(batch):
+                    first -= len(batch)
+                    continue
+                yield from batch.slice(first).to_pylist()
+                first = 0
+
+    def _open(self, file: str | Path) -> Any:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            if isinstance(file, str) and "://" in file:
+                import fsspec  # type: ignore[import-untyped]
+
+                return pq.ParquetFile(fsspec.open(file, "rb").open())
+            return pq.ParquetFile(file)
+        except (OSError, pa.ArrowException) as error:
+            raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+
+    def _check(self, opened: Any, file: str | Path) -> list[str]:
+        import pyarrow as pa
+
+        schema = opened.schema_arrow
+        _need(schema.names, str(file))
+        for name in _SIDES:
+            kind = schema.field(name).type
+            if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
+                raise InputError(
+                    f"{file}: column {name!r} must be a list of images (bytes, path), not {kind}"
+                )
+        return list(schema.names)
+
+
+# ---- Objects ----
+
+
+def _of_datasets(found: Any, name: str, split: str | None, revision: str | None) -> Checks:
+    import datasets
+
+    if isinstance(found, (datasets.DatasetDict, datasets.IterableDatasetDict)):
+        found = found[_one_split(name, [str(key) for key in found], split)]
+    if found.column_names is not None:
+        _need(found.column_names, name)
+    for side in _SIDES:
+        if found.features is not None and side in found.features:
+            found = found.cast_column(side, datasets.List(datasets.Image(decode=False)))
+    names = [column for column in COLUMNS if column in (found.column_names or COLUMNS)]
+    found = found.select_columns(names) if found.column_names is not None else found
+    if isinstance(found, datasets.IterableDataset):
+        return _of_stream(found, name, revision)
+
+    def read(start: int, stop: int) -> list[Row]:
+        columns = found[start:stop]
+        return [{key: columns[key][i] for key in names} for i in range(stop - start)]
+
+    texts = found.select_columns([key for key in _TEXTS if key in names])
+    listed = [_texts_of(row) for row in texts]
+    return Checks(name, revision or _content_hash(len(listed), read), listed, read)
+
+
+def _of_stream(found: Any, name: str, revision: str | None) -> Checks:
+    """A stream is read twice: once for its texts, once for its images."""
+    light = found
+    if found.column_names is not None:
+        light = found.select_columns([key for key in _TEXTS if key in found.column_names])
+    listed = []
+    for number, row in enumerate(light):
+        if number == 0:
+            _need([*row, *(found.column_names or ())], name)
+        listed.append(_texts_of(row))
+    at = 0
+    rows: Iterator[Row] = iter(found)
+
+    def read(start: int, stop: int) -> list[Row]:
+        nonlocal at, rows
+        if start != at:
+            rows = iter(found.skip(start))
+        at = stop
+        return [dict(next(rows)) for _ in range(stop - start)]
+
+    pin = revision or f"texts:{stable_hash(*listed)}"
+    return Checks(name, pin, listed, read, pinned=revision is not None)
+
+
+def _of_rows(rows: Sequence[Mapping[str, Any]], revision: str | None) -> Checks:
+    for number, row in enumerate(rows, 1):
+        _need(row, f"row {number}")
+
+    def read(start: int, stop: int) -> list[Row]:
+        return [dict(row) for row in rows[start:stop]]
+
+    listed = [_texts_of(row) for row in rows]
+    return Checks("rows", revision or _content_hash(len(rows), read), listed, read)
+
+
+def _content_hash(total: int, read: Reader) -> str:
+    """A hash of ids, texts and image files of all rows."""
+    content = hashlib.sha256()
+    for start in range(0, total, _BATCH):
+        for row in read(start, min(start + _BATCH, total)):
+            content.update(stable_hash(_texts_of(row), length=64).encode())
+            for side in _SIDES:
+                for image in row[side] or ():
+                    try:
+                        content.update(hashlib.sha256(to_bytes(image)).digest())
+                    except InputError as error:
+                        content.update(str(error).encode())
+                content.update(b"\n")
+    return f"sha256:{content.hexdigest()[:16]}"
+
+
+def _texts_of(row: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
+    return row["check_id"], row.get("subset"), row["prompt"], row["contrast_prompt"]
+
+
+def _need(names: Iterable[str], where: str) -> None:
+    there = set(names)
+    if missing := [name for name in REQUIRED if name not in there]:
+        raise InputError(f"{where}: no column {', '.join(missing)}; checks have {', '.join(REQUIRED)}")

@@ -1,0 +1,313 @@
+"""Who makes the parts of a plan: this process, processes of this machine, or a Ray cluster.
+
+An engine is handed to :func:`croc.jobs.runner.run`, which alone writes the plan, the records and the
+manifest. So the files are the same, whichever engine ran, and a folder that one began another finishes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import multiprocessing
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from croc.errors import CrocError, InputError, MissingExtra
+from croc.jobs.runner import Engine, Make, Outcomes, Part, WorkerDied, drafted, make_one, settled
+from croc.storage.files import fsync
+
+log = logging.getLogger(__name__)
+
+ENGINES = ("local", "ray")
+
+_IN_FLIGHT = 2
+"""Parts that a worker holds: one in work, one waiting, so that none of them idles."""
+
+_SLOW = 10.0
+"""Seconds: a part that took as long is put on record before the next one begins, lest a kill costs it."""
+
+
+def engine_of(
+    name: str,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    gpus: Sequence[str] = (),
+    gpus_per_worker: float = 0,
+) -> Engine:
+    """An engine by its name.
+
+    Args:
+        name: ``local`` or ``ray``.
+        workers: processes, or actors of the cluster. None: locally one per GPU, or one; on a cluster as many
+            as it has room for.
+        address: of a running cluster, such as ``ray://head:10001`` or ``auto``; None starts one here.
+        gpus: devices of this machine, shared out among the local workers; see :func:`visible_gpus`.
+        gpus_per_worker: GPUs that an actor of the cluster needs.
+
+    Raises:
+        InputError: there is no such engine, or an option is for the other one.
+    """
+    if name not in ENGINES:
+        raise InputError(f"engine {name!r} is not known; known are {', '.join(ENGINES)}")
+    if name == "ray":
+        return cluster(address, workers=workers, gpus_per_worker=gpus_per_worker)
+    if address is not None:
+        raise InputError("an address is for --engine ray; --engine local runs on this machine")
+    return this_machine(workers or max(1, len(gpus)), gpus=gpus)
+
+
+def visible_gpus() -> list[str]:
+    """The GPUs that this process may use, as CUDA names them; empty without any.
+
+    They are those of ``CUDA_VISIBLE_DEVICES`` where it is set, else all that torch counts.
+    """
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    try:
+        import torch
+    except ImportError:
+        return []
+    return [str(number) for number in range(torch.cuda.device_count())]
+
+
+# ---- This machine ----
+
+
+def this_machine(workers: int, *, gpus: Sequence[str] = ()) -> Engine:
+    """The engine of one machine: this process, or so many of its own.
+
+    Args:
+        workers: processes; 1 works in this one.
+        gpus: devices; each process sees one of them, in turns.
+    """
+
+    def engine(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
+        if workers <= 1 or len(todo) <= 1:
+            return _in_this_process(make, todo, tmp)
+        return _in_processes(make, todo, tmp, workers, gpus)
+
+    return engine
+
+
+def _in_this_process(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
+    # Checksums and the disk leave the processor and the interpreter free for the next part.
+    with ThreadPoolExecutor(1) as beside:
+        before: tuple[Part, Future[dict[str, Any]]] | None = None
+        try:
+            for part in todo:
+                draft = drafted(make, part.payload, tmp / part.name)
+                if before is not None:
+                    done, before = before, None
+                    yield done[0], done[1].result()
+                before = part, beside.submit(settled, draft)
+                if "path" not in draft or draft["seconds"] >= _SLOW:
+                    yield part, before[1].result()
+                    before = None
+        except GeneratorExit:
+            raise
+        except BaseException:
+            # An interrupt in the middle of a part: the one before it is whole.
+            if before is not None:
+                yield before[0], before[1].result()
+            raise
+        if before is not None:
+            yield before[0], before[1].result()
+
+
+def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int, gpus: Sequence[str]) -> Outcomes:
+    context = multiprocessing.get_context("spawn")
+    # Workers exit when this pipe closes, so none outlives an interrupted or killed parent.
+    lifeline, held = context.Pipe(duplex=False)
+    places = context.SimpleQueue()
+    count = min(workers, len(todo))
+    for number in range(count):
+        places.put(gpus[number % len(gpus)] if gpus else None)
+    pool = ProcessPoolExecutor(count, context, initializer=_settle, initargs=(lifeline, places))
+    flying: dict[Future[dict[str, Any]], Part] = {}
+    waiting = iter(todo)
+    whole = False
+    try:
+        while True:
+            while len(flying) < _IN_FLIGHT * workers and (part := next(waiting, None)) is not None:
+                flying[pool.submit(make_one, make, part.payload, tmp / part.name)] = part
+            if not flying:
+                break
+            for future in wait(flying, return_when=FIRST_COMPLETED).done:
+                yield flying[future], future.result()
+                del flying[future]
+        whole = True
+    except BrokenProcessPool as error:
+        names = ", ".join(sorted(part.name for part in flying.values())[:8])
+        raise WorkerDied(
+            f"{tmp.parent}: a worker process died (killed, or out of memory?) while working on {names}; "
+            "what was finished is kept, run again to go on, with fewer workers if memory was short"
+        ) from error
+    finally:
+        if not whole:
+            held.close()
+        pool.shutdown(wait=True, cancel_futures=True)
+        held.close()
+        lifeline.close()
+
+
+def _settle(lifeline: Connection, places: Any) -> None:
+    """Begin a worker process: with a GPU of its own, and no longer than its parent lives."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if (gpu := places.get()) is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+
+    def watch() -> None:
+        multiprocessing.connection.wait([lifeline])
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
+# ---- A cluster ----
+
+
+def cluster(address: str | None = None, *, workers: int | None = None, gpus_per_worker: float = 0) -> Engine:
+    """The engine of a Ray cluster: Ray Data hands the parts to a pool of actors, which send the files back.
+
+    The files travel through the cluster, so its machines need no file system in common for what is made. What
+    a part is made from must be readable there, unless ``make`` has a method ``carried(payload)`` that puts it
+    into the payload. A part whose machine dies is made again elsewhere.
+
+    Args:
+        address: of a running cluster; None starts one on this machine for the time of the run. A cluster that
+            this process is connected to already is used as it is.
+        workers: actors, at most; None takes as many as there is room for.
+        gpus_per_worker: GPUs an actor needs.
+    """
+
+    def engine(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
+        return _on_cluster(make, todo, tmp, address, workers, gpus_per_worker)
+
+    return engine
+
+
+def _on_cluster(
+    make: Make,
+    todo: Sequence[Part],
+    tmp: Path,
+    address: str | None,
+    workers: int | None,
+    gpus_per_worker: float,
+) -> Outcomes:
+    carried = getattr(make, "carried", lambda payload: payload)
+    done: set[int] = set()
+    with _connected(address) as connection:
+        import ray as client
+        from ray.data import ActorPoolStrategy
+
+        most = workers or _room(connection, gpus_per_worker)
+        # A block a part: what a lost machine held is made again part by part.
+        parts = client.data.from_items(
+            [
+                {"number": number, "payload": json.dumps(carried(part.payload))}
+                for number, part in enumerate(todo)
+            ],
+            override_num_blocks=len(todo),
+        )
+        made = parts.map(
+            _Maker,
+            fn_constructor_args=(make,),
+            compute=ActorPoolStrategy(
+                min_size=1, max_size=max(1, min(most, len(todo))), max_tasks_in_flight_per_actor=_IN_FLIGHT
+            ),
+            num_gpus=gpus_per_worker or None,
+        )
+        try:
+            for row in made.iter_rows():
+                number = int(row["number"])
+                if number in done:  # made twice, because a machine died: the bytes are the same
+                    continue
+                done.add(number)
+                outcome = json.loads(row["outcome"])
+                if "path" in outcome:
+                    path = tmp / todo[number].name
+                    path.write_bytes(row["file"])
+                    fsync(path)
+                    outcome["path"] = str(path)
+                yield todo[number], outcome
+        except client.exceptions.RayError as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+            raise WorkerDied(
+                f"{tmp.parent}: the cluster gave up ({reason[:300]}); what was finished is kept, "
+                "run again to go on"
+            ) from error
+    if len(done) < len(todo):
+        raise WorkerDied(
+            f"{tmp.parent}: the cluster ended with {len(todo) - len(done)} parts not made; "
+            "what was finished is kept, run again to go on"
+        )
+
+
+class _Maker:
+    """An actor of the pool; what ``make`` keeps in its process, such as a model, stays from part to part."""
+
+    def __init__(self, make: Make) -> None:
+        self.make = make
+
+    def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
+        with tempfile.TemporaryDirectory(prefix="croc-part-") as folder:
+            path = Path(folder) / "part"
+            outcome = make_one(self.make, json.loads(row["payload"]), path)
+            content = path.read_bytes() if "path" in outcome else b""
+        return {"number": row["number"], "outcome": json.dumps(outcome), "file": content}
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[Any]:
+    """A connection to a cluster; one that is there already stays, one that is made here ends here."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    try:
+        import ray as client
+        import ray.data
+    except ImportError as error:
+        raise MissingExtra("--engine ray", "ray") from error
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False
+    # What it says of its plan is for people who mend Ray.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    mine = not client.is_initialized()
+    if mine:
+        options: dict[str, Any] = {}
+        if address is None:
+            # What this process can import its workers can; a cluster elsewhere is its owner's to furnish.
+            paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
+            options = {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": paths}}}
+        try:
+            client.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
+        except (ConnectionError, OSError, RuntimeError, ValueError) as error:
+            reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            raise InputError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from error
+    try:
+        yield client
+    finally:
+        if mine:
+            client.shutdown()
+
+
+def _room(connection: Any, gpus_per_worker: float) -> int:
+    """How many workers the cluster has room for."""
+    there = connection.cluster_resources()
+    room = int(there.get("GPU", 0) / gpus_per_worker) if gpus_per_worker else int(there.get("CPU", 1))
+    if room < 1:
+        raise CrocError(
+            f"the cluster has {there.get('GPU', 0):g} GPUs, and a worker needs {gpus_per_worker:g}"
+        )
+    return room

@@ -1,0 +1,562 @@
+"""The only resumable runner: plan → part → atomic file → manifest → status.
+
+A stage hands over a list of parts and a pure function that makes one file from one part. The folder holds::
+
+    plan.json        written first: the fingerprint of the work and the list of its parts
+    parts/           one file per part, each renamed into place only when it is whole and on disk
+    records/         beside each part: size, sha256, counts, seconds
+    failed/          the reason of each part that failed
+    manifest.json    written last: its presence means that every part is there
+
+Whatever kills the process, the next run with the same fingerprint makes only what is missing, and files and
+manifest come out the same, whatever the number of workers.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import re
+import shutil
+import time
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from croc.errors import CrocError, InputError, MissingExtra
+from croc.storage.files import (
+    canonical,
+    checksums_of,
+    differences,
+    digest_of,
+    fsync,
+    is_locked,
+    locked,
+    read_json,
+    sha256_of,
+    write_json,
+)
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
+_NO_PLAN = "neither plan.json nor manifest.json is there, so it is no folder of resumable work"
+_LISTED = ("bytes", "sha256", "xxh128", "counts")
+_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One unit of work.
+
+    Attributes:
+        name: stem of its file: letters, digits, ``.``, ``_`` and ``-``; unique within the plan.
+        payload: JSON-able description of what to make; a changed payload is another plan.
+    """
+
+    name: str
+    payload: Any = None
+
+
+Make = Callable[[Any, Path], Mapping[str, Any]]
+"""``make(payload, path)`` writes one file at ``path`` and returns counts, such as ``{"rows": 1000}``; equal
+payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``."""
+
+Outcomes = Generator[tuple["Part", dict[str, Any]]]
+Engine = Callable[[Make, Sequence[Part], Path], Outcomes]
+"""``engine(make, todo, tmp)`` has every part made somewhere and gives each with what :func:`make_one` said,
+in any order; its file lies at ``outcome["path"]`` in the folder ``tmp``. :mod:`croc.jobs.executors` has
+them."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What a finished folder holds; equal work gives equal manifests, byte for byte.
+
+    Attributes:
+        folder: where it lies.
+        fingerprint: what the caller said defines the work.
+        parts: per part, in the order of the plan: ``name``, ``file``, ``bytes``, ``sha256``, ``xxh128``,
+            ``counts``.
+        counts: the parts' numeric counts added up.
+        sha256: identity of the content (fingerprint and checksums), the revision of what lies here.
+    """
+
+    folder: Path
+    fingerprint: dict[str, Any]
+    parts: list[dict[str, Any]]
+    counts: dict[str, int | float]
+    sha256: str
+
+    def files(self) -> list[Path]:
+        """The parts' files in the order of the plan."""
+        return [self.folder / part["file"] for part in self.parts]
+
+
+@dataclass(frozen=True)
+class Status:
+    """How far a folder is; taken from the files alone, so it works during a run and after a crash.
+
+    Attributes:
+        total, done: numbers of parts.
+        failed: reason by part name; a later run tries these again.
+        bytes: size of the finished parts.
+        seconds: time spent making them, added up over the workers.
+        rate: parts a second in the last run, None before its first part is done.
+        eta: seconds left at that rate, None when the rate is unknown.
+        running: whether a process works on the folder now.
+        complete: whether the manifest is there.
+        counts: the numeric counts of the finished parts added up.
+    """
+
+    total: int
+    done: int
+    failed: dict[str, str] = field(default_factory=dict)
+    bytes: int = 0
+    seconds: float = 0.0
+    rate: float | None = None
+    eta: float | None = None
+    running: bool = False
+    complete: bool = False
+    counts: dict[str, int | float] = field(default_factory=dict)
+
+    @property
+    def left(self) -> int:
+        """Parts still to be made, the failed ones among them."""
+        return self.total - self.done
+
+
+class PartsFailed(CrocError):
+    """Some parts could not be made; the others are kept, and a second run tries only these again."""
+
+    def __init__(
+        self, out: Path, what: str, failed: Mapping[str, str], total: int, stopped: bool = False
+    ) -> None:
+        shown = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:5])
+        more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
+        end = "stopped there" if stopped else "the others are done"
+        super().__init__(
+            f"{out}: {len(failed)} of {total} {what} failed ({shown}{more}); {end}, run again to retry"
+        )
+        self.failed = dict(failed)
+
+
+class Abort(CrocError):
+    """Raised by a function that makes parts: the reason holds for all parts alike, so the run stops."""
+
+
+class WorkerDied(CrocError):
+    """A worker process was killed from outside, for instance for memory."""
+
+
+Progress = Callable[[Status], None]
+
+
+def run(
+    parts: Iterable[Part],
+    make: Make,
+    out: str | Path,
+    *,
+    suffix: str,
+    fingerprint: Mapping[str, Any],
+    workers: int = 1,
+    progress: bool | Progress = True,
+    what: str = "parts",
+    max_failures: int | None = None,
+    existing: Literal["resume", "overwrite"] = "resume",
+    engine: Engine | None = None,
+) -> Manifest:
+    """Make every part that is not there yet.
+
+    Args:
+        parts: the whole plan; it is read into a list before anything is made.
+        make: see ``Make``. An exception fails that part only, but for ``Abort``, a missing extra and a full
+            or read-only disk, which stop the run.
+        out: the folder; created.
+        suffix: ending of the parts' files, such as ``.parquet``.
+        fingerprint: JSON-able settings that the bytes depend on (options, versions, seeds, input checksums).
+        workers: processes; 1 works in this one. With more, the calling script needs a ``__main__`` guard.
+        progress: True shows a bar on a terminal, elsewhere a line now and then; False nothing; a function is
+            called before the first part and after each one, with the status.
+        what: word for the parts in messages.
+        max_failures: stop when more parts than this have failed; None goes on to the end.
+        existing: ``resume`` keeps finished parts of the same work and refuses other work; ``overwrite``
+            starts from nothing.
+        engine: who makes the parts; None takes this process, or processes of this machine.
+
+    Returns:
+        The manifest, which is also in ``manifest.json``.
+
+    Raises:
+        InputError: the folder holds other work, another process works in it, or the plan is not usable.
+        PartsFailed: some parts failed; the rest is kept.
+        WorkerDied: a worker process was killed; the rest is kept.
+    """
+    from croc.jobs.executors import this_machine
+
+    folder = Path(out)
+    plan = _Plan.of(list(parts), suffix, fingerprint, what)
+    with locked(folder):
+        if existing == "overwrite" and (folder / "plan.json").exists():
+            _clear(folder)
+        plan.settle(folder)
+        records, todo = plan.survey(folder)
+        if not todo and (folder / "manifest.json").is_file():
+            return read_manifest(folder)
+        (folder / "manifest.json").unlink(missing_ok=True)
+        shutil.rmtree(folder / "tmp", ignore_errors=True)
+        for name in ("tmp", "parts", "records", "failed"):
+            (folder / name).mkdir(exist_ok=True)
+        _Run(folder, plan, records, max_failures, progress).work(make, todo, engine or this_machine(workers))
+        return plan.finish(folder, records)
+
+
+def status(out: str | Path) -> Status:
+    """How far the work in a folder is, during a run or after a crash.
+
+    Raises:
+        InputError: the folder holds no plan.
+    """
+    folder = Path(out)
+    plan = read_json(folder / "plan.json", _NO_PLAN)
+    session = read_json(folder / "session.json") or {}
+    tally = _Tally(len(plan["parts"]), session.get("started", 0.0), session.get("done_before"))
+    for entry in plan["parts"]:
+        if (record := _record(folder, entry["name"])) is not None:
+            tally.add(record)
+    failed = _failures(folder, [entry["name"] for entry in plan["parts"]])
+    complete = (folder / "manifest.json").is_file()
+    return tally.status(failed, running=is_locked(folder), complete=complete)
+
+
+def read_manifest(out: str | Path) -> Manifest:
+    """The manifest of a finished folder.
+
+    Raises:
+        InputError: there is none, because the folder is half-built or something else.
+    """
+    folder = Path(out)
+    if not (folder / "manifest.json").is_file() and (folder / "plan.json").is_file():
+        now = status(folder)
+        failed = f", {len(now.failed)} failed" if now.failed else ""
+        raise InputError(
+            f"{folder} is half-built: {now.done} of {now.total} parts are done{failed}; run the command again"
+        )
+    stored = read_json(folder / "manifest.json", _NO_PLAN)
+    try:
+        content = {key: stored[key] for key in ("format", "fingerprint", "parts")}
+        whole = stored["sha256"] == _identity(content)
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise InputError(
+            f"{folder / 'manifest.json'}: its own checksum does not fit what it says, so it was changed; "
+            "remove it and run the command that made the folder again"
+        )
+    return Manifest(folder, stored["fingerprint"], stored["parts"], stored["counts"], stored["sha256"])
+
+
+def verify(out: str | Path) -> list[str]:
+    """Compare every finished part with its record, checksum included; no problem gives an empty list."""
+    folder = Path(out)
+    plan = read_json(folder / "plan.json", _NO_PLAN)
+    problems, known = [], set()
+    for entry in plan["parts"]:
+        record, path = _record(folder, entry["name"]), folder / "parts" / (entry["name"] + plan["suffix"])
+        known.add(path.name)
+        if record is None:
+            problems.append(f"{entry['name']}: not made yet")
+        elif not path.is_file():
+            problems.append(f"{entry['name']}: {path} is missing")
+        elif path.stat().st_size != record["bytes"]:
+            problems.append(
+                f"{entry['name']}: {path.stat().st_size} bytes, its record says {record['bytes']}"
+            )
+        elif sha256_of(path) != record["sha256"]:
+            problems.append(f"{entry['name']}: the content of {path} differs from its recorded checksum")
+    strays = {path.name for path in (folder / "parts").glob("*")} - known
+    problems += [f"{name}: in parts/ but not in the plan" for name in sorted(strays)]
+    return problems
+
+
+@dataclass(frozen=True)
+class _Plan:
+    parts: list[Part]
+    digests: list[str]
+    suffix: str
+    fingerprint: dict[str, Any]
+    what: str
+
+    @classmethod
+    def of(cls, parts: list[Part], suffix: str, fingerprint: Mapping[str, Any], what: str) -> _Plan:
+        seen: set[str] = set()
+        digests = []
+        for part in parts:
+            if not _NAME.fullmatch(part.name):
+                raise InputError(
+                    f"part {part.name!r}: a name is up to 120 letters, digits, dots, dashes and underscores"
+                )
+            if part.name.lower() in seen:
+                raise InputError(f"part {part.name!r} is twice in the plan; names differ in more than case")
+            seen.add(part.name.lower())
+            digests.append(digest_of(part.payload, f"the payload of part {part.name!r}"))
+        digest_of(dict(fingerprint), "the fingerprint")
+        return cls(parts, digests, suffix, json.loads(canonical(dict(fingerprint))), what)
+
+    def as_json(self) -> dict[str, Any]:
+        entries = [{"name": p.name, "payload": d} for p, d in zip(self.parts, self.digests, strict=True)]
+        settings = {"format": FORMAT, "what": self.what, "suffix": self.suffix}
+        return {**settings, "fingerprint": self.fingerprint, "parts": entries}
+
+    def settle(self, folder: Path) -> None:
+        """Write the plan, or check that the one in the folder is the same."""
+        stored = read_json(folder / "plan.json")
+        mine = self.as_json()
+        if stored is None:
+            if any((folder / name).exists() for name in ("parts", "records", "manifest.json")):
+                raise InputError(
+                    f"{folder} holds parts/ or a manifest but no plan.json, so they are of unknown origin; "
+                    "choose another folder"
+                )
+            write_json(folder / "plan.json", mine)
+        elif difference := _difference(stored, mine):
+            raise InputError(
+                f"{folder} holds other work ({difference}); choose another folder or overwrite it explicitly"
+            )
+
+    def survey(self, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Part]]:
+        """The records of the parts that are there, and the parts to make."""
+        records, todo = {}, []
+        for part, digest in zip(self.parts, self.digests, strict=True):
+            record, path = _record(folder, part.name), folder / "parts" / (part.name + self.suffix)
+            whole = record is not None and record["payload"] == digest
+            if whole and path.is_file() and path.stat().st_size == record["bytes"]:
+                records[part.name] = record
+            else:
+                todo.append(part)
+        known = {part.name + self.suffix for part in self.parts}
+        for path in (folder / "parts").glob("*"):
+            if path.name not in known:
+                raise InputError(f"{path} is not in the plan of {folder}; move it away")
+        return records, todo
+
+    def finish(self, folder: Path, records: Mapping[str, Mapping[str, Any]]) -> Manifest:
+        listed = [
+            {
+                "name": part.name,
+                "file": f"parts/{part.name}{self.suffix}",
+                **{key: records[part.name][key] for key in _LISTED if key in records[part.name]},
+            }
+            for part in self.parts
+        ]
+        content = {"format": FORMAT, "fingerprint": self.fingerprint, "parts": listed}
+        tally = _Tally(len(listed))
+        for part in self.parts:
+            tally.add(records[part.name])
+        counts = dict(sorted(tally.counts.items()))
+        sha256 = _identity(content)
+        fsync(folder / "parts")
+        write_json(folder / "manifest.json", {**content, "counts": counts, "sha256": sha256})
+        (folder / "tmp").rmdir()
+        return Manifest(folder, self.fingerprint, listed, counts, sha256)
+
+
+def _identity(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical(content).encode()).hexdigest()
+
+
+class _Run:
+    """One run: makes parts, keeps their records, and says how it goes."""
+
+    def __init__(
+        self,
+        folder: Path,
+        plan: _Plan,
+        records: dict[str, dict[str, Any]],
+        max_failures: int | None,
+        progress: bool | Progress,
+    ) -> None:
+        self.folder, self.plan, self.records, self.max_failures = folder, plan, records, max_failures
+        self.digest = {part.name: digest for part, digest in zip(plan.parts, plan.digests, strict=True)}
+        self.failed: dict[str, str] = {}
+        self.tally = _Tally(len(plan.parts), time.time(), len(records))
+        for record in records.values():
+            self.tally.add(record)
+        session = {"started": self.tally.started, "done_before": len(records)}
+        write_json(folder / "session.json", session)
+        self.show: AbstractContextManager[Progress]
+        if callable(progress):
+            self.show = nullcontext(progress)
+        else:
+            self.show = _shown(plan.what) if progress else nullcontext(lambda status: None)
+
+    def work(self, make: Make, todo: Sequence[Part], engine: Engine) -> None:
+        total = len(self.plan.parts)
+        with self.show as show, closing(engine(make, todo, self.folder / "tmp")) as outcomes:
+            show(self.status())
+            for part, outcome in outcomes:
+                self.keep(part, outcome)
+                show(self.status())
+                if self.max_failures is not None and len(self.failed) > self.max_failures:
+                    raise PartsFailed(self.folder, self.plan.what, self.failed, total, stopped=True)
+        if self.failed:
+            raise PartsFailed(self.folder, self.plan.what, self.failed, total)
+
+    def keep(self, part: Part, outcome: dict[str, Any]) -> None:
+        """Move a part into place, then its record: a file without a record does not count."""
+        failure = self.folder / "failed" / f"{part.name}.json"
+        if "hopeless" in outcome:
+            raise CrocError(f"{self.folder}: stopped at part {part.name}: {outcome['hopeless']}")
+        if "reason" in outcome:
+            self.failed[part.name] = outcome["reason"]
+            log.warning("%s: part %s failed: %s", self.folder, part.name, outcome["reason"])
+            write_json(failure, outcome)
+            return
+        target = self.folder / "parts" / (part.name + self.plan.suffix)
+        # That the new name is on disk can wait for the end: a record without its file does not count either.
+        Path(outcome.pop("path")).replace(target)
+        record = {"name": part.name, "payload": self.digest[part.name], **outcome, "finished": time.time()}
+        # Nor does a quick part's record: what a power cut takes of it is made again.
+        durable = record["seconds"] >= 1
+        write_json(self.folder / "records" / f"{part.name}.json", record, durable=durable)
+        failure.unlink(missing_ok=True)
+        self.records[part.name] = record
+        self.tally.add(record)
+
+    def status(self) -> Status:
+        return self.tally.status(self.failed, running=True, complete=False)
+
+
+def make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
+    """Make one file, whole and on disk at its temporary name; an exception becomes a reason.
+
+    Returns:
+        ``path``, ``bytes``, checksums, ``counts`` and ``seconds``; or ``reason`` and ``traceback``; or
+        ``hopeless`` when no other part could be made either.
+    """
+    return settled(drafted(make, payload, path))
+
+
+def drafted(make: Make, payload: Any, path: Path) -> dict[str, Any]:
+    """The first half of :func:`make_one`: the file is written; checksums and the disk are still to come."""
+    start = time.monotonic()
+    try:
+        counts = make(payload, path)
+        if not path.is_file():
+            raise FileNotFoundError("the function that makes parts wrote no file")
+        counts = json.loads(canonical(dict(counts or {})))
+        return {"path": str(path), "counts": counts, "seconds": time.monotonic() - start}
+    except Exception as error:
+        return _failure(path, error)
+
+
+def settled(draft: Mapping[str, Any]) -> dict[str, Any]:
+    """The second half of :func:`make_one`, which may run beside the first half of the next part."""
+    if "path" not in draft:
+        return dict(draft)
+    start, path = time.monotonic(), Path(draft["path"])
+    try:
+        checksums = checksums_of(path)
+        fsync(path)
+        seconds = round(draft["seconds"] + time.monotonic() - start, 6)
+        return {**draft, "bytes": path.stat().st_size, **checksums, "seconds": seconds}
+    except Exception as error:
+        return _failure(path, error)
+
+
+def _failure(path: Path, error: Exception) -> dict[str, Any]:
+    path.unlink(missing_ok=True)
+    text = str(error).strip() or "no message"
+    reason = text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"
+    if isinstance(error, (MissingExtra, Abort)) or (isinstance(error, OSError) and error.errno in _HOPELESS):
+        return {"hopeless": reason}
+    return {"reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
+
+
+@contextmanager
+def _shown(what: str) -> Iterator[Progress]:
+    from croc.jobs.progress import shown
+
+    with shown(what, "parts") as show:
+        yield lambda now: show(now.done, now.total, f"{len(now.failed)} failed" if now.failed else "")
+
+
+@dataclass
+class _Tally:
+    """Running sums over records, so that a status costs the same for ten parts and for a million."""
+
+    total: int
+    started: float = 0.0
+    done_before: int | None = None
+    done: int = 0
+    bytes: int = 0
+    seconds: float = 0.0
+    finished: float = 0.0
+    counts: dict[str, int | float] = field(default_factory=dict)
+
+    def add(self, record: Mapping[str, Any]) -> None:
+        self.done += 1
+        self.bytes += record["bytes"]
+        self.seconds += record["seconds"]
+        self.finished = max(self.finished, record["finished"])
+        for key, value in record["counts"].items():
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                self.counts[key] = self.counts.get(key, 0) + value
+
+    def status(self, failed: Mapping[str, str], *, running: bool, complete: bool) -> Status:
+        rate = None
+        if self.done_before is not None and self.done > self.done_before:
+            rate = (self.done - self.done_before) / max(self.finished - self.started, 1e-9)
+        left = self.total - self.done
+        return Status(
+            total=self.total,
+            done=self.done,
+            failed=dict(failed),
+            bytes=self.bytes,
+            seconds=self.seconds,
+            rate=rate,
+            eta=None if rate is None else left / rate,
+            running=running,
+            complete=complete,
+            counts=dict(sorted(self.counts.items())),
+        )
+
+
+def _clear(folder: Path) -> None:
+    """Remove what the runner wrote, the manifest first; anything else in the folder stays."""
+    for name in ("manifest.json", "session.json"):
+        (folder / name).unlink(missing_ok=True)
+    for name in ("records", "failed", "tmp", "parts"):
+        shutil.rmtree(folder / name, ignore_errors=True)
+    (folder / "plan.json").unlink(missing_ok=True)
+
+
+def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
+    """The first few differences between two plans, in words; empty when they are the same."""
+    keys = ("format", "suffix", "fingerprint")
+    found = differences({key: stored.get(key) for key in keys}, {key: mine[key] for key in keys})
+    old, new = stored.get("parts", []), mine["parts"]
+    if len(old) != len(new):
+        found.append(f"parts: {len(old)} there, {len(new)} here")
+    elif old != new:
+        first = next(a["name"] for a, b in zip(old, new, strict=True) if a != b)
+        found.append(f"part {first}: made from something else")
+    return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
+
+
+def _record(folder: Path, name: str) -> Any:
+    path = folder / "records" / f"{name}.json"
+    # After a power cut a file may be there without its content.
+    return read_json(path) if path.is_file() and path.stat().st_size else None
+
+
+def _failures(folder: Path, names: Iterable[str]) -> dict[str, str]:
+    found = {path.stem: path for path in (folder / "failed").glob("*.json")}
+    stored = {name: read_json(found[name]) for name in names if name in found}
+    return {name: failure["reason"] for name, failure in stored.items() if failure}

@@ -1,0 +1,467 @@
+"""What the web pages share: looks, readers of what people type and upload, and fragments of HTML.
+
+Pages render a ``Report``, a ``Leaderboard``, an explanation or checks; no number is computed here. All text
+goes through templates that escape it. What needs gradio is in :mod:`croc.rendering.gradio_app`.
+
+    html = pages.report(Report.from_files(["scores.parquet"]))
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import SequenceMatcher
+from functools import cache, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from markupsafe import Markup
+
+from croc.errors import InputError
+from croc.rendering import render
+from croc.verdict.report import NO_VALUE
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from croc.results.leaderboard import Benchmark, Leaderboard
+    from croc.verdict.report import Report
+
+SAMPLE = Path(__file__).parents[1] / "sample"
+"""Checks, score tables and results that come with the package, so that a page has something to show."""
+
+CHECKS = SAMPLE / "exact-world"
+RESULTS = SAMPLE / "results"
+EXAMPLE_TABLE = RESULTS / "syn" / "colour-words.parquet"
+COLUMNS = ("subset", "category", "property", "topic", "text_model", "image_model")
+"""What a score table can be broken down by; others it has as well."""
+
+MOST_PROMPTS = 8
+LONGEST_PROMPT = 2_000
+_LONGEST_SHOWN = 400
+_TAGS = ("category", "property", "topic")
+_USUAL = ("category", "property")
+_THUMBNAIL = 256  # pixels
+
+# From this probability on, the word holds; no finer words than a reader can tell apart.
+LEVELS = (
+    (0.9, "clearly shown", 4),
+    (0.65, "probably shown", 3),
+    (0.35, "unclear", 2),
+    (0.1, "probably not shown", 1),
+    (0.0, "clearly not shown", 0),
+)
+
+DIRECTION_TEXT = {
+    "forward_text": "Image A: does prompt A score higher than prompt B?",
+    "inverse_text": "Image B: does prompt B score higher than prompt A?",
+    "forward_image": "Prompt A: does image A score higher than image B?",
+    "inverse_image": "Prompt B: does image B score higher than image A?",
+}
+DIRECTION_WHY = {
+    "forward_text": "Which prompt belongs to an image: what caption filters and prompt searches rely on.",
+    "inverse_text": "The same for the other image. Always preferring one prompt passes only one of the two.",
+    "forward_image": "Which image belongs to a prompt: what choosing the best of several images relies on.",
+    "inverse_image": "The same for the other prompt. Always preferring one image passes only one of the two.",
+}
+
+
+class Level(NamedTuple):
+    """A probability in words, and how it is coloured: 0 (not met) to 4 (met)."""
+
+    words: str
+    step: int
+
+
+def words(name: Any) -> str:
+    """A name of the taxonomy as people write it."""
+    return "without one" if name == NO_VALUE else str(name).replace("_", " ")
+
+
+def level(probability: float) -> Level:
+    """The words for a probability that an image shows something."""
+    return next(Level(words, step) for least, words, step in LEVELS if probability >= least)
+
+
+# ---- Readers ----
+
+
+def read_prompts(text: str | None, *, most: int = MOST_PROMPTS) -> list[str]:
+    """Prompts as people type them: one a line, empty lines left out.
+
+    Raises:
+        InputError: there is none, there are too many, or one is too long.
+    """
+    prompts = [line.strip() for line in (text or "").splitlines() if line.strip()]
+    if not prompts:
+        raise InputError("Type a prompt first")
+    if len(prompts) > most:
+        raise InputError(f"{len(prompts)} prompts were given, one a line; at most {most} are scored at once")
+    for number, prompt in enumerate(prompts, 1):
+        if len(prompt) > LONGEST_PROMPT:
+            which = f"prompt {number}" if len(prompts) > 1 else "the prompt"
+            raise InputError(
+                f"{which} has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are read at once"
+            )
+    return prompts
+
+
+def read_picture(path: str | None, name: str = "the image") -> Image:
+    """An uploaded image as scorers see it.
+
+    Raises:
+        InputError: there is none, or it cannot be decoded; see :func:`croc.checks.decoding.decode`.
+    """
+    from croc.checks.decoding import decode, to_bytes
+
+    if path is None:
+        raise InputError(f"Add {name} first")
+    try:
+        return decode(to_bytes(path))
+    except InputError as problem:
+        said = str(problem).replace("the image", name, 1)
+        raise InputError(said if "cannot be read" not in said else f"{name} is gone: add it again") from None
+
+
+def judge(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
+    """The report on an uploaded score table.
+
+    Args:
+        path: the file.
+        by: columns to break down by; none takes category and property, where the table has them.
+        paper: the published computation.
+
+    Raises:
+        InputError: there is no file, or it cannot be judged; see
+        :func:`croc.tables.readers.read_score_tables`.
+    """
+    from croc.results.files import columns_there, has_values
+    from croc.tables.readers import read_score_tables
+    from croc.verdict.report import Report, Settings
+
+    if path is None:
+        raise InputError("Add a score table first: Parquet, CSV or TSV")
+    wanted = list(by or ())
+    try:
+        tables = read_score_tables([path], groups=wanted or columns_there(Path(path)))
+        wanted = wanted or [name for name in _USUAL if all(has_values(each.frame, name) for each in tables)]
+        return Report.judge(tables, Settings(paper=bool(paper), by=tuple(wanted)))
+    except InputError as problem:
+        # The server's folders are no one's business; the file's name is.
+        raise InputError(str(problem).replace(str(path), Path(path).name)) from None
+
+
+def results_folder() -> Path:
+    """Where results come from: ``CROC_RESULTS`` (a folder or a Hub dataset), else those of the package."""
+    return _source("CROC_RESULTS", RESULTS)
+
+
+def checks_source() -> str:
+    """Checks to look at: ``CROC_CHECKS`` (whatever holds a dataset of checks), else those of the package."""
+    return os.environ.get("CROC_CHECKS") or str(CHECKS)
+
+
+def _source(variable: str, default: Path) -> Path:
+    named = os.environ.get(variable)
+    if not named:
+        return default
+    if Path(named).is_dir():
+        return Path(named)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+", named):
+        raise InputError(f"{variable}={named}: there is no such folder, and it is no Hub id")
+    from huggingface_hub import snapshot_download
+
+    return Path(snapshot_download(named, repo_type="dataset", allow_patterns=["*.json"]))
+
+
+# ---- Fragments ----
+
+
+@cache
+def _macros() -> Any:
+    environment = render.environment()
+    environment.globals |= {
+        "level": level,
+        "direction_text": DIRECTION_TEXT,
+        "direction_why": DIRECTION_WHY,
+        "longest": _LONGEST_SHOWN,
+    }
+    environment.filters |= {"words": words}
+    return environment
+
+
+def fragment(template_macro: str, *values: Any, **named: Any) -> str:
+    """A macro of ``pages.html`` with its values filled in, escaped."""
+    template = _macros().get_template("pages.html").module
+    return f'<div class="croc">{getattr(template, template_macro)(*values, **named)}</div>'
+
+
+def problem(error: Exception | str) -> str:
+    """One sentence that says what was wrong, read out by screen readers."""
+    said = str(error)
+    said = said if len(said) <= _LONGEST_SHOWN else said[: _LONGEST_SHOWN - 1] + "…"
+    return fragment("problem", said[:1].upper() + said[1:])
+
+
+def note(text: str) -> str:
+    """A remark."""
+    return fragment("note", text)
+
+
+def explanations(found: Sequence[Any], *, calibrated: bool) -> str:
+    """Prompts best first, each with its scale and its clauses coloured by how well the image meets them.
+
+    Args:
+        found: objects with ``prompt, margin, probability, clauses``; see ``crocscore.model.Explanation``.
+        calibrated: whether the probabilities were fitted to labelled pairs.
+    """
+    ranked = sorted(found, key=lambda each: -each.margin)
+    return fragment(
+        "explanations", [(each, coloured(each)) for each in ranked], calibrated=calibrated, levels=LEVELS
+    )
+
+
+def coloured(explanation: Any) -> Markup:
+    """The prompt as HTML with a mark for each clause; what lies between clauses stays plain."""
+    out, at = Markup(""), 0
+    for clause in explanation.clauses:
+        out += explanation.prompt[at : clause.start]
+        met = level(clause.probability)
+        # "met"/"not met" is also in the text: colour alone would not reach everybody.
+        out += Markup('<mark class="m{}" title="{}: {}">{}<sup>{}</sup></mark>').format(
+            met.step, met.words, render.percent(clause.probability), clause.text, f"{clause.probability:.0%}"
+        )
+        at = clause.end
+    return Markup(out + explanation.prompt[at:])
+
+
+def contrast(
+    prompts: tuple[str, str], margins: Any, probabilities: Any, verdicts: Mapping[str, float], remark: str
+) -> str:
+    """Two prompts by two images: the scores, and which of the four directions pass.
+
+    Args:
+        prompts: A and B.
+        margins: [prompt][image].
+        probabilities: the same, 0 to 1.
+        verdicts: per direction, 1 passed, 0 failed, 1/2 a tie.
+        remark: what else is known of the pair of prompts; may be empty.
+    """
+    return fragment(
+        "contrast", marked_words(*prompts), margins, probabilities, verdicts, sum(verdicts.values()), remark
+    )
+
+
+def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str:
+    """The verdict on a metric, with links that download what is given.
+
+    Args:
+        found: the report.
+        downloads: (what it is, file name, data URI).
+    """
+    shown = _macros().get_template("verdict.html").render(view=render.view(found))
+    worst = sorted(
+        (s for s in found.scores if s.group == "property" and s.scaled is not None),
+        key=lambda s: s.scaled or 0.0,
+    )[:12]
+    return fragment("judged", found, Markup(shown), worst, downloads)
+
+
+def downloads(found: Report) -> list[tuple[str, str, str]]:
+    """Heatmap, LaTeX, JSON and card of a report as data URIs: nothing has to stay on a server."""
+    made = (
+        ("Heatmap (PNG)", "croc-heatmap.png", "image/png", render.heatmap_png(found)),
+        ("Table (LaTeX)", "croc-table.tex", "text/x-tex", render.latex(found).encode()),
+        ("All numbers (JSON)", "croc-report.json", "application/json", found.to_json().encode()),
+        ("Card (Markdown)", "croc-card.md", "text/markdown", card(found).encode()),
+    )
+    return [
+        (what, name, f"data:{kind};base64,{base64.b64encode(data).decode()}")
+        for what, name, kind, data in made
+    ]
+
+
+def card(found: Report) -> str:
+    """The report as Markdown for a model card: ``model-index`` metadata, a table, findings, signatures."""
+    from huggingface_hub import EvalResult, ModelCardData
+
+    name = {"syn": "CROC, pseudo-labelled checks", "hum": "CROC, human-labelled checks"}[found.protocol]
+    results = [
+        EvalResult(
+            task_type="image-text-to-text",
+            dataset_type=f"croc/{found.protocol}",
+            dataset_name=name,
+            metric_type="croc",
+            metric_name="mean scaled accuracy",
+            metric_value=round(score.scaled, 4),
+        )
+        for score in found.scores
+        if score.group is None and score.scaled is not None
+    ][:1]
+    head = ModelCardData(model_name=found.metrics[0], eval_results=results or None, tags=["croc"]).to_yaml()
+    made = render.environment().get_template("card.md.j2")
+    return made.render(
+        head=head, report=found, overall=render.overall(found), cell=lambda text: text.replace("|", "\\|")
+    )
+
+
+def checks(rows: Iterable[Mapping[str, Any]], about: str, notes: Mapping[str, str] | None = None) -> str:
+    """Checks as cards: both prompts with their difference marked, and an image of each.
+
+    Args:
+        rows: columns of a dataset of checks, images undecoded.
+        about: what is shown, in a sentence.
+        notes: a remark per ``check_id``.
+    """
+    cards = []
+    for row in rows:
+        both = marked_words(row["prompt"] or "", row["contrast_prompt"] or "")
+        cards.append(
+            {
+                "tags": dict.fromkeys(row[name] for name in _TAGS if row[name]),
+                "prompts": both,
+                "images": [thumbnail(row[side]) for side in ("images", "contrast_images")],
+                "note": (notes or {}).get(row["check_id"], ""),
+            }
+        )
+    return fragment("checks", cards, about)
+
+
+def marked_words(first: str, second: str) -> tuple[Markup, Markup]:
+    """Two prompts as HTML, the words that differ marked."""
+    a, b = (re.findall(r"\S+", text[:_LONGEST_SHOWN]) for text in (first, second))
+    out: list[list[Any]] = [[], []]
+    for kind, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
+        for side, words in ((0, a[a0:a1]), (1, b[b0:b1])):
+            if words:
+                text = " ".join(words)
+                out[side].append(text if kind == "equal" else Markup("<mark>{}</mark>").format(text))
+    return Markup(" ").join(out[0]), Markup(" ").join(out[1])
+
+
+def thumbnail(images: Sequence[Any] | None) -> str | None:
+    """The first image of a side as a data URI; None where there is none."""
+    from croc.checks.decoding import to_bytes
+
+    return _thumbnail(to_bytes(images[0])) if images else None
+
+
+@lru_cache(maxsize=1024)
+def _thumbnail(data: bytes) -> str:
+    from croc.checks.decoding import decode
+
+    image = decode(data)
+    image.thumbnail((_THUMBNAIL, _THUMBNAIL))
+    buffer = io.BytesIO()
+    image.save(buffer, "WEBP", quality=80)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+# ---- The leaderboard ----
+
+
+class Shown(NamedTuple):
+    """Which scorers a leaderboard shows.
+
+    Attributes:
+        blind: also baselines that cannot see the image, the text or either.
+        trained: also scorers that were trained on checks of this kind.
+        name: only those whose name holds this.
+    """
+
+    blind: bool = True
+    trained: bool = True
+    name: str = ""
+
+    def keeps(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the leaderboard is shown."""
+        return (
+            (self.blind or not row["blind"])
+            and (self.trained or not row["trained_on_croc"])
+            and self.name.strip().lower() in row["metric"].lower()
+        )
+
+
+EVERYONE = Shown()
+
+
+def ranking(
+    benchmark: Benchmark, shown: Shown = EVERYONE, *, group: str | None = None, most: int | None = None
+) -> str:
+    """One benchmark: scorers by directions, on all checks or on one category, sortable.
+
+    Args:
+        benchmark: of a leaderboard.
+        shown: which scorers.
+        group: a category; None is all checks.
+        most: only so many, best first.
+    """
+    column = None if group is None else "category"
+    rows = [row for row in benchmark.rows() if shown.keeps(row)][:most]
+    results = {
+        (result.metric, result.direction): result
+        for result in benchmark.report.results
+        if (result.group, result.group_value, result.text_model) == (column, group, None)
+    }
+    scores = {s.metric: s for s in benchmark.report.scores if (s.group, s.group_value) == (column, group)}
+    return fragment("ranking", benchmark, rows, results, scores, group=group)
+
+
+def categories(benchmark: Benchmark, shown: Shown = EVERYONE) -> str:
+    """One benchmark: scorers by categories, sortable."""
+    rows = [row for row in benchmark.rows() if shown.keeps(row)]
+    cells = {(s.metric, s.group_value): s for s in benchmark.report.scores if s.group == "category"}
+    names = sorted(benchmark.groups("category"), key=lambda name: name == NO_VALUE)
+    return fragment("categories", benchmark, rows, names, cells)
+
+
+def side_by_side(board: Leaderboard, shown: Shown = EVERYONE) -> str:
+    """Every benchmark in one row a scorer, with the rank agreement of syn and hum."""
+    lines = [
+        (each, line) for each in board.agreements for line in render.agreement_lines(each.agreements[:1])
+    ]
+    rows = [row for row in board.side_by_side() if shown.keeps(row)]
+    return fragment("side_by_side", board, rows, lines)
+
+
+def findings(benchmark: Benchmark) -> str:
+    """What the tests of a benchmark show, and how it was computed."""
+    return fragment("findings", benchmark)
+
+
+def failures(
+    benchmark: Benchmark, metric: str, known: Mapping[str, Mapping[str, Any]], most: int = 12
+) -> str:
+    """Checks that a scorer failed, with their images where the dataset is at hand.
+
+    Args:
+        benchmark: of a leaderboard.
+        metric: one of its scorers.
+        known: rows of the checks, by ``check_id``.
+        most: how many are shown.
+    """
+    failed = benchmark.files[metric].failures
+    there = [each for each in failed if each.check_id in known]
+    notes = {
+        each.check_id: "Fails " + ", ".join(f"{name.replace('_', ' ')}" for name in each.failed) + "."
+        for each in there
+    }
+    if not failed:
+        return note(f"{metric} failed no check of {benchmark.name}.")
+    if not there:
+        kinds = sorted({each.category or each.property or "other" for each in failed})
+        return note(
+            f"{metric} failed {len(failed)} of the checks that its result names (of {', '.join(kinds)}); the "
+            f"images of {benchmark.dataset.name} are not at hand here."
+        )
+    about = f"{min(len(there), most)} of the checks that {metric} failed on {benchmark.name}."
+    return checks((known[each.check_id] for each in there[:most]), about, notes)
+
+
+def plain(value: Any) -> Any:
+    """A value as JSON has it: NaN becomes null."""
+    return json.loads(json.dumps(value, default=float, allow_nan=True), parse_constant=lambda _: None)

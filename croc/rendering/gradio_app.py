@@ -1,0 +1,320 @@
+"""Gradio for the pages: one theme, uploads that our own readers read, named endpoints, limits.
+
+from croc import pages, webui
+
+with gr.Blocks() as demo:
+    ui = webui.Wiring(demo)
+    ...
+webui.serve(demo)
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from functools import cache, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.errors import CrocError, MissingExtra
+from croc.rendering import fragments as pages
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+MAX_UPLOAD = "64mb"
+KEPT_SECONDS = 900
+"""Uploads older than this, in seconds, are deleted; it is looked for them three times as often."""
+
+LIMITS = {"model": 1, "draw": 1, "judge": 1, "read": 4}
+"""How many calls of a kind run at once; the others wait in the queue."""
+
+QUEUE = 64
+"""Calls that may wait; further ones are told to come back."""
+
+_TEMPLATES = Path(__file__).parent / "templates"
+
+
+def _gradio() -> Any:
+    try:
+        import gradio
+    except ImportError as error:
+        raise MissingExtra("a page", "space") from error
+    return gradio
+
+
+FONTS = ("system-ui", "Segoe UI", "Roboto", "Helvetica", "Arial", "sans-serif")
+MONO = ("ui-monospace", "Consolas", "Menlo", "monospace")
+
+
+def theme() -> Any:
+    """The theme of the pages: contrasts of at least 4.5 to 1 in light and dark, no font from elsewhere."""
+    gr = _gradio()
+    teal = gr.themes.Color(
+        "#eefaf8", "#d5f2ee", "#aee3dc", "#7fd0c6", "#5ac8bd", "#12877c", "#0b6e66", "#095a54", "#084843",
+        "#073a36", "#042825", name="croc",
+    )  # fmt: skip
+    soft, soft_dark = "#505862", "#b3bdc8"
+    return gr.themes.Default(
+        primary_hue=teal, secondary_hue=teal, neutral_hue=gr.themes.colors.slate, font=FONTS, font_mono=MONO
+    ).set(
+        body_background_fill="#ffffff",
+        body_background_fill_dark="#0d1117",
+        body_text_color="#1b1f24",
+        body_text_color_dark="#e6edf3",
+        body_text_color_subdued=soft,
+        body_text_color_subdued_dark=soft_dark,
+        block_background_fill="#ffffff",
+        block_background_fill_dark="#131922",
+        block_border_color="#c9d1d9",
+        block_border_color_dark="#39424d",
+        block_info_text_color=soft,
+        block_info_text_color_dark=soft_dark,
+        block_label_background_fill="#eefaf8",
+        block_label_background_fill_dark="#1b2530",
+        block_label_text_color="#084843",
+        block_label_text_color_dark="#aee3dc",
+        block_title_text_color="#1b1f24",
+        block_title_text_color_dark="#e6edf3",
+        input_background_fill="#ffffff",
+        input_background_fill_dark="#0d1117",
+        input_border_color="#7d8792",
+        input_border_color_dark="#66717d",
+        input_placeholder_color=soft,
+        input_placeholder_color_dark=soft_dark,
+        button_primary_background_fill="#0b6e66",
+        button_primary_background_fill_hover="#095a54",
+        button_primary_background_fill_dark="#5ac8bd",
+        button_primary_background_fill_hover_dark="#7fd0c6",
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_dark="#06201d",
+        button_secondary_background_fill="#eef1f4",
+        button_secondary_background_fill_hover="#dfe4e9",
+        button_secondary_background_fill_dark="#212a35",
+        button_secondary_background_fill_hover_dark="#2c3744",
+        button_secondary_text_color="#1b1f24",
+        button_secondary_text_color_dark="#e6edf3",
+        link_text_color="#0b6e66",
+        link_text_color_dark="#5ac8bd",
+        link_text_color_hover="#095a54",
+        link_text_color_hover_dark="#7fd0c6",
+        link_text_color_visited="#0b6e66",
+        link_text_color_visited_dark="#5ac8bd",
+        table_even_background_fill="#ffffff",
+        table_even_background_fill_dark="#131922",
+        table_odd_background_fill="#f6f8fa",
+        table_odd_background_fill_dark="#171f29",
+        checkbox_border_color="#7d8792",
+        checkbox_border_color_dark="#8a95a1",
+        checkbox_background_color_selected_dark="#12877c",
+        checkbox_label_text_color_selected="#1b1f24",
+        checkbox_label_text_color_selected_dark="#e6edf3",
+        error_text_color="#9a1c1c",
+        error_text_color_dark="#ffb3ad",
+    )
+
+
+@cache
+def looks() -> dict[str, Any]:
+    """What ``Blocks.launch`` takes for the looks of a page: ``theme``, ``css`` and ``head``."""
+    script = (_TEMPLATES / "pages.js").read_text("utf-8")
+    return {
+        "theme": theme(),
+        "css": (_TEMPLATES / "pages.css").read_text("utf-8"),
+        "head": f"<script>{script}</script>",
+    }
+
+
+def html(value: str = "", elem_id: str | None = None) -> Any:
+    """A fragment of :mod:`croc.rendering.fragments` on a page; what replaces it later is read out."""
+    return _gradio().HTML(value, elem_id=elem_id, elem_classes=["live"] if elem_id else [], padding=False)
+
+
+def guarded(page: Callable[..., Any], outputs: int = 1) -> Callable[..., Any]:
+    """A page function whose expected errors appear where its (first) result would."""
+
+    @wraps(page)
+    def shown(*inputs: Any) -> Any:
+        try:
+            return page(*inputs)
+        except CrocError as error:
+            said = pages.problem(error)
+            return said if outputs == 1 else (said, *([None] * (outputs - 1)))
+
+    return shown
+
+
+class Wiring:
+    """Components and events as all pages have them.
+
+    Args:
+        demo: the page that they are put on.
+    """
+
+    def __init__(self, demo: gr.Blocks) -> None:
+        self._demo = demo
+
+    def at_once(self, page: Callable[..., Any], outputs: Any) -> None:
+        """Fill in what takes too long for the start when somebody opens the page."""
+        self._demo.load(page, None, outputs, api_visibility="private", show_progress="hidden")
+
+    def picture(self, label: str) -> Any:
+        """An image to upload or paste, handed over as a file that ``fragments.read_picture`` decodes."""
+        image = _gradio().Image(
+            label=label, type="filepath", format="png", sources=["upload", "clipboard"], height=300
+        )
+        # gradio's own reading would decode before any of our limits, and answer with its own words.
+        image.preprocess = _path_of
+        return image
+
+    def on(
+        self,
+        component: Any,
+        page: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Any,
+        *,
+        limit: str = "read",
+        event: str = "click",
+    ) -> None:
+        """Run a page function on an event; it is no endpoint."""
+        getattr(component, event)(
+            page,
+            list(inputs),
+            outputs,
+            api_name="page",  # or an event would take the name of an endpoint
+            api_visibility="private",
+            concurrency_id=limit,
+            concurrency_limit=LIMITS[limit],
+        )
+
+    def endpoint(
+        self,
+        name: str,
+        answer: Callable[..., Any],
+        inputs: Sequence[Any],
+        outputs: Any = None,
+        *,
+        limit: str = "read",
+    ) -> None:
+        """Offer a function to programs under ``/name``; its docstring is the documentation.
+
+        Args:
+            name: of the endpoint.
+            answer: a function of the inputs; expected errors reach the caller as a sentence.
+            inputs: components, whose types the endpoint takes.
+            outputs: components; None gives the answer as JSON.
+            limit: a key of ``LIMITS``.
+        """
+        gr = _gradio()
+
+        @wraps(answer)
+        def said(*values: Any) -> Any:
+            try:
+                found = answer(*values)
+            except CrocError as error:
+                raise gr.Error(str(error), print_exception=False) from None
+            return pages.plain(found) if outputs is None else found
+
+        gr.Button(visible=False).click(
+            said,
+            list(inputs),
+            gr.JSON(visible=False) if outputs is None else outputs,
+            api_name=name,
+            concurrency_id=limit,
+            concurrency_limit=LIMITS[limit],
+        )
+
+
+def _path_of(payload: Any) -> str | None:
+    return None if payload is None else payload.path
+
+
+def table_upload(ui: Wiring) -> None:
+    """Lay out a field for a score table, and the verdict on it; the endpoint is ``/benchmark``."""
+    gr = _gradio()
+    html(
+        pages.note(
+            "Drop the score table of your metric. Nothing is kept: the file is deleted within twenty "
+            "minutes, and the report and its downloads exist in your browser alone."
+        )
+    )
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=3, min_width=280):
+            file = gr.File(label="Score table: Parquet, CSV or TSV", type="filepath", height=160)
+        with gr.Column(scale=2, min_width=240):
+            by = gr.Dropdown(
+                list(pages.COLUMNS),
+                multiselect=True,
+                label="Break down by",
+                info="None: category and property, where the table has them.",
+                allow_custom_value=True,
+            )
+            paper = gr.Checkbox(label="As published: ties lose, fixed chance")
+    with gr.Row():
+        ready = gr.Button("Take an example table")
+        button = gr.Button("Judge", variant="primary")
+    result = html(elem_id="benchmark-result")
+
+    def shown(path: str | None, columns: list[str] | None, published: bool) -> str:
+        found = pages.judge(path, columns, published)
+        return pages.report(found, pages.downloads(found))
+
+    def benchmark(path: str | None, by: list[str] | None, paper: bool) -> dict[str, Any]:
+        """Judge a score table: scaled accuracy in four directions, intervals, tests, findings.
+
+        Args:
+            path: a score table as Parquet, CSV or TSV.
+            by: columns to break down by, such as topic; none takes category and property.
+            paper: the published computation instead of the default one.
+
+        Returns:
+            The report, as croc evaluate --json writes it.
+        """
+        return pages.judge(path, by, paper).to_dict()
+
+    ui.on(ready, lambda: str(pages.EXAMPLE_TABLE), [], file)
+    ui.on(button, guarded(shown), [file, by, paper], result, limit="judge")
+    ui.endpoint("benchmark", benchmark, [file, by, paper], limit="judge")
+
+
+def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool = True) -> str:
+    """Launch a page with our looks and limits; nothing on it asks the network.
+
+    Args:
+        demo: the page.
+        then: called when the page is up: for what takes long and is not needed to show it.
+        block: stay here until the server is closed.
+
+    Returns:
+        The page's address.
+    """
+    demo.queue(max_size=QUEUE, default_concurrency_limit=LIMITS["read"])
+    _, address, _ = demo.launch(
+        **looks(),
+        # The example table: else gradio hands out only what lies in the working directory.
+        allowed_paths=[str(pages.RESULTS)],
+        max_file_size=MAX_UPLOAD,
+        ssr_mode=False,
+        footer_links=["api"],
+        run_history=False,
+        prevent_thread_lock=True,
+        quiet=True,
+    )
+    print(f"Open {address} in a browser; Ctrl-C ends it.", flush=True)  # noqa: T201
+    if then is not None:
+        then()
+    if block:
+        demo.block_thread()
+    return str(address)
+
+
+def blocks(title: str) -> gr.Blocks:
+    """An empty page."""
+    # Cached examples are of this model and this run; gradio would keep them in the working directory.
+    os.environ.setdefault("GRADIO_EXAMPLES_CACHE", tempfile.mkdtemp(prefix="croc-examples-"))
+    made: gr.Blocks = _gradio().Blocks(
+        title=title, analytics_enabled=False, delete_cache=(KEPT_SECONDS // 3, KEPT_SECONDS)
+    )
+    return made

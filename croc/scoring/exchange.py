@@ -1,0 +1,298 @@
+"""Metrics that live in an environment of their own: pairs go out as files, scores come back as a table.
+
+``export_pairs`` writes every distinct (image, prompt) pair of a dataset once; a short script in the metric's
+own environment reads ``pairs.jsonl`` and writes one score a line; ``import_scores`` makes the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from croc.checks.decoding import decode, to_bytes
+from croc.checks.schema import (
+    GROUP_COLUMNS,
+    SIDES,
+    ScoreMetadata,
+    library_versions,
+    score_schema,
+    write_scores,
+)
+from croc.checks.sources import open_checks
+from croc.errors import InputError
+from croc.scoring.run import cells, file_stem
+from croc.storage.files import atomic, read_json, write_json
+
+log = logging.getLogger(__name__)
+
+FORMAT = 1
+_PLAIN_SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
+_UPRIGHT = (None, 1)
+
+
+def export_pairs(
+    dataset: Any,
+    out: str | Path,
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    revision: str | None = None,
+    streaming: bool = False,
+    protocol: str | None = None,
+) -> Path:
+    """Write the pairs of a dataset for a metric that runs elsewhere.
+
+    The folder holds ``pairs.jsonl`` (a line a pair: ``pair_id``, ``image``, ``prompt``), ``images/``, and
+    ``checks.jsonl`` with what :func:`import_scores` needs; ``export.json`` comes last. A file that is a plain
+    upright RGB image is exported as it is, any other as the PNG that scorers here would see.
+
+    Args:
+        dataset: what :func:`croc.checks.sources.open_checks` takes, as are the other arguments.
+        out: the folder; created.
+        config: configuration of the dataset.
+        split: split of the dataset.
+        revision: tag or commit of the dataset.
+        streaming: read a Hub dataset over the network.
+        protocol: ``syn`` or ``hum``; None takes what the checks show.
+
+    Returns:
+        The path of ``pairs.jsonl``.
+
+    Raises:
+        InputError: the dataset cannot be used, or the folder holds another export.
+    """
+    checks = open_checks(dataset, config=config, split=split, revision=revision, streaming=streaming)
+    folder = Path(out)
+    about = {
+        "format": FORMAT,
+        "dataset": checks.name,
+        "dataset_revision": checks.revision,
+        "protocol": protocol or checks.protocol,
+    }
+    stored = read_json(folder / "export.json")
+    if stored is not None and {key: stored.get(key) for key in about} != about:
+        raise InputError(f"{folder} holds an export of {stored.get('dataset')}; choose another folder")
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    (folder / "export.json").unlink(missing_ok=True)
+    pairs = _Pairs(folder)
+    with (
+        atomic(folder / "pairs.jsonl") as pair_file,
+        atomic(folder / "checks.jsonl") as check_file,
+        pair_file.open("w", encoding="utf-8") as pair_lines,
+        check_file.open("w", encoding="utf-8") as check_lines,
+    ):
+        for part in checks.plan(16):
+            for row in checks.read(part.payload["start"], part.payload["stop"]):
+                for line in pairs.of(row):
+                    pair_lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+                check_lines.write(json.dumps(pairs.last, ensure_ascii=False) + "\n")
+    write_json(folder / "export.json", {**about, "pairs": len(pairs.seen)})
+    return folder / "pairs.jsonl"
+
+
+class _Pairs:
+    """Turns checks into pairs, each distinct one once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.seen: set[str] = set()
+        self.last: dict[str, Any] = {}
+
+    def of(self, row: Mapping[str, Any]) -> Iterator[dict[str, str]]:
+        """The new pairs of a check; ``last`` then says which pair belongs to which image and prompt."""
+        prompts = (row["prompt"], row["contrast_prompt"])
+        images = []
+        new = []
+        for side, column in zip(SIDES, ("images", "contrast_images"), strict=True):
+            for index, source in enumerate(row[column] or ()):
+                entry: dict[str, Any] = {"side": side, "index": index, "pairs": [None, None]}
+                try:
+                    name = self._image(to_bytes(source))
+                except InputError as error:
+                    entry["error"] = str(error)
+                    name = None
+                for place, prompt in enumerate(prompts):
+                    if name is None or prompt is None or not prompt.strip():
+                        continue
+                    pair_id = hashlib.sha256(f"{name}\n{prompt}".encode()).hexdigest()[:20]
+                    entry["pairs"][place] = pair_id
+                    if pair_id not in self.seen:
+                        self.seen.add(pair_id)
+                        new.append({"pair_id": pair_id, "image": f"images/{name}", "prompt": prompt})
+                images.append(entry)
+        keep = ("check_id", "concept_id", *GROUP_COLUMNS)
+        self.last = {
+            **{name: row.get(name) for name in keep},
+            "prompts": [None if prompt is None else bool(prompt.strip()) for prompt in prompts],
+            "images": images,
+        }
+        yield from new
+
+    def _image(self, data: bytes) -> str:
+        """Store an image under a name made from its content; the same image is stored once."""
+        seen = decode(data)
+        opened = Image.open(io.BytesIO(data))
+        plain = (
+            opened.mode == "RGB"
+            and opened.format in _PLAIN_SUFFIX
+            and opened.getexif().get(0x0112) in _UPRIGHT
+            and not getattr(opened, "is_animated", False)
+            and "transparency" not in opened.info
+        )
+        suffix = _PLAIN_SUFFIX[opened.format or ""] if plain else ".png"
+        name = hashlib.sha256(data).hexdigest()[:32] + suffix
+        path = self.folder / "images" / name
+        if not path.exists():
+            with atomic(path) as temporary:
+                if plain:
+                    temporary.write_bytes(data)
+                else:
+                    seen.save(temporary, "PNG")
+        return name
+
+
+def import_scores(
+    folder: str | Path,
+    scores: str | Path,
+    out: str | Path,
+    *,
+    name: str,
+    fields: Mapping[str, str] | None = None,
+    tell: Callable[[str], None] = log.info,
+) -> Path:
+    """Make a score table of what a metric elsewhere said about exported pairs.
+
+    Args:
+        folder: what :func:`export_pairs` wrote.
+        scores: ``.jsonl`` (a line a pair: ``pair_id`` and ``score``), or ``.tsv`` or ``.csv`` with these
+            columns. A pair without a line, or with an empty score, lowers coverage; a third value ``error``
+            may say why.
+        out: folder of the table, ``NAME.parquet``.
+        name: name of the scorer.
+        fields: what its signature says; ``revision``, ``template`` and ``dtype`` have their own places.
+        tell: where the summary goes.
+
+    Returns:
+        The path of the table.
+
+    Raises:
+        InputError: a file is not what it should be; the sentence names file and line.
+    """
+    folder, scores = Path(folder), Path(scores)
+    about = read_json(folder / "export.json", "no export.json: this is no finished export of pairs")
+    known = _known_pairs(folder)
+    found = _read_scores(scores, known)
+    rows = list(_rows(folder, found, scores.name))
+    fields = dict(fields or {})
+    own = ("revision", "template", "dtype")
+    metadata = ScoreMetadata(
+        scorer=name,
+        protocol=about["protocol"],
+        dataset=about["dataset"],
+        dataset_revision=about["dataset_revision"],
+        library_versions=library_versions("croc-t2i"),
+        extra={**{key: text for key, text in fields.items() if key not in own}, "imported": scores.name},
+        scorer_revision=fields.get("revision"),
+        template=fields.get("template"),
+        dtype=fields.get("dtype"),
+    )
+    import pyarrow as pa
+
+    schema = score_schema()
+    table = pa.table({column: [row[column] for row in rows] for column in schema.names}, schema=schema)
+    target = Path(out) / f"{file_stem(name)}.parquet"
+    write_scores(table, metadata, target)
+    missing = len(known - {pair for pair, score in found.items() if isinstance(score, float)})
+    tell(f"{target}: {len(known)} pairs, {missing} without a score")
+    return target
+
+
+def _known_pairs(folder: Path) -> set[str]:
+    with (folder / "pairs.jsonl").open(encoding="utf-8") as lines:
+        return {json.loads(line)["pair_id"] for line in lines}
+
+
+def _read_scores(path: Path, known: set[str]) -> dict[str, float | str]:
+    found: dict[str, float | str] = {}
+    for number, line in _lines(path):
+        where = f"{path}, line {number}"
+        pair = line.get("pair_id")
+        if pair not in known:
+            raise InputError(f"{where}: pair_id {pair!r} is not in the exported pairs")
+        if pair in found:
+            raise InputError(f"{where}: pair_id {pair!r} is there twice")
+        said, error = line.get("score"), line.get("error")
+        if said is None or said == "":
+            found[pair] = str(error or "no score")
+            continue
+        try:
+            value = float(said) if not isinstance(said, bool) else math.nan
+        except (TypeError, ValueError):
+            raise InputError(f"{where}: score {said!r} is not a number") from None
+        found[pair] = value if math.isfinite(value) else f"score {said}"
+    return found
+
+
+def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Number and content of each line; a table's header is line 1."""
+    delimiters = {".tsv": "\t", ".csv": ","}
+    if path.suffix not in (*delimiters, ".jsonl"):
+        raise InputError(f"{path}: scores are a .jsonl, .tsv or .csv file")
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            if path.suffix == ".jsonl":
+                for number, text in enumerate(file, 1):
+                    if text.strip():
+                        yield number, _object(text, f"{path}, line {number}")
+                return
+            reader = csv.DictReader(file, delimiter=delimiters[path.suffix])
+            missing = {"pair_id", "score"} - set(reader.fieldnames or ())
+            if missing:
+                raise InputError(f"{path}: no column {', '.join(sorted(missing))}")
+            for row in reader:
+                if None in row or None in row.values():
+                    raise InputError(f"{path}, line {reader.line_num}: the number of columns differs")
+                yield reader.line_num, row
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is not UTF-8 text: byte {error.start} cannot be read") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from None
+    except csv.Error as error:
+        raise InputError(f"{path} is not a table: {error}") from None
+
+
+def _object(text: str, where: str) -> Mapping[str, Any]:
+    try:
+        line = json.loads(text)
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({error})") from None
+    if not isinstance(line, dict):
+        raise InputError(f"{where}: expected an object with pair_id and score")
+    return line
+
+
+def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterator[dict[str, Any]]:
+    with (folder / "checks.jsonl").open(encoding="utf-8") as lines:
+        for check in map(json.loads, lines):
+            same = {key: check[key] for key in ("check_id", "concept_id", *GROUP_COLUMNS)}
+            for entry in check["images"]:
+                told: list[float | str | None] = []
+                for usable, pair in zip(check["prompts"], entry["pairs"], strict=True):
+                    if usable is None:
+                        told.append("the prompt is missing" if not told else None)
+                    elif "error" in entry:
+                        told.append(entry["error"])
+                    elif not usable:
+                        told.append("the prompt is empty")
+                    else:
+                        told.append(found.get(pair, f"no score in {source}"))
+                yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(told)}

@@ -1,0 +1,304 @@
+"""Verdicts of all metrics side by side, and the sums that accuracy, intervals and tests are made of.
+
+The way from checks to a number is always the same: verdicts → sums per concept and text model → totals →
+accuracy and chance, averaged over the text models → scaled accuracy. Resampling changes the totals only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from croc.checks.schema import SIDES
+from croc.tables.readers import ScoreTable, described_alike
+from croc.verdict import statistics
+from croc.verdict.directions import CheckStatistics, Layout, judge, scaled_accuracy
+from croc.verdict.statistics import Array, Seed
+
+_ARRAYS = ("known", "value", "chance", "tie", "present", "expected")
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """Verdicts of M metrics on the same N checks: what every number of a report is aggregated from.
+
+    Attributes:
+        metrics: M names.
+        checks: N rows; ``concept`` and ``text`` number their concept and text model.
+        text_models: names behind ``text``; None where a table gives none.
+        known: (M, 4, N), whether there is a verdict.
+        value: (M, 4, N), 0 where there is no verdict; likewise chance and tie.
+        chance: (M, 4, N).
+        tie: (M, 4, N).
+        present: (M, 4, N).
+        expected: (M, 4, N), the same for all metrics: an image without a row lacks its scores.
+        split: columns that vary inside a check and split it, so that its images stand apart.
+    """
+
+    metrics: tuple[str, ...]
+    checks: pl.DataFrame
+    concept: Any
+    text: Any
+    text_models: tuple[str | None, ...]
+    known: NDArray[np.bool_]
+    value: Array
+    chance: Array
+    tie: Array
+    present: Array
+    expected: Array
+    split: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> Evidence:
+        """Judge every metric of the tables and line the checks up."""
+        columns = list(dict.fromkeys((*groups, "text_model")))
+        keys = [_keys(table, columns) for table in tables]
+        alike = all(each.equals(keys[0]) for each in keys[1:])
+        if not alike:
+            tables = described_alike(tables, columns)
+            keys = [_keys(table, columns) for table in tables]
+        found: dict[str, CheckStatistics] = {}
+        rows: list[pl.DataFrame] = []
+        split: dict[str, None] = {}
+        layout: Layout | None = None
+        for table, these in zip(tables, keys, strict=True):
+            # Scorers that ran on the same checks share the rows, and then the layout.
+            if layout is None or not (alike or these.equals(rows[-1])):
+                layout = Layout.of(these, columns, table.source)
+                split |= dict.fromkeys(layout.split)
+                rows.append(these)
+            for metric, scores in table.metrics.items():
+                found[metric] = judge(table.frame, table.protocol, layout=layout, scores=scores, paper=paper)
+        return cls._lined_up(found, rows, tuple(split))
+
+    @classmethod
+    def _lined_up(
+        cls, found: Mapping[str, CheckStatistics], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
+    ) -> Evidence:
+        statistics_of = list(found.values())
+        frames = [stats.checks for stats in statistics_of]
+        count = None
+        if len(rows) == 1:
+            checks = frames[0]
+            places = [np.arange(len(checks))] * len(frames)
+        else:
+            checks = pl.concat(frames, how="diagonal_relaxed").unique(maintain_order=True)
+            numbered = checks.with_row_index("place")
+            names = checks.columns
+
+            def place_of(frame: pl.DataFrame) -> Any:
+                full = frame.with_columns(
+                    frame[name].cast(kind) if name in frame.columns else pl.lit(None, kind).alias(name)
+                    for name, kind in checks.schema.items()
+                )
+                joined = full.join(numbered, on=names, how="left", nulls_equal=True, maintain_order="left")
+                return joined["place"].to_numpy().astype(np.int64)
+
+            places = [place_of(frame) for frame in frames]
+            count = _images(rows, names, place_of, len(checks))
+        shape = (len(found), 4, len(checks))
+        value, chance, tie = (np.full(shape, np.nan) for _ in range(3))
+        present, expected = np.zeros(shape), np.zeros(shape)
+        for m, (stats, at) in enumerate(zip(statistics_of, places, strict=True)):
+            value[m][:, at], chance[m][:, at], tie[m][:, at] = stats.value, stats.chance, stats.tie
+            present[m][:, at], expected[m][:, at] = stats.present, stats.expected
+        expected[:] = expected.max(axis=0) if count is None else _expected(count, expected)
+        present[:, expected[0] == 0] = 0
+        known = ~np.isnan(value)
+        if not known.all():
+            value, chance, tie = (np.where(known, array, 0.0) for array in (value, chance, tie))
+        concept = checks["concept_id"].rank("dense").to_numpy().astype(np.int64) - 1
+        if "text_model" not in checks.columns:
+            checks = checks.with_columns(pl.lit(None, pl.String).alias("text_model"))
+        named = checks["text_model"].drop_nulls().unique().sort()
+        text_models: tuple[str | None, ...] = tuple(named)
+        if checks["text_model"].null_count() or not len(named):
+            text_models = (*text_models, None)
+        text = checks["text_model"].replace_strict(
+            named, np.arange(len(named)), default=len(named), return_dtype=pl.Int64
+        )
+        return cls(
+            tuple(found),
+            checks,
+            concept,
+            text.to_numpy(),
+            text_models,
+            known,
+            value,
+            chance,
+            tie,
+            present,
+            expected,
+            split=split,
+        )
+
+    def part(self, members: Any) -> Evidence:
+        """The same for some of the checks (index array)."""
+        return replace(
+            self,
+            checks=self.checks[members],
+            concept=self.concept[members],
+            text=self.text[members],
+            **{name: getattr(self, name)[:, :, members] for name in _ARRAYS},
+        )
+
+    def sorted_by_score(self) -> Evidence:
+        """The same with the best metric first; metrics without a verdict last."""
+        order = np.argsort(-np.nan_to_num(self.observed(), nan=-np.inf), kind="stable")
+        return self.ordered([self.metrics[m] for m in order])
+
+    def ordered(self, metrics: Sequence[str]) -> Evidence:
+        """The same with the metrics in another order."""
+        order = [self.metrics.index(name) for name in metrics]
+        return replace(self, metrics=tuple(metrics), **{name: getattr(self, name)[order] for name in _ARRAYS})
+
+    def all_passed(self) -> Array:
+        """(M,): share of checks passed in every direction, over the checks with a verdict in each."""
+        asked = np.any(self.known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
+        complete = (self.known | ~asked).all(axis=1) & np.any(asked, axis=1)
+        passed = ((self.value == 1) | ~asked).all(axis=1)
+        return nanmean(np.where(complete, passed, np.nan), -1)
+
+    def clusters_with_verdict(self) -> Array:
+        """(T, M, 4): number of concepts that have a verdict."""
+        verdicts = self.cluster_sums()[..., 2]
+        count: Array = (verdicts > 0).sum(axis=0)
+        return count
+
+    @cached_property
+    def totals(self) -> Array:
+        """(T, M, 4, 6): sums of value, chance, verdicts, tie, present and expected per text model."""
+        every = (self.value, self.chance, self.known, self.tie, self.present, self.expected)
+        return self._sums(self.text, len(self.text_models), every)
+
+    def cluster_sums(self) -> Array:
+        """(clusters, T, M, 4, 3): sums of value, chance and number of verdicts per concept and text model."""
+        t = len(self.text_models)
+        _, local = np.unique(self.concept, return_inverse=True)
+        clusters = int(local.max()) + 1 if len(local) else 0
+        sums = self._sums(local * t + self.text, clusters * t, (self.value, self.chance, self.known))
+        return sums.reshape(clusters, t, *sums.shape[1:])
+
+    def _sums(self, code: Any, size: int, arrays: Sequence[Any]) -> Array:
+        """Sums over the checks of each code: (size, M, 4, len(arrays))."""
+        out = np.empty((size, len(self.metrics), 4, len(arrays)))
+        everywhere = np.bincount(code, minlength=size).astype(float)
+        for q, array in enumerate(arrays):
+            for m, d in np.ndindex(out.shape[1:3]):
+                row = array[m, d]
+                counts = row.dtype == bool
+                out[:, m, d, q] = everywhere if counts and row.all() else np.bincount(code, row, size)
+        return out
+
+    def scaled(self) -> Array:
+        """(M, 4): scaled accuracy per direction, averaged over the text models before scaling."""
+        scaled: Array = scaled_accuracy(*average(self.totals[..., :3]))
+        return scaled
+
+    def observed(self) -> Array:
+        """(M,): mean scaled accuracy of each metric on these checks."""
+        return mean_scaled(self.totals[..., :3])
+
+    def bootstrap(self, resamples: int, seed: Seed) -> Array:
+        """(resamples, T, M, 4, 3): the totals when the concepts are drawn again with replacement."""
+        sums = self.cluster_sums()
+        flat = statistics.bootstrap_sums(sums.reshape(len(sums), -1), resamples, seed)
+        return flat.reshape(resamples, *sums.shape[1:])
+
+    def excess_test(self, flips: int, seed: Seed) -> tuple[Array, Array]:
+        """Is accuracy below, is it above chance? One-sided sign-flip tests of the excess over chance.
+
+        Exchanging the two prompts (or the two sides) of a concept turns its excess into its negative, so that
+        under the null hypothesis all signs are equally likely.
+
+        Returns:
+            p for below and p for above, each (M, 4).
+        """
+        sums = self.cluster_sums()
+        n = sums[..., 2].sum(axis=0)
+        per_text = (sums[..., 0] - sums[..., 1]) / np.where(n == 0, np.nan, n)
+        excess = nanmean(per_text, 1).reshape(len(sums), -1)
+        observed = excess.sum(axis=0)
+        null = statistics.sign_flip_sums(np.nan_to_num(excess), flips, seed)
+        shape = sums.shape[2:4]
+        below, above = (statistics.permutation_p(observed, null, side) for side in ("below", "above"))
+        return below.reshape(shape), above.reshape(shape)
+
+    def exchange_test(self, flips: int, seed: Seed) -> Array:
+        """Do two metrics differ in mean scaled accuracy? Paired test that exchanges them concept by concept.
+
+        For plain means this is the sign-flip test of the paired differences; here the exchanged sums go
+        through the same aggregation as the observed ones.
+
+        Returns:
+            (M, M) two-sided p values; NaN on the diagonal.
+        """
+        sums = self.cluster_sums()
+        total = sums.sum(axis=0)
+        flipped = statistics.sign_flip_sums(sums.reshape(len(sums), -1), flips, seed)
+        flipped = flipped.reshape(flips, *sums.shape[1:])
+        count = len(self.metrics)
+        p = np.full((count, count), np.nan)
+        observed = mean_scaled(total)
+        for a in range(count):
+            for b in range(a + 1, count):
+                middle = (total[:, a] + total[:, b]) / 2
+                swing = (flipped[:, :, a] - flipped[:, :, b]) / 2
+                pair = mean_scaled(np.stack([middle + swing, middle - swing], axis=2))
+                null = (pair[:, 0] - pair[:, 1])[:, None]
+                p[a, b] = p[b, a] = statistics.permutation_p(observed[[a]] - observed[[b]], null)[0]
+        return p
+
+
+def _keys(table: ScoreTable, columns: Sequence[str]) -> pl.DataFrame:
+    return table.frame.select(
+        pl.col("check_id", "concept_id", "image_side", "image_index"),
+        *(name for name in columns if name in table.frame.columns),
+    )
+
+
+def _images(rows: Sequence[pl.DataFrame], names: Sequence[str], place_of: Any, n: int) -> Any:
+    """(n, 2): images of each check and side that any of the tables has a row for."""
+    every = (
+        pl.concat(rows, how="diagonal_relaxed")
+        .with_columns(pl.coalesce("concept_id", "check_id").alias("concept_id"))
+        .unique([*names, "image_side", "image_index"])
+    )
+    sides = [every.filter(pl.col("image_side") == side).select(names) for side in SIDES]
+    return np.stack([np.bincount(place_of(side), minlength=n) for side in sides], axis=1)
+
+
+def _expected(count: Any, found: Array) -> Array:
+    """(4, n) scores that each direction reads of these images; none where no metric was asked for any."""
+    original, contrast = count.T
+    both = np.where((original > 0) & (contrast > 0), original + contrast, 0)
+    needed = np.stack([2 * original, 2 * contrast, both, both]).astype(float)
+    asked = (found[:, :2] > 0).any(axis=(0, 1))  # without a contrast prompt only forward_image asks anything
+    needed[[0, 1, 3]] *= asked
+    return needed
+
+
+def average(totals: Array) -> tuple[Array, Array]:
+    """Accuracy and chance (…, M, 4), averaged over the text models, from (…, T, M, 4, 3) sums."""
+    n = np.where(totals[..., 2] == 0, np.nan, totals[..., 2])
+    return nanmean(totals[..., 0] / n, -3), nanmean(totals[..., 1] / n, -3)
+
+
+def nanmean(values: Array, axis: int) -> Array:
+    """Mean of what is not NaN along an axis; NaN, without a warning, where nothing is left."""
+    known = ~np.isnan(values)
+    count = known.sum(axis=axis)
+    total: Array = np.where(known, values, 0).sum(axis=axis)
+    return total / np.where(count == 0, np.nan, count)
+
+
+def mean_scaled(totals: Array) -> Array:
+    """Mean scaled accuracy over the directions, (…, M), from sums (…, T, M, 4, 3)."""
+    scaled: Array = scaled_accuracy(*average(totals))
+    return nanmean(scaled, -1)

@@ -1,0 +1,118 @@
+"""Checks from NLVR: sentences that people wrote about drawn scenes, with the votes of several raters.
+
+Suhr, Lewis, Yeh and Artzi, "A Corpus of Natural Language for Visual Reasoning", ACL 2017 (CC-BY-4.0). The
+same sentence stands beside several images, true of some and false of others: that is the image direction of
+a human-verified check. There is no second sentence, so the text directions have nothing to compare.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.checks.schema import ContrastCheck, check_features, check_id, stable_hash
+from croc.errors import InputError
+
+if TYPE_CHECKING:
+    import datasets
+
+SOURCE = "NLVR (Suhr et al. 2017)"
+LICENSE = "cc-by-4.0"
+
+
+def load(folder: Path | str) -> datasets.Dataset:
+    """The checks of one split of NLVR as a dataset; see :func:`checks`.
+
+    Raises:
+        InputError: the folder does not hold the split, a line of it cannot be used, or there is no check.
+    """
+    from datasets import Dataset
+
+    rows = [check.row() for check in checks(Path(folder))]
+    if not rows:
+        raise InputError(
+            f"{folder}: no sentence has images that it is true of and images that it is false of"
+        )
+    return Dataset.from_list(rows, features=check_features())
+
+
+def checks(folder: Path) -> Iterator[ContrastCheck]:
+    """The checks of one split of NLVR, such as its ``dev`` folder.
+
+    A check per sentence with images of both kinds: ``images`` are those that it is true of,
+    ``contrast_images`` those that it is false of. Sentences with images of one kind only are passed over.
+
+    Args:
+        folder: holds ``NAME.json`` (a JSON object a line) and ``images/`` with ``NAME-n-m-0.png``.
+
+    Raises:
+        InputError: the folder does not hold the split, or a line of it cannot be used.
+    """
+    lines = _lines(folder)
+    sentences: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for example in lines:
+        number, _ = example["identifier"].split("-")
+        sentences.setdefault((number, example["sentence"]), []).append(example)
+    for (number, sentence), examples in sorted(sentences.items()):
+        sides: dict[str, list[dict[str, Any]]] = {"true": [], "false": []}
+        for example in sorted(examples, key=lambda one: str(one["identifier"])):
+            sides[example["label"]].append(example)
+        if not all(sides.values()):
+            continue
+        votes = [
+            {
+                "annotator": rater,
+                "item": f"{example['identifier']}",
+                "value": value,
+                "reason": None,
+                "seconds": None,
+            }
+            for example in examples
+            for rater, value in sorted(example["evals"].items())
+        ]
+        agreed = [value == example["label"] for example in examples for value in example["evals"].values()]
+        prompt = sentence.strip()
+        concept = stable_hash("nlvr", number, sentence)
+        yield ContrastCheck(
+            check_id=check_id(concept, prompt, None, SOURCE, SOURCE, None),
+            concept_id=concept,
+            prompt=prompt,
+            contrast_prompt=None,
+            images=[_image(folder, example) for example in sides["true"]],
+            contrast_images=[_image(folder, example) for example in sides["false"]],
+            text_model="human",
+            image_model=SOURCE,
+            license=LICENSE,
+            votes=votes,
+            agreement=sum(agreed) / len(agreed) if agreed else None,
+        )
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    file = folder / f"{folder.name}.json"
+    try:
+        text = file.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise InputError(f"{file}: cannot be read as the NLVR split {folder.name!r} ({problem})") from None
+    examples = []
+    for number, line in enumerate(text.splitlines(), 1):
+        try:
+            example = json.loads(line)
+            complete = example["label"] in ("true", "false") and isinstance(example["evals"], dict)
+            complete = complete and str(example["identifier"]).count("-") == 1 and bool(example["sentence"])
+        except (ValueError, KeyError, TypeError) as problem:
+            raise InputError(f"{file}, line {number}: not an NLVR example ({problem!r})") from None
+        if not complete:
+            raise InputError(f"{file}, line {number}: not an NLVR example (label, evals or identifier)")
+        examples.append(example)
+    return examples
+
+
+def _image(folder: Path, example: dict[str, Any]) -> dict[str, Any]:
+    path = folder / "images" / f"{folder.name}-{example['identifier']}-0.png"
+    try:
+        return {"bytes": path.read_bytes(), "path": path.name}
+    except OSError as problem:
+        raise InputError(f"{path}: cannot be read ({problem.strerror})") from None

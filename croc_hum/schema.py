@@ -1,0 +1,258 @@
+"""What is shown and what is answered: the two tables of human labelling.
+
+They leave and enter as Parquet, and every other program reads these alone:
+
+* **items** (:func:`items_schema`): what is shown. ``croc hum candidates`` writes the file, the page loads it.
+* **votes** (:func:`votes_schema`): what was answered. ``Store.export`` writes it; a row a vote that
+  stands, with the item's columns beside it, so that a reader needs no join (images stay in the items file).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.checks.schema import CATEGORIES, stable_hash
+from croc.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+TASKS: tuple[str, ...] = ("shows", "rating", "preference")
+"""Does the image show the prompt? How well? Which of two prompts fits?"""
+
+ANSWERS: dict[str, tuple[str, ...]] = {
+    "shows": ("yes", "no", "unsure"),
+    "rating": ("1", "2", "3", "4", "5"),
+    "preference": ("prompt", "contrast", "unsure"),
+}
+"""Every answer a task has, as text. ``preference``: the item's ``prompt`` or its ``contrast_prompt``,
+wherever they stood on the screen."""
+
+ROLES: tuple[str, ...] = ("annotator", "adjudicator", "imported")
+
+ITEM_COLUMNS: dict[str, str] = {
+    "item_id": "hash of all that is shown; see item_id()",
+    "task": "one of TASKS",
+    "check_id": "the check it belongs to",
+    "concept_id": "the concept of the check",
+    "category": "hum category, or null",
+    "property": "contrasted property, or null",
+    "prompt": "the prompt that the image is held against",
+    "contrast_prompt": "the other prompt of the check; needed for preference, else may be null",
+    "side": "original or contrast: the side of the check that the image was made for",
+    "image_index": "number of the image on its side",
+    "image": "struct {bytes, path}, as datasets.Image()",
+    "expected": "the answer that the maker of the image claims (exact world: is certain of), or null",
+    "attention": "an obvious item with a certain answer, shown to everyone to see whether they look",
+    "text_model": "provenance, never shown",
+    "image_model": "provenance, never shown",
+    "seed": "provenance, never shown",
+}
+
+VOTE_COLUMNS: dict[str, str] = {
+    "vote_id": "random, unique",
+    "item_id": "what was judged",
+    "annotator": "pseudonym, random",
+    "role": "one of ROLES",
+    "task": "one of TASKS",
+    "answer": "one of ANSWERS[task]",
+    "reason": "free text of the annotator, or null",
+    "shown_first": "preference: which stood first, prompt or contrast; else null",
+    "shown_at": "when the item was shown (UTC)",
+    "voted_at": "when the vote was stored (UTC)",
+    "duration_s": "seconds between the two, by the server's clock; null when imported without",
+    "version": "version of program and instructions that the annotator saw",
+    "attention": "the item is an attention check: leave it out of agreement and releases",
+    "expected": "from the item",
+    "undone": "taken back by the annotator; false in every row unless history was asked for",
+    "check_id": "from the item",
+    "concept_id": "from the item",
+    "category": "from the item",
+    "property": "from the item",
+    "prompt": "from the item",
+    "contrast_prompt": "from the item",
+    "side": "from the item",
+    "image_index": "from the item",
+    "text_model": "from the item",
+    "image_model": "from the item",
+}
+
+
+def _types() -> dict[str, pa.DataType]:
+    import pyarrow as pa
+
+    return {
+        "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
+        "image_index": pa.int64(),
+        "seed": pa.int64(),
+        "attention": pa.bool_(),
+        "undone": pa.bool_(),
+        "duration_s": pa.float64(),
+        "shown_at": pa.timestamp("ms", tz="UTC"),
+        "voted_at": pa.timestamp("ms", tz="UTC"),
+    }
+
+
+def items_schema() -> pa.Schema:
+    """Arrow schema of a file of items: the columns of ``ITEM_COLUMNS``."""
+    import pyarrow as pa
+
+    types = _types()
+    return pa.schema([(name, types.get(name, pa.string())) for name in ITEM_COLUMNS])
+
+
+def votes_schema() -> pa.Schema:
+    """Arrow schema of exported votes: the columns of ``VOTE_COLUMNS``."""
+    import pyarrow as pa
+
+    types = _types()
+    return pa.schema([(name, types.get(name, pa.string())) for name in VOTE_COLUMNS])
+
+
+def item_id(
+    task: str,
+    prompt: str,
+    contrast_prompt: str | None,
+    image: bytes,
+    *,
+    check_id: str | None = None,
+    side: str | None = None,
+    image_index: int | None = None,
+) -> str:
+    """The id of an item: a hash of its task, prompts, image and place in its check."""
+    digest = hashlib.sha256(image).hexdigest()
+    return stable_hash("item", task, prompt, contrast_prompt, check_id, side, image_index, digest, length=20)
+
+
+ITEMS = "items.parquet"
+"""What the file of items is called in a folder of candidates, beside the work that they came from."""
+
+LETTERS = 2000
+"""A prompt, a reason or an id longer than this is an error, not something to show."""
+
+
+def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
+    """The rows of a file of items, each checked; ``image`` is the bytes of the image file.
+
+    Args:
+        path: a Parquet file, a folder of candidates, or a folder of Parquet files, with the columns of
+            ``ITEM_COLUMNS``; provenance and ``attention`` may be missing.
+
+    Raises:
+        InputError: the file cannot be read, lacks a column, or a row cannot be shown.
+    """
+    import pyarrow as pa
+
+    from croc.storage.parquet import batches
+
+    files = item_files(path)
+    for file in files:
+        number = 0
+        try:
+            for table in batches(file):
+                missing = [
+                    name for name in ("item_id", "task", "prompt", "image") if name not in table.schema.names
+                ]
+                if missing:
+                    raise InputError(f"{file}: a file of items needs the columns {', '.join(missing)}")
+                for row in table.to_pylist():
+                    yield _checked(row, f"{file}, row {number}")
+                    number += 1
+        except (OSError, pa.ArrowException) as problem:
+            raise InputError(f"{file}: cannot be read as a file of items ({problem})") from None
+
+
+def item_files(path: Path | str) -> list[Path]:
+    """The files of items that a path stands for; see :func:`read_items`.
+
+    Raises:
+        InputError: there is none.
+    """
+    folder = Path(path)
+    if (folder / ITEMS).is_file():
+        return [folder / ITEMS]
+    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    if not files or not files[0].is_file():
+        raise InputError(f"{path}: no Parquet file of items in it (croc hum candidates makes one)")
+    return files
+
+
+def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+    item = {name: row.get(name) for name in ITEM_COLUMNS}
+    task = item["task"]
+    if task not in TASKS:
+        raise InputError(f"{where}: task is one of {', '.join(TASKS)}, not {task!r}")
+    for name in ("item_id", "prompt", "contrast_prompt"):
+        value = item[name]
+        if name != "contrast_prompt" and not value:
+            raise InputError(f"{where}: {name} is empty")
+        if value and len(value) > LETTERS:
+            raise InputError(f"{where}: {name} has {len(value)} letters; {LETTERS} can be shown")
+    if task == "preference" and not item["contrast_prompt"]:
+        raise InputError(f"{where}: a preference needs a contrast_prompt")
+    if item["expected"] is not None and item["expected"] not in ANSWERS[task]:
+        raise InputError(f"{where}: expected is one of {', '.join(ANSWERS[task])}, not {item['expected']!r}")
+    item["attention"] = bool(item["attention"])
+    if item["attention"] and item["expected"] is None:
+        raise InputError(f"{where}: an attention check needs an expected answer")
+    if item["category"] is not None and item["category"] not in CATEGORIES:
+        raise InputError(f"{where}: category {item['category']!r} is not one of {', '.join(CATEGORIES)}")
+    image = item["image"]
+    item["image"] = image["bytes"] if isinstance(image, Mapping) else image
+    if not item["image"]:
+        raise InputError(f"{where}: the image has no bytes")
+    plain_image(item["image"], where)
+    return item
+
+
+_KEPT_CHUNKS = (b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND", b"gAMA", b"sRGB", b"cHRM")
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def plain_image(data: bytes, where: str = "image") -> tuple[bytes, tuple[int, int]]:
+    """An image as it may be shown: the same pixels as PNG, and nothing that tells where it is from.
+
+    A generator writes its prompt, its settings or its name into an image file; the exact world writes the
+    scene. An annotator shall see none of it.
+
+    Returns:
+        The PNG, and (width, height).
+
+    Raises:
+        InputError: it is no image that can be decoded.
+    """
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(io.BytesIO(data)) as opened:
+            size = opened.size
+            if opened.format == "PNG" and not getattr(opened, "is_animated", False):
+                opened.load()  # a file that is cut short fails here
+                return _without_text(data), size
+            still = ImageOps.exif_transpose(opened).convert("RGB")
+    except (
+        UnidentifiedImageError,
+        OSError,
+        SyntaxError,
+        ValueError,
+        Image.DecompressionBombError,
+    ) as problem:
+        raise InputError(f"{where}: cannot be decoded as an image ({problem})") from None
+    out = io.BytesIO()
+    still.save(out, "PNG")
+    return out.getvalue(), still.size
+
+
+def _without_text(data: bytes) -> bytes:
+    kept, at = [_PNG], len(_PNG)
+    while at + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[at : at + 4])
+        if data[at + 4 : at + 8] in _KEPT_CHUNKS:
+            kept.append(data[at : at + 12 + length])
+        at += 12 + length
+    return b"".join(kept)

@@ -1,0 +1,565 @@
+"""What can be contrasted, as data: topics, properties and entities, read from a YAML file.
+
+``taxonomy.yaml`` beside this module is the default; a file of one's own has the same form (docs/taxonomy.md).
+What the exact world can draw is declared in ``croc_syn.world``; a taxonomy only names it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping
+from difflib import get_close_matches
+from functools import cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from croc.checks.schema import CATEGORIES
+from croc.errors import InputError
+
+DEFAULT_FILE = Path(__file__).with_name("taxonomy.yaml")
+
+ROOT = "root"
+"""Stands where a topic's id stands and says that no topic is prescribed."""
+
+CONTRASTS: Mapping[str, str] = MappingProxyType(
+    {
+        "swap_value": "One value of the property takes the place of another; everything else stays.",
+        "replace": "One kind of thing, or one word, takes the place of another kind.",
+        "exchange": "Two things trade what is said of them.",
+        "reverse": "A relation turns into its opposite.",
+        "recount": "A number changes.",
+        "negate": "What is said to be there is said not to be there, or the other way round.",
+        "remove": "Something that was said is left out.",
+        "reorder": "The same words stand in another order.",
+        "degrade": "The quality of the picture or of the wording is lowered.",
+    }
+)
+"""How a property contrasts: the closed vocabulary of ``contrast``."""
+
+Table = Literal["topics", "properties", "entities"]
+TABLES: tuple[Table, ...] = ("topics", "properties", "entities")
+
+# A file within these bounds is read in a moment; nobody writes a larger one by hand.
+MAX_BYTES = 1_000_000
+MAX_DEPTH = 8
+# More problems than a person corrects at once.
+MAX_SHOWN = 10
+
+
+# ---- The schema ----
+
+
+def _said(message: str) -> PydanticCustomError:
+    # The second argument is a template with {fields}; a file may say braces, so its words go in as a value.
+    return PydanticCustomError("taxonomy", "{message}", {"message": message})
+
+
+def _quoted(word: str) -> str:
+    return repr(word if len(word) <= 60 else word[:57] + "...")
+
+
+def _hint(word: str, known: Collection[str]) -> str:
+    close = get_close_matches(word[:60], known, n=1) if len(known) <= 2000 else []
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    return f"; known are {', '.join(known)}" if 0 < len(known) <= 30 else ""
+
+
+def _unknown(word: str, known: Collection[str], what: str) -> str:
+    return f"{_quoted(word)} is not {what}{_hint(word, known)}"
+
+
+def _one_line(text: str) -> str:
+    if text != text.strip() or not text.isprintable() or not text:
+        raise _said("expected one line of text without control characters and without spaces around it")
+    return text
+
+
+def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
+    for value, times in Counter(values).items():
+        if times > 1:
+            raise _said(f"{_quoted(value)} is listed {times} times")
+    return values
+
+
+def _one_of(known: Callable[[], Collection[str]], what: str) -> AfterValidator:
+    def check(word: str) -> str:
+        if word not in known():
+            raise _said(_unknown(word, known(), what))
+        return word
+
+    return AfterValidator(check)
+
+
+@cache
+def drawable() -> Mapping[Table, tuple[str, ...]]:
+    """What the exact world can draw: its topics, its contrasts (under ``properties``) and its kinds."""
+    from croc_syn import world
+
+    tables = {"topics": world.TOPICS, "properties": world.CONTRASTS, "entities": world.KINDS}
+    return MappingProxyType({table: tuple(sorted(tables[table])) for table in TABLES})
+
+
+Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
+Branch = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*$", max_length=200)]
+Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
+Lines = Annotated[tuple[Line, ...], AfterValidator(_distinct)]
+Contrast = Annotated[str, _one_of(lambda: CONTRASTS, "a way to contrast")]
+Category = Annotated[str, _one_of(lambda: CATEGORIES, "a hum category")]
+ExactTopic = Annotated[str, _one_of(lambda: drawable()["topics"], "a topic of the exact world")]
+ExactContrast = Annotated[str, _one_of(lambda: drawable()["properties"], "a contrast of the exact world")]
+ExactKind = Annotated[str, _one_of(lambda: drawable()["entities"], "a kind of thing in the exact world")]
+
+
+class _Node(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Root(_Node):
+    """What to say where no topic is prescribed."""
+
+    name: Line = "anything"
+    definition: Line = "No topic is prescribed."
+
+
+class Topic(_Node):
+    """A part of the world that a picture can be about.
+
+    Attributes:
+        id: its key in the file; concept ids are made from it.
+        name: what a person reads.
+        group: the group of topics to which it belongs.
+        definition: one line.
+        exact: the topic of the exact world that shows it, or None.
+    """
+
+    id: str
+    name: Line
+    group: str
+    definition: Line
+    exact: ExactTopic | None = None
+
+
+class Property(_Node):
+    """What two prompts can differ in.
+
+    Attributes:
+        id: its key in the file; concept ids are made from it.
+        name: what a person reads.
+        path: the branch of the tree in which it sits.
+        definition: one line.
+        contrast: how it contrasts, a key of ``CONTRASTS``.
+        hum_category: the category of the human-supervised benchmark to which it maps, or None.
+        values: examples of what it can be.
+        exact: the contrast of the exact world that draws it, or None.
+        exact_note: why the exact world cannot draw it.
+    """
+
+    id: str
+    name: Line
+    path: str
+    definition: Line
+    contrast: Contrast
+    hum_category: Category | None = None
+    values: Lines = ()
+    exact: ExactContrast | None = None
+    exact_note: Line | None = None
+
+    @property
+    def property_path(self) -> str:
+        """Its place in the tree, for example ``object/appearance/colour``."""
+        return f"{self.path}/{self.id}"
+
+
+class Entity(_Node):
+    """A thing, an animal or a person that a picture can show.
+
+    Attributes:
+        id: its key in the file; concept ids are made from it.
+        name: what a person reads.
+        topic: the topic in which it is at home.
+        definition: one line.
+        parts: of what it consists.
+        exact: the kind in the exact world that draws it, or None.
+    """
+
+    id: str
+    name: Line
+    topic: str
+    definition: Line
+    parts: Lines = ()
+    exact: ExactKind | None = None
+
+
+class Taxonomy(_Node):
+    """All that can be contrasted.
+
+    Attributes:
+        version: version of the form of the file.
+        name: what a person reads in reports.
+        description: one line.
+        root: what to say where no topic is prescribed.
+        groups: definition of each group of topics, by id.
+        topics: by id.
+        branches: definition of each inner node of the tree of properties, by path.
+        properties: by id.
+        entities: by id.
+    """
+
+    version: Literal[1]
+    name: Line
+    description: Line = "A taxonomy of contrasts."
+    root: Root = Root()
+    groups: dict[Id, Line]
+    topics: Annotated[dict[Id, Topic], Field(min_length=1)]
+    branches: dict[Branch, Line] = {}
+    properties: dict[Id, Property] = {}
+    entities: dict[Id, Entity] = {}
+
+
+# ---- Reading ----
+
+
+def load(path: str | Path | None = None) -> Taxonomy:
+    """Read and check a taxonomy.
+
+    Args:
+        path: the file; None reads the one that comes with the program.
+
+    Raises:
+        InputError: the file cannot be read, is not plain YAML, or does not fit the schema. Each line of the
+            message is one problem: file, line, path inside the file, and what was expected.
+    """
+    file = DEFAULT_FILE if path is None else Path(path)
+    tree, lines = _parse(_text(file), file)
+    if not isinstance(tree, dict):
+        raise InputError(f"{file}, line 1: expected {', '.join(_keys_of(Taxonomy))}; found {_found(tree)}")
+    problems = list(_name_rows(tree))
+    taxonomy = None
+    try:
+        taxonomy = Taxonomy.model_validate(tree)
+    except ValidationError as error:
+        problems += [_explain(detail) for detail in error.errors(include_url=False)]
+    if taxonomy is not None:
+        problems += _dangling(taxonomy)
+    if taxonomy is None or problems:
+        raise InputError(_message(problems, lines, file))
+    return taxonomy
+
+
+_Trail = tuple[str | int, ...]
+_Problem = tuple[_Trail, str]
+
+
+def _text(file: Path) -> str:
+    try:
+        size = file.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(f"{file}: {size:,} bytes; a taxonomy has at most {MAX_BYTES:,}")
+        raw = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read ({error.strerror}); expected a taxonomy in YAML") from None
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        raise InputError(
+            f"{file}, line {line}: byte {raw[error.start]:#04x} is not UTF-8; save the file as UTF-8"
+        ) from None
+
+
+# libyaml's loader reads ten times faster; a wheel without it falls back to the same thing in Python.
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+def _parse(text: str, file: Path) -> tuple[Any, dict[_Trail, int]]:
+    """Plain data, and the line of everything in it by its trail of keys and indices."""
+    lines: dict[_Trail, int] = {(): 1}
+    try:
+        _refuse_tricks(text, file)
+        loader = _Loader(text)
+        try:
+            node = loader.get_single_node()
+            if node is None:
+                keys = ", ".join(_keys_of(Taxonomy))
+                raise InputError(f"{file}, line 1: the file is empty; expected {keys}")
+            return _plain(loader, node, (), lines, file), lines
+        finally:
+            loader.dispose()
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f", line {mark.line + 1}" if mark else ""
+        said = "; ".join(part for part in (error.context, error.problem) if part)
+        raise InputError(f"{file}{where}: not valid YAML: {said}") from None
+    except yaml.YAMLError as error:
+        position = getattr(error, "position", None)
+        where = "" if position is None else f", line {text.count(chr(10), 0, position) + 1}"
+        reason = getattr(error, "reason", "it cannot be parsed")
+        raise InputError(f"{file}{where}: not valid YAML: {reason}") from None
+
+
+def _refuse_tricks(text: str, file: Path) -> None:
+    """Refuse what a table of plain text never needs, before anything is built from it.
+
+    Aliases can make a few bytes stand for gigabytes or for an endless loop, tags can ask for objects, and
+    deep nesting exhausts the stack of whoever walks it.
+    """
+    depth = 0
+    for event in yaml.parse(text, Loader=_Loader):
+        line = event.start_mark.line + 1 if event.start_mark else 1
+        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
+        if anchor is not None:
+            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
+            raise InputError(
+                f"{file}, line {line}: {sign}{anchor}: anchors and aliases are refused; write it out"
+            )
+        if tag is not None:
+            raise InputError(f"{file}, line {line}: {tag}: tags are refused; expected plain data")
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InputError(f"{file}, line {line}: nested more than {MAX_DEPTH} levels deep")
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+
+
+def _plain(loader: Any, node: yaml.Node, trail: _Trail, lines: dict[_Trail, int], file: Path) -> Any:
+    if isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            lines[*trail, index] = item.start_mark.line + 1
+        return tuple(
+            _plain(loader, item, (*trail, index), lines, file) for index, item in enumerate(node.value)
+        )
+    if isinstance(node, yaml.MappingNode):
+        table: dict[str, Any] = {}
+        for key_node, value in node.value:
+            line = key_node.start_mark.line + 1
+            key = _scalar(loader, key_node) if isinstance(key_node, yaml.ScalarNode) else None
+            if not isinstance(key, str):
+                shown = getattr(key_node, "value", None)
+                what = f"put {shown!r} into quotes" if isinstance(shown, str) else "found a list or a mapping"
+                raise InputError(_at(file, line, trail) + f"expected text as a key; {what}")
+            if key in table:
+                first = lines[*trail, key]
+                raise InputError(_at(file, line, (*trail, key)) + f"given twice, first in line {first}")
+            lines[*trail, key] = line
+            table[key] = _plain(loader, value, (*trail, key), lines, file)
+        return table
+    return _scalar(loader, node)
+
+
+def _scalar(loader: Any, node: yaml.Node) -> Any:
+    try:
+        return loader.construct_object(node)
+    except ValueError:
+        # YAML takes 2026-13-45 for a date and then fails on it; here it is text like any other.
+        return node.value
+
+
+def _name_rows(tree: dict[str, Any]) -> Iterator[_Problem]:
+    """Give every row its key as ``id``, and a ``name`` where it has none."""
+    for table in TABLES:
+        rows = tree.get(table)
+        if not isinstance(rows, dict):
+            continue
+        for key, row in rows.items():
+            if isinstance(row, dict):
+                if "id" in row:
+                    yield (table, key, "id"), f"unknown key 'id'; the id is {key!r}, the key of the row"
+                rows[key] = {"name": key.replace("_", " "), **row, "id": key}
+
+
+def _dangling(taxonomy: Taxonomy) -> list[_Problem]:
+    """References that lead nowhere."""
+    groups, topics, branches = taxonomy.groups, taxonomy.topics, taxonomy.branches
+    parents = {path: path.rpartition("/")[0] for path in branches}
+    references: list[tuple[_Trail, str, Collection[str], str]] = [
+        *((("topics", row.id, "group"), row.group, groups, "groups") for row in topics.values()),
+        *((("branches", path), parent, branches, "branches") for path, parent in parents.items() if parent),
+        *(
+            (("properties", row.id, "path"), row.path, branches, "branches")
+            for row in taxonomy.properties.values()
+        ),
+        *((("entities", row.id, "topic"), row.topic, topics, "topics") for row in taxonomy.entities.values()),
+    ]
+    wrong = [item for item in references if item[1] not in item[2]]
+    # A guess for each of thousands takes minutes, and only the first are shown.
+    guess = len(wrong) <= 100
+    problems: list[_Problem] = [
+        (trail, _unknown(word, known if guess else (), f"among the {what} of this file"))
+        for trail, word, known, what in wrong
+    ]
+    if ROOT in topics:
+        problems.append(
+            (("topics", ROOT), f"{ROOT!r} stands for no topic at all; give this topic another id")
+        )
+    return problems
+
+
+# ---- Saying what is wrong ----
+
+_MODELS: Mapping[str, type[BaseModel]] = MappingProxyType(
+    {"topics": Topic, "properties": Property, "entities": Entity, "root": Root}
+)
+
+
+def _keys_of(model: type[BaseModel]) -> list[str]:
+    return [name for name in model.model_fields if name != "id"]
+
+
+def _found(value: Any) -> str:
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case tuple():
+            return "a list"
+        case bool():
+            return f"{str(value).lower()} (put yes, no, on, off, true and false into quotes)"
+        case str():
+            return _quoted(value)
+        case _:
+            return f"{value} (put numbers and dates into quotes)"
+
+
+def _explain(detail: ErrorDetails) -> _Problem:
+    """One problem of pydantic's in the words of this file."""
+    trail, value = tuple(detail["loc"]), detail["input"]
+    is_key = trail[-1:] == ("[key]",)
+    if is_key:
+        trail = trail[:-1]
+    limits = detail.get("ctx", {})
+    match detail["type"]:
+        case "extra_forbidden":
+            model = _MODELS.get(str(trail[0]), Taxonomy) if len(trail) > 1 else Taxonomy
+            key = str(trail[-1])
+            return trail, f"unknown key {_quoted(key)}{_hint(key, _keys_of(model))}"
+        case "missing":
+            return trail, "is missing"
+        case "string_type":
+            return trail, f"expected text, found {_found(value)}"
+        case "string_pattern_mismatch":
+            slash = ", and / between levels" if trail[0] == "branches" else ""
+            return trail, f"expected small letters, digits and _ in a key{slash}, starting with a letter"
+        case "string_too_long":
+            return trail, f"expected at most {limits['max_length']} characters, found {len(value)}"
+        case "tuple_type":
+            return trail, f"expected a list [a, b], found {_found(value)}"
+        case "dict_type" | "model_type":
+            return trail, f"expected a mapping (key: value), found {_found(value)}"
+        case "literal_error":
+            return trail, f"expected {limits['expected']}, found {_found(value)}"
+        case "too_short":
+            return trail, "expected at least one entry"
+        case _:
+            return trail, detail["msg"]
+
+
+def _dotted(trail: _Trail) -> str:
+    text = ""
+    for step in trail:
+        if isinstance(step, int):
+            text += f"[{step}]"
+        else:
+            text += ("." if text else "") + (step if len(step) <= 60 else step[:57] + "...")
+    return text if text.isprintable() else ascii(text)
+
+
+def _at(file: Path, line: int, trail: _Trail) -> str:
+    return f"{file}, line {line}, {_dotted(trail)}: " if trail else f"{file}, line {line}: "
+
+
+def _message(problems: list[_Problem], lines: Mapping[_Trail, int], file: Path) -> str:
+    def line_of(trail: _Trail) -> int:
+        while trail not in lines:
+            trail = trail[:-1]
+        return lines[trail]
+
+    placed = sorted((line_of(trail), _at(file, line_of(trail), trail) + what) for trail, what in problems)
+    said = [what for _, what in placed[:MAX_SHOWN]]
+    if len(placed) > MAX_SHOWN:
+        said.append(f"{file}: and {len(placed) - MAX_SHOWN} more problems")
+    return "\n".join(said)
+
+
+# ---- Showing ----
+
+
+def check(path: str | Path | None = None) -> dict[str, Any]:
+    """Read a taxonomy and count what is in it.
+
+    Returns:
+        ``file``, ``name``, and per table ``{"all": n, "exact": n}``; ``groups``; ``hum_categories`` and
+        ``contrasts`` with the number of properties of each.
+
+    Raises:
+        InputError: as :func:`load`.
+    """
+    taxonomy = load(path)
+    tables = {table: getattr(taxonomy, table).values() for table in TABLES}
+    properties = taxonomy.properties.values()
+    return {
+        "file": str(DEFAULT_FILE if path is None else path),
+        "name": taxonomy.name,
+        "groups": len(taxonomy.groups),
+        **{
+            table: {"all": len(rows), "exact": sum(row.exact is not None for row in rows)}
+            for table, rows in tables.items()
+        },
+        "hum_categories": dict(sorted(Counter(p.hum_category for p in properties if p.hum_category).items())),
+        "contrasts": dict(sorted(Counter(p.contrast for p in properties).items())),
+    }
+
+
+def show(taxonomy: Taxonomy, tables: Collection[Table] = TABLES, *, exact_only: bool = False) -> str:
+    """The taxonomy as a tree in plain text; a star marks what the exact world can draw.
+
+    Args:
+        taxonomy: what to show.
+        tables: which of topics, properties and entities to show.
+        exact_only: show only what the exact world can draw.
+    """
+    out: list[str] = [f"{taxonomy.name}: {taxonomy.description}"]
+    for table in TABLES:
+        rows = [row for row in getattr(taxonomy, table).values() if row.exact or not exact_only]
+        if table not in tables or not rows:
+            continue
+        out += ["", f"{table} ({len(rows)}; * the exact world can draw it)"]
+        leaves: dict[str, list[str]] = {}
+        for row in rows:
+            place, label = _leaf(taxonomy, row)
+            star = "*" if row.exact else " "
+            leaves.setdefault(place, []).append(f"{star} {label}: {row.definition}")
+        out += _tree(leaves)
+    return "\n".join(out)
+
+
+def _leaf(taxonomy: Taxonomy, row: Topic | Property | Entity) -> tuple[str, str]:
+    """The branch on which a row hangs, and its label."""
+    match row:
+        case Topic():
+            return row.group, row.id
+        case Property():
+            category = f", {row.hum_category}" if row.hum_category else ""
+            return row.path, f"{row.id} [{row.contrast}{category}]"
+        case Entity():
+            return f"{taxonomy.topics[row.topic].group}/{row.topic}", row.id
+
+
+def _tree(leaves: Mapping[str, list[str]]) -> Iterator[str]:
+    shown: set[str] = set()
+    # A branch comes before the branches inside it, whatever characters their names have.
+    for branch in sorted(leaves, key=lambda path: path.split("/")):
+        steps = branch.split("/")
+        for depth in range(len(steps)):
+            prefix = "/".join(steps[: depth + 1])
+            if prefix not in shown:
+                shown.add(prefix)
+                yield f"{'  ' * (depth + 1)}{steps[depth]}"
+        yield from (f"{'  ' * (len(steps) + 1)}{leaf}" for leaf in leaves[branch])

@@ -1,0 +1,160 @@
+"""From a scene to controlled English that is true of it."""
+
+from __future__ import annotations
+
+from croc_syn.world.declarations import lexicon
+from croc_syn.world.declarations.kinds import KINDS
+from croc_syn.world.declarations.lexicon import NUMBER_WORDS, SIZE_RANGES
+from croc_syn.world.declarations.settings import SETTINGS
+from croc_syn.world.language.phrases import article, relation_words
+from croc_syn.world.scenes.oracle import TESTS
+from croc_syn.world.scenes.sampler import Dice
+from croc_syn.world.scenes.scene import Scene, Thing
+
+_ADJECTIVES = ("size", "texture", "colour", "material")
+_TOLD = ("left_of", "above", "larger", "inside", "in_front_of", "on", "near", "far")
+_OTHER_WAY = {"left_of": "right_of", "above": "below", "larger": "smaller", "in_front_of": "behind"}
+
+Key = tuple[str, tuple[tuple[str, str], ...]]
+
+
+def describe(scene: Scene, seed: int = 0, *, detail: float = 1.0, relations: int = 2) -> str:
+    """A prompt that is true of the scene.
+
+    Args:
+        scene: what to describe.
+        seed: different seeds give different words and, with little detail, different content.
+        detail: the probability with which each property is stated; 1 states everything that the controlled
+            English can say of each thing and of the place, less leaves some kinds out too.
+        relations: the most relations between things that are stated.
+
+    Returns:
+        Controlled English; ``holds(scene, describe(scene))`` is always true.
+    """
+    dice = Dice("describe", scene.to_json(), seed, detail)
+    kinds = dict.fromkeys(thing.kind for thing in scene.things if thing.kind not in scene.shows)
+    told = [kind for kind in dice.shuffled(list(kinds)) if dice() < max(detail, 0.55)] or list(kinds)[:1]
+    groups: dict[Key, list[int]] = {}
+    for kind in told:
+        chosen = {name for name in (*_ADJECTIVES, "shape", "pose", "part") if dice() < detail}
+        for i, thing in enumerate(scene.things):
+            if thing.kind == kind:
+                groups.setdefault((kind, _facts(thing, chosen)), []).append(i)
+    phrases = [_noun_phrase(key, len(members), dice) for key, members in groups.items()]
+    text = _joined(phrases)
+    where = _where(scene, dice, detail)
+    if phrases and dice() < 0.25:
+        text = f"a picture of {text}"
+    if where and (not phrases or dice() < 0.3):
+        text = ", ".join([*where, text]) if phrases else ", ".join(where)
+    elif where:
+        text = ", ".join([text, *where])
+    for sentence in _relations(scene, groups, dice, relations):
+        text += f". {sentence}"
+    if detail >= 1.0 and set(told) == {thing.kind for thing in scene.things} and dice() < 0.5:
+        text += ", and nothing else"
+    elif detail < 1.0 and dice() < 0.3:
+        absent = [
+            kind for kind in KINDS if kind not in scene.shows and all(t.kind != kind for t in scene.things)
+        ]
+        text += f", and there is no {KINDS[dice.pick(absent)].words[0]}"
+    return text or "nothing else"
+
+
+def _facts(thing: Thing, chosen: set[str]) -> tuple[tuple[str, str], ...]:
+    """What is said of a thing: pairs of a dimension and a value."""
+    kind = KINDS[thing.kind]
+    facts: list[tuple[str, str]] = []
+    for name in (*_ADJECTIVES, "shape", "pose"):
+        if name not in chosen:
+            continue
+        if name == "size":
+            value = next((v for v, (low, high) in SIZE_RANGES.items() if low <= thing.size <= high), "")
+        else:
+            value = getattr(thing, name)
+        if value and value not in ("plain", "paint"):
+            facts.append((name, value))
+    if "part" in chosen:
+        usual = {part.word: part.usual for part in kind.parts}
+        facts += [(f"part:{word}", str(count)) for word, count in thing.parts if usual.get(word) != count]
+    return tuple(facts)
+
+
+def _adjectives(facts: dict[str, str]) -> str:
+    tables = lexicon.THING_DIMENSIONS
+    return " ".join(tables[name][facts[name]].words[0] for name in _ADJECTIVES if name in facts)
+
+
+def _noun_phrase(key: Key, count: int, dice: Dice) -> str:
+    kind, facts = KINDS[key[0]], dict(key[1])
+    spelling = dice.below(len(kind.words))
+    noun = kind.words[spelling] if count == 1 else kind.plurals[spelling]
+    words = f"{_adjectives(facts)} {noun}".strip()
+    text = article(words) if count == 1 and dice() < 0.8 else f"{NUMBER_WORDS[count]} {words}"
+    if "shape" in facts:
+        text += f" {lexicon.SHAPES[facts['shape']].after[0]}"
+    if "pose" in facts:
+        pose = next(pose for pose in kind.poses if pose.id == facts["pose"])
+        text += f" {dice.pick(pose.words)}"
+    parts = []
+    for name, value in facts.items():
+        part = kind.part(name[5:]) if name.startswith("part:") else None
+        if part is not None:
+            parts.append(f"{NUMBER_WORDS[int(value)]} {part.word if value == '1' else part.plural_word}")
+    if parts:
+        text += f" with {_joined(parts)}"
+    return text
+
+
+def _joined(parts: list[str]) -> str:
+    return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
+
+
+def _where(scene: Scene, dice: Dice, detail: float) -> list[str]:
+    found = []
+    if dice() < detail:
+        found.append(dice.pick(SETTINGS[scene.setting].words))
+    for name in ("lighting", "weather"):
+        value = getattr(scene, name)
+        if value and dice() < detail:
+            found.append(dice.pick(lexicon.IMAGE_DIMENSIONS[name][value].words))
+    return found
+
+
+def _relations(scene: Scene, groups: dict[Key, list[int]], dice: Dice, most: int) -> list[str]:
+    """Sentences about pairs of groups that can be told apart by their adjectives."""
+    names: dict[Key, str] = {}
+    for key, members in groups.items():
+        noun = KINDS[key[0]].words[0] if len(members) == 1 else KINDS[key[0]].plurals[0]
+        alike = [other for other in groups if other != key and other[0] == key[0]]
+        facts = {name: value for name, value in key[1] if name in _ADJECTIVES}
+        if not any(set(facts.items()) <= set(other[1]) for other in alike):
+            words = _adjectives(facts) if alike else ""
+            names[key] = f"the {words} {noun}" if words else f"the {noun}"
+    found: list[str] = []
+    told: list[set[Key]] = []
+    pairs = [(a, b) for a in names for b in names if a != b]
+    for a, b in dice.shuffled(pairs):
+        if len(found) >= most:
+            break
+        if {a, b} in told:
+            continue
+        single = len(groups[a]) == len(groups[b]) == 1
+        target = KINDS[b[0]]
+        for relation in dice.shuffled(_TOLD):
+            if relation in ("inside", "on", "in_front_of") and not single:
+                continue
+            if (relation == "inside" and target.inner is None) or (relation == "on" and target.top is None):
+                continue
+            if not TESTS[relation](scene, groups[a], groups[b]):
+                continue
+            first, second, word = names[a], names[b], relation
+            many = len(groups[a]) > 1
+            if relation in _OTHER_WAY and dice() < 0.5:
+                first, second, word = second, first, _OTHER_WAY[relation]
+                many = len(groups[b]) > 1
+            verb = "are" if many else "is"
+            told.append({a, b})
+            found.append(f"{first} {verb} {relation_words(word, dice.below(3))} {second}")
+            break
+    return found

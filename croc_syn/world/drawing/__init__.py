@@ -1,0 +1,5 @@
+"""Scene → SVG → PNG.
+
+In: a scene, or a prompt and a seed.
+Out: an image; its scene travels in the PNG.
+"""

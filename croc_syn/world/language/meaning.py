@@ -1,0 +1,299 @@
+"""What a prompt requires of an image, and whether two prompts can be true of one image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import product
+
+from croc_syn.world.declarations.kinds import KINDS
+
+MOST_MATCHINGS = 4000
+"""Beyond this many ways to match the things of two prompts, nothing is proved and exclusion is denied."""
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """A thing has (or, when not ``positive``, has not) a value.
+
+    ``dimension`` is colour, size, texture, material, shape, pose, or ``part:WORD`` with the count as value.
+    """
+
+    dimension: str
+    value: str
+    positive: bool = True
+
+
+@dataclass(frozen=True)
+class Group:
+    """``count`` things of one kind that share what is said of them; ``layout`` is how they are arranged."""
+
+    kind: str
+    count: int
+    attributes: tuple[Attribute, ...] = ()
+    layout: str = ""
+
+
+@dataclass(frozen=True)
+class Absence:
+    """No thing of this kind has all of these attributes; without attributes: there is none of the kind."""
+
+    kind: str
+    attributes: tuple[Attribute, ...] = ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """Every thing of group ``a`` stands in ``relation`` to every thing of group ``b`` (indices of groups).
+
+    Only one direction of each relation is kept: left_of, above, inside, in_front_of, larger, on, and the
+    symmetric outside, near and far.
+    """
+
+    relation: str
+    a: int
+    b: int
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """The requirements that a prompt states.
+
+    Attributes:
+        groups: the things that are there; for each kind named, the counts add up to the exact number.
+        absences: what is not there.
+        links: relations between groups.
+        image: attributes of the whole image: setting, lighting, weather.
+        only: nothing is there but what is named.
+        text: the prompt, from which the randomness of its images comes; no part of the meaning.
+    """
+
+    groups: tuple[Group, ...] = ()
+    absences: tuple[Absence, ...] = ()
+    links: tuple[Link, ...] = ()
+    image: tuple[Attribute, ...] = ()
+    only: bool = False
+    text: str = field(default="", compare=False)
+
+    @cached_property
+    def named(self) -> frozenset[str]:
+        """Every kind that the prompt speaks of."""
+        return frozenset(group.kind for group in self.groups) | frozenset(a.kind for a in self.absences)
+
+    def totals(self) -> dict[str, int]:
+        """Exact number of each kind whose number the prompt fixes."""
+        counts: dict[str, int] = {absence.kind: 0 for absence in self.absences if not absence.attributes}
+        for group in self.groups:
+            counts[group.kind] = counts.get(group.kind, 0) + group.count
+        return counts
+
+
+def compatible(attributes: tuple[Attribute, ...]) -> bool:
+    """Whether one thing can have all of these attributes."""
+    values: dict[str, str] = {}
+    for attribute in attributes:
+        if attribute.positive and values.setdefault(attribute.dimension, attribute.value) != attribute.value:
+            return False
+    return all(a.positive or values.get(a.dimension) != a.value for a in attributes)
+
+
+def entails(attributes: tuple[Attribute, ...], claim: tuple[Attribute, ...]) -> bool:
+    """Whether a thing with ``attributes`` surely has everything in ``claim``."""
+    values = {a.dimension: a.value for a in attributes if a.positive}
+    for wanted in claim:
+        if wanted in attributes:
+            continue
+        value = values.get(wanted.dimension)
+        if value is None or (value == wanted.value) != wanted.positive:
+            return False
+    return True
+
+
+def contradiction(meaning: Meaning) -> str | None:
+    """Why no image can show this, as far as it can be told without drawing; None if nothing is against it."""
+    for absence in meaning.absences:
+        for group in meaning.groups:
+            if group.kind == absence.kind and entails(group.attributes, absence.attributes):
+                return f"it asks for a {KINDS[group.kind].words[0]} and excludes it"
+    for group in meaning.groups:
+        if not compatible(group.attributes):
+            return f"it says two things of one {KINDS[group.kind].words[0]} that cannot both be true"
+    if not compatible(meaning.image):
+        return "it says two things of the whole image that cannot both be true"
+    if _impossible(_edges(meaning, {i: frozenset([i]) for i in range(len(meaning.groups))})):
+        return "its relations contradict each other"
+    return None
+
+
+Edge = tuple[str, frozenset[int], frozenset[int]]
+
+
+def _edges(meaning: Meaning, members: Mapping[int, frozenset[int]]) -> list[Edge]:
+    return [(link.relation, members[link.a], members[link.b]) for link in meaning.links]
+
+
+# Pairs of relations that the oracle's definitions never let hold between the same two groups.
+_CLASH = {
+    frozenset(pair)
+    for pair in (
+        ("left_of", "above"),
+        ("left_of", "inside"),
+        ("left_of", "in_front_of"),
+        ("left_of", "on"),
+        ("above", "inside"),
+        ("above", "in_front_of"),
+        ("outside", "inside"),
+        ("outside", "in_front_of"),
+        ("near", "far"),
+        ("near", "inside"),
+        ("far", "inside"),
+        ("far", "in_front_of"),
+        ("far", "on"),
+        ("inside", "on"),
+        ("inside", "in_front_of"),
+        ("on", "in_front_of"),
+    )
+}
+# Relations under which each thing of the first group comes strictly before each of the second in some order
+# (further left, higher, nearer, smaller box, …), so that no cycle of them can exist.
+_ORDERS = ({"left_of"}, {"above", "on"}, {"in_front_of"}, {"larger"}, {"inside"})
+
+
+def _impossible(edges: list[Edge]) -> bool:
+    for i, (relation, a, b) in enumerate(edges):
+        for other, c, d in edges[i + 1 :]:
+            if {a, b} == {c, d} and frozenset((relation, other)) in _CLASH:
+                return True
+    for order in _ORDERS:
+        arrows: dict[int, set[int]] = {}
+        for relation, a, b in edges:
+            if relation in order:
+                for x in a:
+                    arrows.setdefault(x, set()).update(b)
+        if _has_cycle(arrows):
+            return True
+    # What is inside a thing has a smaller box; larger than it, it cannot be.
+    inside = {(x, y) for relation, a, b in edges if relation == "inside" for x in a for y in b}
+    return any(relation == "larger" and (x, y) in inside for relation, a, b in edges for x in a for y in b)
+
+
+def _has_cycle(arrows: Mapping[int, set[int]]) -> bool:
+    done: set[int] = set()
+    for root in arrows:
+        path: list[tuple[int, Iterator[int]]] = [(root, iter(arrows[root]))]
+        on_path = {root}
+        while path:
+            node, rest = path[-1]
+            following = next(rest, None)
+            if following is None:
+                path.pop()
+                on_path.discard(node)
+                done.add(node)
+            elif following in on_path:
+                return True
+            elif following not in done and following in arrows:
+                path.append((following, iter(arrows[following])))
+                on_path.add(following)
+    return False
+
+
+def distributions(sizes: list[int], labels: list[int], limit: int) -> Iterator[tuple[int, ...]]:
+    """Every different way to give the labels (with repeats) to the positions; at most ``limit`` of them."""
+    counts: dict[int, int] = dict(zip(labels, sizes, strict=True))
+    total = sum(sizes)
+    made = 0
+    chosen: list[int] = []
+
+    def go() -> Iterator[tuple[int, ...]]:
+        nonlocal made
+        if len(chosen) == total:
+            made += 1
+            yield tuple(chosen)
+            return
+        for label in counts:
+            if counts[label] and made < limit:
+                counts[label] -= 1
+                chosen.append(label)
+                yield from go()
+                chosen.pop()
+                counts[label] += 1
+
+    return go()
+
+
+def exclusive(first: Meaning, second: Meaning) -> bool:
+    """Whether no image at all can satisfy both prompts.
+
+    Sound, not complete: True is a proof, False means that none was found. The proof either finds a number, a
+    place or another property of the image that differs, or goes through every way in which the things of one
+    prompt could be those of the other and finds a contradiction in each.
+    """
+    if not compatible(first.image + second.image):
+        return True
+    totals, others = first.totals(), second.totals()
+    for kind in first.named | second.named:
+        one, two = totals.get(kind), others.get(kind)
+        if one is None and first.only:
+            one = 0
+        if two is None and second.only:
+            two = 0
+        if one is not None and two is not None and one != two:
+            return True
+    for here, there in ((first, second), (second, first)):
+        for absence in there.absences:
+            for group in here.groups:
+                if (
+                    group.kind == absence.kind
+                    and group.count
+                    and entails(group.attributes, absence.attributes)
+                ):
+                    return True
+    shared = [kind for kind in totals if kind in others and totals[kind]]
+    return bool(shared) and _all_matchings_clash(first, second, shared)
+
+
+def _all_matchings_clash(first: Meaning, second: Meaning, shared: list[str]) -> bool:
+    choices: list[list[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
+    ways = 1
+    for kind in shared:
+        ours = [i for i, group in enumerate(first.groups) if group.kind == kind for _ in range(group.count)]
+        theirs = [i for i, group in enumerate(second.groups) if group.kind == kind]
+        sizes = [second.groups[i].count for i in theirs]
+        options = [(kind, tuple(ours), labels) for labels in distributions(sizes, theirs, MOST_MATCHINGS)]
+        ways *= len(options)
+        if ways >= MOST_MATCHINGS:
+            return False
+        choices.append(options)
+    return all(_clash(first, second, matching) for matching in product(*choices))
+
+
+def _clash(
+    first: Meaning, second: Meaning, matching: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
+) -> bool:
+    ours: dict[int, set[int]] = {}
+    theirs: dict[int, set[int]] = {}
+    number = 0
+    absences = first.absences + second.absences
+    for kind, labels, other_labels in matching:
+        for mine, other in zip(labels, other_labels, strict=True):
+            together = first.groups[mine].attributes + second.groups[other].attributes
+            if not compatible(together):
+                return True
+            if any(a.kind == kind and entails(together, a.attributes) for a in absences):
+                return True
+            ours.setdefault(mine, set()).add(number)
+            theirs.setdefault(other, set()).add(number)
+            number += 1
+    for meaning, members in ((first, ours), (second, theirs)):
+        for i, group in enumerate(meaning.groups):
+            if i not in members:
+                members[i] = set(range(number, number + group.count))
+                number += group.count
+    for i, group in enumerate(first.groups):
+        for j, other in enumerate(second.groups):
+            if group.layout and other.layout and group.layout != other.layout and ours[i] == theirs[j]:
+                return True
+    edges = _edges(first, {i: frozenset(m) for i, m in ours.items()})
+    edges += _edges(second, {j: frozenset(m) for j, m in theirs.items()})
+    return _impossible(edges)

@@ -1,0 +1,93 @@
+"""Every phrase that the parser knows, by category, from the declarations of kinds, values and places."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from croc_syn.world.declarations import lexicon
+from croc_syn.world.declarations.kinds import KINDS
+from croc_syn.world.declarations.settings import SETTINGS
+
+_OPENERS = (
+    "a picture of|a picture that shows|a picture with|an image of|an image that shows|an image with|"
+    "a drawing of|an illustration of|a scene with|the picture shows|the image shows|the drawing shows|"
+    "there is|there are|we see|one can see|you can see|here is|here are"
+)
+_ONLY = ("only", "just", "nothing but")
+_NONE = ("no", "not a single", "not any", "zero", "0", "without a", "without an", "without any", "without")
+
+Payload = tuple[str, ...]
+"""What a phrase means, as its category defines it."""
+
+
+@lru_cache(maxsize=1)
+def phrases() -> dict[str, dict[str, tuple[tuple[tuple[str, ...], Payload], ...]]]:
+    """Category → first word → phrases with what they mean, the longest first."""
+    table: dict[str, dict[str, list[tuple[tuple[str, ...], Payload]]]] = {}
+
+    def add(category: str, phrase: str, *payload: str) -> None:
+        words = tuple(phrase.split())
+        table.setdefault(category, {}).setdefault(words[0], []).append((words, payload))
+
+    for kind in KINDS.values():
+        for word in kind.words:
+            add("noun", word, kind.id, "one")
+        for word in kind.plurals:
+            add("noun", word, kind.id, "many")
+        for pose in kind.poses:
+            for word in pose.words:
+                add("pose", word, word)
+        for part in kind.parts:
+            add("part", part.word, part.word, "one")
+            add("part", part.plural_word, part.word, "many")
+    for dimension, values in lexicon.THING_DIMENSIONS.items():
+        for value in values.values():
+            for word in value.words:
+                add("adjective", word, dimension, value.id)
+            for word in value.after:
+                add("after", word, dimension, value.id)
+    for value in lexicon.LAYOUTS.values():
+        for word in value.after:
+            add("layout", word, value.id)
+    for dimension, values in lexicon.IMAGE_DIMENSIONS.items():
+        for value in values.values():
+            for word in value.words:
+                add("adverbial", word, dimension, value.id)
+    for setting in SETTINGS.values():
+        for word in setting.words:
+            add("adverbial", word, "setting", setting.id)
+    for relation in lexicon.RELATIONS.values():
+        for word in relation.words:
+            add("relation", word, relation.id)
+    for word, number in lexicon.NUMBERS.items():
+        if number:
+            add("number", word, str(number))
+    for word in ("a", "an", "another"):
+        add("article", word, "1")
+    for category, words in (
+        ("opener", tuple(_OPENERS.split("|"))),
+        ("only", _ONLY),
+        ("none", _NONE),
+        ("there", ("there is", "there are", "is", "are", "one sees", "we see")),
+        ("is", ("is", "are")),
+        ("that is", ("that is", "that are", "which is", "which are", "who is", "who are")),
+        ("not", ("not",)),
+        ("nothing else", ("nothing else",)),
+        ("with", ("with", "having", "wearing")),
+        ("without", ("without", "without a", "without an", "without any", "with no")),
+    ):
+        for word in words:
+            add(category, word)
+    return {
+        category: {first: tuple(sorted(group, key=lambda p: -len(p[0]))) for first, group in heads.items()}
+        for category, heads in table.items()
+    }
+
+
+@lru_cache(maxsize=1)
+def vocabulary() -> frozenset[str]:
+    """Every word of the controlled English."""
+    words = {
+        word for heads in phrases().values() for group in heads.values() for ws, _ in group for word in ws
+    }
+    return frozenset(words | {"the", "and", "but", "or", "while", "exactly", "neither", "nor"})

@@ -1,0 +1,342 @@
+"""The oracle: whether a scene shows what a prompt says, from the geometry of what is drawn.
+
+Every relation has a margin, so that what is true of the scene is plain to the eye; between a relation and its
+opposite lies a zone in which neither holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from itertools import combinations
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
+from croc_syn.world.declarations.kinds import KINDS, figure
+from croc_syn.world.declarations.lexicon import GAP, LARGER_BY, SIZE_RANGES
+from croc_syn.world.language.grammar import parse
+from croc_syn.world.language.meaning import Attribute, Group, Meaning
+from croc_syn.world.scenes.scene import Scene, Thing
+
+Box = tuple[float, float, float, float]
+
+STEEPNESS = 1.1
+"""Left and right need the centres to be this many times as far apart across as down; above likewise."""
+NEAR, FAR = 0.10, 0.24
+"""Two boxes are next to each other up to the first distance, far from each other from the second on."""
+LEAST_VISIBLE = 0.5
+"""Share of a thing's silhouette that must be seen when something stands before it."""
+LEAST_HIDDEN = 0.10
+"""Share of it that must be hidden for the other to be in front."""
+_MASK = 48
+_MOST_STEPS = 200_000
+"""Of the search for an assignment; only prompts with many alike phrases in relations come near it."""
+
+
+def union(boxes: Sequence[Box]) -> Box:
+    """The box around all boxes."""
+    return (
+        min(b[0] for b in boxes),
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
+
+
+def apart(a: Box, b: Box) -> float:
+    """Distance of two boxes: the larger of the gaps across and down; negative when they overlap."""
+    return max(b[0] - a[2], a[0] - b[2], b[1] - a[3], a[1] - b[3])
+
+
+def _centre(box: Box) -> tuple[float, float]:
+    return (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+
+
+def inner_box(thing: Thing) -> Box | None:
+    """The region of a thing that can hold others, in image sides."""
+    inner = KINDS[thing.kind].inner
+    if inner is None:
+        return None
+    x0, y0, x1, y1 = thing.box
+    w, h = x1 - x0, y1 - y0
+    return x0 + inner[0] * w, y0 + inner[1] * h, x0 + inner[2] * w, y0 + inner[3] * h
+
+
+def top_line(thing: Thing) -> tuple[float, float, float] | None:
+    """Level, left and right end of the surface that carries things, in image sides."""
+    top = KINDS[thing.kind].top
+    if top is None:
+        return None
+    x0, y0, x1, y1 = thing.box
+    left, right = (1 - top[2], 1 - top[1]) if thing.flip else (top[1], top[2])
+    return y0 + top[0] * (y1 - y0), x0 + left * (x1 - x0), x0 + right * (x1 - x0)
+
+
+@lru_cache(maxsize=2048)
+def _mask(
+    kind: str, pose: str, parts: tuple[tuple[str, int], ...], shape: str, flip: bool
+) -> npt.NDArray[np.bool_]:
+    """Silhouette of a look, as an array of (_MASK, _MASK), row by row."""
+    drawn = figure(kind, pose, parts, shape)
+    sx, sy = _MASK / drawn.width, _MASK / drawn.height
+    image = Image.new("L", (_MASK, _MASK))
+    brush = ImageDraw.Draw(image)
+    for polygon in drawn.polygons:
+        brush.polygon([((x - drawn.x0) * sx, (y - drawn.y0) * sy) for x, y in polygon], fill=255)
+    for points, width in drawn.strokes:
+        line = [((x - drawn.x0) * sx, (y - drawn.y0) * sy) for x, y in points]
+        brush.line(line, fill=255, width=max(1, round(width * (sx + sy) / 2)), joint="curve")
+    mask = np.asarray(image) > 0
+    return mask[:, ::-1] if flip else mask
+
+
+def hidden_share(back: Thing, front: Thing) -> float:
+    """Share of the silhouette of ``back`` that the silhouette of ``front`` covers."""
+    if apart(back.box, front.box) >= 0:
+        return 0.0
+    mask = _mask(back.kind, back.pose, back.parts, back.shape, back.flip)
+    cover = _mask(front.kind, front.pose, front.parts, front.shape, front.flip)
+    steps = (np.arange(_MASK) + 0.5) / _MASK
+
+    def seen(axis: int) -> tuple[npt.NDArray[np.int_], npt.NDArray[np.bool_]]:
+        low, high = back.box[axis], back.box[axis + 2]
+        start, end = front.box[axis], front.box[axis + 2]
+        at = np.floor((low + steps * (high - low) - start) / (end - start) * _MASK).astype(int)
+        return np.clip(at, 0, _MASK - 1), (at >= 0) & (at < _MASK)
+
+    (columns, in_x), (rows, in_y) = seen(0), seen(1)
+    covered = cover[np.ix_(rows, columns)] & in_y[:, None] & in_x
+    return float((mask & covered).sum() / max(1, mask.sum()))
+
+
+# Relations: every test gets the scene and the indices of the two sets of things.
+
+
+def _left_of(scene: Scene, a: Sequence[int], b: Sequence[int]) -> bool:
+    here, there = (union([scene.things[i].box for i in side]) for side in (a, b))
+    (ax, ay), (bx, by) = _centre(here), _centre(there)
+    return here[2] + GAP <= there[0] and bx - ax >= STEEPNESS * abs(by - ay)
+
+
+def _above(scene: Scene, a: Sequence[int], b: Sequence[int]) -> bool:
+    here, there = (union([scene.things[i].box for i in side]) for side in (a, b))
+    (ax, ay), (bx, by) = _centre(here), _centre(there)
+    return here[3] + GAP <= there[1] and by - ay >= STEEPNESS * abs(bx - ax)
+
+
+def _inside_one(scene: Scene, i: int, j: int) -> bool:
+    region, box = inner_box(scene.things[j]), scene.things[i].box
+    if region is None or i < j:
+        return False
+    return box[0] >= region[0] and box[1] >= region[1] and box[2] <= region[2] and box[3] <= region[3]
+
+
+def _in_front_one(scene: Scene, i: int, j: int) -> bool:
+    front, back = scene.things[i], scene.things[j]
+    if i < j or apart(front.box, back.box) >= 0 or front.box[3] < back.box[3] + GAP / 2:
+        return False
+    return LEAST_HIDDEN <= hidden_share(back, front) <= 1 - LEAST_VISIBLE
+
+
+def _on_one(scene: Scene, i: int, j: int) -> bool:
+    line, box = top_line(scene.things[j]), scene.things[i].box
+    if line is None or line[0] + 0.03 > scene.things[j].box[3]:
+        return False
+    return abs(box[3] - line[0]) <= 0.012 and box[0] >= line[1] - 0.005 and box[2] <= line[2] + 0.005
+
+
+def _apart_by(low: float, high: float) -> Callable[[Scene, int, int], bool]:
+    def test(scene: Scene, i: int, j: int) -> bool:
+        return low <= apart(scene.things[i].box, scene.things[j].box) <= high
+
+    return test
+
+
+def _larger_one(scene: Scene, i: int, j: int) -> bool:
+    return scene.things[i].size >= LARGER_BY * scene.things[j].size
+
+
+def _pairwise(
+    test: Callable[[Scene, int, int], bool],
+) -> Callable[[Scene, Sequence[int], Sequence[int]], bool]:
+    return lambda scene, a, b: all(test(scene, i, j) for i in a for j in b)
+
+
+TESTS: dict[str, Callable[[Scene, Sequence[int], Sequence[int]], bool]] = {
+    "left_of": _left_of,
+    "above": _above,
+    "inside": _pairwise(_inside_one),
+    "outside": _pairwise(_apart_by(GAP, 9.0)),
+    "in_front_of": _pairwise(_in_front_one),
+    "larger": _pairwise(_larger_one),
+    "on": _pairwise(_on_one),
+    "near": _pairwise(_apart_by(GAP / 2, NEAR)),
+    "far": _pairwise(_apart_by(FAR, 9.0)),
+}
+
+
+def arranged(layout: str, boxes: Sequence[Box]) -> bool:
+    """Whether boxes stand in a row, a column, a diagonal line or a circle."""
+    centres = [_centre(box) for box in boxes]
+    xs, ys = [c[0] for c in centres], [c[1] for c in centres]
+    wide, high = max(xs) - min(xs), max(ys) - min(ys)
+    if layout == "row":
+        return high <= 0.03 and wide >= 0.1
+    if layout == "column":
+        return wide <= 0.03 and high >= 0.1
+    if layout == "diagonal":
+        if min(wide, high) < 0.15 or max(wide, high) > 2 * min(wide, high):
+            return False
+        order = sorted(centres)
+        (x0, y0), (x1, y1) = order[0], order[-1]
+        if abs(y1 - y0) < high - 0.03:
+            return False
+        return all(abs(y - (y0 + (y1 - y0) * (x - x0) / (x1 - x0))) <= 0.03 for x, y in order)
+    x, y = sum(xs) / len(xs), sum(ys) / len(ys)
+    radii = [((cx - x) ** 2 + (cy - y) ** 2) ** 0.5 for cx, cy in centres]
+    if len(boxes) < 3 or min(wide, high) < 0.15 or max(radii) - min(radii) > 0.04:
+        return False
+    return all(abs(a[0] - b[0]) + abs(a[1] - b[1]) >= 0.06 for a, b in combinations(centres, 2))
+
+
+def has(thing: Thing, attribute: Attribute) -> bool:
+    """Whether a thing agrees with what is said of it."""
+    if attribute.dimension == "size":
+        low, high = SIZE_RANGES[attribute.value]
+        return (low <= thing.size <= high) == attribute.positive
+    if attribute.dimension.startswith("part:"):
+        value = str(dict(thing.parts).get(attribute.dimension[5:], -1))
+    else:
+        value = getattr(thing, attribute.dimension)
+    return (value == attribute.value) == attribute.positive
+
+
+def _fits(thing: Thing, group: Group) -> bool:
+    return all(has(thing, attribute) for attribute in group.attributes)
+
+
+def _counts_agree(scene: Scene, meaning: Meaning) -> bool:
+    numbers: dict[str, int] = {}
+    for thing in scene.things:
+        numbers[thing.kind] = numbers.get(thing.kind, 0) + 1
+    totals = meaning.totals()
+    if any(numbers.get(kind, 0) != count for kind, count in totals.items()):
+        return False
+    return not meaning.only or set(numbers) <= set(totals)
+
+
+def _whole_image(scene: Scene, meaning: Meaning) -> list[bool]:
+    """Requirements that need no assignment of things to phrases."""
+    found = [not meaning.named & set(scene.shows), _counts_agree(scene, meaning)]
+    for attribute in meaning.image:
+        found.append((getattr(scene, attribute.dimension) == attribute.value) == attribute.positive)
+    for absence in meaning.absences:
+        there = (thing for thing in scene.things if thing.kind == absence.kind)
+        found.append(not any(all(has(thing, a) for a in absence.attributes) for thing in there))
+    return found
+
+
+class _Assignment:
+    """The search for things of a scene that the phrases of a prompt can be about."""
+
+    def __init__(self, scene: Scene, meaning: Meaning) -> None:
+        self.scene, self.groups, self.links = scene, meaning.groups, meaning.links
+        things = list(enumerate(scene.things))
+        self.fitting = [[i for i, t in things if t.kind == g.kind and _fits(t, g)] for g in self.groups]
+        tied = {g for link in self.links for g in (link.a, link.b)}
+        tied |= {g for g, group in enumerate(self.groups) if group.layout}
+        self.order = sorted(tied, key=lambda g: len(self.fitting[g]))
+        self.loose = [g for g in range(len(self.groups)) if g not in tied]
+        self.members: dict[int, tuple[int, ...]] = {}
+        self.steps = 0
+
+    def exists(self) -> bool:
+        """Whether every phrase gets its own things, with all properties, arrangements and relations."""
+        enough = all(len(fit) >= group.count for fit, group in zip(self.fitting, self.groups, strict=True))
+        return enough and self._place(0, frozenset())
+
+    def _place(self, depth: int, used: frozenset[int]) -> bool:
+        if depth == len(self.order):
+            return self.matched(self.loose, used) == sum(self.groups[g].count for g in self.loose)
+        g = self.order[depth]
+        group = self.groups[g]
+        for chosen in combinations([i for i in self.fitting[g] if i not in used], group.count):
+            self.steps += 1
+            if self.steps > _MOST_STEPS:
+                break
+            self.members[g] = chosen
+            if self._plausible(g, group) and self._place(depth + 1, used | set(chosen)):
+                return True
+        self.members.pop(g, None)
+        return False
+
+    def _plausible(self, g: int, group: Group) -> bool:
+        chosen = self.members[g]
+        if group.layout and not arranged(group.layout, [self.scene.things[i].box for i in chosen]):
+            return False
+        return all(
+            self.true(link.relation, link.a, link.b)
+            for link in self.links
+            if g in (link.a, link.b) and link.a in self.members and link.b in self.members
+        )
+
+    def true(self, relation: str, a: int, b: int) -> bool:
+        """Whether the things chosen for two phrases stand in a relation."""
+        return TESTS[relation](self.scene, self.members[a], self.members[b])
+
+    def matched(self, groups: Sequence[int], used: frozenset[int]) -> int:
+        """The most places of these phrases that different fitting things can take (augmenting paths)."""
+        slots = [g for g in groups for _ in range(self.groups[g].count)]
+        holder: dict[int, int] = {}
+
+        def give(slot: int, seen: set[int]) -> bool:
+            for i in self.fitting[slots[slot]]:
+                if i in used or i in seen:
+                    continue
+                seen.add(i)
+                if i not in holder or give(holder[i], seen):
+                    holder[i] = slot
+                    return True
+            return False
+
+        return sum(give(slot, set()) for slot in range(len(slots)))
+
+
+def holds(scene: Scene, meaning: Meaning | str) -> bool:
+    """Whether the image of this scene shows what the prompt says: the oracle.
+
+    Raises:
+        PromptError: the prompt is not controlled English.
+    """
+    if isinstance(meaning, str):
+        meaning = parse(meaning)
+    return all(_whole_image(scene, meaning)) and _Assignment(scene, meaning).exists()
+
+
+def margin(scene: Scene, meaning: Meaning | str) -> float:
+    """How well a scene agrees with a prompt: 1 when it holds, else minus the share of requirements not met.
+
+    The value is above 0 exactly when ``holds`` is true. Where it is not, properties are counted at best over
+    the things they could be about, relations for the things that fit first.
+    """
+    if isinstance(meaning, str):
+        meaning = parse(meaning)
+    if holds(scene, meaning):
+        return 1.0
+    general = _whole_image(scene, meaning)
+    search = _Assignment(scene, meaning)
+    slots = sum(group.count for group in meaning.groups)
+    met = sum(general) + search.matched(range(len(meaning.groups)), frozenset())
+    for g, group in enumerate(meaning.groups):
+        fitting = search.fitting[g][: group.count]
+        if len(fitting) == group.count:
+            search.members[g] = tuple(fitting)
+    met += sum(
+        search.true(link.relation, link.a, link.b)
+        for link in meaning.links
+        if link.a in search.members and link.b in search.members
+    )
+    needed = len(general) + slots + len(meaning.links) + 1
+    return met / needed - 1.0

@@ -1,0 +1,198 @@
+"""A scene: everything that is in one image, as data that travels inside the PNG."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import zlib
+from dataclasses import dataclass
+from typing import Any
+
+from croc.errors import InputError
+from croc_syn.world.declarations import lexicon
+from croc_syn.world.declarations.kinds import KINDS
+from croc_syn.world.declarations.settings import SETTINGS
+
+VERSION = "1.0"
+"""Version of the exact world; a change of any drawing or meaning raises it. Provenance says ``exact@1.0``."""
+
+SCENE_KEY = b"croc:scene"
+_encode = json.JSONEncoder(separators=(",", ":")).encode
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Thing:
+    """One thing of a scene.
+
+    Attributes:
+        kind: id of its kind.
+        box: left, top, right, bottom of what is drawn, in image sides (0 to 1, y downwards).
+        colour, texture, material, shape, pose: ids of values; shape and pose are "" where the kind has none.
+        parts: how many of each part of its kind.
+        flip: drawn facing left.
+        tint: picks shades that carry no meaning (0 to 255).
+    """
+
+    kind: str
+    box: tuple[float, float, float, float]
+    colour: str
+    texture: str = "plain"
+    material: str = "paint"
+    shape: str = ""
+    pose: str = ""
+    parts: tuple[tuple[str, int], ...] = ()
+    flip: bool = False
+    tint: int = 0
+
+    @property
+    def size(self) -> float:
+        """Geometric mean of the width and height of its box, in image sides."""
+        left, top, right, bottom = self.box
+        return ((right - left) * (bottom - top)) ** 0.5
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What one image shows.
+
+    Attributes:
+        things: from the back to the front.
+        setting, lighting, weather: ids of the background's values; lighting and weather are "" where the
+            place does not let them be seen.
+        shows: kinds that the background itself depicts; nothing certain can be said of their number.
+        variant: picks details of the background that carry no meaning (0 to 7).
+        version: version of the world that drew it.
+    """
+
+    things: tuple[Thing, ...]
+    setting: str = "plain"
+    lighting: str = ""
+    weather: str = ""
+    shows: tuple[str, ...] = ()
+    variant: int = 0
+    version: str = VERSION
+
+    def to_json(self) -> str:
+        """The scene as compact, ASCII-only JSON."""
+        things = [
+            [
+                thing.kind,
+                list(thing.box),
+                thing.colour,
+                thing.texture,
+                thing.material,
+                thing.shape,
+                thing.pose,
+                dict(thing.parts),
+                int(thing.flip),
+                thing.tint,
+            ]
+            for thing in self.things
+        ]
+        return _encode(
+            {
+                "version": self.version,
+                "setting": self.setting,
+                "lighting": self.lighting,
+                "weather": self.weather,
+                "shows": list(self.shows),
+                "variant": self.variant,
+                "things": things,
+            }
+        )
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Scene:
+        """Read what ``to_json`` wrote.
+
+        Raises:
+            InputError: the text is not a scene of this world.
+        """
+        try:
+            data = json.loads(text)
+            if data["setting"] not in SETTINGS:
+                raise ValueError(f"unknown setting {data['setting']!r}")
+            for name, table in lexicon.IMAGE_DIMENSIONS.items():
+                if data[name] and data[name] not in table:
+                    raise ValueError(f"unknown {name} {data[name]!r}")
+            return cls(
+                things=tuple(_thing(row) for row in data["things"]),
+                setting=str(data["setting"]),
+                lighting=str(data["lighting"]),
+                weather=str(data["weather"]),
+                shows=tuple(str(name) for name in data["shows"]),
+                variant=int(data["variant"]),
+                version=str(data["version"]),
+            )
+        except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
+            raise InputError(f"this is not a scene of the exact world: {error!r}") from error
+
+
+def _thing(row: Any) -> Thing:
+    kind, box, colour, texture, material, shape, pose, parts, flip, tint = row
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind {kind!r}")
+    left, top, right, bottom = (float(value) for value in box)
+    if (
+        not all(math.isfinite(value) for value in (left, top, right, bottom))
+        or left >= right
+        or top >= bottom
+    ):
+        raise ValueError(f"impossible box {box!r}")
+    values = (("colour", colour), ("texture", texture), ("material", material))
+    for name, value in values:
+        if value not in lexicon.THING_DIMENSIONS[name]:
+            raise ValueError(f"unknown {name} {value!r}")
+    if pose not in ({known.id for known in KINDS[kind].poses} or {""}):
+        raise ValueError(f"unknown pose {pose!r}")
+    if shape not in (KINDS[kind].shapes or ("",)):
+        raise ValueError(f"unknown shape {shape!r}")
+    if dict.fromkeys(parts) != dict.fromkeys(part.word for part in KINDS[kind].parts):
+        raise ValueError(f"other parts than a {kind} has")
+    counts = tuple((str(word), int(count)) for word, count in parts.items())
+    for part, (_, count) in zip(KINDS[kind].parts, counts, strict=True):
+        if not part.low <= count <= part.high:
+            raise ValueError(f"impossible number of {part.plural_word}")
+    return Thing(
+        kind,
+        (left, top, right, bottom),
+        colour,
+        texture,
+        material,
+        shape,
+        pose,
+        counts,
+        bool(flip),
+        int(tint),
+    )
+
+
+def embed(png: bytes, scene: Scene) -> bytes:
+    """The PNG with the scene as a text chunk behind its header; no pixel is decoded."""
+    body = SCENE_KEY + b"\0" + scene.to_json().encode("ascii")
+    chunk = struct.pack(">I", len(body)) + b"tEXt" + body + struct.pack(">I", zlib.crc32(b"tEXt" + body))
+    return png[:33] + chunk + png[33:]
+
+
+def scene_of(png: bytes) -> Scene:
+    """The scene that an image of the exact world carries in its text chunk ``croc:scene``.
+
+    Raises:
+        InputError: the bytes are no PNG, are cut short, or carry no scene.
+    """
+    if png[:8] != _PNG_START:
+        raise InputError("no scene to read: these bytes are not a PNG image")
+    at = 8
+    while at + 12 <= len(png):
+        (length,) = struct.unpack(">I", png[at : at + 4])
+        name, body = png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        if name == b"tEXt" and body.startswith(SCENE_KEY + b"\0"):
+            if len(body) < length:
+                break
+            return Scene.from_json(body[len(SCENE_KEY) + 1 :])
+        at += 12 + length
+    raise InputError(
+        "this PNG carries no text chunk croc:scene: not drawn by the exact world, written anew, or cut short"
+    )

@@ -1,0 +1,145 @@
+"""Scaled accuracy while a model is trained: held-out checks, the trainer's log as JSON, and its plot."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.checks.schema import DIRECTIONS, stable_hash
+from croc.errors import InputError
+from croc.storage.files import atomic, write_json
+
+if TYPE_CHECKING:
+    from croc.verdict.report import Report
+
+LOG, PLOT, RESULTS = "training.json", "training.png", "results.json"
+MEAN = "scaled_accuracy"
+
+
+def held_out(
+    checks: Any,
+    *,
+    config: str | None = None,
+    split: str | None = None,
+    at_most: int | None = None,
+    about: Collection[str] = (),
+) -> list[dict[str, Any]]:
+    """Checks to watch a training with: always the same ones of a dataset, whatever their order.
+
+    Args:
+        checks: a folder, Hub id or dataset of checks.
+        config: configuration, where there are several.
+        split: split, where there are several.
+        at_most: how many; None is all.
+        about: categories and properties that they may be of; nothing named is everything.
+
+    Returns:
+        Rows as :func:`croc.scoring.run.score_dataset` takes them, images undecoded.
+
+    Raises:
+        InputError: there are no checks, or none of these categories and properties.
+    """
+    from croc.checks.sources import open_checks
+
+    opened = open_checks(checks, config=config, split=split)
+    if not opened.texts:
+        raise InputError(f"{opened.name}: there are no checks in it")
+    ids = [text[0] for text in opened.texts]
+    rows: Sequence[int] = range(len(ids))
+    if about:
+        read = (opened.read(row, row + 1)[0] for row in rows)
+        named = [{check["category"], check["property"]} for check in read]
+        rows = [row for row in rows if not named[row].isdisjoint(about)]
+        if not rows:
+            raise InputError(f"{opened.name}: no check is about {', '.join(about)}")
+    chosen = sorted(rows, key=lambda row: stable_hash("watch", ids[row]))[:at_most]
+    return [opened.read(row, row + 1)[0] for row in sorted(chosen)]
+
+
+def verdict(
+    scorer: Any,
+    checks: Sequence[Mapping[str, Any]],
+    folder: Path,
+    *,
+    by: Sequence[str] = (),
+    resamples: int = 0,
+) -> Report:
+    """The report on a scorer.
+
+    Args:
+        scorer: what is judged.
+        checks: see :func:`held_out`.
+        folder: where the score table is made; every process of a distributed training names the same one.
+        by: columns to break down by.
+        resamples: of the intervals; 0 gives none.
+    """
+    from croc.scoring.run import score_dataset
+    from croc.verdict.report import Report, Settings
+
+    (table,) = score_dataset(list(checks), [scorer], folder, existing="overwrite", progress=False)
+    return Report.from_files([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
+
+
+def numbers(report: Report, prefix: str = "") -> dict[str, float]:
+    """Scaled accuracy by direction, and their mean; a direction without a verdict is not in it."""
+    found = {
+        f"{prefix}{each.direction}": each.scaled
+        for each in report.results
+        if each.group is None and each.text_model is None and each.scaled is not None
+    }
+    mean = report.score(report.metrics[0]).scaled
+    return found if mean is None else {**found, f"{prefix}{MEAN}": mean}
+
+
+def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
+    """Write a trainer's log as JSON, and loss and scaled accuracy over the steps as a plot."""
+    write_json(folder / LOG, list(history))
+    with atomic(folder / PLOT) as temporary:
+        temporary.write_bytes(_plot(history))
+
+
+def clear(folder: Path) -> None:
+    """Remove the score tables of :func:`verdict`."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _plot(history: Sequence[Mapping[str, Any]]) -> bytes:
+    import io
+
+    from matplotlib.figure import Figure
+
+    def series(key: str) -> tuple[list[int], list[float]]:
+        points = [(entry["step"], entry[key]) for entry in history if key in entry]
+        return [step for step, _ in points], [value for _, value in points]
+
+    figure = Figure(figsize=(7.5, 5.4), layout="constrained")
+    above, below = figure.subplots(2, 1, sharex=True)
+    for key, label in (("loss", "training"), ("eval_loss", "validation")):
+        steps, values = series(key)
+        if steps:
+            above.plot(steps, values, label=label, linewidth=1.2, marker="." if len(steps) < 40 else None)
+    above.set_ylabel("loss of the answer")
+    drawn = False
+    for direction in DIRECTIONS:
+        steps, values = series(f"eval_{direction}")
+        if steps:
+            below.plot(steps, values, label=direction.replace("_", " "), linewidth=1.2, marker=".")
+            drawn = True
+    steps, values = series(f"eval_{MEAN}")
+    if steps:
+        below.plot(steps, values, label="mean", color="black", linewidth=2)
+    below.axhline(0, color="grey", linewidth=0.8, linestyle=":")
+    below.set_ylim(-1.05, 1.05)
+    below.set_ylabel("scaled accuracy")
+    below.set_xlabel("step")
+    if above.lines:
+        above.legend(frameon=False)
+    if drawn:
+        below.legend(frameon=False, ncols=3)
+    else:
+        below.text(0.5, 0.5, "no checks were scored", transform=below.transAxes, ha="center", va="bottom")
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()

@@ -1,0 +1,196 @@
+"""A recipe: one YAML file that says what is trained on what, beside the settings of TRL's ``SFTConfig``.
+
+A recipe of this package goes by its name (``tiny``), any other by its path. Keys are checked before a model
+is loaded, so that a misspelt one costs nothing.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from croc.errors import InputError, MissingExtra
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+"""Where the recipes that come with the package lie."""
+
+_DTYPES = ("float32", "bfloat16", "float16")
+
+
+@dataclass
+class Arguments:
+    """What is trained on what.
+
+    Attributes:
+        model: folder or Hub id to start from.
+        questions: a folder that ``croc build train`` finished.
+        revision: commit of the model on the Hub.
+        question: the template with ``{prompt}``; None takes the checkpoint's own or this program's.
+        image_size: (width, height) that images are resized to; empty takes the checkpoint's own or none.
+        auto: transformers class that loads the model; a few families are in no class for images and text.
+        dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
+        saved_dtype: of the written weights, rounded before the verdict on them; None is ``dtype``.
+        key_mapping: regular expressions that rename the checkpoint's weights to those of the class.
+        attention: transformers' name of an attention implementation; None is the library's choice.
+        image_processor: ``pil`` or ``torchvision``; None takes what the library prefers here.
+        train_only: only parameters whose names begin with one of these are trained; empty is all of them.
+        last_blocks: so many of the language model's last blocks are trained, beside ``train_only``.
+        freeze: names of parameters that stay as they are begin with one of these.
+        lora_r: rank of a LoRA adapter; None trains none.
+        lora_alpha: its scale; None is twice the rank.
+        lora_dropout: its dropout.
+        lora_targets: regular expression of the layers it is put on, their whole names.
+        adapter: a LoRA adapter to go on with: a folder, or one inside the model's folder or repository.
+        merge: write the trained adapter into the weights, so that the result is a plain checkpoint.
+        checks: held-out checks that are scored while the model is trained; a folder or Hub id.
+        checks_config, checks_split: configuration and split of them, where there are several.
+        max_checks: so many of them at most.
+        licence: of the trained weights, for the card.
+        summary: a line about the model, for the card.
+    """
+
+    model: str = ""
+    questions: str = ""
+    revision: str | None = None
+    question: str | None = None
+    image_size: list[int] = field(default_factory=list)
+    auto: str = "AutoModelForImageTextToText"
+    dtype: str = "float32"
+    saved_dtype: str | None = None
+    key_mapping: dict[str, str] | None = None
+    attention: str | None = None
+    image_processor: str | None = None
+    train_only: list[str] = field(default_factory=list)
+    last_blocks: int | None = None
+    freeze: list[str] = field(default_factory=list)
+    lora_r: int | None = None
+    lora_alpha: int | None = None
+    lora_dropout: float = 0.0
+    lora_targets: str | None = None
+    adapter: str | None = None
+    merge: bool = True
+    checks: str | None = None
+    checks_config: str | None = None
+    checks_split: str | None = None
+    max_checks: int = 200
+    licence: str | None = None
+    summary: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("model", "questions"):
+            if not getattr(self, name):
+                raise InputError(f"{name}: the recipe must say it")
+        for name in ("dtype", "saved_dtype"):
+            value = getattr(self, name)
+            if value is not None and value not in _DTYPES:
+                raise InputError(f"{name} {value!r} is unknown: use one of {', '.join(_DTYPES)}")
+        if len(self.image_size) not in (0, 2):
+            raise InputError(f"image_size must be a width and a height, not {self.image_size}")
+        if self.lora_r is not None and self.adapter is not None:
+            raise InputError("lora_r makes a new adapter and adapter goes on with one: choose one of them")
+        if self.lora_r is not None and not self.lora_targets:
+            raise InputError("lora_targets: say on which layers the adapter is put, as a regular expression")
+        if self.lora_targets and self.lora_r is None:
+            raise InputError("lora_r: say the rank of the adapter on lora_targets")
+        for name in ("lora_r", "lora_alpha", "last_blocks", "max_checks"):
+            if (value := getattr(self, name)) is not None and value < 1:
+                raise InputError(f"{name} must be at least 1, not {value}")
+
+
+def read_recipe(arguments: Sequence[str]) -> tuple[Arguments, Any]:
+    """A recipe and options after it, as :class:`Arguments` and TRL's ``SFTConfig``.
+
+    Args:
+        arguments: ``["--config", "recipe.yaml", "--learning_rate", "1e-4", …]``.
+
+    Raises:
+        InputError: a key that neither knows, or a value that does not fit.
+        MissingExtra: TRL is not installed.
+    """
+    words = [str(word) for word in arguments]
+    if "--config" in words[:-1]:
+        at = words.index("--config") + 1
+        path = recipe_path(words[at])
+        words[at] = str(path)
+        _refuse_unknown(path, _mapping(path))
+    try:
+        from trl import SFTConfig, TrlParser
+    except ImportError as error:
+        raise MissingExtra("training", "train") from error
+    parser = TrlParser((Arguments, SFTConfig))
+    # argparse would print its usage, hundreds of lines of it, and leave the program.
+    parser.error = _refuse
+    try:
+        return tuple(parser.parse_args_and_config(words))  # type: ignore[return-value]
+    except (ValueError, OSError, TypeError) as error:
+        raise InputError(f"the recipe cannot be used: {str(error).splitlines()[0]}") from None
+
+
+def recipe_path(name: str | Path) -> Path:
+    """The file of a recipe that is named by its path, or by the name of one of this package's.
+
+    Raises:
+        InputError: there is no such recipe.
+    """
+    path = Path(name)
+    own = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
+    if path.is_file():
+        return path
+    if str(name) in own:
+        return own[str(name)]
+    raise InputError(f"{name}: there is no such recipe; give a YAML file, or one of {', '.join(own)}")
+
+
+def recipe_text(arguments: Sequence[str]) -> str | None:
+    """The recipe that was trained with, with the options after it written into it; None without a file.
+
+    Without options it is the file as it is, with its comments.
+    """
+    words = [str(word) for word in arguments]
+    if "--config" not in words[:-1]:
+        return None
+    at = words.index("--config")
+    path, rest = recipe_path(words[at + 1]), words[:at] + words[at + 2 :]
+    if not rest:
+        return path.read_text("utf-8")
+    chosen, settings = read_recipe(words)
+    merged = _mapping(path)
+    for word in rest:
+        key = word.removeprefix("--").partition("=")[0].replace("-", "_")
+        if word.startswith("--"):
+            value = getattr(chosen if hasattr(chosen, key) else settings, key)
+            # Enumerations of transformers are texts.
+            merged[key] = getattr(value, "value", value)
+    return f"# {path.name} with {' '.join(rest)}\n" + yaml.safe_dump(merged, sort_keys=False)
+
+
+def _refuse(message: str) -> None:
+    raise InputError(f"the recipe cannot be used: {message}")
+
+
+def _mapping(path: Path) -> dict[str, Any]:
+    try:
+        content = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: a recipe is a mapping of keys to values")
+    return content
+
+
+def _refuse_unknown(path: Path, recipe: dict[str, Any]) -> None:
+    try:
+        from trl import SFTConfig
+    except ImportError as error:
+        raise MissingExtra("training", "train") from error
+    known = {item.name for kind in (Arguments, SFTConfig) for item in fields(kind)} | {"env"}
+    for key in recipe:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), sorted(known), 1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            raise InputError(f"{path}: unknown key {key!r}{hint}")

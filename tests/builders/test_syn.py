@@ -1,0 +1,355 @@
+"""From specs to a folder that ``load_dataset`` reads, with the real exact world at a small size."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from datasets import load_dataset
+from datasets.exceptions import DatasetNotFoundError
+
+from builders import syn
+from builders.syn import build_exact
+from croc.errors import CrocError, InputError
+from croc_syn import world
+from croc_syn.painting import images
+from croc_syn.painting.images import Drawn, staged_features
+from croc_syn.taxonomy.plan import plan, select
+from croc_syn.taxonomy.taxonomy import load
+from croc_syn.writing import prompts
+
+SMALL = {"checks": 24, "images": 2, "size": 64, "seed": 5, "audit_checks": 0, "progress": False}
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    out = tmp_path_factory.mktemp("built") / "syn"
+    return build_exact(out, **SMALL)
+
+
+@pytest.fixture(scope="module")
+def rows(built):
+    return load_dataset(str(built.out), split="test")
+
+
+@pytest.fixture(scope="module")
+def one_row():
+    """A row of the prompts' stage, for the colour of a thing."""
+    taxonomy = load()
+    spec = next(spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour")
+    return prompts.exact_row(prompts.columns_of(spec), prompts.exact_keys(spec, taxonomy), 0, seed=0)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    files = [path for path in folder.rglob("*") if path.is_file()]
+    return {str(f.relative_to(folder)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+
+def test_the_folder_loads_as_typed_with_the_columns_of_a_check(built, rows):
+    assert rows.features == staged_features()
+    assert len(rows) == built.checks == built.splits["test"]
+    assert built.images == sum(len(row["images"]) + len(row["contrast_images"]) for row in rows)
+    assert built.checks + sum(built.dropped.values()) == SMALL["checks"]
+    assert rows[0]["images"][0].size == (64, 64)
+
+
+def test_as_many_checks_come_out_as_were_asked_for_though_some_specs_cannot_be_drawn(tmp_path, monkeypatch):
+    real = world.make_pair
+
+    def picky(contrast, **options):
+        if contrast == "colour" or options["entity"] == "dog":
+            raise InputError("not this one")
+        return real(contrast, **options)
+
+    monkeypatch.setattr(world, "make_pair", picky)
+    report = build_exact(tmp_path / "syn", **{**SMALL, "checks": 60, "images": 1, "size": 16})
+    assert report.checks == 60
+    assert report.passed_over > 0
+    assert not report.dropped
+    rows = load_dataset(str(report.out), split="test")
+    assert "colour" not in rows["property"]
+    assert "dog" not in rows["entity"]
+
+
+def test_a_view_holds_what_its_name_says_and_the_views_add_up(built, rows):
+    streamed = load_dataset(str(built.out), "property_variation", split="test", streaming=True)
+    assert {row["subset"] for row in streamed} == {"property_variation"}
+    categories = {category or "other" for category in rows["category"]}
+    seen = []
+    for name in categories:
+        view = load_dataset(str(built.out), name, split="test")
+        assert {category or "other" for category in view["category"]} == {name}
+        seen += view["check_id"]
+    assert sorted(seen) == sorted(rows["check_id"])
+
+
+def test_rows_are_sorted_so_that_filters_prune(rows):
+    keys = [
+        (row["category"] or "", row["property"] or "")
+        for row in rows.select_columns(["category", "property"])
+    ]
+    assert keys == sorted(keys)
+
+
+def test_a_filter_reads_one_property_alone(built, rows):
+    wanted = next(name for name in rows["property"] if name)
+    filtered = load_dataset(
+        str(built.out), split="test", streaming=True, filters=[("property", "==", wanted)]
+    )
+    assert [row["check_id"] for row in filtered] == [
+        row["check_id"] for row in rows.select_columns(["check_id", "property"]) if row["property"] == wanted
+    ]
+
+
+def test_the_oracle_sees_in_every_stored_image_its_own_prompt_and_not_the_other(rows):
+    for row in _raw(rows):
+        for side, own, other in (
+            ("images", "prompt", "contrast_prompt"),
+            ("contrast_images", "contrast_prompt", "prompt"),
+        ):
+            for image in row[side]:
+                scene = world.scene_of(image["bytes"])
+                assert world.holds(scene, row[own])
+                assert not world.holds(scene, row[other])
+
+
+def _raw(rows):
+    return rows.with_format("arrow")[:].to_pylist()
+
+
+def test_an_image_can_be_drawn_again_from_its_row(rows):
+    row = _raw(rows)[0]
+    for prompt, pictures, seeds in (
+        ("prompt", "images", "seeds"),
+        ("contrast_prompt", "contrast_images", "contrast_seeds"),
+    ):
+        for image, seed in zip(row[pictures], row[seeds], strict=True):
+            assert world.draw(row[prompt], seed, size=64).png == image["bytes"]
+
+
+def test_no_two_images_of_a_check_are_the_same(rows):
+    for row in _raw(rows):
+        content = [image["bytes"] for side in ("images", "contrast_images") for image in row[side]]
+        assert len(set(content)) == len(content)
+
+
+def test_two_processes_write_the_same_bytes_as_one(built, tmp_path):
+    build_exact(tmp_path / "again", **SMALL, workers=2)
+    assert digests(tmp_path / "again") == digests(built.out)
+
+
+def test_an_interrupted_build_does_not_load_and_goes_on_to_the_same_bytes(built, tmp_path, monkeypatch):
+    out = tmp_path / "syn"
+    real, calls = world.rasterise, []
+
+    def interrupted(*arguments, **options):
+        calls.append(arguments)
+        if len(calls) == 60:
+            raise KeyboardInterrupt
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(world, "rasterise", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build_exact(out, **SMALL)
+    with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
+        load_dataset(str(out))
+    build_exact(out, **SMALL)
+    assert digests(out) == digests(built.out)
+    assert len(calls) < 2 * SMALL["checks"] * 2 * SMALL["images"]
+
+
+def test_a_build_killed_while_it_becomes_visible_ends_up_whole(built, tmp_path, monkeypatch):
+    out = tmp_path / "syn"
+    real = Path.rename
+
+    def killed(self, target):
+        if Path(target).name == "data" and "ready" not in Path(target).parts:
+            raise KeyboardInterrupt
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", killed)
+    with pytest.raises(KeyboardInterrupt):
+        build_exact(out, **SMALL)
+    monkeypatch.undo()
+    assert (out / "README.md").is_file()
+    with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
+        load_dataset(str(out))
+    build_exact(out, **SMALL)
+    assert digests(out) == digests(built.out)
+
+
+def test_a_finished_folder_is_read_and_another_build_in_it_refused(built):
+    before = digests(built.out)
+    again = build_exact(built.out, **SMALL)
+    assert again == replace(built, seconds=0.0)
+    with pytest.raises(InputError, match=r"holds another build \(checks: 24 there, 25 here\)"):
+        build_exact(built.out, **{**SMALL, "checks": 25})
+    assert digests(built.out) == before
+
+
+def test_a_folder_with_other_things_in_it_is_left_alone(tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match=r"not empty \(thesis\.txt"):
+        build_exact(tmp_path, **SMALL)
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_the_manifest_has_the_checksum_of_every_file(built):
+    manifest = json.loads((built.out / "manifest.json").read_text())
+    found = digests(built.out)
+    del found["manifest.json"]
+    assert {name: entry["sha256"] for name, entry in manifest["files"].items()} == found
+
+
+def test_with_noise_the_truth_stands_in_a_column(tmp_path):
+    report = build_exact(tmp_path / "syn", **{**SMALL, "noise": 0.5, "checks": 12})
+    told = []
+    for row in _raw(load_dataset(str(report.out), split="test")):
+        for side, truth, own, other in (
+            ("images", "images_valid", "prompt", "contrast_prompt"),
+            ("contrast_images", "contrast_images_valid", "contrast_prompt", "prompt"),
+        ):
+            for image, valid in zip(row[side], row[truth], strict=True):
+                scene = world.scene_of(image["bytes"])
+                assert world.holds(scene, row[own]) == valid
+                assert world.holds(scene, row[other]) != valid
+                told.append(valid)
+        assert row["image_model"].endswith("+noise=0.5")
+    assert told.count(False) == report.noisy
+    # 48 fair coins: outside 10…38 with a probability of 5e-5.
+    assert 10 <= told.count(False) <= 38
+
+
+def test_noise_changes_the_noisy_images_and_no_others(one_row):
+    clean, _ = images.check_row(one_row, Drawn(images=8, size=32))
+    noisy, _ = images.check_row(one_row, Drawn(images=8, size=32, noise=0.4))
+    assert not all(noisy["images_valid"])
+    for index, valid in enumerate(noisy["images_valid"]):
+        assert (noisy["images"][index] == clean["images"][index]) == valid
+    assert clean["check_id"] != noisy["check_id"]
+
+
+def test_a_pair_that_one_image_could_satisfy_is_never_admitted(one_row, monkeypatch):
+    taxonomy = load()
+    spec = next(spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour")
+    keys = prompts.exact_keys(spec, taxonomy)
+    refused = []
+
+    def mostly_not(first, second):
+        refused.append((first, second))
+        return len(refused) > 3
+
+    monkeypatch.setattr(world, "exclusive", mostly_not)
+    row = prompts.exact_row(prompts.columns_of(spec), keys, 0, seed=0)
+    assert row["error"] is None
+    assert row["tries"] == 4
+    assert (world.parse(row["prompt"]), world.parse(row["contrast_prompt"])) == refused[3]
+    monkeypatch.setattr(world, "exclusive", lambda first, second: False)
+    row = prompts.exact_row(prompts.columns_of(spec), keys, 0, seed=0)
+    assert row["prompt"] is None
+    assert row["error"] == "one image could satisfy both prompts"
+
+
+def test_an_image_that_the_oracle_refuses_is_drawn_again_with_another_seed(one_row, monkeypatch):
+    real, asked = world.holds, []
+
+    def distracted(scene, prompt):
+        asked.append(prompt)
+        # What a distractor would do to the first image: the other prompt is true of it as well.
+        return True if len(asked) == 2 else real(scene, prompt)
+
+    first = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
+    monkeypatch.setattr(world, "holds", distracted)
+    _, seed, vain = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
+    assert vain == first[2] + 1
+    assert seed != first[1]
+    monkeypatch.setattr(world, "holds", lambda scene, prompt: True)
+    with pytest.raises(CrocError, match="shows its own prompt and not the other"):
+        images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
+
+
+def test_parts_follow_the_order_of_the_files_and_hold_one_category_and_subset():
+    taxonomy = load()
+    chosen = select(plan(taxonomy, exact_only=True), 200, 0)
+    parts = prompts.plan_parts(chosen, taxonomy, part_size=7)
+    seen = []
+    for part in parts:
+        columns = [part.payload["specs"][index]["columns"] for index, _ in part.payload["checks"]]
+        assert len({(row["category"], row["subset"]) for row in columns}) == 1
+        assert len(columns) <= 7
+        seen += [
+            (row["concept_id"], turn) for row, (_, turn) in zip(columns, part.payload["checks"], strict=True)
+        ]
+    assert sorted(seen) == sorted((spec.concept_id, generation) for spec, generation in chosen)
+    assert parts == prompts.plan_parts(list(reversed(chosen)), taxonomy, part_size=7)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"checks": 0}, "checks must be at least 1"),
+        ({"images": 0}, "images a side must be at least 1"),
+        ({"size": 0}, "size is 16 to 4096 pixels, not 0"),
+        ({"noise": 1.5}, "noise is a probability"),
+        ({"subsets": ["colours"]}, "subsets: unknown colours"),
+        ({"splits": {"test": 0.5}}, "add up to 1"),
+        ({"splits": {"dev": 1.0}}, "unknown dev"),
+    ],
+)
+def test_an_option_that_cannot_be_used_is_named(tmp_path, options, message):
+    with pytest.raises(InputError, match=message):
+        build_exact(tmp_path / "syn", **{**SMALL, **options})
+    assert not (tmp_path / "syn").exists()
+
+
+def test_the_script_runs_by_path_from_anywhere(tmp_path):
+    script = Path(syn.__file__)
+    command = [sys.executable, str(script), "--out", "syn", "--checks", "2", "--images", "1", "--size", "32"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "checks with" in done.stdout
+    assert (tmp_path / "syn" / "manifest.json").is_file()
+    again = subprocess.run(
+        [*command, "--seed", "9"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert again.returncode == 2
+    assert again.stderr.startswith("error: syn holds another build")
+
+
+@pytest.mark.slow
+def test_a_build_killed_at_twenty_random_moments_ends_up_as_if_nothing_had_happened(tmp_path):
+    """A killed build goes on where it was; when one gets to its end in spite of it, another begins."""
+    options = ["--checks", "30", "--images", "2", "--size", "96"]
+
+    def start(out):
+        command = [sys.executable, syn.__file__, "--out", str(out), *options]
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    assert start(tmp_path / "calm").wait(timeout=300) == 0
+    needed = time.monotonic() - began
+    calm = digests(tmp_path / "calm")
+    moments = random.Random(7)
+    out, kills = tmp_path / "killed", 0
+    while kills < 20:
+        process = start(out)
+        time.sleep(moments.uniform(0.3, 1.0) * needed)
+        process.kill()
+        kills += process.wait() == -signal.SIGKILL
+        if (out / "manifest.json").is_file():
+            assert start(out).wait(timeout=300) == 0
+            assert digests(out) == calm
+            out = tmp_path / f"killed after {kills}"
+        elif out.is_dir():
+            with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
+                load_dataset(str(out))
+    assert start(out).wait(timeout=300) == 0
+    assert digests(out) == calm

@@ -1,0 +1,160 @@
+"""What a metric sees of an image file: RGB, upright, first frame; and what is refused instead of guessed."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from croc.checks.decoding import decode, to_bytes
+from croc.errors import InputError
+
+
+def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def halves(left: Any, right: Any, mode: str = "RGB") -> Image.Image:
+    image = Image.new(mode, (8, 4), left)
+    image.paste(right, (4, 0, 8, 4))
+    return image
+
+
+def test_a_plain_image_keeps_its_pixels() -> None:
+    pixels = np.arange(5 * 7 * 3, dtype=np.uint8).reshape(5, 7, 3)
+    got = decode(encoded(Image.fromarray(pixels)))
+    assert got.mode == "RGB"
+    assert np.array_equal(np.asarray(got), pixels)
+
+
+def test_one_pixel_is_an_image() -> None:
+    assert np.asarray(decode(encoded(Image.new("RGB", (1, 1), (1, 2, 3))))).tolist() == [[[1, 2, 3]]]
+
+
+def test_transparency_lies_over_white() -> None:
+    # (200·128 + 255·127)/255 = 227.4 for a half transparent red channel of 200.
+    image = halves((200, 0, 0, 128), (9, 9, 9, 0), "RGBA")
+    pixels = np.asarray(decode(encoded(image)))
+    assert pixels[0, 0].tolist() == pytest.approx([227, 127, 127], abs=1)
+    assert pixels[0, 7].tolist() == [255, 255, 255]
+
+
+def test_a_transparent_palette_colour_lies_over_white() -> None:
+    image = Image.new("P", (2, 1))
+    image.putpalette([255, 0, 0, 0, 0, 255])
+    image.putpixel((1, 0), 1)
+    assert np.asarray(decode(encoded(image, transparency=0))).tolist() == [[[255, 255, 255], [0, 0, 255]]]
+
+
+def test_cmyk_becomes_rgb() -> None:
+    pixels = np.asarray(decode(encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG", quality=100)))
+    assert pixels[4, 4].tolist() == pytest.approx([255, 0, 0], abs=4)
+
+
+def test_sixteen_bits_are_scaled_and_not_clipped() -> None:
+    grey = np.array([[0, 257, 32896, 65535]], dtype=np.uint16)
+    pixels = np.asarray(decode(encoded(Image.fromarray(grey))))
+    # 65535 / 257 = 255: the standard scaling of 16 bits to 8.
+    assert pixels[0, :, 0].tolist() == [0, 1, 128, 255]
+
+
+def test_a_dark_sixteen_bit_image_stays_dark() -> None:
+    pixels = np.asarray(decode(encoded(Image.fromarray(np.full((2, 2), 200, dtype=np.uint16)))))
+    assert pixels.max() == 1
+
+
+def test_the_first_frame_of_an_animation_counts() -> None:
+    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert np.asarray(decode(data))[0, 0].tolist() == pytest.approx([255, 0, 0], abs=1)
+
+
+def test_exif_orientation_is_applied() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # Shown turned a quarter clockwise: what was left is on top.
+    got = decode(encoded(halves("black", "white"), exif=exif.tobytes()))
+    assert got.size == (4, 8)
+    assert np.asarray(got)[0, 0].tolist() == [0, 0, 0]
+    assert np.asarray(got)[7, 0].tolist() == [255, 255, 255]
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGBA", "CMYK", "YCbCr", "F", "I"])
+def test_every_mode_comes_out_as_rgb(mode: str) -> None:
+    image = Image.new("L" if mode in ("F", "I") else "RGB", (3, 3), "white").convert(mode)
+    # Pillow 12 cannot read back the TIFF of a YCbCr image that it wrote; JPEG files hold that mode anyway.
+    got = decode(encoded(image, "JPEG" if mode == "YCbCr" else "TIFF"))
+    assert got.mode == "RGB"
+    # A 32-bit integer of 255 is dark: its range is that of 16 bits.
+    assert np.asarray(got)[1, 1].tolist() == ([1] * 3 if mode == "I" else [255] * 3)
+
+
+def test_a_bomb_is_refused_before_it_is_decoded() -> None:
+    # A PNG header that claims 30,000 × 30,000 pixels: 900 million, 2.7 GB decoded.
+    header = struct.pack(">IIBBBBB", 30_000, 30_000, 8, 2, 0, 0, 0)
+
+    def chunk(kind: bytes, body: bytes) -> bytes:
+        return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+    data = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+    with pytest.raises(InputError, match="pixels"):
+        decode(data)
+    with pytest.raises(InputError, match="100 × 100 pixels, more than 9,999"):
+        decode(encoded(Image.new("RGB", (100, 100))), max_pixels=9_999)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF"])
+@pytest.mark.parametrize("share", [0.02, 0.3, 0.7])
+def test_a_truncated_file_is_an_error_and_never_half_grey(kind: str, share: float) -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    with pytest.raises(InputError, match="image"):
+        decode(data[: int(len(data) * share)])
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_any_damage_is_an_input_error_or_an_image() -> None:
+    chance = np.random.default_rng(1)
+    noise = chance.integers(0, 255, (32, 32, 3), dtype=np.uint8)
+    broken = 0
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF"):
+        data = encoded(Image.fromarray(noise), kind)
+        for _ in range(60):
+            bad = bytearray(data)
+            for place in chance.integers(0, len(bad), 8):
+                bad[place] = chance.integers(0, 256)
+            try:
+                assert decode(bytes(bad)).mode == "RGB"
+            except InputError:
+                broken += 1
+    assert broken > 20
+
+
+@pytest.mark.parametrize("data", [b"", b"not an image", b"<svg></svg>", b"\x00" * 100])
+def test_what_is_no_image_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(InputError, match="the image"):
+        decode(data)
+
+
+def test_the_bytes_behind_an_image_are_found_wherever_they_are(tmp_path: Path) -> None:
+    data = encoded(Image.new("RGB", (2, 2), "red"))
+    path = tmp_path / "red.png"
+    path.write_bytes(data)
+    for source in (data, path, str(path), {"bytes": data, "path": None}, {"bytes": None, "path": str(path)}):
+        assert to_bytes(source) == data
+    assert np.array_equal(np.asarray(decode(to_bytes(Image.open(path)))), np.asarray(Image.open(path)))
+
+
+@pytest.mark.parametrize(
+    "source", [None, {"bytes": None, "path": None}, {"bytes": None, "path": "/nowhere"}, 7]
+)
+def test_an_image_that_is_not_there_is_one_sentence(source: Any) -> None:
+    with pytest.raises(InputError, match="image"):
+        to_bytes(source)

@@ -1,0 +1,297 @@
+"""Checks are the same, in the same order, wherever they come from; what is no dataset is refused."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from croc.checks.decoding import to_bytes
+from croc.checks.schema import ContrastCheck, check_features
+from croc.checks.sources import open_checks
+from croc.errors import InputError
+from croc.jobs import runner as parts
+
+
+def png(*colour: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (3, 3), colour).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def some_checks(n: int = 7, subset: str | None = "property_variation") -> list[ContrastCheck]:
+    return [
+        ContrastCheck(
+            check_id=f"c{i}",
+            concept_id=f"concept {i // 2}",
+            prompt=f"a red ball {i}",
+            contrast_prompt=f"a blue ball {i}",
+            images=[{"bytes": png(255, i, k), "path": None} for k in range(2)],
+            contrast_images=[{"bytes": png(i, k, 255), "path": None} for k in range(3)],
+            subset=subset,
+            category=None if subset else "counting",
+            property="colour",
+        )
+        for i in range(n)
+    ]
+
+
+def as_dataset(n: int = 7) -> datasets.Dataset:
+    return datasets.Dataset.from_list([check.row() for check in some_checks(n)], features=check_features())
+
+
+def everything(checks: Any) -> list[tuple[Any, ...]]:
+    rows = [
+        row for part in checks.plan(3) for row in checks.read(part.payload["start"], part.payload["stop"])
+    ]
+    return [
+        (
+            row["check_id"],
+            row["concept_id"],
+            row["prompt"],
+            row["contrast_prompt"],
+            row.get("property"),
+            [to_bytes(image) for image in row["images"]],
+            [to_bytes(image) for image in row["contrast_images"]],
+        )
+        for row in rows
+    ]
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("sources")
+    whole = as_dataset()
+    (folder / "parquet").mkdir()
+    whole.select(range(4)).to_parquet(folder / "parquet" / "test-00000-of-00002.parquet")
+    # Small row groups: a slice begins inside one and ends in another.
+    pq.write_table(
+        whole.select(range(4, 7)).with_format("arrow")[:].replace_schema_metadata(None),
+        folder / "parquet" / "test-00001-of-00002.parquet",
+        row_group_size=2,
+    )
+    whole.to_parquet(folder / "single.parquet")
+    whole.save_to_disk(str(folder / "saved"))
+
+    def shard(payload: Any, path: Path) -> dict[str, int]:
+        whole.select(range(*payload)).to_parquet(path)
+        return {"rows": payload[1] - payload[0]}
+
+    planned = [parts.Part("a", [0, 5]), parts.Part("b", [5, 7])]
+    parts.run(planned, shard, folder / "built", suffix=".parquet", fingerprint={}, progress=False)
+    return {
+        "folder": folder / "parquet",
+        "file": str(folder / "single.parquet"),
+        "saved": folder / "saved",
+        "built": folder / "built",
+        "dataset": whole,
+        "splits": datasets.DatasetDict({"test": whole}),
+        "selected": as_dataset(12).select(range(7)),
+        "stream": whole.to_iterable_dataset(num_shards=2),
+        "generated": datasets.IterableDataset.from_generator(
+            lambda: (check.row() for check in some_checks()), features=check_features()
+        ),
+        "rows": [check.row() for check in some_checks()],
+        "checks": some_checks(),
+    }
+
+
+KINDS = (
+    "folder",
+    "file",
+    "saved",
+    "built",
+    "dataset",
+    "splits",
+    "selected",
+    "stream",
+    "generated",
+    "rows",
+    "checks",
+)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_source_gives_the_same_checks(kinds: dict[str, Any], kind: str) -> None:
+    opened = open_checks(kinds[kind])
+    assert len(opened.texts) == 7
+    assert opened.protocol == "syn"
+    assert everything(opened) == everything(open_checks(some_checks()))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_slices_can_be_read_in_any_order(kinds: dict[str, Any], kind: str) -> None:
+    opened = open_checks(kinds[kind])
+    last = opened.plan(3)[-1].payload
+    ids = [row["check_id"] for row in opened.read(last["start"], last["stop"])]
+    assert ids[-1] == "c6"
+    assert [row["check_id"] for row in opened.read(1, 3)] == ["c1", "c2"]
+    assert [row["check_id"] for row in opened.read(3, 4)] == ["c3"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_revision_is_stable(kinds: dict[str, Any], kind: str) -> None:
+    assert open_checks(kinds[kind]).revision == open_checks(kinds[kind]).revision
+
+
+def test_a_slice_may_reach_over_short_files(tmp_path: Path) -> None:
+    whole = as_dataset(5)
+    (tmp_path / "data").mkdir()
+    for number, rows in enumerate(([0], [1, 2], [3], [4])):
+        whole.select(rows).to_parquet(tmp_path / "data" / f"test-{number}.parquet")
+    checks = open_checks(tmp_path)
+    assert [row["check_id"] for row in checks.read(0, 4)] == ["c0", "c1", "c2", "c3"]
+    assert [row["check_id"] for row in checks.read(2, 5)] == ["c2", "c3", "c4"]
+
+
+def test_the_revision_follows_the_image_bytes_and_texts(tmp_path: Path) -> None:
+    def revision(change: Any) -> set[str]:
+        rows = [check.row() for check in some_checks(2)]
+        change(rows)
+        datasets.Dataset.from_list(rows, features=check_features()).to_parquet(tmp_path / "x.parquet")
+        return {open_checks(rows).revision, open_checks(tmp_path / "x.parquet").revision}
+
+    same = revision(lambda rows: None)
+    assert revision(lambda rows: None) == same
+    assert not same & revision(lambda rows: rows[1].update(prompt="a red ball!"))
+    assert not same & revision(lambda rows: rows[0]["images"].__setitem__(0, {"bytes": png(1), "path": None}))
+
+
+def test_a_changed_text_changes_its_part_alone() -> None:
+    checks = some_checks()
+    before = open_checks(checks).plan(2)
+    rows = [check.row() for check in checks]
+    rows[3]["contrast_prompt"] = "a green ball"
+    after = open_checks(rows).plan(2)
+    assert [a == b for a, b in zip(before, after, strict=True)] == [True, False, True, True]
+
+
+def test_a_stream_is_pinned_by_its_texts_and_says_so(kinds: dict[str, Any]) -> None:
+    opened = open_checks(kinds["stream"])
+    assert opened.revision.startswith("texts:")
+    assert not opened.pinned
+    assert open_checks(kinds["stream"], revision="v1").pinned
+
+
+def test_a_folder_that_was_built_here_is_pinned_by_its_manifest(kinds: dict[str, Any]) -> None:
+    assert (
+        open_checks(kinds["built"]).revision == f"manifest:{parts.read_manifest(kinds['built']).sha256[:16]}"
+    )
+
+
+def test_a_half_built_folder_is_refused(tmp_path: Path) -> None:
+    def shard(payload: Any, path: Path) -> dict[str, int]:
+        if payload == 1:
+            raise ValueError("no")
+        as_dataset().to_parquet(path)
+        return {}
+
+    planned = [parts.Part("a", 0), parts.Part("b", 1)]
+    with pytest.raises(parts.PartsFailed):
+        parts.run(planned, shard, tmp_path, suffix=".parquet", fingerprint={}, progress=False)
+    with pytest.raises(InputError, match="half-built"):
+        open_checks(tmp_path)
+
+
+def test_a_folder_with_configurations_and_splits(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for split, n in (("train", 2), ("validation", 3)):
+            as_dataset(n).to_parquet(tmp_path / name / f"{split}.parquet")
+    configs = "\n".join(
+        f"- config_name: {name}\n  data_files:\n  - split: train\n    path: {name}/train.parquet\n"
+        f"  - split: validation\n    path: {name}/validation.parquet"
+        for name in ("a", "b")
+    )
+    (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}\n---\n")
+    assert len(open_checks(tmp_path, config="b", split="validation").texts) == 3
+    with pytest.raises(InputError, match="train, validation; say which"):
+        open_checks(tmp_path, config="b")
+    with pytest.raises(InputError, match="no split 'tset'; it has train, validation"):
+        open_checks(tmp_path, config="b", split="tset")
+    with pytest.raises(InputError, match="Config name is missing"):
+        open_checks(tmp_path)
+
+
+def test_protocols_are_told_apart_and_a_mixture_is_not_guessed() -> None:
+    assert open_checks(some_checks(2, subset=None)).protocol == "hum"
+    mixed = [*(check.row() for check in some_checks(1)), *(check.row() for check in some_checks(2, None))][
+        ::2
+    ]
+    with pytest.raises(InputError, match="1 of 2 checks have a subset"):
+        _ = open_checks([dict(row, check_id=str(i)) for i, row in enumerate(mixed)]).protocol
+
+
+@pytest.mark.parametrize(
+    ("rows", "says"),
+    [
+        ([{"check_id": "a", "prompt": "x"}], "row 1: no column concept_id, contrast_prompt, images"),
+        ([check.row() for check in some_checks(1)] * 2, "check_id 'c0' is in row 1 and in row 2"),
+        ([{**some_checks(1)[0].row(), "check_id": None}], "row 1 has no check_id"),
+        ({"check_id": ["a"]}, "not dict"),
+        (7, "not int"),
+    ],
+)
+def test_rows_that_are_no_checks_are_refused(rows: Any, says: str) -> None:
+    with pytest.raises(InputError, match=says):
+        open_checks(rows)
+
+
+def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
+    table = as_dataset(2).with_format("arrow")[:].replace_schema_metadata(None)
+    cases = {
+        "lacks.parquet": (table.drop_columns(["images", "prompt"]), "no column prompt, images"),
+        "kind.parquet": (
+            table.set_column(table.column_names.index("images"), "images", pa.array(["a", "b"])),
+            "column 'images' must be a list of images",
+        ),
+    }
+    for name, (changed, says) in cases.items():
+        pq.write_table(changed, tmp_path / name)
+        with pytest.raises(InputError, match=says):
+            open_checks(tmp_path / name)
+    (tmp_path / "empty.parquet").write_bytes(b"")
+    whole = io.BytesIO()
+    pq.write_table(table, whole)
+    (tmp_path / "cut.parquet").write_bytes(whole.getvalue()[:-50])
+    (tmp_path / "list.csv").write_text("check_id\na\n")
+    for name in ("empty.parquet", "cut.parquet"):
+        with pytest.raises(InputError, match=f"{name}: not a readable Parquet file"):
+            open_checks(tmp_path / name)
+    with pytest.raises(InputError, match="a file of checks is a Parquet file"):
+        open_checks(tmp_path / "list.csv")
+    with pytest.raises(InputError, match="no such folder, and it is not a Hub id"):
+        open_checks(str(tmp_path / "nowhere"))
+    with pytest.raises(InputError, match="no dataset can be loaded"):
+        open_checks("croc/there-is-no-such-dataset")
+    (tmp_path / "hollow").mkdir()
+    with pytest.raises(InputError, match="no dataset can be loaded"):
+        open_checks(tmp_path / "hollow")
+
+
+def test_some_checks_are_spread_over_all_of_them_and_named_so() -> None:
+    whole, some = open_checks(as_dataset(7)), open_checks(as_dataset(7), max_checks=3)
+    assert [row[0] for row in everything(some)] == ["c0", "c2", "c4"]
+    assert everything(some) == [everything(whole)[i] for i in (0, 2, 4)]
+    assert some.revision.startswith(whole.revision) and some.revision != whole.revision
+    assert open_checks(as_dataset(7), max_checks=9).revision == whole.revision
+    with pytest.raises(InputError, match="max_checks"):
+        open_checks(as_dataset(7), max_checks=0)
+
+
+def test_some_checks_of_a_stream_are_its_first_and_the_rest_is_not_read() -> None:
+    def endless() -> Any:
+        i = 0
+        while True:
+            assert i < 50, "the stream was read on"
+            yield some_checks(i + 1)[i].row()
+            i += 1
+
+    stream = datasets.IterableDataset.from_generator(endless, features=check_features())
+    assert [row[0] for row in everything(open_checks(stream, max_checks=3))] == ["c0", "c1", "c2"]

@@ -1,0 +1,60 @@
+"""What a person sees of long work: a bar, or lines where nobody watches."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from croc.jobs.progress import shown, spoken
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """Time that a test moves, in seconds."""
+    clock = SimpleNamespace(now=100.0)
+    monkeypatch.setattr("croc.jobs.progress.time", SimpleNamespace(monotonic=lambda: clock.now))
+    return clock
+
+
+def test_a_job_without_a_terminal_says_every_half_minute_how_far_it_is(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = []
+    with shown("images", "images") as show:
+        # An earlier run made the first 50; so many seconds after the beginning so many are there.
+        for seconds, done, note in (
+            (0, 50, ""),
+            (20, 70, ""),
+            (31, 81, ""),
+            (45, 95, ""),
+            (62, 112, "1 failed"),
+        ):
+            clock.now = 100.0 + seconds
+            show(done, 1000, note)
+            lines.append(capsys.readouterr().err)
+    assert lines == [
+        "",
+        "",
+        "images: 81 of 1000 images, 1/s, about 15.3 min left\n",
+        "",
+        "images: 112 of 1000 images, 1/s, about 14.8 min left, 1 failed\n",
+    ]
+
+
+def test_work_of_unknown_length_says_no_end(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with shown("scores", "pairs") as show:
+        show(0, None, "")
+        clock.now += 40
+        show(10, None, "")
+    assert capsys.readouterr().err == "scores: 10 pairs, 0.25/s\n"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(5, "5 s"), (119, "119 s"), (120, "2.0 min"), (9000, "2.5 h"), (259_200, "3.0 days")],
+)
+def test_a_stretch_of_time_is_said_in_the_unit_that_people_would_take(seconds: float, said: str) -> None:
+    assert spoken(seconds) == said

@@ -1,0 +1,228 @@
+"""Pages: what people type and upload is read with words that help, and everything shown is escaped."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import polars as pl
+import pytest
+from PIL import Image
+
+from croc.errors import InputError
+from croc.rendering import fragments as pages
+from croc.results.files import read_result, verify_result
+from croc.results.leaderboard import leaderboard
+from croc.verdict.directions import directions_of
+
+EVIL = "<script>alert(1)</script>"
+
+
+@pytest.fixture(scope="module")
+def board():
+    return leaderboard([pages.RESULTS], resamples=200, flips=200)
+
+
+@pytest.fixture(scope="module")
+def report():
+    return pages.judge(str(pages.EXAMPLE_TABLE), None, False)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (None, "Type a prompt first"),
+        (" \n \n", "Type a prompt first"),
+        ("\n".join("abcdefghi"), "9 prompts were given, one a line; at most 8 are scored at once"),
+        ("x" * 100_000, "the prompt has 100,000 characters; at most 2,000 are read at once"),
+        ("a cat\n" + "x" * 3_000, "prompt 2 has 3,000 characters"),
+    ],
+)
+def test_prompts_that_cannot_be_read_are_named(text, said):
+    with pytest.raises(InputError, match=said):
+        pages.read_prompts(text)
+
+
+def test_prompts_are_lines():
+    assert pages.read_prompts("  a cat \n\n two cats\n") == ["a cat", "two cats"]
+
+
+def test_a_picture_is_named_as_the_page_names_it(tmp_path):
+    broken = tmp_path / "secret-folder.png"
+    broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    for path, said in (
+        (None, "Add image A first"),
+        (str(broken), "image A"),
+        (str(tmp_path / "gone.png"), "image A is gone"),
+    ):
+        with pytest.raises(InputError, match=said) as problem:
+            pages.read_picture(path, "image A")
+        assert str(tmp_path) not in str(problem.value)
+
+
+def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("1", (30_000, 30_000)).save(buffer, "PNG")
+    (tmp_path / "bomb.png").write_bytes(buffer.getvalue())
+    with pytest.raises(InputError, match="pixels"):
+        pages.read_picture(str(tmp_path / "bomb.png"))
+
+
+# The four comparisons of DESIGN.md by hand: rows are prompts O and C, columns images O and C.
+@pytest.mark.parametrize(
+    ("scores", "passed"),
+    [
+        ([[2, 1], [1, 2]], (1, 1, 1, 1)),
+        ([[1, 2], [2, 1]], (0, 0, 0, 0)),
+        ([[3, 3], [1, 1]], (1, 0, 0.5, 0.5)),  # always prefers prompt O
+        ([[3, 1], [3, 1]], (0.5, 0.5, 1, 0)),  # always prefers image O
+    ],
+)
+def test_directions_of_one_check(scores, passed):
+    found = directions_of(scores)
+    order = ("forward_text", "inverse_text", "forward_image", "inverse_image")
+    assert tuple(found[name] for name in order) == passed
+
+
+def clause(text, start, probability):
+    margin = float(np.log(probability / (1 - probability)))
+    return SimpleNamespace(
+        text=text, start=start, end=start + len(text), margin=margin, probability=probability
+    )
+
+
+def test_a_prompt_is_shown_clause_by_clause_and_escaped():
+    prompt = f"a dog, {EVIL}"
+    parts = (clause("a dog", 0, 0.97), clause(EVIL, 7, 0.02))
+    found = [SimpleNamespace(prompt=prompt, margin=1.0, probability=0.73, clauses=parts)]
+    shown = pages.explanations(found, calibrated=True)
+    assert "<script>" not in shown
+    assert '<mark class="m4"' in shown
+    assert '<mark class="m0"' in shown
+    assert "clearly not shown" in shown  # in words too, not in colour alone
+    assert "73%" in shown
+
+
+def test_several_prompts_are_ranked():
+    found = [
+        SimpleNamespace(prompt=p, margin=m, probability=0.5, clauses=(clause(p, 0, 0.5),))
+        for p, m in (("worst", -1.0), ("best", 2.0), ("middle", 0.5))
+    ]
+    shown = pages.explanations(found, calibrated=False)
+    assert shown.index("best</mark>" if "best</mark>" in shown else "best") < shown.index("middle")
+    assert shown.index("middle") < shown.index("worst")
+    assert "not calibrated" in shown
+
+
+def test_a_contrast_says_which_directions_pass_and_why_it_matters():
+    margins = [[2.0, 1.0], [3.0, 1.5]]
+    shown = pages.contrast(("a <b>", "a c"), margins, [[0.9, 0.7], [0.95, 0.8]], directions_of(margins), "")
+    assert "Passes 2 of 4 directions" in shown
+    assert shown.count("Pass</strong>") == 2
+    assert shown.count("Fail</strong>") == 2
+    assert "a <b>" not in shown
+    assert pages.DIRECTION_WHY["forward_image"] in shown
+
+
+def test_a_table_without_a_wish_is_broken_down_by_what_it_has(report):
+    assert {score.group for score in report.scores} == {None, "category", "property"}
+
+
+def test_the_report_has_a_text_table_beside_the_picture_and_all_downloads(report):
+    made = pages.downloads(report)
+    shown = pages.report(report, made)
+    assert "Worst properties" in shown
+    assert shown.count("<table") >= 4
+    data = {name: base64.b64decode(address.partition("base64,")[2]) for _, name, address in made}
+    assert data["croc-heatmap.png"].startswith(b"\x89PNG")
+    assert rb"\begin{tabular}" in data["croc-table.tex"]
+    assert json.loads(data["croc-report.json"])["signature"] == report.signature
+    assert b"model-index" in data["croc-card.md"]
+    assert report.signatures["colour-words"].encode() in data["croc-card.md"]
+
+
+def test_a_file_is_named_without_the_servers_folders(tmp_path):
+    (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"mine\.csv") as problem:
+        pages.judge(str(tmp_path / "mine.csv"), None, False)
+    assert str(tmp_path) not in str(problem.value)
+    with pytest.raises(InputError, match="Add a score table first"):
+        pages.judge(None, None, False)
+
+
+def test_cells_with_formulas_and_markup_are_text(tmp_path):
+    rows = pl.read_parquet(pages.EXAMPLE_TABLE).with_columns(property=pl.lit(f"=HYPERLINK(1){EVIL}"))
+    rows.write_csv(tmp_path / "table.csv")
+    found = pages.judge(str(tmp_path / "table.csv"), ["property"], False)
+    shown = pages.report(found, pages.downloads(found))
+    assert "<script>" not in shown
+    assert "=HYPERLINK(1)&lt;script&gt;" in shown
+
+
+def test_problems_are_short_escaped_and_read_out():
+    shown = pages.problem(EVIL + "x" * 10_000)
+    assert 'role="alert"' in shown
+    assert "<script>" not in shown
+    assert len(shown) < 1_000
+
+
+# ---- The leaderboard ----
+
+
+def test_the_ranking_has_intervals_and_can_be_filtered(board):
+    benchmark = board.benchmarks[0]
+    everything = pages.ranking(benchmark)
+    assert all(name in everything for name in benchmark.report.metrics)
+    assert "aria-sort" in everything
+    seeing = pages.ranking(benchmark, pages.Shown(blind=False))
+    assert "random" not in seeing
+    assert "colour-words" in seeing
+    assert "No scorer is left" in pages.ranking(benchmark, pages.Shown(name="nothing of the kind"))
+
+
+def test_a_scorer_trained_on_such_checks_is_marked():
+    files = [read_result(path) for path in sorted((pages.RESULTS / "syn").glob("*.json"))]
+    files[0] = files[0].model_copy(update={"trained_on_croc": True})
+    marked = leaderboard(files, resamples=50, flips=50).benchmarks[0]
+    assert "trained on CROC" in pages.ranking(marked)
+    assert "trained on CROC" not in pages.ranking(marked, pages.Shown(trained=False))
+
+
+def test_benchmarks_stand_side_by_side_with_their_rank_agreement(board):
+    shown = pages.side_by_side(board)
+    assert "Kendall tau-b" in shown
+    assert all(benchmark.name in shown for benchmark in board.benchmarks)
+
+
+def test_failed_checks_are_shown_with_images(board):
+    from croc.checks.sources import open_checks
+
+    found = open_checks(pages.checks_source())
+    known = {row["check_id"]: row for row in found.read(0, len(found.texts))}
+    shown = pages.failures(board.benchmarks[0], "random", known)
+    assert "data:image/webp;base64," in shown
+    assert "Fails" in shown
+    elsewhere = pages.failures(board.benchmarks[1], "random", known)
+    assert "not at hand" in elsewhere
+
+
+def test_the_shipped_results_follow_from_the_shipped_tables():
+    files = sorted(pages.RESULTS.rglob("*.json"))
+    assert files
+    assert [problem for file in files for problem in verify_result(file)] == []
+
+
+def test_the_sample_is_small():
+    size = sum(path.stat().st_size for path in pages.SAMPLE.rglob("*") if path.is_file())
+    assert size < 1_000_000
+
+
+def test_results_come_from_a_folder_or_a_hub_id(monkeypatch, tmp_path):
+    monkeypatch.setenv("CROC_RESULTS", str(tmp_path))
+    assert pages.results_folder() == tmp_path
+    monkeypatch.setenv("CROC_RESULTS", str(tmp_path / "no" / "such"))
+    with pytest.raises(InputError, match="CROC_RESULTS"):
+        pages.results_folder()

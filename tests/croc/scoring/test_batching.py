@@ -1,0 +1,474 @@
+"""One scorer over many pairs: reuse that agrees, batches that shrink, failures that stay alone."""
+
+from __future__ import annotations
+
+import io
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from croc.errors import InputError, MissingExtra
+from croc.jobs.runner import Abort
+from croc.scorers.refusals import RefusedPairs
+from croc.scoring.batching import Engine
+
+
+def png(shade: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (shade, 0, 0)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def shade(image: Image.Image) -> float:
+    return float(np.asarray(image)[0, 0, 0])
+
+
+class Plain:
+    """Scores shade · 1000 + length, and notes what it was given."""
+
+    name = "plain"
+
+    def __init__(self) -> None:
+        self.batches: list[list[tuple[float, str]]] = []
+
+    def truth(self, image: Image.Image, prompt: str) -> float:
+        return shade(image) * 1000 + len(prompt)
+
+    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        self.batches.append([(shade(i), p) for i, p in zip(images, prompts, strict=True)])
+        return np.array([self.truth(i, p) for i, p in zip(images, prompts, strict=True)])
+
+    def fields(self) -> dict[str, str]:
+        return {}
+
+
+class Dual(Plain):
+    """The same scores from an encoding of each side."""
+
+    name = "dual"
+
+    def __init__(self, error: float = 0.0) -> None:
+        super().__init__()
+        self.error = error
+        self.seen_images: Counter[float] = Counter()
+        self.seen_texts: Counter[str] = Counter()
+
+    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+        self.seen_images.update(map(shade, images))
+        return np.array([[shade(i) * 1000] for i in images])
+
+    def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
+        self.seen_texts.update(prompts)
+        return np.array([[len(p)] for p in prompts])
+
+    def similarity(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return (left + right)[:, 0] * (1 + self.error)
+
+
+class Prepared(Dual):
+    """Preprocesses by itself, one image at a time."""
+
+    name = "prepared"
+
+    def __init__(self, error: float = 0.0) -> None:
+        super().__init__(error)
+        self.threads: set[str] = set()
+
+    def prepare_image(self, image: Image.Image) -> float:
+        self.threads.add(threading.current_thread().name)
+        return shade(image)
+
+    def encode_prepared(self, items: Sequence[float]) -> np.ndarray:
+        return np.array([[item * 1000] for item in items])
+
+
+class Prefix(Plain):
+    name = "prefix"
+
+    def __init__(self, error: float = 0.0) -> None:
+        super().__init__()
+        self.error = error
+        self.calls: list[tuple[float, tuple[str, ...]]] = []
+
+    def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
+        self.calls.append((shade(image), tuple(prompts)))
+        return np.array([self.truth(image, p) * (1 + self.error) for p in prompts])
+
+
+class Together(Prefix):
+    name = "together"
+    memory = 100
+    hates = -1.0
+
+    def score_images_prompts(
+        self, images: Sequence[Image.Image], prompts: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        if len(images) > self.memory:
+            raise RuntimeError("out of memory")
+        if self.hates in map(shade, images):
+            raise ValueError("not this one")
+        return [self.score_prompts(i, p) for i, p in zip(images, prompts, strict=True)]
+
+
+FILES = {f"k{i}": png(i) for i in range(1, 11)}
+WANTED = {key: [f"prompt {key}", "a shared and longer prompt"] for key in FILES}
+TRUTH = {
+    (key, prompt): int(key[1:]) * 1000.0 + len(prompt)
+    for key, prompts in WANTED.items()
+    for prompt in prompts
+}
+
+
+@pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
+@pytest.mark.parametrize("batch", [1, 3, 100])
+def test_every_way_and_batch_size_gives_the_same_scores(make: type[Plain], batch: int) -> None:
+    engine = Engine(make(), batch_size=batch)
+    ticks: list[int] = []
+    assert engine.score(FILES, WANTED, ticks.append) == TRUTH
+    assert sum(ticks) == len(TRUTH)
+
+
+def test_each_image_and_each_text_is_encoded_once() -> None:
+    scorer = Dual()
+    Engine(scorer, batch_size=4).score(FILES, WANTED)
+    assert set(scorer.seen_images.values()) == set(scorer.seen_texts.values()) == {1}
+    assert (len(scorer.seen_images), len(scorer.seen_texts)) == (10, 11)
+    assert not scorer.batches
+
+
+def test_preprocessing_runs_in_the_decoding_threads_and_a_failure_there_stays_alone() -> None:
+    class Picky(Prepared):
+        def prepare_image(self, image: Image.Image) -> float:
+            if shade(image) == 8:
+                raise ValueError("too odd")
+            return super().prepare_image(image)
+
+    scorer = Picky()
+    got = Engine(scorer).score(FILES, WANTED)
+    assert all(name.startswith("decode") for name in scorer.threads)
+    assert not scorer.seen_images, "encode_images would preprocess again"
+    bad = {pair for pair, score in got.items() if score == "ValueError: too odd"}
+    assert bad == {("k8", prompt) for prompt in WANTED["k8"]}
+    assert all(got[pair] == score for pair, score in TRUTH.items() if pair not in bad)
+
+
+def test_an_image_refused_while_it_is_prepared_keeps_the_refusals_reason() -> None:
+    class Strict(Prepared):
+        def prepare_image(self, image: Image.Image) -> float:
+            if shade(image) == 8:
+                raise RefusedPairs({0: "too long and thin"})
+            return super().prepare_image(image)
+
+    got = Engine(Strict()).score(FILES, WANTED)
+    assert {pair for pair, score in got.items() if isinstance(score, str)} == {
+        ("k8", prompt) for prompt in WANTED["k8"]
+    }
+    assert got["k8", "prompt k8"] == "too long and thin"
+
+
+def test_a_prefix_scorer_sees_all_prompts_of_an_image_at_once() -> None:
+    scorer = Prefix()
+    Engine(scorer).score(FILES, WANTED)
+    assert len(scorer.calls) == 10
+    assert all(len(prompts) == 2 for _, prompts in scorer.calls)
+
+
+def test_images_that_cannot_share_a_pass_are_taken_one_by_one() -> None:
+    told: list[str] = []
+    scorer = Together()
+    scorer.memory = 3
+    engine = Engine(scorer, batch_size=6, tell=told.append)
+    assert engine.score(FILES, WANTED) == TRUTH
+    assert engine.batch_size == 3
+    assert "out of memory" in told[0]
+    scorer = Together()
+    scorer.hates = 4.0
+    assert Engine(scorer, batch_size=4).score(FILES, WANTED) == TRUTH
+    assert {len(prompts) for _, prompts in scorer.calls} == {2}
+
+
+def test_prompts_of_similar_length_share_a_batch() -> None:
+    scorer = Plain()
+    Engine(scorer, batch_size=10).score(FILES, WANTED)
+    spread = [
+        max(map(len, texts)) - min(map(len, texts)) for texts in ([p for _, p in b] for b in scorer.batches)
+    ]
+    assert max(spread) <= 1
+
+
+@pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
+def test_reuse_that_agrees_is_kept(make: type[Any]) -> None:
+    engine = Engine(make(error=5e-5))
+    engine.self_check(FILES, WANTED)
+    assert engine.way in ("embeddings", "prefix")
+    assert engine.remark == ""
+
+
+@pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
+def test_reuse_that_differs_falls_back_and_says_so(make: type[Any]) -> None:
+    told: list[str] = []
+    engine = Engine(make(error=3e-4), tell=told.append)
+    engine.self_check(FILES, WANTED)
+    assert engine.way == "pairs"
+    assert "0.0003 from the plain way, more than 0.0001" in engine.remark
+    assert "every pair is scored by itself" in told[0]
+    assert engine.score(FILES, WANTED) == TRUTH
+
+
+def test_the_self_check_looks_at_later_prompts_too_and_scores_each_image_once_the_plain_way() -> None:
+    class Used(Prefix):
+        """The first prompt leaves its mark on the cache that the second one reads."""
+
+        def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
+            return super().score_prompts(image, prompts) + np.arange(len(prompts))
+
+    scorer = Used()
+    engine = Engine(scorer, tell=lambda text: None)
+    engine.self_check(FILES, WANTED)
+    assert engine.way == "pairs"
+    plain = [pair for batch in scorer.batches for pair in batch]
+    assert sorted(image for image, _ in plain) == [1, 2, 3]
+
+
+def test_reuse_that_fails_falls_back() -> None:
+    class Broken(Prefix):
+        def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
+            raise RuntimeError("this cache cannot be cropped")
+
+    engine = Engine(Broken(), tell=lambda text: None)
+    engine.self_check(FILES, WANTED)
+    assert engine.way == "pairs"
+    assert "cannot be cropped" in engine.remark
+
+
+def test_half_precision_may_differ_more() -> None:
+    class Half(Dual):
+        def fields(self) -> dict[str, str]:
+            return {"dtype": "bfloat16"}
+
+    engine = Engine(Half(error=1e-2))
+    engine.self_check(FILES, WANTED)
+    assert engine.way == "embeddings"
+
+
+def test_a_self_check_without_a_usable_pair_says_so() -> None:
+    engine = Engine(Dual())
+    engine.self_check({"k": b"broken"}, {"k": ["a"]})
+    assert engine.way == "embeddings"
+    assert "not checked" in engine.remark
+
+
+@pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
+def test_broken_images_and_empty_prompts_fail_alone(make: type[Plain]) -> None:
+    files = {**FILES, "bad": b"no image", "k3": FILES["k3"][:30]}
+    wanted = {**WANTED, "bad": ["x"], "k5": ["", "  ", "fine"]}
+    got = Engine(make(), batch_size=4).score(files, wanted)
+    assert got["bad", "x"] == "the image is of no known format, or its beginning is broken"
+    assert "image" in str(got["k3", "prompt k3"])
+    assert got["k5", ""] == got["k5", "  "] == "the prompt is empty"
+    assert got["k5", "fine"] == 5004
+    rest = {pair: score for pair, score in TRUTH.items() if pair[0] not in ("k3", "k5")}
+    assert {pair: got[pair] for pair in rest} == rest
+
+
+class Short(Plain):
+    """Has memory for two pairs at once."""
+
+    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+        if len(images) > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 20.00 MiB")
+        return super().score(images, prompts)
+
+
+def test_batches_are_halved_when_memory_is_short_and_stay_small() -> None:
+    told: list[str] = []
+    scorer = Short()
+    engine = Engine(scorer, batch_size=16, tell=told.append)
+    assert engine.score(FILES, WANTED) == TRUTH
+    assert engine.batch_size == 2
+    assert [text.split()[-1] for text in told] == ["8", "4", "2"]
+    assert all("out of memory" in text for text in told)
+
+
+def test_a_single_item_that_does_not_fit_is_a_reason() -> None:
+    class Never(Plain):
+        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+            if any(shade(i) == 4 for i in images):
+                raise MemoryError
+            return super().score(images, prompts)
+
+    got = Engine(Never(), batch_size=8, tell=lambda text: None).score(FILES, WANTED)
+    assert {pair for pair, score in got.items() if isinstance(score, str)} == {
+        ("k4", p) for p in WANTED["k4"]
+    }
+    assert "out of memory" in str(got["k4", "prompt k4"])
+
+
+def test_one_pair_that_raises_costs_no_other() -> None:
+    class Moody(Dual):
+        def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
+            if "prompt k7" in prompts:
+                raise ValueError("I do not like sevens\nand more")
+            return super().encode_texts(prompts)
+
+        def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+            if any(shade(i) == 2 for i in images):
+                raise ValueError("nor twos")
+            return super().encode_images(images)
+
+    got = Engine(Moody(), batch_size=8).score(FILES, WANTED)
+    bad = {pair: score for pair, score in got.items() if isinstance(score, str)}
+    assert bad == {
+        ("k7", "prompt k7"): "ValueError: I do not like sevens",
+        ("k2", "prompt k2"): "ValueError: nor twos",
+        ("k2", "a shared and longer prompt"): "ValueError: nor twos",
+    }
+    assert all(got[pair] == score for pair, score in TRUTH.items() if pair not in bad)
+
+
+@pytest.mark.parametrize("with_scores", [True, False])
+def test_refused_pairs_keep_their_reason_and_the_others_their_score(with_scores: bool) -> None:
+    class Service(Plain):
+        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+            scores = super().score(images, prompts)
+            reasons = {i: "refused by policy" for i, image in enumerate(images) if shade(image) == 6}
+            if reasons:
+                scores[list(reasons)] = np.nan
+                raise RefusedPairs(reasons, scores if with_scores else None)
+            return scores
+
+    scorer = Service()
+    got = Engine(scorer, batch_size=8).score(FILES, WANTED)
+    for pair, score in TRUTH.items():
+        assert got[pair] == ("refused by policy" if pair[0] == "k6" else score)
+    if with_scores:
+        assert sum(map(len, scorer.batches)) == len(TRUTH), "a pair that has its score is not asked for again"
+
+
+def test_a_scorer_that_always_fails_stops_the_run() -> None:
+    class Dead(Plain):
+        calls = 0
+
+        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+            self.calls += 1
+            raise KeyError("weights")
+
+    scorer = Dead()
+    files = {f"k{i}": png(i) for i in range(100)}
+    with pytest.raises(
+        Abort, match=r"scorer plain failed on each of the first 16 items: KeyError: 'weights'"
+    ):
+        Engine(scorer).score(files, {key: ["a"] for key in files})
+    assert scorer.calls < 50
+
+
+def test_a_missing_extra_is_not_a_failed_pair() -> None:
+    class Needy(Plain):
+        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+            raise MissingExtra("this model", "score")
+
+    with pytest.raises(MissingExtra):
+        Engine(Needy()).score(FILES, WANTED)
+
+
+def returning(value: Any) -> Plain:
+    class Odd(Plain):
+        name = "odd"
+
+        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+            return value(len(images)) if callable(value) else value
+
+    return Odd()
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        (lambda n: np.zeros(n + 1), "score returned 21 for 20 pairs; expected 20 scores"),
+        (lambda n: np.zeros((n, 2)), "20 × 2 for 20 pairs"),
+        (0.5, "a single number for 20 pairs"),
+        (None, "returned NoneType; expected numbers"),
+        (lambda n: ["high"] * n, "returned list of <U4; expected numbers"),
+        (lambda n: [None] * n, "expected numbers"),
+        (lambda n: [True] * n, "returned list of bool; expected numbers"),
+        (lambda n: [[1.0], [1.0, 2.0]] * (n // 2), "returned no array"),
+        ({"scores": []}, "returned dict; expected numbers"),
+    ],
+)
+def test_a_scorer_that_breaks_its_contract_is_named(value: Any, says: str) -> None:
+    with pytest.raises(Abort) as caught:
+        Engine(returning(value)).score(FILES, WANTED)
+    assert says in str(caught.value)
+    assert str(caught.value).startswith("scorer odd")
+
+
+def test_encodings_of_the_wrong_number_are_named() -> None:
+    class Odd(Dual):
+        def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
+            return super().encode_images(images)[:-1]
+
+    with pytest.raises(Abort, match=r"scorer dual: encode_images returned 9 × 1 for 10 items"):
+        Engine(Odd()).score(FILES, WANTED)
+
+
+def test_nan_and_infinity_are_reasons_that_name_the_scorer() -> None:
+    values = [np.nan, np.inf, *range(18)]
+    got = Engine(returning(values)).score(FILES, WANTED)
+    bad = sorted(score for score in got.values() if isinstance(score, str))
+    assert bad == ["scorer odd returned inf", "scorer odd returned nan"]
+
+
+def test_columns_and_tensors_and_integers_count_as_scores() -> None:
+    torch = pytest.importorskip("torch")
+    for value in (
+        lambda n: np.ones((n, 1)),
+        lambda n: [1] * n,
+        lambda n: torch.ones(n, dtype=torch.bfloat16),
+    ):
+        got = Engine(returning(value)).score(FILES, WANTED)
+        assert set(got.values()) == {1.0}
+
+
+def test_images_are_decoded_ahead_but_only_a_few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    decoded, lead = [0], [0]
+    lock = threading.Lock()
+    from croc.scoring.run import batching as module
+
+    original = module._decode
+
+    def counting(data: bytes, prepare: Any) -> Any:
+        with lock:
+            decoded[0] += 1
+        return original(data, prepare)
+
+    monkeypatch.setattr(module, "_decode", counting)
+
+    class Slow(Plain):
+        used = 0
+
+        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
+            time.sleep(0.01)
+            lead[0] = max(lead[0], decoded[0] - self.used)
+            self.used += len(images)
+            return super().score(images, prompts)
+
+    files = {f"k{i}": png(i) for i in range(200)}
+    Engine(Slow(), batch_size=4).score(files, {key: ["a"] for key in files})
+    assert 4 < lead[0] <= 4 * 3
+
+
+def test_a_batch_size_below_one_is_refused() -> None:
+    with pytest.raises(InputError, match="at least 1"):
+        Engine(Plain(), batch_size=0)
+
+
+def test_the_scorers_own_batch_size_is_taken() -> None:
+    scorer = Plain()
+    scorer.batch_size = 7  # type: ignore[attr-defined]
+    assert Engine(scorer).batch_size == 7

@@ -1,0 +1,366 @@
+"""The whole way of the human benchmark, offline: pairs → candidates → votes → agreement → release → verdict.
+
+Five annotators are simulated. They vote through the real store, know the truth from the oracle (the exact
+world draws a fifth of the images wrong and says which), and err at known rates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from builders.candidates import obvious, of_build, of_pairs
+from builders.verify import verify
+from croc.checks.decoding import decode as decode_image
+from croc.cli import main
+from croc.errors import InputError
+from croc.scoring.run import score_dataset
+from croc.verdict.report import Report
+from croc_hum.agreement.agreement import AgreementReport, Settings
+from croc_hum.agreement.label_noise import LabelNoise, read_sample
+from croc_hum.agreement.rankings import rankings
+from croc_hum.candidates.prompts import load
+from croc_hum.votes.store import Settings as Handing
+from croc_hum.votes.store import Store, read_items
+from croc_hum.votes.votes import Rule, decide, read_votes
+from croc_syn import world
+from croc_syn.painting.settings import Images
+
+RATES = ((0.05, 0.10), (0.10, 0.05), (0.15, 0.20), (0.02, 0.02), (0.25, 0.10))
+"""Per annotator: probability of "no" where the image shows its prompt, and of "yes" where it does not."""
+
+NOISE = 0.2
+
+
+class Oracle:
+    """A scorer that knows the scene of every candidate: it is right about an image that shows its prompt."""
+
+    name = "oracle"
+
+    def __init__(self, items: Path) -> None:
+        files = [item["image"] for item in read_items(items)]
+        self.scenes = {decode_image(data).tobytes(): world.scene_of(data) for data in files}
+
+    def score(self, images: Any, prompts: Any) -> np.ndarray:
+        scenes = [self.scenes[image.tobytes()] for image in images]
+        return np.array([float(world.holds(*pair)) for pair in zip(scenes, prompts, strict=True)])
+
+    def fields(self) -> dict[str, str]:
+        return {}
+
+
+@dataclass(frozen=True)
+class Walk:
+    root: Path
+    truth: dict[str, str]
+    order: list[str]
+
+    @property
+    def items(self) -> Path:
+        return self.root / "candidates"
+
+    @property
+    def file(self) -> Path:
+        return self.root / "votes.parquet"
+
+    @property
+    def votes(self) -> pl.DataFrame:
+        return read_votes(self.file)
+
+
+@pytest.fixture(scope="module")
+def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
+    root = tmp_path_factory.mktemp("walk")
+    settings = Images(count=2, size=48, noise=NOISE)
+    of_pairs(load(), root / "candidates", settings, attention=6, progress=False)
+    rng = np.random.default_rng(7)
+    order = []
+    clock = iter(range(1_800_000_000, 1_900_000_000, 2))  # every look at the clock is two seconds later
+    with Store(root / "votes.sqlite", Handing(overlap=5), clock=lambda: float(next(clock))) as store:
+        store._db.execute("PRAGMA synchronous = OFF")  # a test need not outlive the machine's power
+        store.add_items(read_items(root / "candidates"))
+        truth = {item["item_id"]: item["expected"] for item in store.items()}
+        # The order of items hangs on an annotator's random name; what each of them says of an item does not.
+        luck = {name: rng.random(len(RATES)) for name in sorted(truth)}
+        for number, (miss, invent) in enumerate(RATES):
+            who = store.join()
+            order.append(who.name)
+            while (offer := store.next(who.code)) is not None:
+                right = truth[offer.item["item_id"]]
+                wrong = luck[offer.item["item_id"]][number] < (miss if right == "yes" else invent)
+                store.vote(who.code, offer.offer, {"yes": "no", "no": "yes"}[right] if wrong else right)
+        store.export(root / "votes.parquet")
+    yield Walk(root, truth, order)
+
+
+@pytest.fixture(scope="module")
+def release(walk: Walk) -> Path:
+    out = walk.root / "hum"
+    done = CliRunner().invoke(
+        main, ["hum", "release", str(walk.file), "--items", str(walk.items), "--out", str(out)]
+    )
+    assert done.exit_code == 0, done.output
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(walk: Walk) -> AgreementReport:
+    return AgreementReport.of(walk.votes, settings=Settings(resamples=200))
+
+
+def test_the_error_rates_of_the_annotators_are_found_again(walk: Walk, report: AgreementReport) -> None:
+    found = {each.annotator: each.errors for each in report.annotators}
+    estimated = np.array([found[name] for name in walk.order], float)
+    # About 230 images show their prompt and 55 do not: three errors of a rate of 0.2 are 0.08 and 0.16.
+    assert np.abs(estimated[:, 0] - np.array(RATES)[:, 0]).max() < 0.08
+    assert np.abs(estimated[:, 1] - np.array(RATES)[:, 1]).max() < 0.16
+    kinds = np.argsort(estimated[:, 0])
+    assert (kinds[0], kinds[-1]) == (3, 4)
+
+
+def test_agreement_counts_what_was_done(walk: Walk, report: AgreementReport) -> None:
+    whole = next(group for group in report.groups if group.category is None)
+    assert (whole.items, whole.votes) == (284, 5 * 284)
+    assert whole.kept + whole.discarded + whole.undecided == whole.items
+    assert whole.hours == pytest.approx(
+        5 * 284 * 2 / 3600, rel=0.01
+    )  # two seconds a vote, by the store's clock
+    assert len(report.pairs) == 10
+    assert sum(each.attention[1] for each in report.annotators) == 5 * 6
+    (alpha,) = [each for each in report.alphas if each.category is None]
+    assert alpha.alpha.low is not None and alpha.alpha.low < alpha.alpha.value < alpha.alpha.high
+
+
+def test_the_label_noise_is_found_again(walk: Walk) -> None:
+    noise = LabelNoise.of(walk.votes, read_sample(walk.items))
+    drawn_wrong = np.mean(
+        [walk.truth[name] == "no" for name in walk.truth if name in set(walk.votes["item_id"])]
+    )
+    assert noise.low is not None and noise.low < NOISE < noise.high
+    assert noise.share == pytest.approx(drawn_wrong, abs=0.06)
+    assert sum(each.images + each.undecided for each in noise.properties) == 284
+
+
+def test_the_release_loads_and_passes_and_says_what_it_left_out(walk: Walk, release: Path) -> None:
+    from datasets import load_dataset
+
+    assert verify(release) == []
+    rows = load_dataset(str(release), split="test")
+    decided = decide(walk.votes)
+    kept = int((decided["verdict"] == "yes").sum())
+    assert sum(len(row["images"]) + len(row["contrast_images"]) for row in rows) == kept
+    built = json.loads((release / "build.json").read_text())
+    assert sum(built["images_dropped"].values()) == 284 - kept
+    assert set(built["images_dropped"]) <= set(decided["why"])
+    assert sum(len(row["votes"]) for row in rows) == 5 * 284  # every vote on every image of a released check
+    one = rows[0]
+    named = {vote["item"] for vote in one["votes"]}
+    assert {f"original/{seed}" for seed in one["seeds"]} <= named
+    card = (release / "README.md").read_text()
+    assert "judged not to show its prompt" in card and "at least 3 votes" in card and "5 annotators" in card
+
+
+def test_agreement_of_a_check_is_the_share_of_votes_that_say_what_was_decided(
+    walk: Walk, release: Path
+) -> None:
+    from datasets import load_dataset
+
+    row = load_dataset(str(release), split="test").remove_columns(["images", "contrast_images"])[0]
+    decided = decide(walk.votes.filter(pl.col("check_id") == row["check_id"])).drop_nulls("verdict")
+    agreeing = decided.select(pl.when(pl.col("verdict") == "yes").then("yes").otherwise("no").sum()).item()
+    assert row["agreement"] == pytest.approx(agreeing / decided["votes"].sum())
+
+
+def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: Path, tmp_path: Path) -> None:
+    files = score_dataset(release, ["random"], tmp_path / "scores", progress=False)
+    verdict = Report.from_files(files)
+    assert verdict.protocol == "hum" and abs(verdict.scores[0].scaled or 1) < 0.3
+    done = CliRunner().invoke(
+        main, ["evaluate", str(tmp_path / "scores"), "--protocol", "hum", "--flips", "100"]
+    )
+    assert done.exit_code == 0 and "hum protocol" in done.output
+
+
+def test_who_votes_changes_what_is_released_and_wrong_labels_are_turned_back(
+    walk: Walk, tmp_path: Path
+) -> None:
+    files = score_dataset(
+        walk.items / "images", [Oracle(walk.items), "random"], tmp_path / "scores", progress=False
+    )
+    found = rankings(files, walk.votes, resamples=100)
+    assert [each.annotator for each in found.by_annotator] == sorted(walk.order)
+    assert {each.places[0].metric for each in found.by_annotator} == {"oracle"}
+    assert len({each.images for each in found.by_annotator}) > 1
+    oracle = next(each for each in found.corrected if each.metric == "oracle")
+    # Wrong images show the other prompt here: the oracle loses just those, and all of that is turned back.
+    assert oracle.claimed == pytest.approx(1 - NOISE, abs=0.07)
+    assert oracle.high == pytest.approx(1.0, abs=0.05)
+    assert oracle.verified is not None and oracle.verified > oracle.claimed + 0.1
+    text = "\n".join(found.lines())
+    assert "oracle is first by the rule, and for 5 of 5 annotators alone" in text
+
+
+def test_the_command_reports_in_every_form(walk: Walk, tmp_path: Path) -> None:
+    page, numbers = tmp_path / "a.html", tmp_path / "a.json"
+    words = ["hum", "agreement", str(walk.file), "--items", str(walk.items), "--resamples", "50"]
+    done = CliRunner().invoke(main, [*words, "--html", str(page), "--json", str(numbers)])
+    assert done.exit_code == 0, done.output
+    for title in (
+        "Krippendorff's alpha",
+        "Hours and discards",
+        "Pairs of annotators",
+        "Label noise by property",
+    ):
+        assert title in done.output
+    assert walk.order[0] in page.read_text() and "<script" not in page.read_text()
+    stored = json.loads(numbers.read_text())
+    assert stored["rule"]["min_votes"] == 3 and stored["noise"]["images"] > 200
+
+
+def test_votes_on_other_items_and_wrong_folders_are_one_clear_sentence(walk: Walk, tmp_path: Path) -> None:
+    strange = tmp_path / "votes.csv"
+    strange.write_text("item_id,annotator,task,answer\nnobody,a1,shows,yes\n")
+    run = lambda *words: CliRunner().invoke(main, ["hum", *map(str, words)])  # noqa: E731
+    for command in (
+        ("release", strange, "--items", walk.items, "--out", tmp_path / "out"),
+        ("agreement", strange, "--items", walk.items),
+    ):
+        done = run(*command)
+        assert (
+            done.exit_code == 2
+            and "a vote is on item 'nobody', which is none of the candidates" in done.output
+        )
+    done = run("release", walk.file, "--items", tmp_path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "no Parquet file of items in it" in done.output
+    done = run("agreement", walk.file, "--items", walk.items, "--resamples", 0, "--card", tmp_path)
+    assert done.exit_code == 2 and "not a finished build" in done.output
+    few = run("release", walk.file, "--items", walk.items, "--min-votes", 6, "--out", tmp_path / "few")
+    assert few.exit_code == 2 and "no check was made" in few.output and "too few votes" in few.output
+
+
+def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) -> None:
+    from builders.syn import build_exact
+
+    build_exact(
+        tmp_path / "syn", checks=30, images=1, size=48, noise=0.3, properties=("colour", "count", "negation"),
+        progress=False,
+    )  # fmt: skip
+    of_build(tmp_path / "syn", tmp_path / "sample", checks=18, attention=0)
+    sample = read_sample(tmp_path / "sample")
+    assert sum(sample["population"].values()) == 30 and sum(sample["sampled"].values()) == 18
+    items = list(read_items(tmp_path / "sample"))
+    with pl.Config():
+        pl.DataFrame(
+            [
+                {
+                    **{name: item[name] for name in ("item_id", "task", "check_id", "property")},
+                    "annotator": f"a{n}",
+                    "answer": item["expected"],
+                }
+                for item in items
+                for n in range(3)
+            ]
+        ).write_csv(tmp_path / "votes.csv")
+    before = (tmp_path / "syn" / "manifest.json").read_bytes()
+    words = ["hum", "agreement", str(tmp_path / "votes.csv"), "--items", str(tmp_path / "sample"), "--card"]
+    done = CliRunner().invoke(main, [*words, str(tmp_path / "syn")])
+    assert done.exit_code == 0, done.output
+    card = (tmp_path / "syn" / "README.md").read_text()
+    wrong = sum(item["expected"] == "no" for item in items)
+    stored = json.loads((tmp_path / "syn" / "label_noise.json").read_text())
+    assert stored["wrong"] == wrong > 0 and stored["images"] == 36
+    assert "### Label noise, by people" in card and "| colour |" in card
+    assert verify(tmp_path / "syn") == []
+    assert (tmp_path / "syn" / "manifest.json").read_bytes() == before  # score tables keep their meaning
+    from builders.upload_files import collect
+
+    files, left_out, _ = collect("syn", tmp_path / "syn", "org/syn")
+    assert "label_noise.json" in {file.path for file in files} and not left_out
+    build_exact(tmp_path / "other", checks=10, images=1, size=48, properties=("colour",), progress=False)
+    refused = CliRunner().invoke(main, [*words, str(tmp_path / "other")])
+    assert refused.exit_code == 2 and "the sample was taken of another build (syn)" in refused.output
+
+
+def test_a_release_keeps_the_votes_of_who_does_not_look_and_counts_without_them(
+    walk: Walk, tmp_path: Path
+) -> None:
+    """The fourth of the annotators is made to miss every attention check."""
+    careless = walk.order[3]
+    missed = pl.when((pl.col("annotator") == careless) & pl.col("attention"))
+    other = pl.when(pl.col("expected") == "yes").then(pl.lit("no")).otherwise(pl.lit("yes"))
+    passed = pl.when(pl.col("attention")).then("expected").otherwise("answer")
+    walk.votes.with_columns(missed.then(other).otherwise(passed).alias("answer")).write_parquet(
+        tmp_path / "votes.parquet"
+    )
+    words = ["hum", "release", str(tmp_path / "votes.parquet"), "--items", str(walk.items)]
+    done = CliRunner().invoke(main, [*words, "--min-attention", "0.8", "--out", str(tmp_path / "hum")])
+    assert done.exit_code == 0, done.output
+    said = f"1 annotator is left out: {careless} (0 of 6 attention checks passed)"
+    assert said in (tmp_path / "hum" / "README.md").read_text()
+    assert verify(tmp_path / "hum") == []
+    from datasets import load_dataset
+
+    rows = load_dataset(str(tmp_path / "hum"), split="test").remove_columns(["images", "contrast_images"])
+    assert careless in {vote["annotator"] for row in rows for vote in row["votes"]}
+    heard = walk.votes.filter((pl.col("annotator") != careless) & (pl.col("check_id") == rows[0]["check_id"]))
+    decided = decide(heard).drop_nulls("verdict")
+    agreeing = decided.select(pl.when(pl.col("verdict") == "yes").then("yes").otherwise("no").sum()).item()
+    assert rows[0]["agreement"] == pytest.approx(agreeing / decided["votes"].sum())
+
+
+def test_attention_checks_are_certain_and_balanced() -> None:
+    found = obvious(12, "shows")
+    assert [each["expected"] for each in found].count("yes") == 6
+    for each in found:
+        scene = world.scene_of(each["image"]["bytes"])
+        assert world.holds(scene, each["prompt"]) == (each["expected"] == "yes")
+        assert world.holds(scene, each["contrast_prompt"]) == (each["expected"] == "no")
+    assert {each["task"] for each in obvious(2, "rating")} == {"shows"}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--of", "x", "--noise", "0.1"), "--noise: a sample of a build is taken as it is"),
+        (("--property", "colour"), "--subset and --property choose from a build"),
+        (("--preset", "smal"), "did you mean 'small'?"),
+        (("--category", "colour"), "no prompt pairs of category 'colour'"),
+        (("--of", "nowhere"), "not a finished folder of checks"),
+    ],
+)
+def test_candidates_refuses_what_does_not_go_together(
+    tmp_path: Path, words: tuple[str, ...], said: str
+) -> None:
+    done = CliRunner().invoke(main, ["hum", "candidates", *words, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2 and said in done.output, done.output
+
+
+def test_several_tasks_need_a_word_about_which_decides(walk: Walk, tmp_path: Path) -> None:
+    from builders.hum import build_voted
+
+    first = walk.votes.filter(~pl.col("attention")).head(1)
+    rated = first.with_columns(
+        pl.lit("rating").alias("task"), pl.lit("5").alias("answer"), pl.lit("z").alias("annotator")
+    )
+    pl.concat([walk.votes, rated]).write_parquet(tmp_path / "votes.parquet")
+    with pytest.raises(InputError, match=r"several tasks \(rating, shows\); say which one decides"):
+        build_voted(tmp_path / "votes.parquet", walk.items, tmp_path / "out", progress=False)
+
+
+def test_dawid_skene_releases_by_probability(walk: Walk) -> None:
+    truth = pl.DataFrame({"item_id": list(walk.truth), "truth": list(walk.truth.values())})
+    right = {}
+    for method, share in (("majority", 2 / 3), ("dawid-skene", 0.9)):
+        decided = decide(walk.votes, replace(Rule(), method=method, min_share=share)).drop_nulls("verdict")
+        both = decided.join(truth, on="item_id")
+        right[method] = (both["verdict"] == both["truth"]).mean(), len(decided)
+    assert right["dawid-skene"][0] >= right["majority"][0] - 0.01 > 0.9
+    assert right["dawid-skene"][1] >= right["majority"][1]

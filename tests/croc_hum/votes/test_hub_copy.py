@@ -1,0 +1,200 @@
+"""The copy of the votes on the Hub (one on loopback): it loses none, and keeps none of who withdrew."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from pathlib import Path
+
+import pytest
+from hub_server import Hub, online
+from huggingface_hub import HfApi
+from huggingface_hub.errors import HfHubHTTPError
+from hum_items import items, judge_all
+
+from croc.errors import CrocError, InputError
+from croc_hum.votes.hub_copy import Mirror
+from croc_hum.votes.store import Refused, Settings, Store
+
+pytest_plugins = ("hum_store",)
+
+
+@pytest.fixture
+def hub(tmp_path, monkeypatch):
+    with Hub(tmp_path / "hub") as server, online(monkeypatch):
+        yield server
+
+
+@pytest.fixture
+def mirrored(hub):
+    made = []
+
+    def build(store: Store, *, send: bool = True) -> Mirror:
+        mirror = Mirror(store, "org/votes", every=600, api=HfApi(endpoint=hub.endpoint, token="hf_writer"))
+        made.append(mirror)
+        while not hasattr(mirror, "last_future"):
+            time.sleep(0.001)
+        mirror.last_future.result()  # the scheduler's own first one
+        if send:
+            mirror.trigger().result()
+        return mirror
+
+    yield build
+    for mirror in made:
+        mirror.stop()
+
+
+def ids(store: Store) -> list[str]:
+    return sorted(vote["vote_id"] for vote in store.votes())
+
+
+def test_the_hub_holds_every_vote_and_a_machine_without_its_disk_gets_them_back(mirrored, make):
+    rows = items(6)
+    store = make(rows, overlap=3, attention_every=0)
+    leaver, stayer = store.join(), store.join()
+    for who in (leaver, stayer):
+        judge_all(store, who.code)
+    store.undo(stayer.code)
+    mirror = mirrored(store)
+    assert mirror.api.dataset_info("org/votes").private
+    restored = make(rows, overlap=3, attention_every=0)
+    assert mirrored(restored).restored == 12
+    assert ids(restored) == ids(store)
+    assert len(ids(restored)) == 11
+    assert restored.withdraw(leaver.code) == leaver.name
+
+
+def test_a_disk_that_is_older_than_the_dataset_does_not_write_over_it(mirrored, make, tmp_path):
+    rows = items(6)
+    store = make(rows, overlap=3, attention_every=0)
+    code = store.join().code
+    store.vote(code, store.next(code).offer, "yes")
+    with Store(tmp_path / "old.sqlite", Settings(attention_every=0)) as old:
+        old.add_items(rows)
+        old.add_votes([{**vote, "key": store.keys()[vote["annotator"]]} for vote in store.votes()])
+        again = store.undo(code)
+        store.vote(code, again.offer, "no")
+        judge_all(store, code)
+        mirrored(store)
+        mirrored(old)
+        assert ids(old) == ids(store)
+    assert mirrored(make(rows)).restored == 7
+
+
+def test_the_hub_forgets_who_withdraws_in_its_history_too(mirrored, make, hub):
+    store = make(items(6), overlap=3, attention_every=0)
+    leaver, stayer = store.join(), store.join()
+    mirror = mirrored(store)
+    for who in (leaver, stayer):
+        judge_all(store, who.code)
+        mirror.trigger().result()
+    store.withdraw(leaver.code)
+    hub.fail("POST", "/super-squash/", status=403)
+    assert not mirror.erase()
+    assert store.withdrawn() == [leaver.name]
+    assert mirror.erase()
+    assert f"votes/{stayer.name}.jsonl" in held(hub)
+    assert f"votes/{leaver.name}.jsonl" not in held(hub)
+    assert store.withdrawn() == []
+
+
+def held(hub: Hub) -> set[str]:
+    """Paths of the dataset, in any commit."""
+    return {path for commit in hub.repos["dataset", "org/votes"].commits.values() for path in commit.tree}
+
+
+def test_a_disk_from_before_a_withdrawal_does_not_bring_the_votes_back(mirrored, make, hub, tmp_path):
+    rows = items(4)
+    store = make(rows, overlap=3, attention_every=0)
+    leaver, stayer = store.join(), store.join()
+    for who in (leaver, stayer):
+        judge_all(store, who.code)
+    mirror = mirrored(store)
+    with sqlite3.connect(store.path) as now, sqlite3.connect(tmp_path / "before.sqlite") as copy:
+        now.backup(copy)
+    store.withdraw(leaver.code)
+    assert mirror.erase()
+    with Store(tmp_path / "before.sqlite") as old:
+        assert len(ids(old)) == 8
+        mirrored(old)
+        assert ids(old) == ids(store) and len(ids(old)) == 4
+        with pytest.raises(Refused):
+            old.next(leaver.code)
+    assert f"votes/{leaver.name}.jsonl" not in held(hub)
+    fresh = make(rows)
+    mirrored(fresh)
+    assert ids(fresh) == ids(store)
+
+
+def test_two_machines_at_once_lose_nothing_of_each_other(mirrored, make):
+    """As when a Space is built anew: the old machine sends its last votes after the new one has begun."""
+    rows = items(6)
+    first = make(rows, overlap=3, attention_every=0)
+    code = first.join().code
+    first.vote(code, first.next(code).offer, "yes")
+    ending = mirrored(first)
+    second = make(rows, overlap=3, attention_every=0)
+    beginning = mirrored(second)
+    assert ids(second) == ids(first)
+    for store, who in ((first, code), (second, second.join().code)):
+        store.vote(who, store.next(who).offer, "no")
+    with ending:
+        pass
+    beginning.trigger().result()
+    assert len(ids(second)) == 3 and set(ids(first)) < set(ids(second))
+    last = make(rows)
+    mirrored(last)
+    assert ids(last) == ids(second)
+
+
+def test_a_commit_that_came_between_is_read_before_the_next_try(mirrored, make, monkeypatch):
+    rows = items(3)
+    one, two = (make(rows, overlap=3, attention_every=0) for _ in range(2))
+    mirrors = [mirrored(store, send=False) for store in (one, two)]
+    for store in (one, two):
+        judge_all(store, store.join().code)
+    taken = mirrors[1]._take_in
+    # The other machine sends after this one has read.
+    with monkeypatch.context() as patch, pytest.raises(HfHubHTTPError, match="412"):
+        patch.setattr(mirrors[1], "_take_in", lambda: (taken(), mirrors[0].trigger().result()))
+        mirrors[1].trigger().result()
+    mirrors[1].trigger().result()
+    last = make(rows)
+    mirrored(last)
+    assert ids(last) == ids(two) and set(ids(one)) < set(ids(two)) and len(ids(last)) == 6
+
+
+def test_what_is_left_goes_out_at_the_end_and_a_failure_says_where_it_is(mirrored, make, hub):
+    store = make(items(2), overlap=3, attention_every=0)
+    with mirrored(store):
+        code = store.join().code
+        judge_all(store, code)
+    again = make(items(2))
+    assert mirrored(again).restored == 2
+    with (
+        pytest.raises(CrocError, match=r"the last votes could not be sent .*; they are in .*sqlite"),
+        mirrored(store, send=False) as late,
+    ):
+        store.undo(code)
+        hub.fail("POST", "/commit/", status=403)
+    assert late.trigger().result() is None  # stopped
+
+
+def test_nothing_of_the_votes_lies_in_the_cache_of_the_hubs_client(mirrored, make, tmp_path):
+    from huggingface_hub import constants
+
+    store = make(items(1), overlap=3, attention_every=0)
+    judge_all(store, store.join().code)
+    mirrored(store)
+    assert mirrored(make(items(1))).restored == 1
+    assert not [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if "votes" in path.name]
+
+
+def test_a_public_dataset_is_refused_before_anything_is_sent(hub, make):
+    api = HfApi(endpoint=hub.endpoint, token="hf_writer")
+    api.create_repo("org/open", repo_type="dataset", private=False)
+    with pytest.raises(InputError, match="is public"):
+        Mirror(make(items(1)), "org/open", api=api)
+    assert [
+        path for path in api.list_repo_files("org/open", repo_type="dataset") if path.startswith("votes")
+    ] == []

@@ -1,0 +1,303 @@
+"""Votes of several people: what is kept, what is refused, what a withdrawal and a kill leave."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections import Counter
+
+import pyarrow.parquet as pq
+import pytest
+from hum_items import item, items, judge_all
+
+from croc.errors import InputError
+from croc_hum.schema import VOTE_COLUMNS
+from croc_hum.votes.store import Refused, Store
+from croc_hum.votes.votes import label_studio
+
+pytest_plugins = ("hum_store",)
+
+
+def test_a_vote_holds_what_was_shown_and_when(make, clock):
+    store = make(items(1), attention_every=0)
+    who = store.join()
+    offer = store.next(who.code)
+    clock.now += 2.5
+    store.vote(who.code, offer.offer, "no", "  there is a dog ")
+    (vote,) = store.votes()
+    assert set(vote) == set(VOTE_COLUMNS)
+    assert (vote["annotator"], vote["answer"], vote["reason"]) == (who.name, "no", "there is a dog")
+    assert (vote["duration_s"], vote["image_model"], vote["version"]) == (
+        2.5,
+        "secret-model@1",
+        store.version,
+    )
+    assert (vote["voted_at"] - vote["shown_at"]).total_seconds() == 2.5
+
+
+def test_a_preference_is_stored_by_prompt_wherever_it_stood(make):
+    store = make([item(number, "preference") for number in range(12)], attention_every=0, overlap=1)
+    code = store.join().code
+    firsts = []
+    while (offer := store.next(code)) is not None:
+        firsts.append(offer.shown_first)
+        store.vote(code, offer.offer, "first")
+    assert [vote["answer"] for vote in store.votes()] == firsts
+    assert set(firsts) == {"prompt", "contrast"}
+
+
+def test_the_same_request_again_is_acknowledged_and_counts_once(make):
+    store = make(items(2), attention_every=0)
+    code = store.join().code
+    offer = store.next(code).offer
+    assert store.vote(code, offer, "yes", "so") == store.vote(code, offer, "yes", "so")
+    with pytest.raises(Refused, match="answered this already"):
+        store.vote(code, offer, "no", "so")
+    assert len(list(store.votes())) == 1
+
+
+def test_undo_shows_the_item_with_its_answer_and_both_votes_are_kept(make):
+    store = make(items(3), attention_every=0)
+    code = store.join().code
+    one = [store.next(code)]
+    first = store.vote(code, one[0].offer, "yes", "why")
+    two = store.next(code)
+    again = store.undo(code)
+    assert (again.item, again.answer, again.reason) == (one[0].item, "yes", "why")
+    with pytest.raises(Refused):
+        store.vote(code, one[0].offer, "no")
+    store.vote(code, again.offer, "no")
+    assert store.next(code).offer == two.offer
+    assert [vote["answer"] for vote in store.votes()] == ["no"]
+    history = list(store.votes(history=True))
+    assert [(vote["answer"], vote["undone"]) for vote in history] == [("yes", True), ("no", False)]
+    assert history[0]["vote_id"] == first
+
+
+def test_undo_again_and_again_goes_back_to_the_beginning(make, clock):
+    store = make(items(6), attention_every=0)
+    code = store.join().code
+    seen = judge_all(store, code)
+    back = []
+    while (offer := store.undo(code)) is not None:
+        back.append(offer.item["item_id"])
+        clock.now += 1
+    assert back == seen[::-1]
+    assert list(store.votes()) == []
+    assert judge_all(store, code) == seen
+
+
+def test_votes_cannot_be_changed_or_deleted_behind_the_stores_back(make):
+    store = make(items(1), attention_every=0)
+    code = store.join().code
+    store.vote(code, store.next(code).offer, "yes")
+    with sqlite3.connect(store.path) as db:
+        with pytest.raises(sqlite3.IntegrityError, match="never changed"):
+            db.execute("UPDATE votes SET answer = 'no'")
+        with pytest.raises(sqlite3.IntegrityError, match="withdrawal alone"):
+            db.execute("DELETE FROM votes")
+
+
+BAD_OFFERS = [
+    None,
+    1,
+    "",
+    "x",
+    "../../votes",
+    "a" * 32 + ".0",
+    "0" * 32 + ".0",
+    "0" * 32,
+    "' OR 1=1 --",
+    ["x"],
+]
+
+
+@pytest.mark.parametrize("offer", BAD_OFFERS)
+def test_guessed_offers_are_refused(make, offer):
+    store = make(items(1), attention_every=0)
+    with pytest.raises(Refused, match="not given to you"):
+        store.vote(store.join().code, offer, "yes")
+
+
+@pytest.mark.parametrize(
+    "code", [None, 7, "", "x" * 10_000, "aaaa-aaaa-aaaa-aaaa-aaaa-aaaa", "../votes", {}, "é"]
+)
+def test_wrong_codes_are_refused(make, code):
+    store = make(items(1))
+    for act in (store.next, store.undo, store.leave, store.withdraw, store.done):
+        with pytest.raises(Refused, match="not known"):
+            act(code)
+
+
+def test_nobody_votes_on_what_was_given_to_another(make):
+    store = make(items(2), attention_every=0)
+    mine = store.next(store.join().code)
+    with pytest.raises(Refused, match="not given to you"):
+        store.vote(store.join().code, mine.offer, "yes")
+
+
+@pytest.mark.parametrize("answer", ["maybe", "", None, "1", ["yes"], "first"])
+def test_answers_that_the_task_does_not_have_are_refused(make, answer):
+    store = make(items(1), attention_every=0)
+    code = store.join().code
+    with pytest.raises(Refused, match="the answer is one of yes, no, unsure"):
+        store.vote(code, store.next(code).offer, answer)
+
+
+def test_long_reasons_and_reasons_that_are_no_text_are_refused(make):
+    store = make(items(1), attention_every=0)
+    code = store.join().code
+    offer = store.next(code).offer
+    for reason in ("x" * 1001, {"a": 1}, ["x"]):
+        with pytest.raises(Refused):
+            store.vote(code, offer, "yes", reason)
+    store.vote(code, offer, "yes", "bro\ud800ken\x00\x1b[0m")
+    assert next(store.votes())["reason"] == "bro?ken[0m"
+
+
+NASTY = [
+    "<script>alert(1)</script>",
+    '=HYPERLINK("http://x","y")',
+    "+1",
+    "@SUM(A1)",
+    "😀 “ünï”",
+    'a,b\n"c"',
+    "${1}{{2}}",
+]
+
+
+@pytest.mark.parametrize("words", NASTY)
+def test_any_text_leaves_as_it_came(make, tmp_path, words):
+    store = make([item(0, prompt=words)], attention_every=0)
+    code = store.join().code
+    store.vote(code, store.next(code).offer, "yes", words)
+    store.export(tmp_path / "votes.parquet")
+    (row,) = pq.read_table(tmp_path / "votes.parquet").to_pylist()
+    assert (row["prompt"], row["reason"]) == (words, words)
+    (task,) = json.loads(json.dumps(label_studio.tasks(store)))
+    assert task["data"]["prompt"] == words
+    assert task["annotations"][0]["result"][1]["value"]["text"] == [words]
+
+
+def test_many_at_once_lose_and_double_nothing(make):
+    store = make(items(40), overlap=4, attention_every=0)
+    codes = [store.join().code for _ in range(8)]
+    acknowledged: list[str] = []
+    threads = []
+
+    def work(code: str) -> None:
+        while (offer := store.next(code)) is not None:
+            for _ in range(2):  # every request is repeated
+                acknowledged.append(store.vote(code, offer.offer, "yes"))
+
+    for code in codes:
+        threads.append(threading.Thread(target=work, args=(code,)))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    votes = list(store.votes())
+    assert {vote["vote_id"] for vote in votes} == set(acknowledged)
+    assert len(votes) == len(set(acknowledged)) == 160
+    assert set(Counter(vote["item_id"] for vote in votes).values()) == {4}
+
+
+def test_a_file_that_is_no_store_is_refused(tmp_path):
+    (tmp_path / "v").write_bytes(b"not a database at all, but long enough to be read as one" * 20)
+    with pytest.raises(InputError, match="cannot be used as a store"):
+        Store(tmp_path / "v")
+
+
+# ---- Withdrawal, export, import ----
+
+
+def test_a_withdrawal_leaves_no_byte_of_the_votes_and_gives_the_items_back(make):
+    store = make(items(3), overlap=1, attention_every=0)
+    leaver, stayer = store.join(), store.join()
+    offer = store.next(leaver.code)
+    store.vote(leaver.code, offer.offer, "yes", "a very recognisable reason")
+    store.vote(stayer.code, store.next(stayer.code).offer, "no")
+    assert store.withdraw(leaver.code) == leaver.name
+    files = [path.read_bytes() for path in store.path.parent.glob(f"{store.path.name}*")]
+    assert not any(b"recognisable" in content for content in files)
+    assert [vote["annotator"] for vote in store.votes(history=True)] == [stayer.name]
+    with pytest.raises(Refused):
+        store.next(leaver.code)
+    assert offer.item["item_id"] in judge_all(store, stayer.code)
+    assert store.withdrawn() == [leaver.name]
+    store.erased([leaver.name])
+    assert store.withdrawn() == []
+
+
+def test_neither_code_nor_address_is_in_the_file(make):
+    store = make(items(1), attention_every=0)
+    who = store.join()
+    store.vote(who.code, store.next(who.code).offer, "yes")
+    store.close()
+    content = store.path.read_bytes()
+    assert who.name.encode() in content and who.code.encode() not in content
+
+
+def test_what_was_exported_comes_back_as_it_was(make, tmp_path):
+    rows = items(9, ("shows", "rating", "preference"))
+    store = make(rows, attention_every=0)
+    code = store.join().code
+    judge_all(store, code)
+    store.undo(code)
+    store.adjudicate(rows[0]["item_id"], "unsure", "split")
+    history = list(store.votes(history=True))
+    other = make(rows, attention_every=0)
+    assert other.add_votes(history) == len(history)
+    assert other.add_votes(history) == 0
+    assert list(other.votes(history=True)) == history
+    assert other.export(tmp_path / "a") == store.export(tmp_path / "b") == 9
+
+
+def test_a_later_adjudication_takes_the_place_of_an_earlier_one(make):
+    store = make(items(1))
+    name = items(1)[0]["item_id"]
+    for answer in ("yes", "no"):
+        store.adjudicate(name, answer)
+    assert [(vote["role"], vote["answer"]) for vote in store.votes()] == [("adjudicator", "no")]
+    for wrong in ("../x", "0" * 20, None):
+        with pytest.raises(Refused, match="no such item"):
+            store.adjudicate(wrong, "yes")
+
+
+# ---- Killed ----
+
+_WORKER = """
+import sys
+from croc_hum.votes.store import Store
+store = Store(sys.argv[1])
+code = sys.argv[2]
+while (offer := store.next(code)) is not None:
+    print(store.vote(code, offer.offer, "yes"), flush=True)
+"""
+
+
+@pytest.mark.slow
+def test_a_vote_that_was_acknowledged_survives_kill_9(make, tmp_path):
+    store = make(items(400), overlap=1, attention_every=0)
+    code = store.join().code
+    said: list[str] = []
+    for _ in range(10):
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER, str(store.path), code], stdout=subprocess.PIPE, text=True
+        )
+        for _ in range(5):
+            said.append(process.stdout.readline().strip())
+        os.kill(process.pid, signal.SIGKILL)
+        said += [
+            line.strip() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")
+        ]
+        process.wait()
+        held = [vote["vote_id"] for vote in store.votes()]
+        assert set(said) <= set(held)
+        assert len(held) == len({vote["item_id"] for vote in store.votes()})
+    assert len(said) >= 50

@@ -1,0 +1,250 @@
+"""Tables of votes: what is read, what is refused and how, and when votes decide."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+
+from croc.errors import InputError
+from croc_hum.agreement.agreement import AgreementReport, Settings
+from croc_hum.agreement.agreement import views as agreement_views
+from croc_hum.agreement.label_noise import LabelNoise
+from croc_hum.schema import VOTE_COLUMNS, votes_schema
+from croc_hum.votes.votes import (
+    DIVIDED,
+    FEW,
+    UNCLEAR,
+    WRONG,
+    LeftOut,
+    Rule,
+    attentive,
+    dawid_skene,
+    decide,
+    read_votes,
+    saying,
+    table,
+)
+
+
+def votes(answers: str, task: str = "shows", item: str = "i", **more: Any) -> list[dict[str, Any]]:
+    """One vote a letter: y, n, u."""
+    words = {"y": "yes", "n": "no", "u": "unsure"}
+    return [
+        {"item_id": item, "annotator": f"a{n}", "task": task, "answer": words[letter], **more}
+        for n, letter in enumerate(answers)
+    ]
+
+
+def ruling(answer: str, item: str = "i") -> dict[str, Any]:
+    return {
+        "item_id": item,
+        "annotator": "adjudicator",
+        "task": "shows",
+        "answer": answer,
+        "role": "adjudicator",
+    }
+
+
+def decision(rows: list[dict[str, Any]], rule: Rule | None = None) -> tuple[str | None, str | None]:
+    return decide(table(pl.DataFrame(rows, infer_schema_length=None)), rule).select("verdict", "why").row(0)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ("yyy", ("yes", None)),
+        ("yyn", ("yes", None)),  # two of three are two thirds
+        ("ynn", ("no", WRONG)),
+        ("yyun", (None, DIVIDED)),  # two of four: unsure is a vote
+        ("yy", (None, FEW)),
+        ("yynn", (None, DIVIDED)),
+        ("uuu", (None, DIVIDED)),
+    ],
+)
+def test_the_default_rule(answers: str, expected: tuple[str | None, str | None]) -> None:
+    assert decision(votes(answers)) == expected
+
+
+def test_an_adjudicator_settles_a_tie_and_their_last_word_counts() -> None:
+    assert decision([*votes("yynn"), ruling("yes")]) == ("yes", None)
+    assert decision([*votes("yynn"), ruling("unsure")]) == (None, UNCLEAR)
+    early, late = (
+        {**ruling(answer), "voted_at": when}
+        for answer, when in (("no", "2026-01-01T00:00:00"), ("yes", "2026-01-02T00:00:00"))
+    )
+    assert decision([*votes("yynn", voted_at=None), late, early]) == ("yes", None)
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"), [("455", "yes"), ("112", "no"), ("333", None), ("334", None)]
+)
+def test_ratings_of_four_and_five_say_yes(answers: str, expected: str | None) -> None:
+    rows = [
+        {"item_id": "i", "annotator": f"a{n}", "task": "rating", "answer": a} for n, a in enumerate(answers)
+    ]
+    assert decision(rows)[0] == expected
+
+
+def test_attention_checks_and_taken_back_votes_decide_nothing() -> None:
+    rows = [*votes("yyy"), *votes("nnn", item="check", attention=True)]
+    found = decide(table(pl.DataFrame(rows, infer_schema_length=None)))
+    assert found["item_id"].to_list() == ["i"]
+    back = [*votes("yyy", undone=False), {**votes("n")[0], "annotator": "a0", "undone": True}]
+    assert decision(back) == ("yes", None)
+
+
+def test_dawid_skene_weighs_the_careful_above_the_careless() -> None:
+    # Two annotators who always agree with each other, three who answer without a look: on the last item the
+    # three outvote the two, and are not believed.
+    careful = ["yes", "no"] * 15
+    blind = [["yes", "yes", "no", "no"], ["yes", "no", "no", "yes"], ["no", "no", "yes", "yes"]]
+    rows = []
+    for number, answer in enumerate([*careful, "yes"]):
+        given = {"c1": answer, "c2": answer}
+        given |= {f"b{k}": of[number % 4] if number < 30 else "no" for k, of in enumerate(blind)}
+        rows += [
+            {"item_id": f"i{number:02}", "annotator": w, "task": "shows", "answer": a}
+            for w, a in given.items()
+        ]
+    frame = table(pl.DataFrame(rows))
+    last = pl.col("item_id") == "i30"
+    assert decide(frame, Rule(min_share=0.6)).filter(last)["verdict"].to_list() == ["no"]
+    assert decide(frame, Rule(min_share=0.9, method="dawid-skene")).filter(last)["verdict"].to_list() == [
+        "yes"
+    ]
+    errors = dawid_skene(saying(frame)).errors
+    assert max(errors["c1"]) < 0.05 and min(errors["b0"]) > 0.3
+
+
+def test_a_csv_reads_like_the_export(tmp_path: Path) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text(
+        "item_id,annotator,task,answer,reason,duration_s,attention,voted_at,image_index\n"
+        'i1,a1,shows,yes,"=HYPERLINK(""x"") 🐊 <b>",2.5,false,2026-01-02T03:04:05,3\n'
+        "i1,a2,shows,no,,,,,\n",
+        "utf-8",
+    )
+    frame = read_votes(file)
+    assert frame.columns == list(VOTE_COLUMNS)
+    assert frame["reason"].to_list()[0] == '=HYPERLINK("x") 🐊 <b>'  # free text stays what it is
+    assert frame["duration_s"].to_list() == [2.5, None]
+    assert frame["image_index"].to_list() == [3, None]
+    assert str(frame["voted_at"][0]) == "2026-01-02 03:04:05+00:00"
+    assert frame["concept_id"].to_list() == ["i1", "i1"]
+
+
+GOOD = "item_id,annotator,task,answer\ni1,a1,shows,yes\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("item,annotator,task,answer\ni1,a1,shows,yes\n", "missing column 'item_id'"),
+        ("item_id,annotator,task,anwser\ni1,a1,shows,yes\n", "missing column 'answer' (there is 'anwser')"),
+        (GOOD + "i2,a1,shows,maybe\n", "row 2: answer of shows is one of yes, no, unsure, not 'maybe'"),
+        (GOOD + "i2,a1,rating,6\n", "row 2: answer of rating is one of 1, 2, 3, 4, 5, not '6'"),
+        (GOOD + "i2,a1,guess,yes\n", "row 2: task is one of shows, rating, preference, not 'guess'"),
+        (GOOD + "i1,a1,shows,no\n", "annotator 'a1' has two votes on item 'i1'"),
+        (GOOD + "i2,=cmd|'/c calc'!A1,shows,yes\n", "row 2: annotator does not begin like a formula"),
+        (GOOD + "@i,a1,shows,yes\n", "row 2: item_id does not begin like a formula"),
+        (GOOD + "i2,,shows,yes\n", "row 2: annotator must not be empty"),
+        ("item_id,annotator,task,answer,role\ni1,a1,shows,yes,king\n", "role is one of annotator"),
+        ("item_id,annotator,task,answer,duration_s\ni1,a1,shows,yes,long\n", "'long' is not a number"),
+        ("item_id,annotator,task,answer,voted_at\ni1,a1,shows,yes,noon\n", "column 'voted_at': not what it"),
+        ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,perhaps\n", "undone is true or false"),
+        ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,true\n", "no vote is in it"),
+        ("item_id,annotator,task,answer\n", "the table holds no rows"),
+    ],
+)
+def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, text: str, said: str) -> None:
+    file = tmp_path / "votes.csv"
+    file.write_text(text, "utf-8")
+    with pytest.raises(InputError) as error:
+        read_votes(file)
+    assert said in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_file_that_is_no_parquet_or_is_not_there(tmp_path: Path) -> None:
+    (tmp_path / "votes.parquet").write_bytes(b"PAR1 no")
+    with pytest.raises(InputError, match=r"votes\.parquet: not a readable file of votes"):
+        read_votes(tmp_path / "votes.parquet")
+    with pytest.raises(InputError, match="there is no such file of votes"):
+        read_votes(tmp_path / "none.csv")
+
+
+def test_the_columns_are_typed_as_the_export_is() -> None:
+    frame = table(pl.DataFrame(votes("y")))
+    assert frame.to_arrow().schema.names == votes_schema().names
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"min_votes": 0}, "at least 1 vote"),
+        ({"min_share": 0.5}, "above 0.5"),
+        ({"method": "median"}, "method 'median' is not known"),
+    ],
+)
+def test_a_rule_that_decides_nothing_is_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        Rule(**settings)
+
+
+# ---- Attention checks ----
+
+
+def watched() -> pl.DataFrame:
+    """a0 … a2 look and see images 0 … 4 ; a3 says yes to all and passed 1 of 4 attention checks."""
+    rows = [
+        {"item_id": f"i{at}", "annotator": f"a{who}", "task": "shows", "category": "counting",
+         "answer": "yes" if who == 3 or at < 4 else "no"}
+        for at in range(5) for who in range(4)
+    ]  # fmt: skip
+    rows += [
+        {"item_id": f"check{at}", "annotator": f"a{who}", "task": "shows", "attention": True,
+         "expected": "yes" if at == 0 else "no", "answer": "yes" if at == 0 or who == 3 else "no"}
+        for at in range(4) for who in (1, 2, 3)
+    ]  # fmt: skip
+    return table(pl.DataFrame(rows))
+
+
+def test_who_misses_attention_checks_is_left_out_and_named() -> None:
+    frame = watched()
+    assert attentive(frame, Rule())[1] == ()
+    heard, out = attentive(frame, Rule(min_attention=0.75))
+    assert out == (LeftOut("a3", 1, 4),)
+    # a0 saw no attention check and stays.
+    assert set(heard["annotator"]) == {"a0", "a1", "a2"}
+    assert attentive(frame, Rule(min_attention=0.25))[1] == (), "a quarter is a quarter"
+    before, after = decide(frame, Rule()), decide(heard, Rule())
+    assert before["votes"].to_list() == [4] * 5 and after["votes"].to_list() == [3] * 5
+    assert before["share"][4] == 0.75 and after["share"][4] == 1.0
+
+
+def test_a_report_and_a_noise_leave_them_out_and_say_so() -> None:
+    rule = Rule(min_attention=0.75)
+    plain, strict = (AgreementReport.of(watched(), each, Settings(resamples=0)) for each in (Rule(), rule))
+    alphas = [next(a.alpha.value for a in report.alphas if a.category is None) for report in (plain, strict)]
+    # Without a3 all agree.
+    assert alphas[1] == pytest.approx(1.0) and alphas[0] < 0.85
+    assert {each.annotator: each.attention for each in plain.annotators}["a3"] == (1, 4)
+    assert "a3" not in {each.annotator for each in strict.annotators}
+    assert not any("left out" in line for line in agreement_views.lines(plain))
+    assert agreement_views.lines(strict)[0] == (
+        "1 annotator is left out: a3 (1 of 4 attention checks passed)"
+    )
+    assert "attention0.75" in strict.signature and "attention" not in plain.signature
+    sample = {"task": "shows", "population": {"": 5}, "source": {}}
+    noise = LabelNoise.of(watched(), sample, rule)
+    assert (noise.votes, noise.annotators, noise.left_out) == (15, 3, 1)
+    assert any("1 more annotator is left out" in line for line in noise.lines())
+    assert "less than 75% of their attention checks is left out" in noise.rule
+
+
+def test_where_all_are_left_out_nothing_is_measured() -> None:
+    alone = watched().filter(pl.col("annotator") == "a3")
+    with pytest.raises(InputError, match="nor do those who missed them"):
+        AgreementReport.of(alone, Rule(min_attention=1.0))

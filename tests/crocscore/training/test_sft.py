@@ -1,0 +1,311 @@
+"""TRL's trainer on tiny models: it reads what the scorer asks, and saves what the scorer loads."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import tiny_models as tiny
+import torch
+import yaml
+from click.testing import CliRunner
+from hub_server import Hub, online
+from huggingface_hub import HfApi
+from PIL import Image
+from safetensors import safe_open
+from tiny_training import checks_and_questions, written
+
+from croc.checks.schema import DIRECTIONS
+from croc.cli import main
+from croc.errors import CrocError, InputError
+from croc.scoring.run import score_dataset
+from croc.verdict.report import Report, Settings
+from crocscore.model import CROCScore
+from crocscore.training.recipe import recipe_text
+from crocscore.training.sft import Arguments, questions_of, read_recipe, train, trainer_of
+from hub_cards import model_card
+
+pytest.importorskip("trl", reason="training needs the extra train")
+
+OWN = "Is this {prompt}? Yes or No:"
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tiny.save(*tiny.llava(), tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    return checks_and_questions(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def questions(data):
+    return data[1]
+
+
+@pytest.fixture
+def recipe(base, questions, tmp_path):
+    def write(**more):
+        return written(tmp_path / "recipe.yaml", **{"model": base, "questions": questions, **more})
+
+    return write
+
+
+def losses(trainer):
+    return [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+
+
+def test_training_reads_the_ids_that_the_scorer_asks_with(base, questions):
+    scorer = CROCScore(base, device="cpu")
+    rows = questions_of(questions, scorer)["train"]
+    row = rows[0]
+    processor = scorer.checkpoint.processor
+    read = processor(images=row["images"], text=row["prompt"], add_special_tokens=False, return_tensors="pt")
+    stored = next(iter(questions.glob("data/train-*.parquet")))
+    prompt = pq.read_table(stored, columns=["prompt"])["prompt"][0].as_py()
+    encoded, heads = scorer._read_images(row["images"])
+    assert read["input_ids"][0].tolist() == [*heads[0], *scorer._suffix(prompt)]
+    assert torch.equal(read["pixel_values"], encoded["pixel_values"])
+
+
+def test_the_loss_is_on_the_answer_alone(recipe):
+    trainer = trainer_of(*read_recipe(recipe()))
+    batch = next(iter(trainer.get_train_dataloader()))
+    answers = CROCScore(trainer.model, processor=trainer.processing_class).answer_ids
+    labelled = batch["labels"][batch["labels"] != -100].tolist()
+    assert len(labelled) == 4
+    assert set(labelled) <= set(answers)
+
+
+def test_training_moves_what_is_free_and_keeps_what_is_frozen(recipe, base):
+    arguments, settings = read_recipe(recipe(freeze=["model.vision_tower"]))
+    trainer = trainer_of(arguments, settings)
+    before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+    trainer.train()
+    after = trainer.model.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert not [name for name in moved if "vision_tower" in name]
+    assert [name for name in moved if "language_model" in name]
+    assert len(losses(trainer)) == 4
+
+
+def test_what_was_trained_scores_the_same_after_loading(recipe):
+    out = train(recipe())
+    images, prompts = [tiny.picture(seed) for seed in range(3)], ["a dog", "a cat", "two dogs"]
+    first = CROCScore.from_pretrained(out, device="cpu").score(images, prompts)
+    again = CROCScore.from_pretrained(out, device="cpu").score(images, prompts)
+    untrained = CROCScore.from_pretrained(read_recipe(recipe())[0].model, device="cpu").score(images, prompts)
+    np.testing.assert_array_equal(first, again)
+    assert np.abs(first - untrained).max() > 1e-3
+
+
+def test_weights_saved_in_half_the_size_score_as_the_verdict_said(recipe, data, tmp_path):
+    out = train(recipe(checks=data[0], checks_split="test", saved_dtype="float16"))
+    with safe_open(out / "model.safetensors", framework="pt") as held:
+        assert {held.get_tensor(name).dtype for name in held.keys()} == {torch.float16}  # noqa: SIM118
+    scorer = CROCScore.from_pretrained(out, device="cpu", name="crocscore")
+    assert scorer.checkpoint.model.dtype == torch.float32
+    (table,) = score_dataset(str(data[0]), [scorer], tmp_path / "again", split="test", progress=False)
+    again = Report.from_files([table], settings=Settings(resamples=0, flips=0))
+    told = {
+        each["direction"]: each["scaled"]
+        for each in json.loads((out / "results.json").read_text())["results"]
+        if each["group"] is None
+    }
+    assert {each.direction: each.scaled for each in again.results} == pytest.approx(told)
+
+
+def test_resuming_gives_the_same_losses(recipe, tmp_path):
+    whole = trainer_of(*read_recipe(recipe()))
+    whole.train()
+    resumed = trainer_of(*read_recipe(recipe()))
+    resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
+    np.testing.assert_allclose(losses(resumed)[-2:], losses(whole)[-2:], rtol=1e-5)
+    for name, value in whole.model.state_dict().items():
+        torch.testing.assert_close(resumed.model.state_dict()[name], value, rtol=1e-4, atol=1e-5)
+
+
+def test_a_loss_that_is_not_a_number_names_the_questions(recipe):
+    trainer = trainer_of(*read_recipe(recipe()))
+    with torch.no_grad():
+        trainer.model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(CrocError, match="loss is nan at step 0, on the questions"):
+        trainer.train()
+
+
+def test_an_unknown_key_is_named(recipe):
+    with pytest.raises(InputError, match="lerning_rate"):
+        read_recipe(recipe(lerning_rate=1))
+
+
+def test_answers_of_several_tokens_are_refused(recipe, tmp_path):
+    folder = tiny.save(*tiny.llava(yes_no=False), tmp_path / "model")
+    with pytest.raises(InputError, match="tokens"):
+        trainer_of(*read_recipe(recipe(model=folder)))
+
+
+def test_a_prefix_that_freezes_nothing_is_refused(recipe):
+    with pytest.raises(InputError, match="vision_towr"):
+        trainer_of(*read_recipe(recipe(freeze=["vision_towr"])))
+
+
+def test_a_folder_without_questions_is_refused(base, tmp_path):
+    with pytest.raises(InputError, match="croc build train"):
+        questions_of(tmp_path, CROCScore(base, device="cpu"))
+
+
+def test_arguments_name_the_model_and_the_questions():
+    assert Arguments(model="a", questions="b").revision is None
+
+
+def test_the_command_trains_and_says_where_the_model_is(recipe, tmp_path):
+    done = CliRunner().invoke(main, ["train", *recipe(), "--max_steps", "1"], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "out" / "model.safetensors").is_file()
+    assert str(tmp_path / "out") in done.output
+
+
+def test_the_command_says_in_one_sentence_what_is_wrong(recipe):
+    done = CliRunner().invoke(main, ["train", *recipe(lerning_rate=1)])
+    assert done.exit_code == 2
+    assert "lerning_rate" in done.output
+
+
+def test_held_out_checks_are_scored_on_the_way(recipe, data, tmp_path):
+    out = train(
+        recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2, question=OWN)
+    )
+    log = json.loads((out / "training.json").read_text())
+    watched = [entry for entry in log if "eval_forward_text" in entry]
+    assert [entry["step"] for entry in watched] == [2, 4]
+    for entry in watched:
+        directions = [entry[f"eval_{name}"] for name in DIRECTIONS]
+        assert entry["eval_scaled_accuracy"] == pytest.approx(sum(directions) / 4)
+    assert {entry["step"] for entry in log if "eval_loss" in entry} == {2, 4}
+    with Image.open(out / "training.png") as plot:
+        assert plot.width > 400 and len(set(plot.convert("L").tobytes())) > 20
+    # The last entry is what the trained checkpoint, loaded again, gets on those checks by itself.
+    (table,) = score_dataset(
+        str(data[0]), [CROCScore(out, device="cpu")], tmp_path / "again", split="test", progress=False
+    )
+    again = Report.from_files([table], settings=Settings(flips=0, resamples=0))
+    assert again.score("out").scaled == pytest.approx(watched[-1]["eval_scaled_accuracy"], abs=1e-9)
+    results = json.loads((out / "results.json").read_text())
+    assert {cell["direction"] for cell in results["results"]} == set(DIRECTIONS)
+    assert not (out / "watched").exists()
+
+
+def test_the_best_model_can_be_told_by_its_scaled_accuracy(recipe, data):
+    more = {
+        "checks": data[0],
+        "checks_split": "test",
+        "eval_strategy": "steps",
+        "eval_steps": 2,
+        "load_best_model_at_end": True,
+        "metric_for_best_model": "scaled_accuracy",
+    }
+    trainer = trainer_of(*read_recipe(recipe(**more)))
+    trainer.train()
+    measured = {
+        entry["step"]: entry["eval_scaled_accuracy"]
+        for entry in trainer.state.log_history
+        if "eval_scaled_accuracy" in entry
+    }
+    best = trainer.state.best_global_step
+    assert measured[best] == max(measured.values())
+    stored = type(trainer.model).from_pretrained(trainer.state.best_model_checkpoint)
+    for name, value in stored.state_dict().items():
+        torch.testing.assert_close(trainer.model.state_dict()[name], value)
+
+
+def test_the_folder_tells_how_it_was_made(recipe):
+    words = recipe(licence="mit", question=OWN)
+    out = train(words)
+    assert (out / "recipe.yaml").read_text() == Path(words[1]).read_text()
+    card = model_card(out, repo="org/name")
+    assert "license: mit" in card and "learning_rate: 0.01" in card and "Seed: 0" in card
+    assert CROCScore(out, device="cpu").settings.question == OWN
+
+
+def test_options_after_the_recipe_are_kept_with_it(recipe):
+    words = [*recipe(), "--learning_rate", "0.002", "--max_steps=1", "--lr_scheduler_type", "cosine"]
+    stored = yaml.safe_load(recipe_text(words))
+    again, settings = read_recipe(written(Path(words[1]).with_name("again.yaml"), **stored))
+    assert (settings.learning_rate, settings.max_steps) == (0.002, 1)
+    assert settings.lr_scheduler_type == "cosine"
+    assert again == read_recipe(words)[0]
+
+
+def test_a_calibration_from_before_the_training_is_dropped(recipe, tmp_path):
+    model, processor = tiny.llava()
+    model.config.croc = {"calibration": [2.0, 1.0], "answers": ["yes", "no"]}
+    out = train(recipe(model=tiny.save(model, processor, tmp_path / "calibrated"), max_steps=1))
+    assert json.loads((out / "config.json").read_text())["croc"] == {"answers": ["yes", "no"]}
+
+
+def test_images_are_resized_for_training_as_for_scoring(recipe):
+    arguments, settings = read_recipe(recipe(image_size=[16, 16]))
+    trainer = trainer_of(arguments, settings)
+    row = trainer.train_dataset[0]
+    scorer = CROCScore(trainer.model, processor=trainer.processing_class, image_size=(16, 16))
+    read = trainer.data_collator([row])["pixel_values"]
+    encoded, _ = scorer._read_images(row["images"])
+    assert torch.equal(read, encoded["pixel_values"])
+    plain, _ = CROCScore(trainer.model, processor=trainer.processing_class)._read_images(row["images"])
+    assert not torch.equal(read, plain["pixel_values"])
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with Hub(tmp_path_factory.mktemp("hub")) as running:
+        yield running
+
+
+def test_the_command_publishes_what_it_trained(recipe, server, monkeypatch):
+    monkeypatch.setenv("HF_TOKEN", "hf_writer")
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.endpoint)
+    words = ["train", *recipe(max_steps=2), "--push", "org/trained", "--private"]
+    with online(monkeypatch):
+        done = CliRunner().invoke(main, words, catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        repo = server.repos["model", "org/trained"]
+        files = set(HfApi(endpoint=server.endpoint, token="hf_writer").list_repo_files("org/trained"))
+    assert repo.private
+    assert {"model.safetensors", "config.json", "recipe.yaml", "README.md", "training.json"} <= files
+    assert not [name for name in files if name.startswith("checkpoint-") or name.endswith((".bin", ".pt"))]
+
+
+@pytest.mark.parametrize(("repo", "message"), [("name", "organisation/name"), ("org/name", "access token")])
+def test_what_cannot_be_published_is_refused_before_the_training(recipe, monkeypatch, repo, message):
+    monkeypatch.setattr("crocscore.training.sft.train", lambda words: pytest.fail("it was trained"))
+    monkeypatch.setattr("huggingface_hub.get_token", lambda: None)
+    done = CliRunner().invoke(main, ["train", *recipe(), "--push", repo])
+    assert done.exit_code == 2 and message in done.output
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(recipe, data, tmp_path):
+    """The same file on two processes, gloo between them, as ``accelerate launch`` starts them on two GPUs."""
+    words = recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2)
+    alone = train([*words, "--per_device_train_batch_size", "4", "--output_dir", str(tmp_path / "alone")])
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    launch += ["-m", "croc", "train", *words, "--per_device_train_batch_size", "2"]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(launch, env=environment, capture_output=True, text=True, timeout=1500, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("wrote ") == 1
+    log = json.loads((tmp_path / "out" / "training.json").read_text())
+    one = json.loads((alone / "training.json").read_text())
+    # Two of two questions each are a step of four: the losses are those of one process.
+    both = [[entry["loss"] for entry in each if "loss" in entry] for each in (log, one)]
+    np.testing.assert_allclose(both[0], both[1], rtol=1e-3)
+    assert [entry["step"] for entry in log if "eval_forward_text" in entry] == [2, 4]

@@ -1,0 +1,253 @@
+"""The Spaces in a browser: every tab, on a desktop and a phone, light and dark, without the mouse."""
+
+from __future__ import annotations
+
+import base64
+import re
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from croc.rendering import fragments as pages
+
+pytestmark = [pytest.mark.slow, pytest.mark.browser]
+
+CHROMIUM = Path("/usr/bin/chromium")
+TABS = ("Score", "Contrast", "Benchmark your metric", "Leaderboard", "Browse")
+WAIT = 120_000  # ms; a busy machine may take long, and nothing here is about speed
+EVIL = "<img src=x onerror=document.title='pwned'>, <script>document.title='pwned'</script>"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    if not CHROMIUM.is_file():
+        pytest.skip(f"needs a chromium in {CHROMIUM}")
+    with playwright.sync_playwright() as running:
+        started = running.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    pytest.importorskip("gradio", reason="needs gradio, which shows the pages")
+    import tiny_models
+    from page_server import serve
+
+    folder = tmp_path_factory.mktemp("space")
+    model = tiny_models.save(*tiny_models.llava(), folder / "tiny")
+    with serve("crocscore", folder, model=model) as page:
+        yield page
+
+
+@pytest.fixture
+def visit(browser, server):
+    """Opens the page; what the console complains of, and requests elsewhere, fail the test at its end."""
+    wrong, contexts = [], []
+
+    def opened(url=server.url, *, width=1280, dark=False):
+        context = browser.new_context(
+            viewport={"width": width, "height": 900}, color_scheme="dark" if dark else "light"
+        )
+        contexts.append(context)
+        page = context.new_page()
+        page.set_default_timeout(WAIT)
+        page.on("console", lambda line: wrong.append(line.text) if line.type == "error" else None)
+        page.on("pageerror", lambda error: wrong.append(str(error)))
+        page.on("request", lambda request: wrong.append(request.url) if _elsewhere(request.url) else None)
+        page.goto(f"{url}/?__theme={'dark' if dark else 'light'}")
+        page.wait_for_selector(".masthead")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert wrong == []
+
+
+def _elsewhere(url: str) -> bool:
+    return not url.startswith(("http://127.0.0.1", "data:", "blob:"))
+
+
+def turn_to(page, name):
+    page.get_by_role("tab", name=TABS[0], exact=True).first.wait_for()  # they are laid out after the page
+    tab = page.get_by_role("tab", name=name, exact=True).first
+    if not tab.is_visible():  # a phone shows those that fit, and a menu
+        page.locator(".overflow-menu button").first.click()
+        tab = page.locator(".overflow-dropdown button", has_text=name)
+    tab.click()
+
+
+def shown(page, result, what=""):
+    return page.wait_for_selector(f"#{result} .croc {what}".strip())
+
+
+@pytest.fixture
+def picture(tmp_path):
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "red.png")
+    return str(tmp_path / "red.png")
+
+
+# ---- A tab after the other ----
+
+
+def test_score_an_upload_and_an_example(visit, picture):
+    page = visit()
+    page.locator("input[type=file]").first.set_input_files(picture)
+    page.wait_for_selector("img[src*='red']")
+    page.get_by_label("Prompts").fill(f"a red dog, and no cat\na blue dog\n{EVIL}")
+    page.get_by_role("button", name="Score", exact=True).click()
+    shown(page, "score-result", "ol.scores")
+    assert page.locator("#score-result li.panel").count() == 3
+    assert page.locator("#score-result mark").count() >= 4
+    assert page.title() == "CROCScore: does the image show the prompt?"
+    page.locator("tr", has_text="a red cat").last.click()
+    page.wait_for_function("document.querySelector('#score-result').innerText.includes('a red cat')")
+
+
+def test_a_mistake_is_explained_where_the_answer_would_be(visit, tmp_path):
+    page = visit()
+    page.get_by_role("button", name="Score", exact=True).click()
+    assert "Add the image first" in shown(page, "score-result", ".problem").inner_text()
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
+    page.locator("input[type=file]").first.set_input_files(str(tmp_path / "broken.png"))
+    page.wait_for_timeout(1_000)
+    page.get_by_label("Prompts").fill("a dog")
+    page.get_by_role("button", name="Score", exact=True).click()
+    page.wait_for_function("document.querySelector('#score-result').innerText.includes('image')")
+
+
+def test_draw_a_ready_pair_and_score_the_contrast(visit):
+    page = visit()
+    turn_to(page, "Contrast")
+    page.get_by_label("Ready pair").click()
+    page.get_by_role("option", name=re.compile("^negation")).first.click()
+    shown(page, "contrast-result")
+    page.wait_for_function("document.querySelectorAll('.image-frame img, img[alt]').length >= 2")
+    page.get_by_role("button", name="Score the contrast").click()
+    shown(page, "contrast-result", "table.matrix")
+    assert page.locator("#contrast-result ul.verdicts li").count() == 4
+    assert "No image can show both prompts" in page.locator("#contrast-result").inner_text()
+
+
+def test_drawing_says_which_word_it_does_not_know(visit):
+    page = visit()
+    turn_to(page, "Contrast")
+    page.get_by_label("Prompt A").fill("a dog in a park")
+    page.get_by_label("Prompt B").fill("a tyrannosaur in a park")
+    page.get_by_role("button", name="Draw it").click()
+    said = shown(page, "contrast-result", ".problem").inner_text()
+    assert "Prompt B cannot be drawn" in said
+    assert "tyrannosaur" in said
+
+
+def test_judge_an_uploaded_table_and_download_the_report(visit, tmp_path):
+    page = visit()
+    turn_to(page, "Benchmark your metric")
+    page.locator("input[type=file]:not([accept*=image])").last.set_input_files(str(pages.EXAMPLE_TABLE))
+    page.get_by_text("colour-words.parquet").first.wait_for()
+    page.get_by_role("button", name="Judge", exact=True).click()
+    shown(page, "benchmark-result", ".verdict")
+    assert page.locator("#benchmark-result .picture img").get_attribute("alt")
+    for what, begins in (
+        ("Heatmap (PNG)", b"\x89PNG"),
+        ("Table (LaTeX)", rb"\begin{table}"),
+        ("All numbers (JSON)", b"{"),
+        ("Card (Markdown)", b"---"),
+    ):
+        link = page.get_by_role("link", name=what)
+        assert link.get_attribute("download")
+        data = link.get_attribute("href").partition("base64,")[2]
+        assert base64.b64decode(data).startswith(begins), what
+
+
+def scorers(page):
+    return page.locator("#leaderboard-ranking tbody th.name").all_inner_texts()
+
+
+def test_sort_and_filter_the_leaderboard(visit):
+    page = visit()
+    turn_to(page, "Leaderboard")
+    shown(page, "leaderboard-ranking", "table")
+    everyone = scorers(page)
+    head = page.locator("#leaderboard-ranking").get_by_role("button", name="Scorer")
+    head.focus()
+    page.keyboard.press("Enter")  # without the mouse
+    page.keyboard.press("Enter")
+    assert scorers(page) == sorted(everyone)
+    assert page.locator("#leaderboard-ranking th.name[aria-sort=ascending]").count() == 1
+    page.get_by_label("blind baselines").uncheck()
+    page.wait_for_function("!document.querySelector('#leaderboard-ranking').innerText.includes('random')")
+    page.get_by_label("Find a scorer").fill("nobody")
+    page.wait_for_function(
+        "document.querySelector('#leaderboard-ranking').innerText.includes('No scorer is left')"
+    )
+    assert page.locator("#leaderboard-failed img").count() >= 2
+    assert "Kendall tau-b" in page.locator("#leaderboard-sides").inner_text()
+
+
+def test_browse_by_category_and_page(visit):
+    page = visit()
+    turn_to(page, "Browse")
+    shown(page, "browse-result", "ul.cards")
+    first = page.locator("#browse-result").inner_text()
+    page.get_by_role("button", name="Next page").click()
+    page.wait_for_function("document.querySelector('#browse-result').innerText.includes('page 2 of')")
+    assert page.locator("#browse-result").inner_text() != first
+    page.get_by_label("Category").last.click()
+    page.get_by_role("option", name="counting").last.click()
+    page.wait_for_function("document.querySelector('#browse-result').innerText.includes('page 1 of 1')")
+    assert set(page.locator("#browse-result li .tag:first-child").all_inner_texts()) == {"counting"}
+    assert all(image.get_attribute("alt") for image in page.locator("#browse-result img").all())
+
+
+# ---- Looks ----
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1280, False), (1280, True), (390, False), (390, True)])
+def test_every_tab_fits_and_axe_finds_nothing_serious(visit, width, dark):
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="needs axe-playwright-python")
+    page = visit(width=width, dark=dark)
+    serious = []
+    for name in TABS:
+        turn_to(page, name)
+        page.wait_for_timeout(800)  # colours fade in; axe measures them as they are
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, name
+        found = axe.Axe().run(page).response["violations"]
+        serious += [
+            (name, each["id"], [node["html"][:120] for node in each["nodes"][:3]])
+            for each in found
+            if each["impact"] in ("serious", "critical")
+        ]
+    assert serious == []
+
+
+# ---- Without a model, and the metric's page ----
+
+
+def test_without_a_model_the_page_says_so_and_the_other_tabs_work(visit, tmp_path):
+    from page_server import serve
+
+    with serve("crocscore", tmp_path, model=tmp_path / "nothing") as bare:
+        page = visit(bare.url)
+        said = shown(page, "model-state", ".problem").inner_text()
+        assert said.startswith("There is no model to score with")
+        turn_to(page, "Leaderboard")
+        assert scorers(page)
+
+
+def test_the_page_of_the_metric_explains_judges_and_ranks(visit, tmp_path):
+    from page_server import serve
+
+    with serve("croc", tmp_path) as metric:
+        page = visit(metric.url, width=390)
+        text = page.locator("body").inner_text()
+        assert 'evaluate.load("croc/croc")' in text
+        assert "Who leads" in text
+        page.get_by_role("button", name="Take an example table").click()
+        page.wait_for_selector(".file-preview")  # a narrow page breaks the name in two
+        page.get_by_role("button", name="Judge", exact=True).click()
+        shown(page, "benchmark-result", ".verdict")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
