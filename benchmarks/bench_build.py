@@ -39,7 +39,7 @@ def bare(folder: Path) -> tuple[float, int, int]:
     import pyarrow.parquet as pq
 
     from croc_syn.folder import shard_files
-    from croc_syn.world import rasterise, scene_of, to_svg
+    from croc_syn.world import rasterise, read_scene, to_svg
     from croc_syn.world.scenes.scene import embed
 
     total, count, size = 0.0, 0, 0
@@ -47,7 +47,7 @@ def bare(folder: Path) -> tuple[float, int, int]:
         stored = pq.ParquetFile(file)
         for batch in stored.iter_batches(20, columns=["images", "contrast_images"]):
             scenes = [
-                (scene_of(image["bytes"]), image["bytes"])
+                (read_scene(image["bytes"]), image["bytes"])
                 for row in batch.to_pylist()
                 for side in ("images", "contrast_images")
                 for image in row[side]

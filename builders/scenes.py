@@ -32,13 +32,13 @@ from croc.errors import CrocError, InputError
 from croc.jobs.runner import Manifest, Part, run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.images import fitting_scene
-from croc_syn.world import holds, rasterise, to_svg
-from croc_syn.world.contrasts.claims import claims
+from croc_syn.world import all_visible, rasterise, satisfies, to_svg
+from croc_syn.world.contrasts.claims import make_claims
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.scenes.layout import extent
-from croc_syn.world.scenes.oracle import TESTS, Box, arranged
-from croc_syn.world.scenes.sampler import Dice, readable
+from croc_syn.world.scenes.oracle import RELATION_TESTS, Box, is_arranged
+from croc_syn.world.scenes.seeded_random import SeededRandom
 from croc_syn.writing.prompts import EXACT, columns_of, exact_keys, exact_row
 
 if TYPE_CHECKING:
@@ -214,9 +214,9 @@ def write_scenes(
         columns, keys = specs[index]
         made = exact_row(columns, keys, generation, settings.seed)
         place = ("scene", settings.seed, columns["concept_id"], generation)
-        dice = Dice(*place)
+        rng = SeededRandom(*place)
         both = (made["prompt"], made["contrast_prompt"])
-        own, other = both if dice() < 0.5 else both[::-1]
+        own, other = both if rng.random() < 0.5 else both[::-1]
         try:
             if made["error"] is not None:
                 raise CrocError(made["error"])
@@ -224,15 +224,15 @@ def write_scenes(
         except CrocError:
             counts["dropped"] += 1
             continue
-        scene = mixed(scene, own, other, settings.unusual, dice)
+        scene = mixed(scene, own, other, settings.unusual, rng)
         pairs = [(own, other, keys["contrast"] or "entity")]
-        told = claims(scene, settings.claims, dice, settings.about)
+        told = make_claims(scene, settings.claims, rng, settings.about)
         pairs += [(claim.true, claim.false, claim.about) for claim in told]
         said = [pair for pair in pairs if not ({folded(pair[0]), folded(pair[1])} & banned)]
         counts["banned"] += len(pairs) - len(said)
         counts["claims"] += len(said)
         counts["images"] += 1
-        size = dice.pick(settings.sizes)
+        size = rng.choice(settings.sizes)
         rows.append(
             {
                 "image": {"bytes": rasterise(to_svg(scene, size)), "path": None},
@@ -247,7 +247,7 @@ def write_scenes(
     return counts
 
 
-def mixed(scene: Scene, own: str, other: str, share: float, dice: Dice) -> Scene:
+def mixed(scene: Scene, own: str, other: str, share: float, rng: SeededRandom) -> Scene:
     """A scene with parts, textures and materials that are not the usual ones.
 
     Args:
@@ -256,37 +256,37 @@ def mixed(scene: Scene, own: str, other: str, share: float, dice: Dice) -> Scene
         other: its contrast.
         share: of the things that are drawn anew; what is alike in things of one kind remains alike half the
             time.
-        dice: draws.
+        rng: draws.
     """
     looks: dict[str, Thing] = {}
     for number, thing in enumerate(scene.things):
-        if dice() >= share:
+        if rng.random() >= share:
             continue
-        like = looks.get(thing.kind) if dice() < 0.5 else None
+        like = looks.get(thing.kind) if rng.random() < 0.5 else None
         # With other parts a figure is wider or taller; it keeps its size and where it stands.
-        drawn = replace(unusual(thing, dice), **(_surface(like) if like else {}))
+        drawn = replace(unusual(thing, rng), **(_surface(like) if like else {}))
         width, height = extent(drawn, thing.size)
         middle, bottom = (thing.box[0] + thing.box[2]) / 2, thing.box[3]
         drawn = replace(drawn, box=(middle - width / 2, bottom - height, middle + width / 2, bottom))
         things = (*scene.things[:number], drawn, *scene.things[number + 1 :])
         changed = replace(scene, things=things)
-        if readable(changed) and holds(changed, own) and not holds(changed, other):
+        if all_visible(changed) and satisfies(changed, own) and not satisfies(changed, other):
             scene = changed
             looks[thing.kind] = drawn
     return scene
 
 
-def unusual(thing: Thing, dice: Dice) -> Thing:
+def unusual(thing: Thing, rng: SeededRandom) -> Thing:
     """A thing of the same kind, colour and shape with any number of each part and any surface."""
     kind = KINDS[thing.kind]
-    parts = tuple((part.word, part.low + dice.below(part.high - part.low + 1)) for part in kind.parts)
+    parts = tuple((part.word, part.low + rng.integer(part.high - part.low + 1)) for part in kind.parts)
     # Legs under a sleeping dog cannot be counted: the usual pose shows them.
     pose = kind.poses[0].id if kind.parts and kind.poses else thing.pose
     drawn = replace(thing, parts=parts, pose=pose)
     if kind.surface:
-        texture, material = dice.pick(tuple(lexicon.TEXTURES)), "paint"
-        if dice() < 0.2:
-            texture, material = "plain", dice.pick(tuple(lexicon.MATERIALS))
+        texture, material = rng.choice(tuple(lexicon.TEXTURES)), "paint"
+        if rng.random() < 0.2:
+            texture, material = "plain", rng.choice(tuple(lexicon.MATERIALS))
         drawn = replace(drawn, texture=texture, material=material)
     return drawn
 
@@ -317,13 +317,13 @@ def layout_of(boxes: Sequence[Box]) -> str:
     """How things of one kind stand, in the words of the lexicon; empty for fewer than three."""
     if len(boxes) < 3:
         return ""
-    return next((name for name in lexicon.LAYOUTS if arranged(name, boxes)), "scattered")
+    return next((name for name in lexicon.LAYOUTS if is_arranged(name, boxes)), "scattered")
 
 
 def depth_of(scene: Scene, number: int) -> str:
     """Whether a thing stands in front of another, behind one, both, or apart."""
     others = [other for other in range(len(scene.things)) if other != number]
-    before = TESTS["in_front_of"]
+    before = RELATION_TESTS["in_front_of"]
     front = any(before(scene, (number,), (other,)) for other in others)
     behind = any(before(scene, (other,), (number,)) for other in others)
     return {(True, False): "front", (False, True): "behind", (True, True): "between"}.get(

@@ -318,13 +318,13 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
             with Image.open(io.BytesIO(png)) as opened:
                 # What these probes measure survives at 64 pixels, where it costs a tenth.
                 pixels = np.asarray(opened.convert("RGB").reduce(max(1, min(opened.size) // 64)))
-            scene = world.scene_of(png)
+            scene = world.read_scene(png)
             seen = {name: probe(pixels, png) for name, probe in IMAGE_PROBES.items()}
             content = hashlib.sha256(png).hexdigest()
             row: dict[str, Any] = {**keys, "image_side": side, "image_index": index}
             for value, text in texts.items():
                 scores = {
-                    ORACLE: float(world.holds(scene, text)),
+                    ORACLE: float(world.satisfies(scene, text)),
                     **by_text[value],
                     **seen,
                     "pair-hash": _hashed(content, text),

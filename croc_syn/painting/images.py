@@ -243,7 +243,7 @@ def fitting_scene(prompt: str, other: str, place: tuple[Any, ...]) -> tuple[worl
     for attempt in range(TRIES):
         seed = int(stable_hash("image", *place, attempt, length=8), 16)
         scene = world.sample(prompt, seed)
-        if world.holds(scene, prompt) and not world.holds(scene, other):
+        if world.satisfies(scene, prompt) and not world.satisfies(scene, other):
             return scene, seed, attempt
     raise CrocError("no image was found that shows its own prompt and not the other")
 

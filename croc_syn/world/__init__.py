@@ -1,6 +1,9 @@
-"""The exact world: controlled English in, images whose content is certain out.
+"""The exact world: synthetic scenes drawn from controlled English, with labels that are certain.
 
-Names are loaded when they are first used. docs/exact_world.md says what the controlled English means.
+In: a prompt and a seed.
+Out: an image whose scene is known, and an oracle that decides whether a scene satisfies a prompt.
+
+Names are loaded on first use. docs/exact_world.md defines the controlled English.
 """
 
 from __future__ import annotations
@@ -8,49 +11,37 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-_HOME = {
-    "VERSION": "scenes.scene",
-    "Scene": "scenes.scene",
-    "Thing": "scenes.scene",
-    "scene_of": "scenes.scene",
-    "PromptError": "language.grammar",
-    "parse": "language.grammar",
-    "vocabulary": "language.grammar",
-    "Meaning": "language.meaning",
-    "exclusive": "language.meaning",
-    "sample": "scenes.sampler",
-    "readable": "scenes.sampler",
-    "Drawing": "drawing.drawing",
-    "draw": "drawing.drawing",
-    "render": "drawing.drawing",
-    "rasterise": "drawing.drawing",
-    "to_svg": "drawing.drawing",
-    "holds": "scenes.oracle",
-    "margin": "scenes.oracle",
-    "describe": "contrasts.captions",
-    "CONTRASTS": "contrasts.contrasts",
-    "Contrast": "contrasts.contrasts",
-    "Pair": "contrasts.contrasts",
-    "make_pair": "contrasts.contrasts",
-    "KINDS": "declarations.kinds",
-    "SETTINGS": "declarations.settings",
-    "TOPICS": "declarations.settings",
-    "COLOURS": "declarations.lexicon",
-    "SIZES": "declarations.lexicon",
-    "TEXTURES": "declarations.lexicon",
-    "MATERIALS": "declarations.lexicon",
-    "SHAPES": "declarations.lexicon",
-    "LAYOUTS": "declarations.lexicon",
-    "LIGHTINGS": "declarations.lexicon",
-    "WEATHERS": "declarations.lexicon",
-    "RELATIONS": "declarations.lexicon",
-    "NUMBERS": "declarations.lexicon",
+_MODULES = {
+    "declarations.kinds": ("KINDS",),
+    "declarations.places": ("PLACES", "TOPICS"),
+    "declarations.lexicon": (
+        "COLOURS",
+        "LAYOUTS",
+        "LIGHTINGS",
+        "MATERIALS",
+        "NUMBERS",
+        "RELATIONS",
+        "SHAPES",
+        "SIZES",
+        "TEXTURES",
+        "WEATHERS",
+    ),
+    "language.parser": ("PromptError", "parse"),
+    "language.vocabulary": ("vocabulary",),
+    "language.meaning": ("Meaning", "exclusive"),
+    "scenes.scene": ("VERSION", "Scene", "Thing", "read_scene"),
+    "scenes.sampler": ("sample",),
+    "scenes.oracle": ("all_visible", "satisfaction_score", "satisfies"),
+    "drawing.renderer": ("Drawing", "draw", "rasterise", "render", "to_svg"),
+    "contrasts.prompt_pairs": ("CONTRASTS", "Contrast", "Pair", "make_pair"),
+    "contrasts.captions": ("describe",),
 }
+_MODULE_OF = {name: module for module, names in _MODULES.items() for name in names}
 
-__all__ = sorted(_HOME)
+__all__ = sorted(_MODULE_OF)
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(import_module(f"croc_syn.world.{_HOME[name]}"), name)
+    if name in _MODULE_OF:
+        return getattr(import_module(f"croc_syn.world.{_MODULE_OF[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -116,9 +116,9 @@ def test_the_oracle_sees_in_every_stored_image_its_own_prompt_and_not_the_other(
             ("contrast_images", "contrast_prompt", "prompt"),
         ):
             for image in row[side]:
-                scene = world.scene_of(image["bytes"])
-                assert world.holds(scene, row[own])
-                assert not world.holds(scene, row[other])
+                scene = world.read_scene(image["bytes"])
+                assert world.satisfies(scene, row[own])
+                assert not world.satisfies(scene, row[other])
 
 
 def _raw(rows):
@@ -218,9 +218,9 @@ def test_with_noise_the_truth_stands_in_a_column(tmp_path):
             ("contrast_images", "contrast_images_valid", "contrast_prompt", "prompt"),
         ):
             for image, valid in zip(row[side], row[truth], strict=True):
-                scene = world.scene_of(image["bytes"])
-                assert world.holds(scene, row[own]) == valid
-                assert world.holds(scene, row[other]) != valid
+                scene = world.read_scene(image["bytes"])
+                assert world.satisfies(scene, row[own]) == valid
+                assert world.satisfies(scene, row[other]) != valid
                 told.append(valid)
         assert row["image_model"].endswith("+noise=0.5")
     assert told.count(False) == report.noisy
@@ -259,7 +259,7 @@ def test_a_pair_that_one_image_could_satisfy_is_never_admitted(one_row, monkeypa
 
 
 def test_an_image_that_the_oracle_refuses_is_drawn_again_with_another_seed(one_row, monkeypatch):
-    real, asked = world.holds, []
+    real, asked = world.satisfies, []
 
     def distracted(scene, prompt):
         asked.append(prompt)
@@ -267,11 +267,11 @@ def test_an_image_that_the_oracle_refuses_is_drawn_again_with_another_seed(one_r
         return True if len(asked) == 2 else real(scene, prompt)
 
     first = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
-    monkeypatch.setattr(world, "holds", distracted)
+    monkeypatch.setattr(world, "satisfies", distracted)
     _, seed, vain = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
     assert vain == first[2] + 1
     assert seed != first[1]
-    monkeypatch.setattr(world, "holds", lambda scene, prompt: True)
+    monkeypatch.setattr(world, "satisfies", lambda scene, prompt: True)
     with pytest.raises(CrocError, match="shows its own prompt and not the other"):
         images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
 

@@ -47,11 +47,11 @@ class Oracle:
 
     def __init__(self, items: Path) -> None:
         files = [item["image"] for item in read_items(items)]
-        self.scenes = {decode_image(data).tobytes(): world.scene_of(data) for data in files}
+        self.scenes = {decode_image(data).tobytes(): world.read_scene(data) for data in files}
 
     def score(self, images: Any, prompts: Any) -> np.ndarray:
         scenes = [self.scenes[image.tobytes()] for image in images]
-        return np.array([float(world.holds(*pair)) for pair in zip(scenes, prompts, strict=True)])
+        return np.array([float(world.satisfies(*pair)) for pair in zip(scenes, prompts, strict=True)])
 
     def fields(self) -> dict[str, str]:
         return {}
@@ -320,9 +320,9 @@ def test_attention_checks_are_certain_and_balanced() -> None:
     found = obvious(12, "shows")
     assert [each["expected"] for each in found].count("yes") == 6
     for each in found:
-        scene = world.scene_of(each["image"]["bytes"])
-        assert world.holds(scene, each["prompt"]) == (each["expected"] == "yes")
-        assert world.holds(scene, each["contrast_prompt"]) == (each["expected"] == "no")
+        scene = world.read_scene(each["image"]["bytes"])
+        assert world.satisfies(scene, each["prompt"]) == (each["expected"] == "yes")
+        assert world.satisfies(scene, each["contrast_prompt"]) == (each["expected"] == "no")
     assert {each["task"] for each in obvious(2, "rating")} == {"shows"}
 
 

@@ -1,5 +1,5 @@
-"""Pairs of prompts that differ in one property, and true and false claims about a scene.
+"""Prompt pairs that differ in one property, and true and false prompts about a scene.
 
-In: a property and a random generator; or a scene.
-Out: prompt pairs that no image can satisfy both.
+In: a property and a seed; or a scene.
+Out: two prompts that no single image can satisfy; prompts that are true or false of the scene.
 """

@@ -1,68 +1,71 @@
-"""From a scene to controlled English that is true of it."""
+"""Captions: scene → controlled English that is true of it."""
 
 from __future__ import annotations
 
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.declarations.lexicon import NUMBER_WORDS, SIZE_RANGES
-from croc_syn.world.declarations.settings import SETTINGS
-from croc_syn.world.language.phrases import article, relation_words
-from croc_syn.world.scenes.oracle import TESTS
-from croc_syn.world.scenes.sampler import Dice
+from croc_syn.world.declarations.places import PLACES
+from croc_syn.world.language.realisation import relation_words, with_article
+from croc_syn.world.scenes.oracle import RELATION_TESTS
 from croc_syn.world.scenes.scene import Scene, Thing
+from croc_syn.world.scenes.seeded_random import SeededRandom
 
 _ADJECTIVES = ("size", "texture", "colour", "material")
-_TOLD = ("left_of", "above", "larger", "inside", "in_front_of", "on", "near", "far")
-_OTHER_WAY = {"left_of": "right_of", "above": "below", "larger": "smaller", "in_front_of": "behind"}
+_STATED_RELATIONS = ("left_of", "above", "larger", "inside", "in_front_of", "on", "near", "far")
+_INVERSES = {"left_of": "right_of", "above": "below", "larger": "smaller", "in_front_of": "behind"}
 
 Key = tuple[str, tuple[tuple[str, str], ...]]
+"""What one phrase is about: a kind, and pairs of a dimension and a value."""
 
 
 def describe(scene: Scene, seed: int = 0, *, detail: float = 1.0, relations: int = 2) -> str:
-    """A prompt that is true of the scene.
+    """Write a prompt that is true of a scene.
 
     Args:
         scene: what to describe.
-        seed: different seeds give different words and, with little detail, different content.
-        detail: the probability with which each property is stated; 1 states everything that the controlled
-            English can say of each thing and of the place, less leaves some kinds out too.
-        relations: the most relations between things that are stated.
+        seed: of the random choice of words and, with ``detail`` below 1, of content.
+        detail: the probability with which each property is stated. 1 states everything that the controlled
+            English can say about each thing and the place; less than 1 also leaves out some kinds.
+        relations: how many relations between things are stated at most.
 
     Returns:
-        Controlled English; ``holds(scene, describe(scene))`` is always true.
+        Controlled English; ``satisfies(scene, describe(scene))`` is always True.
     """
-    dice = Dice("describe", scene.to_json(), seed, detail)
+    rng = SeededRandom("describe", scene.to_json(), seed, detail)
     kinds = dict.fromkeys(thing.kind for thing in scene.things if thing.kind not in scene.shows)
-    told = [kind for kind in dice.shuffled(list(kinds)) if dice() < max(detail, 0.55)] or list(kinds)[:1]
+    described = [kind for kind in rng.shuffled(list(kinds)) if rng.random() < max(detail, 0.55)] or list(
+        kinds
+    )[:1]
     groups: dict[Key, list[int]] = {}
-    for kind in told:
-        chosen = {name for name in (*_ADJECTIVES, "shape", "pose", "part") if dice() < detail}
+    for kind in described:
+        chosen = {name for name in (*_ADJECTIVES, "shape", "pose", "part") if rng.random() < detail}
         for i, thing in enumerate(scene.things):
             if thing.kind == kind:
                 groups.setdefault((kind, _facts(thing, chosen)), []).append(i)
-    phrases = [_noun_phrase(key, len(members), dice) for key, members in groups.items()]
+    phrases = [_noun_phrase(key, len(members), rng) for key, members in groups.items()]
     text = _joined(phrases)
-    where = _where(scene, dice, detail)
-    if phrases and dice() < 0.25:
+    where = _where(scene, rng, detail)
+    if phrases and rng.random() < 0.25:
         text = f"a picture of {text}"
-    if where and (not phrases or dice() < 0.3):
+    if where and (not phrases or rng.random() < 0.3):
         text = ", ".join([*where, text]) if phrases else ", ".join(where)
     elif where:
         text = ", ".join([text, *where])
-    for sentence in _relations(scene, groups, dice, relations):
+    for sentence in _relations(scene, groups, rng, relations):
         text += f". {sentence}"
-    if detail >= 1.0 and set(told) == {thing.kind for thing in scene.things} and dice() < 0.5:
+    if detail >= 1.0 and set(described) == {thing.kind for thing in scene.things} and rng.random() < 0.5:
         text += ", and nothing else"
-    elif detail < 1.0 and dice() < 0.3:
+    elif detail < 1.0 and rng.random() < 0.3:
         absent = [
             kind for kind in KINDS if kind not in scene.shows and all(t.kind != kind for t in scene.things)
         ]
-        text += f", and there is no {KINDS[dice.pick(absent)].words[0]}"
+        text += f", and there is no {KINDS[rng.choice(absent)].words[0]}"
     return text or "nothing else"
 
 
 def _facts(thing: Thing, chosen: set[str]) -> tuple[tuple[str, str], ...]:
-    """What is said of a thing: pairs of a dimension and a value."""
+    """What the phrase for a thing states: pairs of a dimension and a value."""
     kind = KINDS[thing.kind]
     facts: list[tuple[str, str]] = []
     for name in (*_ADJECTIVES, "shape", "pose"):
@@ -72,7 +75,7 @@ def _facts(thing: Thing, chosen: set[str]) -> tuple[tuple[str, str], ...]:
             value = next((v for v, (low, high) in SIZE_RANGES.items() if low <= thing.size <= high), "")
         else:
             value = getattr(thing, name)
-        if value and value not in ("plain", "paint"):
+        if value and value not in lexicon.UNMARKED:
             facts.append((name, value))
     if "part" in chosen:
         usual = {part.word: part.usual for part in kind.parts}
@@ -85,17 +88,17 @@ def _adjectives(facts: dict[str, str]) -> str:
     return " ".join(tables[name][facts[name]].words[0] for name in _ADJECTIVES if name in facts)
 
 
-def _noun_phrase(key: Key, count: int, dice: Dice) -> str:
+def _noun_phrase(key: Key, count: int, rng: SeededRandom) -> str:
     kind, facts = KINDS[key[0]], dict(key[1])
-    spelling = dice.below(len(kind.words))
+    spelling = rng.integer(len(kind.words))
     noun = kind.words[spelling] if count == 1 else kind.plurals[spelling]
     words = f"{_adjectives(facts)} {noun}".strip()
-    text = article(words) if count == 1 and dice() < 0.8 else f"{NUMBER_WORDS[count]} {words}"
+    text = with_article(words) if count == 1 and rng.random() < 0.8 else f"{NUMBER_WORDS[count]} {words}"
     if "shape" in facts:
         text += f" {lexicon.SHAPES[facts['shape']].after[0]}"
     if "pose" in facts:
         pose = next(pose for pose in kind.poses if pose.id == facts["pose"])
-        text += f" {dice.pick(pose.words)}"
+        text += f" {rng.choice(pose.words)}"
     parts = []
     for name, value in facts.items():
         part = kind.part(name[5:]) if name.startswith("part:") else None
@@ -110,19 +113,19 @@ def _joined(parts: list[str]) -> str:
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
-def _where(scene: Scene, dice: Dice, detail: float) -> list[str]:
-    found = []
-    if dice() < detail:
-        found.append(dice.pick(SETTINGS[scene.setting].words))
+def _where(scene: Scene, rng: SeededRandom, detail: float) -> list[str]:
+    phrases = []
+    if rng.random() < detail:
+        phrases.append(rng.choice(PLACES[scene.setting].words))
     for name in ("lighting", "weather"):
         value = getattr(scene, name)
-        if value and dice() < detail:
-            found.append(dice.pick(lexicon.IMAGE_DIMENSIONS[name][value].words))
-    return found
+        if value and rng.random() < detail:
+            phrases.append(rng.choice(lexicon.IMAGE_DIMENSIONS[name][value].words))
+    return phrases
 
 
-def _relations(scene: Scene, groups: dict[Key, list[int]], dice: Dice, most: int) -> list[str]:
-    """Sentences about pairs of groups that can be told apart by their adjectives."""
+def _relations(scene: Scene, groups: dict[Key, list[int]], rng: SeededRandom, most: int) -> list[str]:
+    """Sentences about pairs of groups that their adjectives distinguish."""
     names: dict[Key, str] = {}
     for key, members in groups.items():
         noun = KINDS[key[0]].words[0] if len(members) == 1 else KINDS[key[0]].plurals[0]
@@ -131,30 +134,30 @@ def _relations(scene: Scene, groups: dict[Key, list[int]], dice: Dice, most: int
         if not any(set(facts.items()) <= set(other[1]) for other in alike):
             words = _adjectives(facts) if alike else ""
             names[key] = f"the {words} {noun}" if words else f"the {noun}"
-    found: list[str] = []
-    told: list[set[Key]] = []
+    sentences: list[str] = []
+    done: list[set[Key]] = []
     pairs = [(a, b) for a in names for b in names if a != b]
-    for a, b in dice.shuffled(pairs):
-        if len(found) >= most:
+    for a, b in rng.shuffled(pairs):
+        if len(sentences) >= most:
             break
-        if {a, b} in told:
+        if {a, b} in done:
             continue
         single = len(groups[a]) == len(groups[b]) == 1
         target = KINDS[b[0]]
-        for relation in dice.shuffled(_TOLD):
+        for relation in rng.shuffled(_STATED_RELATIONS):
             if relation in ("inside", "on", "in_front_of") and not single:
                 continue
             if (relation == "inside" and target.inner is None) or (relation == "on" and target.top is None):
                 continue
-            if not TESTS[relation](scene, groups[a], groups[b]):
+            if not RELATION_TESTS[relation](scene, groups[a], groups[b]):
                 continue
             first, second, word = names[a], names[b], relation
             many = len(groups[a]) > 1
-            if relation in _OTHER_WAY and dice() < 0.5:
-                first, second, word = second, first, _OTHER_WAY[relation]
+            if relation in _INVERSES and rng.random() < 0.5:
+                first, second, word = second, first, _INVERSES[relation]
                 many = len(groups[b]) > 1
             verb = "are" if many else "is"
-            told.append({a, b})
-            found.append(f"{first} {verb} {relation_words(word, dice.below(3))} {second}")
+            done.append({a, b})
+            sentences.append(f"{first} {verb} {relation_words(word, rng.integer(3))} {second}")
             break
-    return found
+    return sentences

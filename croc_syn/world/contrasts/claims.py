@@ -1,8 +1,8 @@
 """Claims about a scene: pairs of a true and a false prompt that differ in one property.
 
-Contrasts (:mod:`croc_syn.world.contrasts.contrasts`) begin with words and then draw; claims begin with a
-scene that is drawn already and state, in the same controlled English, what is true of it and what is not. One
-image gives dozens of them, for a model that learns to read images.
+Prompt pairs (:mod:`croc_syn.world.contrasts.prompt_pairs`) come first and are then drawn; claims are about a
+scene that exists already, in the same controlled English. One image gives dozens of them, for a model that
+learns to read images.
 """
 
 from __future__ import annotations
@@ -12,27 +12,43 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from croc.errors import InputError
-from croc_syn.world.contrasts.contrasts import Context
+from croc_syn.world.contrasts.prompt_pairs import Context
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
-from croc_syn.world.declarations.settings import SETTINGS
+from croc_syn.world.declarations.places import PLACES
 from croc_syn.world.language.meaning import Attribute
-from croc_syn.world.language.phrases import adjective_phrase, counted, noun_phrase, relation_words
-from croc_syn.world.scenes.oracle import TESTS, arranged, has, holds
-from croc_syn.world.scenes.sampler import Dice
+from croc_syn.world.language.realisation import (
+    adjective_phrase,
+    counted_phrase,
+    denial_phrases,
+    exclusion_phrases,
+    layout_phrase,
+    negation_phrases,
+    noun_phrase,
+    part_phrase,
+    pose_phrase,
+    relation_words,
+)
+from croc_syn.world.scenes.oracle import RELATION_TESTS, has_attribute, is_arranged, satisfies
 from croc_syn.world.scenes.scene import Scene, Thing
+from croc_syn.world.scenes.seeded_random import SeededRandom
 
-MOST = 9
-"""Numbers that the controlled English counts to."""
+LARGEST_NUMBER = 9
+"""The largest number of the controlled English."""
 
-_SAID = {
+_OPPOSITES = {
     "left_of": "right_of",
     "above": "below",
     "in_front_of": "behind",
     "larger": "smaller",
     "inside": "outside",
     "near": "far",
+    "far": "near",
 }
+"""For each relation that a claim may state, the relation of its false prompt."""
+
+Phrases = tuple[str, str]
+"""A true prompt or noun phrase, and a false one."""
 
 
 @dataclass(frozen=True)
@@ -49,11 +65,44 @@ class Claim:
     about: str
 
 
-Maker = Callable[["_Look"], "tuple[str, str] | None"]
+class _SceneFacts:
+    """A scene, prepared for the functions that make claims."""
+
+    def __init__(self, scene: Scene, rng: SeededRandom) -> None:
+        self.scene, self.rng = scene, rng
+        things = [thing for thing in scene.things if thing.kind not in scene.shows]
+        self.counts = Counter(thing.kind for thing in things)
+        self.things = {kind: [thing for thing in things if thing.kind == kind] for kind in self.counts}
+        self.single = [alike[0] for alike in self.things.values() if len(alike) == 1]
+        self.absent = [kind for kind in KINDS if kind not in self.counts and kind not in scene.shows]
+
+    def choose_single(self, fits: Callable[[Kind], bool] = lambda kind: True) -> Thing | None:
+        """A thing that is the only one of its kind."""
+        options = [thing for thing in self.single if fits(KINDS[thing.kind])]
+        return self.rng.choice(options) if options else None
+
+    def choose_other(self, options: list[str], value: str) -> str:
+        """Another value than the given one."""
+        return self.rng.choice([option for option in options if option != value])
+
+    def choose_absent(self, kind: str) -> Kind:
+        """A kind that is not in the scene; half of the time one of the same group as ``kind``."""
+        similar = [other for other in self.absent if KINDS[other].group == KINDS[kind].group]
+        return KINDS[self.rng.choice(similar if similar and self.rng.random() < 0.5 else self.absent)]
+
+    def frame(self, kind: str, phrases: Phrases, singular: bool = True) -> Phrases:
+        """Put both noun phrases into one sentence frame, sometimes with the place."""
+        place = self.rng.choice(PLACES[self.scene.setting].words) if self.rng.random() < 0.4 else ""
+        return Context(KINDS[kind], place, self.rng).frame(phrases, (singular, singular))
+
+
+Maker = Callable[[_SceneFacts], Phrases | None]
 _MAKERS: dict[str, Maker] = {}
 
 
 def _claim(about: str) -> Callable[[Maker], Maker]:
+    """Declare what claims differ in above the function that makes their prompts."""
+
     def register(make: Maker) -> Maker:
         _MAKERS[about] = make
         return make
@@ -61,105 +110,80 @@ def _claim(about: str) -> Callable[[Maker], Maker]:
     return register
 
 
-class _Look:
-    """A scene with what the makers ask of it."""
-
-    def __init__(self, scene: Scene, dice: Dice) -> None:
-        self.scene, self.dice = scene, dice
-        seen = [thing for thing in scene.things if thing.kind not in scene.shows]
-        self.counts = Counter(thing.kind for thing in seen)
-        self.things = {kind: [thing for thing in seen if thing.kind == kind] for kind in self.counts}
-        self.single = [things[0] for things in self.things.values() if len(things) == 1]
-        self.absent = [kind for kind in KINDS if kind not in self.counts and kind not in scene.shows]
-
-    def one(self, fits: Callable[[Kind], bool] = lambda kind: True) -> Thing | None:
-        """A thing that is the only one of its kind."""
-        options = [thing for thing in self.single if fits(KINDS[thing.kind])]
-        return self.dice.pick(options) if options else None
-
-    def two(self) -> tuple[Thing, Thing] | None:
-        """Two different things, each the only one of its kind."""
-        return tuple(self.dice.shuffled(self.single)[:2]) if len(self.single) > 1 else None  # type: ignore[return-value]
-
-    def other(self, options: list[str], value: str) -> str:
-        """Another value than the given one."""
-        return self.dice.pick([option for option in options if option != value])
-
-    def stranger(self, kind: str) -> Kind:
-        """A kind that is not there, half the time one that is like a given one."""
-        like = [other for other in self.absent if KINDS[other].group == KINDS[kind].group]
-        return KINDS[self.dice.pick(like if like and self.dice() < 0.5 else self.absent)]
-
-    def put(self, kind: str, first: str, second: str, single: bool = True) -> tuple[str, str]:
-        """Both noun phrases in one frame, now and then with the place."""
-        place = self.dice.pick(SETTINGS[self.scene.setting].words) if self.dice() < 0.4 else ""
-        return Context(KINDS[kind], place, self.dice).frame(first, second, (single, single))
-
-
-def claims(scene: Scene, number: int, dice: Dice, about: Collection[str] = ()) -> list[Claim]:
-    """True and false prompts about a scene.
+def make_claims(scene: Scene, number: int, rng: SeededRandom, about: Collection[str] = ()) -> list[Claim]:
+    """Make true and false prompts about a scene.
 
     Args:
-        scene: what they are about.
-        number: how many at most; each thing that can be spoken of gets its turn before any comes again.
-        dice: chooses the things, values and words.
-        about: what they may differ in; nothing named is everything.
+        scene: the scene.
+        number: how many claims at most; everything in ``about`` has its turn before anything is repeated.
+        rng: chooses the things, values and words.
+        about: what they may differ in; empty allows everything.
 
     Returns:
-        Different claims; the oracle has said of each that ``true`` holds and ``false`` does not.
+        Distinct claims; the oracle has confirmed that ``true`` is true of the scene and ``false`` is not.
 
     Raises:
-        InputError: no claim differs in one of these.
+        InputError: no claim can differ in one of these.
     """
     if unknown := sorted(set(about) - set(_MAKERS)):
-        raise InputError(f"no claim differs in {', '.join(unknown)}; there are {', '.join(_MAKERS)}")
+        raise InputError(f"no claim differs in {', '.join(unknown)}; expected {', '.join(_MAKERS)}")
     makers = [name for name in _MAKERS if not about or name in about]
-    look = _Look(scene, dice)
-    found: dict[tuple[str, str], Claim] = {}
+    facts = _SceneFacts(scene, rng)
+    claims: dict[Phrases, Claim] = {}
     for turn in range(number if about else 4):
-        for name in dice.shuffled(makers):
-            if len(found) >= number:
-                return list(found.values())
-            made = _MAKERS[name](look)
-            if made is None or made[0] == made[1] or made in found:
+        for name in rng.shuffled(makers):
+            if len(claims) >= number:
+                return list(claims.values())
+            prompts = _MAKERS[name](facts)
+            if prompts is None or prompts[0] == prompts[1] or prompts in claims:
                 continue
-            if holds(scene, made[0]) and not holds(scene, made[1]):
-                found[made] = Claim(*made, name)
-        if turn and not found:
+            if satisfies(scene, prompts[0]) and not satisfies(scene, prompts[1]):
+                claims[prompts] = Claim(*prompts, name)
+        if turn and not claims:
             break
-    return list(found.values())
+    return list(claims.values())
 
 
-# A thing and its properties
+# Properties of a thing
 
 
 def _adjective(dimension: str, fits: Callable[[Kind], bool] = lambda kind: True) -> Maker:
-    def make(look: _Look) -> tuple[str, str] | None:
+    def make(facts: _SceneFacts) -> Phrases | None:
         values = lexicon.THING_DIMENSIONS[dimension]
-        options = [value for value in values if value not in ("plain", "paint")]
-        kind = look.dice.pick(list(look.counts)) if look.counts else None
+        options = [value for value in values if value not in lexicon.UNMARKED]
+        kind = facts.rng.choice(list(facts.counts)) if facts.counts else None
         if kind is None or not fits(KINDS[kind]):
             return None
         if dimension == "shape":
             options = list(KINDS[kind].shapes)
-        things = look.things[kind]
-        value = next(
-            (v for v in options if all(has(t, Attribute(dimension, v)) for t in things)),
-            None,
-        )
+        things = facts.things[kind]
+        value = _common_value(things, dimension, options)
         if value is None:
             return None
-        wrong = look.other(options, value)
-        place = look.dice.below(3)
+        wrong = facts.choose_other(options, value)
+        position = facts.rng.integer(3)
         if len(things) == 1:
-            texts = [adjective_phrase(KINDS[kind], values[v], place) for v in (value, wrong)]
-        elif len(things) <= MOST:
-            texts = [counted(KINDS[kind], len(things), values[v].words[0]) for v in (value, wrong)]
+            phrases = (
+                adjective_phrase(KINDS[kind], values[value], position),
+                adjective_phrase(KINDS[kind], values[wrong], position),
+            )
+        elif len(things) <= LARGEST_NUMBER:
+            phrases = (
+                counted_phrase(KINDS[kind], len(things), values[value].words[0]),
+                counted_phrase(KINDS[kind], len(things), values[wrong].words[0]),
+            )
         else:
             return None
-        return look.put(kind, texts[0], texts[1], len(things) == 1)
+        return facts.frame(kind, phrases, len(things) == 1)
 
     return make
+
+
+def _common_value(things: list[Thing], dimension: str, options: list[str]) -> str | None:
+    """The value that all of the things have, if it is one of the options."""
+    return next(
+        (v for v in options if all(has_attribute(thing, Attribute(dimension, v)) for thing in things)), None
+    )
 
 
 _claim("colour")(_adjective("colour"))
@@ -170,52 +194,46 @@ _claim("shape")(_adjective("shape", lambda kind: len(kind.shapes) > 1))
 
 
 @_claim("count")
-def _count(look: _Look) -> tuple[str, str] | None:
-    options = [kind for kind, count in look.counts.items() if count <= MOST]
+def _count(facts: _SceneFacts) -> Phrases | None:
+    options = [kind for kind, count in facts.counts.items() if count <= LARGEST_NUMBER]
     if not options:
         return None
-    # Most things stand alone; who hears of these alone learns to answer "one" and not to count.
-    many = [kind for kind in options if look.counts[kind] > 1]
-    kind = look.dice.pick(many if many and look.dice() < 0.75 else options)
-    count = look.counts[kind]
-    near = [n for n in range(max(1, count - 2), min(MOST, count + 2) + 1) if n != count]
-    wrong = look.dice.pick(near)
-    texts = []
-    for n in (count, wrong):
-        texts.append(noun_phrase(KINDS[kind]) if n == 1 and look.dice() < 0.4 else counted(KINDS[kind], n))
-    frame = Context(KINDS[kind], "", look.dice).frame(texts[0], texts[1], (count == 1, wrong == 1))
-    return frame
+    # Most things are the only one of their kind; a model that sees these alone learns to answer "one".
+    several = [kind for kind in options if facts.counts[kind] > 1]
+    kind = facts.rng.choice(several if several and facts.rng.random() < 0.75 else options)
+    count = facts.counts[kind]
+    near = [n for n in range(max(1, count - 2), min(LARGEST_NUMBER, count + 2) + 1) if n != count]
+    wrong = facts.rng.choice(near)
+
+    def phrase(n: int) -> str:
+        if n == 1 and facts.rng.random() < 0.4:
+            return noun_phrase(KINDS[kind])
+        return counted_phrase(KINDS[kind], n)
+
+    return Context(KINDS[kind], "", facts.rng).frame((phrase(count), phrase(wrong)), (count == 1, wrong == 1))
 
 
 @_claim("action")
-def _action(look: _Look) -> tuple[str, str] | None:
-    thing = look.one(lambda kind: len(kind.poses) > 1)
+def _action(facts: _SceneFacts) -> Phrases | None:
+    thing = facts.choose_single(lambda kind: len(kind.poses) > 1)
     if thing is None:
         return None
-    poses = {pose.id: pose for pose in KINDS[thing.kind].poses}
-    wrong = look.other(list(poses), thing.pose)
-    which = look.dice.below(4)
-    texts = [
-        f"{noun_phrase(KINDS[thing.kind])} {poses[pose].words[which % len(poses[pose].words)]}"
-        for pose in (thing.pose, wrong)
-    ]
-    return look.put(thing.kind, texts[0], texts[1])
+    kind = KINDS[thing.kind]
+    wrong = facts.choose_other([pose.id for pose in kind.poses], thing.pose)
+    variant = facts.rng.integer(4)
+    return facts.frame(kind.id, (pose_phrase(kind, thing.pose, variant), pose_phrase(kind, wrong, variant)))
 
 
 def _parts(body: bool) -> Maker:
-    def make(look: _Look) -> tuple[str, str] | None:
-        thing = look.one(lambda kind: any(part.body == body for part in kind.parts))
+    def make(facts: _SceneFacts) -> Phrases | None:
+        thing = facts.choose_single(lambda kind: any(part.body == body for part in kind.parts))
         if thing is None:
             return None
-        part = look.dice.pick([part for part in KINDS[thing.kind].parts if part.body == body])
+        kind = KINDS[thing.kind]
+        part = facts.rng.choice([part for part in kind.parts if part.body == body])
         count = dict(thing.parts)[part.word]
-        wrong = look.dice.pick([n for n in range(part.low, part.high + 1) if n != count])
-        texts = []
-        for n in (count, wrong):
-            single = n == 1 or (n == 0 and part.usual <= 1)
-            words = f"{lexicon.NUMBER_WORDS[n]} {part.word if single else part.plural_word}"
-            texts.append(f"{noun_phrase(KINDS[thing.kind])} with {words}")
-        return look.put(thing.kind, texts[0], texts[1])
+        wrong = facts.rng.choice([n for n in range(part.low, part.high + 1) if n != count])
+        return facts.frame(kind.id, (part_phrase(kind, part, count), part_phrase(kind, part, wrong)))
 
     return make
 
@@ -224,117 +242,108 @@ _claim("body_part")(_parts(True))
 _claim("thing_part")(_parts(False))
 
 
-# What is there and what is not
+# Presence and absence
 
 
 @_claim("negation")
-def _negation(look: _Look) -> tuple[str, str] | None:
-    thing = look.one()
+def _negation(facts: _SceneFacts) -> Phrases | None:
+    thing = facts.choose_single()
     if thing is None:
         return None
-    here = noun_phrase(KINDS[thing.kind])
-    if look.dice() < 0.25:
-        colour = thing.colour if look.dice() < 0.5 else look.other(list(lexicon.COLOURS), thing.colour)
-        texts = (f"{here} that is {colour}", f"{here} that is not {colour}")
-        right = colour == thing.colour
+    kind = KINDS[thing.kind]
+    if facts.rng.random() < 0.25:
+        same = facts.rng.random() < 0.5
+        colour = thing.colour if same else facts.choose_other(list(lexicon.COLOURS), thing.colour)
+        first, second = denial_phrases(kind, colour)
+        first_is_true = colour == thing.colour
     else:
-        others = [other for other in look.single if other is not thing]
-        right = bool(others) and look.dice() < 0.5
-        other = KINDS[look.dice.pick(others).kind] if right else look.stranger(thing.kind)
-        name, named = other.words[0], noun_phrase(other)
-        texts = look.dice.pick(
-            (
-                (f"{here} and {named}", f"{here} and no {name}"),
-                (f"{here} with {named}", f"{here} without {named}"),
-                (f"{here}, and there is {named}", f"{here}, and there is no {name}"),
-            )
-        )
-    return look.put(thing.kind, *(texts if right else texts[::-1]))
+        others = [other for other in facts.single if other is not thing]
+        first_is_true = bool(others) and facts.rng.random() < 0.5
+        other = KINDS[facts.rng.choice(others).kind] if first_is_true else facts.choose_absent(thing.kind)
+        first, second = facts.rng.choice(negation_phrases(kind, other))
+    return facts.frame(kind.id, (first, second) if first_is_true else (second, first))
 
 
 @_claim("presence")
-def _presence(look: _Look) -> tuple[str, str] | None:
-    thing = look.one()
+def _presence(facts: _SceneFacts) -> Phrases | None:
+    thing = facts.choose_single()
     if thing is None:
         return None
-    other = look.stranger(thing.kind)
-    if look.dice() < 0.3:
-        return look.put(thing.kind, f"no {other.words[0]}", f"no {KINDS[thing.kind].words[0]}")
-    return look.put(thing.kind, noun_phrase(KINDS[thing.kind]), noun_phrase(other))
+    kind, other = KINDS[thing.kind], facts.choose_absent(thing.kind)
+    if facts.rng.random() < 0.3:
+        return facts.frame(kind.id, (f"no {other.words[0]}", f"no {kind.words[0]}"))
+    return facts.frame(kind.id, (noun_phrase(kind), noun_phrase(other)))
 
 
 @_claim("entity")
-def _entity(look: _Look) -> tuple[str, str] | None:
-    if look.counts and look.dice() < 0.6:
-        return _misnamed(look, look.dice.pick(list(look.counts)))
-    thing = look.one()
+def _entity(facts: _SceneFacts) -> Phrases | None:
+    if facts.counts and facts.rng.random() < 0.6:
+        return _wrong_noun(facts, facts.rng.choice(list(facts.counts)))
+    thing = facts.choose_single()
     if thing is None:
         return None
-    kind, other = KINDS[thing.kind], look.stranger(thing.kind)
-    if look.dice() < 0.5:
-        texts = [f"{noun_phrase(a)} and no {b.words[0]}" for a, b in ((kind, other), (other, kind))]
-    else:
-        texts = [f"{noun_phrase(a)} and nothing else" for a in (kind, other)]
-    return look.put(thing.kind, texts[0], texts[1])
+    kind, other = KINDS[thing.kind], facts.choose_absent(thing.kind)
+    return facts.frame(kind.id, exclusion_phrases(kind, other, nothing_else=facts.rng.random() >= 0.5))
 
 
-def _misnamed(look: _Look, kind: str) -> tuple[str, str] | None:
-    """What is said of a thing is right, but it is another: "a red cat" of a red dog."""
-    things, other = look.things[kind], look.stranger(kind)
-    if len(things) > MOST:
+def _wrong_noun(facts: _SceneFacts, kind: str) -> Phrases | None:
+    """A property that is right with a noun that is wrong: "a red cat" for a red dog."""
+    things, other = facts.things[kind], facts.choose_absent(kind)
+    if len(things) > LARGEST_NUMBER:
         return None
-    said = [
-        (values[value], place)
+    options = [
+        (values[value], position)
         for dimension, values in lexicon.THING_DIMENSIONS.items()
         for value in values
-        if value not in ("plain", "paint") and (dimension != "shape" or value in other.shapes)
-        for place in range(3)
-        if all(has(thing, Attribute(dimension, value)) for thing in things)
+        if value not in lexicon.UNMARKED and (dimension != "shape" or value in other.shapes)
+        for position in range(3)
+        if all(has_attribute(thing, Attribute(dimension, value)) for thing in things)
     ]
-    if not said:
+    if not options:
         return None
-    value, place = look.dice.pick(said)
+    value, position = facts.rng.choice(options)
     if len(things) == 1:
-        texts = [adjective_phrase(each, value, place) for each in (KINDS[kind], other)]
+        phrases = adjective_phrase(KINDS[kind], value, position), adjective_phrase(other, value, position)
     else:
-        word = value.words[0] if look.dice() < 0.5 else ""
-        texts = [counted(each, len(things), word) for each in (KINDS[kind], other)]
-    return look.put(kind, texts[0], texts[1], len(things) == 1)
+        word = value.words[0] if facts.rng.random() < 0.5 else ""
+        count = len(things)
+        phrases = counted_phrase(KINDS[kind], count, word), counted_phrase(other, count, word)
+    return facts.frame(kind, phrases, len(things) == 1)
 
 
 # Two things
 
 
 def _relation(relations: tuple[str, ...]) -> Maker:
-    def make(look: _Look) -> tuple[str, str] | None:
-        for first in look.dice.shuffled(look.single):
-            for second in look.dice.shuffled(look.single):
+    def make(facts: _SceneFacts) -> Phrases | None:
+        things = facts.scene.things
+        for first in facts.rng.shuffled(facts.single):
+            for second in facts.rng.shuffled(facts.single):
                 if first is second:
                     continue
-                i, j = look.scene.things.index(first), look.scene.things.index(second)
-                true = [name for name in relations if TESTS[name](look.scene, (i,), (j,))]
+                i, j = things.index(first), things.index(second)
+                true = [name for name in relations if RELATION_TESTS[name](facts.scene, (i,), (j,))]
                 if true:
-                    return _related(look, first, second, look.dice.pick(true))
+                    return _relation_phrases(facts, first, second, facts.rng.choice(true))
         return None
 
     return make
 
 
-def _related(look: _Look, first: Thing, second: Thing, relation: str) -> tuple[str, str]:
-    opposite = _SAID.get(relation) or next(one for one, other in _SAID.items() if other == relation)
+def _relation_phrases(facts: _SceneFacts, first: Thing, second: Thing, relation: str) -> Phrases:
     one, two = noun_phrase(KINDS[first.kind]), noun_phrase(KINDS[second.kind])
-    which = look.dice.below(3)
-    right, wrong = relation_words(relation, which), relation_words(opposite, which)
-    mirrored = relation in ("left_of", "above", "in_front_of", "larger")
-    if mirrored and look.dice() < 0.5:
+    variant = facts.rng.integer(3)
+    right, wrong = relation_words(relation, variant), relation_words(_OPPOSITES[relation], variant)
+    reversible = relation in ("left_of", "above", "in_front_of", "larger")
+    if reversible and facts.rng.random() < 0.5:
         one, two, right, wrong = two, one, wrong, right
-    if mirrored and look.dice() < 0.3:
-        texts = (f"{one} {right} {two}", f"{two} {right} {one}")
-    elif look.dice() < 0.33:
-        texts = (f"{one} that is {right} {two}", f"{one} that is {wrong} {two}")
+    if reversible and facts.rng.random() < 0.3:
+        phrases = (f"{one} {right} {two}", f"{two} {right} {one}")
+    elif facts.rng.random() < 0.33:
+        phrases = (f"{one} that is {right} {two}", f"{one} that is {wrong} {two}")
     else:
-        texts = (f"{one} {right} {two}", f"{one} {wrong} {two}")
-    return look.put(first.kind, *texts)
+        phrases = (f"{one} {right} {two}", f"{one} {wrong} {two}")
+    return facts.frame(first.kind, phrases)
 
 
 _claim("left_right")(_relation(("left_of",)))
@@ -346,21 +355,24 @@ _claim("size_relation")(_relation(("larger",)))
 
 
 def _binding(dimension: str) -> Maker:
-    def make(look: _Look) -> tuple[str, str] | None:
+    def make(facts: _SceneFacts) -> Phrases | None:
         values = lexicon.THING_DIMENSIONS[dimension]
-        options = [value for value in values if value not in ("plain", "paint")]
-        pair = look.two()
-        if pair is None or not all(dimension == "colour" or KINDS[t.kind].surface for t in pair):
+        options = [value for value in values if value not in lexicon.UNMARKED]
+        if len(facts.single) < 2:
             return None
-        told = [next((v for v in options if has(t, Attribute(dimension, v))), None) for t in pair]
-        if None in told or told[0] == told[1]:
+        first, second = facts.rng.shuffled(facts.single)[:2]
+        kind, other = KINDS[first.kind], KINDS[second.kind]
+        if dimension != "colour" and not (kind.surface and other.surface):
             return None
-        kinds = [KINDS[thing.kind] for thing in pair]
-        texts = [
-            " and ".join(adjective_phrase(k, values[v], 0) for k, v in zip(kinds, order, strict=True))
-            for order in (told, told[::-1])
-        ]
-        return look.put(pair[0].kind, texts[0], texts[1])
+        one, two = (_common_value([thing], dimension, options) for thing in (first, second))
+        if one is None or two is None or one == two:
+            return None
+
+        def phrase(value: str, other_value: str) -> str:
+            first_thing = adjective_phrase(kind, values[value], 0)
+            return f"{first_thing} and {adjective_phrase(other, values[other_value], 0)}"
+
+        return facts.frame(kind.id, (phrase(one, two), phrase(two, one)))
 
     return make
 
@@ -371,70 +383,75 @@ _claim("texture_binding")(_binding("texture"))
 
 
 @_claim("count_binding")
-def _count_binding(look: _Look) -> tuple[str, str] | None:
-    options = [kind for kind, count in look.counts.items() if count <= MOST]
-    pairs = [(a, b) for a in options for b in options if look.counts[a] != look.counts[b]]
+def _count_binding(facts: _SceneFacts) -> Phrases | None:
+    options = [kind for kind, count in facts.counts.items() if count <= LARGEST_NUMBER]
+    pairs = [(a, b) for a in options for b in options if facts.counts[a] != facts.counts[b]]
     if not pairs:
         return None
-    a, b = look.dice.pick(pairs)
-    m, n = look.counts[a], look.counts[b]
-    texts = [f"{counted(KINDS[a], x)} and {counted(KINDS[b], y)}" for x, y in ((m, n), (n, m))]
-    return Context(KINDS[a], "", look.dice).frame(texts[0], texts[1], (m == 1, n == 1))
+    a, b = facts.rng.choice(pairs)
+    m, n = facts.counts[a], facts.counts[b]
+
+    def phrase(first: int, second: int) -> str:
+        return f"{counted_phrase(KINDS[a], first)} and {counted_phrase(KINDS[b], second)}"
+
+    return Context(KINDS[a], "", facts.rng).frame((phrase(m, n), phrase(n, m)), (m == 1, n == 1))
+
+
+# Arrangements
+
+
+@_claim("layout")
+def _layout(facts: _SceneFacts) -> Phrases | None:
+    for kind, things in facts.things.items():
+        if not 3 <= len(things) <= LARGEST_NUMBER:
+            continue
+        boxes = [thing.box for thing in things]
+        right = [name for name in lexicon.LAYOUTS if is_arranged(name, boxes)]
+        if not right:
+            continue
+        wrong = facts.rng.choice([name for name in lexicon.LAYOUTS if name not in right])
+        variant = facts.rng.integer(2)
+        phrases = (
+            layout_phrase(KINDS[kind], len(things), right[0], variant),
+            layout_phrase(KINDS[kind], len(things), wrong, variant),
+        )
+        return facts.frame(kind, phrases, singular=False)
+    return None
 
 
 # The whole image
 
 
-@_claim("layout")
-def _layout(look: _Look) -> tuple[str, str] | None:
-    for kind, things in look.things.items():
-        if not 3 <= len(things) <= MOST:
-            continue
-        boxes = [thing.box for thing in things]
-        right = [name for name in lexicon.LAYOUTS if arranged(name, boxes)]
-        if not right:
-            continue
-        wrong = look.dice.pick([name for name in lexicon.LAYOUTS if name not in right])
-        which = look.dice.below(2)
-        words = [lexicon.LAYOUTS[name].after for name in (right[0], wrong)]
-        texts = [f"{counted(KINDS[kind], len(things))} {after[which % len(after)]}" for after in words]
-        return look.put(kind, texts[0], texts[1], False)
-    return None
-
-
-def _whole(dimension: str) -> Maker:
-    def make(look: _Look) -> tuple[str, str] | None:
+def _whole_image(dimension: str) -> Maker:
+    def make(facts: _SceneFacts) -> Phrases | None:
         values = lexicon.IMAGE_DIMENSIONS[dimension]
-        value, thing = getattr(look.scene, dimension), look.one()
+        value, thing = getattr(facts.scene, dimension), facts.choose_single()
         if not value or thing is None:
             return None
         here = noun_phrase(KINDS[thing.kind])
-        texts = [
-            f"{here} {look.dice.pick(values[v].words)}" for v in (value, look.other(list(values), value))
-        ]
-        return look.put(thing.kind, texts[0], texts[1])
+        other = facts.choose_other(list(values), value)
+        right, wrong = facts.rng.choice(values[value].words), facts.rng.choice(values[other].words)
+        return facts.frame(thing.kind, (f"{here} {right}", f"{here} {wrong}"))
 
     return make
 
 
-_claim("lighting")(_whole("lighting"))
-_claim("weather")(_whole("weather"))
+_claim("lighting")(_whole_image("lighting"))
+_claim("weather")(_whole_image("weather"))
 
 
 @_claim("setting")
-def _setting(look: _Look) -> tuple[str, str] | None:
-    thing = look.one()
+def _setting(facts: _SceneFacts) -> Phrases | None:
+    thing = facts.choose_single()
     if thing is None:
         return None
-    here = look.scene.setting
-    away = look.dice.pick(
-        [name for name, s in SETTINGS.items() if name != here and thing.kind not in s.shows]
+    here = facts.scene.setting
+    away = facts.rng.choice(
+        [name for name, place in PLACES.items() if name != here and thing.kind not in place.shows]
     )
-    words = [look.dice.pick(SETTINGS[name].words) for name in (here, away)]
-    if not all(words):
-        return None
+    right, wrong = facts.rng.choice(PLACES[here].words), facts.rng.choice(PLACES[away].words)
     phrase = noun_phrase(KINDS[thing.kind])
-    if look.dice() < 0.25:
-        return f"{words[0]}, there is {phrase}", f"{words[1]}, there is {phrase}"
-    opener = look.dice.pick(("", "there is ", "a picture of "))
-    return f"{opener}{phrase} {words[0]}", f"{opener}{phrase} {words[1]}"
+    if facts.rng.random() < 0.25:
+        return f"{right}, there is {phrase}", f"{wrong}, there is {phrase}"
+    opener = facts.rng.choice(("", "there is ", "a picture of "))
+    return f"{opener}{phrase} {right}", f"{opener}{phrase} {wrong}"

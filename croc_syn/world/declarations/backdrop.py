@@ -1,4 +1,4 @@
-"""The brush for backgrounds: pale, flat planes whose colours follow the time of day."""
+"""Vector primitives for backgrounds: pale, flat shapes whose colours depend on the time of day."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _TINTS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]]
 
 
 @lru_cache(maxsize=8192)
-def lit(colour: str, lighting: str) -> str:
+def tint(colour: str, lighting: str) -> str:
     """A colour ``#rrggbb`` as it looks at a time of day."""
     factors, offsets = _TINTS[lighting]
     parts = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
@@ -34,12 +34,12 @@ def _pairs(points: Sequence[Point]) -> str:
 
 @dataclass
 class Backdrop:
-    """Collects one background.
+    """Records one background.
 
     Attributes:
         lighting: id of the time of day.
-        variant: 0 to 7, picks details.
-        rng: randomness for details, fixed by the variant.
+        variant: 0 to 7, selects details.
+        rng: random numbers for details, seeded by the variant.
         celestial: whether the sky may show a sun, a moon and stars.
     """
 
@@ -51,7 +51,7 @@ class Backdrop:
 
     def colour(self, colour: str) -> str:
         """The colour at this time of day."""
-        return lit(colour, self.lighting)
+        return tint(colour, self.lighting)
 
     def rect(self, x: float, y: float, w: float, h: float, fill: str, round_by: float = 0) -> None:
         """A rectangle."""
@@ -64,8 +64,6 @@ class Backdrop:
     def polygon(self, points: Sequence[Point], fill: str) -> None:
         """A polygon."""
         self.svg.append(f'<polygon points="{_pairs(points)}" fill="{self.colour(fill)}"/>')
-
-    path = polygon
 
     def ellipse(self, x: float, y: float, rx: float, ry: float, fill: str) -> None:
         """An ellipse."""
@@ -81,15 +79,15 @@ class Backdrop:
         )
 
     def glow(self, x: float, y: float, r: float, fill: str) -> None:
-        """A disc whose colour no time of day changes: a light."""
+        """A disc whose colour does not depend on the time of day: a light."""
         self.svg.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{r:.1f}" fill="{fill}"/>')
 
     def glow_rect(self, x: float, y: float, w: float, h: float, fill: str) -> None:
-        """A rectangle whose colour no time of day changes: a window."""
+        """A rectangle whose colour does not depend on the time of day: a window."""
         self.svg.append(f'<rect x="{x:.1f}" y="{y:.1f}" width="{w:.1f}" height="{h:.1f}" fill="{fill}"/>')
 
     def sky(self, top: str, low: str, height: float) -> None:
-        """A sky down to ``height``, with a sun or moon where the image may show one."""
+        """A sky down to ``height``, with sun, moon or stars where ``celestial`` allows them."""
         if self.lighting == "day":
             stops = (top, low)
         else:
@@ -150,5 +148,5 @@ class Backdrop:
                 )
 
     def scatter(self, low: float, high: float, count: int) -> list[Point]:
-        """Random places between two heights."""
+        """Random points between two heights."""
         return [(float(x), float(y)) for x, y in self.rng.uniform((0, low), (100, high), (count, 2))]

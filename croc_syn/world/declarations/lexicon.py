@@ -1,6 +1,6 @@
-"""The words and values of the controlled English: each value is declared once, here.
+"""The words and values of the controlled English; each value is declared once, here.
 
-The parser reads the words, the sampler draws the values, the renderer reads the data, the oracle the limits.
+The parser reads the words, the sampler draws values, the renderer reads ``data``, the oracle the limits.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ class Value:
 
     Attributes:
         id: its name in scenes, tables and the taxonomy.
-        words: what a prompt may say; the first is the usual one.
+        words: words that a prompt may use, the usual one first.
         data: what the renderer needs, for example a colour's hex code.
-        after: words that stand behind the noun instead of before it ("made of glass").
+        after: phrases that come after the noun instead of before it ("made of glass").
     """
 
     id: str
@@ -55,13 +55,13 @@ SIZES = _table(
 SIZE_RANGES: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"small": (0.105, 0.16), "medium": (0.20, 0.26), "large": (0.33, 0.48)}
 )
-"""Size of a thing: geometric mean of width and height of its box, in image sides. The gaps are neither."""
+"""Size of a thing (geometric mean of its width and height) in image sides; in the gaps it has no name."""
 
 SIZE_LIMITS = (0.105, 0.60)
-"""No thing is drawn smaller or larger than this."""
+"""Smallest and largest size that is drawn."""
 
 LARGER_BY = 1.4
-"""A thing is larger than another from this ratio of sizes on."""
+"""Smallest ratio of sizes at which one thing is larger than another."""
 
 TEXTURES = _table(
     Value("plain", ("plain", "unpatterned"), after=("without a pattern",)),
@@ -79,6 +79,9 @@ MATERIALS = _table(
     Value("stone", ("stone",), after=("made of stone",)),
     Value("wool", ("woollen", "woolly", "woolen"), after=("made of wool",)),
 )
+
+UNMARKED = frozenset({"plain", "paint"})
+"""The texture and the material of ordinary things, which prompts do not mention."""
 
 SHAPES = _table(
     Value("circle", ("round", "circular"), after=("in the shape of a circle",)),
@@ -144,23 +147,23 @@ THING_DIMENSIONS: Mapping[str, Mapping[str, Value]] = MappingProxyType(
         "shape": SHAPES,
     }
 )
-"""The properties of a thing that adjectives speak of; pose and parts are declared with each kind."""
+"""The properties of a thing that adjectives express; pose and parts are declared with each kind."""
 
 IMAGE_DIMENSIONS: Mapping[str, Mapping[str, Value]] = MappingProxyType(
     {"lighting": LIGHTINGS, "weather": WEATHERS}
 )
-"""The properties of a whole image, beside its setting."""
+"""The properties of a whole image besides its setting (see ``places``)."""
 
 
 @dataclass(frozen=True)
 class Relation:
-    """How one thing stands to another.
+    """A relation between two things.
 
     Attributes:
         id: name in scenes, meanings and the taxonomy.
-        words: what a prompt may say between the two, the usual first.
-        inverse: the relation that says the same with the two exchanged, if it has a name.
-        axis: what it speaks of: x, y, depth, containment, scale, support, distance.
+        words: words that a prompt may use between the two, the usual ones first.
+        inverse: the relation that means the same with the two things exchanged, if it has a name.
+        axis: what it is about: x, y, depth, containment, scale, support or distance.
     """
 
     id: str
@@ -193,4 +196,4 @@ RELATIONS: Mapping[str, Relation] = MappingProxyType(
 )
 
 GAP = 0.02
-"""Two boxes are apart from this distance on, in image sides."""
+"""Smallest distance at which two boxes are apart, in image sides."""

@@ -1,9 +1,9 @@
-"""The pen that draws a figure: vector primitives that also know their extent and their silhouette.
+"""The pen that draws things: vector primitives that also record their bounding box and silhouette.
 
-A drawing function calls the pen in any coordinates it likes; the pen keeps the SVG text, the tight bounding
-box and the polygons of the silhouette, so that no kind declares a box by hand and the oracle measures what is
-really drawn. Fills are roles (``body``, ``dark``, ``light``, ``ink``, ``skin``, ``second``), which the
-renderer fills in for each thing, or fixed colours.
+A drawing function may use any coordinates. The pen keeps the SVG text, the tight bounding box and the
+polygons of the silhouette, so that no kind declares a box by hand and the oracle measures what is drawn. A
+fill is a fixed colour or a role (``body``, ``dark``, ``light``, ``ink``, ``skin``, ``second``), for which the
+renderer puts in the colours of each thing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ Point = tuple[float, float]
 
 ROLES = frozenset({"body", "flat", "dark", "light", "ink", "skin", "second", "none"})
 OUTLINE = 2.2
-"""Width of an outline, in the units of a figure (most figures are about 100 units high)."""
+"""Width of an outline, in the units of a drawing (most things are about 100 units high)."""
 
 _ARC_STEPS = 20
 _CURVE_STEPS = 6
@@ -62,7 +62,7 @@ def _flatten(pieces: Iterable[tuple[Point, Point, Point, Point]]) -> list[Point]
 
 @dataclass
 class Pen:
-    """Collects one figure."""
+    """Records the drawing of one thing."""
 
     svg: list[str] = field(default_factory=list)
     polygons: list[list[Point]] = field(default_factory=list)
@@ -160,7 +160,7 @@ class Pen:
         ink: str = "ink",
         smooth: bool = True,
     ) -> None:
-        """An open line with round ends: a limb, a tail, a stem. ``outline`` 0 draws it without an edge."""
+        """An open line with round ends (a limb, a tail, a stem); ``outline`` 0 draws it without an edge."""
         if smooth and len(points) > 2:
             pieces = _smooth(points, closed=False)
             data, flat = _curve(pieces), _flatten(pieces)
@@ -180,7 +180,7 @@ class Pen:
         self.ellipse(x, y, r, fill=fill, width=0)
 
     def eye(self, x: float, y: float, r: float = 3.4) -> None:
-        """An open eye: white, pupil."""
+        """An open eye: the white and the pupil."""
         self.ellipse(x, y, r, fill="#ffffff", width=1.2, ink="#2b2b2b")
         self.dot(x + r * 0.15, y, r * 0.55)
 
@@ -193,7 +193,7 @@ def _curve(pieces: Sequence[tuple[Point, Point, Point, Point]]) -> str:
 
 
 def ring(x: float, y: float, radius: float, count: int, start: float = -90.0) -> list[Point]:
-    """``count`` points evenly around (x, y), the first at ``start`` degrees (-90 is the top)."""
+    """``count`` evenly spaced points on a circle around (x, y); the first at ``start`` degrees (-90: top)."""
     return [
         (
             x + radius * math.cos(math.radians(start + 360 * i / count)),
@@ -204,12 +204,12 @@ def ring(x: float, y: float, radius: float, count: int, start: float = -90.0) ->
 
 
 def spread(low: float, high: float, count: int) -> list[float]:
-    """``count`` evenly spaced positions from ``low`` to ``high``; a single one stands in the middle."""
+    """``count`` evenly spaced positions from ``low`` to ``high``; a single one is in the middle."""
     if count == 1:
         return [(low + high) / 2]
     return [low + (high - low) * i / (count - 1) for i in range(count)]
 
 
 def pts(text: str) -> list[Point]:
-    """Points from "x,y x,y …"."""
+    """Parse points written as "x,y x,y …"."""
     return [(float(x), float(y)) for x, y in (pair.split(",") for pair in text.split())]

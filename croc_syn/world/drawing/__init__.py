@@ -1,5 +1,5 @@
-"""Scene → SVG → PNG.
+"""The renderer: scene → SVG → PNG.
 
 In: a scene, or a prompt and a seed.
-Out: an image; its scene travels in the PNG.
+Out: a PNG image that carries its scene in a text chunk.
 """

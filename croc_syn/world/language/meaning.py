@@ -1,4 +1,4 @@
-"""What a prompt requires of an image, and whether two prompts can be true of one image."""
+"""What a prompt requires of an image, and whether one image can satisfy two prompts."""
 
 from __future__ import annotations
 
@@ -10,14 +10,15 @@ from itertools import product
 from croc_syn.world.declarations.kinds import KINDS
 
 MOST_MATCHINGS = 4000
-"""Beyond this many ways to match the things of two prompts, nothing is proved and exclusion is denied."""
+"""With more ways than this to match the things of two prompts, no proof of exclusion is attempted."""
 
 
 @dataclass(frozen=True)
 class Attribute:
-    """A thing has (or, when not ``positive``, has not) a value.
+    """A thing has a value (or does not have it, where ``positive`` is False).
 
-    ``dimension`` is colour, size, texture, material, shape, pose, or ``part:WORD`` with the count as value.
+    ``dimension`` is colour, size, texture, material, shape, pose, or ``part:WORD`` with the count as value;
+    of a whole image it is setting, lighting or weather.
     """
 
     dimension: str
@@ -27,7 +28,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Group:
-    """``count`` things of one kind that share what is said of them; ``layout`` is how they are arranged."""
+    """``count`` things of one kind with the same attributes; ``layout`` is their arrangement, or ""."""
 
     kind: str
     count: int
@@ -37,7 +38,7 @@ class Group:
 
 @dataclass(frozen=True)
 class Absence:
-    """No thing of this kind has all of these attributes; without attributes: there is none of the kind."""
+    """No thing of this kind has all of these attributes; without attributes, there is none of the kind."""
 
     kind: str
     attributes: tuple[Attribute, ...] = ()
@@ -45,10 +46,10 @@ class Absence:
 
 @dataclass(frozen=True)
 class Link:
-    """Every thing of group ``a`` stands in ``relation`` to every thing of group ``b`` (indices of groups).
+    """Every thing of group ``a`` has ``relation`` to every thing of group ``b`` (indices of groups).
 
-    Only one direction of each relation is kept: left_of, above, inside, in_front_of, larger, on, and the
-    symmetric outside, near and far.
+    Of each relation and its inverse only one is used: left_of, above, inside, in_front_of, larger, on, and
+    the symmetric outside, near and far.
     """
 
     relation: str
@@ -61,12 +62,12 @@ class Meaning:
     """The requirements that a prompt states.
 
     Attributes:
-        groups: the things that are there; for each kind named, the counts add up to the exact number.
-        absences: what is not there.
+        groups: the things in the image; for each kind mentioned, the counts add up to the exact number.
+        absences: what is not in the image.
         links: relations between groups.
         image: attributes of the whole image: setting, lighting, weather.
-        only: nothing is there but what is named.
-        text: the prompt, from which the randomness of its images comes; no part of the meaning.
+        only: whether no other kinds are in the image.
+        text: the prompt, which seeds the randomness of its images; not part of the meaning.
     """
 
     groups: tuple[Group, ...] = ()
@@ -77,8 +78,8 @@ class Meaning:
     text: str = field(default="", compare=False)
 
     @cached_property
-    def named(self) -> frozenset[str]:
-        """Every kind that the prompt speaks of."""
+    def mentioned(self) -> frozenset[str]:
+        """Ids of all kinds that the prompt mentions."""
         return frozenset(group.kind for group in self.groups) | frozenset(a.kind for a in self.absences)
 
     def totals(self) -> dict[str, int]:
@@ -99,28 +100,28 @@ def compatible(attributes: tuple[Attribute, ...]) -> bool:
 
 
 def entails(attributes: tuple[Attribute, ...], claim: tuple[Attribute, ...]) -> bool:
-    """Whether a thing with ``attributes`` surely has everything in ``claim``."""
+    """Whether a thing with ``attributes`` necessarily has all attributes in ``claim``."""
     values = {a.dimension: a.value for a in attributes if a.positive}
-    for wanted in claim:
-        if wanted in attributes:
+    for claimed in claim:
+        if claimed in attributes:
             continue
-        value = values.get(wanted.dimension)
-        if value is None or (value == wanted.value) != wanted.positive:
+        value = values.get(claimed.dimension)
+        if value is None or (value == claimed.value) != claimed.positive:
             return False
     return True
 
 
 def contradiction(meaning: Meaning) -> str | None:
-    """Why no image can show this, as far as it can be told without drawing; None if nothing is against it."""
+    """Why no image can satisfy this; None if no contradiction is found (which needs no drawing)."""
     for absence in meaning.absences:
         for group in meaning.groups:
             if group.kind == absence.kind and entails(group.attributes, absence.attributes):
-                return f"it asks for a {KINDS[group.kind].words[0]} and excludes it"
+                return f"it both requires and excludes a {KINDS[group.kind].words[0]}"
     for group in meaning.groups:
         if not compatible(group.attributes):
-            return f"it says two things of one {KINDS[group.kind].words[0]} that cannot both be true"
+            return f"it gives one {KINDS[group.kind].words[0]} two properties that exclude each other"
     if not compatible(meaning.image):
-        return "it says two things of the whole image that cannot both be true"
+        return "it gives the whole image two properties that exclude each other"
     if _impossible(_edges(meaning, {i: frozenset([i]) for i in range(len(meaning.groups))})):
         return "its relations contradict each other"
     return None
@@ -133,7 +134,7 @@ def _edges(meaning: Meaning, members: Mapping[int, frozenset[int]]) -> list[Edge
     return [(link.relation, members[link.a], members[link.b]) for link in meaning.links]
 
 
-# Pairs of relations that the oracle's definitions never let hold between the same two groups.
+# Pairs of relations that, by the oracle's definitions, two groups can never both have.
 _CLASH = {
     frozenset(pair)
     for pair in (
@@ -155,8 +156,8 @@ _CLASH = {
         ("on", "in_front_of"),
     )
 }
-# Relations under which each thing of the first group comes strictly before each of the second in some order
-# (further left, higher, nearer, smaller box, …), so that no cycle of them can exist.
+# Relations that imply a strict order of the things (further left, higher, nearer, smaller box, …), so that
+# there can be no cycle of them.
 _ORDERS = ({"left_of"}, {"above", "on"}, {"in_front_of"}, {"larger"}, {"inside"})
 
 
@@ -173,7 +174,7 @@ def _impossible(edges: list[Edge]) -> bool:
                     arrows.setdefault(x, set()).update(b)
         if _has_cycle(arrows):
             return True
-    # What is inside a thing has a smaller box; larger than it, it cannot be.
+    # A thing inside another has a smaller box, so it cannot be the larger one.
     inside = {(x, y) for relation, a, b in edges if relation == "inside" for x in a for y in b}
     return any(relation == "larger" and (x, y) in inside for relation, a, b in edges for x in a for y in b)
 
@@ -199,40 +200,40 @@ def _has_cycle(arrows: Mapping[int, set[int]]) -> bool:
 
 
 def distributions(sizes: list[int], labels: list[int], limit: int) -> Iterator[tuple[int, ...]]:
-    """Every different way to give the labels (with repeats) to the positions; at most ``limit`` of them."""
+    """All distinct sequences with ``sizes[i]`` times ``labels[i]``; at most ``limit`` of them."""
     counts: dict[int, int] = dict(zip(labels, sizes, strict=True))
     total = sum(sizes)
-    made = 0
+    produced = 0
     chosen: list[int] = []
 
-    def go() -> Iterator[tuple[int, ...]]:
-        nonlocal made
+    def extend() -> Iterator[tuple[int, ...]]:
+        nonlocal produced
         if len(chosen) == total:
-            made += 1
+            produced += 1
             yield tuple(chosen)
             return
         for label in counts:
-            if counts[label] and made < limit:
+            if counts[label] and produced < limit:
                 counts[label] -= 1
                 chosen.append(label)
-                yield from go()
+                yield from extend()
                 chosen.pop()
                 counts[label] += 1
 
-    return go()
+    return extend()
 
 
 def exclusive(first: Meaning, second: Meaning) -> bool:
-    """Whether no image at all can satisfy both prompts.
+    """Whether it is proved that no image can satisfy both prompts.
 
-    Sound, not complete: True is a proof, False means that none was found. The proof either finds a number, a
-    place or another property of the image that differs, or goes through every way in which the things of one
-    prompt could be those of the other and finds a contradiction in each.
+    Sound, not complete: True is a proof, False means that no proof was found. A proof is a number, a place or
+    another property of the whole image that differs, or a contradiction in every way of matching the things
+    of one prompt with those of the other.
     """
     if not compatible(first.image + second.image):
         return True
     totals, others = first.totals(), second.totals()
-    for kind in first.named | second.named:
+    for kind in first.mentioned | second.mentioned:
         one, two = totals.get(kind), others.get(kind)
         if one is None and first.only:
             one = 0
@@ -291,8 +292,9 @@ def _clash(
                 members[i] = set(range(number, number + group.count))
                 number += group.count
     for i, group in enumerate(first.groups):
-        for j, other in enumerate(second.groups):
-            if group.layout and other.layout and group.layout != other.layout and ours[i] == theirs[j]:
+        for j, counterpart in enumerate(second.groups):
+            layouts = {group.layout, counterpart.layout} - {""}
+            if len(layouts) == 2 and ours[i] == theirs[j]:
                 return True
     edges = _edges(first, {i: frozenset(m) for i, m in ours.items()})
     edges += _edges(second, {j: frozenset(m) for j, m in theirs.items()})

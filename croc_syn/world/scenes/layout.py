@@ -1,7 +1,7 @@
-"""Where things stand: positions and sizes that make every stated relation plain.
+"""The layout of a scene: positions and sizes for which every stated relation is clearly visible.
 
-Groups are placed one after the other at random places that the relations leave, with restarts; the oracle has
-the last word on the result.
+Groups are placed one after the other at random positions that the relations allow, with restarts; the oracle
+then checks the result.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from croc.errors import InputError
-from croc_syn.world.declarations.kinds import KINDS, figure
+from croc_syn.world.declarations.kinds import KINDS, draw_sprite
 from croc_syn.world.declarations.lexicon import GAP, LARGER_BY, SIZE_LIMITS, SIZE_RANGES
-from croc_syn.world.language.meaning import Meaning
+from croc_syn.world.language.meaning import Link, Meaning
 from croc_syn.world.scenes.oracle import (
     FAR,
     LEAST_HIDDEN,
@@ -29,74 +28,72 @@ from croc_syn.world.scenes.oracle import (
     union,
 )
 from croc_syn.world.scenes.scene import Thing
+from croc_syn.world.scenes.seeded_random import SeededRandom
 
 EDGE = 0.015
-"""Things keep this distance from the edge of the image."""
+"""Smallest distance of a thing from the edge of the image, in image sides."""
 SPACE = 0.014
-"""Things that no relation brings together keep this distance."""
+"""Smallest distance of two things that have no relation which brings them together, in image sides."""
 
 
-class NoRoom(InputError):
-    """One try at a layout failed; another may succeed."""
-
-
-class Chance(Protocol):
-    """What a layout needs of the dice."""
-
-    def __call__(self) -> float: ...  # noqa: D102
-    def between(self, low: float, high: float) -> float: ...  # noqa: D102
+class LayoutError(InputError):
+    """One attempt at a layout failed; another may succeed."""
 
 
 @dataclass
 class Item:
-    """A thing to be placed, and the group it belongs to."""
+    """A thing to be placed, and the number of its group."""
 
     thing: Thing
     group: int
 
 
-def aspect(thing: Thing) -> float:
-    """Width over height of what is drawn."""
-    drawn = figure(thing.kind, thing.pose, thing.parts, thing.shape)
-    return drawn.width / drawn.height
+def aspect_ratio(thing: Thing) -> float:
+    """Width divided by height of the drawing."""
+    sprite = draw_sprite(thing.kind, thing.pose, thing.parts, thing.shape)
+    return sprite.width / sprite.height
 
 
 def extent(thing: Thing, size: float) -> tuple[float, float]:
     """Width and height, in image sides, of a thing drawn at a size."""
-    root = math.sqrt(aspect(thing))
+    root = math.sqrt(aspect_ratio(thing))
     return size * root, size / root
 
 
-def place(
-    meaning: Meaning, items: list[Item], dice: Chance, horizon: float | None, effort: float
+def lay_out(
+    meaning: Meaning, items: list[Item], rng: SeededRandom, horizon: float | None, effort: float
 ) -> list[Thing]:
-    """Things with their boxes, from the back to the front.
+    """Place things.
 
     Args:
         meaning: the groups and their relations.
         items: the things, group by group.
-        dice: randomness.
-        horizon: where the ground begins; None without ground.
-        effort: 0 at the first try, towards 1 at the last: later tries draw things smaller and more orderly.
+        rng: random numbers.
+        horizon: height at which the ground begins; None without ground.
+        effort: 0 at the first attempt, near 1 at the last; later attempts draw smaller things in a stricter
+            order.
+
+    Returns:
+        The things with their boxes, from the back to the front.
 
     Raises:
-        NoRoom: this try found no place for something.
+        LayoutError: this attempt found no position for something.
     """
-    return _Layout(meaning, items, dice, horizon, effort).solve()
+    return _Layout(meaning, items, rng, horizon, effort).solve()
 
 
 def _rounded(box: Box) -> Box:
-    """The box as it travels with the image: five decimals are a hundredth of a pixel."""
+    """The box as it is stored with the image; five decimals are a hundredth of a pixel."""
     return round(box[0], 5), round(box[1], 5), round(box[2], 5), round(box[3], 5)
 
 
 class _Layout:
     def __init__(
-        self, meaning: Meaning, items: list[Item], dice: Chance, horizon: float | None, effort: float
+        self, meaning: Meaning, items: list[Item], rng: SeededRandom, horizon: float | None, effort: float
     ) -> None:
-        self.meaning, self.items, self.dice = meaning, items, dice
+        self.meaning, self.items, self.rng = meaning, items, rng
         self.effort = effort
-        # Standing on the ground is a habit, not a requirement: given up when room is scarce.
+        # Standing on the ground is usual, not required: it is given up when there is little room.
         self.horizon = horizon if effort < 0.4 and len(items) < 7 else None
         self.members = [
             [i for i, item in enumerate(items) if item.group == g] for g in range(len(meaning.groups))
@@ -117,7 +114,7 @@ class _Layout:
     # Bands
 
     def _bands(self, relation: str) -> dict[int, tuple[float, float]]:
-        """A stretch of the image for each group that a chain of left_of (above) orders."""
+        """An interval of the image for each group that left_of (above) puts into an order."""
         pairs = [(link.a, link.b) for link in self.links if link.relation == relation]
         level: dict[int, int] = {g: 0 for pair in pairs for g in pair}
         for _ in range(len(level)):
@@ -126,7 +123,7 @@ class _Layout:
         if not level:
             return {}
         count = max(level.values()) + 1
-        weights = [1.0 + 0.5 * (self.dice() - 0.5) for _ in range(count)]
+        weights = [1.0 + 0.5 * (self.rng.random() - 0.5) for _ in range(count)]
         for g, at in level.items():
             crowd = math.sqrt(self.meaning.groups[g].count)
             weights[at] = max(weights[at], 0.75 * crowd)
@@ -163,7 +160,7 @@ class _Layout:
                             else (low, min(high, a - 0.01))
                         )
         if low > high:
-            raise NoRoom("no size is left")
+            raise LayoutError("no size satisfies the prompt")
         return low, high
 
     def _choose_sizes(self) -> None:
@@ -174,47 +171,47 @@ class _Layout:
         span = [self._range(g) for g in range(len(self.members))]
         for g, (low, high) in enumerate(span):
             top = min(high, max(low, usual))
-            size[g] = self.dice.between(min(top, max(low, 0.55 * usual)), top)
+            size[g] = self.rng.uniform(min(top, max(low, 0.55 * usual)), top)
         for _ in range(4):
             for link in self.links:
                 a, b = link.a, link.b
                 if link.relation == "larger" and size[a] < 1.45 * size[b]:
-                    size[a] = min(span[a][1], size[b] * self.dice.between(1.5, 1.8))
+                    size[a] = min(span[a][1], size[b] * self.rng.uniform(1.5, 1.8))
                     if size[a] < (LARGER_BY + 0.05) * size[b]:
                         size[b] = size[a] / (LARGER_BY + 0.05)
                 if link.relation == "inside":
-                    size[b] = min(span[b][1], max(size[b], self.dice.between(0.40, 0.58)))
+                    size[b] = min(span[b][1], max(size[b], self.rng.uniform(0.40, 0.58)))
                 if link.relation == "on":
-                    size[b] = min(span[b][1], max(size[b], self.dice.between(0.32, 0.46)))
-                    size[a] = max(span[a][0], min(size[a], self.dice.between(0.55, 0.8) * size[b]))
+                    size[b] = min(span[b][1], max(size[b], self.rng.uniform(0.32, 0.46)))
+                    size[a] = max(span[a][0], min(size[a], self.rng.uniform(0.55, 0.8) * size[b]))
                 if link.relation == "in_front_of":
                     size[b] = min(span[b][1], max(size[b], 0.26))
                     size[a] = max(span[a][0], min(max(size[a], 0.8 * size[b]), 1.3 * size[b]))
         for g, (low, high) in enumerate(span):
             if not low - 1e-9 <= size[g] <= high + 1e-9:
-                raise NoRoom("the sizes that it states do not go together")
-        steady = {g for link in self.links if link.relation == "larger" for g in (link.a, link.b)}
-        steady |= {g for g, group in enumerate(self.meaning.groups) if group.layout}
+                raise LayoutError("the stated sizes contradict each other")
+        uniform = {g for link in self.links if link.relation == "larger" for g in (link.a, link.b)}
+        uniform |= {g for g, group in enumerate(self.meaning.groups) if group.layout}
         for g, indices in enumerate(self.members):
             for i in indices:
-                wobble = 1.0 if g in steady else self.dice.between(0.9, 1.1)
-                self.sizes[i] = min(span[g][1], max(span[g][0], size[g] * wobble))
+                factor = 1.0 if g in uniform else self.rng.uniform(0.9, 1.1)
+                self.sizes[i] = min(span[g][1], max(span[g][0], size[g] * factor))
 
     # Order
 
     def _order(self) -> list[int]:
-        """Groups in the order of placing: what holds others, and what stands behind others, comes first."""
+        """Groups in the order of placing: first those that contain, carry or are behind others."""
         needs: dict[int, set[int]] = {g: set() for g in range(len(self.members))}
         for link in self.links:
             if link.relation in ("inside", "on", "in_front_of"):
                 needs[link.a].add(link.b)
         order: list[int] = []
-        left = sorted(needs, key=lambda _: self.dice())
+        left = sorted(needs, key=lambda _: self.rng.random())
         left.sort(key=lambda g: -sum(self.sizes[i] ** 2 for i in self.members[g]))
         while left:
             ready = next((g for g in left if needs[g] <= set(order)), None)
             if ready is None:
-                raise NoRoom("its relations contradict each other")
+                raise LayoutError("its relations contradict each other")
             order.append(ready)
             left.remove(ready)
         return order
@@ -233,7 +230,7 @@ class _Layout:
             left.remove(ready)
         return order
 
-    # Places
+    # Positions
 
     def _place_group(self, group: int) -> None:
         layout = self.meaning.groups[group].layout
@@ -243,13 +240,13 @@ class _Layout:
             return
         for link in self.links:
             if link.a == group and link.relation in ("on", "in_front_of"):
-                self._attach(group, link.relation, self.members[link.b][0])
+                self._place_at(group, link.relation, self.members[link.b][0])
                 return
         if holder is not None:
-            self._fill(group, self.members[holder.b][0])
+            self._place_inside(group, self.members[holder.b][0])
             return
         for i in self.members[group]:
-            self._drop(i, group)
+            self._place_anywhere(i, group)
 
     def _region(self, group: int) -> Box:
         for link in self.links:
@@ -263,7 +260,7 @@ class _Layout:
         x0, x1 = self.columns.get(group, (EDGE, 1 - EDGE))
         y0, y1 = self.rows.get(group, (EDGE, 1 - EDGE))
         for link in self.links:
-            # Room for what will be put on top of it.
+            # Leave room for the things on top of it.
             if link.relation == "on" and link.b == group:
                 tallest = max(extent(self.items[i].thing, self.sizes[i])[1] for i in self.members[link.a])
                 y0 = max(y0, EDGE + tallest)
@@ -276,7 +273,7 @@ class _Layout:
             return False
         return all(i in ignore or apart(box, other) >= SPACE for i, other in self.boxes.items())
 
-    def _drop(self, i: int, group: int) -> None:
+    def _place_anywhere(self, i: int, group: int) -> None:
         thing = self.items[i].thing
         x0, y0, x1, y1 = self._region(group)
         low = self._range(group)[0]
@@ -287,26 +284,26 @@ class _Layout:
             self._shrink(group, i, size, low)
             size = self.sizes[i]
             w, h = extent(thing, size)
-        anchored = self._level_with(group)
-        others = self._links_to_placed(group)
+        aligned = self._alignment(group)
+        others = self._tests_against_placed(group)
         near = [link for link in self.links if link.relation == "near" and group in (link.a, link.b)]
-        for turn in range(40):
-            x = self.dice.between(x0, x1 - w)
-            y = self.dice.between(y0, y1 - h)
-            if anchored and turn < 30:
-                axis, centre, reach = anchored
-                offset = self.dice.between(-0.6, 0.6) * reach * (1 - turn / 40)
+        for attempt in range(40):
+            x = self.rng.uniform(x0, x1 - w)
+            y = self.rng.uniform(y0, y1 - h)
+            if aligned and attempt < 30:
+                axis, centre, reach = aligned
+                offset = self.rng.uniform(-0.6, 0.6) * reach * (1 - attempt / 40)
                 if axis == "y":
                     y = min(max(centre + offset - h / 2, y0), y1 - h)
                 else:
                     x = min(max(centre + offset - w / 2, x0), x1 - w)
             elif self.horizon is not None and group not in self.rows and not near:
                 if not KINDS[thing.kind].flies and thing.pose not in ("jumping", "flying", "swimming"):
-                    lowest = max(y0, min(self.horizon + 0.08 - h, y1 - h))
-                    y = self.dice.between(lowest, y1 - h)
+                    highest = max(y0, min(self.horizon + 0.08 - h, y1 - h))
+                    y = self.rng.uniform(highest, y1 - h)
                 else:
-                    y = self.dice.between(y0, min(y1 - h, max(y0, self.horizon - h * 0.5)))
-            if near and turn < 36:
+                    y = self.rng.uniform(y0, min(y1 - h, max(y0, self.horizon - h * 0.5)))
+            if near and attempt < 36:
                 beside = self._beside(near, group, w, h)
                 if beside is not None:
                     x, y = beside
@@ -314,29 +311,30 @@ class _Layout:
             if self._free(box) and all(test(box) for test in others):
                 self.boxes[i] = box
                 return
-        raise NoRoom(f"no place for the {KINDS[thing.kind].words[0]}")
+        raise LayoutError(f"there is no room for the {KINDS[thing.kind].words[0]}")
 
     def _shrink(self, group: int, i: int, size: float, low: float) -> None:
         fixed = any(link.relation == "larger" and link.a == group for link in self.links)
         if size < low or (fixed and size < self.sizes[i] * 0.97):
-            raise NoRoom(f"no room for a {KINDS[self.items[i].thing.kind].words[0]} of that size")
+            raise LayoutError(
+                f"there is no room for a {KINDS[self.items[i].thing.kind].words[0]} of that size"
+            )
         self.sizes[i] = size
 
-    def _beside(self, near: Sequence[object], group: int, w: float, h: float) -> tuple[float, float] | None:
-        for link in self.links:
-            if link.relation != "near" or group not in (link.a, link.b):
-                continue
+    def _beside(self, near: Sequence[Link], group: int, w: float, h: float) -> tuple[float, float] | None:
+        """A position next to a group that was placed; None where none of the links leads to one."""
+        for link in near:
             other = link.b if link.a == group else link.a
             placed = [self.boxes[i] for i in self.members[other] if i in self.boxes]
             if placed:
                 box = union(placed)
-                step = self.dice.between(SPACE + 0.004, NEAR * 0.9)
-                x = box[2] + step if self.dice() < 0.5 else box[0] - step - w
-                return x, box[3] - h + self.dice.between(-0.04, 0.04)
+                step = self.rng.uniform(SPACE + 0.004, NEAR * 0.9)
+                x = box[2] + step if self.rng.random() < 0.5 else box[0] - step - w
+                return x, box[3] - h + self.rng.uniform(-0.04, 0.04)
         return None
 
-    def _level_with(self, group: int) -> tuple[str, float, float] | None:
-        """The height of a placed partner (left, right), or its column (above, below)."""
+    def _alignment(self, group: int) -> tuple[str, float, float] | None:
+        """Axis, centre and reach to align with a group that was placed: its height, or its column."""
         for link in self.links:
             if link.relation not in ("left_of", "above") or group not in (link.a, link.b):
                 continue
@@ -350,7 +348,7 @@ class _Layout:
                     return "x", (box[0] + box[2]) / 2, 0.35
         return None
 
-    def _links_to_placed(self, group: int) -> list[Callable[[Box], bool]]:
+    def _tests_against_placed(self, group: int) -> list[Callable[[Box], bool]]:
         tests: list[Callable[[Box], bool]] = []
         for link in self.links:
             if group not in (link.a, link.b):
@@ -362,16 +360,16 @@ class _Layout:
             tests.extend(_box_test(link.relation, link.a == group, box) for box in placed)
             single = len(self.members[link.a]) == len(self.members[link.b]) == 1
             if link.relation in ("left_of", "above") and single:
-                tests.append(_steep_test(link.relation, placed[0]))
+                tests.append(_direction_test(link.relation, placed[0]))
         return tests
 
-    def _attach(self, group: int, relation: str, target: int) -> None:
+    def _place_at(self, group: int, relation: str, target: int) -> None:
         base = replace(self.items[target].thing, box=self.boxes[target])
-        others = self._links_to_placed(group)
+        others = self._tests_against_placed(group)
         for i in self.members[group]:
             thing = self.items[i].thing
             w, h = extent(thing, self.sizes[i])
-            for turn in range(40):
+            for attempt in range(40):
                 if relation == "on":
                     line = top_line(base)
                     assert line is not None
@@ -380,13 +378,13 @@ class _Layout:
                             group, i, self.sizes[i] * (line[2] - line[1]) / w * 0.97, self._range(group)[0]
                         )
                         w, h = extent(thing, self.sizes[i])
-                    x, y = self.dice.between(line[1], line[2] - w), line[0] - h
+                    x, y = self.rng.uniform(line[1], line[2] - w), line[0] - h
                 else:
                     x0, _, x1, y1 = base.box
-                    side = 1 if self.dice() < 0.5 else -1
-                    centre = (x0 + x1) / 2 + side * self.dice.between(0.2, 0.6) * (x1 - x0 + w) / 2
+                    side = 1 if self.rng.random() < 0.5 else -1
+                    centre = (x0 + x1) / 2 + side * self.rng.uniform(0.2, 0.6) * (x1 - x0 + w) / 2
                     x = centre - w / 2
-                    y = y1 + self.dice.between(GAP / 2 + 0.003, 0.06 + 0.1 * turn / 40) - h
+                    y = y1 + self.rng.uniform(GAP / 2 + 0.003, 0.06 + 0.1 * attempt / 40) - h
                 box = (x, y, x + w, y + h)
                 if not self._free(box, ignore=[target]):
                     continue
@@ -394,13 +392,13 @@ class _Layout:
                     self.boxes[i] = box
                     break
             else:
-                raise NoRoom(f"no place for the {KINDS[thing.kind].words[0]}")
+                raise LayoutError(f"there is no room for the {KINDS[thing.kind].words[0]}")
 
     def _partly_hides(self, back: Thing, front: Thing, others: Sequence[Callable[[Box], bool]]) -> bool:
-        plain = LEAST_HIDDEN + 0.02 <= hidden_share(back, front) <= 0.98 - LEAST_VISIBLE
-        return plain and all(test(front.box) for test in others)
+        clear = LEAST_HIDDEN + 0.02 <= hidden_share(back, front) <= 0.98 - LEAST_VISIBLE
+        return clear and all(test(front.box) for test in others)
 
-    def _fill(self, group: int, target: int) -> None:
+    def _place_inside(self, group: int, target: int) -> None:
         container = replace(self.items[target].thing, box=self.boxes[target])
         region = inner_box(container)
         assert region is not None
@@ -421,13 +419,13 @@ class _Layout:
                 self._shrink(group, i, self.sizes[i] * scale, low)
                 w, h = extent(thing, self.sizes[i])
             for _ in range(40):
-                x, y = self.dice.between(x0, x1 - w), self.dice.between(y0, y1 - h)
+                x, y = self.rng.uniform(x0, x1 - w), self.rng.uniform(y0, y1 - h)
                 box = (x, y, x + w, y + h)
                 if self._free(box, ignore=[target]):
                     self.boxes[i] = box
                     break
             else:
-                raise NoRoom(f"no place for the {KINDS[thing.kind].words[0]}")
+                raise LayoutError(f"there is no room for the {KINDS[thing.kind].words[0]}")
 
     def _arrange(self, group: int, layout: str, region: Box) -> None:
         indices = self.members[group]
@@ -447,12 +445,12 @@ class _Layout:
                 self._shrink(group, i, self.sizes[i] * scale, low)
         extents = [extent(self.items[i].thing, self.sizes[i]) for i in indices]
         w, h = max(e[0] for e in extents), max(e[1] for e in extents)
-        others = self._links_to_placed(group)
+        others = self._tests_against_placed(group)
         ignore = [
             self.members[link.b][0] for link in self.links if link.a == group and link.relation == "inside"
         ]
         for _ in range(30):
-            stretch = self.dice.between(0.0, 0.7)
+            stretch = self.rng.uniform(0.0, 0.7)
             step_x = w + 0.016 + stretch * max(0.0, (wide - count * w) / count - 0.016)
             step_y = h + 0.016 + stretch * max(0.0, (high - count * h) / count - 0.016)
             if layout == "row":
@@ -461,12 +459,12 @@ class _Layout:
                 offsets = [(0.0, k * step_y) for k in range(count)]
             elif layout == "diagonal":
                 step_x = step_y = max(w, h, 0.16 / max(1, count - 1)) + 0.016 + 0.3 * stretch * 0.1
-                down = self.dice() < 0.5
+                down = self.rng.random() < 0.5
                 offsets = [(k * step_x, (k if down else count - 1 - k) * step_y) for k in range(count)]
             else:
                 least = (math.hypot(w, h) * 0.5 + 0.012) / math.sin(math.pi / count)
                 radius = max(least, 0.11) * (1 + 0.3 * stretch)
-                turn = self.dice.between(0, 2 * math.pi)
+                turn = self.rng.uniform(0, 2 * math.pi)
                 offsets = [
                     (
                         radius * math.cos(turn + 2 * math.pi * k / count),
@@ -478,8 +476,8 @@ class _Layout:
             across, down_by = max(o[0] for o in offsets) - left + w, max(o[1] for o in offsets) - top + h
             if across > wide or down_by > high:
                 continue
-            cx = self.dice.between(x0, x1 - across) - left + w / 2
-            cy = self.dice.between(y0, y1 - down_by) - top + h / 2
+            cx = self.rng.uniform(x0, x1 - across) - left + w / 2
+            cy = self.rng.uniform(y0, y1 - down_by) - top + h / 2
             boxes = [
                 (cx + dx - e[0] / 2, cy + dy - e[1] / 2, cx + dx + e[0] / 2, cy + dy + e[1] / 2)
                 for (dx, dy), e in zip(offsets, extents, strict=True)
@@ -487,11 +485,11 @@ class _Layout:
             if all(self._free(box, ignore) and all(test(box) for test in others) for box in boxes):
                 self.boxes.update(zip(indices, boxes, strict=True))
                 return
-        raise NoRoom(f"no place for the {layout}")
+        raise LayoutError(f"there is no room for the {layout}")
 
 
 def _box_test(relation: str, first: bool, other: Box) -> Callable[[Box], bool]:
-    """What a relation asks of a new box against a placed one; ``first``: the new one is its subject."""
+    """The test of a relation for a new box and a placed one; ``first``: the new box is its subject."""
     if relation in ("left_of", "above"):
         low, high = (0, 2) if relation == "left_of" else (1, 3)
         if first:
@@ -506,7 +504,7 @@ def _box_test(relation: str, first: bool, other: Box) -> Callable[[Box], bool]:
     return lambda box: True
 
 
-def _steep_test(relation: str, other: Box) -> Callable[[Box], bool]:
+def _direction_test(relation: str, other: Box) -> Callable[[Box], bool]:
     def test(box: Box) -> bool:
         across = abs(box[0] + box[2] - other[0] - other[2])
         down = abs(box[1] + box[3] - other[1] - other[3])
@@ -515,14 +513,14 @@ def _steep_test(relation: str, other: Box) -> Callable[[Box], bool]:
     return test
 
 
-def place_extra(things: list[Thing], thing: Thing, dice: Chance, horizon: float | None) -> None:
-    """Add a thing that no one asked for where there is room; without room, leave it out."""
-    size = dice.between(0.12, 0.24)
+def add_distractor(things: list[Thing], thing: Thing, rng: SeededRandom, horizon: float | None) -> None:
+    """Add a thing that the prompt does not mention where there is room; without room, leave it out."""
+    size = rng.uniform(0.12, 0.24)
     w, h = extent(thing, size)
     for _ in range(8):
-        x = dice.between(EDGE, 1 - EDGE - w)
+        x = rng.uniform(EDGE, 1 - EDGE - w)
         low = EDGE if horizon is None or KINDS[thing.kind].flies else max(EDGE, horizon + 0.06 - h)
-        y = dice.between(low, max(low, 1 - EDGE - h))
+        y = rng.uniform(low, max(low, 1 - EDGE - h))
         box = (x, y, x + w, y + h)
         if box[3] <= 1 - EDGE and all(apart(box, other.box) >= GAP for other in things):
             things.insert(0, replace(thing, box=_rounded(box)))

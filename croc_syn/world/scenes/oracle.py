@@ -1,7 +1,7 @@
-"""The oracle: whether a scene shows what a prompt says, from the geometry of what is drawn.
+"""The oracle: whether a scene satisfies a prompt, from the geometry of what is drawn.
 
-Every relation has a margin, so that what is true of the scene is plain to the eye; between a relation and its
-opposite lies a zone in which neither holds.
+Every relation has a margin, so that what is true of the scene can be seen clearly; between a relation and its
+opposite there is a zone in which neither is true.
 """
 
 from __future__ import annotations
@@ -14,29 +14,30 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
-from croc_syn.world.declarations.kinds import KINDS, figure
+from croc_syn.world.declarations.kinds import KINDS, draw_sprite
 from croc_syn.world.declarations.lexicon import GAP, LARGER_BY, SIZE_RANGES
-from croc_syn.world.language.grammar import parse
 from croc_syn.world.language.meaning import Attribute, Group, Meaning
+from croc_syn.world.language.parser import parse
 from croc_syn.world.scenes.scene import Scene, Thing
 
 Box = tuple[float, float, float, float]
 
 STEEPNESS = 1.1
-"""Left and right need the centres to be this many times as far apart across as down; above likewise."""
+"""Left of: horizontal over vertical distance of the centres is at least this; above: the inverse ratio."""
 NEAR, FAR = 0.10, 0.24
 """Two boxes are next to each other up to the first distance, far from each other from the second on."""
 LEAST_VISIBLE = 0.5
-"""Share of a thing's silhouette that must be seen when something stands before it."""
+"""Share of a thing's silhouette that must be visible when another thing is in front of it."""
 LEAST_HIDDEN = 0.10
-"""Share of it that must be hidden for the other to be in front."""
+"""Share of it that must be hidden for the other thing to be in front of it."""
 _MASK = 48
+"""Side of a silhouette mask, in pixels."""
 _MOST_STEPS = 200_000
-"""Of the search for an assignment; only prompts with many alike phrases in relations come near it."""
+"""Limit of the search for an assignment; only prompts with many similar phrases in relations come near it."""
 
 
 def union(boxes: Sequence[Box]) -> Box:
-    """The box around all boxes."""
+    """The smallest box around all boxes."""
     return (
         min(b[0] for b in boxes),
         min(b[1] for b in boxes),
@@ -46,7 +47,7 @@ def union(boxes: Sequence[Box]) -> Box:
 
 
 def apart(a: Box, b: Box) -> float:
-    """Distance of two boxes: the larger of the gaps across and down; negative when they overlap."""
+    """Distance of two boxes: the larger of the horizontal and vertical gap; negative where they overlap."""
     return max(b[0] - a[2], a[0] - b[2], b[1] - a[3], a[1] - b[3])
 
 
@@ -55,7 +56,7 @@ def _centre(box: Box) -> tuple[float, float]:
 
 
 def inner_box(thing: Thing) -> Box | None:
-    """The region of a thing that can hold others, in image sides."""
+    """The region of a thing that can contain others, in image sides; None where it cannot."""
     inner = KINDS[thing.kind].inner
     if inner is None:
         return None
@@ -65,7 +66,7 @@ def inner_box(thing: Thing) -> Box | None:
 
 
 def top_line(thing: Thing) -> tuple[float, float, float] | None:
-    """Level, left and right end of the surface that carries things, in image sides."""
+    """Level, left and right end of the surface that carries things, in image sides; None without one."""
     top = KINDS[thing.kind].top
     if top is None:
         return None
@@ -78,15 +79,15 @@ def top_line(thing: Thing) -> tuple[float, float, float] | None:
 def _mask(
     kind: str, pose: str, parts: tuple[tuple[str, int], ...], shape: str, flip: bool
 ) -> npt.NDArray[np.bool_]:
-    """Silhouette of a look, as an array of (_MASK, _MASK), row by row."""
-    drawn = figure(kind, pose, parts, shape)
-    sx, sy = _MASK / drawn.width, _MASK / drawn.height
+    """Silhouette of an appearance: an array of (_MASK, _MASK), row by row."""
+    sprite = draw_sprite(kind, pose, parts, shape)
+    sx, sy = _MASK / sprite.width, _MASK / sprite.height
     image = Image.new("L", (_MASK, _MASK))
     brush = ImageDraw.Draw(image)
-    for polygon in drawn.polygons:
-        brush.polygon([((x - drawn.x0) * sx, (y - drawn.y0) * sy) for x, y in polygon], fill=255)
-    for points, width in drawn.strokes:
-        line = [((x - drawn.x0) * sx, (y - drawn.y0) * sy) for x, y in points]
+    for polygon in sprite.polygons:
+        brush.polygon([((x - sprite.x0) * sx, (y - sprite.y0) * sy) for x, y in polygon], fill=255)
+    for points, width in sprite.strokes:
+        line = [((x - sprite.x0) * sx, (y - sprite.y0) * sy) for x, y in points]
         brush.line(line, fill=255, width=max(1, round(width * (sx + sy) / 2)), joint="curve")
     mask = np.asarray(image) > 0
     return mask[:, ::-1] if flip else mask
@@ -111,7 +112,24 @@ def hidden_share(back: Thing, front: Thing) -> float:
     return float((mask & covered).sum() / max(1, mask.sum()))
 
 
-# Relations: every test gets the scene and the indices of the two sets of things.
+def all_visible(scene: Scene) -> bool:
+    """Whether everything in a scene can be seen: inside the image, and not mostly hidden by another thing."""
+    things = scene.things
+    for i, thing in enumerate(things):
+        left, top, right, bottom = thing.box
+        if left < 0 or top < 0 or right > 1 or bottom > 1:
+            return False
+        for other in things[i + 1 :]:
+            a, b = thing.box, other.box
+            if a[2] <= b[0] or b[2] <= a[0] or a[3] <= b[1] or b[3] <= a[1]:
+                continue
+            contained = b[0] >= a[0] and b[1] >= a[1] and b[2] <= a[2] and b[3] <= a[3]
+            if not (contained and KINDS[thing.kind].inner) and hidden_share(thing, other) > 0.5:
+                return False
+    return True
+
+
+# Relations: a test takes the scene and the indices of the things of both groups.
 
 
 def _left_of(scene: Scene, a: Sequence[int], b: Sequence[int]) -> bool:
@@ -164,7 +182,7 @@ def _pairwise(
     return lambda scene, a, b: all(test(scene, i, j) for i in a for j in b)
 
 
-TESTS: dict[str, Callable[[Scene, Sequence[int], Sequence[int]], bool]] = {
+RELATION_TESTS: dict[str, Callable[[Scene, Sequence[int], Sequence[int]], bool]] = {
     "left_of": _left_of,
     "above": _above,
     "inside": _pairwise(_inside_one),
@@ -177,8 +195,8 @@ TESTS: dict[str, Callable[[Scene, Sequence[int], Sequence[int]], bool]] = {
 }
 
 
-def arranged(layout: str, boxes: Sequence[Box]) -> bool:
-    """Whether boxes stand in a row, a column, a diagonal line or a circle."""
+def is_arranged(layout: str, boxes: Sequence[Box]) -> bool:
+    """Whether boxes form a row, a column, a diagonal line or a circle."""
     centres = [_centre(box) for box in boxes]
     xs, ys = [c[0] for c in centres], [c[1] for c in centres]
     wide, high = max(xs) - min(xs), max(ys) - min(ys)
@@ -201,8 +219,8 @@ def arranged(layout: str, boxes: Sequence[Box]) -> bool:
     return all(abs(a[0] - b[0]) + abs(a[1] - b[1]) >= 0.06 for a, b in combinations(centres, 2))
 
 
-def has(thing: Thing, attribute: Attribute) -> bool:
-    """Whether a thing agrees with what is said of it."""
+def has_attribute(thing: Thing, attribute: Attribute) -> bool:
+    """Whether an attribute is true of a thing."""
     if attribute.dimension == "size":
         low, high = SIZE_RANGES[attribute.value]
         return (low <= thing.size <= high) == attribute.positive
@@ -214,7 +232,7 @@ def has(thing: Thing, attribute: Attribute) -> bool:
 
 
 def _fits(thing: Thing, group: Group) -> bool:
-    return all(has(thing, attribute) for attribute in group.attributes)
+    return all(has_attribute(thing, attribute) for attribute in group.attributes)
 
 
 def _counts_agree(scene: Scene, meaning: Meaning) -> bool:
@@ -228,38 +246,38 @@ def _counts_agree(scene: Scene, meaning: Meaning) -> bool:
 
 
 def _whole_image(scene: Scene, meaning: Meaning) -> list[bool]:
-    """Requirements that need no assignment of things to phrases."""
-    found = [not meaning.named & set(scene.shows), _counts_agree(scene, meaning)]
+    """For each requirement that needs no assignment of things to phrases, whether it is met."""
+    met = [not meaning.mentioned & set(scene.shows), _counts_agree(scene, meaning)]
     for attribute in meaning.image:
-        found.append((getattr(scene, attribute.dimension) == attribute.value) == attribute.positive)
+        met.append((getattr(scene, attribute.dimension) == attribute.value) == attribute.positive)
     for absence in meaning.absences:
-        there = (thing for thing in scene.things if thing.kind == absence.kind)
-        found.append(not any(all(has(thing, a) for a in absence.attributes) for thing in there))
-    return found
+        things = (thing for thing in scene.things if thing.kind == absence.kind)
+        met.append(not any(all(has_attribute(thing, a) for a in absence.attributes) for thing in things))
+    return met
 
 
 class _Assignment:
-    """The search for things of a scene that the phrases of a prompt can be about."""
+    """The search for an assignment: which things of a scene the phrases of a prompt are about."""
 
     def __init__(self, scene: Scene, meaning: Meaning) -> None:
         self.scene, self.groups, self.links = scene, meaning.groups, meaning.links
         things = list(enumerate(scene.things))
         self.fitting = [[i for i, t in things if t.kind == g.kind and _fits(t, g)] for g in self.groups]
-        tied = {g for link in self.links for g in (link.a, link.b)}
-        tied |= {g for g, group in enumerate(self.groups) if group.layout}
-        self.order = sorted(tied, key=lambda g: len(self.fitting[g]))
-        self.loose = [g for g in range(len(self.groups)) if g not in tied]
+        related = {g for link in self.links for g in (link.a, link.b)}
+        related |= {g for g, group in enumerate(self.groups) if group.layout}
+        self.order = sorted(related, key=lambda g: len(self.fitting[g]))
+        self.unrelated = [g for g in range(len(self.groups)) if g not in related]
         self.members: dict[int, tuple[int, ...]] = {}
         self.steps = 0
 
     def exists(self) -> bool:
-        """Whether every phrase gets its own things, with all properties, arrangements and relations."""
+        """Whether every phrase has its own things, with all its properties, arrangements and relations."""
         enough = all(len(fit) >= group.count for fit, group in zip(self.fitting, self.groups, strict=True))
         return enough and self._place(0, frozenset())
 
     def _place(self, depth: int, used: frozenset[int]) -> bool:
         if depth == len(self.order):
-            return self.matched(self.loose, used) == sum(self.groups[g].count for g in self.loose)
+            return self.matched(self.unrelated, used) == sum(self.groups[g].count for g in self.unrelated)
         g = self.order[depth]
         group = self.groups[g]
         for chosen in combinations([i for i in self.fitting[g] if i not in used], group.count):
@@ -274,7 +292,7 @@ class _Assignment:
 
     def _plausible(self, g: int, group: Group) -> bool:
         chosen = self.members[g]
-        if group.layout and not arranged(group.layout, [self.scene.things[i].box for i in chosen]):
+        if group.layout and not is_arranged(group.layout, [self.scene.things[i].box for i in chosen]):
             return False
         return all(
             self.true(link.relation, link.a, link.b)
@@ -283,29 +301,29 @@ class _Assignment:
         )
 
     def true(self, relation: str, a: int, b: int) -> bool:
-        """Whether the things chosen for two phrases stand in a relation."""
-        return TESTS[relation](self.scene, self.members[a], self.members[b])
+        """Whether the things chosen for two phrases have a relation."""
+        return RELATION_TESTS[relation](self.scene, self.members[a], self.members[b])
 
     def matched(self, groups: Sequence[int], used: frozenset[int]) -> int:
-        """The most places of these phrases that different fitting things can take (augmenting paths)."""
+        """Size of a maximum matching of these phrases' slots with fitting things (augmenting paths)."""
         slots = [g for g in groups for _ in range(self.groups[g].count)]
-        holder: dict[int, int] = {}
+        slot_of: dict[int, int] = {}
 
-        def give(slot: int, seen: set[int]) -> bool:
+        def assign(slot: int, visited: set[int]) -> bool:
             for i in self.fitting[slots[slot]]:
-                if i in used or i in seen:
+                if i in used or i in visited:
                     continue
-                seen.add(i)
-                if i not in holder or give(holder[i], seen):
-                    holder[i] = slot
+                visited.add(i)
+                if i not in slot_of or assign(slot_of[i], visited):
+                    slot_of[i] = slot
                     return True
             return False
 
-        return sum(give(slot, set()) for slot in range(len(slots)))
+        return sum(assign(slot, set()) for slot in range(len(slots)))
 
 
-def holds(scene: Scene, meaning: Meaning | str) -> bool:
-    """Whether the image of this scene shows what the prompt says: the oracle.
+def satisfies(scene: Scene, meaning: Meaning | str) -> bool:
+    """Whether the image of a scene satisfies a prompt.
 
     Raises:
         PromptError: the prompt is not controlled English.
@@ -315,15 +333,15 @@ def holds(scene: Scene, meaning: Meaning | str) -> bool:
     return all(_whole_image(scene, meaning)) and _Assignment(scene, meaning).exists()
 
 
-def margin(scene: Scene, meaning: Meaning | str) -> float:
-    """How well a scene agrees with a prompt: 1 when it holds, else minus the share of requirements not met.
+def satisfaction_score(scene: Scene, meaning: Meaning | str) -> float:
+    """How well a scene satisfies a prompt: 1 if it does, else minus the share of requirements not met.
 
-    The value is above 0 exactly when ``holds`` is true. Where it is not, properties are counted at best over
-    the things they could be about, relations for the things that fit first.
+    The value is above 0 exactly where :func:`satisfies` is True. Elsewhere, properties are counted for the
+    best matching of phrases with things, relations for the first things that fit.
     """
     if isinstance(meaning, str):
         meaning = parse(meaning)
-    if holds(scene, meaning):
+    if satisfies(scene, meaning):
         return 1.0
     general = _whole_image(scene, meaning)
     search = _Assignment(scene, meaning)
@@ -338,5 +356,5 @@ def margin(scene: Scene, meaning: Meaning | str) -> float:
         for link in meaning.links
         if link.a in search.members and link.b in search.members
     )
-    needed = len(general) + slots + len(meaning.links) + 1
-    return met / needed - 1.0
+    required = len(general) + slots + len(meaning.links) + 1
+    return met / required - 1.0

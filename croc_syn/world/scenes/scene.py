@@ -1,4 +1,4 @@
-"""A scene: everything that is in one image, as data that travels inside the PNG."""
+"""A scene: the contents of one image, as data that is stored inside the PNG."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from typing import Any
 from croc.errors import InputError
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
-from croc_syn.world.declarations.settings import SETTINGS
+from croc_syn.world.declarations.places import PLACES
 
 VERSION = "1.0"
-"""Version of the exact world; a change of any drawing or meaning raises it. Provenance says ``exact@1.0``."""
+"""Version of the exact world, raised by any change of a drawing or a meaning; provenance: ``exact@1.0``."""
 
 SCENE_KEY = b"croc:scene"
 _encode = json.JSONEncoder(separators=(",", ":")).encode
@@ -31,8 +31,8 @@ class Thing:
         box: left, top, right, bottom of what is drawn, in image sides (0 to 1, y downwards).
         colour, texture, material, shape, pose: ids of values; shape and pose are "" where the kind has none.
         parts: how many of each part of its kind.
-        flip: drawn facing left.
-        tint: picks shades that carry no meaning (0 to 255).
+        flip: whether it is drawn facing left.
+        tint: selects shades that have no meaning (0 to 255).
     """
 
     kind: str
@@ -50,7 +50,8 @@ class Thing:
     def size(self) -> float:
         """Geometric mean of the width and height of its box, in image sides."""
         left, top, right, bottom = self.box
-        return ((right - left) * (bottom - top)) ** 0.5
+        area = (right - left) * (bottom - top)
+        return float(area**0.5)
 
 
 @dataclass(frozen=True)
@@ -59,11 +60,11 @@ class Scene:
 
     Attributes:
         things: from the back to the front.
-        setting, lighting, weather: ids of the background's values; lighting and weather are "" where the
-            place does not let them be seen.
-        shows: kinds that the background itself depicts; nothing certain can be said of their number.
-        variant: picks details of the background that carry no meaning (0 to 7).
-        version: version of the world that drew it.
+        setting, lighting, weather: ids of the place and of its lighting and weather; the latter two are ""
+            where they cannot be seen.
+        shows: ids of kinds that the background itself depicts, so that their number is not certain.
+        variant: selects details of the background that have no meaning (0 to 7).
+        version: version of the exact world that made it.
     """
 
     things: tuple[Thing, ...]
@@ -105,14 +106,14 @@ class Scene:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Scene:
-        """Read what ``to_json`` wrote.
+        """Read the output of ``to_json``.
 
         Raises:
             InputError: the text is not a scene of this world.
         """
         try:
             data = json.loads(text)
-            if data["setting"] not in SETTINGS:
+            if data["setting"] not in PLACES:
                 raise ValueError(f"unknown setting {data['setting']!r}")
             for name, table in lexicon.IMAGE_DIMENSIONS.items():
                 if data[name] and data[name] not in table:
@@ -150,7 +151,7 @@ def _thing(row: Any) -> Thing:
     if shape not in (KINDS[kind].shapes or ("",)):
         raise ValueError(f"unknown shape {shape!r}")
     if dict.fromkeys(parts) != dict.fromkeys(part.word for part in KINDS[kind].parts):
-        raise ValueError(f"other parts than a {kind} has")
+        raise ValueError(f"the parts are not those of a {kind}")
     counts = tuple((str(word), int(count)) for word, count in parts.items())
     for part, (_, count) in zip(KINDS[kind].parts, counts, strict=True):
         if not part.low <= count <= part.high:
@@ -170,20 +171,20 @@ def _thing(row: Any) -> Thing:
 
 
 def embed(png: bytes, scene: Scene) -> bytes:
-    """The PNG with the scene as a text chunk behind its header; no pixel is decoded."""
+    """Add the scene to a PNG, as a text chunk after its header; no pixel is decoded."""
     body = SCENE_KEY + b"\0" + scene.to_json().encode("ascii")
     chunk = struct.pack(">I", len(body)) + b"tEXt" + body + struct.pack(">I", zlib.crc32(b"tEXt" + body))
     return png[:33] + chunk + png[33:]
 
 
-def scene_of(png: bytes) -> Scene:
-    """The scene that an image of the exact world carries in its text chunk ``croc:scene``.
+def read_scene(png: bytes) -> Scene:
+    """Read the scene from the text chunk ``croc:scene`` of an image of the exact world.
 
     Raises:
-        InputError: the bytes are no PNG, are cut short, or carry no scene.
+        InputError: the bytes are not a PNG, are truncated, or contain no scene.
     """
     if png[:8] != _PNG_START:
-        raise InputError("no scene to read: these bytes are not a PNG image")
+        raise InputError("no scene can be read: these bytes are not a PNG image")
     at = 8
     while at + 12 <= len(png):
         (length,) = struct.unpack(">I", png[at : at + 4])
@@ -194,5 +195,5 @@ def scene_of(png: bytes) -> Scene:
             return Scene.from_json(body[len(SCENE_KEY) + 1 :])
         at += 12 + length
     raise InputError(
-        "this PNG carries no text chunk croc:scene: not drawn by the exact world, written anew, or cut short"
+        "this PNG has no text chunk croc:scene: not drawn by the exact world, saved again, or truncated"
     )

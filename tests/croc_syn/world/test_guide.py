@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from croc_syn.world import CONTRASTS, KINDS, RELATIONS, SETTINGS, parse
+from croc_syn.world import CONTRASTS, KINDS, PLACES, RELATIONS, parse
 from croc_syn.world.declarations.lexicon import IMAGE_DIMENSIONS, LAYOUTS, NUMBERS, THING_DIMENSIONS
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "exact_world.md").read_text("utf-8")
@@ -21,7 +21,7 @@ def test_every_word_is_in_the_guide():
         for word in (*v.words, *v.after)
     ]
     words += [word for value in LAYOUTS.values() for word in value.after]
-    words += [word for entry in (*RELATIONS.values(), *SETTINGS.values()) for word in entry.words]
+    words += [word for entry in (*RELATIONS.values(), *PLACES.values()) for word in entry.words]
     words += list(NUMBERS)
     assert [word for word in words if f"`{word}`" not in GUIDE] == []
 

@@ -18,9 +18,9 @@ from builders.screening import folded, split_of
 from builders.syn import build_exact
 from croc.errors import InputError
 from croc_syn import world
-from croc_syn.world.contrasts.claims import claims
+from croc_syn.world.contrasts.claims import make_claims
 from croc_syn.world.declarations.kinds import KINDS
-from croc_syn.world.scenes.sampler import Dice
+from croc_syn.world.scenes.seeded_random import SeededRandom
 from crocscore.model import CROCScore
 from crocscore.pretraining import architectures as tiny
 from crocscore.pretraining import pretrain as describe
@@ -107,23 +107,23 @@ def test_mixed_things_have_any_parts_and_surface_and_the_prompt_stays_true() -> 
     legs, textures = set(), set()
     for seed in range(60):
         scene = world.sample(own, seed)
-        changed = mixed(scene, own, other, 1.0, Dice("mixed", seed))
-        assert world.holds(changed, own) and not world.holds(changed, other)
-        assert changed == mixed(scene, own, other, 1.0, Dice("mixed", seed))
+        changed = mixed(scene, own, other, 1.0, SeededRandom("mixed", seed))
+        assert world.satisfies(changed, own) and not world.satisfies(changed, other)
+        assert changed == mixed(scene, own, other, 1.0, SeededRandom("mixed", seed))
         for before, after in zip(scene.things, changed.things, strict=True):
             assert (before.kind, before.colour, before.shape) == (after.kind, after.colour, after.shape)
             assert after.box[3] == pytest.approx(before.box[3]) and after.size == pytest.approx(before.size)
             if after.kind == "dog":
                 legs.add(dict(after.parts)["leg"])
                 textures.add(after.texture)
-        assert mixed(scene, own, other, 0.0, Dice("mixed", seed)) == scene
+        assert mixed(scene, own, other, 0.0, SeededRandom("mixed", seed)) == scene
     assert len(legs) > 3 and len(textures) > 3
 
 
 def test_what_the_prompt_says_is_not_drawn_anew() -> None:
     own, other = "a dog with three legs", "a dog with four legs"
     for seed in range(20):
-        changed = mixed(world.sample(own, seed), own, other, 1.0, Dice("stated", seed))
+        changed = mixed(world.sample(own, seed), own, other, 1.0, SeededRandom("stated", seed))
         assert [dict(thing.parts)["leg"] for thing in changed.things if thing.kind == "dog"] == [3]
 
 
@@ -217,7 +217,7 @@ def test_it_is_asked_how_many_mostly_of_what_there_are_several_of() -> None:
     said = [
         each.true
         for seed in range(60)
-        for each in claims(scene, 12, Dice("count", seed))
+        for each in make_claims(scene, 12, SeededRandom("count", seed))
         if each.about == "count"
     ]
     assert len(said) > 40
@@ -230,7 +230,7 @@ def test_what_is_right_of_another_thing_is_false_of_this_one() -> None:
         each
         for prompt in ("a red dog in a park", "three striped balls")
         for seed in range(40)
-        for each in claims(world.sample(prompt, 3), 12, Dice("kind", seed))
+        for each in make_claims(world.sample(prompt, 3), 12, SeededRandom("kind", seed))
         if each.about == "entity"
     ]
     red = [each for each in said if "red dog" in each.true]

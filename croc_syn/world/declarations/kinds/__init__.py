@@ -1,16 +1,28 @@
 """The kinds of things that can be drawn: one declaration each, in the file of its group."""
 
+# The order of these imports is the order of KINDS, and random choices depend on it.
+# isort: off
 from croc_syn.world.declarations.kinds import (
-    animals,
+    pets,
     food,
     furniture,
     people,
     shapes,
     things,
     vehicles,
-    wildlife,
+    animals,
 )
-from croc_syn.world.declarations.kinds.base import KINDS, Figure, Kind, Look, Part, Pose, figure
+# isort: on
 
-__all__ = ["KINDS", "Figure", "Kind", "Look", "Part", "Pose", "figure"]
-_GROUPS = (animals, food, furniture, people, shapes, things, vehicles, wildlife)
+from croc_syn.world.declarations.kinds.registry import (
+    KINDS,
+    Appearance,
+    Kind,
+    Part,
+    Pose,
+    Sprite,
+    draw_sprite,
+)
+
+__all__ = ["KINDS", "Appearance", "Kind", "Part", "Pose", "Sprite", "draw_sprite"]
+_GROUPS = (pets, food, furniture, people, shapes, things, vehicles, animals)

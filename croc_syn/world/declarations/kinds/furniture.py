@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from croc_syn.world.declarations.kinds.base import Look, Part, kind
+from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
 from croc_syn.world.declarations.pen import Pen, pts, spread
 
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
@@ -18,12 +18,12 @@ _GLASS = "#cfeaf7"
     where="kitchen living_room office classroom",
     surface=False,
 )
-def _table(pen: Pen, look: Look) -> None:
-    legs = look.parts["leg"]
+def _table(pen: Pen, appearance: Appearance) -> None:
+    legs = appearance.parts["leg"]
     for x in spread(9, 111, legs):
         pen.rect(x - 3.5, 12, 7, 58)
     pen.rect(0, 0, 120, 13)
-    drawers = look.parts["drawer"]
+    drawers = appearance.parts["drawer"]
     for x in spread(32, 88, drawers) if drawers else []:
         pen.rect(x - 12, 13, 24, 12, "light", 1.8)
         pen.dot(x, 19, 2, "#4a4a4a")
@@ -38,12 +38,12 @@ def _table(pen: Pen, look: Look) -> None:
     where="kitchen living_room office classroom stage",
     surface=False,
 )
-def _chair(pen: Pen, look: Look) -> None:
-    for x in spread(7, 57, look.parts["leg"]):
+def _chair(pen: Pen, appearance: Appearance) -> None:
+    for x in spread(7, 57, appearance.parts["leg"]):
         pen.rect(x - 3, 58, 6, 44)
     pen.rect(2, 0, 7, 56)
     pen.rect(53, 0, 7, 56)
-    for y in spread(10, 44, look.parts["slat"]) if look.parts["slat"] else []:
+    for y in spread(10, 44, appearance.parts["slat"]) if appearance.parts["slat"] else []:
         pen.rect(5, y - 4, 52, 8, "light")
     pen.rect(0, 52, 64, 10, "body")
 
@@ -56,13 +56,13 @@ def _chair(pen: Pen, look: Look) -> None:
     top=(0.42, 0.2, 0.92),
     where="bedroom",
 )
-def _bed(pen: Pen, look: Look) -> None:
-    legs = look.parts["leg"]
+def _bed(pen: Pen, appearance: Appearance) -> None:
+    legs = appearance.parts["leg"]
     for x in spread(6, 134, legs) if legs else []:
         pen.rect(x - 4, 66, 8, 18, "#7a5230", 2, "#4a2f1a")
     pen.rect(0, 6, 9, 62, "#7a5230", 2, "#4a2f1a", round_by=3)
     pen.rect(131, 30, 9, 38, "#7a5230", 2, "#4a2f1a", round_by=3)
-    for i in range(look.parts["pillow"]):
+    for i in range(appearance.parts["pillow"]):
         pen.rect(11, 25 - 11 * i, 30, 12, "#fdfdff", 1.8, "#777783", round_by=5)
     pen.rect(8, 36, 124, 32, "#fdfdff", 2, "#777783", round_by=3)
     pen.rect(38, 36, 95, 32, round_by=3)
@@ -77,12 +77,12 @@ def _bed(pen: Pen, look: Look) -> None:
     top=(0.49, 0.16, 0.84),
     where="living_room",
 )
-def _sofa(pen: Pen, look: Look) -> None:
-    legs = look.parts["leg"]
+def _sofa(pen: Pen, appearance: Appearance) -> None:
+    legs = appearance.parts["leg"]
     for x in spread(12, 128, legs) if legs else []:
         pen.rect(x - 4, 62, 8, 14, "#5d4029", 1.8)
     pen.rect(10, 0, 120, 44, round_by=10)
-    count = look.parts["cushion"]
+    count = appearance.parts["cushion"]
     for i in range(count):
         width = 104 / count
         pen.rect(18 + i * width, 36, width, 16, "light", 1.8, round_by=4)
@@ -99,8 +99,8 @@ def _sofa(pen: Pen, look: Look) -> None:
     where="living_room bedroom office",
     surface=False,
 )
-def _lamp(pen: Pen, look: Look) -> None:
-    shades = look.parts["shade"]
+def _lamp(pen: Pen, appearance: Appearance) -> None:
+    shades = appearance.parts["shade"]
     pen.rect(-3, 20, 6, 80, "#8d8f96", 1.8)
     pen.ellipse(0, 102, 22, 6, "#8d8f96", 2)
     if shades == 1:
@@ -118,8 +118,12 @@ def _lamp(pen: Pen, look: Look) -> None:
     parts=(Part("window", 2, 0, 6), Part("door", 1, 0, 2), Part("chimney", 1, 0, 3)),
     where="street farm park lake",
 )
-def _house(pen: Pen, look: Look) -> None:
-    chimneys, windows, doors = look.parts["chimney"], look.parts["window"], look.parts["door"]
+def _house(pen: Pen, appearance: Appearance) -> None:
+    chimneys, windows, doors = (
+        appearance.parts["chimney"],
+        appearance.parts["window"],
+        appearance.parts["door"],
+    )
     for x in {1: (80,), 2: (24, 80), 3: (24, 52, 80)}.get(chimneys, ()):
         pen.rect(x - 6, 2 if x != 52 else -16, 12, 32, "#a65a45", 2)
     pen.rect(6, 40, 92, 70)
@@ -152,10 +156,10 @@ def _house(pen: Pen, look: Look) -> None:
     parts=(Part("tower", 2, 1, 4), Part("flag", 1, 0, 2)),
     where="park lake",
 )
-def _castle(pen: Pen, look: Look) -> None:
-    towers = look.parts["tower"]
+def _castle(pen: Pen, appearance: Appearance) -> None:
+    towers = appearance.parts["tower"]
     centres = spread(14, 106, towers) if towers > 1 else [60.0]
-    for x in (centres[0], centres[-1])[: look.parts["flag"]]:
+    for x in (centres[0], centres[-1])[: appearance.parts["flag"]]:
         pen.line([(x, 8), (x, -18)], 1, "#5d4029", outline=1)
         pen.polygon([(x, -18), (x + 15, -13), (x, -8)], "second", 1.6)
     crest = [(4.0, 100.0), (4.0, 46.0)]
@@ -172,8 +176,8 @@ def _castle(pen: Pen, look: Look) -> None:
 
 
 @kind("tent/tents", "buildings", _BRIGHT, parts=(Part("flag", 1, 0, 3),), where="forest park mountains")
-def _tent(pen: Pen, look: Look) -> None:
-    flags = look.parts["flag"]
+def _tent(pen: Pen, appearance: Appearance) -> None:
+    flags = appearance.parts["flag"]
     for x in {1: (60,), 2: (46, 74), 3: (34, 60, 86)}.get(flags, ()):
         y = 14 + abs(x - 60) * 0.9
         pen.line([(x, y + 14), (x, y - 12)], 1, "#5d4029", outline=1)

@@ -1,17 +1,18 @@
-"""People, and what is made in their likeness."""
+"""People, robots and snowmen."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-from croc_syn.world.declarations.kinds.base import Look, Part, kind
-from croc_syn.world.declarations.pen import Pen, Point, pts, spread
+from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
+from croc_syn.world.declarations.pen import OUTLINE, Pen, Point, pts, spread
 
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
 
 
 def _limb(pen: Pen, root: Point, angle: float, bend: float, length: float, width: float, fill: str) -> Point:
-    """A limb of two pieces from ``root``; angles in degrees, 90 is straight down. Returns its end."""
+    """Draw a limb of two segments from ``root`` and return its end; angles in degrees, 90 is down."""
     first, second = math.radians(angle), math.radians(angle + bend)
     middle = (root[0] + length * 0.5 * math.cos(first), root[1] + length * 0.5 * math.sin(first))
     end = (middle[0] + length * 0.5 * math.cos(second), middle[1] + length * 0.5 * math.sin(second))
@@ -68,20 +69,20 @@ _LEGS = {
     ),
     where="park street beach kitchen living_room stadium office classroom stage playground",
 )
-def _person(pen: Pen, look: Look) -> None:
-    arms, legs, heads = look.parts["arm"], look.parts["leg"], look.parts["head"]
-    turned = look.pose == "sleeping"
+def _person(pen: Pen, appearance: Appearance) -> None:
+    arms, legs, heads = appearance.parts["arm"], appearance.parts["leg"], appearance.parts["head"]
+    turned = appearance.pose == "sleeping"
     body = _Turned(pen) if turned else pen
-    (la, lb), (ra, rb) = _LEGS[look.pose]
+    (la, lb), (ra, rb) = _LEGS[appearance.pose]
     for i, x in enumerate(spread(-7, 7, legs) if legs > 1 else [0.0]):
         share = i / (legs - 1) if legs > 1 else 0.0
         angle, bend = (la + (ra - la) * share, lb + (rb - lb) * share)
-        if legs > 2 and look.pose in ("standing", "waving", "sleeping"):
+        if legs > 2 and appearance.pose in ("standing", "waving", "sleeping"):
             angle, bend = 125 - 70 * share, 0
         foot = _limb(body, (x, 66), angle, bend, 42, 8, "body")
         body.ellipse(foot[0] + 3, foot[1] + 2, 7, 4, fill="#3b3b44", width=1.4)
     body.rect(-14, 30, 28, 40, round_by=8)
-    (ua, ub), (va, vb) = _ARMS[look.pose]
+    (ua, ub), (va, vb) = _ARMS[appearance.pose]
     for i in range(arms):
         share = i / (arms - 1) if arms > 1 else 1.0
         left = share < 0.5 or (share == 0.5 and arms > 1 and i % 2 == 0)
@@ -94,11 +95,11 @@ def _person(pen: Pen, look: Look) -> None:
         hand = _limb(body, (-12 if left else 12, 37), angle, bend, 38, 6.5, "body")
         body.ellipse(hand[0], hand[1], 4.6, fill="skin", width=1.6)
     for x in spread(-15, 15, heads):
-        _head(body, x, 13, look.parts["eye"], look.parts["cap"], turned)
+        _head(body, x, 13, appearance.parts["eye"], appearance.parts["cap"], turned)
 
 
 class _Turned(Pen):
-    """A pen that lays what it draws on its side."""
+    """A pen that turns what it draws by a quarter: a person lying down."""
 
     def __init__(self, pen: Pen) -> None:
         super().__init__()
@@ -106,20 +107,51 @@ class _Turned(Pen):
         self.pen = pen
 
     def ellipse(
-        self, x: float, y: float, rx: float, ry: float | None = None, *args: object, **names: object
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float | None = None,
+        fill: str = "body",
+        width: float = OUTLINE,
+        ink: str = "ink",
+        turn: float = 0.0,
     ) -> None:
-        self.pen.ellipse(y, -x, rx if ry is None else ry, rx, *args, **names)  # type: ignore[arg-type]
+        self.pen.ellipse(y, -x, rx if ry is None else ry, rx, fill, width, ink, turn)
 
-    def rect(self, x: float, y: float, w: float, h: float, *args: object, **names: object) -> None:
-        self.pen.rect(y, -x - w, h, w, *args, **names)  # type: ignore[arg-type]
+    def rect(
+        self,
+        x: float,
+        y: float,
+        w: float,
+        h: float,
+        fill: str = "body",
+        width: float = OUTLINE,
+        ink: str = "ink",
+        round_by: float = 0.0,
+    ) -> None:
+        self.pen.rect(y, -x - w, h, w, fill, width, ink, round_by)
 
-    def line(self, points: list[Point], *args: object, **names: object) -> None:  # type: ignore[override]
-        self.pen.line([(y, -x) for x, y in points], *args, **names)  # type: ignore[arg-type]
+    def line(
+        self,
+        points: Sequence[Point],
+        width: float,
+        fill: str = "body",
+        outline: float = OUTLINE,
+        ink: str = "ink",
+        smooth: bool = True,
+    ) -> None:
+        self.pen.line([(y, -x) for x, y in points], width, fill, outline, ink, smooth)
 
-    def blob(self, points: list[Point], *args: object, **names: object) -> None:  # type: ignore[override]
-        self.pen.blob([(y, -x) for x, y in points], *args, **names)  # type: ignore[arg-type]
+    def blob(
+        self, points: Sequence[Point], fill: str = "body", width: float = OUTLINE, ink: str = "ink"
+    ) -> None:
+        self.pen.blob([(y, -x) for x, y in points], fill, width, ink)
 
-    polygon = blob
+    def polygon(
+        self, points: Sequence[Point], fill: str = "body", width: float = OUTLINE, ink: str = "ink"
+    ) -> None:
+        self.blob(points, fill, width, ink)
 
     def eye(self, x: float, y: float, r: float = 3.4) -> None:
         self.pen.eye(y, -x, r)
@@ -158,32 +190,32 @@ def _head(pen: Pen, x: float, y: float, eyes: int, cap: int, asleep: bool) -> No
     ),
     where="space laboratory office street",
 )
-def _robot(pen: Pen, look: Look) -> None:
-    stride = 8 if look.pose == "walking" else 0
-    legs = look.parts["leg"]
+def _robot(pen: Pen, appearance: Appearance) -> None:
+    stride = 8 if appearance.pose == "walking" else 0
+    legs = appearance.parts["leg"]
     for i, x in enumerate(spread(-20, 20, legs) if legs > 2 else spread(-14, 14, legs)):
         lean = stride * (-1 if i % 2 else 1)
         pen.line([(x, 70), (x + lean, 96)], 7, "dark")
         pen.rect(x + lean - 6, 94, 14, 8, "dark", round_by=3)
-    for i in range(look.parts["arm"]):
+    for i in range(appearance.parts["arm"]):
         side = -1 if i % 2 == 0 else 1
         y = 42 + 15 * (i // 2)
-        if look.pose == "waving" and i == look.parts["arm"] - 1:
+        if appearance.pose == "waving" and i == appearance.parts["arm"] - 1:
             end = (side * 42, y - 30)
         else:
             end = (side * 42, y + 16 - 6 * (i // 2))
         pen.line([(side * 22, y), end], 5, "light")
         pen.ellipse(end[0], end[1], 5.5, fill="dark")
-    for x in spread(-12, 12, look.parts["antenna"]) if look.parts["antenna"] else []:
+    for x in spread(-12, 12, appearance.parts["antenna"]) if appearance.parts["antenna"] else []:
         pen.line([(x, 0), (x, -11)], 1.4, "dark", outline=1.2)
         pen.ellipse(x, -13, 3.8, fill="second", width=1.4)
     pen.rect(-20, 0, 40, 28, round_by=6)
     pen.rect(-25, 32, 50, 42, round_by=6)
-    for x in spread(-12, 12, look.parts["eye"]) if look.parts["eye"] > 1 else [0.0]:
-        pen.eye(x, 11, 5 if look.parts["eye"] < 4 else 3.9)
+    for x in spread(-12, 12, appearance.parts["eye"]) if appearance.parts["eye"] > 1 else [0.0]:
+        pen.eye(x, 11, 5 if appearance.parts["eye"] < 4 else 3.9)
     pen.rect(-10, 20, 20, 4, "light", 1.4)
     pen.rect(-18, 40, 36, 14, "light", 1.6, round_by=2)
-    for x in spread(-16, 16, look.parts["button"]) if look.parts["button"] else []:
+    for x in spread(-16, 16, appearance.parts["button"]) if appearance.parts["button"] else []:
         pen.ellipse(x, 64, 3.3, fill="second", width=1.4)
 
 
@@ -194,8 +226,8 @@ def _robot(pen: Pen, look: Look) -> None:
     parts=(Part("button", 3, 0, 5), Part("arm", 2, 0, 4)),
     where="snow",
 )
-def _snowman(pen: Pen, look: Look) -> None:
-    for i in range(look.parts["arm"]):
+def _snowman(pen: Pen, appearance: Appearance) -> None:
+    for i in range(appearance.parts["arm"]):
         side, y = (-1 if i % 2 == 0 else 1), 54 + 9 * (i // 2)
         tip = (side * 46, y - 20 + 22 * (i // 2))
         pen.line([(side * 16, y), tip], 2, "#7a5230", outline=1)
@@ -214,5 +246,5 @@ def _snowman(pen: Pen, look: Look) -> None:
     pen.dot(-5, 18, 2.4)
     pen.dot(7, 18, 2.4)
     pen.polygon(pts("1,23 22,27 1,29"), "#f08a24", 1.2)
-    for y in spread(44, 106, look.parts["button"]) if look.parts["button"] else []:
-        pen.dot(0, y, 3, "#33333d")
+    for height in spread(44, 106, appearance.parts["button"]) if appearance.parts["button"] else []:
+        pen.dot(0, height, 3, "#33333d")

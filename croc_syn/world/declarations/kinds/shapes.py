@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 
-from croc_syn.world.declarations.kinds.base import Look, kind
+from croc_syn.world.declarations.kinds.registry import Appearance, kind
 from croc_syn.world.declarations.pen import Pen, Point, ring
 
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
 
 
 def star_points(x: float, y: float, radius: float, tips: int = 5) -> list[Point]:
-    """Corners of a star with its first tip at the top."""
+    """Corners of a star; the first tip is at the top."""
     outer = ring(x, y, radius, tips)
     inner = ring(x, y, radius * 0.45, tips, -90 + 180 / tips)
     return [point for pair in zip(outer, inner, strict=True) for point in pair]
@@ -78,7 +78,7 @@ def outline(
 
 
 def _plain(words: str, shape: str, inner: tuple[float, float, float, float] | None = None) -> None:
-    def draw(pen: Pen, look: Look) -> None:
+    def draw(pen: Pen, appearance: Appearance) -> None:
         outline(pen, shape, 50, 50, 48)
 
     kind(words, "shapes", _BRIGHT + " brown black grey white", inner=inner)(draw)
@@ -97,12 +97,12 @@ _plain("oval/ovals ellipse/ellipses", "oval", (0.16, 0.16, 0.84, 0.84))
 
 
 @kind("rectangle/rectangles", "shapes", _BRIGHT + " brown black grey white", inner=(0.04, 0.07, 0.96, 0.93))
-def _rectangle(pen: Pen, look: Look) -> None:
+def _rectangle(pen: Pen, appearance: Appearance) -> None:
     pen.rect(0, 0, 100, 58)
 
 
 @kind("pentagon/pentagons", "shapes", _BRIGHT + " brown black grey white", inner=(0.2, 0.3, 0.8, 0.92))
-def _pentagon(pen: Pen, look: Look) -> None:
+def _pentagon(pen: Pen, appearance: Appearance) -> None:
     pen.polygon(ring(50, 50, 50, 5))
 
 
@@ -110,33 +110,33 @@ _FORMS = ("circle", "square", "triangle", "star", "heart", "hexagon", "diamond",
 
 
 @kind("cookie/cookies biscuit/biscuits", "food", "brown yellow orange", shapes=_FORMS)
-def _cookie(pen: Pen, look: Look) -> None:
-    outline(pen, look.shape, 50, 50, 46)
+def _cookie(pen: Pen, appearance: Appearance) -> None:
+    outline(pen, appearance.shape, 50, 50, 46)
     for x, y in ((38, 44), (60, 40), (50, 60), (64, 62), (37, 65), (50, 30)):
         pen.dot(x, y, 4.2, "#4a2a18")
 
 
 @kind("balloon/balloons", "things", _BRIGHT, shapes=_FORMS, flies=True)
-def _balloon(pen: Pen, look: Look) -> None:
+def _balloon(pen: Pen, appearance: Appearance) -> None:
     pen.line([(50, 88), (46, 102), (54, 116), (49, 132)], 0.6, "ink", outline=1.2)
-    outline(pen, look.shape, 50, 44, 44)
+    outline(pen, appearance.shape, 50, 44, 44)
     pen.polygon([(45, 94), (55, 94), (50, 82)], "dark", 1.8)
     pen.ellipse(36, 34, 4.5, 9, fill="#ffffff", width=0, turn=24)
 
 
 @kind("sign/signs", "things", _BRIGHT + " white", shapes=_FORMS)
-def _sign(pen: Pen, look: Look) -> None:
+def _sign(pen: Pen, appearance: Appearance) -> None:
     pen.rect(46, 60, 8, 80, "#8d9299", 2)
-    outline(pen, look.shape, 50, 46, 46)
-    outline(pen, look.shape, 50, 46 if look.shape != "triangle" else 49, 35, "none", 3.2)
+    outline(pen, appearance.shape, 50, 46, 46)
+    outline(pen, appearance.shape, 50, 46 if appearance.shape != "triangle" else 49, 35, "none", 3.2)
 
 
 @kind("kite/kites", "things", _BRIGHT, shapes=("diamond", "triangle", "hexagon", "star", "heart"), flies=True)
-def _kite(pen: Pen, look: Look) -> None:
+def _kite(pen: Pen, appearance: Appearance) -> None:
     pen.line([(50, 86), (60, 104), (44, 118), (58, 138)], 1.2, "ink", outline=1.2)
     for x, y in ((57, 102), (47, 117), (57, 134)):
         pen.polygon([(x - 8, y - 4), (x - 8, y + 4), (x + 8, y - 4), (x + 8, y + 4)], "second", 1.6)
-    outline(pen, look.shape, 50, 46, 44)
+    outline(pen, appearance.shape, 50, 46, 44)
     pen.line([(50, 14), (50, 80)], 1, "ink", outline=1)
     pen.line([(26, 46), (74, 46)], 1, "ink", outline=1)
 
@@ -148,8 +148,8 @@ def _kite(pen: Pen, look: Look) -> None:
     shapes=("circle", "square", "oval", "hexagon", "heart"),
     surface=False,
 )
-def _mirror(pen: Pen, look: Look) -> None:
-    outline(pen, look.shape, 50, 50, 48)
-    outline(pen, look.shape, 50, 50, 37, "#cfe9f5", 2)
+def _mirror(pen: Pen, appearance: Appearance) -> None:
+    outline(pen, appearance.shape, 50, 50, 48)
+    outline(pen, appearance.shape, 50, 50, 37, "#cfe9f5", 2)
     pen.line([(40, 58), (58, 36)], 4, "#ffffff", outline=0)
     pen.line([(52, 62), (62, 50)], 3, "#ffffff", outline=0)

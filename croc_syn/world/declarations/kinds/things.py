@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from croc_syn.world.declarations.kinds.base import Look, Part, kind
+from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
 from croc_syn.world.declarations.kinds.shapes import outline
 from croc_syn.world.declarations.pen import Pen, pts, ring, spread
 
@@ -10,7 +10,7 @@ _BRIGHT = "red orange yellow green turquoise blue purple pink"
 
 
 @kind("umbrella/umbrellas", "things", _BRIGHT)
-def _umbrella(pen: Pen, look: Look) -> None:
+def _umbrella(pen: Pen, appearance: Appearance) -> None:
     pen.line([(50, 6), (50, 84), (54, 92), (62, 92), (66, 84)], 3, "#8a6a4a", outline=1.8)
     pen.line([(50, 2), (50, 12)], 2, "#8a6a4a", outline=1.8)
     pen.blob(
@@ -34,7 +34,7 @@ def _umbrella(pen: Pen, look: Look) -> None:
 
 
 @kind("ball/balls", "things", _BRIGHT)
-def _ball(pen: Pen, look: Look) -> None:
+def _ball(pen: Pen, appearance: Appearance) -> None:
     pen.ellipse(50, 50, 46)
     pen.line([(8, 32), (34, 46), (66, 46), (92, 32)], 2, "ink", outline=0)
     pen.line([(8, 68), (34, 54), (66, 54), (92, 68)], 2, "ink", outline=0)
@@ -48,7 +48,7 @@ def _ball(pen: Pen, look: Look) -> None:
     inner=(0.09, 0.1, 0.91, 0.92),
     surface=False,
 )
-def _box(pen: Pen, look: Look) -> None:
+def _box(pen: Pen, appearance: Appearance) -> None:
     pen.rect(0, 0, 100, 92)
     pen.rect(8, 8, 84, 77, "light", 2)
     for x, y in ((4, 4), (96, 4), (4, 88), (96, 88)):
@@ -62,8 +62,8 @@ def _box(pen: Pen, look: Look) -> None:
     parts=(Part("handle", 1, 0, 3),),
     where="kitchen office",
 )
-def _cup(pen: Pen, look: Look) -> None:
-    handles = look.parts["handle"]
+def _cup(pen: Pen, appearance: Appearance) -> None:
+    handles = appearance.parts["handle"]
     if handles:
         pen.ellipse(82, 46, 15, 17, "none", 6.5, "dark")
     if handles > 1:
@@ -75,7 +75,7 @@ def _cup(pen: Pen, look: Look) -> None:
 
 
 @kind("book/books", "things", _BRIGHT + " brown", where="classroom office living_room")
-def _book(pen: Pen, look: Look) -> None:
+def _book(pen: Pen, appearance: Appearance) -> None:
     pen.polygon(pts("8,84 80,84 92,72 92,4 84,0 8,4"), "dark")
     pen.polygon(pts("12,78 78,78 88,68 88,8 80,12 12,12"), "#fffdf4", 1.6, "#777064")
     for x in (81, 84.5):
@@ -95,14 +95,14 @@ def _book(pen: Pen, look: Look) -> None:
     parts=(Part("hand", 2, 1, 4),),
     where="classroom office kitchen railway",
 )
-def _clock(pen: Pen, look: Look) -> None:
-    outline(pen, look.shape, 50, 50, 48)
-    pen.ellipse(50, 50, 27 if look.shape in ("oval", "heart") else 36, fill="#ffffff", width=2)
-    radius = 22 if look.shape in ("oval", "heart") else 30
+def _clock(pen: Pen, appearance: Appearance) -> None:
+    outline(pen, appearance.shape, 50, 50, 48)
+    pen.ellipse(50, 50, 27 if appearance.shape in ("oval", "heart") else 36, fill="#ffffff", width=2)
+    radius = 22 if appearance.shape in ("oval", "heart") else 30
     for x, y in ring(50, 50, radius, 12):
         pen.dot(x, y, 1.6)
     ends = ring(50, 50, radius * 0.8, 4, -60)
-    for x, y in (ends[0], ends[2], ends[3], ends[1])[: look.parts["hand"]]:
+    for x, y in (ends[0], ends[2], ends[3], ends[1])[: appearance.parts["hand"]]:
         pen.line([(50, 50), (x, y)], 2.8, "#2b2b2b", outline=0.6, ink="#2b2b2b")
     pen.dot(50, 50, 3.4, "#c8322b")
 
@@ -114,8 +114,8 @@ def _clock(pen: Pen, look: Look) -> None:
     parts=(Part("feather", 0, 0, 3),),
     where="street stage",
 )
-def _hat(pen: Pen, look: Look) -> None:
-    for i in range(look.parts["feather"]):
+def _hat(pen: Pen, appearance: Appearance) -> None:
+    for i in range(appearance.parts["feather"]):
         pen.line([(68 - 4 * i, 50), (80 - 15 * i, 20), (92 - 22 * i, -8)], 6, "second", outline=1.6)
     pen.blob(pts("24,56 26,14 40,6 50,10 60,6 74,14 76,56"))
     pen.rect(24, 42, 52, 11, "second", 1.8)
@@ -129,8 +129,8 @@ def _hat(pen: Pen, look: Look) -> None:
     parts=(Part("tooth", 2, 1, 4, plural="teeth"),),
     surface=False,
 )
-def _key(pen: Pen, look: Look) -> None:
-    for x in spread(60, 92, look.parts["tooth"]) if look.parts["tooth"] > 1 else [88.0]:
+def _key(pen: Pen, appearance: Appearance) -> None:
+    for x in spread(60, 92, appearance.parts["tooth"]) if appearance.parts["tooth"] > 1 else [88.0]:
         pen.rect(x - 3, 26, 6, 17)
     pen.rect(38, 20, 62, 9, round_by=3)
     pen.ellipse(22, 24, 16, fill="none", width=12, ink="ink")
@@ -144,11 +144,11 @@ def _key(pen: Pen, look: Look) -> None:
     parts=(Part("sound hole", 1, 0, 2),),
     where="stage",
 )
-def _guitar(pen: Pen, look: Look) -> None:
+def _guitar(pen: Pen, appearance: Appearance) -> None:
     pen.rect(44, -46, 12, 76, "#6b4326", 2)
     pen.polygon(pts("41,-66 59,-66 57,-44 43,-44"), "#54331c", 2)
     pen.blob(pts("50,20 70,22 76,36 70,50 82,66 80,88 50,98 20,88 18,66 30,50 24,36 30,22"))
-    for y in ((), (56,), (36, 64))[look.parts["sound hole"]]:
+    for y in ((), (56,), (36, 64))[appearance.parts["sound hole"]]:
         pen.ellipse(50, y, 10.5, fill="#3a2416", width=2)
     pen.rect(38, 80, 24, 5, "#3a2416", 0)
     for x in (46, 48.7, 51.3, 54):
@@ -156,14 +156,14 @@ def _guitar(pen: Pen, look: Look) -> None:
 
 
 @kind("drum/drums", "things", _BRIGHT, parts=(Part("stick", 2, 0, 3),), where="stage")
-def _drum(pen: Pen, look: Look) -> None:
+def _drum(pen: Pen, appearance: Appearance) -> None:
     pen.rect(6, 20, 88, 52)
     pen.ellipse(50, 72, 44, 10)
     pen.rect(7.2, 58, 85.6, 14, "body", 0)
     for x in (10, 37, 64):
         pen.line([(x, 28), (x + 13, 74), (x + 26, 28)], 1.6, "#fdf6dd", outline=0.6, smooth=False)
     pen.ellipse(50, 20, 44, 11, "#fbf7ea", 2.4)
-    for x, a, b in ((36, 20, -12), (60, 84, -14), (48, 52, -22))[: look.parts["stick"]]:
+    for x, a, b in ((36, 20, -12), (60, 84, -14), (48, 52, -22))[: appearance.parts["stick"]]:
         pen.line([(x, 19), (a, b)], 3, "#c99a5b", outline=1.6)
         pen.ellipse(a, b, 4.5, fill="#c99a5b", width=1.6)
 
@@ -176,9 +176,9 @@ def _drum(pen: Pen, look: Look) -> None:
     parts=(Part("bar", 5, 2, 8),),
     surface=False,
 )
-def _cage(pen: Pen, look: Look) -> None:
+def _cage(pen: Pen, appearance: Appearance) -> None:
     pen.rect(4, 14, 92, 80, "#fbfbf5", 1)
-    for x in spread(10, 90, look.parts["bar"]):
+    for x in spread(10, 90, appearance.parts["bar"]):
         pen.line([(x, 14), (x, 92)], 2.4, "body", outline=1)
     pen.ellipse(50, 2, 7, 8, "none", 3, "body")
     pen.rect(0, 8, 100, 9, round_by=4)
@@ -193,8 +193,8 @@ def _cage(pen: Pen, look: Look) -> None:
     parts=(Part("handle", 1, 0, 2),),
     surface=False,
 )
-def _basket(pen: Pen, look: Look) -> None:
-    for i in range(look.parts["handle"]):
+def _basket(pen: Pen, appearance: Appearance) -> None:
+    for i in range(appearance.parts["handle"]):
         pen.ellipse(60, 30, 42 - 13 * i, 36 - 13 * i, "none", 5, "dark")
     pen.polygon(pts("0,26 120,26 112,96 8,96"))
     pen.polygon(pts("10,34 110,34 104,90 16,90"), "light", 1.8)

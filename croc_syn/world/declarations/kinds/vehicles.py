@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from croc_syn.world.declarations.kinds.base import Look, Part, kind
+from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
 from croc_syn.world.declarations.pen import Pen, pts, ring, spread
 
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
@@ -27,9 +27,9 @@ def _wheels(pen: Pen, count: int, left: float, right: float, y: float, r: float)
     parts=(Part("wheel", 2, 0, 5), Part("window", 2, 1, 3)),
     where="street airport",
 )
-def _car(pen: Pen, look: Look) -> None:
+def _car(pen: Pen, appearance: Appearance) -> None:
     pen.blob(pts("4,48 6,32 26,28 40,10 84,10 102,28 124,33 128,48 122,53 10,53"))
-    windows = look.parts["window"]
+    windows = appearance.parts["window"]
     width = 52 / windows
     for i in range(windows):
         a, b = 38 + i * width + 2, 38 + (i + 1) * width - 2
@@ -37,7 +37,7 @@ def _car(pen: Pen, look: Look) -> None:
         pen.polygon([(a + lean_a, 15), (b - lean_b, 15), (b, 28), (a, 28)], _GLASS, 1.6)
     pen.ellipse(123, 38, 4, 4, "#ffe9a0", 1.4)
     pen.ellipse(7, 38, 3, 4, "#d83a3a", 1.4)
-    _wheels(pen, look.parts["wheel"], 28, 103, 53, 13.5)
+    _wheels(pen, appearance.parts["wheel"], 28, 103, 53, 13.5)
 
 
 @kind(
@@ -47,18 +47,18 @@ def _car(pen: Pen, look: Look) -> None:
     parts=(Part("window", 4, 1, 6), Part("wheel", 2, 0, 4), Part("door", 1, 0, 2)),
     where="street airport",
 )
-def _bus(pen: Pen, look: Look) -> None:
+def _bus(pen: Pen, appearance: Appearance) -> None:
     pen.rect(0, 0, 140, 62, round_by=8)
-    doors = look.parts["door"]
+    doors = appearance.parts["door"]
     for i in range(doors):
         pen.rect(118 - 20 * i, 16, 15, 42, _GLASS, 1.8)
     room = 112 - 20 * max(0, doors - 1) if doors else 130
-    count = look.parts["window"]
+    count = appearance.parts["window"]
     step = room / count
     for i in range(count):
         pen.rect(5 + i * step + 1.5, 10, step - 4, 22, _GLASS, 1.6, round_by=2)
     pen.rect(0, 40, 100 - 20 * max(0, doors - 1), 5, "light", 0)
-    _wheels(pen, look.parts["wheel"], 24, 90, 62, 12)
+    _wheels(pen, appearance.parts["wheel"], 24, 90, 62, 12)
 
 
 @kind(
@@ -68,16 +68,16 @@ def _bus(pen: Pen, look: Look) -> None:
     parts=(Part("wheel", 3, 0, 6), Part("light", 1, 0, 3)),
     where="street farm harbour",
 )
-def _lorry(pen: Pen, look: Look) -> None:
+def _lorry(pen: Pen, appearance: Appearance) -> None:
     pen.rect(0, 0, 88, 56, round_by=3)
     for x in (22, 44, 66):
         pen.line([(x, 4), (x, 52)], 0.6, "ink", outline=0.8)
     pen.blob(pts("92,57 92,16 98,11 116,12 124,30 134,34 135,57"))
     pen.polygon(pts("101,16 114,16 121,31 101,31"), _GLASS, 1.6)
-    for i in range(look.parts["light"]):
-        pen.ellipse(132, 42 + 6 * i - 3 * (look.parts["light"] - 1), 2.8, fill="#ffe9a0", width=1.2)
+    for i in range(appearance.parts["light"]):
+        pen.ellipse(132, 42 + 6 * i - 3 * (appearance.parts["light"] - 1), 2.8, fill="#ffe9a0", width=1.2)
     pen.rect(0, 54, 134, 6, "dark", 1.6)
-    _wheels(pen, look.parts["wheel"], 16, 114, 62, 11)
+    _wheels(pen, appearance.parts["wheel"], 16, 114, 62, 11)
 
 
 @kind(
@@ -88,8 +88,8 @@ def _lorry(pen: Pen, look: Look) -> None:
     where="street park playground",
     surface=False,
 )
-def _bicycle(pen: Pen, look: Look) -> None:
-    count = look.parts["wheel"]
+def _bicycle(pen: Pen, appearance: Appearance) -> None:
+    count = appearance.parts["wheel"]
     places = {1: [22.0], 2: [22.0, 98.0], 3: [22.0, 60.0, 98.0], 4: [14.0, 45.0, 76.0, 107.0]}[count]
     radius = {1: 21.0, 2: 21.0, 3: 17.0, 4: 14.0}[count]
     for x in places:
@@ -101,7 +101,7 @@ def _bicycle(pen: Pen, look: Look) -> None:
     pen.line(pts("40,26 52,60"), 3.6)
     pen.line(pts("98,60 76,18"), 3.6)
     pen.line(pts("76,18 66,15 62,19"), 2.4, "#34343c", outline=1)
-    for i in range(look.parts["saddle"]):
+    for i in range(appearance.parts["saddle"]):
         x = 37 + 17 * i
         pen.line([(x + 3, 26), (x, 17)], 3)
         pen.line([(x - 6, 15), (x + 6, 15)], 5, "#34343c", outline=1.2)
@@ -116,9 +116,9 @@ def _bicycle(pen: Pen, look: Look) -> None:
     parts=(Part("sail", 2, 0, 3), Part("flag", 1, 0, 2)),
     where="sea beach harbour lake",
 )
-def _boat(pen: Pen, look: Look) -> None:
-    sails = look.parts["sail"]
-    flags = look.parts["flag"]
+def _boat(pen: Pen, appearance: Appearance) -> None:
+    sails = appearance.parts["sail"]
+    flags = appearance.parts["flag"]
     pen.line(pts("56,10 56,80"), 3.4, "#8a6a4a", outline=1.6)
     for i in range(flags):
         pen.polygon([(56, 4 + 13 * i), (76, 9 + 13 * i), (56, 14 + 13 * i)], "second", 1.6)
@@ -140,14 +140,14 @@ def _boat(pen: Pen, look: Look) -> None:
     flies=True,
     where="airport sky",
 )
-def _plane(pen: Pen, look: Look) -> None:
+def _plane(pen: Pen, appearance: Appearance) -> None:
     pen.polygon(pts("8,34 -4,8 10,8 30,32"), "dark")
     pen.blob(pts("2,38 14,30 60,26 108,28 130,40 122,50 80,54 30,50"))
     pen.polygon(pts("112,31 122,37 112,38 106,36"), _GLASS, 1.4)
-    for x in spread(34, 96, look.parts["window"]):
+    for x in spread(34, 96, appearance.parts["window"]):
         pen.ellipse(x, 37, 3.6, 3.6, _GLASS, 1.4)
     pen.polygon(pts("52,46 82,46 52,84 38,84"), "dark")
-    for i in range(look.parts["engine"]):
+    for i in range(appearance.parts["engine"]):
         pen.rect(66 - 11 * i, 55 + 11 * i, 17, 8, "light", 1.8, round_by=3.5)
 
 
@@ -160,18 +160,18 @@ def _plane(pen: Pen, look: Look) -> None:
     flies=True,
     where="space sky",
 )
-def _rocket(pen: Pen, look: Look) -> None:
-    if look.pose == "flying":
+def _rocket(pen: Pen, appearance: Appearance) -> None:
+    if appearance.pose == "flying":
         pen.blob(pts("-12,98 0,94 12,98 8,116 0,134 -8,116"), "#ff8a2a", 1.6, "#c8501a")
         pen.blob(pts("-6,98 0,96 6,98 3,110 0,119 -3,110"), "#ffe066", 0)
-    fins = look.parts["fin"]
+    fins = appearance.parts["fin"]
     if fins != 1:
         for side in (-1, 1)[: min(2, fins)]:
             pen.polygon([(side * 16, 62), (side * 34, 86), (side * 34, 102), (side * 14, 90)], "second")
     pen.blob(pts("0,-6 15,18 20,48 17,78 13,96 -13,96 -17,78 -20,48 -15,18"))
     pen.blob(pts("0,-6 10,8 14,17 0,20 -14,17 -10,8"), "second")
-    for y in spread(34, 78, look.parts["window"]) if look.parts["window"] else []:
-        pen.ellipse(0, y, 7 if look.parts["window"] < 4 else 5.5, fill=_GLASS, width=2.4)
+    for y in spread(34, 78, appearance.parts["window"]) if appearance.parts["window"] else []:
+        pen.ellipse(0, y, 7 if appearance.parts["window"] < 4 else 5.5, fill=_GLASS, width=2.4)
     if fins % 2:
         pen.polygon(pts("-4,84 4,84 6,104 -6,104"), "second")
 
@@ -183,21 +183,21 @@ def _rocket(pen: Pen, look: Look) -> None:
     parts=(Part("wheel", 3, 0, 6), Part("chimney", 1, 0, 3), Part("window", 1, 0, 2)),
     where="railway",
 )
-def _train(pen: Pen, look: Look) -> None:
+def _train(pen: Pen, appearance: Appearance) -> None:
     for x in (
-        spread(62, 106, look.parts["chimney"])
-        if look.parts["chimney"] > 1
-        else [98.0] * look.parts["chimney"]
+        spread(62, 106, appearance.parts["chimney"])
+        if appearance.parts["chimney"] > 1
+        else [98.0] * appearance.parts["chimney"]
     ):
         pen.polygon([(x - 5, 32), (x - 8, 8), (x + 8, 8), (x + 5, 32)], "dark")
     pen.rect(44, 28, 76, 36, round_by=8)
     pen.rect(4, 8, 44, 58)
     pen.rect(-2, 2, 56, 8, "dark", round_by=2)
-    for x in spread(17, 35, look.parts["window"]) if look.parts["window"] else []:
+    for x in spread(17, 35, appearance.parts["window"]) if appearance.parts["window"] else []:
         pen.rect(x - 7, 18, 14, 18, _GLASS, 1.8)
     for x in (66, 88):
         pen.line([(x, 29), (x, 63)], 1.6, "second", outline=0)
     pen.ellipse(121, 40, 5, fill="#ffe9a0", width=1.8)
     pen.rect(0, 62, 122, 8, "second", 1.8)
     pen.polygon(pts("122,64 138,82 120,82"), "dark")
-    _wheels(pen, look.parts["wheel"], 16, 104, 76, 12)
+    _wheels(pen, appearance.parts["wheel"], 16, 104, 76, 12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from croc_syn.world import CONTRASTS, PromptError, Scene, describe, holds, make_pair, parse, sample
+from croc_syn.world import CONTRASTS, PromptError, Scene, describe, make_pair, parse, sample, satisfies
 
 KEYS = sorted(CONTRASTS)
 
@@ -23,17 +23,17 @@ def round_trip(count: int, start: int) -> tuple[int, int]:
     for seed, scene in enumerate(scenes(count, start)):
         for detail in (1.0, 0.5):
             meaning = parse(describe(scene, seed, detail=detail))
-            assert holds(scene, meaning), meaning.text
+            assert satisfies(scene, meaning), meaning.text
             tried += 1
             try:
                 again = sample(meaning, seed)
             except PromptError:
                 crowded += 1
                 continue
-            assert holds(again, meaning), meaning.text
+            assert satisfies(again, meaning), meaning.text
             if detail == 1.0:
                 # A full statement fixes what can be said of each thing.
-                assert holds(
+                assert satisfies(
                     again, parse(describe(scene, seed + 1, relations=0).replace(", and nothing else", ""))
                 )
     return tried, crowded
@@ -58,7 +58,7 @@ def test_descriptions_vary_with_the_seed():
 
 def test_a_full_description_tells_scenes_apart():
     one, other = sample("a red dog", 1), sample("a red dog", 2)
-    assert not (holds(one, describe(other)) and holds(other, describe(one)))
+    assert not (satisfies(one, describe(other)) and satisfies(other, describe(one)))
 
 
 def test_a_description_names_what_is_unusual():

@@ -13,11 +13,11 @@ from croc_syn.world import (
     PromptError,
     describe,
     exclusive,
-    holds,
     make_pair,
-    margin,
     parse,
     sample,
+    satisfaction_score,
+    satisfies,
 )
 from croc_syn.world.scenes.oracle import hidden_share
 from croc_syn.world.scenes.scene import Scene, Thing
@@ -57,7 +57,7 @@ def scene(*things: Thing, **more: str) -> Scene:
 )
 def test_relations_have_margins(relation: str, first: tuple, second: tuple, true: bool):
     drawn = scene(at("circle", *first), at("square", *second))
-    assert holds(drawn, f"a circle {relation} a square") is true
+    assert satisfies(drawn, f"a circle {relation} a square") is true
 
 
 @pytest.mark.parametrize(
@@ -67,44 +67,44 @@ def test_relations_have_margins(relation: str, first: tuple, second: tuple, true
 def test_sizes_are_absolute_ranges_with_gaps_between(size: float, word: str | None):
     drawn = scene(at("heart", 0.5, 0.5, size))
     for name in ("small", "medium-sized", "large"):
-        assert holds(drawn, f"a {name} heart") is (name == word)
-        assert holds(drawn, f"a heart that is not {name}") is (name != word)
+        assert satisfies(drawn, f"a {name} heart") is (name == word)
+        assert satisfies(drawn, f"a heart that is not {name}") is (name != word)
 
 
 @pytest.mark.parametrize(("ratio", "larger"), [(1.5, True), (1.3, False), (1.0, False), (0.6, False)])
 def test_larger_means_two_fifths_more(ratio: float, larger: bool):
     drawn = scene(at("heart", 0.25, 0.5, 0.2 * ratio), at("star", 0.75, 0.5, 0.2))
-    assert holds(drawn, "a heart larger than a star") is larger
-    assert holds(drawn, "a star smaller than a heart") is larger
+    assert satisfies(drawn, "a heart larger than a star") is larger
+    assert satisfies(drawn, "a star smaller than a heart") is larger
 
 
 def test_counts_are_exact_for_kinds_named_and_open_for_others():
     drawn = scene(at("heart", 0.2, 0.2), at("heart", 0.8, 0.8), at("star", 0.2, 0.8))
-    assert holds(drawn, "two hearts")
-    assert holds(drawn, "two hearts and a star")
-    assert not holds(drawn, "a heart")
-    assert not holds(drawn, "three hearts")
-    assert not holds(drawn, "two hearts and nothing else")
-    assert not holds(drawn, "two hearts and no star")
-    assert holds(drawn, "two hearts and no blue star")
-    assert not holds(drawn, "two hearts and no red star")
+    assert satisfies(drawn, "two hearts")
+    assert satisfies(drawn, "two hearts and a star")
+    assert not satisfies(drawn, "a heart")
+    assert not satisfies(drawn, "three hearts")
+    assert not satisfies(drawn, "two hearts and nothing else")
+    assert not satisfies(drawn, "two hearts and no star")
+    assert satisfies(drawn, "two hearts and no blue star")
+    assert not satisfies(drawn, "two hearts and no red star")
 
 
 def test_phrases_of_one_kind_need_an_assignment():
     drawn = scene(at("heart", 0.2, 0.5, colour="red"), at("heart", 0.8, 0.5, colour="blue"))
-    assert holds(drawn, "a blue heart and a heart")
-    assert holds(drawn, "a red heart to the left of a blue heart")
-    assert not holds(drawn, "a blue heart to the left of a red heart")
-    assert not holds(drawn, "two red hearts")
-    assert not holds(drawn, "a red heart")
+    assert satisfies(drawn, "a blue heart and a heart")
+    assert satisfies(drawn, "a red heart to the left of a blue heart")
+    assert not satisfies(drawn, "a blue heart to the left of a red heart")
+    assert not satisfies(drawn, "two red hearts")
+    assert not satisfies(drawn, "a red heart")
 
 
 def test_inside_needs_the_whole_thing_in_the_inner_region():
     box = at("box", 0.5, 0.5, 0.6)
-    assert holds(scene(box, at("heart", 0.5, 0.5, 0.2)), "a heart inside a box")
-    assert not holds(scene(box, at("heart", 0.25, 0.5, 0.2)), "a heart inside a box")
-    assert not holds(scene(at("heart", 0.5, 0.5, 0.2), box), "a heart inside a box")
-    assert holds(scene(at("box", 0.3, 0.5, 0.4), at("heart", 0.8, 0.5)), "a heart outside a box")
+    assert satisfies(scene(box, at("heart", 0.5, 0.5, 0.2)), "a heart inside a box")
+    assert not satisfies(scene(box, at("heart", 0.25, 0.5, 0.2)), "a heart inside a box")
+    assert not satisfies(scene(at("heart", 0.5, 0.5, 0.2), box), "a heart inside a box")
+    assert satisfies(scene(at("box", 0.3, 0.5, 0.4), at("heart", 0.8, 0.5)), "a heart outside a box")
 
 
 def test_in_front_needs_a_visible_overlap_that_hides_less_than_half():
@@ -114,34 +114,36 @@ def test_in_front_needs_a_visible_overlap_that_hides_less_than_half():
     behind, before = front(0.2).things[:2]
     # The squares are 0.3 wide: a shift by 0.2 covers a third of the width and 5/6 of the height.
     assert hidden_share(behind, before) == pytest.approx(1 / 3 * 5 / 6, abs=0.04)
-    assert holds(
+    assert satisfies(
         scene(at("circle", 0.4, 0.5, 0.3), at("square", 0.6, 0.55, 0.3)), "a square in front of a circle"
     )
-    assert holds(scene(at("circle", 0.4, 0.5, 0.3), at("square", 0.6, 0.55, 0.3)), "a circle behind a square")
-    assert not holds(
+    assert satisfies(
+        scene(at("circle", 0.4, 0.5, 0.3), at("square", 0.6, 0.55, 0.3)), "a circle behind a square"
+    )
+    assert not satisfies(
         scene(at("square", 0.6, 0.55, 0.3), at("circle", 0.4, 0.5, 0.3)), "a square in front of a circle"
     )
     # Almost wholly hidden, and hardly touched.
-    assert not holds(
+    assert not satisfies(
         scene(at("circle", 0.4, 0.5, 0.3), at("square", 0.42, 0.55, 0.3)), "a circle behind a square"
     )
-    assert not holds(
+    assert not satisfies(
         scene(at("circle", 0.4, 0.5, 0.3), at("square", 0.69, 0.55, 0.3)), "a circle behind a square"
     )
 
 
 def test_the_image_as_a_whole_is_judged():
     drawn = scene(at("heart", 0.5, 0.5), setting="park", lighting="night", weather="dry")
-    assert holds(drawn, "a heart in a park at night")
-    assert not holds(drawn, "a heart in a park by day")
-    assert not holds(drawn, "a heart at the beach")
-    assert not holds(drawn, "a heart in the rain")
+    assert satisfies(drawn, "a heart in a park at night")
+    assert not satisfies(drawn, "a heart in a park by day")
+    assert not satisfies(drawn, "a heart at the beach")
+    assert not satisfies(drawn, "a heart in the rain")
 
 
 def test_a_kind_that_the_background_shows_is_never_certain():
     drawn = scene(at("heart", 0.5, 0.5), setting="space", shows=("star", "circle"))  # type: ignore[arg-type]
-    assert not holds(drawn, "a heart and no star")
-    assert holds(drawn, "a heart")
+    assert not satisfies(drawn, "a heart and no star")
+    assert satisfies(drawn, "a heart")
 
 
 @pytest.mark.parametrize(
@@ -158,10 +160,10 @@ def test_a_kind_that_the_background_shows_is_never_certain():
 )
 def test_arrangements(layout: str, places: list, true: bool):
     drawn = scene(*(at("heart", x, y, 0.12) for x, y in places))
-    assert holds(drawn, f"three hearts {layout}") is true
+    assert satisfies(drawn, f"three hearts {layout}") is true
 
 
-def test_the_margin_is_positive_exactly_where_the_prompt_holds():
+def test_the_score_is_positive_exactly_where_the_prompt_is_satisfied():
     drawn = scene(at("heart", 0.2, 0.5), at("star", 0.8, 0.5, colour="blue"))
     for prompt in (
         "a red heart",
@@ -170,8 +172,10 @@ def test_the_margin_is_positive_exactly_where_the_prompt_holds():
         "two stars",
         "a star and no heart",
     ):
-        assert (margin(drawn, prompt) > 0) == holds(drawn, prompt)
-    assert margin(drawn, "a red heart and a green star") > margin(drawn, "a blue heart and two green stars")
+        assert (satisfaction_score(drawn, prompt) > 0) == satisfies(drawn, prompt)
+    assert satisfaction_score(drawn, "a red heart and a green star") > satisfaction_score(
+        drawn, "a blue heart and two green stars"
+    )
 
 
 EXCLUSIVE = [
@@ -221,8 +225,8 @@ def test_exclusion_is_denied_where_one_image_can_show_both(one: str, other: str)
 
 def test_red_dog_left_of_dog_both_ways_needs_two_red_dogs():
     drawn = scene(at("heart", 0.2, 0.5, colour="red"), at("heart", 0.8, 0.5, colour="red"))
-    assert holds(drawn, "a red heart left of a heart")
-    assert holds(drawn, "a heart left of a red heart")
+    assert satisfies(drawn, "a red heart left of a heart")
+    assert satisfies(drawn, "a heart left of a red heart")
 
 
 def _prompts() -> list[str]:
@@ -250,7 +254,7 @@ def test_a_scene_of_one_prompt_never_satisfies_an_excluded_one():
         for other in meanings.values():
             if exclusive(meaning, other):
                 proved += 1
-                assert not any(holds(drawn, other) for drawn in scenes), (prompt, other.text)
+                assert not any(satisfies(drawn, other) for drawn in scenes), (prompt, other.text)
     assert proved > len(prompts) ** 2 / 4
 
 
@@ -265,7 +269,7 @@ def test_two_true_descriptions_of_one_scene_never_exclude_each_other():
 
 def test_the_oracle_refuses_what_is_not_controlled_english():
     with pytest.raises(PromptError):
-        holds(scene(at("heart", 0.5, 0.5)), "a heart colour red")
+        satisfies(scene(at("heart", 0.5, 0.5)), "a heart colour red")
 
 
 @pytest.mark.slow
@@ -279,4 +283,4 @@ def test_every_relation_can_be_drawn_between_all_kinds(relation: str):
         if relation in ("on", "under") and holder.top is None:
             continue
         meaning = parse(f"a {a.words[0]} {words} a {b.words[0]}")
-        assert holds(sample(meaning, number), meaning)
+        assert satisfies(sample(meaning, number), meaning)

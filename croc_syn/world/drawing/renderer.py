@@ -1,4 +1,4 @@
-"""Scene → SVG → PNG. No word of a prompt enters the markup: only declared values and numbers do."""
+"""The renderer: scene → SVG → PNG. Only declared values and numbers enter the markup, no word of a prompt."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from croc.errors import InputError
-from croc_syn.world.declarations.kinds import figure
+from croc_syn.world.declarations.kinds import draw_sprite
 from croc_syn.world.declarations.lexicon import COLOURS
-from croc_syn.world.declarations.settings import background
-from croc_syn.world.language.grammar import parse
+from croc_syn.world.declarations.places import draw_background
+from croc_syn.world.language.parser import parse
 from croc_syn.world.scenes.sampler import sample
 from croc_syn.world.scenes.scene import Scene, Thing, embed
 
@@ -25,7 +25,7 @@ def _mix(colour: str, other: str, share: float) -> str:
 
 @dataclass(frozen=True)
 class Drawing:
-    """An image and what it shows."""
+    """An image and its scene."""
 
     png: bytes
     scene: Scene
@@ -33,7 +33,7 @@ class Drawing:
 
 @lru_cache(maxsize=4096)
 def _shades(colour: str, tint: int) -> dict[str, str]:
-    """Fills for the roles of a figure in one colour; the tint shifts its brightness a little."""
+    """Fills for the roles of a sprite in one colour; the tint changes its brightness a little."""
     base = COLOURS[colour].data
     flat = _mix(base, "#ffffff" if tint & 1 else "#000000", (tint >> 1 & 7) / 7 * 0.07)
     if colour in ("white", "black"):
@@ -52,7 +52,7 @@ def _shades(colour: str, tint: int) -> dict[str, str]:
 
 @lru_cache(maxsize=2048)
 def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> str:
-    """A pattern that fills a figure with a texture or a material; its id is left open, {id}."""
+    """A pattern that fills a sprite with a texture or a material; ``{id}`` is put in later."""
     mark = _mix(flat, "#ffffff", 0.78)
     if colour in ("white", "yellow", "grey", "pink"):
         mark = _mix(flat, "#22222c", 0.62)
@@ -77,7 +77,7 @@ def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> s
 
 
 def _grain(material: str, colour: str, flat: str) -> str:
-    """What a material lays over a colour, in a tile of 24 × 24."""
+    """The marks of a material over a colour, in a tile of 24 × 24."""
     soft = "#6d6d78" if colour == "black" else _mix(flat, "#2a1505", 0.45)
     pale = _mix(flat, "#ffffff", 0.45)
     if material == "wood":
@@ -118,10 +118,19 @@ def _grain(material: str, colour: str, flat: str) -> str:
 
 
 def _sheen(material: str, flat: str, width: float, height: float) -> str:
-    """Gradients of metal and glass across a whole figure."""
+    """A gradient of metal or glass across a whole sprite."""
     pale, deep = _mix(flat, "#ffffff", 0.75), _mix(flat, "#1d2530", 0.45)
+    stops: tuple[tuple[float, str], ...]
     if material == "metal":
-        stops = ((0, deep), (0.2, pale), (0.36, flat), (0.52, deep), (0.68, pale), (0.82, flat), (1, deep))
+        stops = (
+            (0, deep),
+            (0.2, pale),
+            (0.36, flat),
+            (0.52, deep),
+            (0.68, pale),
+            (0.82, flat),
+            (1, deep),
+        )
     else:
         clear = _mix(flat, "#ffffff", 0.25)
         stops = tuple(
@@ -147,32 +156,32 @@ def _sheen(material: str, flat: str, width: float, height: float) -> str:
 
 
 def _thing_svg(thing: Thing, number: int) -> str:
-    drawn = figure(thing.kind, thing.pose, thing.parts, thing.shape)
+    sprite = draw_sprite(thing.kind, thing.pose, thing.parts, thing.shape)
     fills = dict(_shades(thing.colour, thing.tint))
     left, top, right, bottom = thing.box
-    sx, sy = 100 * (right - left) / drawn.width, 100 * (bottom - top) / drawn.height
+    sx, sy = 100 * (right - left) / sprite.width, 100 * (bottom - top) / sprite.height
     definition = ""
     if thing.texture != "plain" or thing.material != "paint":
         name = f"s{number}"
         if thing.material in ("metal", "glass") and thing.texture == "plain":
-            surface = _sheen(thing.material, fills["flat"], drawn.width, drawn.height)
+            surface = _sheen(thing.material, fills["flat"], sprite.width, sprite.height)
         else:
             surface = _surface(thing.colour, fills["flat"], fills["ink"], thing.texture, thing.material)
         definition = surface.replace("{id}", name)
         fills["body"] = f"url(#{name})"
-    start = right + drawn.x0 * sx / 100 if thing.flip else left - drawn.x0 * sx / 100
+    start = right + sprite.x0 * sx / 100 if thing.flip else left - sprite.x0 * sx / 100
     across = -sx if thing.flip else sx
-    move = f"translate({100 * start:.3f} {100 * top - drawn.y0 * sy:.3f})scale({across:.4f} {sy:.4f})"
+    move = f"translate({100 * start:.3f} {100 * top - sprite.y0 * sy:.3f})scale({across:.4f} {sy:.4f})"
     clear = ' fill-opacity=".5"' if thing.material == "glass" else ""
-    return f'{definition}<g transform="{move}"{clear}>{drawn.svg.format_map(fills)}</g>'
+    return f'{definition}<g transform="{move}"{clear}>{sprite.svg.format_map(fills)}</g>'
 
 
 def to_svg(scene: Scene, size: int = 256) -> str:
-    """The scene as SVG of ``size`` × ``size`` pixels."""
+    """A scene as SVG of ``size`` × ``size`` pixels."""
     celestial = "circle" in scene.shows
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 100 100">',
-        background(scene.setting, scene.lighting, scene.weather, scene.variant, celestial),
+        draw_background(scene.setting, scene.lighting, scene.weather, scene.variant, celestial),
     ]
     parts += [_thing_svg(thing, number) for number, thing in enumerate(scene.things)]
     parts.append("</svg>")
@@ -180,25 +189,25 @@ def to_svg(scene: Scene, size: int = 256) -> str:
 
 
 def rasterise(svg: str) -> bytes:
-    """PNG bytes of an SVG, drawn without any font of the system."""
+    """An SVG as PNG bytes; no font of the system is used."""
     import resvg_py
 
     return bytes(resvg_py.svg_to_bytes(svg_string=svg, skip_system_fonts=True))
 
 
 def render(scene: Scene, size: int = 256) -> bytes:
-    """PNG of a scene, with the scene in its text chunk ``croc:scene``.
+    """A scene as PNG bytes that carry the scene in their text chunk ``croc:scene``.
 
     Raises:
         InputError: the size is not between 16 and 4096 pixels.
     """
     if not 16 <= size <= 4096:
-        raise InputError(f"an image side of {size} pixels is not possible: give 16 to 4096")
+        raise InputError(f"an image side of {size} pixels is not possible; expected 16 to 4096")
     return embed(rasterise(to_svg(scene, size)), scene)
 
 
 def draw(prompt: str, seed: int, *, size: int = 256, attempt: int = 0) -> Drawing:
-    """Draw an image of a prompt, as an image model would: it sees the prompt and the seed alone.
+    """Draw an image of a prompt; as for an image model, it depends on the prompt and the seed alone.
 
     Raises:
         PromptError: the prompt is not controlled English, or does not fit into one image.

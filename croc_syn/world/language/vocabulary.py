@@ -1,4 +1,4 @@
-"""Every phrase that the parser knows, by category, from the declarations of kinds, values and places."""
+"""Every phrase that the parser knows, by category; built from the declarations."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
-from croc_syn.world.declarations.settings import SETTINGS
+from croc_syn.world.declarations.places import PLACES
 
 _OPENERS = (
     "a picture of|a picture that shows|a picture with|an image of|an image that shows|an image with|"
@@ -17,12 +17,12 @@ _ONLY = ("only", "just", "nothing but")
 _NONE = ("no", "not a single", "not any", "zero", "0", "without a", "without an", "without any", "without")
 
 Payload = tuple[str, ...]
-"""What a phrase means, as its category defines it."""
+"""What a phrase means; its fields depend on the category."""
 
 
 @lru_cache(maxsize=1)
-def phrases() -> dict[str, dict[str, tuple[tuple[tuple[str, ...], Payload], ...]]]:
-    """Category → first word → phrases with what they mean, the longest first."""
+def phrase_table() -> dict[str, dict[str, tuple[tuple[tuple[str, ...], Payload], ...]]]:
+    """Category → first word → phrases with their payloads, the longest first."""
     table: dict[str, dict[str, list[tuple[tuple[str, ...], Payload]]]] = {}
 
     def add(category: str, phrase: str, *payload: str) -> None:
@@ -53,9 +53,9 @@ def phrases() -> dict[str, dict[str, tuple[tuple[tuple[str, ...], Payload], ...]
         for value in values.values():
             for word in value.words:
                 add("adverbial", word, dimension, value.id)
-    for setting in SETTINGS.values():
-        for word in setting.words:
-            add("adverbial", word, "setting", setting.id)
+    for place in PLACES.values():
+        for word in place.words:
+            add("adverbial", word, "setting", place.id)
     for relation in lexicon.RELATIONS.values():
         for word in relation.words:
             add("relation", word, relation.id)
@@ -87,7 +87,6 @@ def phrases() -> dict[str, dict[str, tuple[tuple[tuple[str, ...], Payload], ...]
 @lru_cache(maxsize=1)
 def vocabulary() -> frozenset[str]:
     """Every word of the controlled English."""
-    words = {
-        word for heads in phrases().values() for group in heads.values() for ws, _ in group for word in ws
-    }
+    phrases = (phrase for heads in phrase_table().values() for group in heads.values() for phrase in group)
+    words = {word for phrase, _ in phrases for word in phrase}
     return frozenset(words | {"the", "and", "but", "or", "while", "exactly", "neither", "nor"})

@@ -1,4 +1,4 @@
-"""What a kind of thing is, and the registry that every drawing file adds to."""
+"""What a kind of thing is, and the registry that every file of drawings adds to."""
 
 from __future__ import annotations
 
@@ -12,14 +12,15 @@ from croc_syn.world.declarations.pen import Pen, Point
 
 @dataclass(frozen=True)
 class Part:
-    """A part that can be counted in the picture.
+    """A part that can be counted in the image.
 
     Attributes:
-        word: its noun, singular; ``plural`` where an s is not enough.
-        usual: how many a thing has when nothing is said.
+        word: its noun, singular.
+        usual: how many a thing has unless the prompt says otherwise.
         low: the fewest that can be drawn.
         high: the most that can be drawn.
-        body: it is a part of a living body (for the hum category).
+        plural: its plural, where adding an s is not enough.
+        body: whether it is a part of a living body (decides the hum category).
     """
 
     word: str
@@ -37,15 +38,15 @@ class Part:
 
 @dataclass(frozen=True)
 class Pose:
-    """An action that a kind can be shown in: its id, and what a prompt may say."""
+    """An action that a kind can be shown in: its id, and the words that a prompt may use."""
 
     id: str
     words: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a drawing function is asked for: the pose, how many of each part, and the shape."""
+class Appearance:
+    """What a drawing function needs to know: the pose, how many of each part, and the shape."""
 
     pose: str
     parts: Mapping[str, int]
@@ -54,27 +55,27 @@ class Look:
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of thing: its words, what can be said of it, and how it is drawn.
+    """One kind of thing: its words, its properties, and how it is drawn.
 
     Attributes:
-        id: name in scenes and the taxonomy.
+        id: name in scenes and in the taxonomy.
         draw: draws the thing, facing right, in any coordinates.
-        words: singular nouns, the usual first.
+        words: singular nouns, the usual one first.
         plurals: their plurals, in the same order.
-        group: animals, people, vehicles, furniture, food, plants, things, buildings, shapes.
-        colours: the usual colours, from which an unstated one is mostly drawn.
-        poses: what it can do; the first is the usual one; empty when it has only one look.
-        parts: what can be counted on it.
-        shapes: forms it can take ("a star-shaped cookie").
-        inner: as fractions of its box, the region that can hold other things.
-        top: as a fraction of its height, the level of the surface that can carry a thing.
-        flies: it belongs in the air rather than on the ground.
-        surface: whether it has a plane large enough that a texture or a material is plain to see.
-        where: ids of settings where one expects it; empty means anywhere.
+        group: animals, people, vehicles, furniture, food, plants, things, buildings or shapes.
+        colours: the usual colours, from which a colour that the prompt leaves open is mostly drawn.
+        poses: the poses it can take, the usual one first; empty when it has no pose.
+        parts: the parts that can be counted.
+        shapes: the shapes it can take ("a star-shaped cookie").
+        inner: region that can contain other things (left, top, right, bottom), as fractions of its box.
+        top: surface that can carry a thing (level, left, right), as fractions of its box.
+        flies: whether it belongs in the air rather than on the ground.
+        surface: whether it has an area large enough to show a texture or a material clearly.
+        where: ids of the places where it is usual; empty means anywhere.
     """
 
     id: str
-    draw: Callable[[Pen, Look], None]
+    draw: Callable[[Pen, Appearance], None]
     words: tuple[str, ...]
     plurals: tuple[str, ...]
     group: str
@@ -95,7 +96,7 @@ class Kind:
 
 _REGISTRY: dict[str, Kind] = {}
 KINDS: Mapping[str, Kind] = MappingProxyType(_REGISTRY)
-"""Every kind, by id."""
+"""Every kind by id, in the order of declaration; random choices depend on this order."""
 
 
 def kind(
@@ -111,25 +112,25 @@ def kind(
     flies: bool = False,
     surface: bool = True,
     where: str = "",
-) -> Callable[[Callable[[Pen, Look], None]], Callable[[Pen, Look], None]]:
-    """Declare a kind above its drawing function.
+) -> Callable[[Callable[[Pen, Appearance], None]], Callable[[Pen, Appearance], None]]:
+    """Declare a kind above its drawing function; the other arguments are those of :class:`Kind`.
 
     Args:
-        words: "dog/dogs puppy/puppies": singular/plural, the usual first; ``_`` stands for a blank.
+        words: "dog/dogs puppy/puppies": singular/plural, the usual one first; ``_`` stands for a space.
         group: the group it belongs to.
-        colours: usual colours, separated by blanks.
+        colours: usual colours, separated by spaces.
         poses: pose id to its words, separated by "/".
         parts: parts that can be counted.
-        shapes: forms it can take.
-        inner: region that can hold things (left, top, right, bottom), fractions of the box.
-        top: (level, left, right) of a surface that carries things, fractions of the box.
-        flies: it belongs in the air.
-        surface: whether a texture or a material is plain to see on it.
-        where: settings where one expects it, separated by blanks.
+        shapes: shapes it can take.
+        inner: region that can contain things.
+        top: surface that carries things.
+        flies: whether it belongs in the air.
+        surface: whether a texture or a material shows clearly on it.
+        where: ids of the places where it is usual, separated by spaces.
     """
     pairs = [pair.replace("_", " ").split("/") for pair in words.split()]
 
-    def register(draw: Callable[[Pen, Look], None]) -> Callable[[Pen, Look], None]:
+    def register(draw: Callable[[Pen, Appearance], None]) -> Callable[[Pen, Appearance], None]:
         new = Kind(
             id=pairs[0][0].replace(" ", "_"),
             draw=draw,
@@ -155,8 +156,8 @@ def kind(
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A drawn look of a kind, in its own units.
+class Sprite:
+    """The vector drawing of a kind in one appearance, in its own units.
 
     Attributes:
         svg: markup with the roles of fills as format fields.
@@ -174,13 +175,13 @@ class Figure:
 
 
 @lru_cache(maxsize=4096)
-def figure(kind_id: str, pose: str, parts: tuple[tuple[str, int], ...], shape: str) -> Figure:
-    """The drawing of one look; looks repeat, so they are kept."""
+def draw_sprite(kind_id: str, pose: str, parts: tuple[tuple[str, int], ...], shape: str) -> Sprite:
+    """Draw a kind in one appearance; results are cached because appearances repeat."""
     declared = KINDS[kind_id]
     counts = {part.word: part.usual for part in declared.parts} | dict(parts)
     pen = Pen()
-    declared.draw(pen, Look(pose, MappingProxyType(counts), shape))
-    return Figure(
+    declared.draw(pen, Appearance(pose, MappingProxyType(counts), shape))
+    return Sprite(
         "".join(pen.svg),
         pen.x0,
         pen.y0,

@@ -17,16 +17,16 @@ from croc.errors import InputError
 from croc_syn.world import (
     COLOURS,
     KINDS,
-    SETTINGS,
+    PLACES,
     TOPICS,
     Scene,
     Thing,
+    all_visible,
     describe,
     draw,
-    readable,
+    read_scene,
     render,
     sample,
-    scene_of,
     to_svg,
 )
 from croc_syn.world.scenes.layout import extent
@@ -174,7 +174,7 @@ def test_materials_look_different_and_glass_lets_the_ground_through():
 
 
 def test_night_is_dark_and_sunset_is_warm():
-    for name, place in SETTINGS.items():
+    for name, place in PLACES.items():
         if not place.lit:
             continue
         day, night, sunset = (
@@ -185,7 +185,7 @@ def test_night_is_dark_and_sunset_is_warm():
 
 
 def test_weather_changes_the_air():
-    for place in (name for name, setting in SETTINGS.items() if setting.open_air):
+    for place in (name for name, setting in PLACES.items() if setting.open_air):
         dry, *others = (
             pixels(render(Scene((), place, "day", w), 64)) for w in ("dry", "rain", "snow", "fog")
         )
@@ -194,7 +194,7 @@ def test_weather_changes_the_air():
 
 
 def test_every_place_looks_different():
-    images = [pixels(render(Scene((), name), 48)) for name in SETTINGS]
+    images = [pixels(render(Scene((), name), 48)) for name in PLACES]
     for i, one in enumerate(images):
         for other in images[i + 1 :]:
             assert np.abs(one - other).mean() > 4
@@ -203,7 +203,7 @@ def test_every_place_looks_different():
 
 def test_a_png_carries_its_scene():
     drawing = draw(PROMPT, 7)
-    assert scene_of(drawing.png) == drawing.scene
+    assert read_scene(drawing.png) == drawing.scene
     with Image.open(io.BytesIO(drawing.png)) as image:
         assert image.size == (256, 256)
         assert Scene.from_json(image.text["croc:scene"]) == drawing.scene
@@ -212,17 +212,17 @@ def test_a_png_carries_its_scene():
 @pytest.mark.parametrize("bad", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
 def test_bytes_without_a_scene_are_an_input_error(bad: bytes):
     with pytest.raises(InputError):
-        scene_of(bad)
+        read_scene(bad)
 
 
 def test_a_cut_or_rewritten_png_is_an_input_error():
     png = draw(PROMPT, 7, size=64).png
     with pytest.raises(InputError):
-        scene_of(png[:80])
+        read_scene(png[:80])
     plain = io.BytesIO()
     Image.open(io.BytesIO(png)).save(plain, "PNG")
     with pytest.raises(InputError, match="croc:scene"):
-        scene_of(plain.getvalue())
+        read_scene(plain.getvalue())
 
 
 @pytest.mark.parametrize(
@@ -294,10 +294,10 @@ def test_another_process_draws_the_same_bytes():
     assert len(next(iter(runs)).split()[-1]) == len(hashlib.sha256().hexdigest())
 
 
-def test_scenes_are_readable_and_describable():
+def test_everything_in_a_scene_is_visible_and_can_be_described():
     for seed in range(60):
         scene = sample(PROMPT, seed)
-        assert readable(scene)
+        assert all_visible(scene)
         assert any(word in describe(scene) for word in KINDS["dog"].words)
 
 

@@ -8,14 +8,14 @@ from croc.errors import InputError
 from croc_syn.world import (
     CONTRASTS,
     KINDS,
-    SETTINGS,
+    PLACES,
     TOPICS,
+    all_visible,
     exclusive,
-    holds,
     make_pair,
     parse,
-    readable,
     sample,
+    satisfies,
 )
 from croc_syn.world.language.meaning import Meaning
 
@@ -100,7 +100,7 @@ def test_a_pair_excludes_each_other_and_images_show_their_own_side_only(key: str
         assert pair.value != pair.contrast_value
         for mine, other in (meanings, meanings[::-1]):
             scene = sample(mine, seed)
-            assert holds(scene, mine) and not holds(scene, other) and readable(scene)
+            assert satisfies(scene, mine) and not satisfies(scene, other) and all_visible(scene)
 
 
 @pytest.mark.parametrize("key", sorted(CONTRASTS))
@@ -155,8 +155,8 @@ def test_every_topic_has_every_contrast(topic: str):
 
 def test_a_topic_stands_in_the_prompt_of_its_pairs():
     pair = make_pair("colour", topic="beach", seed=5)
-    assert any(word in pair.prompt for word in SETTINGS["beach"].words)
-    assert any(word in pair.contrast_prompt for word in SETTINGS["beach"].words)
+    assert any(word in pair.prompt for word in PLACES["beach"].words)
+    assert any(word in pair.contrast_prompt for word in PLACES["beach"].words)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_topic_stands_in_the_prompt_of_its_pairs():
         ({"contrast": "action", "entity": "apple"}, "cannot be made about 'apple'"),
         (
             {"contrast": "colour", "topic": "park", "contrast_topic": "beach"},
-            "goes with the contrast 'setting'",
+            "needs the contrast 'setting'",
         ),
         ({"contrast": "setting", "topic": "park", "contrast_topic": "park"}, "the same place"),
         (
@@ -191,4 +191,4 @@ def test_thousands_of_pairs_can_be_drawn(key: str):
         one, other = parse(pair.prompt), parse(pair.contrast_prompt)
         for mine, theirs in ((one, other), (other, one)):
             scene = sample(mine, seed)
-            assert holds(scene, mine) and not holds(scene, theirs)
+            assert satisfies(scene, mine) and not satisfies(scene, theirs)
