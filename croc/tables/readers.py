@@ -15,19 +15,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from croc.checks.schema import (
-    GROUP_COLUMNS,
-    NO_CONTRAST_PROMPT,
-    PROTOCOLS,
-    SCORE_COLUMNS,
-    SCORE_KEYS,
-    SCORE_VALUES,
-    SIDES,
-    SUBSETS,
-    ScoreMetadata,
-)
+from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS, SIDES, SUBSETS
 from croc.errors import InputError
+from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, SCORE_KEYS, SCORE_VALUES
 from croc.tables.delimited import need_cells, need_columns, read_delimited, to_numbers
+from croc.tables.metadata import ScoreMetadata
 
 # The published files name subsets and categories in their own way.
 _PUBLISHED_SUBSETS = {"subject_property": "property_variation"}
