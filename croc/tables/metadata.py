@@ -63,7 +63,7 @@ class ScoreMetadata:
             fields: what its ``fields()`` return.
             about: other attributes; ``extra`` are remarks about the run.
         """
-        own = {place: fields[key] for key, place in _PLACES.items() if key in fields}
+        own: dict[str, Any] = {place: fields[key] for key, place in _PLACES.items() if key in fields}
         rest = {key: value for key, value in fields.items() if key not in _PLACES}
         return cls(scorer, **own, **{**about, "extra": {**rest, **about.get("extra", {})}})
 
