@@ -14,7 +14,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from pydantic import GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from croc.errors import InputError
 
@@ -127,6 +130,24 @@ class Signature:
             f"{_escaped(_BY_NAME[name].short if name in _BY_NAME else name)}:{_escaped(_cut(name, value))}"
             for name, value in self.fields
             if value != _UNKNOWN
+        )
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """In pydantic models: read from the long form and written as such."""
+
+        def read(value: object) -> Signature:
+            if isinstance(value, Signature):
+                return value
+            if not isinstance(value, str):
+                raise ValueError("a signature is a text")
+            try:
+                return cls.parse(value)
+            except InputError as problem:
+                raise ValueError(str(problem)) from None
+
+        return core_schema.no_info_plain_validator_function(
+            read, serialization=core_schema.to_string_ser_schema(when_used="always")
         )
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

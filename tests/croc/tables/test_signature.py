@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
 
 from croc.errors import InputError
 from croc.tables.metadata import ScoreMetadata
@@ -102,3 +103,16 @@ def test_two_scorers_on_the_same_checks_are_comparable():
 
 def test_each_key_and_each_abbreviation_is_declared_once():
     assert len({key.name for key in KEYS}) == len({key.short for key in KEYS}) == len(KEYS)
+
+
+@given(signatures)
+def test_a_pydantic_model_holds_a_signature_as_its_text(signature):
+    adapter = TypeAdapter(Signature)
+    assert adapter.dump_python(signature, mode="json") == str(signature)
+    assert adapter.validate_json(adapter.dump_json(signature)) == signature
+
+
+@pytest.mark.parametrize("bad", ['"a"', "1", "null"])
+def test_a_pydantic_model_refuses_what_is_no_signature(bad):
+    with pytest.raises(ValidationError):
+        TypeAdapter(Signature).validate_json(bad)
