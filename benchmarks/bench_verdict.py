@@ -19,7 +19,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from croc.checks.schema import DIRECTIONS, SUBSETS, ScoreMetadata, write_scores
+from croc.checks.schema import DIRECTIONS, SUBSETS
+from croc.tables.metadata import ScoreMetadata
+from croc.tables.writers import write_scores
 
 K = 5
 

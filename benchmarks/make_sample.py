@@ -26,7 +26,7 @@ from croc.checks.schema import check_features
 from croc.rendering import fragments as pages
 from croc.results.files import make_result, write_result
 from croc.scoring.run import score_dataset
-from croc_hum.release.release import nlvr
+from croc_hum.release import nlvr
 
 SCORERS = ["colour-words", "image-only", "random"]
 SIDES = ("images", "contrast_images")

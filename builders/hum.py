@@ -44,7 +44,8 @@ from croc.errors import CrocError
 from croc.jobs.runner import Part, run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import write_parquet
-from croc_hum.release.release import Judged, nlvr
+from croc_hum.release import nlvr
+from croc_hum.release.release import Judged
 from croc_hum.votes.votes import Rule, read_votes
 
 NLVR_TITLE = "NLVR as contrastive checks: sentences that people wrote about drawn scenes"

@@ -36,9 +36,10 @@ from builders.assembly import (
     read_report,
 )
 from builders.screening import split_of
-from croc.checks.schema import CATEGORIES, SUBSETS, library_versions, stable_hash
+from croc.checks.schema import CATEGORIES, SUBSETS, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.runner import Engine, Manifest, read_manifest, run
+from croc.tables.metadata import library_versions
 from croc_syn.painting.images import Draw, Drawn, image_parts, staged_features
 from croc_syn.writing.prompts import EXACT, OTHER, plan_parts, possible, write_prompts
 

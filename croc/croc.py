@@ -259,7 +259,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
     ) -> dict[str, Any]:
         import polars
 
-        from croc.checks.schema import ScoreMetadata
+        from croc.tables.metadata import ScoreMetadata
         from croc.tables.readers import score_table
         from croc.verdict.report import Report
 

@@ -20,8 +20,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from croc.checks.schema import DIRECTIONS, SCORE_COLUMNS, SIDES, ScoreMetadata, stable_hash, write_scores
+from croc.checks.schema import DIRECTIONS, SIDES, stable_hash
 from croc.jobs.runner import Manifest, Part, run
+from croc.tables.columns import SCORE_COLUMNS
+from croc.tables.metadata import ScoreMetadata
+from croc.tables.writers import write_scores
 from croc_syn import world
 from croc_syn.folder import Chosen, choose, read_chosen
 from croc_syn.writing.prompts import EXACT

@@ -129,6 +129,7 @@ class Crocscore(evaluate.Metric):
         from croc.checks.decoding import decode
         from croc.errors import InputError
         from croc.scorers.refusals import RefusedPairs
+        from croc.tables.signature import scorer_part
 
         scorer = self._scorer(model, revision, device)
         errors: dict[int, str] = {}
@@ -163,7 +164,7 @@ class Crocscore(evaluate.Metric):
             "mean_score": sum(kept) / len(kept) if kept else None,
             "errors": dict(sorted(errors.items())),
             "model": scorer.name,
-            "signature": "|".join(f"{name}:{value}" for name, value in _fields(scorer, probability).items()),
+            "signature": str(scorer_part(scorer.name, _fields(scorer, probability))),
         }
 
     def fields(
@@ -224,4 +225,4 @@ def _bytes(image: Any) -> bytes:
 
 
 def _fields(scorer: Any, probability: bool) -> dict[str, str]:
-    return {"scorer": scorer.name, **scorer.fields(), "scale": "probability" if probability else "margin"}
+    return {**scorer.fields(), "scale": "probability" if probability else "margin"}

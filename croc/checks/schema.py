@@ -1,20 +1,15 @@
-"""The one definition of a row: a contrastive check, the dataset it stands in, and the table of its scores."""
+"""What a check is: its columns, its record, its id."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
-from importlib import metadata as installed
-from pathlib import Path
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, Literal
-
-from croc.errors import InputError
 
 if TYPE_CHECKING:
     import datasets
-    import pyarrow as pa
 
 Protocol = Literal["syn", "hum"]
 PROTOCOLS: tuple[str, ...] = ("syn", "hum")
@@ -31,6 +26,18 @@ CATEGORIES: tuple[str, ...] = (
 )
 DIRECTIONS: tuple[str, ...] = ("forward_text", "inverse_text", "forward_image", "inverse_image")
 SIDES: tuple[str, str] = ("original", "contrast")
+GROUP_COLUMNS: tuple[str, ...] = (
+    "subset",
+    "category",
+    "property",
+    "property_path",
+    "topic",
+    "entity",
+    "text_model",
+    "image_model",
+)
+# Which guide the prompts were written by: a column of generated checks that others need not have.
+STYLE = "style"
 
 
 @dataclass(frozen=True)
@@ -133,156 +140,3 @@ def check_id(
     return stable_hash(
         "check", concept_id, prompt, contrast_prompt, text_model, image_model, *generated, length=20
     )
-
-
-# ---- The score table: the only contract between running a metric and judging it ----
-
-SCORE_KEYS: tuple[str, ...] = ("check_id", "image_side", "image_index")
-SCORE_VALUES: tuple[str, str] = ("prompt_score", "contrast_score")
-GROUP_COLUMNS: tuple[str, ...] = (
-    "subset",
-    "category",
-    "property",
-    "property_path",
-    "topic",
-    "entity",
-    "text_model",
-    "image_model",
-)
-# Which guide the prompts were written by: a column of generated checks that others need not have.
-STYLE = "style"
-# The reason in `error` where a benchmark gives no contrast prompt: not a failure, and nothing to cover.
-NO_CONTRAST_PROMPT = "no contrast prompt"
-SCORE_COLUMNS: tuple[str, ...] = (
-    "check_id",
-    "concept_id",
-    *GROUP_COLUMNS,
-    "image_side",
-    "image_index",
-    *SCORE_VALUES,
-    "error",
-)
-
-
-def score_schema() -> pa.Schema:
-    """The Arrow schema of a score table: a row per (check, image), in the order of ``SCORE_COLUMNS``."""
-    import pyarrow as pa
-
-    types = {"image_index": pa.int32(), "prompt_score": pa.float64(), "contrast_score": pa.float64()}
-    return pa.schema([(name, types.get(name, pa.string())) for name in SCORE_COLUMNS])
-
-
-@dataclass(frozen=True)
-class ScoreMetadata:
-    """What a score table says about how it came to be; stored as text in the Parquet file's own metadata.
-
-    Attributes:
-        scorer: name of the metric, shown in every report.
-        protocol: ``syn`` or ``hum``: how the checks were labelled, so how they are judged.
-        scorer_revision: commit of the model repository, or None when it was not pinned.
-        template: the question or instruction put around a prompt, if there is one.
-        dtype: number format inside the model.
-        image_processor: ``pil`` or ``torchvision``; it changes pixels.
-        dataset: Hub id or folder name of the checks.
-        dataset_revision: commit, or a hash of the content.
-        blind: True when the scorer cannot see the image, the text or either: a baseline.
-        library_versions: version by distribution name.
-        extra: whatever else the scorer's ``fields()`` say.
-    """
-
-    scorer: str
-    protocol: str | None = None
-    scorer_revision: str | None = None
-    template: str | None = None
-    dtype: str | None = None
-    image_processor: str | None = None
-    dataset: str | None = None
-    dataset_revision: str | None = None
-    blind: bool = False
-    library_versions: Mapping[str, str] = field(default_factory=dict)
-    extra: Mapping[str, str] = field(default_factory=dict)
-
-    def to_parquet(self) -> dict[str, str]:
-        """Flat text pairs for ``pyarrow.Schema.with_metadata``; what is unknown is left out."""
-        flat: dict[str, str] = {}
-        for item in fields(self):
-            value = getattr(self, item.name)
-            if value is None or value == {} or value is False:
-                continue
-            flat[item.name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
-        return flat
-
-    @classmethod
-    def from_parquet(cls, flat: Mapping[str, str], *, default_name: str, source: str) -> ScoreMetadata:
-        """Read the pairs back; a table that another tool wrote may have none of them.
-
-        Raises:
-            InputError: a pair that should be JSON is not, or the protocol is not a known one.
-        """
-        known: dict[str, Any] = {}
-        for item in fields(cls):
-            if item.name not in flat:
-                continue
-            value: Any = flat[item.name]
-            if item.name in ("blind", "library_versions", "extra"):
-                try:
-                    value = json.loads(value)
-                except ValueError:
-                    raise InputError(
-                        f"{source}: file metadata {item.name!r} is not JSON: {value[:80]!r}"
-                    ) from None
-                if not isinstance(value, bool if item.name == "blind" else dict):
-                    needed = "true or false" if item.name == "blind" else "an object"
-                    raise InputError(
-                        f"{source}: file metadata {item.name!r} is not {needed}: {flat[item.name]!r}"
-                    )
-            known[item.name] = value
-        if known.get("protocol") not in (None, *PROTOCOLS):
-            said = known["protocol"]
-            raise InputError(
-                f"{source}: file metadata says protocol {said!r}; known are {', '.join(PROTOCOLS)}"
-            )
-        known.setdefault("scorer", default_name)
-        return cls(**known)
-
-
-def library_versions(*names: str) -> dict[str, str]:
-    """Installed version of each distribution that is there."""
-    versions = {}
-    for name in names:
-        try:
-            versions[name] = installed.version(name)
-        except installed.PackageNotFoundError:
-            continue
-    return versions
-
-
-def write_scores(rows: pa.Table, metadata: ScoreMetadata, path: Path) -> None:
-    """Write one scorer's table, atomically.
-
-    Args:
-        rows: table with at least the columns of ``SCORE_COLUMNS``; others are kept (``--by`` reads them).
-        metadata: what the file says about itself.
-        path: the Parquet file.
-
-    Raises:
-        InputError: a column is missing.
-    """
-    import pyarrow.parquet as pq
-
-    from croc.storage.files import atomic
-
-    missing = [name for name in SCORE_COLUMNS if name not in rows.column_names]
-    if missing:
-        raise InputError(f"{path}: a score table needs the columns {', '.join(missing)}")
-    schema = score_schema()
-    ordered = [*SCORE_COLUMNS, *(name for name in rows.column_names if name not in SCORE_COLUMNS)]
-    rows = rows.select(ordered)
-    columns = [
-        rows.column(name).cast(schema.field(name).type) if name in schema.names else rows.column(name)
-        for name in ordered
-    ]
-    table = rows.from_arrays(columns, names=ordered).replace_schema_metadata(metadata.to_parquet())
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as temporary:
-        pq.write_table(table, temporary)

@@ -98,8 +98,8 @@ def votes(store: Path, out: Path | None, bring: Path | None) -> None:
     import json
 
     from croc.storage.files import atomic
+    from croc_hum.votes import label_studio
     from croc_hum.votes.store import Store
-    from croc_hum.votes.votes import label_studio
 
     if not store.is_file():
         raise InputError(f"{store}: there is no such store (croc hum annotate makes one)")

@@ -266,8 +266,8 @@ def agreement(
     """
     from dataclasses import replace
 
+    from croc_hum.agreement import views as agreement_views
     from croc_hum.agreement.agreement import AgreementReport, Settings
-    from croc_hum.agreement.agreement import views as agreement_views
     from croc_hum.agreement.label_noise import LabelNoise, read_sample
     from croc_hum.release.release import item_ids
     from croc_hum.votes.votes import Rule, known_items, read_votes

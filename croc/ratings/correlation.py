@@ -13,6 +13,7 @@ import polars as pl
 
 from croc.errors import InputError
 from croc.tables.delimited import need_cells, to_numbers
+from croc.tables.signature import Signature
 from croc.verdict import statistics
 from croc.verdict.statistics import CORRELATIONS, Array
 
@@ -184,14 +185,15 @@ def correlate(
     clusters = int(code.max()) + 1
     rng = np.random.default_rng(seed)
     counts = statistics.resample_counts(clusters, resamples, rng)[:, code]
-    signature = "|".join(
-        (
-            f"croc:{__version__}",
-            "task:correlate",
-            f"items:{len(table)}",
-            f"cluster:{cluster or 'item'}:{clusters}",
-            f"ci:bootstrap{resamples}@{level:g}",
-            f"seed:{seed}",
+    signature = str(
+        Signature.of(
+            croc=__version__,
+            task="correlate",
+            items=len(table),
+            cluster=cluster or "item",
+            clusters=clusters,
+            ci=f"bootstrap{resamples}@{level:g}",
+            seed=seed,
         )
     )
     results: list[CorrelationResult] = []

@@ -1,11 +1,11 @@
 """Gradio for the pages: one theme, uploads that our own readers read, named endpoints, limits.
 
-from croc import pages, webui
+from croc.rendering import gradio_app
 
 with gr.Blocks() as demo:
-    ui = webui.Wiring(demo)
+    ui = gradio_app.Wiring(demo)
     ...
-webui.serve(demo)
+gradio_app.serve(demo)
 """
 
 from __future__ import annotations

@@ -23,10 +23,11 @@ import numpy as np
 import polars as pl
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from croc.checks.schema import DIRECTIONS, ScoreMetadata, stable_hash
+from croc.checks.schema import DIRECTIONS, stable_hash
 from croc.checks.sources import Checks
 from croc.errors import InputError
 from croc.storage.files import atomic, sha256_of
+from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import read_score_tables
 from croc.verdict.aggregation import Evidence
 from croc.verdict.report import Report, Settings

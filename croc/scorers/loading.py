@@ -258,9 +258,10 @@ class Checkpoint:
         return self.revision or "unpinned"
 
     def fields(self) -> dict[str, str]:
-        """What a signature says about a checkpoint."""
+        """The checkpoint's part of a scorer's fields; a folder is given without its path."""
+        on_hub = isinstance(self.source, str | Path) and not self.is_local
         return {
-            "model": str(self.source) if isinstance(self.source, str | Path) else self.name,
+            "model": str(self.source) if on_hub else self.name,
             "revision": self.pinned,
             "dtype": str(self.dtype).removeprefix("torch."),
             "image_processor": self.image_backend,

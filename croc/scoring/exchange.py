@@ -19,18 +19,14 @@ from typing import Any
 from PIL import Image
 
 from croc.checks.decoding import decode, to_bytes
-from croc.checks.schema import (
-    GROUP_COLUMNS,
-    SIDES,
-    ScoreMetadata,
-    library_versions,
-    score_schema,
-    write_scores,
-)
+from croc.checks.schema import GROUP_COLUMNS, SIDES
 from croc.checks.sources import open_checks
 from croc.errors import InputError
 from croc.scoring.run import cells, file_stem
 from croc.storage.files import atomic, read_json, write_json
+from croc.tables.columns import score_schema
+from croc.tables.metadata import ScoreMetadata, library_versions
+from croc.tables.writers import write_scores
 
 log = logging.getLogger(__name__)
 
@@ -192,18 +188,14 @@ def import_scores(
     known = _known_pairs(folder)
     found = _read_scores(scores, known)
     rows = list(_rows(folder, found, scores.name))
-    fields = dict(fields or {})
-    own = ("revision", "template", "dtype")
-    metadata = ScoreMetadata(
-        scorer=name,
+    metadata = ScoreMetadata.of_scorer(
+        name,
+        fields or {},
         protocol=about["protocol"],
         dataset=about["dataset"],
         dataset_revision=about["dataset_revision"],
         library_versions=library_versions("croc-t2i"),
-        extra={**{key: text for key, text in fields.items() if key not in own}, "imported": scores.name},
-        scorer_revision=fields.get("revision"),
-        template=fields.get("template"),
-        dtype=fields.get("dtype"),
+        extra={"imported": scores.name},
     )
     import pyarrow as pa
 

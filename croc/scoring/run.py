@@ -21,17 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from croc.checks.decoding import to_bytes
-from croc.checks.schema import (
-    GROUP_COLUMNS,
-    NO_CONTRAST_PROMPT,
-    PROTOCOLS,
-    SIDES,
-    STYLE,
-    ScoreMetadata,
-    library_versions,
-    score_schema,
-    write_scores,
-)
+from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS, SIDES, STYLE
 from croc.checks.sources import Checks, Row, open_checks
 from croc.errors import CrocError, InputError
 from croc.jobs import runner as parts
@@ -40,6 +30,9 @@ from croc.scorers import Scorer
 from croc.scorers.registry import load, takes
 from croc.scoring.batching import Engine, Outcome
 from croc.scoring.workers import Slices, named
+from croc.tables.columns import NO_CONTRAST_PROMPT, score_schema
+from croc.tables.metadata import ScoreMetadata, library_versions
+from croc.tables.writers import write_scores
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,12 +48,6 @@ TRUNCATED = "truncated"
 
 # Number of a row's scores that should be there and are not; counted, and not a column of the table.
 _MISSING = "missing"
-_OWN_FIELDS = {
-    "revision": "scorer_revision",
-    "template": "template",
-    "dtype": "dtype",
-    "image_processor": "image_processor",
-}
 
 
 def score_dataset(
@@ -254,22 +241,20 @@ class _Run:
         }
 
     def _metadata(self, scorer: Scorer, fields: Mapping[str, str], engine: Engine) -> ScoreMetadata:
-        own = {_OWN_FIELDS[key]: value for key, value in fields.items() if key in _OWN_FIELDS}
-        extra = {key: value for key, value in fields.items() if key not in _OWN_FIELDS}
-        extra["way"] = engine.way
+        extra = {"way": engine.way}
         if engine.remark:
             extra["remark"] = engine.remark
         if not self.checks.pinned:
             extra["dataset_pin"] = "texts only"
-        return ScoreMetadata(
-            scorer=scorer.name,
+        return ScoreMetadata.of_scorer(
+            scorer.name,
+            fields,
             protocol=self.protocol,
             dataset=self.checks.name,
             dataset_revision=self.checks.revision,
             blind=bool(getattr(scorer, "blind", False)),
             library_versions=_versions(fields),
             extra=extra,
-            **own,
         )
 
 
@@ -565,21 +550,7 @@ def _summary(
         if counts[key]
     ]
     said = "".join(f", {remark}" for remark in remarks) + (f"; {usage}" if usage else "")
-    return f"{target}: {counts['pairs']} pairs, {speed}{said} | {signature(metadata)}"
-
-
-def signature(metadata: ScoreMetadata) -> str:
-    """One line that says what scores were made with, in the way of sacreBLEU."""
-    said = {
-        "scorer": metadata.scorer,
-        "rev": metadata.scorer_revision,
-        "dtype": metadata.dtype,
-        "image": metadata.image_processor,
-        "data": f"{metadata.dataset}@{metadata.dataset_revision}",
-        "protocol": metadata.protocol,
-        "croc": metadata.library_versions.get("croc-t2i"),
-    }
-    return "|".join(f"{key}:{value}" for key, value in said.items() if value)
+    return f"{target}: {counts['pairs']} pairs, {speed}{said} | {metadata.signature}"
 
 
 def file_stem(name: str) -> str:

@@ -15,19 +15,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from croc.checks.schema import (
-    GROUP_COLUMNS,
-    NO_CONTRAST_PROMPT,
-    PROTOCOLS,
-    SCORE_COLUMNS,
-    SCORE_KEYS,
-    SCORE_VALUES,
-    SIDES,
-    SUBSETS,
-    ScoreMetadata,
-)
+from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS, SIDES, SUBSETS
 from croc.errors import InputError
+from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, SCORE_KEYS, SCORE_VALUES
 from croc.tables.delimited import need_cells, need_columns, read_delimited, to_numbers
+from croc.tables.metadata import ScoreMetadata
+from croc.tables.signature import Signature
 
 # The published files name subsets and categories in their own way.
 _PUBLISHED_SUBSETS = {"subject_property": "property_variation"}
@@ -110,7 +103,7 @@ def read_score_tables(
         tables.append(_from_hum_release(release))
     if protocol is not None:
         tables = [replace(table, protocol=protocol) for table in tables]
-    _belong_together(tables)
+    _require_one_dataset(tables)
     tables = _join_parts(tables)
     for table in tables:
         for name in groups:
@@ -151,27 +144,34 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
     return files
 
 
-def _belong_together(tables: Sequence[ScoreTable]) -> None:
+def _require_one_dataset(tables: Sequence[ScoreTable]) -> None:
     first = tables[0]
-    revision_of: dict[str | None, tuple[str | None, str]] = {}
+    known: tuple[Signature, ScoreTable] | None = None
     for table in tables:
         if table.protocol != first.protocol:
             raise InputError(
-                f"{table.source} is judged by the {table.protocol} protocol and {first.source} by the "
-                f"{first.protocol} one; evaluate them apart, or give --protocol"
+                f"{table.source} has the protocol {table.protocol} and {first.source} the protocol "
+                f"{first.protocol}; evaluate them separately, or give --protocol"
             )
-        for said in table.metadata.values():
-            if said.dataset is None and said.dataset_revision is None:
+        for metadata in table.metadata.values():
+            data = metadata.dataset_part
+            if not data.fields:
                 continue
-            known = revision_of.setdefault(said.dataset, (said.dataset_revision, table.source))
-            if known[0] != said.dataset_revision:
+            if known is None:
+                known = data, table
+            differing = data.differences(known[0], "dataset", "dataset_revision")
+            if "dataset" in differing:
+                here, there = differing["dataset"]
                 raise InputError(
-                    f"{table.source} scores revision {said.dataset_revision} of {said.dataset}, {known[1]} "
-                    f"revision {known[0]}; tables of different revisions do not mix"
+                    f"{table.source} scores the dataset {here} and {known[1].source} the dataset {there}; "
+                    "evaluate them separately"
                 )
-    if len(revision_of) > 1:
-        names = " and ".join(sorted(str(name) for name in revision_of))
-        raise InputError(f"the tables score different datasets: {names}; evaluate them apart")
+            if differing:
+                here, there = differing["dataset_revision"]
+                raise InputError(
+                    f"{table.source} scores revision {here} of {metadata.dataset} and {known[1].source} "
+                    f"revision {there}; tables of different revisions do not mix"
+                )
 
 
 def _join_parts(tables: Sequence[ScoreTable]) -> list[ScoreTable]:

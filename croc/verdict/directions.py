@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from croc.checks.schema import DIRECTIONS, NO_CONTRAST_PROMPT, SIDES
+from croc.checks.schema import DIRECTIONS, SIDES
 from croc.errors import InputError
+from croc.tables.columns import NO_CONTRAST_PROMPT
 
 Array = NDArray[np.float64]
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import numpy as np
 
-from croc.checks.schema import DIRECTIONS, ScoreMetadata, stable_hash
+from croc.checks.schema import DIRECTIONS, stable_hash
 from croc.errors import InputError
+from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import ScoreTable, read_score_tables
 from croc.verdict import statistics
 from croc.verdict.aggregation import Evidence, average, nanmean

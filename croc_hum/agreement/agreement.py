@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
+from croc.tables.signature import Signature
 from croc.verdict import statistics
 from croc.verdict.statistics import Array, Correlation
 from croc_hum.agreement.coefficients import (
@@ -268,20 +269,18 @@ class AgreementReport:
             annotators += _annotators(whole, mine, attention)
         from croc import __version__
 
-        signature = "|".join(
-            (
-                f"croc:{__version__}",
-                "task:agreement",
-                f"votes:{len(people)}",
-                f"items:{people['item_id'].n_unique()}",
-                f"concepts:{people['concept_id'].n_unique()}",
-                f"annotators:{people['annotator'].n_unique()}",
-                f"rule:{rule.method},{rule.min_votes},{rule.min_share:.3g}"
-                + (f",attention{rule.min_attention:.3g}" if rule.min_attention else ""),
-                f"ci:bootstrap{settings.resamples}@{settings.level:g}" if settings.resamples else "ci:none",
-                f"unit:{settings.unit}",
-                f"seed:{settings.seed}",
-            )
+        attention_share = f",attention{rule.min_attention:.3g}" if rule.min_attention else ""
+        signature = Signature.of(
+            croc=__version__,
+            task="agreement",
+            votes=len(people),
+            items=people["item_id"].n_unique(),
+            concepts=people["concept_id"].n_unique(),
+            annotators=people["annotator"].n_unique(),
+            rule=f"{rule.method},{rule.min_votes},{rule.min_share:.3g}{attention_share}",
+            ci=f"bootstrap{settings.resamples}@{settings.level:g}" if settings.resamples else "none",
+            unit=settings.unit,
+            seed=settings.seed,
         )
         return cls(
             rule,
@@ -291,7 +290,7 @@ class AgreementReport:
             tuple(annotators),
             tuple(groups),
             tuple(ceilings),
-            signature,
+            str(signature),
             left_out,
         )
 

@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError
 from croc_hum.page import words
+from croc_hum.votes import label_studio
 from croc_hum.votes.store import ANSWERS, Store
-from croc_hum.votes.votes import label_studio
 
 if TYPE_CHECKING:
     from croc_hum.page import Campaign

@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from croc.checks.decoding import perceptual_hash
-from croc.checks.schema import SIDES, STYLE, check_features, check_id, library_versions
+from croc.checks.schema import SIDES, STYLE, check_features, check_id
 from croc.errors import InputError
 from croc.jobs.progress import shown
 from croc.jobs.runner import Abort, Engine, Manifest, Part, Progress, Status, read_manifest, run
 from croc.scoring.run import file_stem
 from croc.storage.files import canonical
 from croc.storage.parquet import write_parquet
+from croc.tables.metadata import library_versions
 from croc_syn.painting import Job, Painted, Painter
 from croc_syn.painting.encode import format_of, to_file
 from croc_syn.painting.flags import DUPLICATE, Shown, judge, near_duplicates

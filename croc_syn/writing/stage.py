@@ -16,11 +16,12 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from croc.checks.schema import STYLE, check_id, library_versions, stable_hash
+from croc.checks.schema import STYLE, check_id, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.runner import Abort, Part
 from croc.scoring.run import file_stem
 from croc.storage.files import canonical, digest_of
+from croc.tables.metadata import library_versions
 from croc_syn.painting.settings import ImageModel
 from croc_syn.painting.stage import folder_digest
 from croc_syn.writing import Ask, Said, Writer, answers

@@ -1,4 +1,4 @@
-"""The human benchmark from staged checks, and its script; the authors' release is in test_release.py."""
+"""The human benchmark from staged checks, and its script; the release is in test_authors_release.py."""
 
 from __future__ import annotations
 

@@ -513,9 +513,9 @@ def test_a_space_is_made_with_the_sdk_of_its_card(hub, tmp_path):
 
 _RUN = """
 import sys
-from builders import outgoing
-outgoing._problems = lambda folder: []
-outgoing._card = lambda kind, folder, repo: (folder / "README.md").read_text()
+from builders import upload_files
+upload_files._problems = lambda folder: []
+upload_files._card = lambda kind, folder, repo: (folder / "README.md").read_text()
 from builders.publish import publish
 publish("syn", sys.argv[1], "org/set", tag="v1", token="hf_writer")
 """

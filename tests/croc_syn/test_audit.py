@@ -9,7 +9,9 @@ import polars as pl
 import pytest
 
 from builders.syn import build_exact
-from croc.checks.schema import SCORE_COLUMNS, ScoreMetadata, write_scores
+from croc.tables.columns import SCORE_COLUMNS
+from croc.tables.metadata import ScoreMetadata
+from croc.tables.writers import write_scores
 from croc_syn.audit import BLIND, IMAGE_PROBES, ORACLE, TEXT_PROBES, judge, word_weights
 
 

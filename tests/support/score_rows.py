@@ -5,8 +5,10 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 
-from croc.checks.schema import SCORE_COLUMNS, ScoreMetadata, score_schema, write_scores
+from croc.tables.columns import SCORE_COLUMNS, score_schema
+from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import ScoreTable, score_table
+from croc.tables.writers import write_scores
 
 FAILED = "the model gave no score"
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from score_rows import check_rows
 
-from croc.checks.schema import score_schema
+from croc.tables.columns import score_schema
 
 ROWS = check_rows("a", [(3.0, 1.0), (2.0, 2.5)], [(0.0, 4.0)], subset="entity_variation", category="action")
 ROWS += check_rows("b", [(1.0, 0.5)], [(0.25, 0.75)], subset="entity_variation", category="action")

@@ -306,7 +306,7 @@ def test_a_folder_of_something_else_is_one_clear_error(tmp_path: Path, ask: Any)
 SCRIPT = """
 import sys, time, random
 from pathlib import Path
-from croc import engines, parts
+from croc.jobs import runner
 
 def slow(payload, path):
     with path.open("wb") as file:
@@ -317,8 +317,8 @@ def slow(payload, path):
     return {"bytes": 100000}
 
 if __name__ == "__main__":
-    plan = [parts.Part(f"p{i:03}", {"n": i}) for i in range(40)]
-    parts.run(plan, slow, Path(sys.argv[1]), suffix=".bin", fingerprint={"a": 1}, workers=int(sys.argv[2]))
+    plan = [runner.Part(f"p{i:03}", {"n": i}) for i in range(40)]
+    runner.run(plan, slow, Path(sys.argv[1]), suffix=".bin", fingerprint={"a": 1}, workers=int(sys.argv[2]))
 """
 
 

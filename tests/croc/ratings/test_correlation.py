@@ -104,7 +104,7 @@ def test_every_record_has_a_signature_and_the_seed_decides():
     assert one.to_json() == same.to_json() != other.to_json()
     for record in (*one.results, *one.tests):
         assert "seed:1" in record.signature
-        assert "cluster:item:40" in record.signature
+        assert "cluster:item|clusters:40" in record.signature
 
 
 @pytest.mark.parametrize(

@@ -438,7 +438,7 @@ def test_columns_and_tensors_and_integers_count_as_scores() -> None:
 def test_images_are_decoded_ahead_but_only_a_few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded, lead = [0], [0]
     lock = threading.Lock()
-    from croc.scoring.run import batching as module
+    from croc.scoring import batching as module
 
     original = module._decode
 

@@ -16,11 +16,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from croc.checks.schema import SCORE_COLUMNS, ContrastCheck
+from croc.checks.schema import ContrastCheck
 from croc.errors import InputError
 from croc.scorers.colour_words import ColourWords
 from croc.scoring.exchange import export_pairs, import_scores
 from croc.scoring.run import score_dataset
+from croc.tables.columns import SCORE_COLUMNS
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> dict[str, Any]:

@@ -20,20 +20,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from croc.checks.schema import (
-    NO_CONTRAST_PROMPT,
-    SCORE_COLUMNS,
-    ContrastCheck,
-    ScoreMetadata,
-    check_features,
-    score_schema,
-)
+from croc.checks.schema import ContrastCheck, check_features
 from croc.checks.sources import Checks
 from croc.errors import CrocError, InputError
 from croc.jobs import runner as parts
 from croc.scorers.api import Usage
 from croc.scorers.registry import load
 from croc.scoring.run import score_dataset
+from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, score_schema
+from croc.tables.metadata import ScoreMetadata
 
 
 def png(*colour: int, size: int = 3) -> bytes:
@@ -368,7 +363,7 @@ def test_the_summary_says_what_a_service_was_asked_for(tmp_path: Path) -> None:
     score(some_checks(), [Paid()], tmp_path, tell=told.append)
     # By hand from the numbers above.
     said = "3 requests, 1 replayed, 50 + 3 tokens, $0.2500, 2 scored 0 for want of a told Yes"
-    assert f"; {said} | scorer:counting" in told[-1]
+    assert f"; {said} | croc:" in told[-1]
 
 
 def test_no_row_is_read_twice_though_the_first_ones_are_looked_at_beforehand(
@@ -395,7 +390,8 @@ def test_the_summary_has_counts_speed_and_signature(tmp_path: Path) -> None:
     score(some_checks(), [Counting()], tmp_path, tell=told.append)
     # 7 checks × 5 images × 2 prompts.
     assert "70 pairs, 70 of them now" in told[0]
-    assert "scorer:counting|rev:1|data:rows@sha256:" in told[0]
+    assert "|dataset:rows|dataset_revision:sha256:" in told[0]
+    assert told[0].endswith("|scorer:counting|revision:1|temper:mild")
     assert load("random").name == "random"
 
 

@@ -13,8 +13,8 @@ import polars as pl
 import pytest
 
 from croc.errors import InputError
+from croc_hum.agreement import views as agreement_views
 from croc_hum.agreement.agreement import AgreementReport, Settings
-from croc_hum.agreement.agreement import views as agreement_views
 from croc_hum.agreement.label_noise import weighted_share
 from croc_hum.votes.votes import table
 

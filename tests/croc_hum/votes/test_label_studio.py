@@ -11,7 +11,8 @@ from hum_items import item, items, judge_all
 
 from croc.cli import main
 from croc.errors import InputError
-from croc_hum.votes.votes import label_studio, read_votes
+from croc_hum.votes import label_studio
+from croc_hum.votes.votes import read_votes
 
 pytest_plugins = ("hum_store",)
 

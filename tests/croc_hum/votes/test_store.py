@@ -17,8 +17,8 @@ from hum_items import item, items, judge_all
 
 from croc.errors import InputError
 from croc_hum.schema import VOTE_COLUMNS
+from croc_hum.votes import label_studio
 from croc_hum.votes.store import Refused, Store
-from croc_hum.votes.votes import label_studio
 
 pytest_plugins = ("hum_store",)
 

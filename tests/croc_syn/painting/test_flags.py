@@ -46,7 +46,7 @@ def shown(level: int, prompt: str = "red", other: str = "green", name: str | Non
 
 
 def judged(images: list[Shown], **settings: Any) -> list[tuple[float | None, list[str]]]:
-    contradiction = Contradiction(scorer="test_painting_flags:Redness", **settings)
+    contradiction = Contradiction(scorer=f"{__name__}:Redness", **settings)
     judge(images, Flags(contradiction=contradiction))
     return [(None if one.match is None else round(one.match, 2), one.painted.flags) for one in images]
 

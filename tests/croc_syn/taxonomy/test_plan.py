@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 
 from croc.checks.schema import SUBSETS
 from croc.errors import InputError
+from croc_syn.taxonomy import plan, taxonomy
 from croc_syn.taxonomy.plan import Spec
-from croc_syn.taxonomy.taxonomy import ROOT, Entity, Property, Taxonomy, Topic, plan, taxonomy
+from croc_syn.taxonomy.taxonomy import ROOT, Entity, Property, Taxonomy, Topic
 
 
 def made(topics: int = 14, properties: int = 3, entities: int = 4) -> Taxonomy:
@@ -287,7 +288,7 @@ def test_another_seed_samples_other_topics_and_keeps_property_variation(
 _IN_A_PROCESS = """
 import hashlib, json, sys
 from dataclasses import asdict
-from croc_syn import plan, taxonomy
+from croc_syn.taxonomy import plan, taxonomy
 specs = plan.plan(taxonomy.load())
 chosen = [(s.concept_id, g) for s, g in plan.select(specs, 9000, seed=3)]
 text = json.dumps([[asdict(s) for s in specs], chosen])

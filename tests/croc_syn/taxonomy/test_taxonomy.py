@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from croc.checks.schema import CATEGORIES
 from croc.errors import InputError
 from croc_syn import world
-from croc_syn.taxonomy.taxonomy import CONTRASTS, DEFAULT_FILE, drawable, taxonomy
+from croc_syn.taxonomy import taxonomy
+from croc_syn.taxonomy.taxonomy import CONTRASTS, DEFAULT_FILE, drawable
 
 GUIDE = Path(__file__).parents[3] / "docs" / "taxonomy.md"
 

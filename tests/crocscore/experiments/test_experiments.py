@@ -17,8 +17,8 @@ from builders.scenes import Settings, build_scenes
 from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.errors import InputError
+from crocscore.experiments import experiments as home
 from crocscore.experiments.experiments import Condition, Setup, changed
-from crocscore.experiments.experiments import experiments as home
 from crocscore.experiments.held_out_pretraining import read_anew
 from crocscore.pretraining import architectures as shape
 from crocscore.pretraining import pretrain as describe

@@ -1,0 +1,151 @@
+"""What a score table says about how its scores were made: the metadata of its file, and its signature."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from dataclasses import fields as dataclass_fields
+from importlib import metadata as installed
+from typing import Any
+
+from croc.checks.schema import PROTOCOLS
+from croc.errors import InputError
+from croc.tables.signature import Signature, scorer_part
+
+# Fields of a scorer that have a place of their own in the metadata.
+_PLACES = {
+    "revision": "scorer_revision",
+    "template": "template",
+    "dtype": "dtype",
+    "image_processor": "image_processor",
+}
+# Entries of `extra` that describe the run and not the scorer: not part of a signature.
+_ABOUT_THE_RUN = ("way", "remark", "dataset_pin", "imported")
+
+
+@dataclass(frozen=True)
+class ScoreMetadata:
+    """How the scores of a table were made; stored as text in the metadata of the Parquet file.
+
+    Attributes:
+        scorer: name of the metric, shown in every report.
+        protocol: ``syn`` or ``hum``: how the checks were labelled, so how they are judged.
+        scorer_revision: commit of the model repository, or None when it was not pinned.
+        template: the question or instruction put around a prompt, if there is one.
+        dtype: number format inside the model.
+        image_processor: ``pil`` or ``torchvision``; it changes pixels.
+        dataset: Hub id or folder name of the checks.
+        dataset_revision: commit, or a hash of the content.
+        blind: True for a baseline: it ignores the image, the text or both.
+        library_versions: version by distribution name.
+        extra: the other ``fields()`` of the scorer, and remarks about the run.
+    """
+
+    scorer: str
+    protocol: str | None = None
+    scorer_revision: str | None = None
+    template: str | None = None
+    dtype: str | None = None
+    image_processor: str | None = None
+    dataset: str | None = None
+    dataset_revision: str | None = None
+    blind: bool = False
+    library_versions: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
+
+    @classmethod
+    def of_scorer(cls, scorer: str, fields: Mapping[str, str], **about: Any) -> ScoreMetadata:
+        """The metadata of a scorer's table.
+
+        Args:
+            scorer: its name.
+            fields: what its ``fields()`` return.
+            about: other attributes; ``extra`` are remarks about the run.
+        """
+        own: dict[str, Any] = {place: fields[key] for key, place in _PLACES.items() if key in fields}
+        rest = {key: value for key, value in fields.items() if key not in _PLACES}
+        return cls(scorer, **own, **{**about, "extra": {**rest, **about.get("extra", {})}})
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """What the scorer's ``fields()`` returned."""
+        own = {key: getattr(self, place) for key, place in _PLACES.items()}
+        rest = {key: value for key, value in self.extra.items() if key not in _ABOUT_THE_RUN}
+        return {key: value for key, value in (own | rest).items() if value is not None}
+
+    @property
+    def dataset_part(self) -> Signature:
+        """The dataset's part of a signature; empty when nothing is known of it."""
+        pin = self.extra.get("dataset_pin")
+        return Signature.of(dataset=self.dataset, dataset_revision=self.dataset_revision, dataset_pin=pin)
+
+    @property
+    def scorer_part(self) -> Signature:
+        """The scorer's part of a signature."""
+        return scorer_part(self.scorer, self.fields)
+
+    @property
+    def signature(self) -> Signature:
+        """The signature of the scores: program version, protocol, dataset and scorer."""
+        program = Signature.of(croc=self.library_versions.get("croc-t2i"), protocol=self.protocol)
+        return program | self.dataset_part | self.scorer_part
+
+    def to_parquet(self) -> dict[str, str]:
+        """Text pairs for ``pyarrow.Schema.with_metadata``; what is unknown is left out."""
+        flat: dict[str, str] = {}
+        for item in dataclass_fields(self):
+            value = getattr(self, item.name)
+            if value is None or value == {} or value is False:
+                continue
+            flat[item.name] = value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+        return flat
+
+    @classmethod
+    def from_parquet(cls, flat: Mapping[str, str], *, default_name: str, source: str) -> ScoreMetadata:
+        """Read the pairs back; a table that another tool wrote may have none of them.
+
+        Args:
+            flat: the text pairs.
+            default_name: the scorer's name where the pairs do not give one.
+            source: name of the file, for messages.
+
+        Raises:
+            InputError: a pair that should be JSON is not, or the protocol is unknown.
+        """
+        known: dict[str, Any] = {}
+        for item in dataclass_fields(cls):
+            if item.name not in flat:
+                continue
+            value: Any = flat[item.name]
+            if item.name in ("blind", "library_versions", "extra"):
+                try:
+                    value = json.loads(value)
+                except ValueError:
+                    raise InputError(
+                        f"{source}: file metadata {item.name!r} is not JSON: {value[:80]!r}"
+                    ) from None
+                if not isinstance(value, bool if item.name == "blind" else dict):
+                    needed = "true or false" if item.name == "blind" else "an object"
+                    raise InputError(
+                        f"{source}: file metadata {item.name!r} is not {needed}: {flat[item.name]!r}"
+                    )
+            known[item.name] = value
+        if known.get("protocol") not in (None, *PROTOCOLS):
+            raise InputError(
+                f"{source}: unknown protocol {known['protocol']!r} in the file metadata; "
+                f"known are {', '.join(PROTOCOLS)}"
+            )
+        known.setdefault("scorer", default_name)
+        return cls(**known)
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """The version of each of these distributions that is installed."""
+    versions = {}
+    for name in names:
+        try:
+            versions[name] = installed.version(name)
+        except installed.PackageNotFoundError:
+            continue
+    return versions
