@@ -18,7 +18,7 @@ from hub_server import Hub
 from walk import blocks, run_page
 
 from croc.cli import main
-from croc.cli.metric import install, remove
+from croc.cli.install_metric import install, remove
 
 ROOT = Path(__file__).parents[2]
 WALKED = (
@@ -69,13 +69,12 @@ def shown_commands() -> list[tuple[str, str]]:
 def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     command: click.Command = main
-    while isinstance(command, click.Group):
-        if words and words[0] in command.commands:
-            command = command.commands[words.pop(0)]
-        elif getattr(command, "default", None):
-            command = command.commands[command.default]
-        else:
+    while isinstance(command, click.Group) and words:
+        inner = command.get_command(click.Context(command), words[0])
+        if inner is None:
             break
+        command = inner
+        words.pop(0)
     known = {name for parameter in command.params for name in parameter.opts} | {"-h", "--help"}
     used = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert used <= known, f"{page}: {line}"
