@@ -153,7 +153,7 @@ def test_a_pair_table_is_correlated(tmp_path: Path) -> None:
         "correlate", tmp_path / "t.csv", "--human", "rating", "--cluster", "prompt", "--resamples", "20"
     )
     assert result.exit_code == 0
-    assert "cluster:prompt:5" in result.output
+    assert "cluster:prompt|clusters:5" in result.output
 
 
 def test_pairs_go_out_and_scores_come_back(demo: tuple[Path, str], tmp_path: Path) -> None:
