@@ -336,7 +336,7 @@ def publish(kind: str, folder: Path, check_access: bool, **options: Any) -> None
     if check_access:
         may_publish(options["repo"])
         return
-    done = send(kind, folder, tell=lambda line: click.echo(line, err=True), **options)
+    done = send(kind, folder, log=lambda line: click.echo(line, err=True), **options)
     click.echo("\n".join(done.lines()))
 
 

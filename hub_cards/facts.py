@@ -213,7 +213,8 @@ def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
         raise InputError(
             f"{name}: the name does not say which split, category, property, subset and world it holds"
         )
-    places = dict(zip(_PLACES, words[1:] or [None] * len(_PLACES), strict=True))
+    values: list[str | None] = [*words[1:]] or [None] * len(_PLACES)
+    places = dict(zip(_PLACES, values, strict=True))
     return DataFile(
         path=name,
         split=words[0],
