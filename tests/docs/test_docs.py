@@ -47,6 +47,21 @@ def test_the_page_of_the_command_line_is_the_help_of_its_commands() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_of_columns_are_those_of_their_declaration(page: Path) -> None:
+    filled = runpy.run_path(str(ROOT / "docs" / "generate_tables.py"))["filled"]
+    text = page.read_text("utf-8")
+    assert text == filled(text), "run python docs/generate_tables.py"
+
+
+def test_every_generated_table_stands_in_the_guide_once() -> None:
+    names = runpy.run_path(str(ROOT / "docs" / "generate_tables.py"))["tables"]()
+    places = [
+        name for page in PAGES for name in re.findall(r"<!-- table: (\w+) -->", page.read_text("utf-8"))
+    ]
+    assert sorted(places) == sorted(names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
     assert not [target for target in targets if not (page.parent / target).exists()]
