@@ -21,7 +21,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
 from builders.screening import ABSENT
-from croc.checks.schema import CATEGORIES, ContrastCheck, check_id, stable_hash
+from croc.checks.schema import CATEGORIES, IMAGE_COLUMNS, ContrastCheck, check_id, stable_hash
 from croc.errors import InputError
 from croc.jobs.runner import Part
 from croc.storage.parquet import write_parquet
@@ -366,7 +366,7 @@ def plan_parts(release: Release, root: Path) -> tuple[list[Part], Counter[str]]:
     for entry in sorted(release.entries, key=lambda each: (each.category, int(each.id.rpartition("_")[2]))):
         row: dict[str, Any] = {"id": entry.id, "category": entry.category}
         row |= {"prompt": entry.prompt, "contrast": entry.contrast}
-        for side in ("images", "contrast_images"):
+        for side in IMAGE_COLUMNS:
             paths = getattr(entry, side)
             there = [path for path in paths if (root / path).is_file()]
             total += len(paths)
@@ -405,7 +405,7 @@ def write_checks(
     rows = write_parquet(tables, path, schema)
     return {
         "checks": rows,
-        "images": sum(len(row[s]) for row in payload for s in ("images", "contrast_images")),
+        "images": sum(len(row[s]) for row in payload for s in IMAGE_COLUMNS),
     }
 
 

@@ -4,11 +4,11 @@
 
     publish("syn", "runs/syn", "org/name", private=True, tag="v1.0.0")
 
-``croc publish syn runs/syn --repo org/name`` does the same. Large files go up first, in batches of bounded
-size; nobody sees them yet. Then one commit names all of them, together with the card and the manifest, and
-drops the shards that are gone: a reader of a branch sees the old version or the new one, never a mixture, and
-a reader of a commit or a tag keeps the old files. A second run after an interruption sends only what the Hub
-does not have.
+``croc publish syn runs/syn --repo org/name`` does the same. ``huggingface_hub.upload_folder`` uploads the
+content first, where nobody sees it yet. Then one commit adds all files, together with the card and the
+manifest, and deletes the shards that the new version lacks: a reader of a branch sees the old version or the
+new one, never a mixture, and a reader of a commit or a tag keeps the old files. A second run after an
+interruption sends only what the Hub does not have.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,14 +41,13 @@ from croc.errors import CrocError, InputError
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
-BATCH_BYTES, BATCH_FILES = 2_000_000_000, 50
 ATTEMPTS = 5
 
 # What the Hub or a person may have put beside a dataset of ours before its first version.
 _HARMLESS = (".gitattributes", "README.md", "LICENSE")
-_CLIMB_SECONDS = (1.0, 4.0, 15.0, 60.0)
+_BACKOFF_SECONDS = (1.0, 4.0, 15.0, 60.0)
 
 
 @dataclass(frozen=True)
@@ -82,10 +82,10 @@ class Publication:
     url: str = ""
 
     @property
-    def bytes(self) -> int:
+    def upload_bytes(self) -> int:
         """Size of what is new or changed."""
         moving = {*self.added, *self.changed}
-        return sum(file.bytes for file in self.files if file.path in moving)
+        return sum(file.size for file in self.files if file.path in moving)
 
     def lines(self) -> list[str]:
         """The publication in words; a dry run lists every file and the card."""
@@ -93,7 +93,7 @@ class Publication:
         if self.dry_run:
             marks = {**dict.fromkeys(self.added, "new"), **dict.fromkeys(self.changed, "changed")}
             text += [
-                f"{marks.get(file.path, 'same'):8} {_size(file.bytes):>9}  {file.path}" for file in self.files
+                f"{marks.get(file.path, 'same'):8} {_size(file.size):>9}  {file.path}" for file in self.files
             ]
             text += [f"{'removed':8} {'':>9}  {path}" for path in self.removed]
             text += [f"{'left out':8} {'':>9}  {path}" for path in self.left_out]
@@ -101,7 +101,9 @@ class Publication:
         counts = {"new": self.added, "changed": self.changed, "same": self.same, "removed": self.removed}
         counted = ", ".join(f"{len(paths)} {name}" for name, paths in counts.items() if paths)
         verb = "would send" if self.dry_run else "sent"
-        text.append(f"{self.repo} ({self.repo_type}): {counted or 'nothing'}; {verb} {_size(self.bytes)}")
+        text.append(
+            f"{self.repo} ({self.repo_type}): {counted or 'nothing'}; {verb} {_size(self.upload_bytes)}"
+        )
         if self.dry_run:
             text.append("dry run: nothing was sent" + (f"; the tag would be {self.tag}" if self.tag else ""))
         else:
@@ -119,7 +121,7 @@ def publish(
     dry_run: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
-    tell: Callable[[str], None] = log.info,
+    log: Callable[[str], None] = logger.info,
     sleep: Callable[[float], None] = time.sleep,
 ) -> Publication:
     """Put a finished folder on the Hub.
@@ -134,7 +136,7 @@ def publish(
         dry_run: say what would go up, and send nothing; without a network it compares with nothing.
         token: of a user who may write there; None takes ``HF_TOKEN`` or the one of ``hf auth login``.
         endpoint: of another Hub; None takes ``HF_ENDPOINT``.
-        tell: is called with lines about what is going on.
+        log: called with lines about the progress.
         sleep: waits between attempts.
 
     Returns:
@@ -151,7 +153,9 @@ def publish(
         raise InputError(f"--tag {tag}: a tag is made of letters, digits, dots and dashes, such as v1.0.0")
     files, left_out, card = collect(kind, Path(folder), repo)
     from huggingface_hub import HfApi, get_token
-    from huggingface_hub.errors import HfHubHTTPError
+
+    # The base of all network errors of the HTTP library that huggingface_hub uses.
+    from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]
 
     secret = (token or get_token() or "").strip()
     if not re.fullmatch(r"[!-~]*", secret):
@@ -159,19 +163,17 @@ def publish(
         raise InputError("the access token holds spaces or letters that no token has; copy it again")
     refuse_secrets(files, secret)
     api = HfApi(endpoint=endpoint, token=secret or None, library_name="croc")
-    job = _Job(api, kind, repo, files, tuple(left_out), card, private, tag, tell)
-    # The base of all network errors of whichever HTTP library huggingface_hub is built on.
-    network = HfHubHTTPError.__bases__[0]
+    job = _Job(api, kind, repo, files, tuple(left_out), card, private, tag, log)
     with _bars():
         for attempt in range(ATTEMPTS):
             try:
-                return job.rehearse() if dry_run else job.perform()
-            except (network, OSError, RuntimeError, ValueError) as error:
-                wait = _patience(error, attempt)
+                return job.preview() if dry_run else job.perform()
+            except (HTTPError, OSError, RuntimeError, ValueError) as error:
                 reason = without_secrets(_cause(error), secret)
+                wait = None if _lacks_xet(reason) else _wait_seconds(error, attempt)
                 if wait is None or attempt + 1 == ATTEMPTS:
-                    raise CrocError(_sentence(error, repo, reason, wait is not None)) from None
-                tell(f"interrupted ({reason}); going on in {wait:.0f} s")
+                    raise CrocError(_message(error, repo, reason, wait is not None)) from None
+                log(f"interrupted ({reason}); trying again in {wait:.0f} s")
                 sleep(wait)
     raise AssertionError("unreachable")
 
@@ -198,7 +200,7 @@ def _refuse_name(repo: str) -> None:
 
 
 @dataclass(frozen=True)
-class _There:
+class _Remote:
     """What the repository holds now.
 
     Attributes:
@@ -226,8 +228,7 @@ class _Job:
     card: str
     private: bool
     tag: str | None
-    tell: Callable[[str], None]
-    plain: bool = False
+    log: Callable[[str], None]
     sent: Publication | None = None
 
     @property
@@ -235,19 +236,19 @@ class _Job:
         return REPO_TYPES[self.kind]
 
     @property
-    def named(self) -> dict[str, str]:
+    def address(self) -> dict[str, Any]:
         return {"repo_id": self.repo, "repo_type": self.type}
 
-    def rehearse(self) -> Publication:
+    def preview(self) -> Publication:
         """Compare with what is there, or with nothing when it cannot be seen."""
-        from huggingface_hub.errors import HfHubHTTPError, RepositoryNotFoundError
+        from huggingface_hub.errors import HTTPError, RepositoryNotFoundError  # type: ignore[attr-defined]
 
         notes: tuple[str, ...] = ()
         try:
-            there = self._look()
+            there = self._read_remote()
         except RepositoryNotFoundError:
             there, notes = None, (f"{self.repo} is not there yet (or not to be seen with this token)",)
-        except (HfHubHTTPError.__bases__[0], OSError):
+        except (HTTPError, OSError):
             there, notes = None, ("the Hub cannot be reached: every file counts as new",)
         return self._compare(there, notes, dry_run=True)
 
@@ -256,8 +257,8 @@ class _Job:
 
         sdk = {"space_sdk": front_matter(self.card)["sdk"]} if self.kind == "space" else {}
         # None, not False: an organisation may make repositories private by default.
-        self.api.create_repo(**self.named, private=self.private or None, exist_ok=True, **sdk)
-        there = self._look()
+        self.api.create_repo(**self.address, private=self.private or None, exist_ok=True, **sdk)
+        there = self._read_remote()
         plan = self._compare(there, ())
         moving = {*plan.added, *plan.changed}
         head = there.head
@@ -266,23 +267,23 @@ class _Job:
             self.sent = plan
             head = self._send([file for file in self.files if file.path in moving], plan.removed, there.head)
         if self.tag is not None and there.tags.get(self.tag) != head:
-            self.api.create_tag(**self.named, tag=self.tag, revision=head)
+            self.api.create_tag(**self.address, tag=self.tag, revision=head)
         url = f"{self.api.endpoint}/{'' if self.type == 'model' else self.type + 's/'}{self.repo}"
         return replace(self.sent or plan, commit=head, url=url)
 
-    def _look(self) -> _There:
-        info = self.api.repo_info(**self.named)
+    def _read_remote(self) -> _Remote:
+        info = self.api.repo_info(**self.address)
         head = str(info.sha)
         files = {}
-        for entry in self.api.list_repo_tree(**self.named, recursive=True, revision=head):
+        for entry in self.api.list_repo_tree(**self.address, recursive=True, revision=head):
             if (blob := getattr(entry, "blob_id", None)) is not None:
                 lfs = getattr(entry, "lfs", None)
                 files[entry.path] = ("sha256", lfs.sha256) if lfs else ("git", blob)
-        tags = {ref.name: ref.target_commit for ref in self.api.list_repo_refs(**self.named).tags}
-        there = _There(head, files, tags, info.private)
+        tags = {ref.name: ref.target_commit for ref in self.api.list_repo_refs(**self.address).tags}
+        there = _Remote(head, files, tags, info.private)
         return replace(there, listed=self._listed(there))
 
-    def _listed(self, there: _There) -> frozenset[str]:
+    def _listed(self, there: _Remote) -> frozenset[str]:
         """The files that an earlier publication named; refuses a dataset of another origin."""
         if self.type != "dataset":
             return published_before(self._text(there, CARD))
@@ -303,17 +304,19 @@ class _Job:
             raise InputError(f"{self.repo} holds a {made} dataset; choose another name for this one")
         return frozenset(stored.get("files", {}))
 
-    def _text(self, there: _There, path: str) -> str:
+    def _text(self, there: _Remote, path: str) -> str:
         """A text file of the version that is there; empty when it has none."""
         if path not in there.files:
             return ""
         with tempfile.TemporaryDirectory() as folder:
             found = self.api.hf_hub_download(
-                **self.named, filename=path, revision=there.head, local_dir=folder
+                **self.address, filename=path, revision=there.head, local_dir=folder
             )
             return Path(found).read_text("utf-8")
 
-    def _compare(self, there: _There | None, notes: tuple[str, ...], *, dry_run: bool = False) -> Publication:
+    def _compare(
+        self, there: _Remote | None, notes: tuple[str, ...], *, dry_run: bool = False
+    ) -> Publication:
         from huggingface_hub.utils.sha import git_hash
 
         if self.private and there is not None and there.private is False:
@@ -321,7 +324,9 @@ class _Job:
                 f"{self.repo} is public already; make it private on the Hub first, or leave out --private"
             )
         held = there.files if there else {}
-        added, changed, same = [], [], []
+        added: list[str] = []
+        changed: list[str] = []
+        same: list[str] = []
         for file in self.files:
             scheme, digest = held.get(file.path, ("", ""))
             mine = git_hash(file.read()) if scheme == "git" else file.sha256
@@ -351,7 +356,7 @@ class _Job:
             dry_run=dry_run,
         )
 
-    def _owns(self, path: str, there: _There | None) -> bool:
+    def _owns(self, path: str, there: _Remote | None) -> bool:
         """Whether a file that the folder no longer has would mix with the new version if it stayed."""
         if there is not None and path in there.listed:
             return True
@@ -360,63 +365,25 @@ class _Job:
         return self.type == "dataset" and path.startswith("data/")
 
     def _send(self, files: Sequence[File], removed: Sequence[str], head: str) -> str:
-        """Upload, then commit; gives the new head."""
-        from huggingface_hub import CommitOperationDelete
-
-        operations: list[Any] = []
-        done, total = 0, sum(file.bytes for file in files)
-        with contextlib.ExitStack() as stack:
-            for batch in batches(files):
-                operations += self._upload(batch, stack)
-                done += sum(file.bytes for file in batch)
-                self.tell(f"{self.repo}: {_size(done)} of {_size(total)} are on the Hub")
-            operations += [CommitOperationDelete(path_in_repo=path) for path in removed]
-            made = self.api.create_commit(
-                **self.named,
-                operations=operations,
-                commit_message=f"Publish {self.tag}" if self.tag else f"Publish {self.kind}",
+        """Upload and commit; returns the new head."""
+        with tempfile.TemporaryDirectory(prefix="croc-publish-") as name:
+            staged = Path(name)
+            for file in files:
+                place = staged / file.path
+                place.parent.mkdir(parents=True, exist_ok=True)
+                if isinstance(file.source, Path):
+                    place.symlink_to(file.source.resolve())
+                else:
+                    place.write_bytes(file.source)
+            self.log(f"{self.repo}: sending {len(files)} files, {_size(sum(file.size for file in files))}")
+            made = self.api.upload_folder(
+                **self.address,
+                folder_path=staged,
+                delete_patterns=[escape(path) for path in removed] or None,
                 parent_commit=head,
+                commit_message=f"Publish {self.tag}" if self.tag else f"Publish {self.kind}",
             )
         return str(made.oid)
-
-    def _upload(self, batch: Sequence[File], stack: contextlib.ExitStack) -> list[Any]:
-        """Put a batch's content on the Hub, where nobody sees it before the commit."""
-        from huggingface_hub import CommitOperationAdd
-
-        while True:
-            # huggingface_hub sends an open file by plain HTTP, a path through Xet storage where it can.
-            sources = [self._source(file, stack) for file in batch]
-            operations = [
-                CommitOperationAdd(path_in_repo=file.path, path_or_fileobj=source)
-                for file, source in zip(batch, sources, strict=True)
-            ]
-            try:
-                self.api.preupload_lfs_files(self.repo, operations, repo_type=self.type)
-            except OSError as error:
-                if self.plain or "xet-write-token" not in str(error) or "404" not in str(error):
-                    raise
-                self.plain = True
-                self.tell("this Hub has no Xet storage; sending by plain HTTP")
-            else:
-                return operations
-
-    def _source(self, file: File, stack: contextlib.ExitStack) -> Any:
-        if self.plain and isinstance(file.source, Path):
-            return stack.enter_context(file.source.open("rb"))
-        return file.source
-
-
-def batches(files: Sequence[File]) -> Iterator[list[File]]:
-    """Files in order, grouped so that a group stays below a size and a number unless one file is larger."""
-    group: list[File] = []
-    for file in files:
-        size = sum(each.bytes for each in group) + file.bytes
-        if group and (size > BATCH_BYTES or len(group) == BATCH_FILES):
-            yield group
-            group = []
-        group.append(file)
-    if group:
-        yield group
 
 
 # ---- When it goes wrong ----
@@ -427,8 +394,8 @@ def _cause(error: BaseException) -> str:
     while error.__cause__ is not None and not getattr(error, "response", None):
         error = error.__cause__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    said = getattr(error, "server_message", None)
-    return " ".join(filter(None, (lines[0] if lines else type(error).__name__, said)))
+    message = getattr(error, "server_message", None)
+    return " ".join(filter(None, (lines[0] if lines else type(error).__name__, message)))
 
 
 def _status(error: BaseException | None) -> int | None:
@@ -439,7 +406,11 @@ def _status(error: BaseException | None) -> int | None:
     return None
 
 
-def _patience(error: BaseException, attempt: int) -> float | None:
+def _lacks_xet(reason: str) -> bool:
+    return "xet-write-token" in reason and "404" in reason
+
+
+def _wait_seconds(error: BaseException, attempt: int) -> float | None:
     """Seconds to wait before another attempt; None when one would end the same way."""
     status = _status(error)
     if type(error).__name__ == "OfflineModeIsEnabled" or (
@@ -448,28 +419,30 @@ def _patience(error: BaseException, attempt: int) -> float | None:
         return None
     if status is None and isinstance(error, (ValueError, FileNotFoundError, PermissionError)):
         return None
-    climb = _CLIMB_SECONDS[min(attempt, len(_CLIMB_SECONDS) - 1)]
-    asked = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
-    return max(climb, float(asked)) if asked.isdigit() else climb
+    backoff = _BACKOFF_SECONDS[min(attempt, len(_BACKOFF_SECONDS) - 1)]
+    retry_after = getattr(getattr(error, "response", None), "headers", {}).get("Retry-After", "")
+    return max(backoff, float(retry_after)) if retry_after.isdigit() else backoff
 
 
-def _sentence(error: BaseException, repo: str, reason: str, tried: bool) -> str:
+def _message(error: BaseException, repo: str, reason: str, tried: bool) -> str:
     status = _status(error)
+    if _lacks_xet(reason):
+        return f"{repo}: this Hub has no Xet storage; set HF_HUB_DISABLE_XET=1 to upload over HTTP"
     if tried:
-        return f"{repo}: given up after {ATTEMPTS} attempts ({reason}); what was sent is kept, run it again"
+        return f"{repo}: gave up after {ATTEMPTS} attempts ({reason}); run it again, uploaded files are kept"
     if status == 401 or "NotFound" in type(error).__name__:
-        return f"{repo}: the Hub does not know who asks ({reason}); set HF_TOKEN to a token that may write"
+        return f"{repo}: the Hub does not accept this access token ({reason}); set HF_TOKEN to one that can"
     if status == 403:
-        return f"{repo}: this token may not write there ({reason})"
+        return f"{repo}: this access token has no write access there ({reason})"
     if status in (409, 412):
-        return f"{repo}: somebody else changed it in the meantime ({reason}); look at it, then run it again"
+        return f"{repo}: the repository changed during the upload ({reason}); check it and run this again"
     return f"{repo}: the Hub refused ({reason})"
 
 
 @contextlib.contextmanager
 def _bars() -> Iterator[None]:
     """huggingface_hub's own bars on a terminal, none in a log."""
-    from huggingface_hub.utils import (
+    from huggingface_hub.utils.tqdm import (
         are_progress_bars_disabled,
         disable_progress_bars,
         enable_progress_bars,

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
-from croc.checks.schema import stable_hash
+from croc.checks.schema import IMAGE_COLUMNS, stable_hash
 from croc.errors import InputError
 from croc.jobs.runner import Manifest
 from croc.storage.parquet import batches
@@ -42,7 +42,6 @@ IMAGE_REASONS = (ABSENT, EMPTY, REPEATED, CONTRADICTING, NEARLY_REPEATED, *DISCA
 
 UNPROMPTED, UNDRAWN = "no prompt, or no contrast prompt", "no image left on a side"
 
-_SIDES = ("images", "contrast_images")
 _KEYS = ["check_id", "concept_id", "category", "subset", "property_path", "property", "image_model"]
 _TEXTS = ["prompt", "contrast_prompt"]
 
@@ -127,7 +126,7 @@ def look(
         _cut(row, near)
         if row.captions[0] == 0 or (both_sides and row.captions[1] == 0):
             row.lost = UNPROMPTED
-        left = [len(row.images[side]) - len(row.cut.get(side, ())) for side in _SIDES]
+        left = [len(row.images[side]) - len(row.cut.get(side, ())) for side in IMAGE_COLUMNS]
         if row.lost is None and not (all(left) if both_sides else any(left)):
             row.lost = UNDRAWN
     _drop_copies([row for row in rows if row.lost is None])
@@ -144,11 +143,11 @@ def look(
 def _rows(file: Path, ratios: Mapping[str, float], near: int | None) -> list[Row]:
     rows: list[Row] = []
     try:
-        for table in batches(file, [*_KEYS, *_TEXTS, *_SIDES]):
+        for table in batches(file, [*_KEYS, *_TEXTS, *IMAGE_COLUMNS]):
             keys = table.select([*_KEYS, *_TEXTS]).to_pylist()
-            sides = {side: _blobs(table[side]) for side in _SIDES}
+            sides = {side: _blobs(table[side]) for side in IMAGE_COLUMNS}
             for index, each in enumerate(keys):
-                blobs = {side: sides[side][index] for side in _SIDES}
+                blobs = {side: sides[side][index] for side in IMAGE_COLUMNS}
                 rows.append(_row(each, blobs, file, ratios, near))
     except (OSError, pa.ArrowException, KeyError) as error:
         raise InputError(f"{file}: not a readable staged file ({error})") from None
@@ -178,13 +177,14 @@ def _row(
         property_path=keys["property_path"] or "",
         place=place_of(keys),
         captions=[mark(folded(keys[name])) if (keys[name] or "").strip() else 0 for name in _TEXTS],
-        images={side: [mark(blob) if len(blob) else 0 for blob in blobs[side]] for side in _SIDES},
+        images={side: [mark(blob) if len(blob) else 0 for blob in blobs[side]] for side in IMAGE_COLUMNS},
     )
     if near is not None:
         from builders.near_duplicates import perceptual_hash
 
         row.near = {
-            side: [perceptual_hash(blob) if len(blob) else 0 for blob in blobs[side]] for side in _SIDES
+            side: [perceptual_hash(blob) if len(blob) else 0 for blob in blobs[side]]
+            for side in IMAGE_COLUMNS
         }
     return row
 
@@ -242,8 +242,8 @@ def looks_like_image(blob: Any) -> bool:
 def _causes(row: Row, near: int | None) -> list[tuple[tuple[str, int], str]]:
     """The images that are left out, as (side, position), each with its reason."""
     found: list[tuple[tuple[str, int], str]] = []
-    both = set(row.images[_SIDES[0]]) & set(row.images[_SIDES[1]]) - {0}
-    for side in _SIDES:
+    both = set(row.images[IMAGE_COLUMNS[0]]) & set(row.images[IMAGE_COLUMNS[1]]) - {0}
+    for side in IMAGE_COLUMNS:
         seen: set[int] = set()
         hashes: list[int] = []
         for index, content in enumerate(row.images[side]):
@@ -274,7 +274,7 @@ def _cut(row: Row, near: int | None) -> None:
 def _kept(row: Row, hashes: Mapping[str, Sequence[int]]) -> list[int]:
     return [
         value
-        for side in _SIDES
+        for side in IMAGE_COLUMNS
         for index, value in enumerate(hashes[side])
         if index not in row.cut.get(side, ())
     ]
@@ -284,7 +284,7 @@ def _drop_copies(rows: Sequence[Row]) -> None:
     """Of checks with equal captions and images the first of the first split stays."""
     seen: set[int] = set()
     for row in sorted(rows, key=lambda each: SPLITS.index(each.split)):
-        content = [sorted(row.captions), *(sorted(row.images[side]) for side in _SIDES)]
+        content = [sorted(row.captions), *(sorted(row.images[side]) for side in IMAGE_COLUMNS)]
         if row.captions != sorted(row.captions):
             content[1:] = content[:0:-1]
         key = mark(repr(content).encode())

@@ -33,7 +33,8 @@ import pyarrow.parquet as pq
 from builders import shards
 from builders.assembly import PICTURE, BuildReport, dress, read_report, report_texts
 from builders.screening import ELSEWHERE, SPLITS, folded, mark, split_of
-from croc.checks.schema import SIDES, SUBSETS, stable_hash
+from croc.checks.columns import features
+from croc.checks.schema import IMAGE_COLUMNS, PAIR_COLUMNS, SHARED_COLUMNS, SIDES, SUBSETS, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.runner import Part, run
 from croc.storage.files import read_json, sha256_of
@@ -54,9 +55,8 @@ PROPERTY_CAPPED = "more checks of the property than asked for"
 SAMPLED = "more questions than asked for"
 ONE_SIDED = "no image or no prompt of a side"
 
-_COPIED = ("check_id", "concept_id", "subset", "category", "property", "property_path", "topic", "entity")
-_MODELS = ("text_model", "image_model", "language", "license")
-_COLUMNS = [*_COPIED, *_MODELS, "prompt", "contrast_prompt", "images", "contrast_images"]
+_COPIED = (*SHARED_COLUMNS, "language", "license")
+_COLUMNS = [*_COPIED, "prompt", "contrast_prompt", *IMAGE_COLUMNS]
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,8 @@ class Selection:
 
 
 def pair_features() -> datasets.Features:
-    """Columns of a question; ``valid``: whether the image shows its own prompt, where that is known."""
-    text = datasets.Value("string")
-    return datasets.Features(
-        {
-            "pair_id": text,
-            "image": datasets.Image(),
-            "prompt": text,
-            "answer": text,
-            "label": datasets.Value("bool"),
-            "image_side": text,
-            "image_index": datasets.Value("int64"),
-            "valid": datasets.Value("bool"),
-            **dict.fromkeys((*_COPIED, *_MODELS), text),
-        }
-    )
+    """The columns of a question."""
+    return features(PAIR_COLUMNS)
 
 
 class Train(datasets.ArrowBasedBuilder):
@@ -297,10 +284,10 @@ def _read(
     for name in sorted(files):
         row, own = 0, Path(name).name.split("-")[0]
         try:
-            for table in batches(folder / name, [*columns, "images", "contrast_images"]):
+            for table in batches(folder / name, [*columns, *IMAGE_COLUMNS]):
                 for each in table.to_pylist():
                     captions = {mark(folded(each[key])) for key in ("prompt", "contrast_prompt") if each[key]}
-                    sides = [each[side] or [] for side in ("images", "contrast_images")]
+                    sides = [each[side] or [] for side in IMAGE_COLUMNS]
                     found.append(
                         _Check(
                             file=name,
@@ -386,7 +373,7 @@ def write_pairs(
 
 def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str, Any]]:
     """The questions of a check: both prompts against the chosen images of both sides."""
-    keys = {name: row.get(name) for name in (*_COPIED, *_MODELS)}
+    keys = {name: row.get(name) for name in _COPIED}
     prompts = (row["prompt"], row["contrast_prompt"])
     number = min(selection.images, len(row["images"]), len(row["contrast_images"]))
     found = []

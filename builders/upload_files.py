@@ -46,7 +46,7 @@ class File:
 
     path: str
     source: Path | bytes
-    bytes: int
+    size: int
     sha256: str
 
     @classmethod
@@ -143,7 +143,9 @@ def _of_folder(kind: str, folder: Path) -> tuple[list[File], list[str]]:
     """Every file of a model or Space, but for hidden ones, caches and the state of a training run."""
     skip = _TRAINING if kind == "model" else ()
     paths = _walk(folder)
-    out = [path for path in paths if any(fnmatch(step, each) for step in path.split("/") for each in skip)]
+    out = [
+        path for path in paths if any(fnmatch(step, pattern) for step in path.split("/") for pattern in skip)
+    ]
     kept = [path for path in paths if path not in out]
     if kind == "model":
         if "config.json" not in kept or not any(path.endswith(".safetensors") for path in kept):
@@ -195,7 +197,7 @@ def refuse_secrets(files: Sequence[File], secret: str | None) -> None:
         InputError: a file holds one; the message names the file, not the token.
     """
     for file in files:
-        if Path(file.path).suffix.lower() in _TEXTS and file.bytes < 50_000_000:
+        if Path(file.path).suffix.lower() in _TEXTS and file.size < 50_000_000:
             content = file.read()
             if _TOKEN.search(content) or (secret and secret.strip().encode() in content):
                 raise InputError(f"{file.path} holds an access token; take it out (and revoke it)")
@@ -203,6 +205,6 @@ def refuse_secrets(files: Sequence[File], secret: str | None) -> None:
 
 def without_secrets(text: str, secret: str | None) -> str:
     """A message in which no access token is left."""
-    for each in {secret, (secret or "").strip()} - {None, ""}:
-        text = text.replace(str(each), "<token>")
+    for known in filter(None, {secret, (secret or "").strip()}):
+        text = text.replace(known, "<token>")
     return _TOKEN.sub(b"<token>", text.encode()).decode()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-import datasets
 import evaluate
 
 import croc  # From: croc-t2i
@@ -22,14 +22,14 @@ _CITATION = """\
 """
 
 _DESCRIPTION = """\
-Contrastive robustness checks ask of a text-to-image metric: when an image and a prompt differ in exactly
-one property, does the metric notice? Each check has two prompts and images of both; the metric passes a
-direction when it scores the matching pair higher. Scaled accuracy is 0 for a scorer that sees nothing and 1
-for a perfect one.
+Contrastive robustness checks measure whether a text-to-image metric notices when an image and a prompt differ
+in exactly one property. Each check has two prompts and images of both; the metric passes a direction when it
+scores the matching pair higher. Scaled accuracy is 0 at chance level and 1 for a perfect metric.
 """
 
-_KWARGS_DESCRIPTION = """
-Judges a text-to-image metric: runs it on checks, or takes the scores that it gave.
+_ARGUMENTS = """
+Evaluates a text-to-image metric. Give either metric and dataset, and the metric is run on the checks; or the
+columns of a score table (check_id to error below), one row per image.
 
 Args:
     metric: what to run: the name of a scorer (`croc scorers list`), a function (images, prompts) -> scores, a
@@ -43,45 +43,38 @@ Args:
     max_checks (int): run on at most so many checks, evenly spaced; of an IterableDataset on the first ones.
     batch_size (int): pairs, images or texts at once; default: the scorer's own.
     options (dict): arguments of scorers given by name, such as {"device": "cpu"}.
-    out (str): folder that keeps the score tables; a second run goes on there. Default: nothing is kept.
-    check_id (list of str): instead of metric and dataset, the rows of a score table, one per (check, image).
-        Needed with it are image_side, image_index, prompt_score and contrast_score. Its other columns may be
-        given too: concept_id (the unit of resampling), subset, category, property, property_path, topic,
-        entity, text_model, image_model, error.
-    image_side (list of str): "original" or "contrast": for which of the two prompts the image was made.
-    image_index (list of int): number of the image on its side.
-    prompt_score (list of float): the metric of the original prompt and the image; None if missing.
-    contrast_score (list of float): the metric of the contrast prompt and the image; None if missing.
-    name (str): what to call a metric that is given by its scores.
+    out (str): folder for the score tables; a second run resumes there. Default: nothing is kept.
+{columns}    name (str): name of a metric that is given by its scores.
     protocol (str): "syn" (pseudo-labelled images) or "hum" (verified images); default: the configuration of
-        this module, or what the data say.
+        this module, or what the data show.
     paper (bool): the published computation: ties lose, chance is 5/6 and 1/2.
-    by (str or list of str): columns to break the verdict down by, such as "category" or "property".
-    resamples (int): of the bootstrap; 0 gives no intervals.
-    flips (int): of the permutation tests; 0 gives no tests.
-    seed (int): of both.
+    by (str or list of str): columns to group the results by, such as "category" or "property".
+    resamples (int): number of bootstrap resamples; 0 gives no intervals.
+    flips (int): number of permutations of the tests; 0 gives no tests.
+    seed (int): seed of the resamples and permutations.
 
 Returns:
     score (float): mean scaled accuracy over the directions, -1...1; of several metrics that of the best.
     ci_low, ci_high (float): ends of its 95% interval, concepts resampled; None below three concepts.
     accuracy (float): mean accuracy over the directions, 0...1.
     all_passed (float): share of the checks passed in every direction.
-    ties, coverage (float): share of tied comparisons; share of the scores read that are there.
-    n (int): checks with a verdict.
+    ties, coverage (float): share of tied comparisons; share of the expected scores that are present.
+    n (int): number of checks that were evaluated.
     directions (dict): per direction accuracy, scaled, chance, n, ties, coverage, ends of the intervals.
     groups (dict): per column of `by`, per value, the same numbers as for all checks.
-    metrics (list of str): what was judged, best first.
-    results (list of dict): per metric, direction, group and text model what stands under directions.
-    scores (list of dict): per metric and group the mean over the directions, with interval and rank.
-    findings (list of str): what the tests show, in words.
+    metrics (list of str): names of the metrics, best first.
+    results (list of dict): per metric, direction, group and text model, the numbers of "directions".
+    scores (list of dict): per metric and group, the mean over the directions with interval and rank.
+    findings (list of str): what the tests show, in sentences.
     protocol (str): "syn" or "hum".
-    signature (str): the settings under which all this holds; numbers compare when only the metric differs.
+    signature (str): the settings under which the numbers hold; two numbers are comparable when their
+        signatures differ in the scorer only.
 
 Limitations:
-    A high score says that a metric notices single wrong properties, not that it ranks images as people do.
-    Labels of generated images (syn) are partly wrong; those of the exact world are certain, but it draws
-    simple shapes, which a metric made for photographs sees as foreign. In the default mode a missing score
-    lowers coverage and is no wrong answer: compare metrics of like coverage.
+    A high score shows that a metric notices single wrong properties, not that it ranks images as people do.
+    Some labels of generated images (syn) are wrong. The labels of synthetic scenes are certain, but these are
+    drawings of simple shapes, unlike the photographs that most metrics were made for. In the default mode a
+    missing score lowers coverage and does not count as wrong: compare metrics of similar coverage.
 
 Examples:
 
@@ -92,7 +85,7 @@ Examples:
     >>> verdict["score"], verdict["directions"]["forward_text"]["accuracy"]
     (1.0, 1.0)
 
-    A function of images and prompts is run on checks, here on one that was made on the spot:
+    A function of images and prompts is run on checks, here on a single one:
 
     >>> from PIL import Image
     >>> red, blue = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
@@ -105,46 +98,43 @@ Examples:
     1.0
 """
 
-_TEXT = (
-    "concept_id",
-    "subset",
-    "category",
-    "property",
-    "property_path",
-    "topic",
-    "entity",
-    "text_model",
-    "image_model",
-    "error",
-)
+
+def _column_arguments() -> str:
+    """The arguments that are columns of a score table, from their declaration."""
+    from croc.tables.columns import REQUIRED_COLUMNS, SCORE_TABLE
+
+    types = {"string": "str", "int32": "int", "float64": "float"}
+    lines = []
+    for column in SCORE_TABLE:
+        optional = "" if column.name in REQUIRED_COLUMNS else ", optional"
+        meaning = column.meaning.replace("null", "None")
+        text = f"{column.name} (list of {types[column.kind]}{optional}): {meaning}."
+        lines += textwrap.wrap(text, 110, initial_indent=" " * 4, subsequent_indent=" " * 8)
+    return "\n".join(lines) + "\n"
+
+
+_KWARGS_DESCRIPTION = _ARGUMENTS.replace("{columns}", _column_arguments())
+
 _KEYS = ("metric", "direction", "group", "group_value", "text_model")
-_NEEDED = ("check_id", "image_side", "image_index", "prompt_score", "contrast_score")
 _RUN = ("config", "split", "revision", "streaming", "max_checks", "batch_size", "options", "out")
 _CONFIGS = ("default", "syn", "hum")
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
 class Croc(evaluate.Metric):  # type: ignore[misc]
-    """Verdict about a text-to-image metric."""
+    """Evaluation of a text-to-image metric by contrastive robustness checks."""
 
     def _info(self) -> evaluate.MetricInfo:
         if self.config_name not in _CONFIGS:
             raise ValueError(f"croc has the configurations {', '.join(_CONFIGS)}, not {self.config_name!r}")
-        text, number = datasets.Value("string"), datasets.Value("float64")
+        from croc.checks.columns import features
+        from croc.tables.columns import SCORE_TABLE
+
         return evaluate.MetricInfo(
             description=_DESCRIPTION,
             citation=_CITATION,
             inputs_description=_KWARGS_DESCRIPTION,
-            features=datasets.Features(
-                {
-                    "check_id": text,
-                    "image_side": text,
-                    "image_index": datasets.Value("int32"),
-                    "prompt_score": number,
-                    "contrast_score": number,
-                    **dict.fromkeys(_TEXT, text),
-                }
-            ),
+            features=features(SCORE_TABLE),
             license="Apache-2.0",
             codebase_urls=[f"https://pypi.org/project/croc-t2i/{croc.__version__}/"],
             reference_urls=["https://arxiv.org/abs/2505.11314"],
@@ -168,16 +158,18 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         dataset: Any = None,
         **options: Any,
     ) -> dict[str, Any] | None:
-        """Run a metric on a dataset of checks, or judge score rows; see the module's description."""
+        """Run a metric on a dataset of checks, or evaluate score rows; see the module's description."""
+        from croc.tables.columns import SCORE_COLUMNS
+
         if (metric is None) != (dataset is None):
             raise ValueError("give metric and dataset together, or the columns of a score table")
-        columns = {name: options.pop(name) for name in (*_NEEDED, *_TEXT) if name in options}
+        columns = {name: options.pop(name) for name in SCORE_COLUMNS if name in options}
         if metric is not None:
             if columns or self.writer is not None:
                 raise ValueError("give metric and dataset, or the columns of a score table, not both")
             return self._run(metric, dataset, **options)
         if only := [name for name in options if name in _RUN]:
-            raise ValueError(f"{only[0]} says how a metric is run: give it with metric and dataset")
+            raise ValueError(f"{only[0]} is an option of running a metric: give it with metric and dataset")
         if columns:
             columns = _complete(columns)
         elif self.writer is None:
@@ -234,21 +226,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
 
     def _compute(
         self,
-        check_id: Sequence[str],
-        image_side: Sequence[str],
-        image_index: Sequence[int],
-        prompt_score: Sequence[float | None],
-        contrast_score: Sequence[float | None],
-        concept_id: Sequence[str],
-        subset: Sequence[str],
-        category: Sequence[str],
-        property: Sequence[str],
-        property_path: Sequence[str],
-        topic: Sequence[str],
-        entity: Sequence[str],
-        text_model: Sequence[str],
-        image_model: Sequence[str],
-        error: Sequence[str],
+        *,
         protocol: str | None = None,
         paper: bool = False,
         by: str | Sequence[str] = (),
@@ -256,41 +234,26 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         flips: int = 10000,
         seed: int | None = None,
         name: str = "metric",
+        **columns: Sequence[Any],
     ) -> dict[str, Any]:
         import polars
 
+        from croc.checks.schema import GROUP_COLUMNS
+        from croc.tables.columns import SCORE_TABLE
         from croc.tables.metadata import ScoreMetadata
         from croc.tables.readers import score_table
         from croc.verdict.report import Report
 
         protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
-        empty = polars.col(polars.String).replace("", None)
+        kinds = {"string": polars.String, "float64": polars.Float64}
         frame = polars.DataFrame(
-            {
-                "check_id": check_id,
-                "image_side": image_side,
-                "image_index": image_index,
-                "prompt_score": prompt_score,
-                "contrast_score": contrast_score,
-                "concept_id": concept_id,
-                "subset": subset,
-                "category": category,
-                "property": property,
-                "property_path": property_path,
-                "topic": topic,
-                "entity": entity,
-                "text_model": text_model,
-                "image_model": image_model,
-                "error": error,
-            },
+            columns,
             schema_overrides={
-                "prompt_score": polars.Float64,
-                "contrast_score": polars.Float64,
-                **dict.fromkeys(_TEXT, polars.String),
+                column.name: kinds[column.kind] for column in SCORE_TABLE if column.kind in kinds
             },
-        ).with_columns(empty)
+        ).with_columns(polars.col(polars.String).replace("", None))
         table = score_table(frame, ScoreMetadata(name), "score rows", protocol)
-        if missing := [column for column in settings.by if column not in _TEXT]:
+        if missing := [column for column in settings.by if column not in GROUP_COLUMNS]:
             raise ValueError(f"score rows have no column {missing[0]!r} to group by")
         return _plain(Report.judge([table], settings))
 
@@ -312,14 +275,20 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
 
 
 def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
-    """The columns as the features want them: the library refuses None where it expects text."""
-    missing = [name for name in _NEEDED if columns.get(name) is None]
+    """All columns of a score table, with "" for None in text, which the library would refuse."""
+    from croc.tables.columns import REQUIRED_COLUMNS, SCORE_TABLE
+
+    missing = [name for name in REQUIRED_COLUMNS if columns.get(name) is None]
     if missing:
         raise ValueError(f"a score table needs the columns {', '.join(missing)}")
     rows = len(columns["check_id"])
-    texts = {name: [None] * rows if columns.get(name) is None else columns[name] for name in _TEXT}
-    filled = {name: ["" if cell is None else cell for cell in column] for name, column in texts.items()}
-    return {name: columns[name] for name in _NEEDED} | filled
+    complete = {}
+    for column in SCORE_TABLE:
+        cells = columns.get(column.name)
+        if column.name not in REQUIRED_COLUMNS:
+            cells = ["" if cell is None else cell for cell in cells or [None] * rows]
+        complete[column.name] = cells
+    return complete
 
 
 def _plain(report: Report) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image
 
-from croc.checks.schema import DIRECTIONS, SIDES, stable_hash
+from croc.checks.schema import DIRECTIONS, IMAGE_COLUMNS, SIDES, stable_hash
 from croc.jobs.runner import Manifest, Part, run
 from croc.tables.columns import SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
@@ -315,7 +315,7 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
         for value, text in texts.items()
     }
     rows = []
-    for side, column in zip(SIDES, ("images", "contrast_images"), strict=True):
+    for side, column in zip(SIDES, IMAGE_COLUMNS, strict=True):
         for index, image in enumerate(check[column]):
             png = image["bytes"]
             with Image.open(io.BytesIO(png)) as opened:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from croc.cli import main
+from croc.cli.command_group import PROJECT_ONLY
 
 PAGE = Path(__file__).with_name("cli.md")
 _WIDTH = 100
@@ -16,25 +17,29 @@ _WIDTH = 100
 def page() -> str:
     """The whole page."""
     lines = ["# The command line", "", "Written from the commands' own help by `docs/generate_cli.py`.", ""]
-    for path, command in _commands(main, ["croc"]):
-        context = click.Context(
-            command,
-            info_name=" ".join(path),
-            terminal_width=_WIDTH,
-            max_content_width=_WIDTH,
-            help_option_names=main.context_settings["help_option_names"],
-        )
+    for path, context in _contexts(main, ["croc"]):
         lines += ["#" * min(len(path) + 1, 4) + f" {' '.join(path)}", "", "```text"]
-        lines += [line.rstrip() for line in command.get_help(context).splitlines()]
+        lines += [line.rstrip() for line in context.get_help().splitlines()]
         lines += ["```", ""]
     return "\n".join(lines)
 
 
-def _commands(command: click.Command, path: list[str]) -> Iterator[tuple[list[str], click.Command]]:
-    yield path, command
+def _contexts(command: click.Command, path: list[str]) -> Iterator[tuple[list[str], click.Context]]:
+    """The words of each command with its context, in which only this project's commands exist."""
+    context = click.Context(
+        command,
+        info_name=" ".join(path),
+        terminal_width=_WIDTH,
+        max_content_width=_WIDTH,
+        help_option_names=main.context_settings["help_option_names"],
+    )
+    context.meta[PROJECT_ONLY] = True
+    yield path, context
     if isinstance(command, click.Group):
-        for name, inner in sorted(command.commands.items()):
-            yield from _commands(inner, [*path, name])
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _contexts(inner, [*path, name])
 
 
 if __name__ == "__main__":

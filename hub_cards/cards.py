@@ -89,6 +89,7 @@ def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
         _dataset_head(facts),
         repo or repo_of(facts),
         facts=facts,
+        columns=facts.columns,
         title=title_of(facts),
         picture=picture,
         urls=LICENCE_URLS,
@@ -379,7 +380,7 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
         keep_trailing_newline=True,
         autoescape=False,
     )
-    environment.filters |= {"cell": _cell, "type": _type, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
+    environment.filters |= {"cell": _cell, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
     body = environment.get_template(template).render(
         repo=repo, paper=PAPER, bibtex=BIBTEX, version=__version__, **values
     )
@@ -392,15 +393,6 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
 def _cell(value: Any) -> str:
     """A value inside a Markdown table."""
     return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _type(feature: Any) -> str:
-    """What a column holds, in words: ``string``, ``list of image``."""
-    if isinstance(feature, dict):
-        return f"record of {', '.join(feature)}"
-    if inner := getattr(feature, "feature", None):
-        return f"list of {_type(inner)}"
-    return str(feature.dtype) if type(feature).__name__ == "Value" else type(feature).__name__.lower()
 
 
 def _headline(cell: Mapping[str, Any]) -> bool:

@@ -120,25 +120,23 @@ def _sets(facts: Facts) -> list[dict[str, Any]]:
 
 def _records(facts: Facts, view: str) -> dict[str, Any]:
     fields = []
-    for name, feature in facts.features.items():
-        kind = type(feature).__name__
-        inner = feature.feature if kind in ("List", "LargeList", "Sequence") else feature
-        if isinstance(inner, dict):
+    for column in facts.columns:
+        if column.fields:
             continue  # a list of records, such as the votes, has no counterpart among Croissant's fields
-        image = type(inner).__name__ == "Image"
-        each: dict[str, Any] = {
+        image = column.kind == "image"
+        field: dict[str, Any] = {
             "@type": "cr:Field",
-            "@id": f"{view}/{name}",
-            "name": name,
-            "description": f"Column {name}.",
-            "dataType": "sc:ImageObject" if image else _TYPES.get(str(inner.dtype), "sc:Text"),
-            "source": {"fileSet": {"@id": f"files-of-{view}"}, "extract": {"column": name}},
+            "@id": f"{view}/{column.name}",
+            "name": column.name,
+            "description": f"{column.meaning or column.name}.",
+            "dataType": "sc:ImageObject" if image else _TYPES.get(column.kind, "sc:Text"),
+            "source": {"fileSet": {"@id": f"files-of-{view}"}, "extract": {"column": column.name}},
         }
-        if inner is not feature:
-            each["repeated"] = True
-        if image and inner is feature:
-            each["source"]["transform"] = {"jsonPath": "bytes"}
-        fields.append(each)
+        if column.many:
+            field["repeated"] = True
+        if image and not column.many:
+            field["source"]["transform"] = {"jsonPath": "bytes"}
+        fields.append(field)
     return {
         "@type": "cr:RecordSet",
         "@id": view,

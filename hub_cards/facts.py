@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from croc.checks.columns import Column, columns_of_features
+from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
 from croc.errors import InputError
 from croc.storage.files import read_json
 
@@ -106,6 +108,16 @@ class Facts:
     audit: Mapping[str, Any] | None
     label_noise: Mapping[str, Any] | None
     canary: str
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns as they are declared; one that is declared nowhere has an empty meaning."""
+        known = PAIR_COLUMNS if self.kind == "train" else (*CHECK_COLUMNS, *EXTRA_COLUMNS)
+        declared = {column.name: column for column in known}
+        return tuple(
+            replace(column, meaning=declared[column.name].meaning) if column.name in declared else column
+            for column in columns_of_features(self.features)
+        )
 
     @property
     def rows(self) -> int:
@@ -213,7 +225,8 @@ def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:
         raise InputError(
             f"{name}: the name does not say which split, category, property, subset and world it holds"
         )
-    places = dict(zip(_PLACES, words[1:] or [None] * len(_PLACES), strict=True))
+    values: list[str | None] = [*words[1:]] or [None] * len(_PLACES)
+    places = dict(zip(_PLACES, values, strict=True))
     return DataFile(
         path=name,
         split=words[0],

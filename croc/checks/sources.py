@@ -1,7 +1,7 @@
 """Where checks come from: a folder, a Hub id, a ``datasets`` object or rows; always with undecoded images.
 
-Every source is read the same way: first the texts of all checks, cheaply, to know how many there are and to
-refuse what cannot be scored; then slices of rows with their image files, part by part: memory stays flat.
+Every source is read in two steps: first the texts of all checks, to count them and to refuse what is not a
+dataset of checks; then slices of rows with their image files, so that the memory use stays constant.
 """
 
 from __future__ import annotations
@@ -13,22 +13,44 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+from pydantic import ValidationError
+
+from croc.checks.columns import pick, row_model
 from croc.checks.decoding import to_bytes
-from croc.checks.schema import GROUP_COLUMNS, STYLE, ContrastCheck, stable_hash
+from croc.checks.schema import (
+    CHECK_COLUMNS,
+    EXTRA_COLUMNS,
+    GROUP_COLUMNS,
+    IMAGE_COLUMNS,
+    STYLE,
+    ContrastCheck,
+    stable_hash,
+)
 from croc.errors import InputError
 from croc.jobs import runner as parts
 from croc.storage.files import read_json, sha256_of
 
+if TYPE_CHECKING:
+    import pyarrow as pa
+
 REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
 COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
-_TEXTS = ("check_id", "subset", "prompt", "contrast_prompt")
-_SIDES = ("images", "contrast_images")
 _BATCH = 16
+_CheckRow = row_model("CheckRow", pick((*CHECK_COLUMNS, *EXTRA_COLUMNS), COLUMNS), REQUIRED)
 
 Row = dict[str, Any]
 Reader = Callable[[int, int], list[Row]]
+
+
+class CheckTexts(NamedTuple):
+    """What is read of every check before any image."""
+
+    check_id: str
+    subset: str | None
+    prompt: str | None
+    contrast_prompt: str | None
 
 
 @dataclass
@@ -37,23 +59,23 @@ class Checks:
 
     Attributes:
         name: Hub id, folder name or kind of object.
-        revision: what pins the content: a commit, the folder's manifest, or a hash of what is there.
-        texts: per check ``(check_id, subset, prompt, contrast_prompt)``, in order.
-        read: ``read(start, stop)`` gives rows as dictionaries of ``COLUMNS``, images undecoded.
-        seams: row numbers at which a slice should not reach across, such as the ends of files.
-        pinned: False when the image bytes are not covered by the revision.
+        revision: what identifies the content: a commit, the folder's manifest, or a hash of the content.
+        texts: of the checks, in order.
+        read: ``read(start, stop)`` returns rows as dictionaries of ``COLUMNS``, images undecoded.
+        seams: row numbers that a slice does not cross, such as the ends of files.
+        pinned: False when the revision does not cover the image bytes.
     """
 
     name: str
     revision: str
-    texts: list[tuple[str, str | None, str | None, str | None]]
+    texts: list[CheckTexts]
     read: Reader
     seams: Sequence[int] = ()
     pinned: bool = True
 
     def __post_init__(self) -> None:
         seen: dict[str, int] = {}
-        for number, (check_id, _, _, _) in enumerate(self.texts, 1):
+        for number, (check_id, *_) in enumerate(self.texts, 1):
             if not check_id:
                 raise InputError(f"{self.name}: row {number} has no check_id")
             if check_id in seen:
@@ -69,16 +91,16 @@ class Checks:
         Raises:
             InputError: some have one and some have none.
         """
-        with_subset = sum(subset is not None for _, subset, _, _ in self.texts)
+        with_subset = sum(texts.subset is not None for texts in self.texts)
         if 0 < with_subset < len(self.texts):
             raise InputError(
-                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset, so it is not clear "
-                "whether they are syn or hum checks; say which protocol"
+                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset: they are neither all "
+                "syn nor all hum checks; choose the protocol"
             )
         return "syn" if with_subset else "hum"
 
     def some(self, number: int) -> Checks:
-        """At most so many checks, evenly spaced: of sorted rows, the first ones would all be of one kind."""
+        """At most so many checks, evenly spaced: the first of sorted rows would be alike."""
         total = len(self.texts)
         if number >= total:
             return self
@@ -117,13 +139,13 @@ def open_checks(
         dataset: a folder (built here, saved by ``datasets``, or with Parquet files), a Parquet file, a Hub
             id, a ``Dataset``, ``IterableDataset`` or dictionary of splits, or a list of rows.
         config: configuration, of a folder or Hub id that has several.
-        split: which split; may be left out where there is only one.
-        revision: tag or commit of a Hub id; for objects, what to call their content.
+        split: which split; optional where there is only one, or one called ``test``.
+        revision: tag or commit of a Hub id; for objects, a name of their content.
         streaming: read a Hub dataset over the network instead of downloading it first.
         max_checks: take at most so many, evenly spaced; of an ``IterableDataset`` the first ones.
 
     Raises:
-        InputError: it is no dataset of checks; the sentence says what is missing.
+        InputError: it is not a dataset of checks.
     """
     if max_checks is None:
         return _open(dataset, config, split, revision, streaming)
@@ -241,7 +263,7 @@ def _of_parquet(files: Sequence[str | Path], name: str, revision: str) -> Checks
 
 
 class _ParquetRows:
-    """Rows of several Parquet files, local or remote; reading on where one stopped costs nothing twice."""
+    """Rows of several Parquet files, local or remote; consecutive reads read nothing twice."""
 
     def __init__(self, files: Sequence[str | Path]) -> None:
         self.files = files
@@ -250,8 +272,8 @@ class _ParquetRows:
 
     def texts(self, file: str | Path) -> list[Row]:
         with self._open(file) as opened:
-            names = self._check(opened, file)
-            table = opened.read(columns=[name for name in _TEXTS if name in names])
+            names = _require_columns(opened.schema_arrow, str(file))
+            table = opened.read(columns=[name for name in CheckTexts._fields if name in names])
         return table.to_pylist()  # type: ignore[no-any-return]
 
     def reader(self, seams: Sequence[int]) -> Reader:
@@ -271,7 +293,7 @@ class _ParquetRows:
 
     def _from(self, file: str | Path, first: int) -> Iterator[Row]:
         with self._open(file) as opened:
-            names = self._check(opened, file)
+            names = opened.schema_arrow.names
             sizes = [opened.metadata.row_group(i).num_rows for i in range(opened.num_row_groups)]
             group = 0
             while group < len(sizes) - 1 and first >= sizes[group]:
@@ -299,33 +321,25 @@ class _ParquetRows:
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 
-    def _check(self, opened: Any, file: str | Path) -> list[str]:
-        import pyarrow as pa
-
-        schema = opened.schema_arrow
-        _need(schema.names, str(file))
-        for name in _SIDES:
-            kind = schema.field(name).type
-            if not pa.types.is_list(kind) or not pa.types.is_struct(kind.value_type):
-                raise InputError(
-                    f"{file}: column {name!r} must be a list of images (bytes, path), not {kind}"
-                )
-        return list(schema.names)
-
 
 # ---- Objects ----
 
 
 def _of_datasets(found: Any, name: str, split: str | None, revision: str | None) -> Checks:
     import datasets
+    import pyarrow as pa
 
     if isinstance(found, (datasets.DatasetDict, datasets.IterableDatasetDict)):
         found = found[_one_split(name, [str(key) for key in found], split)]
-    if found.column_names is not None:
-        _need(found.column_names, name)
-    for side in _SIDES:
-        if found.features is not None and side in found.features:
-            found = found.cast_column(side, datasets.List(datasets.Image(decode=False)))
+    if found.features is not None:
+        _require_names(found.features, name)
+        for side in IMAGE_COLUMNS:
+            kind = found.features[side]
+            try:  # paths and bytes can be cast to images, too
+                found = found.cast_column(side, datasets.List(datasets.Image(decode=False)))
+            except (TypeError, ValueError, pa.ArrowException):
+                raise InputError(f"{name}: column {side!r} must be a list of images, not {kind}") from None
+        _require_columns(found.features.arrow_schema, name)
     names = [column for column in COLUMNS if column in (found.column_names or COLUMNS)]
     found = found.select_columns(names) if found.column_names is not None else found
     if isinstance(found, datasets.IterableDataset):
@@ -335,7 +349,7 @@ def _of_datasets(found: Any, name: str, split: str | None, revision: str | None)
         columns = found[start:stop]
         return [{key: columns[key][i] for key in names} for i in range(stop - start)]
 
-    texts = found.select_columns([key for key in _TEXTS if key in names])
+    texts = found.select_columns([key for key in CheckTexts._fields if key in names])
     listed = [_texts_of(row) for row in texts]
     return Checks(name, revision or _content_hash(len(listed), read), listed, read)
 
@@ -344,11 +358,11 @@ def _of_stream(found: Any, name: str, revision: str | None) -> Checks:
     """A stream is read twice: once for its texts, once for its images."""
     light = found
     if found.column_names is not None:
-        light = found.select_columns([key for key in _TEXTS if key in found.column_names])
+        light = found.select_columns([key for key in CheckTexts._fields if key in found.column_names])
     listed = []
-    for number, row in enumerate(light):
-        if number == 0:
-            _need([*row, *(found.column_names or ())], name)
+    for number, row in enumerate(light, 1):
+        if found.column_names is None:
+            _validate(row, f"{name}, row {number}")
         listed.append(_texts_of(row))
     at = 0
     rows: Iterator[Row] = iter(found)
@@ -366,7 +380,7 @@ def _of_stream(found: Any, name: str, revision: str | None) -> Checks:
 
 def _of_rows(rows: Sequence[Mapping[str, Any]], revision: str | None) -> Checks:
     for number, row in enumerate(rows, 1):
-        _need(row, f"row {number}")
+        _validate(row, f"row {number}")
 
     def read(start: int, stop: int) -> list[Row]:
         return [dict(row) for row in rows[start:stop]]
@@ -381,7 +395,7 @@ def _content_hash(total: int, read: Reader) -> str:
     for start in range(0, total, _BATCH):
         for row in read(start, min(start + _BATCH, total)):
             content.update(stable_hash(_texts_of(row), length=64).encode())
-            for side in _SIDES:
+            for side in IMAGE_COLUMNS:
                 for image in row[side] or ():
                     try:
                         content.update(hashlib.sha256(to_bytes(image)).digest())
@@ -391,11 +405,46 @@ def _content_hash(total: int, read: Reader) -> str:
     return f"sha256:{content.hexdigest()[:16]}"
 
 
-def _texts_of(row: Mapping[str, Any]) -> tuple[Any, Any, Any, Any]:
-    return row["check_id"], row.get("subset"), row["prompt"], row["contrast_prompt"]
+def _texts_of(row: Mapping[str, Any]) -> CheckTexts:
+    return CheckTexts(row["check_id"], row.get("subset"), row["prompt"], row["contrast_prompt"])
 
 
-def _need(names: Iterable[str], where: str) -> None:
-    there = set(names)
-    if missing := [name for name in REQUIRED if name not in there]:
+# ---- Is it a check? ----
+
+
+def _require_columns(schema: pa.Schema, where: str) -> list[str]:
+    """The names of a table's columns, after a look at names and types."""
+    import pyarrow as pa
+
+    _require_names(schema.names, where)
+    for name in (name for name in COLUMNS if name in schema.names):
+        kind = schema.field(name).type
+        if name in IMAGE_COLUMNS:
+            inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
+            if inner is None or not pa.types.is_struct(inner):
+                raise InputError(
+                    f"{where}: column {name!r} must be a list of images (bytes, path), not {kind}"
+                )
+            continue
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
+            raise InputError(f"{where}: column {name!r} must be string, not {kind}")
+    return list(schema.names)
+
+
+def _require_names(names: Iterable[str], where: str) -> None:
+    present = set(names)
+    if missing := [name for name in REQUIRED if name not in present]:
         raise InputError(f"{where}: no column {', '.join(missing)}; checks have {', '.join(REQUIRED)}")
+
+
+def _validate(row: Mapping[str, Any], where: str) -> None:
+    """Check the types of a row that no schema describes."""
+    _require_names(row, where)
+    try:
+        _CheckRow.model_validate(dict(row))
+    except ValidationError as problem:
+        first = problem.errors(include_url=False)[0]
+        name = str(first["loc"][0])
+        raise InputError(f"{where}, column {name!r}: {first['msg']}, not {row[name]!r:.80}") from None

@@ -1,4 +1,8 @@
-"""The ``croc`` command. Options and messages live here; the work is done by the rooms, imported when used."""
+"""The ``croc`` command: its group, and the commands that need this package alone.
+
+In: the words of a command line. Out: calls of functions of the other packages, imported when a command runs.
+The commands of ``croc_syn``, ``croc_hum``, ``crocscore`` and ``builders`` are in their ``commands.py``.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +12,11 @@ from typing import Any
 import click
 
 from croc import __version__
-from croc.cli import hub, hum, images, judge, make, metric, prompts, results, score, space, train
+from croc.cli.command_group import CommandGroup
 from croc.errors import CrocError
 
 
-class _Croc(click.Group):
+class _Croc(CommandGroup):
     """Turns the project's own errors into one sentence and exit code 2."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -28,39 +32,26 @@ class _Croc(click.Group):
 
 @click.group(
     cls=_Croc,
+    path="",
+    own={
+        "agree": "croc.cli.evaluation:agree",
+        "correlate": "croc.cli.evaluation:correlate",
+        "evaluate": "croc.cli.evaluation:evaluate",
+        "install-metric": "croc.cli.install_metric:install_metric",
+        "leaderboard": "croc.cli.results:leaderboard",
+        "results": "croc.cli.results:results",
+        "score": "croc.cli.score:score",
+        "scorers": "croc.cli.score:scorers",
+        "scores": "croc.cli.score:scores",
+        "space": "croc.cli.space:space",
+        "status": "croc.cli.status:status",
+    },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="Example: croc evaluate clip.parquet vqa.parquet --by category --html report.html",
 )
 @click.version_option(__version__, prog_name="croc")
 def main() -> None:
-    """Can a text-to-image metric be trusted? Make checks, run metrics on them, read the verdict."""
+    """Test text-to-image metrics with contrastive checks.
 
-
-for command in (
-    judge.evaluate,
-    judge.agree,
-    judge.correlate,
-    results.result,
-    results.verify_result,
-    results.leaderboard,
-    score.score,
-    score.scorers,
-    metric.install_metric,
-    make.taxonomy,
-    make.build,
-    prompts.prompts,
-    images.images,
-    images.cost,
-    make.draw,
-    make.sheet,
-    make.status,
-    make.demo,
-    train.train,
-    train.calibrate,
-    train.experiment,
-    hum.hum,
-    hub.publish,
-    hub.verify,
-    space.space,
-):
-    main.add_command(command)
+    Make checks, run metrics on them, and evaluate the scores.
+    """

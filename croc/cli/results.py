@@ -1,4 +1,4 @@
-"""Commands of results and the leaderboard: result, verify-result, leaderboard."""
+"""Commands of results files: results create, results verify, leaderboard."""
 
 from __future__ import annotations
 
@@ -7,15 +7,24 @@ from typing import Any
 
 import click
 
-from croc.cli.shared import PATH, show
+from croc.cli.command_group import CommandGroup, section
+from croc.cli.options import PATH
+from croc.cli.output import show, write
 from croc.errors import CrocError, InputError
 
 
-@click.command(
+@section("judge")
+@click.group(cls=CommandGroup)
+def results() -> None:
+    """Create and verify results files, which a leaderboard reads."""
+
+
+@results.command(
+    "create",
     epilog="""\b
 Examples:
-  croc result scores/clipscore-b32.parquet --out results/syn
-  croc result scores/mine.parquet --url https://example.org/mine --out results/syn"""
+  croc results create scores/clipscore-b32.parquet --out results/syn
+  croc results create scores/mine.parquet --url https://example.org/mine --out results/syn""",
 )
 @click.argument("table", type=PATH)
 @click.option("--out", required=True, type=PATH, help="Folder of the result, NAME.json.")
@@ -24,10 +33,10 @@ Examples:
 @click.option("--trained-on-croc", is_flag=True, help="The metric has seen such checks in training.")
 @click.option("--url", metavar="HTTPS", help="Where the metric comes from.")
 @click.option("--paper", is_flag=True, help="The published computation.")
-def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
+def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
     """Make a results file of a score TABLE: every number with interval and signature, for a leaderboard.
 
-    Submit it together with the table: 'croc verify-result' computes it again from there.
+    Submit it together with the table: 'croc results verify' computes it again from there.
     """
     from croc.results.files import make_result, write_result
     from croc.verdict.report import Settings
@@ -37,21 +46,21 @@ def result(table: Path, out: Path, paper: bool, **options: Any) -> None:
     click.echo(made.signature, err=True)
 
 
-@click.command(
-    "verify-result",
+@results.command(
+    "verify",
     epilog="""\b
 Examples:
-  croc verify-result results/syn/clipscore-b32.json
-  croc verify-result results/syn/mine.json --table scores/mine.parquet
-  croc verify-result submission/ --dataset croc/hum""",
+  croc results verify results/syn/clipscore-b32.json
+  croc results verify results/syn/mine.json --table scores/mine.parquet
+  croc results verify submission/ --dataset croc/hum""",
 )
-@click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT...")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option("--table", type=PATH, help="Its score table; default: the file of that name beside it.")
 @click.option("--dataset", help="The checks that it is about, a folder or Hub id: is every one there?")
 @click.option("--config", help="Configuration of the dataset.")
 @click.option("--split", help="Split of the dataset.")
 @click.option("--revision", help="Tag or commit of the dataset.")
-def verify_result(results: tuple[Path, ...], table: Path | None, dataset: str | None, **options: Any) -> None:
+def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **options: Any) -> None:
     """Compute each RESULT again from its score table, and refuse what differs.
 
     RESULT is a results file, or a folder with such files, such as a download of a pull request. With
@@ -59,11 +68,10 @@ def verify_result(results: tuple[Path, ...], table: Path | None, dataset: str | 
     has.
     """
     from croc.checks.sources import open_checks
-    from croc.results.files import verify_checks
-    from croc.results.files import verify_result as check
+    from croc.results.files import verify_checks, verify_result
 
     files: list[Path] = []
-    for path in results:
+    for path in paths:
         found_here = sorted(path.rglob("*.json")) if path.is_dir() else [path]
         if not found_here:
             raise InputError(f"{path}: no results file (.json) in this folder")
@@ -77,7 +85,7 @@ def verify_result(results: tuple[Path, ...], table: Path | None, dataset: str | 
     for path in files:
         told = ""
         try:
-            found = check(path, table)
+            found = verify_result(path, table)
             if checks is not None:
                 more_found, told = verify_checks(path, table, checks)
                 found += more_found
@@ -92,19 +100,19 @@ def verify_result(results: tuple[Path, ...], table: Path | None, dataset: str | 
         raise CrocError("\n".join(wrong))
 
 
+@section("judge")
 @click.command(epilog="Example: croc leaderboard results/")
-@click.argument("results", nargs=-1, required=True, type=PATH, metavar="RESULT...")
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option("--html", "html_file", type=PATH, help="Write a self-contained page here.")
-def leaderboard(results: tuple[Path, ...], html_file: Path | None) -> None:
+def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
     """Put many results side by side: ranks by paired tests, and whether syn and hum rank alike.
 
     RESULT is a results file, or a folder with such files.
     """
-    from croc.cli.shared import write
     from croc.rendering import render
     from croc.results.leaderboard import leaderboard as load
 
-    board = load(results)
+    board = load(paths)
     for problem in board.problems:
         click.echo(f"left out: {problem}", err=True)
     if not board.benchmarks:

@@ -1,4 +1,4 @@
-"""Commands that run metrics: score, scorers."""
+"""Commands that run metrics: score, scores export, scores import, scorers."""
 
 from __future__ import annotations
 
@@ -7,19 +7,10 @@ from typing import Any
 
 import click
 
-from croc.cli.shared import PATH, engine_from, engine_options, key_values, show
+from croc.cli.command_group import CommandGroup, section
+from croc.cli.options import PATH, executor_options, key_values, make_executor
+from croc.cli.output import show
 from croc.errors import InputError
-
-
-class _WithDefault(click.Group):
-    """A group whose first word may be left out: ``croc score DATASET`` is ``croc score run DATASET``."""
-
-    default = "run"
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if args and args[0] not in self.commands and args[0] not in ("-h", "--help"):
-            args = [self.default, *args]
-        return super().parse_args(ctx, args)
 
 
 class _ManyScorers(click.Command):
@@ -37,22 +28,14 @@ class _ManyScorers(click.Command):
         return super().parse_args(ctx, spread)
 
 
-@click.group(cls=_WithDefault)
-def score() -> None:
-    """Run metrics on a dataset of checks; only the scores are kept.
-
-    Without one of the commands below it runs metrics: croc score DATASET --scorer NAME --out DIR
-    """
-
-
-@score.command(
-    "run",
+@section("run")
+@click.command(
     cls=_ManyScorers,
     epilog="""\b
 Examples:
   croc score runs/syn --scorer clipscore-b32 --scorer random --out scores/
   croc score croc/hum --streaming --scorer my_package:MyMetric --out scores/
-  croc score croc/syn --scorer pickscore --engine ray --address ray://head:10001 --out scores/""",
+  croc score croc/syn --scorer pickscore --executor ray --address ray://head:10001 --out scores/""",
 )
 @click.argument("dataset")
 @click.option(
@@ -84,15 +67,15 @@ Examples:
     metavar="KEY=VALUE",
     help="For scorers that take it; repeatable.",
 )
-@engine_options
+@executor_options
 @click.option("--overwrite", is_flag=True, help="Start anew instead of going on.")
-def score_run(
+def score(
     dataset: str,
     scorers: tuple[str, ...],
     out: Path,
     device: str | None,
     options: tuple[str, ...],
-    engine: str,
+    executor: str,
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
@@ -108,9 +91,9 @@ def score_run(
         if not any(takes(name, key) for name in scorers):
             raise InputError(f"--option {key}: none of {', '.join(scorers)} takes it")
     runner = None
-    if engine != "local" or address is not None or (workers or 1) > 1:
+    if executor != "local" or address is not None or (workers or 1) > 1:
         gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
-        runner = engine_from(engine, address, workers, gpus_per_worker, gpu=gpu)
+        runner = make_executor(executor, address, workers, gpus_per_worker, gpu=gpu)
     files = score_dataset(
         dataset,
         scorers,
@@ -125,7 +108,13 @@ def score_run(
         click.echo(file)
 
 
-@score.command("export", epilog="Example: croc score export runs/syn --out pairs")
+@section("run")
+@click.group(cls=CommandGroup)
+def scores() -> None:
+    """Exchange scores with metrics that run elsewhere."""
+
+
+@scores.command("export", epilog="Example: croc scores export runs/syn --out pairs")
 @click.argument("dataset")
 @click.option("--out", required=True, type=PATH, help="Folder of the pairs.")
 @click.option("--config", help="Configuration of the dataset.")
@@ -133,19 +122,19 @@ def score_run(
 @click.option("--revision", help="Tag or commit of a Hub dataset.")
 @click.option("--streaming", is_flag=True, help="Read a Hub dataset without downloading it first.")
 @click.option("--protocol", metavar="syn|hum", help="Default: as the checks show.")
-def score_export(dataset: str, out: Path, **more: Any) -> None:
+def export_pairs(dataset: str, out: Path, **more: Any) -> None:
     """Write the pairs of DATASET for a metric that needs an environment of its own."""
-    from croc.scoring.exchange import export_pairs
+    from croc.scoring import exchange
 
-    click.echo(export_pairs(dataset, out, **more))
+    click.echo(exchange.export_pairs(dataset, out, **more))
 
 
-@score.command(
+@scores.command(
     "import",
-    epilog="Example: croc score import pairs pairs/scores.jsonl --name vqascore-flant5-xxl --out scores",
+    epilog="Example: croc scores import pairs pairs/scores.jsonl --name vqascore-flant5-xxl --out scores",
 )
 @click.argument("folder", type=PATH)
-@click.argument("scores", type=PATH)
+@click.argument("score_file", type=PATH, metavar="SCORES")
 @click.option("--name", required=True, help="Name of the metric.")
 @click.option("--out", required=True, type=PATH, help="Folder of the score table.")
 @click.option(
@@ -155,16 +144,17 @@ def score_export(dataset: str, out: Path, **more: Any) -> None:
     metavar="KEY=VALUE",
     help="What its signature says: revision=…",
 )
-def score_import(folder: Path, scores: Path, name: str, out: Path, fields: tuple[str, ...]) -> None:
+def import_scores(folder: Path, score_file: Path, name: str, out: Path, fields: tuple[str, ...]) -> None:
     """Make a score table of what a metric elsewhere said about the pairs in FOLDER."""
-    from croc.scoring.exchange import import_scores
+    from croc.scoring import exchange
 
     said = {key: str(value) for key, value in key_values(fields, "--field").items()}
     tell = lambda line: click.echo(line, err=True)  # noqa: E731
-    click.echo(import_scores(folder, scores, out, name=name, fields=said, tell=tell))
+    click.echo(exchange.import_scores(folder, score_file, out, name=name, fields=said, tell=tell))
 
 
-@click.group()
+@section("run")
+@click.group(cls=CommandGroup)
 def scorers() -> None:
     """Which metrics there are."""
 
@@ -189,7 +179,7 @@ def scorers_list(blind: bool) -> None:
 
 @scorers.command("show", epilog="Example: croc scorers show clipscore-b32")
 @click.argument("name")
-def scorersshow(name: str) -> None:
+def scorers_show(name: str) -> None:
     """Show what is known of one metric: model, revision, licence, source."""
     from dataclasses import asdict
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from croc.cli.command_group import section
 from croc.errors import InputError, MissingExtra
 
 PAGES = ("crocscore", "croc", "annotate")
@@ -27,6 +28,7 @@ def folder_of(page: str) -> Path:
     raise InputError(f"the page {page!r} is not part of this installation")
 
 
+@section("share")
 @click.command(
     epilog="""\b
 Examples:

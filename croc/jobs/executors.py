@@ -62,7 +62,7 @@ def engine_of(
     if name == "ray":
         return cluster(address, workers=workers, gpus_per_worker=gpus_per_worker)
     if address is not None:
-        raise InputError("an address is for --engine ray; --engine local runs on this machine")
+        raise InputError("an address is for --executor ray; --executor local runs on this machine")
     return this_machine(workers or max(1, len(gpus)), gpus=gpus)
 
 
@@ -278,7 +278,7 @@ def _connected(address: str | None) -> Iterator[Any]:
         import ray as client
         import ray.data
     except ImportError as error:
-        raise MissingExtra("--engine ray", "ray") from error
+        raise MissingExtra("--executor ray", "ray") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
     # What it says of its plan is for people who mend Ray.

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from markupsafe import Markup
 
+from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
 from croc.rendering import render
 from croc.verdict.report import NO_VALUE
@@ -324,7 +325,7 @@ def checks(rows: Iterable[Mapping[str, Any]], about: str, notes: Mapping[str, st
             {
                 "tags": dict.fromkeys(row[name] for name in _TAGS if row[name]),
                 "prompts": both,
-                "images": [thumbnail(row[side]) for side in ("images", "contrast_images")],
+                "images": [thumbnail(row[side]) for side in IMAGE_COLUMNS],
                 "note": (notes or {}).get(row["check_id"], ""),
             }
         )

@@ -19,12 +19,12 @@ from typing import Any
 from PIL import Image
 
 from croc.checks.decoding import decode, to_bytes
-from croc.checks.schema import GROUP_COLUMNS, SIDES
+from croc.checks.schema import IMAGE_COLUMNS, SIDES
 from croc.checks.sources import open_checks
 from croc.errors import InputError
 from croc.scoring.run import cells, file_stem
 from croc.storage.files import atomic, read_json, write_json
-from croc.tables.columns import score_schema
+from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
 
@@ -108,7 +108,7 @@ class _Pairs:
         prompts = (row["prompt"], row["contrast_prompt"])
         images = []
         new = []
-        for side, column in zip(SIDES, ("images", "contrast_images"), strict=True):
+        for side, column in zip(SIDES, IMAGE_COLUMNS, strict=True):
             for index, source in enumerate(row[column] or ()):
                 entry: dict[str, Any] = {"side": side, "index": index, "pairs": [None, None]}
                 try:
@@ -125,9 +125,8 @@ class _Pairs:
                         self.seen.add(pair_id)
                         new.append({"pair_id": pair_id, "image": f"images/{name}", "prompt": prompt})
                 images.append(entry)
-        keep = ("check_id", "concept_id", *GROUP_COLUMNS)
         self.last = {
-            **{name: row.get(name) for name in keep},
+            **shared_cells(row),
             "prompts": [None if prompt is None else bool(prompt.strip()) for prompt in prompts],
             "images": images,
         }
@@ -275,7 +274,7 @@ def _object(text: str, where: str) -> Mapping[str, Any]:
 def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterator[dict[str, Any]]:
     with (folder / "checks.jsonl").open(encoding="utf-8") as lines:
         for check in map(json.loads, lines):
-            same = {key: check[key] for key in ("check_id", "concept_id", *GROUP_COLUMNS)}
+            same = shared_cells(check)
             for entry in check["images"]:
                 told: list[float | str | None] = []
                 for usable, pair in zip(check["prompts"], entry["pairs"], strict=True):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from croc.checks.decoding import to_bytes
-from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS, SIDES, STYLE
+from croc.checks.schema import IMAGE_COLUMNS, PROTOCOLS, SIDES, STYLE
 from croc.checks.sources import Checks, Row, open_checks
 from croc.errors import CrocError, InputError
 from croc.jobs import runner as parts
@@ -30,7 +30,7 @@ from croc.scorers import Scorer
 from croc.scorers.registry import load, takes
 from croc.scoring.batching import Engine, Outcome
 from croc.scoring.workers import Slices, named
-from croc.tables.columns import NO_CONTRAST_PROMPT, score_schema
+from croc.tables.columns import NO_CONTRAST_PROMPT, score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
 
@@ -304,7 +304,7 @@ class _Slice:
         self.broken: dict[str, str] = {}
         self.keys: list[tuple[list[str], list[str]]] = []
         for row in rows:
-            sides = [self._add(row, column) for column in ("images", "contrast_images")]
+            sides = [self._add(row, column) for column in IMAGE_COLUMNS]
             self.keys.append((sides[0], sides[1]))
 
     def _add(self, row: Row, column: str) -> list[str]:
@@ -434,7 +434,7 @@ def _rows(
 ) -> list[dict[str, Any]]:
     rows = []
     for check, sides in zip(checks.rows, checks.keys, strict=True):
-        same = {name: check.get(name) for name in ("check_id", "concept_id", *GROUP_COLUMNS)}
+        same = shared_cells(check)
         if STYLE in check:
             same[STYLE] = check[STYLE]
         prompts = (check["prompt"], check["contrast_prompt"])

@@ -1,32 +1,45 @@
-"""The columns of a score table: the only contract between running a metric and evaluating it."""
+"""The columns of a score table: the only contract between running a metric and evaluating it.
+
+A score table has a row per image: the scores of the image under both prompts of its check.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from croc.checks.schema import GROUP_COLUMNS
+from croc.checks.columns import Column, arrow_schema, pick
+from croc.checks.schema import CHECK_COLUMNS, SHARED_COLUMNS
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-SCORE_KEYS: tuple[str, ...] = ("check_id", "image_side", "image_index")
 SCORE_VALUES: tuple[str, str] = ("prompt_score", "contrast_score")
-# The reason in `error` where a benchmark gives no contrast prompt: not a failure, and nothing to cover.
-NO_CONTRAST_PROMPT = "no contrast prompt"
-SCORE_COLUMNS: tuple[str, ...] = (
-    "check_id",
-    "concept_id",
-    *GROUP_COLUMNS,
-    "image_side",
-    "image_index",
-    *SCORE_VALUES,
-    "error",
+
+SCORE_TABLE: tuple[Column, ...] = (
+    *pick(CHECK_COLUMNS, SHARED_COLUMNS),
+    Column("image_side", "string", "`original` or `contrast`: the prompt that the image was made for"),
+    Column("image_index", "int32", "number of the image on its side, from 0"),
+    Column("prompt_score", "float64", "score of the image with the original prompt, or null"),
+    Column("contrast_score", "float64", "score of the image with the contrast prompt, or null"),
+    Column("error", "string", "why a score is missing, or null"),
 )
+"""The declaration of a score table; a table may have other columns to group by."""
+
+SCORE_COLUMNS: tuple[str, ...] = tuple(column.name for column in SCORE_TABLE)
+SCORE_KEYS: tuple[str, ...] = ("check_id", "image_side", "image_index")
+REQUIRED_COLUMNS: tuple[str, ...] = (*SCORE_KEYS, *SCORE_VALUES)
+"""The columns without which a table cannot be evaluated."""
+
+NO_CONTRAST_PROMPT = "no contrast prompt"
+"""The reason in ``error`` where a benchmark has no contrast prompt: not a failure; coverage ignores it."""
 
 
 def score_schema() -> pa.Schema:
-    """The Arrow schema of a score table: a row per (check, image), in the order of ``SCORE_COLUMNS``."""
-    import pyarrow as pa
+    """The Arrow schema of a score table."""
+    return arrow_schema(SCORE_TABLE)
 
-    types = {"image_index": pa.int32(), "prompt_score": pa.float64(), "contrast_score": pa.float64()}
-    return pa.schema([(name, types.get(name, pa.string())) for name in SCORE_COLUMNS])
+
+def shared_cells(check: Mapping[str, Any]) -> dict[str, Any]:
+    """What every row of a check's scores repeats: the cells of ``SHARED_COLUMNS``."""
+    return {name: check.get(name) for name in SHARED_COLUMNS}

@@ -17,7 +17,14 @@ import polars as pl
 
 from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS, SIDES, SUBSETS
 from croc.errors import InputError
-from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, SCORE_KEYS, SCORE_VALUES
+from croc.tables.columns import (
+    NO_CONTRAST_PROMPT,
+    REQUIRED_COLUMNS,
+    SCORE_COLUMNS,
+    SCORE_KEYS,
+    SCORE_TABLE,
+    SCORE_VALUES,
+)
 from croc.tables.delimited import need_cells, need_columns, read_delimited, to_numbers
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.signature import Signature
@@ -27,15 +34,15 @@ _PUBLISHED_SUBSETS = {"subject_property": "property_variation"}
 _PUBLISHED_CATEGORIES = {"spacial_relation": "spatial_relation"}
 _SYN_TSV = ("prompt_id", "prompt", "contrast_prompt", "img_gen_model", "text_gen_model", "mode")
 _HUM_TSV = ("id", "prompt", "contrast")
-_NO_GROUPS = ("check_id", "concept_id", "image_side", "image_index", *SCORE_VALUES, "error")
-_TEXT = ("check_id", "concept_id", *GROUP_COLUMNS, "image_side", "error")
+_NO_GROUPS = tuple(name for name in SCORE_COLUMNS if name not in GROUP_COLUMNS)
+_TEXT = tuple(column.name for column in SCORE_TABLE if column.kind == "string")
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
 # Larger Parquet files (bytes) are read once only: a table of a million rows is to be judged in a second.
 _VERIFIED = 16 << 20
 # A damaged page makes polars panic, which is no ordinary exception.
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 # Of a table with a million rows, only what a verdict may need is read.
-_READ = (*SCORE_KEYS, "concept_id", "subset", "category", "text_model", *SCORE_VALUES, "error")
+_READ = (*REQUIRED_COLUMNS, "concept_id", "subset", "category", "text_model", "error")
 
 
 @dataclass(frozen=True)
@@ -327,7 +334,7 @@ def _not_parquet(file: Path, problem: BaseException) -> InputError:
 def _read_long_text(
     frame: pl.DataFrame, file: Path, protocol: str | None, groups: Sequence[str]
 ) -> ScoreTable:
-    need_columns(frame, (*SCORE_KEYS, *SCORE_VALUES), str(file))
+    need_columns(frame, REQUIRED_COLUMNS, str(file))
     index = frame["image_index"].cast(pl.Int64, strict=False)
     if index.null_count():
         row = int(index.is_null().arg_max() or 0)
@@ -358,7 +365,7 @@ def score_table(
     Raises:
         InputError: a column is missing or holds what it must not.
     """
-    need_columns(frame, (*SCORE_KEYS, *SCORE_VALUES), source)
+    need_columns(frame, REQUIRED_COLUMNS, source)
     if not len(frame):
         raise InputError(f"{source}: the table holds no rows")
     for name in _TEXT:

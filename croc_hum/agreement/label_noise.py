@@ -147,6 +147,20 @@ class LabelNoise:
         """The numbers as JSON values, with the lines."""
         return {**asdict(self), "lines": self.lines()}
 
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LabelNoise:
+        """The inverse of :meth:`to_dict`.
+
+        Raises:
+            InputError: these are not the values of a label noise.
+        """
+        try:
+            given = {name: value for name, value in values.items() if name != "lines"}
+            properties = tuple(PropertyNoise(**row) for row in given.pop("properties"))
+            return cls(properties=properties, **given)
+        except (KeyError, TypeError, AttributeError) as problem:
+            raise InputError(f"not the label noise that 'croc hum agreement' writes: {problem}") from None
+
     def to_json(self) -> str:
         """``to_dict`` as text: what a build's folder holds as ``label_noise.json``."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from croc.checks.schema import ContrastCheck, check_features, check_id, stable_hash
+from croc.checks.schema import ContrastCheck, Vote, check_features, check_id, stable_hash
 from croc.errors import InputError
 
 if TYPE_CHECKING:
@@ -62,13 +62,7 @@ def checks(folder: Path) -> Iterator[ContrastCheck]:
         if not all(sides.values()):
             continue
         votes = [
-            {
-                "annotator": rater,
-                "item": f"{example['identifier']}",
-                "value": value,
-                "reason": None,
-                "seconds": None,
-            }
+            Vote(annotator=rater, item=str(example["identifier"]), value=value)
             for example in examples
             for rater, value in sorted(example["evals"].items())
         ]

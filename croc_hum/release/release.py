@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from croc.checks.schema import SIDES, ContrastCheck
+from croc.checks.schema import SIDES, ContrastCheck, Vote
 from croc.errors import InputError
 from croc.storage.parquet import batches, spans
 from croc_hum.schema import item_files
@@ -117,13 +117,13 @@ class Judged:
             name = f"{item['side']}/{place}"
             for vote in given:
                 said.append(
-                    {
-                        "annotator": vote["annotator"],
-                        "item": name,
-                        "value": vote["answer"],
-                        "reason": vote["reason"],
-                        "seconds": vote["duration_s"],
-                    }
+                    Vote(
+                        annotator=vote["annotator"],
+                        item=name,
+                        value=vote["answer"],
+                        reason=vote["reason"],
+                        seconds=vote["duration_s"],
+                    )
                 )
                 counts = vote["role"] != "adjudicator" and vote["annotator"] not in unheard
                 if verdict is not None and counts:

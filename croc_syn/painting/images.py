@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from croc.checks.schema import SIDES, check_features, check_id, stable_hash
+from croc.checks.columns import features, pick
+from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, SIDES, check_id, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.runner import Manifest, Part
 from croc.storage.parquet import write_parquet
@@ -65,9 +66,7 @@ class Drawn:
 
 def staged_features() -> datasets.Features:
     """Columns of the finished rows: those of a check, and the truth about every image."""
-    from datasets import Features, List, Value
-
-    return Features({**check_features(), **dict.fromkeys(TRUTH, List(Value("bool")))})
+    return features((*CHECK_COLUMNS, *pick(EXTRA_COLUMNS, TRUTH)))
 
 
 def image_parts(prompts: Manifest) -> list[Part]:

@@ -22,8 +22,9 @@ from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
+from croc.checks.columns import features, pick
 from croc.checks.decoding import perceptual_hash
-from croc.checks.schema import SIDES, STYLE, check_features, check_id
+from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, IMAGE_COLUMNS, SIDES, STYLE, check_id
 from croc.errors import InputError
 from croc.jobs.progress import shown
 from croc.jobs.runner import Abort, Engine, Manifest, Part, Progress, Status, read_manifest, run
@@ -54,14 +55,8 @@ def painted_features() -> datasets.Features:
 
     The flags of an image are one text, with commas between; it is empty for an image without any.
     """
-    from datasets import Features, List, Value
-
-    beside = {
-        f"{prefix}images_{name}": List(Value("string" if name == FLAGS else "float64"))
-        for prefix in ("", "contrast_")
-        for name in (FLAGS, MATCHES)
-    }
-    return Features({**check_features(), STYLE: Value("string"), **beside, SETTINGS: Value("string")})
+    beside = [f"{column}_{name}" for column in IMAGE_COLUMNS for name in (FLAGS, MATCHES)]
+    return features((*CHECK_COLUMNS, *pick(EXTRA_COLUMNS, (STYLE, *beside, SETTINGS))))
 
 
 def paint_parts(prompts: Manifest, settings: Images) -> list[Part]:

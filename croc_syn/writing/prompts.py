@@ -18,7 +18,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from croc.checks.schema import STYLE, check_id, stable_hash
+from croc.checks.schema import SPEC_COLUMNS, STYLE, check_id, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.progress import Show, shown
 from croc.jobs.runner import Engine, Make, Manifest, Part, Status, run
@@ -46,17 +46,6 @@ SAID = ("answer", "reasoning")
 
 ANSWERS = "answers"
 """Beside the parts: what models said for parts that are not done."""
-
-SPEC_COLUMNS = (
-    "concept_id",
-    "subset",
-    "category",
-    "property",
-    "property_path",
-    "topic",
-    "entity",
-    "contrast_topic",
-)
 
 
 def prompt_schema() -> pa.Schema:

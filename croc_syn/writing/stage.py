@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from croc.checks.schema import STYLE, check_id, stable_hash
+from croc.checks.schema import SPEC_COLUMNS, STYLE, check_id, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.runner import Abort, Part
 from croc.scoring.run import file_stem
@@ -26,7 +26,7 @@ from croc_syn.painting.settings import ImageModel
 from croc_syn.painting.stage import folder_digest
 from croc_syn.writing import Ask, Said, Writer, answers
 from croc_syn.writing.instructions import about, digest, encoders_of, guide_of, instruction
-from croc_syn.writing.prompts import SPEC_COLUMNS, columns_of, prompt_schema
+from croc_syn.writing.prompts import columns_of, prompt_schema
 from croc_syn.writing.rules import Checker
 from croc_syn.writing.settings import Encoder, Text, TextModel, known_encoders
 

@@ -3,7 +3,7 @@
     croc experiment held-out stage1 --questions questions --checks syn --out held-out
     croc experiment learning-curve …
     croc experiment label-noise …
-    croc experiment zero-shot runs/crocscore --nlvr nlvr/dev --tifa tifa160 --out runs/zero-shot
+    croc experiment zero-shot runs/crocscore --checks runs/nlvr --tifa tifa160 --out runs/zero-shot
 
 The first three train the same start under one changed condition at a time, a few hundred steps each,
 and judge every result on the same held-out checks; with scenes, the start itself is trained anew without what
@@ -328,6 +328,7 @@ def zero_shot(
     out: str | Path,
     *,
     checks: Any = None,
+    split: str | None = None,
     ratings: str | Path | None = None,
     max_checks: int | None = None,
 ) -> Path:
@@ -336,7 +337,9 @@ def zero_shot(
     Args:
         scorer: any scorer.
         out: folder of ``zero-shot.json`` and ``zero-shot.png``.
-        checks: checks with human labels, such as NLVR's; only their image directions may have a verdict.
+        checks: folder, Hub id or dataset of checks with human labels, such as ``croc build nlvr`` makes.
+            Directions that they have no data for, such as NLVR's text directions, are null.
+        split: split of the checks, where there are several.
         ratings: folder of TIFA160: ``images/`` and ``human_annotations_with_scores.json``.
         max_checks: so many checks at most.
 
@@ -349,12 +352,12 @@ def zero_shot(
     from crocscore.training import held_out as watch
 
     if checks is None and ratings is None:
-        raise InputError("zero-shot: name checks (--nlvr) or ratings (--tifa)")
+        raise InputError("zero-shot: name checks (--checks) or ratings (--tifa)")
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
     found: dict[str, Any] = {"experiment": "zero-shot", "scorer": scorer.name, "fields": scorer.fields()}
     if checks is not None:
-        rows = watch.held_out(checks, at_most=max_checks)
+        rows = watch.held_out(checks, split=split, at_most=max_checks)
         found["checks"] = summary(watch.verdict(scorer, rows, out / "scores", resamples=2_000))
         watch.clear(out / "scores")
     if ratings is not None:

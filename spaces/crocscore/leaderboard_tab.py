@@ -100,7 +100,7 @@ def build(ui: webui.Wiring) -> None:
     webui.html(
         '<div class="croc"><h2>Add a scorer</h2><p>Run <code>croc score</code> on the checks and '
         "<code>croc result</code> on its table, and send both files as a pull request to the results "
-        "dataset. <code>croc verify-result</code> computes every number again from the table.</p></div>"
+        "dataset. <code>croc results verify</code> computes every number again from the table.</p></div>"
     )
     tables = [ranking, categories, sides]
 

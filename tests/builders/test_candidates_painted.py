@@ -123,9 +123,11 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
                 store.vote(code, offer.offer, flipped if chance.random() < wrong_votes else right)
         store.export(tmp_path / "votes.parquet")
 
+    file = tmp_path / "agreement.json"
     said = croc(
-        "hum", "agreement", tmp_path / "votes.parquet", "--items", sample, "--resamples", 20, "--card", syn
+        "hum", "agreement", tmp_path / "votes.parquet", "--items", sample, "--resamples", 20, "--json", file
     )
+    croc("hum", "card", syn, "--agreement", file)
     assert "Label noise by property" in said
     stored = json.loads((syn / "label_noise.json").read_text())
     assert stored["images"] == 160 and stored["low"] < noise < stored["high"]

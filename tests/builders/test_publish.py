@@ -20,8 +20,8 @@ import pytest
 from hub_server import Hub, online
 
 from builders import upload_files as outgoing
-from builders.publish import batches, publish
-from builders.upload_files import File, collect, published_before
+from builders.publish import publish
+from builders.upload_files import collect, published_before
 from croc.errors import CrocError, InputError
 from hub_cards import space_card
 
@@ -121,12 +121,13 @@ def test_large_files_go_up_in_parts_where_the_hub_asks_for_it(hub, folder):
     assert sum(path.endswith("/3") for method, path, _ in hub.calls if method == "PUT") == 3
 
 
-def test_a_hub_without_xet_storage_gets_plain_http(hub, folder, monkeypatch):
+def test_a_hub_without_xet_storage_names_the_setting_for_plain_http(hub, folder, monkeypatch):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", False)
-    said = []
-    send(hub, folder, tell=said.append)
-    assert set(hub.stored) == shas(folder)
-    assert any("Xet" in line for line in said)
+    waits = []
+    with pytest.raises(CrocError, match="no Xet storage; set HF_HUB_DISABLE_XET=1"):
+        send(hub, folder, sleep=waits.append)
+    assert waits == []
+    assert set(tree(hub)) == {".gitattributes"}
 
 
 def test_a_dry_run_shows_every_file_and_the_card_and_sends_nothing(hub, folder):
@@ -186,22 +187,6 @@ def test_files_beside_the_manifest_stay_at_home(hub, folder):
     write(folder, ".build/part", b"x")
     assert send(hub, folder).left_out == ("notes.txt",)
     assert "notes.txt" not in tree(hub)
-
-
-def test_batches_stay_below_size_and_number_but_never_split_a_file():
-    def sizes(*counts: int) -> list[list[int]]:
-        files = [File(str(number), b"", count, "") for number, count in enumerate(counts)]
-        return [[file.bytes for file in batch] for batch in batches(files)]
-
-    gigabyte = 10**9
-    assert sizes(gigabyte, gigabyte, 1, 3 * gigabyte, 5) == [
-        [gigabyte, gigabyte],
-        [1],
-        [3 * gigabyte],
-        [5],
-    ]
-    assert [len(batch) for batch in sizes(*[1] * 120)] == [50, 50, 20]
-    assert sizes() == []
 
 
 # ---- Again ----
@@ -310,7 +295,7 @@ def test_private_refuses_a_repository_that_is_public(hub, folder):
 
 @pytest.mark.parametrize(
     ("token", "said"),
-    [("hf_reader", "may not write"), ("hf_unknown", "does not know who asks")],
+    [("hf_reader", "no write access"), ("hf_unknown", "does not accept this access token")],
 )
 def test_a_token_that_may_not_is_told_so_at_once(hub, folder, token, said):
     waits = []
@@ -325,7 +310,7 @@ def test_tokens_appear_in_no_exception_log_or_output(hub, folder, token, caplog,
     caplog.set_level(logging.DEBUG)
     said = []
     with pytest.raises(CrocError) as caught:
-        send(hub, folder, token=token, tell=said.append)
+        send(hub, folder, token=token, log=said.append)
     shown = "".join(traceback.format_exception(caught.value)) + caplog.text + "".join(capfd.readouterr())
     assert SECRET not in shown + "".join(said)
 
@@ -335,7 +320,7 @@ def test_a_token_that_works_appears_nowhere_either(hub, folder, caplog, capfd):
     hub.users[SECRET] = hub.users["hf_writer"]
     hub.fail("POST", "/commit/", 503)
     said = []
-    lines = send(hub, folder, token=SECRET, tell=said.append).lines()
+    lines = send(hub, folder, token=SECRET, log=said.append).lines()
     assert "interrupted" in "".join(said)
     assert SECRET not in "".join(said + lines) + caplog.text + "".join(capfd.readouterr())
     for stored in hub.folder.glob("*/*"):
@@ -396,7 +381,7 @@ def test_an_answer_that_is_lost_does_not_make_it_happen_twice(hub, folder, where
 def test_a_hub_that_stays_down_is_given_up_and_the_next_run_goes_on(hub, folder):
     hub.fail("POST", "/commit/", 503, times=100)
     waits = []
-    with pytest.raises(CrocError, match=r"given up after 5 attempts .*run it again"):
+    with pytest.raises(CrocError, match=r"gave up after 5 attempts .*run it again"):
         send(hub, folder, sleep=waits.append)
     assert len(waits) == 4
     assert set(tree(hub)) == {".gitattributes"}, "a reader sees nothing of it"
@@ -408,17 +393,17 @@ def test_a_hub_that_stays_down_is_given_up_and_the_next_run_goes_on(hub, folder)
 def test_somebody_who_commits_in_between_is_not_written_over(hub, folder, monkeypatch):
     from huggingface_hub import HfApi
 
-    upload = HfApi.preupload_lfs_files
+    upload = HfApi.upload_folder
 
-    def meanwhile(self, repo, operations, **more):
-        upload(self, repo, operations, **more)
+    def meanwhile(self, **options):
         entry = hub._keep("LICENSE", b"hello")
         theirs = hub.repos["dataset", "org/set"]
         theirs.commit("theirs", {**theirs.head.tree, "LICENSE": entry})
-        monkeypatch.setattr(HfApi, "preupload_lfs_files", upload)
+        monkeypatch.setattr(HfApi, "upload_folder", upload)
+        return upload(self, **options)
 
-    monkeypatch.setattr(HfApi, "preupload_lfs_files", meanwhile)
-    with pytest.raises(CrocError, match="somebody else changed it"):
+    monkeypatch.setattr(HfApi, "upload_folder", meanwhile)
+    with pytest.raises(CrocError, match="the repository changed during the upload"):
         send(hub, folder)
     assert "manifest.json" not in tree(hub)
     send(hub, folder)

@@ -240,8 +240,18 @@ def test_votes_on_other_items_and_wrong_folders_are_one_clear_sentence(walk: Wal
         )
     done = run("release", walk.file, "--items", tmp_path, "--out", tmp_path / "out")
     assert done.exit_code == 2 and "no Parquet file of items in it" in done.output
-    done = run("agreement", walk.file, "--items", walk.items, "--resamples", 0, "--card", tmp_path)
+    report = tmp_path / "agreement.json"
+    done = run("card", tmp_path, "--agreement", report)
+    assert done.exit_code == 2 and "agreement.json: no such file" in done.output
+    run("agreement", walk.file, "--resamples", 0, "--json", report)
+    done = run("card", tmp_path, "--agreement", report)
+    assert done.exit_code == 2 and "no label noise in it" in done.output
+    run("agreement", walk.file, "--items", walk.items, "--resamples", 0, "--json", report)
+    done = run("card", tmp_path, "--agreement", report)
     assert done.exit_code == 2 and "not a finished build" in done.output
+    report.write_text('{"noise": {"share": 0.5}}')
+    done = run("card", tmp_path, "--agreement", report)
+    assert done.exit_code == 2 and "not the label noise" in done.output
     few = run("release", walk.file, "--items", walk.items, "--min-votes", 6, "--out", tmp_path / "few")
     assert few.exit_code == 2 and "no check was made" in few.output and "too few votes" in few.output
 
@@ -270,8 +280,11 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
             ]
         ).write_csv(tmp_path / "votes.csv")
     before = (tmp_path / "syn" / "manifest.json").read_bytes()
-    words = ["hum", "agreement", str(tmp_path / "votes.csv"), "--items", str(tmp_path / "sample"), "--card"]
-    done = CliRunner().invoke(main, [*words, str(tmp_path / "syn")])
+    file = str(tmp_path / "agreement.json")
+    words = ["hum", "agreement", str(tmp_path / "votes.csv"), "--items", str(tmp_path / "sample")]
+    done = CliRunner().invoke(main, [*words, "--json", file])
+    assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(main, ["hum", "card", str(tmp_path / "syn"), "--agreement", file])
     assert done.exit_code == 0, done.output
     card = (tmp_path / "syn" / "README.md").read_text()
     wrong = sum(item["expected"] == "no" for item in items)
@@ -285,7 +298,7 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
     files, left_out, _ = collect("syn", tmp_path / "syn", "org/syn")
     assert "label_noise.json" in {file.path for file in files} and not left_out
     build_exact(tmp_path / "other", checks=10, images=1, size=48, properties=("colour",), progress=False)
-    refused = CliRunner().invoke(main, [*words, str(tmp_path / "other")])
+    refused = CliRunner().invoke(main, ["hum", "card", str(tmp_path / "other"), "--agreement", file])
     assert refused.exit_code == 2 and "the sample was taken of another build (syn)" in refused.output
 
 

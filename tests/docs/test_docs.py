@@ -18,7 +18,7 @@ from hub_server import Hub
 from walk import blocks, run_page
 
 from croc.cli import main
-from croc.cli.metric import install, remove
+from croc.cli.install_metric import install, remove
 
 ROOT = Path(__file__).parents[2]
 WALKED = (
@@ -47,6 +47,21 @@ def test_the_page_of_the_command_line_is_the_help_of_its_commands() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_of_columns_are_those_of_their_declaration(page: Path) -> None:
+    filled = runpy.run_path(str(ROOT / "docs" / "generate_tables.py"))["filled"]
+    text = page.read_text("utf-8")
+    assert text == filled(text), "run python docs/generate_tables.py"
+
+
+def test_every_generated_table_stands_in_the_guide_once() -> None:
+    names = runpy.run_path(str(ROOT / "docs" / "generate_tables.py"))["tables"]()
+    places = [
+        name for page in PAGES for name in re.findall(r"<!-- table: (\w+) -->", page.read_text("utf-8"))
+    ]
+    assert sorted(places) == sorted(names)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_inside_the_project_lead_somewhere(page: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text("utf-8"))
     assert not [target for target in targets if not (page.parent / target).exists()]
@@ -69,13 +84,12 @@ def shown_commands() -> list[tuple[str, str]]:
 def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
     command: click.Command = main
-    while isinstance(command, click.Group):
-        if words and words[0] in command.commands:
-            command = command.commands[words.pop(0)]
-        elif getattr(command, "default", None):
-            command = command.commands[command.default]
-        else:
+    while isinstance(command, click.Group) and words:
+        inner = command.get_command(click.Context(command), words[0])
+        if inner is None:
             break
+        command = inner
+        words.pop(0)
     known = {name for parameter in command.params for name in parameter.opts} | {"-h", "--help"}
     used = {word.split("=")[0] for word in words if re.match(r"--?[a-z]", word)}
     assert used <= known, f"{page}: {line}"

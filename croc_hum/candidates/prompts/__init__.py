@@ -15,7 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from croc.checks.schema import CATEGORIES, check_id, stable_hash
+from croc.checks.schema import CATEGORIES, SPEC_COLUMNS, check_id, stable_hash
 from croc.errors import InputError
 from croc.jobs.runner import Manifest, Part, run
 
@@ -175,14 +175,10 @@ def _row(category: str, pair: PromptPair, image_model: str | None) -> dict[str, 
         texts.reverse()
     return {
         "check_id": check_id(concept, *texts, AUTHOR, image_model, None),
+        **dict.fromkeys(SPEC_COLUMNS),
         "concept_id": concept,
-        "subset": None,
         "category": category,
         "property": pair.property,
-        "property_path": None,
-        "topic": None,
-        "entity": None,
-        "contrast_topic": None,
         "generation": None,
         "prompt": texts[0],
         "contrast_prompt": texts[1],

@@ -234,6 +234,9 @@ def test_protocols_are_told_apart_and_a_mixture_is_not_guessed() -> None:
         ([{"check_id": "a", "prompt": "x"}], "row 1: no column concept_id, contrast_prompt, images"),
         ([check.row() for check in some_checks(1)] * 2, "check_id 'c0' is in row 1 and in row 2"),
         ([{**some_checks(1)[0].row(), "check_id": None}], "row 1 has no check_id"),
+        ([{**some_checks(1)[0].row(), "prompt": 7}], "row 1, column 'prompt': .*string, not 7"),
+        ([{**some_checks(1)[0].row(), "images": "a.png"}], "row 1, column 'images': .*list, not 'a.png'"),
+        ([{**some_checks(1)[0].row(), "topic": b"x"}], "row 1, column 'topic': "),
         ({"check_id": ["a"]}, "not dict"),
         (7, "not int"),
     ],
@@ -250,6 +253,10 @@ def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
         "kind.parquet": (
             table.set_column(table.column_names.index("images"), "images", pa.array(["a", "b"])),
             "column 'images' must be a list of images",
+        ),
+        "number.parquet": (
+            table.set_column(table.column_names.index("prompt"), "prompt", pa.array([1, 2])),
+            "column 'prompt' must be string, not int64",
         ),
     }
     for name, (changed, says) in cases.items():
@@ -295,3 +302,28 @@ def test_some_checks_of_a_stream_are_its_first_and_the_rest_is_not_read() -> Non
 
     stream = datasets.IterableDataset.from_generator(endless, features=check_features())
     assert [row[0] for row in everything(open_checks(stream, max_checks=3))] == ["c0", "c1", "c2"]
+
+
+def test_a_dataset_whose_columns_are_of_other_types_is_refused() -> None:
+    numbers = as_dataset(2).remove_columns("images").add_column("images", [1, 2])
+    with pytest.raises(InputError, match="column 'images' must be a list of images, not"):
+        open_checks(numbers)
+    with pytest.raises(InputError, match="column 'property' must be string, not int64"):
+        open_checks(as_dataset(2).remove_columns("property").add_column("property", [1, 2]))
+
+
+def test_rows_of_a_stream_without_features_are_validated() -> None:
+    rows = [check.row() for check in some_checks(2)]
+    rows[1]["prompt"] = ["a", "list"]  # type: ignore[assignment]
+    stream = datasets.IterableDataset.from_generator(lambda: iter(rows))
+    assert stream.features is None
+    with pytest.raises(InputError, match=r"row 2, column 'prompt': .*string"):
+        open_checks(stream)
+
+
+def test_images_may_be_absent_or_paths(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(png(1, 2, 3))
+    row = some_checks(1)[0].row() | {"images": None, "contrast_images": [str(tmp_path / "a.png")]}
+    assert [len(read["images"] or ()) for read in open_checks([row]).read(0, 1)] == [0]
+    paths = as_dataset(1).remove_columns("images").add_column("images", [[str(tmp_path / "a.png")]])
+    assert [to_bytes(image) for image in open_checks(paths).read(0, 1)[0]["images"]] == [png(1, 2, 3)]

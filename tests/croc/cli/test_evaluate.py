@@ -150,7 +150,7 @@ def test_correlations_are_printed_and_written(tmp_path):
     found = {(one["metric"], one["kind"]): one["value"] for one in json.loads(target.read_text())["results"]}
     assert found["up", "kendall"] == pytest.approx(1)
     assert found["down", "spearman"] == pytest.approx(-1)
-    assert "cluster:prompt:6" in done.stdout
+    assert "cluster:prompt|clusters:6" in done.stdout
 
 
 def test_one_side_of_a_published_category_is_half_a_table(tmp_path):

@@ -68,7 +68,7 @@ def test_without_an_address_a_command_starts_a_cluster_and_ends_it(tmp_path: Pat
     try:
         for name, command in words.items():
             for engine in ("ray", "local"):
-                more = ["--engine", engine, "--workers", "1", "--out", str(tmp_path / engine / name)]
+                more = ["--executor", engine, "--workers", "1", "--out", str(tmp_path / engine / name)]
                 done = CliRunner(env={"OPENAI_API_KEY": llm.KEY}).invoke(main, [*command, *more])
                 assert done.exit_code == 0, done.output
                 assert not ray.is_initialized()

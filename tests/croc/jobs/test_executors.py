@@ -80,7 +80,7 @@ def test_an_engine_has_a_name_and_its_own_options(tmp_path: Path) -> None:
     assert len(content(tmp_path)) == 7
     with pytest.raises(InputError, match=r"'spark' is not known; known are local, ray"):
         engine_of("spark")
-    with pytest.raises(InputError, match="an address is for --engine ray"):
+    with pytest.raises(InputError, match="an address is for --executor ray"):
         engine_of("local", address="auto")
 
 

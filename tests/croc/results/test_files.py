@@ -271,21 +271,23 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     run = CliRunner()
     table = results / "syn" / "weak.parquet"
     made = run.invoke(
-        main, ["result", str(table), "--out", str(tmp_path), "--url", "https://example.org/weak"]
+        main, ["results", "create", str(table), "--out", str(tmp_path), "--url", "https://example.org/weak"]
     )
     assert made.exit_code == 0, made.output
-    checked = run.invoke(main, ["verify-result", str(tmp_path / "weak.json"), "--table", str(table)])
+    checked = run.invoke(main, ["results", "verify", str(tmp_path / "weak.json"), "--table", str(table)])
     assert checked.exit_code == 0 and "follows from its table" in checked.output
-    folder = run.invoke(main, ["verify-result", str(results / "hum")])
+    folder = run.invoke(main, ["results", "verify", str(results / "hum")])
     files = list((results / "hum").glob("*.json"))
     assert folder.exit_code == 0 and folder.output.count("follows from its table") == len(files) > 1
     (tmp_path / "hollow").mkdir()
-    hollow = run.invoke(main, ["verify-result", str(tmp_path / "hollow")])
+    hollow = run.invoke(main, ["results", "verify", str(tmp_path / "hollow")])
     assert hollow.exit_code == 2 and "no results file" in hollow.output
-    alone = run.invoke(main, ["verify-result", str(tmp_path / "weak.json")])
+    alone = run.invoke(main, ["results", "verify", str(tmp_path / "weak.json")])
     assert alone.exit_code == 2 and "weak.parquet is not there" in alone.output
     edited = changed(results, tmp_path, lambda told: told["results"][0].update(n=7))
-    wrong = run.invoke(main, ["verify-result", str(edited), "--table", str(results / "syn" / "fair.parquet")])
+    wrong = run.invoke(
+        main, ["results", "verify", str(edited), "--table", str(results / "syn" / "fair.parquet")]
+    )
     assert wrong.exit_code == 2 and "results[0].n: says 7, and the table gives 120" in wrong.output
     page = tmp_path / "board.html"
     shown = run.invoke(main, ["leaderboard", str(results), "--html", str(page)])

@@ -161,13 +161,22 @@ def test_what_was_measured_is_not_measured_again(start, data, tmp_path, monkeypa
 def test_an_experiment_that_is_not_there_is_refused(tmp_path):
     with pytest.raises(InputError, match="held-out, learning-curve, label-noise and zero-shot"):
         home.run("nothing", Setup("m", "q", "c"), tmp_path)
-    with pytest.raises(InputError, match="--nlvr"):
+    with pytest.raises(InputError, match="--checks"):
         home.zero_shot(None, tmp_path)
 
 
-def test_zero_shot_takes_what_people_said(start, shared_data, tmp_path):
+@pytest.fixture(scope="module")
+def nlvr(shared_data, tmp_path_factory):
+    """Checks with labels by people, as ``croc build nlvr`` makes them."""
+    out = tmp_path_factory.mktemp("nlvr") / "nlvr"
+    done = CliRunner().invoke(main, ["build", "nlvr", str(shared_data / "nlvr" / "dev"), "--out", str(out)])
+    assert done.exit_code == 0, done.output
+    return out
+
+
+def test_zero_shot_takes_what_people_said(start, nlvr, tmp_path):
     command = ["experiment", "zero-shot", str(start), "--out", str(tmp_path), "--max-checks", "4"]
-    places = ["--nlvr", str(shared_data / "nlvr" / "dev")]
+    places = ["--checks", str(nlvr)]
     done = CliRunner().invoke(main, [*command, *places], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "zero-shot.json").read_text())
@@ -177,10 +186,10 @@ def test_zero_shot_takes_what_people_said(start, shared_data, tmp_path):
     assert (tmp_path / "zero-shot.png").stat().st_size > 5_000
 
 
-def test_a_folder_does_not_hide_the_scorer_whose_name_it_has(shared_data, tmp_path, monkeypatch):
+def test_a_folder_does_not_hide_the_scorer_whose_name_it_has(nlvr, tmp_path, monkeypatch):
     (tmp_path / "random").mkdir()
     monkeypatch.chdir(tmp_path)
-    places = ["--nlvr", str(shared_data / "nlvr" / "dev"), "--max-checks", "4", "--out", "out"]
+    places = ["--checks", str(nlvr), "--max-checks", "4", "--out", "out"]
     done = CliRunner().invoke(main, ["experiment", "zero-shot", "random", *places], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert json.loads(Path("out", "zero-shot.json").read_text())["scorer"] == "random"

@@ -1,19 +1,36 @@
-"""The page on which people judge images, and the votes in its file: croc hum annotate, votes."""
+"""The commands of this package: hum annotate, hum votes, hum agreement."""
 
 from __future__ import annotations
 
-import os
-import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from croc.cli.shared import PATH
+from croc.cli.command_group import CommandGroup, section
+from croc.cli.options import PATH
+from croc.cli.output import show, write
 from croc.errors import InputError
 
 
-@click.command(epilog="Example: croc hum annotate runs/candidates --store votes.sqlite --overlap 3")
+@section("people")
+@click.group(
+    cls=CommandGroup,
+    epilog="""\b
+The whole way:
+  croc hum prompts
+  croc hum candidates --images 3 --out runs/candidates
+  croc hum annotate runs/candidates --store votes.sqlite
+  croc hum votes votes.sqlite --out votes.parquet
+  croc hum agreement votes.parquet
+  croc hum release votes.parquet --items runs/candidates --out runs/hum""",
+)
+def hum() -> None:
+    """CROChum: people judge candidate images; their votes become checks."""
+
+
+@hum.command(epilog="Example: croc hum annotate runs/candidates --store votes.sqlite --overlap 3")
 @click.argument("items", required=False, type=PATH)
 @click.option(
     "--store", "store_path", default="votes.sqlite", show_default=True, type=PATH, help="SQLite file."
@@ -48,6 +65,8 @@ def annotate(
 
     The administrator's view is at /admin; its token comes from CROC_ADMIN_TOKEN, or is made and shown.
     """
+    import os
+    import secrets
     from contextlib import ExitStack
     from dataclasses import replace
 
@@ -80,7 +99,7 @@ def annotate(
         launch(Campaign(store, token, mirror, **about), host=host, port=port)
 
 
-@click.command(
+@hum.command(
     epilog="""\b
 Examples:
   croc hum votes votes.sqlite --out votes.parquet
@@ -126,3 +145,118 @@ def votes(store: Path, out: Path | None, bring: Path | None) -> None:
                 with atomic(file) as temporary:
                     temporary.write_text(text, "utf-8")
         click.echo(f"{out}: {count} votes")
+
+
+def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that say when votes decide about an image."""
+    options = (
+        click.option(
+            "--min-votes", default=3, show_default=True, type=click.IntRange(1), help="Votes it needs."
+        ),
+        click.option(
+            "--min-share",
+            default=2 / 3,
+            show_default="2/3",
+            type=click.FloatRange(0.5, 1, min_open=True),
+            help="Share of them that must agree; unsure is a vote.",
+        ),
+        click.option(
+            "--method",
+            default="majority",
+            show_default=True,
+            type=click.Choice(["majority", "dawid-skene"]),
+            help="Count votes, or weigh annotators by how they err.",
+        ),
+        click.option(
+            "--min-attention",
+            default=0.0,
+            show_default="all are heard",
+            type=click.FloatRange(0, 1),
+            help="Share of attention checks that somebody must have passed; others are left out.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@hum.command(
+    epilog="""\b
+Examples:
+  croc hum agreement votes.parquet
+  croc hum agreement votes.parquet --html agreement.html --json agreement.json
+  croc hum agreement votes.parquet --items runs/candidates --scores scores/
+  croc hum agreement votes.parquet --items runs/sample --json agreement.json
+  croc hum card runs/syn --agreement agreement.json"""
+)
+@click.argument("votes", type=PATH)
+@click.option(
+    "--items", type=PATH, help="The candidates that the votes are about: label noise by property, too."
+)
+@click.option(
+    "--scores",
+    multiple=True,
+    type=PATH,
+    help="Score tables of the candidates: one verdict an annotator, too; repeatable.",
+)
+@decision_options
+@click.option(
+    "--resamples", default=1000, show_default=True, type=click.IntRange(0), help="Bootstrap; 0: none."
+)
+@click.option(
+    "--unit",
+    default="concept",
+    show_default=True,
+    type=click.Choice(["concept", "item"]),
+    help="What is resampled for alpha; images of a concept are judged alike.",
+)
+@click.option("--seed", default=None, type=click.IntRange(0), help="Of the bootstrap; the default is fixed.")
+@click.option(
+    "--level", default=0.95, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of intervals."
+)
+@click.option("--json", "json_file", type=PATH, help="Write all numbers here.")
+@click.option("--html", "html_file", type=PATH, help="Write a self-contained page here.")
+def agreement(
+    votes: Path,
+    items: Path | None,
+    scores: tuple[Path, ...],
+    min_votes: int,
+    min_share: float,
+    method: str,
+    min_attention: float,
+    resamples: int,
+    unit: str,
+    seed: int | None,
+    level: float,
+    json_file: Path | None,
+    html_file: Path | None,
+) -> None:
+    """Say how far the annotators of VOTES agree, what they cost, and what their verdict depends on.
+
+    VOTES is what the administrator's page exports: a Parquet, CSV or TSV file. Krippendorff's alpha, pairwise
+    kappa, hours and discard rates by category, each annotator against the others.
+    """
+    from dataclasses import replace
+
+    from croc_hum.agreement import views as agreement_views
+    from croc_hum.agreement.agreement import AgreementReport, Settings
+    from croc_hum.agreement.label_noise import LabelNoise, read_sample
+    from croc_hum.release.release import item_ids
+    from croc_hum.votes.votes import Rule, known_items, read_votes
+
+    rule, found = Rule(min_votes, min_share, method, min_attention), read_votes(votes)
+    sample = None if items is None else read_sample(items)
+    if items is not None:
+        known_items(found, item_ids(items), str(votes))
+    settings = Settings(unit, resamples, *(() if seed is None else (seed,)))
+    report = AgreementReport.of(found, rule, replace(settings, level=level))
+    if sample is not None:
+        report = replace(report, noise=LabelNoise.of(found, sample, rule, level=level))
+    if scores:
+        from croc_hum.agreement.rankings import rankings
+
+        task = sample["task"] if sample else report.groups[0].task
+        report = replace(report, rankings=rankings(scores, found, rule, task=task, resamples=resamples))
+    show(agreement_views.terminal(report))
+    write(json_file, report.to_json() if json_file else "")
+    write(html_file, agreement_views.html(report) if html_file else "")

@@ -1,4 +1,4 @@
-"""croc images, croc cost, croc status: what people type, and the sentences they get."""
+"""croc images, croc cost: what people type, and the sentences they get."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ from llm_server import KEY, Server, failed
 from staged_prompts import row, stage
 
 from croc.cli import main
-from croc.jobs.runner import Part, Status, run
 
 
 def croc(*words: Any) -> Result:
@@ -72,7 +71,7 @@ def test_what_cannot_be_is_a_sentence_and_nothing_is_made(prompts: Path, tmp_pat
         (["--set", "images.format=gif"], "images.format: Input should be 'webp', 'png' or 'jpeg'"),
         (["--set", "images.quality=101"], "images.quality: Input should be less than or equal to 100"),
         (["--set", "images.pipeline={cache: {kind: fast}}"], "cache needs a kind: first-block, taylorseer"),
-        (["--address", "ray://head:10001"], "an address is for --engine ray"),
+        (["--address", "ray://head:10001"], "an address is for --executor ray"),
         (["--model", "flux.1-dev", "--model", "flux.1-dev"], "flux.1-dev, flux.1-dev are not all different"),
     ]
     for words, sentence in cases:
@@ -147,44 +146,6 @@ def test_images_that_are_lost_or_flagged_are_counted(
         "4 images are not there: the service declined",
         "1 checks were dropped: no image: the service declined",
     ]
-
-
-# ---- Status ----
-
-
-def failing(payload: int, path: Path) -> dict[str, int]:
-    if payload == 1:
-        raise ValueError("not this one")
-    path.write_text("x")
-    return {"images": 4}
-
-
-def test_status_says_what_is_done_failed_and_left(tmp_path: Path) -> None:
-    parts = [Part(f"p{n}", n) for n in range(3)]
-    with pytest.raises(Exception, match="not this one"):
-        run(parts, failing, tmp_path, suffix=".txt", fingerprint={}, progress=False)
-    first, second = croc("status", tmp_path).stdout.splitlines()
-    assert re.fullmatch(
-        r".*: 2 of 3 parts, 1 failed, 1 left, 0\.0 MB, stopped, \S+ images/s, about .* left", first
-    )
-    assert second == "  failed: p1: ValueError: not this one"
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (Status(10, 5, rate=0.5, eta=10.0, counts={"images": 50}), ", 5 images/s, about 10 s left"),
-        (Status(10, 5, rate=0.5, eta=7260.0), ", 0.5 parts/s, about 2.0 h left"),
-        (Status(10, 5, rate=0.5, eta=300_000.0), ", 0.5 parts/s, about 3.5 days left"),
-        (Status(10, 5, rate=0.5, eta=130.0), ", 0.5 parts/s, about 2.2 min left"),
-        (Status(10, 0), ""),
-        (Status(10, 10, rate=0.5, eta=0.0, complete=True), ""),
-    ],
-)
-def test_a_pace_is_in_images_and_the_time_left_in_a_unit_that_people_take(status: Status, words: str) -> None:
-    from croc.cli.make import _pace
-
-    assert _pace(status) == words
 
 
 # ---- Cost ----

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
 from pathlib import Path
 
 import click
 
+from croc.cli.command_group import section
 from croc.errors import InputError
 
 MODULES = {"croc": ("croc.croc", "Croc"), "crocscore": ("crocscore.crocscore", "Crocscore")}
@@ -30,6 +29,8 @@ def place_of(name: str) -> Path:
 
 def install(name: str) -> Path:
     """Put a module where ``evaluate.load(name)`` finds it offline; gives its file."""
+    import hashlib
+
     from croc.storage.files import atomic
 
     module, cls = MODULES[name]
@@ -45,9 +46,12 @@ def install(name: str) -> Path:
 
 def remove(name: str) -> None:
     """Take a module away that :func:`install` put there; nothing there is fine."""
+    import shutil
+
     shutil.rmtree(place_of(name), ignore_errors=True)
 
 
+@section("run")
 @click.command(
     "install-metric",
     epilog="""\b

@@ -1,16 +1,19 @@
-"""Commands around training a scorer: train, calibrate, experiment."""
+"""The commands of this package: train, calibrate, experiment."""
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
 import click
 
-from croc.cli.shared import PATH, key_values, show
+from croc.cli.command_group import CommandGroup, section
+from croc.cli.options import PATH, key_values
+from croc.cli.output import show
+from croc.errors import CrocError
 
 
+@section("train")
 @click.command(
     context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
     epilog="""\b
@@ -36,10 +39,10 @@ def train(ctx: click.Context, config: str, push: str | None, private: bool) -> N
     train), held-out checks to score on the way (checks), and any setting of TRL's SFTConfig; options after it
     override its keys. On several GPUs: accelerate launch -m croc train --config FILE
     """
-    if push is not None:
-        from builders.publish import may_publish
+    if push is not None:  # before hours of training
+        _publish(ctx, folder=Path(), repo=push, check_access=True)
+    import os
 
-        may_publish(push)  # hours of training are a late moment to find out
     from crocscore.training.sft import train as run
 
     out = run(["--config", config, *ctx.args])
@@ -47,12 +50,19 @@ def train(ctx: click.Context, config: str, push: str | None, private: bool) -> N
         return
     click.echo(f"wrote {out}")
     if push is not None:
-        from builders.publish import publish
-
-        done = publish("model", out, push, private=private, tell=lambda line: click.echo(line, err=True))
-        click.echo("\n".join(done.lines()))
+        _publish(ctx, folder=Path(out), repo=push, private=private)
 
 
+def _publish(ctx: click.Context, **options: Any) -> None:
+    """Run ``croc publish model``, a command of another package."""
+    group = ctx.find_root().command
+    publish = group.get_command(ctx, "publish") if isinstance(group, click.Group) else None
+    if publish is None:
+        raise CrocError("--push needs the command 'croc publish', which is not installed")
+    ctx.invoke(publish, kind="model", **options)
+
+
+@section("train")
 @click.command(epilog="Example: croc calibrate runs/crocscore --questions runs/questions")
 @click.argument("model", type=PATH)
 @click.option("--questions", required=True, type=PATH, help="Folder that croc build train finished.")
@@ -88,7 +98,8 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
     click.echo(f"wrote {model / 'config.json'}", err=True)
 
 
-@click.group()
+@section("train")
+@click.group(cls=CommandGroup)
 def experiment() -> None:
     """What a yes/no model learns from contrast: each experiment writes NAME.json and NAME.png."""
 
@@ -193,26 +204,29 @@ def noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **giv
 
 @experiment.command(
     "zero-shot",
-    epilog="Example: croc experiment zero-shot crocscore --nlvr nlvr/dev --tifa tifa160 --out runs/zero-shot",
+    epilog="Example: croc experiment zero-shot crocscore --checks runs/nlvr --tifa tifa160 --out zero-shot",
 )
 @click.argument("scorer")
-@click.option("--nlvr", type=PATH, help="A split of NLVR: sentences by people, and whether they are true.")
+@click.option("--checks", metavar="FOLDER|HUB_ID", help="Checks with labels by people.")
+@click.option("--split", help="Split of the checks.")
 @click.option("--tifa", type=PATH, help="TIFA160: generated images with ratings by people.")
-@click.option("--max-checks", type=click.IntRange(1), help="Checks of NLVR, at most.")
+@click.option("--max-checks", type=click.IntRange(1), help="Number of checks. Default: all.")
 @click.option("--out", required=True, type=PATH, help="Folder to make.")
-def zero_shot(scorer: str, nlvr: Path | None, tifa: Path | None, max_checks: int | None, out: Path) -> None:
+def zero_shot(
+    scorer: str,
+    checks: str | None,
+    split: str | None,
+    tifa: Path | None,
+    max_checks: int | None,
+    out: Path,
+) -> None:
     """Judge SCORER, a name or a folder of a yes/no model, on images from outside of its world."""
     from croc.scorers.registry import available, load
     from crocscore.experiments.experiments import zero_shot as run
 
-    checks = None
-    if nlvr is not None:
-        from croc_hum.release.nlvr import load as nlvr_checks
-
-        checks = nlvr_checks(nlvr)
     spec = "crocscore.scorers:crocscore"
     # A name is a name, whatever folders are called here: in a checkout there is one called crocscore.
     named = scorer in {each.name for each in available()}
     local = Path(scorer).is_dir() and not named
     found = load(spec, model=Path(scorer), name=Path(scorer).name) if local else load(scorer)
-    click.echo(run(found, out, checks=checks, ratings=tifa, max_checks=max_checks))
+    click.echo(run(found, out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))

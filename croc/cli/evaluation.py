@@ -1,4 +1,4 @@
-"""Commands that judge: evaluate, agree, correlate."""
+"""Commands that compute results from scores: evaluate, agree, correlate."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from croc.cli.shared import PATH, show, write
+from croc.cli.command_group import section
+from croc.cli.options import PATH
+from croc.cli.output import show, write
 
 if TYPE_CHECKING:
     from croc.verdict.report import Report, Settings
@@ -78,6 +80,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         return Report.from_files(tables, protocol=options["protocol"], settings=settings, metrics=wanted)
 
 
+@section("judge")
 @click.command(
     epilog="""\b
 Examples:
@@ -123,6 +126,7 @@ def evaluate(
     write(heatmap_file, render.heatmap_png(report) if heatmap_file else b"")
 
 
+@section("judge")
 @click.command(epilog="Example: croc agree syn_scores/ --with hum_scores/ --by category")
 @_tables_argument
 @click.option(
@@ -150,6 +154,7 @@ def agree(tables: tuple[Path, ...], others: tuple[Path, ...], by: str | None, **
     click.echo(agreements[0].signature if agreements else "no group is shared")
 
 
+@section("judge")
 @click.command(
     epilog="""\b
 Examples:
