@@ -1,4 +1,4 @@
-"""The page of the CROC metric: what it is, how to call it, judge a table, who leads.
+"""The page of the CROC metric: what it is, how to call it, evaluation of a score table, and a leaderboard.
 
     croc space croc
 
@@ -30,17 +30,17 @@ CALLS = (
         f"""import evaluate
 
 croc = evaluate.load("{REPO}")
-verdict = croc.compute(metric=my_metric, dataset="croc/hum")
-verdict["scaled"], verdict["findings"]""",
-        "my_metric(images, prompts) gives a number a pair, higher for the better match. A name such as "
-        "clipscore-l14 and another evaluate module work too.",
+result = croc.compute(metric=my_metric, dataset="croc/hum")
+print(result["score"], result["findings"])""",
+        "my_metric(images, prompts) returns one number per pair, higher for a better match. The name of a scorer, "
+        "such as clipscore-l14, and a loaded evaluate module work too.",
     ),
     (
         "On the command line",
         """pip install "croc-t2i[score]"
 croc score croc/hum --scorer clipscore-l14 --out scores
 croc evaluate scores --by category --html report.html""",
-        "Scores are kept as a table; judging it again takes seconds.",
+        "Scores are kept as a table; evaluating it again takes seconds.",
     ),
 )
 

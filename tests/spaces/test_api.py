@@ -76,6 +76,17 @@ def test_the_endpoints_are_named_and_documented(client):
     assert [parameter["parameter_name"] for parameter in named["/score"]["parameters"]] == ["path", "text"]
 
 
+def test_the_python_of_the_card_runs(server, image, tmp_path, monkeypatch):
+    from walk import blocks
+
+    Image.new("RGB", (64, 48), "red").save(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    card = Path(__file__).parents[2] / "spaces" / "crocscore" / "README.md"
+    (text,) = [text for language, text in blocks(card) if language == "python"]
+    assert 'Client("croc/crocscore")' in text
+    exec(compile(text.replace("croc/crocscore", server.url), "card", "exec"), {})
+
+
 def test_score_gives_margins_probabilities_and_clauses_in_the_order_given(client, image):
     prompts = ["a red dog, and no cat", "a blue dog"]
     found = client.predict(image, "\n".join(prompts), api_name="/score")
