@@ -32,8 +32,8 @@ CALLS = (
 croc = evaluate.load("{REPO}")
 result = croc.compute(metric=my_metric, dataset="croc/hum")
 print(result["score"], result["findings"])""",
-        "my_metric(images, prompts) returns one number per pair, higher for a better match. The name of a scorer, "
-        "such as clipscore-l14, and a loaded evaluate module work too.",
+        "my_metric(images, prompts) returns one number per pair, higher for a better match. The name of a "
+        "scorer, such as clipscore-l14, and a loaded evaluate module work too.",
     ),
     (
         "On the command line",
