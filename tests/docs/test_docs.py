@@ -38,7 +38,7 @@ EXTRAS = {
     **{key: [("trl", "train")] for key in ("crocscore", "train_your_own")},
 }
 """Modules that a page takes from an extra of the package."""
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def test_the_page_of_the_command_line_is_the_help_of_its_commands() -> None:
@@ -80,6 +80,7 @@ def shown_commands() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.mark.docs_commands
 @pytest.mark.parametrize(("page", "line"), shown_commands())
 def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line: str) -> None:
     words = shlex.split(line, comments=True)[1:]
@@ -144,7 +145,7 @@ def test_a_page_of_the_guide_runs_from_top_to_bottom(
 
 def test_every_page_with_something_to_run_is_walked() -> None:
     walked = {name if isinstance(name, str) else name.values[0] for name in WALKED}
-    runs = [page.stem for page in PAGES[1:] if {language for language, _ in blocks(page)} & {"sh", "python"}]
+    runs = [page.stem for page in PAGES[2:] if {language for language, _ in blocks(page)} & {"sh", "python"}]
     assert walked == set(runs)
 
 

@@ -175,7 +175,7 @@ def test_the_lines_of_use_are_three_and_python(tmp_path):
 
 
 def test_the_lines_of_use_run_on_a_model_of_the_family(tmp_path):
-    pytest.importorskip("crocscore.model")
+    pytest.importorskip("torch", reason="needs croc-t2i[score]")
     import tiny_models
 
     folder = tiny_models.save(*tiny_models.llava(), tmp_path / "tiny")

@@ -19,6 +19,7 @@ DRAWN = [
 ]
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize(("key", "seed", "scene"), DRAWN, ids=[f"{key}-{seed}" for key, seed, _ in DRAWN])
 def test_of_each_claim_one_prompt_is_true_and_the_other_false(key: str, seed: int, scene: Scene) -> None:
     found = make_claims(scene, 12, SeededRandom("test", seed))

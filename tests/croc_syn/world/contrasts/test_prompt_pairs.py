@@ -89,6 +89,7 @@ def test_the_eight_human_categories_can_all_be_drawn():
     assert {contrast.category for contrast in CONTRASTS.values()} - {None} == HUM
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("key", sorted(CONTRASTS))
 def test_a_pair_excludes_each_other_and_images_show_their_own_side_only(key: str):
     topics = sorted(TOPICS)
@@ -103,6 +104,7 @@ def test_a_pair_excludes_each_other_and_images_show_their_own_side_only(key: str
             assert satisfies(scene, mine) and not satisfies(scene, other) and all_visible(scene)
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("key", sorted(CONTRASTS))
 def test_a_pair_differs_in_its_property_alone(key: str):
     for seed in range(30):
@@ -117,6 +119,7 @@ def test_a_pair_differs_in_its_property_alone(key: str):
             assert found and found <= MAY_DIFFER[key], pair
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("key", sorted(CONTRASTS))
 def test_neither_side_can_be_told_from_the_text(key: str):
     pairs = [make_pair(key, seed=seed) for seed in range(240)]
@@ -135,6 +138,7 @@ def test_pairs_are_deterministic_and_differ_by_seed():
     assert len({make_pair("colour", seed=seed).prompt for seed in range(60)}) > 45
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("entity", sorted(KINDS))
 def test_every_entity_has_contrasts_and_can_be_placed(entity: str):
     pair = make_pair(None, entity=entity, seed=3)
@@ -145,6 +149,7 @@ def test_every_entity_has_contrasts_and_can_be_placed(entity: str):
     assert {pair.value, pair.contrast_value} == {"farm", "kitchen"}
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("topic", sorted(TOPICS))
 def test_every_topic_has_every_contrast(topic: str):
     for number, key in enumerate(sorted(CONTRASTS)):
@@ -183,6 +188,7 @@ def test_what_cannot_be_contrasted_is_an_input_error(arguments: dict, said: str)
 
 
 @pytest.mark.slow
+@pytest.mark.world_tables
 @pytest.mark.parametrize("key", sorted(CONTRASTS))
 def test_thousands_of_pairs_can_be_drawn(key: str):
     topics = [None, *sorted(TOPICS)]

@@ -81,6 +81,7 @@ def nearest_colour(scene: Scene, thing: Thing, size: int = 256) -> str:
     return names[int(np.bincount(distance.argmin(axis=1)[near], minlength=len(names)).argmax())]
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("kind_id", sorted(KINDS))
 def test_every_look_fills_its_box(kind_id: str):
     for look in looks(kind_id)[:: 3 if len(looks(kind_id)) > 12 else 2]:
@@ -90,12 +91,14 @@ def test_every_look_fills_its_box(kind_id: str):
         assert np.allclose((left, top, right, bottom), thing.box, atol=2.6 / 128), (look.pose, look.parts)
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("kind_id", sorted(KINDS))
 def test_looks_differ_from_each_other(kind_id: str):
     found = [to_svg(Scene((centred(look),), "plain")) for look in looks(kind_id)]
     assert len(set(found)) == len(found)
 
 
+@pytest.mark.world_tables
 @pytest.mark.parametrize("colour", list(COLOURS))
 def test_the_colour_of_a_thing_is_the_colour_that_is_seen(colour: str):
     for kind_id in ("dog", "car", "cup", "heart", "person", "tree", "flower", "umbrella", "elephant", "sofa"):

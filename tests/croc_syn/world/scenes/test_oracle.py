@@ -273,6 +273,7 @@ def test_the_oracle_refuses_what_is_not_controlled_english():
 
 
 @pytest.mark.slow
+@pytest.mark.world_tables
 @pytest.mark.parametrize("relation", sorted(RELATIONS))
 def test_every_relation_can_be_drawn_between_all_kinds(relation: str):
     words = RELATIONS[relation].words[0]
