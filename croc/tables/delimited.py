@@ -20,6 +20,7 @@ from croc.errors import InputError
 # Spellings of "no score"; what else is no number is an error.
 _NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
 _LARGEST_BLOCK = 2**31 - 1  # of pyarrow's reader
+MAX_UNPACKED = 2_000_000_000  # bytes of a compressed table, which is unpacked into memory
 
 
 def read_delimited(file: Path) -> pl.DataFrame:
@@ -38,7 +39,7 @@ def read_delimited(file: Path) -> pl.DataFrame:
         return "skip"
 
     try:
-        data = gzip.decompress(file.read_bytes()) if file.suffix == ".gz" else file.read_bytes()
+        data = _unpack(file) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as problem:
         raise InputError(f"{file}: cannot be read ({problem})") from None
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -79,6 +80,16 @@ def read_delimited(file: Path) -> pl.DataFrame:
     if not len(frame):
         raise InputError(f"{file}: the table holds no rows")
     return frame
+
+
+def _unpack(file: Path) -> bytes:
+    data = bytearray()
+    with gzip.open(file) as unpacked:
+        while chunk := unpacked.read(1 << 24):
+            data += chunk
+            if len(data) > MAX_UNPACKED:
+                raise InputError(f"{file}: unpacks to more than {MAX_UNPACKED:,} bytes; write it as Parquet")
+    return bytes(data)
 
 
 def _check_quotes(data: bytes, delimiter: str, file: Path) -> None:

@@ -14,6 +14,7 @@ from score_rows import write
 from table_files import BAD, GOOD, LONG, ROWS, SYN, SYN_SCORES, TSV, long_text, parquet, syn_text
 
 from croc.errors import InputError
+from croc.tables import delimited
 from croc.tables.readers import read_delimited, read_pair_table, read_score_tables
 from croc.verdict.report import Report, Settings
 
@@ -250,6 +251,17 @@ def test_a_metric_may_have_underscores_in_its_name(tmp_path):
     )
     (table,) = read(tmp_path)
     assert list(table.metrics) == ["My___M"]
+
+
+def test_a_table_that_unpacks_to_too_much_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+    file = tmp_path / "m.tsv.gz"
+    file.write_bytes(gzip.compress(bytes(10**8), mtime=0))
+    monkeypatch.setattr(delimited, "MAX_UNPACKED", 10**6)
+    with pytest.raises(InputError, match=r"m\.tsv\.gz: unpacks to more than 1,000,000 bytes"):
+        read_delimited(file)
+    monkeypatch.setattr(delimited, "MAX_UNPACKED", len(TSV))
+    file.write_bytes(gzip.compress(TSV.encode(), mtime=0))
+    assert read_delimited(file).height == TSV.count("\n") - 1
 
 
 def test_nothing_from_a_file_is_executed(tmp_path):
