@@ -7,7 +7,11 @@ OUT ?= demo-out
 NLVR ?= $(wildcard ../shared/data/nlvr/dev)
 PYTEST := $(BIN)/python -m pytest
 
-.PHONY: demo test test-slow lint types docs check clean
+# What the core's tests can run with alone: no torch, no extra.
+CORE_TESTS := $(addprefix tests/croc/,checks cli jobs ratings rendering results scoring tables verdict) \
+  tests/croc_syn/taxonomy tests/croc_syn/world tests/hub_cards
+
+.PHONY: demo test test-slow test-lowest lint types docs wheel check clean
 
 .venv/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -29,6 +33,18 @@ test: .venv/dev
 test-slow: .venv/dev
 	$(PYTEST) -q -m slow
 
+# The oldest versions that pyproject.toml admits of what the core needs.
+build/lowest/ready: pyproject.toml
+	$(PYTHON) -m venv --clear build/lowest
+	build/lowest/bin/python -m pip install --quiet --disable-pip-version-check uv
+	build/lowest/bin/uv pip install --quiet --python build/lowest/bin/python --resolution lowest-direct \
+	  -e . "pytest>=8.3" "hypothesis>=6.120"
+	@touch $@
+
+test-lowest: build/lowest/ready
+	build/lowest/bin/python -m pytest -q -m "not slow and not cluster and not world_tables" $(CORE_TESTS)
+	build/lowest/bin/croc demo --out build/lowest/demo --checks 60 --images 2
+
 lint: .venv/dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -39,6 +55,17 @@ types: .venv/dev
 docs: .venv/dev
 	$(BIN)/python -m sphinx -W --keep-going docs build/docs
 	@echo "build/docs/index.html"
+
+# dist/: the wheel and the source, and the wheel tried where nothing else is installed.
+wheel: pyproject.toml
+	rm -rf dist
+	$(PYTHON) -m venv --clear build/wheel
+	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt build twine
+	build/wheel/bin/python -m build --outdir dist .
+	build/wheel/bin/python -m twine check --strict dist/*
+	$(PYTHON) -m venv --clear build/wheel
+	build/wheel/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt dist/*.whl
+	cd build/wheel && bin/croc demo --out demo --checks 60 --images 2
 
 check: lint types test
 
