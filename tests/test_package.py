@@ -77,7 +77,6 @@ KNOWN_CIRCLES: list[set[str]] = [
         "croc_syn.writing.prompts",
         "croc_syn.writing.stage",
     },
-    {"croc_syn.world.declarations.places", "croc_syn.world.declarations.settings"},
 ]
 """Modules that import each other and should not. Nothing may be added."""
 
