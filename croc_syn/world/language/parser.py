@@ -24,6 +24,7 @@ LONGEST_PROMPT = 2000
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
 _END = "end of prompt"
+_UNCLEAR = "it is not clear which thing this is about"
 
 
 class PromptError(InputError):
@@ -253,19 +254,11 @@ class _Parser:
                 if negative:
                     raise self.refusal("a relation cannot be negated", relation_at, "a property")
                 if joined and not verb and not related:
-                    raise self.refusal(
-                        'it is not clear which thing this is about; write "that is …" or start a sentence',
-                        relation_at,
-                    )
+                    raise self.refusal(f'{_UNCLEAR}; write "that is …" or start a sentence', relation_at)
                 other = self.parse_thing(("the other thing",))
                 self.add_link(relation[0], subject, other, relation_at)
                 if self.at_relation():
-                    raise self.refusal(
-                        'it is not clear which thing this is about; put "and" before it',
-                        self.index,
-                        '"and"',
-                        "a comma",
-                    )
+                    raise self.refusal(f'{_UNCLEAR}; put "and" before it', self.index, '"and"', "a comma")
                 related = True
                 continue
             if verb:
@@ -454,9 +447,7 @@ class _Parser:
         if group.layout and group.layout != here[1][0]:
             raise self.refusal("they already have another arrangement", self.index)
         if group.count == 1:
-            raise self.refusal(
-                "one thing alone cannot be arranged", self.index, "a number of two or more before the thing"
-            )
+            raise self.refusal("one thing alone cannot be arranged", self.index, "a number of two or more")
         if here[1][0] == "ring" and group.count == 2:
             raise self.refusal("a circle needs three things or more", self.index)
         self.index = here[0]
