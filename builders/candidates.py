@@ -142,7 +142,7 @@ def put_on_card(build: str | Path, noise: LabelNoise) -> None:
     manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished build")
     if noise.source.get("kind") != "build":
         raise InputError(
-            "these candidates are no sample of a build (croc hum candidates --of BUILD makes one)"
+            "these candidates are no sample of a build (croc hum candidates --from-build BUILD makes one)"
         )
     if noise.source.get("manifest") != manifest.get("sha256"):
         raise InputError(f"{folder}: the sample was taken of another build ({noise.source.get('name')})")

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH
-from croc.cli.output import show, write
+from croc.cli.options import PATH, Integer, Number, together
+from croc.cli.output import log, show, write
 from croc.errors import InputError
 
 
@@ -18,7 +17,7 @@ from croc.errors import InputError
 @click.group(
     cls=CommandGroup,
     epilog="""\b
-The whole way:
+All steps in order:
   croc hum prompts
   croc hum candidates --images 3 --out runs/candidates
   croc hum annotate runs/candidates --store votes.sqlite
@@ -27,27 +26,53 @@ The whole way:
   croc hum release votes.parquet --items runs/candidates --out runs/hum""",
 )
 def hum() -> None:
-    """CROChum: people judge candidate images; their votes become checks."""
+    """Collect votes on images and make checks of them.
+
+    This is how CROChum is made: people judge candidate images, and images on which they agree become checks.
+    """
 
 
 @hum.command(epilog="Example: croc hum annotate runs/candidates --store votes.sqlite --overlap 3")
 @click.argument("items", required=False, type=PATH)
 @click.option(
-    "--store", "store_path", default="votes.sqlite", show_default=True, type=PATH, help="SQLite file."
+    "--store",
+    "store_path",
+    default="votes.sqlite",
+    show_default=True,
+    type=PATH,
+    metavar="FILE",
+    help="SQLite file that holds the items and the votes.",
 )
-@click.option("--overlap", type=click.IntRange(1), help="People who judge each item.  [default: 3]")
-@click.option("--limit", type=click.IntRange(1), help="Items one annotator judges, at most.")
-@click.option("--batch", type=click.IntRange(1), help="Items before a pause is proposed.  [default: 50]")
+@click.option("--overlap", type=Integer(1), help="Number of annotators per item. Default: 3.")
+@click.option("--limit", type=Integer(1), help="Maximum number of items per annotator. Default: no limit.")
+@click.option("--batch", type=Integer(1), help="Number of items before a break is suggested. Default: 50.")
 @click.option(
-    "--attention-every", type=click.IntRange(0), help="One attention check in so many.  [default: 20]"
+    "--attention-every",
+    type=Integer(0),
+    help="Show one attention check per this number of items. 0 shows none. Default: 20.",
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
-@click.option("--repo", metavar="ORG/NAME", help="Private dataset that keeps a copy; made when not there.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the server listens.")
 @click.option(
-    "--every", default=5.0, show_default=True, type=click.FloatRange(0.1), help="Minutes between its commits."
+    "--port",
+    default=7860,
+    show_default=True,
+    type=Integer(1, 65535),
+    help="Port on which the server listens.",
 )
-@click.option("--contact", help="Whom an annotator asks; shown with the consent.")
+@click.option(
+    "--repo",
+    metavar="ORG/NAME",
+    help="Private dataset on the Hub that keeps a copy of the store. It is created if it does not exist.",
+)
+@click.option(
+    "--commit-every",
+    default=5.0,
+    show_default=True,
+    type=Number(0.1),
+    metavar="MINUTES",
+    help="Minutes between two commits of that copy.",
+)
+@click.option("--contact", help="Contact for questions of annotators, shown with the consent form.")
 def annotate(
     items: Path | None,
     store_path: Path,
@@ -58,12 +83,16 @@ def annotate(
     host: str,
     port: int,
     repo: str | None,
-    every: float,
+    commit_every: float,
     contact: str | None,
 ) -> None:
-    """Serve the page for annotators on a file or folder of ITEMS; run again to go on.
+    """Serve the web page on which annotators judge images.
 
-    The administrator's view is at /admin; its token comes from CROC_ADMIN_TOKEN, or is made and shown.
+    ITEMS is a file or folder of candidates, as 'croc hum candidates' makes it. It can be left out when the
+    store already has items. Run the command again to resume a campaign.
+
+    The administrator's page is at /admin. Its token comes from CROC_ADMIN_TOKEN; without one a new token is
+    made and printed.
     """
     import os
     import secrets
@@ -75,27 +104,27 @@ def annotate(
 
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path, version=VERSION))
-        wished = {"overlap": overlap, "limit": limit, "batch": batch, "attention_every": attention_every}
-        given: dict[str, Any] = {name: value for name, value in wished.items() if value is not None}
-        if given:
-            store.configure(replace(store.settings, **given))
+        options = {"overlap": overlap, "limit": limit, "batch": batch, "attention_every": attention_every}
+        changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+        if changed:
+            store.configure(replace(store.settings, **changed))
         if items is not None:
-            click.echo(f"{store.add_items(read_items(items))} new items", err=True)
+            log(f"{store.add_items(read_items(items))} new items")
         elif not any(True for _ in store.items()):
             raise InputError(
-                f"{store_path}: no items in it yet; give a file of items (croc hum candidates makes one)"
+                f"{store_path}: this store has no items; give a file of items (croc hum candidates makes one)"
             )
         token = os.environ.get("CROC_ADMIN_TOKEN")
         if not token:
             token = secrets.token_urlsafe(24)
-            click.echo(f"administrator's token: {token}", err=True)
+            log(f"administrator's token: {token}")
         mirror = None
         if repo is not None:
             from croc_hum.votes.hub_copy import Mirror
 
-            mirror = stack.enter_context(Mirror(store, repo, every=every))
+            mirror = stack.enter_context(Mirror(store, repo, every=commit_every))
         about = {"contact": contact} if contact else {}
-        click.echo(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)", err=True)
+        log(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)")
         launch(Campaign(store, token, mirror, **about), host=host, port=port)
 
 
@@ -104,15 +133,27 @@ def annotate(
 Examples:
   croc hum votes votes.sqlite --out votes.parquet
   croc hum votes votes.sqlite --out tasks.json
-  croc hum votes votes.sqlite --bring labelled.json --out votes.parquet"""
+  croc hum votes votes.sqlite --import labelled.json --out votes.parquet"""
 )
 @click.argument("store", type=PATH)
-@click.option("--out", type=PATH, help="Parquet, CSV, or JSON for Label Studio, with the images.")
-@click.option("--bring", type=PATH, help="First take in the votes of a JSON file of Label Studio.")
-def votes(store: Path, out: Path | None, bring: Path | None) -> None:
-    """Take the votes out of the STORE of a campaign, and bring in those that were given in Label Studio.
+@click.option(
+    "--out",
+    type=PATH,
+    metavar="FILE",
+    help="Output file: .parquet, .csv, or .json (tasks of Label Studio with the images).",
+)
+@click.option(
+    "--import",
+    "labelled",
+    type=PATH,
+    metavar="FILE",
+    help="First add the votes in this JSON file from Label Studio to the store.",
+)
+def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
+    """Export the votes of a campaign, or import votes.
 
-    Beside JSON lies the labelling interface for it (.xml). The page may be served meanwhile.
+    STORE is the SQLite file of 'croc hum annotate', which may run at the same time. With a .json file, the
+    labelling interface for Label Studio is written beside it (.xml).
     """
     import json
 
@@ -121,17 +162,17 @@ def votes(store: Path, out: Path | None, bring: Path | None) -> None:
     from croc_hum.votes.store import Store
 
     if not store.is_file():
-        raise InputError(f"{store}: there is no such store (croc hum annotate makes one)")
+        raise InputError(f"{store}: no such file (croc hum annotate makes it)")
     if out is not None and out.suffix not in (".parquet", ".csv", ".json"):
-        raise InputError(f"{out}: the name ends in .parquet, .csv or .json")
+        raise InputError(f"{out}: the name must end in .parquet, .csv or .json")
     with Store(store) as opened:
-        if bring is not None:
+        if labelled is not None:
             try:
-                found = label_studio.read(bring.read_text("utf-8"), opened.secret)
+                given = label_studio.read(labelled.read_text("utf-8"), opened.secret)
             except (OSError, UnicodeDecodeError) as problem:
-                raise InputError(f"{bring}: cannot be read ({problem})") from None
-            new = opened.add_votes(found.votes)
-            click.echo(f"{new} of {len(found.votes)} votes are new; {found.skipped} had no answer", err=True)
+                raise InputError(f"{labelled}: cannot be read ({problem})") from None
+            new = opened.add_votes(given.votes)
+            log(f"{new} of {len(given.votes)} votes are new; {given.skipped} tasks have no answer")
         if out is None:
             return
         if out.suffix == ".parquet":
@@ -144,40 +185,38 @@ def votes(store: Path, out: Path | None, bring: Path | None) -> None:
             for file, text in ((out, json.dumps(tasks)), (out.with_suffix(".xml"), label_studio.CONFIG)):
                 with atomic(file) as temporary:
                     temporary.write_text(text, "utf-8")
-        click.echo(f"{out}: {count} votes")
+        click.echo(f"{out}: {count} {'vote' if count == 1 else 'votes'}")
 
 
-def decision_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options that say when votes decide about an image."""
-    options = (
-        click.option(
-            "--min-votes", default=3, show_default=True, type=click.IntRange(1), help="Votes it needs."
-        ),
-        click.option(
-            "--min-share",
-            default=2 / 3,
-            show_default="2/3",
-            type=click.FloatRange(0.5, 1, min_open=True),
-            help="Share of them that must agree; unsure is a vote.",
-        ),
-        click.option(
-            "--method",
-            default="majority",
-            show_default=True,
-            type=click.Choice(["majority", "dawid-skene"]),
-            help="Count votes, or weigh annotators by how they err.",
-        ),
-        click.option(
-            "--min-attention",
-            default=0.0,
-            show_default="all are heard",
-            type=click.FloatRange(0, 1),
-            help="Share of attention checks that somebody must have passed; others are left out.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
+rule_options = together(
+    click.option(
+        "--min-votes",
+        default=3,
+        show_default=True,
+        type=Integer(1),
+        help="Number of votes that an image needs.",
+    ),
+    click.option(
+        "--min-share",
+        default=2 / 3,
+        type=Number(0.5, 1, min_open=True),
+        help="Share of the votes that must agree. 'Unsure' counts as a vote. Default: 2/3.",
+    ),
+    click.option(
+        "--method",
+        default="majority",
+        show_default=True,
+        type=click.Choice(["majority", "dawid-skene"]),
+        help="Count votes, or weight annotators by their estimated error rates.",
+    ),
+    click.option(
+        "--min-attention",
+        default=0.0,
+        type=Number(0, 1),
+        help="Leave out annotators who pass a smaller share of the attention checks. Default: 0.",
+    ),
+)
+"""The options that say when votes decide about an image."""
 
 
 @hum.command(
@@ -191,31 +230,44 @@ Examples:
 )
 @click.argument("votes", type=PATH)
 @click.option(
-    "--items", type=PATH, help="The candidates that the votes are about: label noise by property, too."
+    "--items",
+    type=PATH,
+    metavar="FOLDER",
+    help="Candidates on which people voted. With it the label noise of each property is measured, too.",
 )
 @click.option(
     "--scores",
     multiple=True,
     type=PATH,
-    help="Score tables of the candidates: one verdict an annotator, too; repeatable.",
+    metavar="TABLE",
+    help="Score table of the candidates. With it metrics are ranked by the votes of each annotator. "
+    "Repeatable.",
 )
-@decision_options
+@rule_options
 @click.option(
-    "--resamples", default=1000, show_default=True, type=click.IntRange(0), help="Bootstrap; 0: none."
+    "--resamples",
+    default=1000,
+    show_default=True,
+    type=Integer(0),
+    help="Number of bootstrap resamples. 0 computes no intervals.",
 )
 @click.option(
     "--unit",
     default="concept",
     show_default=True,
     type=click.Choice(["concept", "item"]),
-    help="What is resampled for alpha; images of a concept are judged alike.",
+    help="What is resampled for alpha. Images of one concept are not independent.",
 )
-@click.option("--seed", default=None, type=click.IntRange(0), help="Of the bootstrap; the default is fixed.")
+@click.option("--seed", type=Integer(0), help="Seed of the resamples. Default: a fixed one.")
 @click.option(
-    "--level", default=0.95, show_default=True, type=click.FloatRange(0.5, 0.999), help="Of intervals."
+    "--level",
+    default=0.95,
+    show_default=True,
+    type=Number(0.5, 0.999),
+    help="Confidence level of the intervals.",
 )
-@click.option("--json", "json_file", type=PATH, help="Write all numbers here.")
-@click.option("--html", "html_file", type=PATH, help="Write a self-contained page here.")
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
 def agreement(
     votes: Path,
     items: Path | None,
@@ -231,10 +283,11 @@ def agreement(
     json_file: Path | None,
     html_file: Path | None,
 ) -> None:
-    """Say how far the annotators of VOTES agree, what they cost, and what their verdict depends on.
+    """Measure how far annotators agree.
 
-    VOTES is what the administrator's page exports: a Parquet, CSV or TSV file. Krippendorff's alpha, pairwise
-    kappa, hours and discard rates by category, each annotator against the others.
+    VOTES is a file that 'croc hum votes' or the administrator's page exported (Parquet, CSV or TSV). The
+    report has Krippendorff's alpha, kappa of each pair of annotators, working hours, discard rates by
+    category, and each annotator compared with the others.
     """
     from dataclasses import replace
 
@@ -244,19 +297,19 @@ def agreement(
     from croc_hum.release.release import item_ids
     from croc_hum.votes.votes import Rule, known_items, read_votes
 
-    rule, found = Rule(min_votes, min_share, method, min_attention), read_votes(votes)
+    rule, table = Rule(min_votes, min_share, method, min_attention), read_votes(votes)
     sample = None if items is None else read_sample(items)
     if items is not None:
-        known_items(found, item_ids(items), str(votes))
+        known_items(table, item_ids(items), str(votes))
     settings = Settings(unit, resamples, *(() if seed is None else (seed,)))
-    report = AgreementReport.of(found, rule, replace(settings, level=level))
+    report = AgreementReport.of(table, rule, replace(settings, level=level))
     if sample is not None:
-        report = replace(report, noise=LabelNoise.of(found, sample, rule, level=level))
+        report = replace(report, noise=LabelNoise.of(table, sample, rule, level=level))
     if scores:
         from croc_hum.agreement.rankings import rankings
 
         task = sample["task"] if sample else report.groups[0].task
-        report = replace(report, rankings=rankings(scores, found, rule, task=task, resamples=resamples))
+        report = replace(report, rankings=rankings(scores, table, rule, task=task, resamples=resamples))
     show(agreement_views.terminal(report))
     write(json_file, report.to_json() if json_file else "")
     write(html_file, agreement_views.html(report) if html_file else "")

@@ -8,23 +8,44 @@ from typing import Any
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH, executor_options, key_values, make_executor
-from croc.cli.output import show, write
+from croc.cli.options import (
+    PATH,
+    Integer,
+    executor_options,
+    key_values,
+    make_executor,
+    out_folder,
+    preset_changes,
+    seed_option,
+)
+from croc.cli.output import log, show, write
+
+_taxonomy_file = click.argument("file", required=False, type=PATH)
+_subset_option = click.option(
+    "--subset", "subsets", multiple=True, metavar="NAME", help="Only this subset. Repeatable."
+)
+_property_option = click.option(
+    "--property",
+    "properties",
+    multiple=True,
+    metavar="NAME",
+    help="Only checks that vary this property. Repeatable.",
+)
 
 
 @section("make")
 @click.group(cls=CommandGroup)
 def taxonomy() -> None:
-    """What can be contrasted: topics, properties, entities."""
-
-
-_TAXONOMY_FILE = click.argument("file", required=False, type=PATH)
+    """Check and show a taxonomy of properties and entities."""
 
 
 @taxonomy.command("check", epilog="Example: croc taxonomy check my_taxonomy.yaml")
-@_TAXONOMY_FILE
-def taxonomy_check(file: Path | None) -> None:
-    """Check a taxonomy file (default: ours) and count what is in it."""
+@_taxonomy_file
+def check_taxonomy(file: Path | None) -> None:
+    """Check a taxonomy file and count its entries.
+
+    FILE is a YAML file. Default: the taxonomy of the package.
+    """
     from croc_syn.taxonomy.taxonomy import check
 
     for key, value in check(file).items():
@@ -32,13 +53,16 @@ def taxonomy_check(file: Path | None) -> None:
 
 
 @taxonomy.command("show", epilog="Example: croc taxonomy show --exact")
-@_TAXONOMY_FILE
+@_taxonomy_file
 @click.option("--exact", is_flag=True, help="Only what the exact world can draw.")
-def taxonomy_show(file: Path | None, exact: bool) -> None:
-    """Show a taxonomy (default: ours) as a tree."""
-    from croc_syn.taxonomy.taxonomy import load, show
+def show_taxonomy(file: Path | None, exact: bool) -> None:
+    """Show a taxonomy as a tree.
 
-    click.echo(show(load(file), exact_only=exact))
+    FILE is a YAML file. Default: the taxonomy of the package.
+    """
+    from croc_syn.taxonomy import taxonomy as taxonomies
+
+    click.echo(taxonomies.show(taxonomies.load(file), exact_only=exact))
 
 
 @section("make")
@@ -51,24 +75,36 @@ Examples:
   croc prompts paper --show 1"""
 )
 @click.argument("preset")
-@click.option("--out", type=PATH, help="Folder to make; run again to go on.")
-@click.option("--checks", type=click.IntRange(1), help="(spec, generation) pairs, spread evenly.")
 @click.option(
-    "--text-model", "models", multiple=True, help="Who writes, in place of the preset's; repeatable."
+    "--out",
+    type=PATH,
+    metavar="FOLDER",
+    help="Output folder. Run the same command again to resume an interrupted run.",
 )
-@click.option("--subset", "subsets", multiple=True, help="Only this subset; repeatable.")
-@click.option("--property", "properties", multiple=True, help="Only variations of this property; repeatable.")
-@click.option("--seed", type=click.IntRange(0), help="Another seed, other checks and answers.")
 @click.option(
-    "--set",
-    "settings",
+    "--checks", type=Integer(1), help="Number of checks, spread evenly over the plan. Default: all."
+)
+@click.option(
+    "--text-model",
+    "models",
     multiple=True,
-    metavar="KEY=VALUE",
-    help="Change a key of the preset, such as text.sampling.temperature=0.8; repeatable.",
+    metavar="NAME",
+    help="Language model to use in place of the preset's. Repeatable.",
 )
+@_subset_option
+@_property_option
+@click.option(
+    "--seed", type=Integer(0), help="Random seed of the checks and the answers. Default: the preset's."
+)
+@preset_changes
 @executor_options
-@click.option("--show", "shown", type=click.IntRange(1), help="Only show so many instructions; asks nobody.")
-@click.option("--overwrite", is_flag=True, help="Start from nothing, whatever the folder holds.")
+@click.option(
+    "--show",
+    "number_shown",
+    type=Integer(1),
+    help="Print this number of requests to the language model, send none, and stop.",
+)
+@click.option("--overwrite", is_flag=True, help="Delete earlier prompts instead of resuming.")
 def prompts(
     preset: str,
     out: Path | None,
@@ -77,59 +113,55 @@ def prompts(
     subsets: tuple[str, ...],
     properties: tuple[str, ...],
     seed: int | None,
-    settings: tuple[str, ...],
+    changes: tuple[str, ...],
     executor: str,
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
-    shown: int | None,
+    number_shown: int | None,
     overwrite: bool,
 ) -> None:
-    """Have prompt pairs written, as PRESET says: paper, small, exact, or a YAML file of your own.
+    """Generate prompt pairs with language models or a grammar.
 
-    Every answer is checked, asked for again where it cannot be used, and kept with its reason where that does
-    not help. How many came of use is shown at the end, and written beside the prompts (yield.csv,
-    refusals.csv).
+    PRESET is paper or small (language models), exact (a grammar of controlled English), or a YAML file.
+
+    Each answer of a language model is checked. An answer that cannot be used is requested again, and recorded
+    with the reason if that does not help. The yield is printed at the end and written to yield.csv and
+    refusals.csv in the output folder.
     """
     from croc_syn import presets
     from croc_syn.writing import stage, yields
     from croc_syn.writing.prompts import make_prompts
 
-    given: dict[str, Any] = {
+    options: dict[str, Any] = {
         "specs.checks": checks,
         "text.models": list(models) or None,
         "specs.subsets": list(subsets) or None,
         "specs.properties": list(properties) or None,
         "seed": seed,
     }
-    changes = key_values(settings, "--set")
-    changes |= {place: value for place, value in given.items() if value is not None}
+    changed = key_values(changes, "--set")
+    changed |= {key: value for key, value in options.items() if value is not None}
     if properties and not subsets:
-        changes.setdefault("specs.subsets", ["property_variation"])
-    chosen = presets.load(preset, changes)
-    if shown is not None:
-        click.echo(("\n\n" + "─" * 80 + "\n\n").join(stage.instructions(chosen, shown)))
+        changed.setdefault("specs.subsets", ["property_variation"])
+    settings = presets.load(preset, changed)
+    if number_shown is not None:
+        click.echo(("\n\n" + "─" * 80 + "\n\n").join(stage.instructions(settings, number_shown)))
         return
     if out is None:
-        raise click.UsageError("give --out FOLDER, or --show N to see instructions only")
-    made = make_prompts(
-        chosen,
+        raise click.UsageError("give --out FOLDER, or --show N to print requests only")
+    manifest = make_prompts(
+        settings,
         out,
         workers=workers or 1,
-        engine=make_executor(executor, address, workers, gpus_per_worker, gpu=stage.wants_gpu(chosen.text)),
+        engine=make_executor(executor, address, workers, gpus_per_worker, gpu=stage.wants_gpu(settings.text)),
         elsewhere=executor == "ray",
         existing="overwrite" if overwrite else "resume",
     )
-    rows = yields.read(made)
+    rows = yields.read(manifest)
     show(list(yields.tables(rows)))
     files = ", ".join(file.name for file in yields.write(rows, out))
-    click.echo(f"{out}: {yields.summary(made)}; {files}")
-
-
-_PRESET = click.option("--preset", default="exact", show_default=True, help="A name, or your own YAML file.")
-_SET = click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a key of the preset; repeatable."
-)
+    click.echo(f"{out}: {yields.summary(manifest)}; {files}")
 
 
 @section("make")
@@ -142,14 +174,26 @@ Examples:
   croc images runs/prompts --preset paper --executor ray --address ray://head:10001 --out runs/images"""
 )
 @click.argument("prompts", type=PATH)
-@_PRESET
-@_SET
 @click.option(
-    "--model", "models", multiple=True, help="Paint with this one in place of the preset's; repeatable."
+    "--preset",
+    default="exact",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Preset: paper, small, exact, or a YAML file.",
+)
+@preset_changes
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    metavar="NAME",
+    help="Image model to use in place of the preset's. Repeatable.",
 )
 @executor_options
-@click.option("--max-failures", type=click.IntRange(0), help="Stop when more parts fail; default: never.")
-@click.option("--out", required=True, type=PATH, help="Folder to make; run again to go on.")
+@click.option(
+    "--max-failures", type=Integer(0), help="Stop when more parts fail than this. Default: never stop."
+)
+@out_folder
 def images(
     prompts: Path,
     preset: str,
@@ -162,42 +206,48 @@ def images(
     max_failures: int | None,
     out: Path,
 ) -> None:
-    """Make images for a folder of PROMPTS: by diffusion models, a service, or the exact world.
+    """Generate images for a folder of prompt pairs.
 
-    The folder that it makes is for 'croc build staged syn'. What the filters of the preset find is in columns
-    beside the images; no row goes. Run it again to go on after a stop, with any engine and any workers.
+    PROMPTS is a folder that 'croc prompts' made. The images come from diffusion models, an image service, or
+    the exact world. 'croc build staged syn' makes a dataset of the output folder.
+
+    Columns beside the images flag what the filters of the preset find; no row is removed. A run can be
+    resumed with another executor and another number of workers.
     """
+    from croc_syn import presets
     from croc_syn.painting.stage import make_images
-    from croc_syn.presets import load
 
-    given = key_values(changes, "--set") | ({"images.models": list(models)} if models else {})
-    settings = load(preset, given).images
+    changed = key_values(changes, "--set") | ({"images.models": list(models)} if models else {})
+    settings = presets.load(preset, changed).images
     settings = settings.model_copy(update={"endpoint": settings.endpoint.shared_out(workers or 1)})
     gpu = any(model.backend == "diffusers" for model in settings.models) and settings.pipeline.device != "cpu"
-    made = make_images(
+    manifest = make_images(
         prompts,
         out,
         settings,
         engine=make_executor(executor, address, workers, gpus_per_worker, gpu=gpu),
         max_failures=max_failures,
     )
-    click.echo("\n".join([str(out), *_summary(made)]))
+    click.echo("\n".join([str(out), *_image_counts(manifest)]))
 
 
-def _summary(made: Any) -> list[str]:
+def _image_counts(manifest: Any) -> list[str]:
+    """How many images were made, flagged and lost, and the most frequent reasons."""
     from collections import Counter
 
-    counts = made.counts
+    counts = manifest.counts
     lines = [f"{counts.get('checks', 0)} checks with {counts.get('images', 0)} images"]
-    flagged = {key.removeprefix("flagged_"): n for key, n in counts.items() if key.startswith("flagged_")}
-    if flagged:
-        named = ", ".join(f"{count} {name}" for name, count in sorted(flagged.items()))
-        lines.append(f"flagged, and kept: {named}")
-    for key, what in (("lost", "images are not there"), ("dropped", "checks were dropped")):
-        total: Counter[str] = Counter()
-        for part in made.parts:
-            total.update(part["counts"].get(key, {}))
-        lines += [f"{count} {what}: {reason}" for reason, count in total.most_common(5)]
+    flags = {key.removeprefix("flagged_"): n for key, n in counts.items() if key.startswith("flagged_")}
+    if flags:
+        lines.append("flagged, and kept: " + ", ".join(f"{n} {flag}" for flag, n in sorted(flags.items())))
+    for key, singular, plural in (
+        ("lost", "image is missing", "images are missing"),
+        ("dropped", "check was dropped", "checks were dropped"),
+    ):
+        reasons: Counter[str] = Counter()
+        for part in manifest.parts:
+            reasons.update(part["counts"].get(key, {}))
+        lines += [f"{n} {singular if n == 1 else plural}: {reason}" for reason, n in reasons.most_common(5)]
     return lines
 
 
@@ -209,20 +259,23 @@ Examples:
   croc cost small --set images.count=10 --gpu a100"""
 )
 @click.argument("preset")
-@_SET
+@preset_changes
 @click.option(
     "--gpu",
     default="h100",
     show_default=True,
     type=click.Choice(["h200", "h100", "a100", "l40s", "rtx4090"]),
-    help="Whose hours.",
+    help="GPU whose hours are estimated.",
 )
 def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
-    """Reckon what PRESET takes before anything starts: calls, GPU hours, images, disk."""
-    from croc_syn.painting.cost import estimate
-    from croc_syn.presets import load
+    """Estimate calls, GPU hours and disk before generation.
 
-    for line in estimate(load(preset, key_values(changes, "--set")), gpu).text():
+    PRESET is paper, small, exact, or a YAML file.
+    """
+    from croc_syn import presets
+    from croc_syn.painting.cost import estimate
+
+    for line in estimate(presets.load(preset, key_values(changes, "--set")), gpu).text():
         click.echo(line)
 
 
@@ -234,44 +287,67 @@ Examples:
   croc draw "three yellow stars in a row" --count 4 -o stars.png"""
 )
 @click.argument("prompt")
-@click.option("-o", "--out", required=True, type=click.Path(path_type=Path, dir_okay=False), help="PNG file.")
-@click.option("--seed", default=0, show_default=True, type=int)
-@click.option("--size", default=256, show_default=True, type=click.IntRange(16, 4096), help="Pixels.")
+@click.option(
+    "-o",
+    "--out",
+    required=True,
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Output file (PNG).",
+)
+@seed_option
+@click.option(
+    "--size",
+    default=256,
+    show_default=True,
+    type=Integer(16, 4096),
+    help="Width and height in pixels.",
+)
 @click.option(
     "--count",
     default=1,
     show_default=True,
-    type=click.IntRange(1, 1000),
-    help="Images, with seeds one after another: NAME-1.png, …",
+    type=Integer(1, 1000),
+    help="Number of images, with consecutive seeds. Several are called NAME-1.png, NAME-2.png, ….",
 )
 def draw(prompt: str, out: Path, seed: int, size: int, count: int) -> None:
-    """Draw a prompt in controlled English, exactly."""
-    from croc_syn.world import draw as exact
+    """Draw a prompt in controlled English.
+
+    This is the exact world: synthetic scenes that show the prompt with certainty, drawn without a model. A
+    prompt outside its controlled English is an error.
+    """
+    from croc_syn import world
 
     for number in range(count):
         path = out if count == 1 else out.with_name(f"{out.stem}-{number + 1}{out.suffix}")
-        write(path, exact(prompt, seed + number, size=size).png)
+        write(path, world.draw(prompt, seed + number, size=size).png)
 
 
 @section("make")
 @click.command(epilog="Example: croc sheet runs/syn -o sheet.png --category counting")
 @click.argument("folder", type=PATH)
-@click.option("-o", "--out", required=True, type=PATH, help="PNG or HTML file.")
-@click.option("--checks", default=8, show_default=True, type=click.IntRange(1), help="How many, at most.")
-@click.option("--images", default=1, show_default=True, type=click.IntRange(1), help="Images a side.")
+@click.option("-o", "--out", required=True, type=PATH, metavar="FILE", help="Output file (PNG or HTML).")
+@click.option("--checks", default=8, show_default=True, type=Integer(1), help="Maximum number of checks.")
+@click.option("--images", default=1, show_default=True, type=Integer(1), help="Number of images per prompt.")
+@click.option("--columns", default=4, show_default=True, type=Integer(1), help="Checks per row.")
 @click.option(
-    "--columns", default=4, show_default=True, type=click.IntRange(1), help="Checks beside each other."
+    "--width",
+    default=240,
+    show_default=True,
+    type=Integer(16, 2048),
+    help="Width of an image in pixels.",
 )
-@click.option(
-    "--width", default=240, show_default=True, type=click.IntRange(16, 2048), help="Pixels an image."
-)
-@click.option("--subset", help="Only of this subset.")
-@click.option("--category", help="Only of this category.")
-@click.option("--property", "property_name", help="Only of this property.")
-@click.option("--seed", default=0, show_default=True, type=int, help="Another seed, other checks.")
+@click.option("--subset", metavar="NAME", help="Only checks of this subset.")
+@click.option("--category", metavar="NAME", help="Only checks of this category.")
+@click.option("--property", "property_name", metavar="NAME", help="Only checks that vary this property.")
+@seed_option
 def sheet(folder: Path, out: Path, **options: Any) -> None:
-    """Draw a grid of checks, to look at: prompt and image, contrast and image."""
-    from croc_syn.contact_sheet import sheet as make
+    """Draw a contact sheet of checks.
 
-    make(folder, out, **options)
-    click.echo(f"wrote {out}", err=True)
+    FOLDER is a finished dataset. Each cell shows a prompt with its image, and the contrast prompt with its
+    image. Another seed chooses other checks.
+    """
+    from croc_syn.contact_sheet import sheet as draw_sheet
+
+    draw_sheet(folder, out, **options)
+    log(f"wrote {out}")

@@ -8,9 +8,17 @@ from typing import Any
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH, key_values
-from croc.cli.output import show
+from croc.cli.options import PATH, Integer, Number, key_values, out_folder, seed_option, together
+from croc.cli.output import log, show
 from croc.errors import CrocError
+
+_questions_option = click.option(
+    "--questions",
+    required=True,
+    type=PATH,
+    metavar="FOLDER",
+    help="Questions that 'croc build train' made.",
+)
 
 
 @section("train")
@@ -19,25 +27,28 @@ from croc.errors import CrocError
     epilog="""\b
 Examples:
   croc train --config recipe.yaml --learning_rate 1e-4
-  croc train --config smolvlm --questions runs/questions --push org/crocscore-smolvlm""",
+  croc train --config smolvlm --questions runs/questions --push org/crocscore-smolvlm
+  accelerate launch -m croc train --config recipe.yaml""",
 )
 @click.option(
     "--config",
     required=True,
     metavar="FILE|NAME",
-    help="The recipe: a YAML file, or the name of one of the package: tiny, smolvlm, qwen3-vl, phi4.",
+    help="Recipe: a YAML file, or one of the package: tiny, smolvlm, qwen3-vl, phi4.",
 )
 @click.option(
-    "--push", metavar="ORG/NAME", help="Publish model, processor, recipe and card there afterwards."
+    "--push",
+    metavar="ORG/NAME",
+    help="After training, publish the model with its processor, recipe and card in this repository.",
 )
-@click.option("--private", is_flag=True, help="Only members of the organisation may see it.")
+@click.option("--private", is_flag=True, help="With --push: only members of the organisation can see it.")
 @click.pass_context
 def train(ctx: click.Context, config: str, push: str | None, private: bool) -> None:
-    """Train a yes/no model on questions from checks, with TRL.
+    """Train a yes/no model on questions made from checks.
 
-    The recipe names the model to start from (model), the folder of questions (questions, made by croc build
-    train), held-out checks to score on the way (checks), and any setting of TRL's SFTConfig; options after it
-    override its keys. On several GPUs: accelerate launch -m croc train --config FILE
+    The recipe names the initial model (model), the folder of questions that 'croc build train' made
+    (questions), held-out checks that are scored during training (checks), and any setting of TRL's SFTConfig.
+    Options that are not listed below override its keys.
     """
     if push is not None:  # before hours of training
         _publish(ctx, folder=Path(), repo=push, check_access=True)
@@ -65,83 +76,101 @@ def _publish(ctx: click.Context, **options: Any) -> None:
 @section("train")
 @click.command(epilog="Example: croc calibrate runs/crocscore --questions runs/questions")
 @click.argument("model", type=PATH)
-@click.option("--questions", required=True, type=PATH, help="Folder that croc build train finished.")
-@click.option("--split", default="validation", show_default=True, help="Split of the questions.")
-@click.option("--max", "at_most", type=click.IntRange(4), help="So many questions at most.")
-@click.option("--device", help="cpu, cuda, mps; default: the best there is.")
+@_questions_option
+@click.option(
+    "--split", default="validation", show_default=True, metavar="NAME", help="Split of the questions."
+)
+@click.option(
+    "--max-questions", "at_most", type=Integer(4), help="Maximum number of questions. Default: all."
+)
+@click.option("--device", help="Device: cpu, cuda or mps. Default: the best one available.")
 def calibrate(model: Path, questions: Path, split: str, at_most: int | None, device: str | None) -> None:
-    """Fit the probabilities of MODEL, a folder, and write them into its configuration.
+    """Calibrate the probabilities of a yes/no model.
 
-    Its figures (calibration.json) and plot (calibration.png) go beside the weights and onto the card.
+    MODEL is a folder. The calibration is written into its configuration, its figures (calibration.json) and
+    plot (calibration.png) beside the weights and on the card.
     """
     from rich.table import Table
 
     from crocscore.calibration import calibrate as run
 
-    found = run(model, questions, split=split, at_most=at_most, device=device)
+    fit = run(model, questions, split=split, at_most=at_most, device=device)
     table = Table(box=None, header_style="bold")
     for column in ("", "σ(margin)", "calibrated"):
         table.add_column(column, justify="left" if not column else "right")
     for name, before, after in (
-        ("expected calibration error", found.ece_before, found.ece),
-        ("Brier score", found.brier_before, found.brier),
-        ("log loss", found.log_loss_before, found.log_loss),
+        ("expected calibration error", fit.ece_before, fit.ece),
+        ("Brier score", fit.brier_before, fit.brier),
+        ("log loss", fit.log_loss_before, fit.log_loss),
     ):
         table.add_row(name, f"{before:.4f}", f"{after:.4f}")
     show([table])
-    click.echo(f"σ({found.a:.4g} · margin {found.b:+.4g}): temperature {found.temperature:.4g}")
-    click.echo(f"AUROC {found.auroc:.4f}; {found.questions} questions of {found.concepts} concepts")
+    click.echo(f"σ({fit.a:.4g} · margin {fit.b:+.4g}): temperature {fit.temperature:.4g}")
+    click.echo(f"AUROC {fit.auroc:.4f}; {fit.questions} questions of {fit.concepts} concepts")
     click.echo(
-        f"ties among {found.contrasts} contrasts: {found.ties_fp32:.2%} by fp32 margins, "
-        f"{found.ties_bf16:.2%} by bf16 probabilities"
+        f"ties among {fit.contrasts} contrasts: {fit.ties_fp32:.2%} by fp32 margins, "
+        f"{fit.ties_bf16:.2%} by bf16 probabilities"
     )
-    click.echo(f"wrote {model / 'config.json'}", err=True)
+    log(f"wrote {model / 'config.json'}")
 
 
 @section("train")
 @click.group(cls=CommandGroup)
 def experiment() -> None:
-    """What a yes/no model learns from contrast: each experiment writes NAME.json and NAME.png."""
+    """Measure what a yes/no model learns from checks.
+
+    Each experiment writes NAME.json and NAME.png.
+    """
 
 
-def _shared(command: Any) -> Any:
-    """The options that the experiments with training share."""
-    for option in reversed(
-        (
-            click.argument("model", type=PATH),
-            click.option(
-                "--questions", required=True, type=PATH, help="Folder that croc build train finished."
-            ),
-            click.option("--checks", required=True, help="Held-out checks: a folder or Hub id."),
-            click.option("--split", default="test", show_default=True, help="Split of the checks."),
-            click.option("--max-checks", default=400, show_default=True, type=click.IntRange(1)),
-            click.option("--steps", default=200, show_default=True, type=click.IntRange(1), help="A run."),
-            click.option(
-                "--batch", default=32, show_default=True, type=click.IntRange(1), help="Questions a step."
-            ),
-            click.option("--learning-rate", default=3e-4, show_default=True, type=click.FloatRange(0)),
-            click.option("--seed", default=0, show_default=True, type=int),
-            click.option(
-                "--set",
-                "settings",
-                multiple=True,
-                metavar="KEY=VALUE",
-                help="A further key of the recipe; repeatable.",
-            ),
-            click.option("--out", required=True, type=PATH, help="Folder to make; run again to go on."),
-        )
-    ):
-        command = option(command)
-    return command
+_training_options = together(
+    click.argument("model", type=PATH),
+    _questions_option,
+    click.option("--checks", required=True, metavar="FOLDER|HUB_ID", help="Held-out checks."),
+    click.option("--split", default="test", show_default=True, metavar="NAME", help="Split of the checks."),
+    click.option(
+        "--max-checks",
+        default=400,
+        show_default=True,
+        type=Integer(1),
+        help="Maximum number of checks.",
+    ),
+    click.option(
+        "--steps",
+        default=200,
+        show_default=True,
+        type=Integer(1),
+        help="Training steps per run.",
+    ),
+    click.option(
+        "--batch", default=32, show_default=True, type=Integer(1), help="Questions per training step."
+    ),
+    click.option(
+        "--learning-rate",
+        default=3e-4,
+        show_default=True,
+        type=Number(0),
+        help="Highest learning rate.",
+    ),
+    seed_option,
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Change a key of the recipe. Repeatable.",
+    ),
+    out_folder,
+)
 
 
 def _experiment(
-    name: str, conditions: Any, out: Path, settings: tuple[str, ...], given: dict[str, Any]
+    name: str, conditions: Any, out: Path, settings: tuple[str, ...], options: dict[str, Any]
 ) -> None:
     from crocscore.experiments.experiments import Setup, run
 
-    model, questions = str(given.pop("model")), str(given.pop("questions"))
-    setup = Setup(model=model, questions=questions, **given, settings=key_values(settings, "--set"))
+    model, questions = str(options.pop("model")), str(options.pop("questions"))
+    setup = Setup(model=model, questions=questions, **options, settings=key_values(settings, "--set"))
     click.echo(run(name, setup, out, conditions))
 
 
@@ -149,57 +178,83 @@ def _experiment(
     "held-out",
     epilog="Example: croc experiment held-out stage1 --questions questions --checks syn --out held-out",
 )
-@_shared
+@_training_options
 @click.option(
-    "--leave-out", multiple=True, metavar="NAME", help="A category or property; repeatable; default: four."
+    "--leave-out",
+    multiple=True,
+    metavar="NAME",
+    help="Category or property to leave out. Repeatable. "
+    "Default: negation, counting, colour, spatial_relation.",
 )
 @click.option(
     "--scenes",
     multiple=True,
     metavar="FOLDER",
-    help="Annotated scenes, repeatable: the start is then a reader from nothing behind MODEL's tower that "
-    "is taught none of what is left out; each run is taught all but its own.",
+    help="Annotated scenes that 'croc build scenes' made. Repeatable. With them only the image tower of "
+    "MODEL is used: a new language model first learns from the scenes, without any property in question; "
+    "each run then adds the other properties, but not its own.",
 )
 @click.option(
-    "--reading",
+    "--scene-steps",
+    "reading",
     default=1200,
     show_default=True,
-    type=click.IntRange(1),
-    help="Steps of the start; a third of them more for each run.",
+    type=Integer(1),
+    help="Training steps on the scenes. Each run adds a third of this number.",
 )
-def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
-    """Leave one property out of the training of MODEL at a time, and ask about it afterwards."""
+def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
+    """Leave a property out of training and test on it.
+
+    MODEL is the folder of the initial model.
+    """
     from crocscore.experiments.experiments import held_out as conditions
 
-    _experiment("held-out", conditions(leave_out) if leave_out else None, out, settings, given)
+    _experiment("held-out", conditions(leave_out) if leave_out else None, out, settings, options)
 
 
 @experiment.command(
     "learning-curve",
     epilog="Example: croc experiment learning-curve stage1 --questions questions --checks syn --out curve",
 )
-@_shared
+@_training_options
 @click.option(
-    "--share", "shares", multiple=True, type=click.FloatRange(0, 1, min_open=True), help="Repeatable."
+    "--share",
+    "shares",
+    multiple=True,
+    type=Number(0, 1, min_open=True),
+    help="Share of the checks. Repeatable. Default: 0.05, 0.15, 0.4 and 1.",
 )
-def curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
-    """Train MODEL on growing shares of the checks."""
+def learning_curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
+    """Train on growing shares of the checks.
+
+    MODEL is the folder of the initial model.
+    """
     from crocscore.experiments.experiments import learning_curve as conditions
 
-    _experiment("learning-curve", conditions(shares) if shares else None, out, settings, given)
+    _experiment("learning-curve", conditions(shares) if shares else None, out, settings, options)
 
 
 @experiment.command(
     "label-noise",
     epilog="Example: croc experiment label-noise stage1 --questions questions --checks syn --out noise",
 )
-@_shared
-@click.option("--level", "levels", multiple=True, type=click.FloatRange(0, 1), help="Repeatable.")
-def noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **given: Any) -> None:
-    """Train MODEL with a share of the answers flipped: what a better image generator would buy."""
+@_training_options
+@click.option(
+    "--level",
+    "levels",
+    multiple=True,
+    type=Number(0, 1),
+    help="Share of the answers that is flipped. Repeatable. Default: 0, 0.1, 0.3 and 0.5.",
+)
+def label_noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
+    """Train with a share of wrong answers.
+
+    MODEL is the folder of the initial model. The experiment estimates what images that show the wrong thing
+    cost, and so what a better image generator is worth.
+    """
     from crocscore.experiments.experiments import label_noise as conditions
 
-    _experiment("label-noise", conditions(levels) if levels else None, out, settings, given)
+    _experiment("label-noise", conditions(levels) if levels else None, out, settings, options)
 
 
 @experiment.command(
@@ -207,11 +262,15 @@ def noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **giv
     epilog="Example: croc experiment zero-shot crocscore --checks runs/nlvr --tifa tifa160 --out zero-shot",
 )
 @click.argument("scorer")
-@click.option("--checks", metavar="FOLDER|HUB_ID", help="Checks with labels by people.")
-@click.option("--split", help="Split of the checks.")
-@click.option("--tifa", type=PATH, help="TIFA160: generated images with ratings by people.")
-@click.option("--max-checks", type=click.IntRange(1), help="Number of checks. Default: all.")
-@click.option("--out", required=True, type=PATH, help="Folder to make.")
+@click.option(
+    "--checks",
+    metavar="FOLDER|HUB_ID",
+    help="Checks with labels by people, such as those that 'croc build nlvr' makes.",
+)
+@click.option("--split", metavar="NAME", help="Split of the checks. Default: test, or the only one.")
+@click.option("--tifa", type=PATH, metavar="FOLDER", help="TIFA160: generated images with ratings by people.")
+@click.option("--max-checks", type=Integer(1), help="Maximum number of checks. Default: all.")
+@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Output folder.")
 def zero_shot(
     scorer: str,
     checks: str | None,
@@ -220,13 +279,17 @@ def zero_shot(
     max_checks: int | None,
     out: Path,
 ) -> None:
-    """Judge SCORER, a name or a folder of a yes/no model, on images from outside of its world."""
+    """Test a scorer on images that it was not trained for.
+
+    SCORER is a name from 'croc scorers list', or the folder of a yes/no model.
+    """
     from croc.scorers.registry import available, load
     from crocscore.experiments.experiments import zero_shot as run
 
-    spec = "crocscore.scorers:crocscore"
     # A name is a name, whatever folders are called here: in a checkout there is one called crocscore.
-    named = scorer in {each.name for each in available()}
-    local = Path(scorer).is_dir() and not named
-    found = load(spec, model=Path(scorer), name=Path(scorer).name) if local else load(scorer)
-    click.echo(run(found, out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))
+    local = Path(scorer).is_dir() and scorer not in {info.name for info in available()}
+    if local:
+        loaded = load("crocscore.scorers:crocscore", model=Path(scorer), name=Path(scorer).name)
+    else:
+        loaded = load(scorer)
+    click.echo(run(loaded, out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))

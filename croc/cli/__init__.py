@@ -47,11 +47,16 @@ class _Croc(CommandGroup):
         "status": "croc.cli.status:status",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Example: croc evaluate clip.parquet vqa.parquet --by category --html report.html",
+    epilog="""\b
+Examples:
+  croc demo
+  croc score croc/hum --scorer clipscore-b32 --scorer random --out scores/
+  croc evaluate scores/ --by category --html report.html""",
 )
 @click.version_option(__version__, prog_name="croc")
 def main() -> None:
     """Test text-to-image metrics with contrastive checks.
 
-    Make checks, run metrics on them, and evaluate the scores.
+    A check has two prompts that differ in one property, and images of both. A good metric gives each image a
+    higher score with its own prompt.
     """

@@ -26,7 +26,7 @@ DISTRIBUTION = "croc-t2i"
 SECTIONS = {
     "make": "Make checks",
     "run": "Run metrics",
-    "judge": "Judge metrics",
+    "judge": "Evaluate metrics",
     "share": "Share",
     "train": "Train a metric",
     "people": "Ask people",

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH
+from croc.cli.options import PATH, Integer, Number, together
 from croc.cli.output import show, write
 
 if TYPE_CHECKING:
-    from croc.verdict.report import Report, Settings
+    from croc.verdict.report import Report
 
 GROUPINGS = (
     "subset",
@@ -27,57 +26,63 @@ GROUPINGS = (
     "truncated",
 )
 
-
-def _tables_argument(command: Callable[..., Any]) -> Callable[..., Any]:
-    return click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")(command)
-
-
-def _judging(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that judges score tables."""
-    options = (
-        click.option(
-            "--protocol", metavar="syn|hum", help="How the checks were labelled; default: as the tables say."
-        ),
-        click.option(
-            "--paper", is_flag=True, help="The published computation: ties lose, chance 5/6 and 1/2."
-        ),
-        click.option("--metric", "metrics", multiple=True, help="Only this metric (repeatable)."),
-        click.option(
-            "--resamples", default=2000, show_default=True, type=click.IntRange(0), help="Bootstrap; 0: none."
-        ),
-        click.option(
-            "--flips", default=10000, show_default=True, type=click.IntRange(0), help="Permutations; 0: none."
-        ),
-        click.option("--seed", default=None, type=click.IntRange(0), help="Of both; the default is fixed."),
-        click.option(
-            "--level",
-            default=0.95,
-            show_default=True,
-            type=click.FloatRange(0.5, 0.999),
-            help="Of intervals.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
-
-
-def _settings(options: dict[str, Any], by: tuple[str, ...] = ()) -> Settings:
-    from croc.verdict.report import DEFAULT_SEED, Settings
-
-    seed = DEFAULT_SEED if options["seed"] is None else options["seed"]
-    return Settings(options["paper"], by, options["resamples"], options["flips"], seed, options["level"])
+_tables_argument = click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
+_json_option = click.option(
+    "--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON."
+)
+_report_options = together(
+    click.option(
+        "--protocol",
+        metavar="syn|hum",
+        help="Protocol: syn (labels from the generator) or hum (labels by people). "
+        "Default: as the tables say.",
+    ),
+    click.option(
+        "--paper", is_flag=True, help="Compute as in the paper: ties lose, chance level is 5/6 or 1/2."
+    ),
+    click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric. Repeatable."),
+    click.option(
+        "--resamples",
+        default=2000,
+        show_default=True,
+        type=Integer(0),
+        help="Number of bootstrap resamples. 0 computes no intervals.",
+    ),
+    click.option(
+        "--permutations",
+        default=10000,
+        show_default=True,
+        type=Integer(0),
+        help="Number of permutations in tests. 0 computes no tests.",
+    ),
+    click.option("--seed", type=Integer(0), help="Seed of resamples and permutations. Default: a fixed one."),
+    click.option(
+        "--level",
+        default=0.95,
+        show_default=True,
+        type=Number(0.5, 0.999),
+        help="Confidence level of the intervals.",
+    ),
+)
 
 
 def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ...] = ()) -> Report:
     from rich.console import Console
 
-    from croc.verdict.report import Report
+    from croc.verdict.report import DEFAULT_SEED, Report, Settings
 
-    wanted = options["metrics"] or None
-    settings = _settings(options, by)
-    with Console(stderr=True).status("Reading and judging score tables …"):
-        return Report.from_files(tables, protocol=options["protocol"], settings=settings, metrics=wanted)
+    settings = Settings(
+        paper=options["paper"],
+        by=by,
+        resamples=options["resamples"],
+        flips=options["permutations"],
+        seed=DEFAULT_SEED if options["seed"] is None else options["seed"],
+        level=options["level"],
+    )
+    with Console(stderr=True).status("Evaluating score tables …"):
+        return Report.from_files(
+            tables, protocol=options["protocol"], settings=settings, metrics=options["metrics"] or None
+        )
 
 
 @section("judge")
@@ -86,21 +91,21 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
 Examples:
   croc evaluate scores/ --by property
   croc evaluate scores/ --by image_model --by text_model
-  croc evaluate croc_syn_scores.tsv.gz --paper --json verdict.json
+  croc evaluate croc_syn_scores.tsv.gz --paper --json report.json
   croc evaluate action_*_scores.tsv --protocol hum --html report.html"""
 )
 @_tables_argument
-@_judging
+@_report_options
 @click.option(
     "--by",
     multiple=True,
     metavar="COLUMN",
-    help=f"Break down by a column: {', '.join(GROUPINGS)} or another; repeatable.",
+    help=f"Break results down by this column: {', '.join(GROUPINGS)} or another. Repeatable.",
 )
-@click.option("--json", "json_file", type=PATH, help="Write all numbers here.")
-@click.option("--html", "html_file", type=PATH, help="Write a self-contained page here.")
-@click.option("--latex", "latex_file", type=PATH, help="Write a booktabs table here.")
-@click.option("--heatmap", "heatmap_file", type=PATH, help="Write a PNG here.")
+@_json_option
+@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
+@click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
+@click.option("--heatmap", "heatmap_file", type=PATH, metavar="FILE", help="Write a heatmap as PNG.")
 def evaluate(
     tables: tuple[Path, ...],
     by: tuple[str, ...],
@@ -110,11 +115,14 @@ def evaluate(
     heatmap_file: Path | None,
     **options: Any,
 ) -> None:
-    """Judge metrics by their score tables: scaled accuracy in four directions, intervals, tests, findings.
+    """Compute the accuracy of metrics from score tables.
 
-    TABLE is a score table (Parquet, CSV, TSV), one of the published TSV files, or a folder of them. By
-    text_model, image_model or style it also says whether the verdict depends on who generated, with the
-    intervals of the differences, paired where the specs are the same.
+    TABLE is a score table (Parquet, CSV, TSV), one of the published TSV files, or a folder of them. The
+    result is the scaled accuracy of each metric in four directions, with confidence intervals, tests between
+    metrics, and findings.
+
+    With --by text_model, image_model or style, the results also show whether the ranking of metrics depends
+    on the generator. Differences are paired where the generators share specs.
     """
     from croc.rendering import render
 
@@ -131,27 +139,31 @@ def evaluate(
 @_tables_argument
 @click.option(
     "--with",
-    "others",
+    "other_tables",
     multiple=True,
     required=True,
     type=PATH,
-    help="Score tables of the other benchmark (repeatable).",
+    metavar="TABLE",
+    help="Score table of the other benchmark, or a folder of them. Repeatable.",
 )
-@click.option("--by", default=None, metavar="COLUMN", help="Compare value by value of this column.")
-@_judging
-def agree(tables: tuple[Path, ...], others: tuple[Path, ...], by: str | None, **options: Any) -> None:
-    """Do two benchmarks rank the same metrics alike? Kendall's tau-b with its interval."""
+@click.option("--by", metavar="COLUMN", help="Also compare the rankings within each value of this column.")
+@_report_options
+def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | None, **options: Any) -> None:
+    """Compare how two benchmarks rank the same metrics.
+
+    The measure is Kendall's tau-b with its confidence interval.
+    """
     from croc.rendering import render
 
     columns = (by,) if by else ()
     first = _report(tables, options, columns)
-    second = _report(others, options, columns)
+    second = _report(other_tables, options, columns)
     agreements = first.agreement(second)
     if by:
         agreements += first.agreement(second, by)
     for line in render.agreement_lines(agreements):
         click.echo(line)
-    click.echo(agreements[0].signature if agreements else "no group is shared")
+    click.echo(agreements[0].signature if agreements else "the two benchmarks share no group of checks")
 
 
 @section("judge")
@@ -159,7 +171,7 @@ def agree(tables: tuple[Path, ...], others: tuple[Path, ...], by: str | None, **
     epilog="""\b
 Examples:
   croc correlate ratings.csv --human human_avg --cluster prompt
-  croc correlate ratings.parquet --human rater_1 --human rater_2 --json corr.json"""
+  croc correlate ratings.parquet --human rater_1 --human rater_2 --json correlation.json"""
 )
 @click.argument("table", type=PATH)
 @click.option(
@@ -168,18 +180,21 @@ Examples:
     multiple=True,
     required=True,
     metavar="COLUMN",
-    help="Column of ratings (repeatable).",
+    help="Column of human ratings. Repeatable.",
 )
 @click.option(
-    "--cluster",
-    default=None,
-    metavar="COLUMN",
-    help="What is resampled together, such as prompt; default: single items.",
+    "--cluster", metavar="COLUMN", help="Resample all items with the same value, such as prompt, together."
 )
-@click.option("--metric", "metrics", multiple=True, help="Only this column (repeatable).")
-@click.option("--resamples", default=2000, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=None, type=click.IntRange(0), help="The default is fixed.")
-@click.option("--json", "json_file", type=PATH, help="Write all numbers here.")
+@click.option("--metric", "metrics", multiple=True, metavar="COLUMN", help="Only this metric. Repeatable.")
+@click.option(
+    "--resamples",
+    default=2000,
+    show_default=True,
+    type=Integer(1),
+    help="Number of bootstrap resamples.",
+)
+@click.option("--seed", type=Integer(0), help="Seed of the resamples. Default: a fixed one.")
+@_json_option
 def correlate(
     table: Path,
     humans: tuple[str, ...],
@@ -189,22 +204,23 @@ def correlate(
     seed: int | None,
     json_file: Path | None,
 ) -> None:
-    """Correlate metrics with human ratings: Kendall tau-b, Spearman, Pearson, intervals, clusters.
+    """Correlate metrics with human ratings.
 
-    TABLE is a pair table (Parquet, CSV, TSV): item_id, system, prompt, a column per metric and per rating.
+    TABLE is a pair table (Parquet, CSV, TSV) with the columns item_id, system and prompt, a column for each
+    metric, and a column for each human rating. The result is Kendall's tau-b, Spearman's rho and Pearson's r
+    with confidence intervals, and which metrics are statistically tied.
     """
-    from croc.ratings.correlation import correlate as compute
+    from croc.ratings import correlation
     from croc.tables.readers import read_pair_table
     from croc.verdict.report import DEFAULT_SEED
 
-    seed = DEFAULT_SEED if seed is None else seed
-    found = compute(
+    report = correlation.correlate(
         read_pair_table(table),
         humans,
         cluster=cluster,
         metrics=metrics or None,
         resamples=resamples,
-        seed=seed,
+        seed=DEFAULT_SEED if seed is None else seed,
     )
-    show(found.terminal())
-    write(json_file, found.to_json() if json_file else "")
+    show(report.terminal())
+    write(json_file, report.to_json() if json_file else "")

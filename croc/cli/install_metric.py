@@ -10,7 +10,7 @@ from croc.cli.command_group import section
 from croc.errors import InputError
 
 MODULES = {"croc": ("croc.croc", "Croc"), "crocscore": ("crocscore.crocscore", "Crocscore")}
-"""Short name → where its class lives; the text of the import is all that is installed."""
+"""Short name → module and class. Only a file that imports the class is installed."""
 
 _STUB = '''"""Finds {name} in the installed package, so that an update of the package updates it."""
 
@@ -21,14 +21,14 @@ __all__ = ["{cls}"]
 
 
 def place_of(name: str) -> Path:
-    """Where ``evaluate`` looks for a short name that it cannot fetch from the Hub."""
+    """The folder in which ``evaluate`` looks for a short name that it cannot fetch from the Hub."""
     from evaluate.loading import init_dynamic_modules
 
     return Path(init_dynamic_modules()) / "metrics" / f"evaluate-metric--{name}"
 
 
 def install(name: str) -> Path:
-    """Put a module where ``evaluate.load(name)`` finds it offline; gives its file."""
+    """Write the file that ``evaluate.load(name)`` finds offline, and return its path."""
     import hashlib
 
     from croc.storage.files import atomic
@@ -39,13 +39,13 @@ def install(name: str) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     for folder in (file.parent, file.parent.parent, file.parent.parent.parent):
         (folder / "__init__.py").touch()
-    with atomic(file) as temporary:  # anew each time: of several versions the newest file counts
+    with atomic(file) as temporary:  # of several versions ``evaluate`` takes the newest file: write it again
         temporary.write_bytes(content)
     return file
 
 
 def remove(name: str) -> None:
-    """Take a module away that :func:`install` put there; nothing there is fine."""
+    """Remove what :func:`install` wrote, if it is there."""
     import shutil
 
     shutil.rmtree(place_of(name), ignore_errors=True)
@@ -59,16 +59,17 @@ Examples:
   croc install-metric
   HF_EVALUATE_OFFLINE=1 python -c 'import evaluate; print(evaluate.load("croc").citation)'""",
 )
-@click.argument("names", nargs=-1, type=click.Choice(list(MODULES)))
-@click.option("--remove", "take_away", is_flag=True, help="Take them away again.")
-def install_metric(names: tuple[str, ...], take_away: bool) -> None:
-    """Make evaluate.load("croc") and evaluate.load("crocscore") work in any folder, offline.
+@click.argument("names", nargs=-1, type=click.Choice(list(MODULES)), metavar="[NAMES]...")
+@click.option("--remove", "removing", is_flag=True, help="Remove the modules again.")
+def install_metric(names: tuple[str, ...], removing: bool) -> None:
+    """Make evaluate.load("croc") work in any folder, offline.
 
-    NAMES are croc, crocscore; default: both. Without HF_EVALUATE_OFFLINE=1 evaluate asks the Hub first.
+    NAMES are the modules to install: croc, crocscore, or both (the default). Set HF_EVALUATE_OFFLINE=1 when
+    you load them; otherwise the library asks the Hub first, where "croc" is a module of Hugging Face.
     """
     for name in names or MODULES:
         try:
-            if take_away:
+            if removing:
                 remove(name)
                 click.echo(f"{name}: removed")
             else:

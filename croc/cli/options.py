@@ -4,13 +4,89 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from croc.errors import InputError
 
 PATH = click.Path(path_type=Path)
+
+
+class Integer(click.IntRange):
+    """A whole number from a minimum on; ``click`` calls it INTEGER RANGE, which reads like 1-5."""
+
+    name = "integer"
+
+
+class Number(click.FloatRange):
+    """A number between two ends."""
+
+    name = "number"
+
+
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
+    """One decorator for several options, which the help lists in this order."""
+
+    def decorate(function: _Function) -> _Function:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+out_folder = click.option(
+    "--out",
+    required=True,
+    type=PATH,
+    metavar="FOLDER",
+    help="Output folder. Run the same command again to resume an interrupted run.",
+)
+seed_option = click.option("--seed", default=0, show_default=True, type=int, help="Random seed.")
+workers_option = click.option(
+    "--workers", default=1, show_default=True, type=Integer(1), help="Number of processes."
+)
+preset_changes = click.option(
+    "--set",
+    "changes",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Change a key of the preset, such as images.count=3. Repeatable.",
+)
+dataset_options = together(
+    click.option("--config", metavar="NAME", help="Configuration of the dataset. Default: its default one."),
+    click.option("--split", metavar="NAME", help="Split of the dataset. Default: test, or the only one."),
+    click.option("--revision", metavar="REVISION", help="Tag or commit of a dataset on the Hub."),
+    click.option("--streaming", is_flag=True, help="Read a dataset on the Hub without downloading it first."),
+)
+executor_options = together(
+    click.option(
+        "--executor",
+        type=click.Choice(["local", "ray"]),
+        default="local",
+        show_default=True,
+        help="Run on this machine or on a Ray cluster. Both write the same files.",
+    ),
+    click.option(
+        "--address",
+        metavar="ADDRESS",
+        help="Address of a running Ray cluster, such as ray://HOST:10001. Default: start one here.",
+    ),
+    click.option(
+        "--workers",
+        type=Integer(1),
+        help="Number of processes, or maximum number of actors on a cluster. Default: one per GPU, or one.",
+    ),
+    click.option(
+        "--gpus-per-worker",
+        type=Number(0),
+        help="GPUs per actor on the cluster. Default: 1 for models that run there, else 0.",
+    ),
+)
 
 
 def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
@@ -29,39 +105,8 @@ def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
         try:
             values[key] = yaml.safe_load(value)
         except yaml.YAMLError:
-            raise InputError(f"{option} {pair}: the value cannot be read") from None
+            raise InputError(f"{option} {pair}: the value is not valid YAML") from None
     return values
-
-
-def executor_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options of every command that can run on one machine or on a Ray cluster."""
-    options = (
-        click.option(
-            "--executor",
-            type=click.Choice(["local", "ray"]),
-            default="local",
-            show_default=True,
-            help="Run on this machine or on a Ray cluster; the files are the same.",
-        ),
-        click.option(
-            "--address",
-            metavar="ADDRESS",
-            help="Address of a running cluster (ray://HOST:10001). Default: a cluster started here.",
-        ),
-        click.option(
-            "--workers",
-            type=click.IntRange(1),
-            help="Number of processes, or at most so many actors on a cluster. Default: one per GPU, or one.",
-        ),
-        click.option(
-            "--gpus-per-worker",
-            type=click.FloatRange(0),
-            help="GPUs per actor on the cluster. Default: 1 for models that run there.",
-        ),
-    )
-    for option in reversed(options):
-        command = option(command)
-    return command
 
 
 def make_executor(

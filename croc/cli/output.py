@@ -1,28 +1,37 @@
-"""Printing tables and writing files."""
+"""Printing tables and messages, and writing files."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from croc.errors import InputError
 
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
-def show(renderables: list[Any]) -> None:
-    """Print Rich renderables; lines are cut to the width of a terminal only.
 
-    A string is printed with its markup: text that comes from data belongs into ``rich.markup.escape`` or
-    ``rich.text.Text``.
+def show(renderables: Sequence[RenderableType]) -> None:
+    """Print Rich renderables. Lines are cut to a width on a terminal only.
+
+    Text is printed as it is: ``[score]`` is no markup here, and ``:smile:`` no emoji. Styles come from
+    ``rich.text.Text`` and from the arguments of tables.
     """
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False, emoji=False)
     if not console.is_terminal:  # a pipe or a file has no width
-        console = Console(width=400, soft_wrap=True)
+        console = Console(width=400, soft_wrap=True, markup=False, emoji=False)
     for renderable in renderables:
         console.print(renderable)
+
+
+def log(line: str) -> None:
+    """Print a line about the progress of a command to standard error."""
+    click.echo(line, err=True)
 
 
 def write(path: Path | None, content: str | bytes) -> None:
@@ -41,4 +50,4 @@ def write(path: Path | None, content: str | bytes) -> None:
             temporary.write_bytes(content.encode() if isinstance(content, str) else content)
     except OSError as problem:
         raise InputError(f"{path}: cannot be written ({problem.strerror})") from None
-    click.echo(f"wrote {path}", err=True)
+    log(f"wrote {path}")

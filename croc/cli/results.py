@@ -12,11 +12,13 @@ from croc.cli.options import PATH
 from croc.cli.output import show, write
 from croc.errors import CrocError, InputError
 
+_SHOWN_PROBLEMS = 10
+
 
 @section("judge")
 @click.group(cls=CommandGroup)
 def results() -> None:
-    """Create and verify results files, which a leaderboard reads."""
+    """Create and verify results files for a leaderboard."""
 
 
 @results.command(
@@ -27,23 +29,34 @@ Examples:
   croc results create scores/mine.parquet --url https://example.org/mine --out results/syn""",
 )
 @click.argument("table", type=PATH)
-@click.option("--out", required=True, type=PATH, help="Folder of the result, NAME.json.")
-@click.option("--protocol", metavar="syn|hum", help="Default: as the table says.")
-@click.option("--metric", help="Which metric, where the table holds several.")
-@click.option("--trained-on-croc", is_flag=True, help="The metric has seen such checks in training.")
-@click.option("--url", metavar="HTTPS", help="Where the metric comes from.")
-@click.option("--paper", is_flag=True, help="The published computation.")
+@click.option(
+    "--out",
+    required=True,
+    type=PATH,
+    metavar="FOLDER",
+    help="Output folder. The file has the name of the table and ends in .json.",
+)
+@click.option(
+    "--protocol",
+    metavar="syn|hum",
+    help="Protocol: syn (labels from the generator) or hum (labels by people). Default: as the table says.",
+)
+@click.option("--metric", metavar="NAME", help="Name of the metric, if the table has several.")
+@click.option("--trained-on-croc", is_flag=True, help="State that the metric was trained on such checks.")
+@click.option("--url", metavar="HTTPS", help="Web page of the metric.")
+@click.option("--paper", is_flag=True, help="Compute as in the paper: ties lose, chance level is 5/6 or 1/2.")
 def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
-    """Make a results file of a score TABLE: every number with interval and signature, for a leaderboard.
+    """Create a results file from a score TABLE.
 
-    Submit it together with the table: 'croc results verify' computes it again from there.
+    It holds every number with its confidence interval and signature. Submit it together with the table, so
+    that 'croc results verify' can compute the numbers again.
     """
     from croc.results.files import make_result, write_result
     from croc.verdict.report import Settings
 
-    made = make_result(table, settings=Settings(paper=paper), **options)
-    click.echo(write_result(made, out / f"{table.stem}.json"))
-    click.echo(made.signature, err=True)
+    result = make_result(table, settings=Settings(paper=paper), **options)
+    click.echo(write_result(result, out / f"{table.stem}.json"))
+    click.echo(result.signature, err=True)
 
 
 @results.command(
@@ -55,60 +68,69 @@ Examples:
   croc results verify submission/ --dataset croc/hum""",
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
-@click.option("--table", type=PATH, help="Its score table; default: the file of that name beside it.")
-@click.option("--dataset", help="The checks that it is about, a folder or Hub id: is every one there?")
-@click.option("--config", help="Configuration of the dataset.")
-@click.option("--split", help="Split of the dataset.")
-@click.option("--revision", help="Tag or commit of the dataset.")
+@click.option(
+    "--table", type=PATH, metavar="FILE", help="Score table. Default: the file of that name beside RESULT."
+)
+@click.option(
+    "--dataset", metavar="FOLDER|HUB_ID", help="Also compare the checks with those of this dataset."
+)
+@click.option("--config", metavar="NAME", help="Configuration of the dataset. Default: its default one.")
+@click.option("--split", metavar="NAME", help="Split of the dataset. Default: test, or the only one.")
+@click.option("--revision", metavar="REVISION", help="Tag or commit of the dataset.")
 def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **options: Any) -> None:
-    """Compute each RESULT again from its score table, and refuse what differs.
+    """Compute results files again from their score tables.
 
-    RESULT is a results file, or a folder with such files, such as a download of a pull request. With
-    --dataset its checks are compared with the dataset's: unknown ones are refused, and it says how many it
-    has.
+    RESULT is a results file, or a folder of them, such as a download of a pull request. Each number that
+    differs is an error. With --dataset, checks that the dataset does not have are an error, too, and the
+    output says how many of its checks the table has.
     """
     from croc.checks.sources import open_checks
     from croc.results.files import verify_checks, verify_result
 
     files: list[Path] = []
     for path in paths:
-        found_here = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        if not found_here:
+        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        if not inside:
             raise InputError(f"{path}: no results file (.json) in this folder")
-        files += found_here
+        files += inside
     if table is not None and len(files) > 1:
         raise InputError(f"--table {table}: give one result with it, not {len(files)}")
     if dataset is None and (given := [f"--{name}" for name, value in options.items() if value]):
-        raise InputError(f"{given[0]} is of a dataset; name it with --dataset")
+        raise InputError(f"{given[0]} describes a dataset; give --dataset, too")
     checks = None if dataset is None else open_checks(dataset, streaming=True, **options)
-    wrong = []
+    failures = []
     for path in files:
-        told = ""
+        summary = ""
         try:
-            found = verify_result(path, table)
+            problems = verify_result(path, table)
             if checks is not None:
-                more_found, told = verify_checks(path, table, checks)
-                found += more_found
+                unknown, summary = verify_checks(path, table, checks)
+                problems += unknown
         except InputError as problem:
-            found = [str(problem)]
-        if found:
-            more = f"\n  … and {len(found) - 10} more" if len(found) > 10 else ""
-            wrong.append(f"{path} is not what its table gives:\n  " + "\n  ".join(found[:10]) + more)
+            problems = [str(problem)]
+        if problems:
+            hidden = len(problems) - _SHOWN_PROBLEMS
+            more = f"\n  … and {hidden} more" if hidden > 0 else ""
+            shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
+            failures.append(f"{path} differs from what its table gives:\n  {shown}{more}")
         else:
-            click.echo(f"{path}: follows from its table" + (f"; {told}" if told else ""))
-    if wrong:
-        raise CrocError("\n".join(wrong))
+            click.echo(f"{path}: verified" + (f"; {summary}" if summary else ""))
+    if failures:
+        raise CrocError("\n".join(failures))
 
 
 @section("judge")
-@click.command(epilog="Example: croc leaderboard results/")
+@click.command(epilog="Example: croc leaderboard results/ --html leaderboard.html")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
-@click.option("--html", "html_file", type=PATH, help="Write a self-contained page here.")
+@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
 def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
-    """Put many results side by side: ranks by paired tests, and whether syn and hum rank alike.
+    """Rank metrics by their results files.
 
-    RESULT is a results file, or a folder with such files.
+    RESULT is a results file, or a folder of them. Ranks come from paired tests. Results on syn and hum are
+    also compared with each other.
     """
+    from rich.text import Text
+
     from croc.rendering import render
     from croc.results.leaderboard import leaderboard as load
 
@@ -116,14 +138,16 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
     for problem in board.problems:
         click.echo(f"left out: {problem}", err=True)
     if not board.benchmarks:
-        raise InputError("there is no results file among these")
-    for each in board.benchmarks:
-        show([f"\n[bold]{each.dataset.name}[/]", *render.terminal(each.report)])
-        if marked := [name for name in each.report.metrics if each.files[name].trained_on_croc]:
-            click.echo(f"Trained on such checks: {', '.join(marked)}")
+        raise InputError("none of these files is a results file ('croc results create' makes one)")
+    for benchmark in board.benchmarks:
+        heading = Text(f"\n{benchmark.dataset.name}", "bold")
+        show([heading, *render.terminal(benchmark.report)])
+        trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
+        if trained:
+            click.echo(f"Trained on such checks: {', '.join(trained)}")
     for pair in board.agreements:
         click.echo(f"{pair.first} and {pair.second}")
         for line in render.agreement_lines(pair.agreements):
             click.echo(f"  {line}")
-    reports = [each.report for each in board.benchmarks]
+    reports = [benchmark.report for benchmark in board.benchmarks]
     write(html_file, render.html(reports[0], others=reports[1:]) if html_file else "")

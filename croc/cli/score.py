@@ -8,13 +8,27 @@ from typing import Any
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH, executor_options, key_values, make_executor
-from croc.cli.output import show
+from croc.cli.options import (
+    PATH,
+    Integer,
+    dataset_options,
+    executor_options,
+    key_values,
+    make_executor,
+    out_folder,
+)
+from croc.cli.output import log, show
 from croc.errors import InputError
+
+_protocol_option = click.option(
+    "--protocol",
+    metavar="syn|hum",
+    help="Protocol: syn (labels from the generator) or hum (labels by people). Default: as the columns show.",
+)
 
 
 class _ManyScorers(click.Command):
-    """``DATASET --scorer A B`` means ``DATASET --scorer A --scorer B``, as its usage reads."""
+    """``DATASET --scorer A B`` means ``DATASET --scorer A --scorer B``."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         spread: list[str] = []
@@ -44,31 +58,32 @@ Examples:
     multiple=True,
     required=True,
     metavar="NAME",
-    help="A name of 'croc scorers list' or module:Class; repeatable.",
+    help="Name from 'croc scorers list', module:Class, or file.py:Class. Repeatable.",
 )
-@click.option("--out", required=True, type=PATH, help="Folder of the score tables.")
-@click.option("--config", help="Configuration of the dataset.")
-@click.option("--split", help="Split of the dataset.")
-@click.option("--revision", help="Tag or commit of a Hub dataset.")
-@click.option("--streaming", is_flag=True, help="Read a Hub dataset without downloading it first.")
+@out_folder
+@dataset_options
 @click.option(
-    "--max-checks", type=click.IntRange(1), help="At most so many, evenly spaced; for a first look."
+    "--max-checks", type=Integer(1), help="Maximum number of checks, spread evenly over the dataset."
 )
-@click.option("--protocol", metavar="syn|hum", help="Default: as the checks show.")
+@_protocol_option
 @click.option(
-    "--batch-size", type=click.IntRange(1), help="Default: each scorer's own; halved when memory runs out."
+    "--batch-size",
+    type=Integer(1),
+    help="Pairs per batch, halved when memory runs out. Default: set by each scorer.",
 )
-@click.option("--max-failures", type=click.IntRange(0), help="Stop when more pairs fail; default: never.")
-@click.option("--device", help="cpu, cuda, mps; default: the best there is.")
+@click.option(
+    "--max-failures", type=Integer(0), help="Stop when more pairs fail than this. Default: never stop."
+)
+@click.option("--device", help="Device: cpu, cuda or mps. Default: the best one available.")
 @click.option(
     "--option",
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="For scorers that take it; repeatable.",
+    help="Argument for the scorers that have it, such as model=my/checkpoint. Repeatable.",
 )
 @executor_options
-@click.option("--overwrite", is_flag=True, help="Start anew instead of going on.")
+@click.option("--overwrite", is_flag=True, help="Delete earlier scores instead of resuming.")
 def score(
     dataset: str,
     scorers: tuple[str, ...],
@@ -82,7 +97,10 @@ def score(
     overwrite: bool,
     **more: Any,
 ) -> None:
-    """Run metrics on DATASET: a folder, a Parquet file or a Hub id. Run it again to go on after a stop."""
+    """Run metrics on a dataset of checks.
+
+    DATASET is a folder, a Parquet file, or a Hub id. Each scorer gets a score table in the output folder.
+    """
     from croc.scorers.registry import takes
     from croc.scoring.run import score_dataset
 
@@ -90,18 +108,18 @@ def score(
     for key in given:
         if not any(takes(name, key) for name in scorers):
             raise InputError(f"--option {key}: none of {', '.join(scorers)} takes it")
-    runner = None
+    engine = None
     if executor != "local" or address is not None or (workers or 1) > 1:
         gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
-        runner = make_executor(executor, address, workers, gpus_per_worker, gpu=gpu)
+        engine = make_executor(executor, address, workers, gpus_per_worker, gpu=gpu)
     files = score_dataset(
         dataset,
         scorers,
         out,
         existing="overwrite" if overwrite else "resume",
         options=given | ({"device": device} if device else {}),
-        engine=runner,
-        tell=lambda line: click.echo(line, err=True),
+        engine=engine,
+        tell=log,
         **more,
     )
     for file in files:
@@ -111,67 +129,71 @@ def score(
 @section("run")
 @click.group(cls=CommandGroup)
 def scores() -> None:
-    """Exchange scores with metrics that run elsewhere."""
+    """Exchange pairs and scores with other programs."""
 
 
 @scores.command("export", epilog="Example: croc scores export runs/syn --out pairs")
 @click.argument("dataset")
-@click.option("--out", required=True, type=PATH, help="Folder of the pairs.")
-@click.option("--config", help="Configuration of the dataset.")
-@click.option("--split", help="Split of the dataset.")
-@click.option("--revision", help="Tag or commit of a Hub dataset.")
-@click.option("--streaming", is_flag=True, help="Read a Hub dataset without downloading it first.")
-@click.option("--protocol", metavar="syn|hum", help="Default: as the checks show.")
-def export_pairs(dataset: str, out: Path, **more: Any) -> None:
-    """Write the pairs of DATASET for a metric that needs an environment of its own."""
+@out_folder
+@dataset_options
+@_protocol_option
+def export_pairs(dataset: str, out: Path, **options: Any) -> None:
+    """Export image-prompt pairs for a metric that runs elsewhere.
+
+    DATASET is a folder, a Parquet file, or a Hub id. Use this for a metric that needs an environment of its
+    own; 'croc scores import' reads what it writes.
+    """
     from croc.scoring import exchange
 
-    click.echo(exchange.export_pairs(dataset, out, **more))
+    click.echo(exchange.export_pairs(dataset, out, **options))
 
 
 @scores.command(
     "import",
     epilog="Example: croc scores import pairs pairs/scores.jsonl --name vqascore-flant5-xxl --out scores",
 )
-@click.argument("folder", type=PATH)
+@click.argument("folder", type=PATH, metavar="PAIRS")
 @click.argument("score_file", type=PATH, metavar="SCORES")
 @click.option("--name", required=True, help="Name of the metric.")
-@click.option("--out", required=True, type=PATH, help="Folder of the score table.")
+@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Output folder of the score table.")
 @click.option(
     "--field",
     "fields",
     multiple=True,
     metavar="KEY=VALUE",
-    help="What its signature says: revision=…",
+    help="Field of the metric's signature, such as revision=COMMIT. Repeatable.",
 )
 def import_scores(folder: Path, score_file: Path, name: str, out: Path, fields: tuple[str, ...]) -> None:
-    """Make a score table of what a metric elsewhere said about the pairs in FOLDER."""
+    """Import scores that a metric gave to exported pairs.
+
+    PAIRS is the folder that 'croc scores export' made. SCORES is a file with a score for each pair_id. The
+    result is a score table.
+    """
     from croc.scoring import exchange
 
-    said = {key: str(value) for key, value in key_values(fields, "--field").items()}
-    tell = lambda line: click.echo(line, err=True)  # noqa: E731
-    click.echo(exchange.import_scores(folder, score_file, out, name=name, fields=said, tell=tell))
+    texts = {key: str(value) for key, value in key_values(fields, "--field").items()}
+    click.echo(exchange.import_scores(folder, score_file, out, name=name, fields=texts, tell=log))
 
 
 @section("run")
 @click.group(cls=CommandGroup)
 def scorers() -> None:
-    """Which metrics there are."""
+    """Show which metrics can be run by name."""
 
 
-@scorers.command("list", epilog="Example: croc scorers list --blind")
-@click.option("--blind", is_flag=True, help="Only baselines that cannot see.")
-def scorers_list(blind: bool) -> None:
-    """List the metrics that have a name here."""
+@scorers.command("list", epilog="Example: croc scorers list --baselines")
+@click.option("--baselines", is_flag=True, help="Only baselines, which ignore the image, the prompt or both.")
+def list_scorers(baselines: bool) -> None:
+    """List the metrics that have a name."""
     from rich.table import Table
 
     from croc.scorers.registry import available
 
     table = Table(box=None, header_style="bold")
-    for column in ("name", "model", "what it is", "needs"):
+    for column in ("name", "model", "description", "needs"):
         table.add_column(column, overflow="fold")
     for info in available():
-        if info.blind or not blind:
+        if info.blind or not baselines:
             needs = f"croc-t2i[{info.extra}]" if info.extra else ""
             table.add_row(info.name, info.model or "", info.summary or "", needs)
     show([table])
@@ -179,8 +201,8 @@ def scorers_list(blind: bool) -> None:
 
 @scorers.command("show", epilog="Example: croc scorers show clipscore-b32")
 @click.argument("name")
-def scorers_show(name: str) -> None:
-    """Show what is known of one metric: model, revision, licence, source."""
+def show_scorer(name: str) -> None:
+    """Show the model, revision, licence and source of a metric."""
     from dataclasses import asdict
 
     from croc.scorers.registry import info

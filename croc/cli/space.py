@@ -1,4 +1,4 @@
-"""The command that starts a page on this machine: space."""
+"""The command that starts one of the web pages on this machine: space."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 import click
 
 from croc.cli.command_group import section
+from croc.cli.options import Integer
 from croc.errors import InputError, MissingExtra
 
 PAGES = ("crocscore", "croc", "annotate")
 
 
 def folder_of(page: str) -> Path:
-    """The folder of a page: in a checkout beside the package, in an installation inside of it.
+    """The folder of a page: beside the package in a checkout, inside the package in an installation.
 
     Raises:
-        InputError: this installation does not hold it.
+        InputError: this installation does not have it.
     """
     package = Path(__file__).parents[1]
     for folder in (package.parent / "spaces" / page, package / "spaces" / page):
@@ -38,11 +39,19 @@ Examples:
 )
 @click.argument("page", default="crocscore", type=click.Choice(PAGES))
 @click.argument("arguments", nargs=-1)
-@click.option("--model", help="For crocscore: a folder or Hub id; default: the shipped model.")
-@click.option("--results", help="Results to show: a folder or Hub dataset; default: the package's.")
-@click.option("--checks", help="Checks to browse: a folder, file or Hub id; default: the package's.")
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=7860, show_default=True, type=click.IntRange(1, 65535))
+@click.option(
+    "--model", metavar="FOLDER|HUB_ID", help="Model of the CROCScore demo. Default: the one in the package."
+)
+@click.option("--results", metavar="FOLDER|HUB_ID", help="Results to show. Default: those in the package.")
+@click.option("--checks", metavar="FOLDER|HUB_ID", help="Checks to browse. Default: those in the package.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the server listens.")
+@click.option(
+    "--port",
+    default=7860,
+    show_default=True,
+    type=Integer(1, 65535),
+    help="Port on which the server listens.",
+)
 def space(
     page: str,
     arguments: tuple[str, ...],
@@ -52,16 +61,18 @@ def space(
     host: str,
     port: int,
 ) -> None:
-    """Start a page on this machine: the CROCScore demo, the benchmark's page, or the annotation page.
+    """Start one of the web pages on this machine.
 
-    The same folders run as Spaces on the Hub. What follows the page's name goes to its own program.
+    The pages are crocscore (scores of CROCScore, the benchmark and the leaderboard; the default), croc (the
+    evaluate module), and annotate (for annotators). The same pages run as Spaces on the Hub. ARGUMENTS are
+    passed to the program of the page.
     """
     folder = folder_of(page)
     try:
         import gradio  # noqa: F401
     except ImportError as error:
         if page != "annotate":
-            raise MissingExtra("a page", "space") from error
+            raise MissingExtra("croc space", "space") from error
     given = {"CROCSCORE_MODEL": model, "CROC_RESULTS": results, "CROC_CHECKS": checks}
     os.environ.update({name: value for name, value in given.items() if value is not None})
     os.environ |= {"GRADIO_SERVER_NAME": host, "GRADIO_SERVER_PORT": str(port)}

@@ -3,42 +3,49 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
 from croc.cli.command_group import section
+
+if TYPE_CHECKING:
+    from croc.jobs.runner import Status
+
+_SHOWN_FAILURES = 10
 
 
 @section("run")
 @click.command(epilog="Example: croc status runs/syn")
 @click.argument("folder", type=click.Path(path_type=Path, exists=True))
 def status(folder: Path) -> None:
-    """How far resumable work in a folder is: parts done, failed and left, images a second, time left."""
+    """Show the progress of resumable work in a folder.
+
+    For each job in FOLDER: parts that are done, failed and left, the size of its files, its speed, and an
+    estimate of the time left.
+    """
     from croc.jobs.runner import status as read
 
     plans = sorted(folder.rglob("plan.json"))
     for plan in plans:
-        now = read(plan.parent)
-        state = "complete" if now.complete else "running" if now.running else "stopped"
-        failed = f", {len(now.failed)} failed" if now.failed else ""
-        done = f"{now.done} of {now.total} parts{failed}, {now.left} left"
-        click.echo(f"{plan.parent}: {done}, {now.bytes / 1e6:.1f} MB, {state}{_pace(now)}")
-        for name, reason in list(now.failed.items())[:10]:
+        job = read(plan.parent)
+        state = "complete" if job.complete else "running" if job.running else "stopped"
+        failed = f", {len(job.failed)} failed" if job.failed else ""
+        done = f"{job.done} of {job.total} parts{failed}, {job.left} left"
+        click.echo(f"{plan.parent}: {done}, {job.bytes / 1e6:.1f} MB, {state}{_pace(job)}")
+        for name, reason in list(job.failed.items())[:_SHOWN_FAILURES]:
             click.echo(f"  failed: {name}: {reason}")
     if not plans:
-        click.echo(
-            f"{folder}: no resumable work in it"
-            + (", but it is finished" if (folder / "manifest.json").exists() else "")
-        )
+        finished = (folder / "manifest.json").exists()
+        click.echo(f"{folder}: no resumable work here" + (", but a finished dataset" if finished else ""))
 
 
-def _pace(now: Any) -> str:
-    """How fast it goes and how long it will take, as far as the last run tells."""
+def _pace(job: Status) -> str:
+    """Speed and time left, if the last run measured them."""
     from croc.jobs.progress import spoken
 
-    if now.rate is None or now.complete:
+    if job.rate is None or job.complete:
         return ""
-    each = now.counts.get("images", 0) / max(now.done, 1)
-    speed = f"{now.rate * each:.3g} images/s" if each else f"{now.rate:.3g} parts/s"
-    return f", {speed}" + (f", about {spoken(now.eta)} left" if now.eta else "")
+    images_per_part = job.counts.get("images", 0) / max(job.done, 1)
+    speed = f"{job.rate * images_per_part:.3g} images/s" if images_per_part else f"{job.rate:.3g} parts/s"
+    return f", {speed}" + (f", about {spoken(job.eta)} left" if job.eta else "")

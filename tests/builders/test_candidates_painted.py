@@ -106,10 +106,10 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
     noise, wrong_votes = 0.25, 0.05
     syn, sample = tmp_path / "syn", tmp_path / "sample"
     properties = ("colour", "count", "negation", "left_right")
-    croc("build", "syn", "--checks", 60, "--images", 2, "--size", 48, "--noise", noise,
+    croc("build", "syn", "--checks", 60, "--images", 2, "--size", 48, "--label-noise", noise,
          *(word for name in properties for word in ("--property", name)), "--out", syn)  # fmt: skip
     assert "Label noise, by people" not in (syn / "README.md").read_text()
-    croc("hum", "candidates", "--of", syn, "--checks", 40, "--attention", 4, "--out", sample)
+    croc("hum", "candidates", "--from-build", syn, "--checks", 40, "--attention", 4, "--out", sample)
 
     truth = {item["item_id"]: item["expected"] for item in read_items(sample)}
     chance = np.random.default_rng(3)

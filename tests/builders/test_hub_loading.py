@@ -355,7 +355,7 @@ def prompts(folder: Path) -> list[str]:
 
 def test_what_comes_back_from_the_hub_verifies(world):
     done = client(world, f"{sys.executable} -m croc verify {REPO} --revision v1")
-    assert (done.returncode, done.stdout) == (0, f"{REPO}: all is well\n"), done.stderr
+    assert (done.returncode, done.stdout) == (0, f"{REPO}: no problems\n"), done.stderr
     (card,) = world.root.glob("home-None/hub/datasets--org--croc-syn/snapshots/*/README.md")
     assert f'"{REPO}"' in card.read_text(), "the card's examples load what was published"
 

@@ -184,7 +184,7 @@ def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: 
     verdict = Report.from_files(files)
     assert verdict.protocol == "hum" and abs(verdict.scores[0].scaled or 1) < 0.3
     done = CliRunner().invoke(
-        main, ["evaluate", str(tmp_path / "scores"), "--protocol", "hum", "--flips", "100"]
+        main, ["evaluate", str(tmp_path / "scores"), "--protocol", "hum", "--permutations", "100"]
     )
     assert done.exit_code == 0 and "hum protocol" in done.output
 
@@ -342,11 +342,11 @@ def test_attention_checks_are_certain_and_balanced() -> None:
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("--of", "x", "--noise", "0.1"), "--noise: a sample of a build is taken as it is"),
+        (("--from-build", "x", "--label-noise", "0.1"), "--label-noise: --from-build generates no images"),
         (("--property", "colour"), "--subset and --property choose from a build"),
         (("--preset", "smal"), "did you mean 'small'?"),
         (("--category", "colour"), "no prompt pairs of category 'colour'"),
-        (("--of", "nowhere"), "not a finished folder of checks"),
+        (("--from-build", "nowhere"), "not a finished folder of checks"),
     ],
 )
 def test_candidates_refuses_what_does_not_go_together(

@@ -143,8 +143,8 @@ def test_images_that_are_lost_or_flagged_are_counted(
     assert done.stdout.splitlines()[1:] == [
         "2 checks with 8 images",
         "flagged, and kept: 4 near_duplicate",  # the server sends one image for all
-        "4 images are not there: the service declined",
-        "1 checks were dropped: no image: the service declined",
+        "4 images are missing: the service declined",
+        "1 check was dropped: no image: the service declined",
     ]
 
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner, Result
 from PIL import Image
 
 from croc.cli import main
+from croc.cli.command_group import PROJECT_ONLY, SECTIONS
 
 
 def croc(*words: str | Path) -> Result:
@@ -129,21 +133,49 @@ def test_output_may_be_cut_off_by_its_reader() -> None:
     assert "Traceback" not in done.stderr and "Exception" not in done.stderr
 
 
-def test_every_command_has_help_with_an_example() -> None:
-    import click
-
-    def walk(command: click.Command, path: tuple[str, ...]) -> None:
+def commands(group: click.Group = main, path: tuple[str, ...] = ()) -> Iterator[tuple[str, click.Command]]:
+    """The words of every command and group of this project, with the command."""
+    context = click.Context(group)
+    context.meta[PROJECT_ONLY] = True
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
+        yield " ".join((*path, name)), command
         if isinstance(command, click.Group):
-            context = click.Context(command)
-            for name in command.list_commands(context):
-                inner = command.get_command(context, name)
-                assert inner is not None
-                walk(inner, (*path, name))
-            return
-        shown = croc(*path, "--help").output
-        assert "Example" in shown, " ".join(path)
+            yield from commands(command, (*path, name))
 
-    walk(main, ())
+
+@pytest.mark.parametrize(("words", "command"), [pytest.param(*item, id=item[0]) for item in commands()])
+def test_the_help_of_a_command_is_made_of_whole_sentences(
+    words: str, command: click.Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = croc(*words.split(), "--help").output
+    if isinstance(command, click.Group):
+        listed = shown.split("Commands:\n")[1].split("\n\n")[0].splitlines()
+        assert all(re.fullmatch(r"  \S+ +[A-Z].*\.", line) for line in listed), listed
+    else:
+        assert "Example" in shown
+    first = (command.help or "").splitlines()[0]
+    assert re.fullmatch(r"[A-Z].*\.", first), first
+    for option in command.params:
+        if isinstance(option, click.Option) and option.name != "help":
+            assert re.fullmatch(r"[A-Z].*\.", option.help or "", re.DOTALL), option.opts
+
+
+def test_the_list_of_commands_has_sections_and_whole_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    context = click.Context(main, info_name="croc", terminal_width=80)
+    context.meta[PROJECT_ONLY] = True
+    sections = {
+        block.splitlines()[0].rstrip(":"): block.splitlines()[1:]
+        for block in context.get_help().split("\n\n")
+        if re.match(r"[A-Z][\w ]+:\n  [a-z]", block)
+    }
+    assert list(sections) == [heading for name, heading in SECTIONS.items() if name != "more"]
+    for line in (line for lines in sections.values() for line in lines):
+        assert re.fullmatch(r"  \S+ +[A-Z].*\.", line) and not line.endswith("..."), line
+    assert sum(map(len, sections.values())) == len(main.list_commands(context))
 
 
 def test_a_pair_table_is_correlated(tmp_path: Path) -> None:
@@ -164,7 +196,7 @@ def test_pairs_go_out_and_scores_come_back(demo: tuple[Path, str], tmp_path: Pat
     (tmp_path / "scores.jsonl").write_text("\n".join(scores))
     words = ("--name", "length", "--out", tmp_path / "tables", "--field", "revision=2")
     assert croc("scores", "import", pairs, tmp_path / "scores.jsonl", *words).exit_code == 0
-    judged = croc("evaluate", tmp_path / "tables", "--json", tmp_path / "v.json", "--flips", "0")
+    judged = croc("evaluate", tmp_path / "tables", "--json", tmp_path / "v.json", "--permutations", "0")
     assert judged.exit_code == 0
     (signature,) = json.loads((tmp_path / "v.json").read_text())["signatures"].values()
     assert "scorer:length|revision:2" in signature

@@ -84,7 +84,7 @@ def test_every_form_is_written_and_the_verdict_printed(tmp_path):
     write(tmp_path / "t", "clip", rows[::-1])
     out = {kind: tmp_path / "out" / f"r.{kind}" for kind in ("json", "html", "latex", "heatmap")}
     options = [item for kind, path in out.items() for item in (f"--{kind}", path)]
-    done = run("evaluate", tmp_path / "t", "--resamples", 50, "--flips", 50, *options)
+    done = run("evaluate", tmp_path / "t", "--resamples", 50, "--permutations", 50, *options)
     assert done.exit_code == 0, done.output
     assert all(path.stat().st_size for path in out.values())
     content = json.loads(out["json"].read_text())
@@ -112,7 +112,7 @@ def test_missing_scores_are_shown_as_coverage(tmp_path):
     rows = [dict(one) for one in ROWS]
     rows[0] |= {"prompt_score": None, "error": "no answer"}
     write(tmp_path, "vqa", rows)
-    done = run("evaluate", tmp_path, "--resamples", 50, "--flips", 50)
+    done = run("evaluate", tmp_path, "--resamples", 50, "--permutations", 50)
     assert done.exit_code == 0
     # 20 scores: text directions read 6 and 4, the image directions 5 each; the hole is read twice.
     assert "90%" in done.stdout
@@ -132,7 +132,7 @@ def test_agreement_of_two_benchmarks(tmp_path):
                 )
             ]
             write(tmp_path / folder, metric, rows)
-    done = run("agree", tmp_path / "syn", "--with", tmp_path / "hum", "--resamples", 100, "--flips", 0)
+    done = run("agree", tmp_path / "syn", "--with", tmp_path / "hum", "--resamples", 100, "--permutations", 0)
     assert done.exit_code == 0, done.output
     assert "Rankings of 3 metrics: Kendall tau-b 1.00" in done.stdout
     assert "protocol:syn" in done.stdout

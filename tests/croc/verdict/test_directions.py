@@ -423,7 +423,7 @@ def rows_by_command(paths, folder):
         str(target),
         "--resamples",
         "0",
-        "--flips",
+        "--permutations",
         "0",
     ]
     done = CliRunner().invoke(main, arguments)

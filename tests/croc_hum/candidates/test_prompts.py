@@ -116,7 +116,7 @@ def test_two_files_of_one_category_are_refused(tmp_path: Path) -> None:
 def test_the_command_counts_lists_and_refuses(tmp_path: Path) -> None:
     run = CliRunner().invoke
     assert run(main, ["hum", "prompts"]).output.endswith("144 pairs in 8 categories\n")
-    listed = run(main, ["hum", "prompts", str(pairs_file(tmp_path)), "--show", "--least", "1"]).output
+    listed = run(main, ["hum", "prompts", str(pairs_file(tmp_path)), "--list", "--min-pairs", "1"]).output
     assert "park_cat [exact] negation: a dog and no cat in a park / a dog and a cat in a park" in listed
     few = run(main, ["hum", "prompts", str(tmp_path / "negation.yaml")])
     assert few.exit_code == 2 and "negation has 1 pairs, 12 are wanted" in few.output

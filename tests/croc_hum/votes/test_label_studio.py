@@ -94,14 +94,14 @@ def test_the_command_takes_votes_out_and_brings_those_of_label_studio_in(make, t
     assert all(task["data"]["image"].startswith("data:image/png;base64,") for task in tasks)
     assert (tmp_path / "tasks.xml").read_text() == label_studio.CONFIG
     other = make(items(6, ("shows", "rating", "preference")), attention_every=0)
-    done = run(other.path, "--bring", tmp_path / "tasks.json")
+    done = run(other.path, "--import", tmp_path / "tasks.json")
     assert done.exit_code == 0 and "6 of 6 votes are new" in done.output
-    assert "0 of 6 votes are new" in run(other.path, "--bring", tmp_path / "tasks.json").output
+    assert "0 of 6 votes are new" in run(other.path, "--import", tmp_path / "tasks.json").output
     assert len(list(other.votes())) == 6
     for words, said in (
-        ((tmp_path / "no.sqlite", "--out", tmp_path / "v.csv"), "there is no such store"),
-        ((store.path, "--out", tmp_path / "v.txt"), "ends in .parquet, .csv or .json"),
-        ((store.path, "--bring", tmp_path / "none.json"), "cannot be read"),
+        ((tmp_path / "no.sqlite", "--out", tmp_path / "v.csv"), "no.sqlite: no such file"),
+        ((store.path, "--out", tmp_path / "v.txt"), "must end in .parquet, .csv or .json"),
+        ((store.path, "--import", tmp_path / "none.json"), "cannot be read"),
     ):
         refused = run(*words)
         assert refused.exit_code == 2 and said in refused.output

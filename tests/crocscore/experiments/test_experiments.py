@@ -124,7 +124,7 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     vocabulary, _ = describe.prepared([scenes], None, None)
     tower = tiny.save(*shape.reader(vocabulary), tmp_path / "trained")
     command = words("held-out", tower, data, tmp_path / "out", "--leave-out", "colour")
-    more = ["--scenes", str(scenes), "--reading", "4"]
+    more = ["--scenes", str(scenes), "--scene-steps", "4"]
     done = CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "held-out.json").read_text())
