@@ -343,7 +343,7 @@ def test_attention_checks_are_certain_and_balanced() -> None:
     ("words", "said"),
     [
         (("--from-build", "x", "--label-noise", "0.1"), "--label-noise: --from-build generates no images"),
-        (("--property", "colour"), "--subset and --property choose from a build"),
+        (("--property", "colour"), "--subset and --property need --from-build"),
         (("--preset", "smal"), "did you mean 'small'?"),
         (("--category", "colour"), "no prompt pairs of category 'colour'"),
         (("--from-build", "nowhere"), "not a finished folder of checks"),
