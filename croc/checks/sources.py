@@ -94,8 +94,8 @@ class Checks:
         with_subset = sum(texts.subset is not None for texts in self.texts)
         if 0 < with_subset < len(self.texts):
             raise InputError(
-                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset: they are neither all "
-                "syn nor all hum checks; choose the protocol"
+                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset, so it is not clear "
+                "whether they are syn or hum checks; choose the protocol"
             )
         return "syn" if with_subset else "hum"
 
