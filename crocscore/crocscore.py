@@ -128,7 +128,7 @@ class Crocscore(evaluate.Metric):
     ) -> dict[str, Any]:
         from croc.checks.decoding import decode
         from croc.errors import InputError
-        from croc.scorers.refusals import RefusedPairs
+        from croc.scorers.pairs import UnscoredPairs
         from croc.tables.signature import scorer_part
 
         scorer = self._scorer(model, revision, device)
@@ -143,7 +143,7 @@ class Crocscore(evaluate.Metric):
         scores: list[float | None] = [None] * len(images)
         try:
             found = scorer.score(list(seen.values()), [prompts[i] for i in numbers]) if seen else []
-        except RefusedPairs as refused:
+        except UnscoredPairs as refused:
             if refused.scores is None:
                 raise
             found = refused.scores

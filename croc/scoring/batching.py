@@ -29,7 +29,7 @@ from croc.checks.decoding import decode
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.jobs.runner import Abort
 from croc.scorers import Scorer
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 
 log = logging.getLogger(__name__)
 
@@ -307,7 +307,7 @@ class Engine:
                 got = read(call(batch), len(batch))
             except (MissingExtra, Abort):
                 raise
-            except RefusedPairs as refused:
+            except UnscoredPairs as refused:
                 reasons = refused.reasons
                 self._failed(len(reasons), refused.reasons[min(reasons)])
                 for i, reason in reasons.items():
@@ -416,7 +416,7 @@ def _prepared(image: Image, prepare: Prepare | None) -> Any:
         return image if prepare is None else prepare(image)
     except MissingExtra:
         raise
-    except RefusedPairs as refused:
+    except UnscoredPairs as refused:
         return next(iter(refused.reasons.values()))
     except Exception as error:
         return _reason(error)

@@ -117,7 +117,7 @@ CASES = [
     (has_no_image_processor, "it has no image processor"),
     (is_a_language_model, "it has no image processor"),
     (writes_answers_in_pieces, "writes the answer 'Yes' in 4 tokens"),
-    (has_strange_settings, "croc settings that are not known: temperature"),
+    (has_strange_settings, "unknown croc settings: temperature"),
     (has_one_label, "the split train has the label True alone; training needs both answers"),
     (has_no_labels, "the split train has no column label"),
     (has_empty_labels, "training needs both answers"),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from croc.errors import InputError, MissingExtra
 from croc.jobs.runner import Abort
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 from croc.scoring.batching import Engine
 
 
@@ -162,7 +162,7 @@ def test_an_image_refused_while_it_is_prepared_keeps_the_refusals_reason() -> No
     class Strict(Prepared):
         def prepare_image(self, image: Image.Image) -> float:
             if shade(image) == 8:
-                raise RefusedPairs({0: "too long and thin"})
+                raise UnscoredPairs({0: "too long and thin"})
             return super().prepare_image(image)
 
     got = Engine(Strict()).score(FILES, WANTED)
@@ -340,7 +340,7 @@ def test_refused_pairs_keep_their_reason_and_the_others_their_score(with_scores:
             reasons = {i: "refused by policy" for i, image in enumerate(images) if shade(image) == 6}
             if reasons:
                 scores[list(reasons)] = np.nan
-                raise RefusedPairs(reasons, scores if with_scores else None)
+                raise UnscoredPairs(reasons, scores if with_scores else None)
             return scores
 
     scorer = Service()

@@ -362,7 +362,7 @@ def test_the_summary_says_what_a_service_was_asked_for(tmp_path: Path) -> None:
     told: list[str] = []
     score(some_checks(), [Paid()], tmp_path, tell=told.append)
     # By hand from the numbers above.
-    said = "3 requests, 1 replayed, 50 + 3 tokens, $0.2500, 2 scored 0 for want of a told Yes"
+    said = "3 requests, 1 replayed, 50 + 3 tokens, $0.2500, 2 with the score 0 because Yes was not returned"
     assert f"; {said} | croc:" in told[-1]
 
 

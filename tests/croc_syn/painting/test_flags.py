@@ -11,7 +11,7 @@ from PIL import Image
 
 from croc.checks.decoding import decode
 from croc.jobs.runner import Abort
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 from croc_syn.painting import Painted
 from croc_syn.painting.encode import format_of, to_file, to_pixels
 from croc_syn.painting.flags import Shown, judge, near_duplicates
@@ -26,7 +26,7 @@ class Redness:
     def score(self, images: Any, prompts: Any) -> np.ndarray:
         refused = {i: "not that" for i, prompt in enumerate(prompts) if "refuse" in prompt}
         if refused:
-            raise RefusedPairs(refused)
+            raise UnscoredPairs(refused)
         if any("fail" in prompt for prompt in prompts):
             raise ValueError("cannot")
         return np.array(
