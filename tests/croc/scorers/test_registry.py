@@ -88,9 +88,7 @@ def test_a_file_that_was_named_as_a_module_is_said(tmp_path: Path, monkeypatch: 
     (tmp_path / "metric_of_mine.py").write_text("class Mine: ...\n")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry])
-    with pytest.raises(
-        InputError, match=r"in this folder write metric_of_mine\.py:Mine$"
-    ):
+    with pytest.raises(InputError, match=r"in this folder write metric_of_mine\.py:Mine$"):
         load("metric_of_mine:Mine")
 
 
