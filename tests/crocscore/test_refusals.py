@@ -110,7 +110,7 @@ def has_no_validation(model, questions):
 
 
 CASES = [
-    (loses_a_weight, "it no weights for .*layers.1.mlp.down_proj.weight"),
+    (loses_a_weight, "no weights for .*layers.1.mlp.down_proj.weight"),
     (has_another_shape, r"down_proj.weight has the shape \(3, 5\) where its configuration says \(32, 64\)"),
     (is_cut_off, "cannot load the model .*"),
     (is_a_pickle, "pytorch_model.bin is a pickle, which could run code; save the weights as safetensors"),
