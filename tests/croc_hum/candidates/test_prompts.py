@@ -9,7 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from builders.candidates import require_pairs
+from builders.candidates import check_pairs
 from croc.checks.schema import CATEGORIES
 from croc.cli import main
 from croc.errors import InputError
@@ -45,7 +45,7 @@ def pairs_file(
 def test_every_category_has_at_least_twelve_pairs_and_each_exact_one_is_proved() -> None:
     sets = load()
     assert tuple(sets) == CATEGORIES
-    require_pairs(sets, least=12)
+    check_pairs(sets, least=12)
 
 
 def test_each_pair_differs_in_a_property_that_the_taxonomy_puts_into_its_category() -> None:
@@ -86,7 +86,7 @@ def test_staged_pairs_are_a_part_a_category(tmp_path: Path) -> None:
 )
 def test_an_exact_pair_that_is_not_is_named(tmp_path: Path, pair: dict[str, object], said: str) -> None:
     with pytest.raises(InputError, match=said):
-        require_pairs(load(pairs_file(tmp_path, {**PAIR, **pair})))
+        check_pairs(load(pairs_file(tmp_path, {**PAIR, **pair})))
 
 
 @pytest.mark.parametrize(
