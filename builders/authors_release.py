@@ -25,7 +25,7 @@ from croc.checks.schema import CATEGORIES, IMAGE_COLUMNS, ContrastCheck, check_i
 from croc.errors import InputError
 from croc.jobs.runner import Part
 from croc.storage.parquet import write_parquet
-from croc.tables.delimited import need_cells, need_columns, read_delimited
+from croc.tables.delimited import read_delimited, require_cells, require_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,8 +138,8 @@ def read_table(file: Path) -> tuple[list[Entry], list[str]]:
         InputError: a column, a cell, an id or a list cannot be used.
     """
     frame = read_delimited(file)
-    need_columns(frame, COLUMNS, str(file))
-    need_cells(frame, ("id", "prompt", "contrast"), str(file))
+    require_columns(frame, COLUMNS, str(file))
+    require_cells(frame, ("id", "prompt", "contrast"), str(file))
     entries: list[Entry] = []
     lines: dict[str, int] = {}
     notes: Counter[str] = Counter()

@@ -241,7 +241,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         from croc.checks.schema import GROUP_COLUMNS
         from croc.tables.columns import SCORE_TABLE
         from croc.tables.metadata import ScoreMetadata
-        from croc.tables.readers import score_table
+        from croc.tables.score_tables import score_table
         from croc.verdict.report import Report
 
         protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)

@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
-from croc.tables.delimited import need_cells, to_numbers
+from croc.tables.delimited import require_cells, to_numbers
 from croc.tables.signature import Signature
 from croc.verdict import statistics
 from croc.verdict.statistics import CORRELATIONS, Array
@@ -179,7 +179,7 @@ def correlate(
     if not metrics:
         _no_half_columns(table, [name for name in table.columns if name not in (*_KEYS, *humans, cluster)])
     if cluster is not None:
-        need_cells(table, (cluster,), "the pair table")
+        require_cells(table, (cluster,), "the pair table")
     groups = table[cluster if cluster is not None else "item_id"]
     code = groups.rank("dense").to_numpy().astype(np.int64) - 1
     clusters = int(code.max()) + 1

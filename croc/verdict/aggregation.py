@@ -16,7 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from croc.checks.schema import SIDES
-from croc.tables.readers import ScoreTable, described_alike
+from croc.tables.score_tables import ScoreTable, merge_descriptions
 from croc.verdict import statistics
 from croc.verdict.directions import CheckStatistics, Layout, judge, scaled_accuracy
 from croc.verdict.statistics import Array, Seed
@@ -61,7 +61,7 @@ class Evidence:
         keys = [_keys(table, columns) for table in tables]
         alike = all(each.equals(keys[0]) for each in keys[1:])
         if not alike:
-            tables = described_alike(tables, columns)
+            tables = merge_descriptions(tables, columns)
             keys = [_keys(table, columns) for table in tables]
         found: dict[str, CheckStatistics] = {}
         rows: list[pl.DataFrame] = []

@@ -19,7 +19,8 @@ import numpy as np
 from croc.checks.schema import DIRECTIONS, stable_hash
 from croc.errors import InputError
 from croc.tables.metadata import ScoreMetadata
-from croc.tables.readers import ScoreTable, read_score_tables
+from croc.tables.readers import read_score_tables
+from croc.tables.score_tables import ScoreTable
 from croc.verdict import statistics
 from croc.verdict.aggregation import Evidence, average, nanmean
 from croc.verdict.directions import scaled_accuracy

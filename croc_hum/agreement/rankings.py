@@ -10,7 +10,8 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
-from croc.tables.readers import ScoreTable, read_score_tables
+from croc.tables.readers import read_score_tables
+from croc.tables.score_tables import ScoreTable
 from croc.verdict.report import Report
 from croc.verdict.report import Settings as Judging
 from croc_hum.agreement.coefficients import flip_rate, true_accuracy

@@ -15,7 +15,8 @@ from table_files import BAD, GOOD, LONG, ROWS, SYN, SYN_SCORES, TSV, long_text, 
 
 from croc.errors import InputError
 from croc.tables import delimited
-from croc.tables.readers import read_delimited, read_pair_table, read_score_tables
+from croc.tables.delimited import read_delimited
+from croc.tables.readers import read_pair_table, read_score_tables
 from croc.verdict.report import Report, Settings
 
 
