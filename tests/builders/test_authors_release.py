@@ -123,7 +123,7 @@ def test_the_staged_builder_reads_checks_with_images_on_one_side(folder, tmp_pat
         (LINES[0].replace("images/b/0.png", "images/../../etc/passwd"), "leads out of the archive"),
         (LINES[0].replace("images/b/0.png", "/etc/passwd"), "leads out of the archive"),
         (LINES[0].replace("['images/b/0.png']", "[" * 5000 + "]" * 5000), "not a list of paths"),
-        (LINES[0].replace("two dogs", ""), "column 'prompt', row 1: empty"),
+        (LINES[0].replace("two dogs", ""), "column 'prompt', row 1: must not be empty"),
         (LINES[0] + "\n" + LINES[0], "row 2: id 'counting_10' is in row 1 too"),
         (LINES[0] + "\tmore", "7 cells where the header has 6"),
     ],
