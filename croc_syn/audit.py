@@ -148,10 +148,11 @@ def judge(tables: Mapping[str, Path]) -> Audit:
     Args:
         tables: file by scorer: ``oracle`` and any of ``BLIND``.
     """
-    from croc.verdict.report import Report, Settings
+    from croc.verdict.evaluation import evaluate
+    from croc.verdict.report import Settings
 
     by = ("subset", "property")
-    truth = Report.from_files([tables[ORACLE]], settings=Settings(by=by, resamples=0, flips=0))
+    truth = evaluate([tables[ORACLE]], settings=Settings(by=by, resamples=0, flips=0))
     wrong = [
         f"{result.group or 'all'} {result.group_value or ''} {result.direction}: {result.scaled}"
         for result in truth.results
@@ -162,9 +163,7 @@ def judge(tables: Mapping[str, Path]) -> Audit:
     unjudged = _too_few(tables[ORACLE])
     subsets = {value for group, value in groups if group == "subset"} - set(unjudged)
     level = 1 - (1 - LEVEL) / (len(blind) * len(DIRECTIONS) * (1 + len(subsets)))
-    report = Report.from_files(
-        blind, settings=Settings(by=("subset",), resamples=20_000, flips=0, level=level)
-    )
+    report = evaluate(blind, settings=Settings(by=("subset",), resamples=20_000, flips=0, level=level))
     leaks = []
     shown: dict[str, dict[str, dict[str, float | None]]] = {}
     for result in report.results:
@@ -186,14 +185,14 @@ def judge(tables: Mapping[str, Path]) -> Audit:
     order = {name: place for place, name in enumerate(tables)}
     return Audit(
         passed=not wrong and not leaks,
-        checks=truth.n_checks,
+        checks=truth.checks,
         groups=len(groups),
         wrong=wrong,
         leaks=leaks,
         unjudged=unjudged,
         blind=dict(sorted(shown.items(), key=lambda item: order[item[0]])),
         level=level,
-        signature=report.signature,
+        signature=str(report.signature),
     )
 
 

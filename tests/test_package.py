@@ -70,7 +70,6 @@ def test_rooms_import_only_the_rooms_they_may(room: str) -> None:
 KNOWN_CIRCLES: list[set[str]] = [
     {"croc.jobs.executors", "croc.jobs.runner"},
     {"croc.scoring.run", "croc.scoring.workers"},
-    {"croc.verdict.generator_effects", "croc.verdict.report"},
     {
         "croc_syn.painting.images",
         "croc_syn.painting.stage",

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import datasets
 
 Protocol = Literal["syn", "hum"]
+Direction = Literal["forward_text", "inverse_text", "forward_image", "inverse_image"]
 PROTOCOLS: tuple[str, ...] = ("syn", "hum")
 SUBSETS: tuple[str, ...] = ("property_variation", "entity_variation", "entity_placement")
 CATEGORIES: tuple[str, ...] = (
@@ -26,7 +27,7 @@ CATEGORIES: tuple[str, ...] = (
     "spatial_relation",
     "things_parts",
 )
-DIRECTIONS: tuple[str, ...] = ("forward_text", "inverse_text", "forward_image", "inverse_image")
+DIRECTIONS: tuple[Direction, ...] = ("forward_text", "inverse_text", "forward_image", "inverse_image")
 SIDES: tuple[str, str] = ("original", "contrast")
 IMAGE_COLUMNS: tuple[str, str] = ("images", "contrast_images")
 """The column of each side's images."""

@@ -10,7 +10,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -64,6 +64,8 @@ class Checks:
         read: ``read(start, stop)`` returns rows as dictionaries of ``COLUMNS``, images undecoded.
         seams: row numbers that a slice does not cross, such as the ends of files.
         pinned: False when the revision does not cover the image bytes.
+        config: configuration of the dataset; None if it has none, or it is unknown.
+        split: split of the dataset; None if it has none, or it is unknown.
     """
 
     name: str
@@ -72,6 +74,8 @@ class Checks:
     read: Reader
     seams: Sequence[int] = ()
     pinned: bool = True
+    config: str | None = None
+    split: str | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, int] = {}
@@ -104,13 +108,23 @@ class Checks:
         total = len(self.texts)
         if number >= total:
             return self
-        chosen = [i * total // number for i in range(number)]
+        return self.select([i * total // number for i in range(number)])
+
+    def select(self, rows: Sequence[int]) -> Checks:
+        """Only the checks with these row numbers."""
+        if list(rows) == list(range(len(self.texts))):
+            return self
 
         def read(start: int, stop: int) -> list[Row]:
-            return [row for i in chosen[start:stop] for row in self.read(i, i + 1)]
+            return [row for i in rows[start:stop] for row in self.read(i, i + 1)]
 
-        texts = [self.texts[i] for i in chosen]
-        return Checks(self.name, f"{self.revision}[{number} of {total}]", texts, read, pinned=self.pinned)
+        return replace(
+            self,
+            revision=f"{self.revision}[{len(rows)} of {len(self.texts)}]",
+            texts=[self.texts[i] for i in rows],
+            read=read,
+            seams=(),
+        )
 
     def plan(self, checks_per_part: int) -> list[parts.Part]:
         """Slices of rows as parts; the texts of a slice are part of its identity."""
@@ -137,7 +151,7 @@ def open_checks(
 
     Args:
         dataset: a folder (built here, saved by ``datasets``, or with Parquet files), a Parquet file, a Hub
-            id, a ``Dataset``, ``IterableDataset`` or dictionary of splits, or a list of rows.
+            id, a ``Dataset``, ``IterableDataset`` or dictionary of splits, a list of rows, or opened checks.
         config: configuration, of a folder or Hub id that has several.
         split: which split; optional where there is only one, or one called ``test``.
         revision: tag or commit of a Hub id; for objects, a name of their content.
@@ -159,6 +173,8 @@ def open_checks(
 def _open(
     dataset: Any, config: str | None, split: str | None, revision: str | None, streaming: bool
 ) -> Checks:
+    if isinstance(dataset, Checks):
+        return dataset
     if isinstance(dataset, (str, Path)):
         return _open_named(str(dataset), config, split, revision, streaming)
     kind = type(dataset).__module__.partition(".")[0]
@@ -211,6 +227,15 @@ def _of_builder(
         raise InputError(f"{name}: no dataset can be loaded from there: {reason}") from error
     data_files = builder.config.data_files or {}
     chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
+    checks = _of_split(builder, chosen, name, folder, stream)
+    named = str(builder.config.name)
+    checks.config = None if named.startswith("default") else named
+    checks.split = chosen
+    return checks
+
+
+def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream: bool) -> Checks:
+    data_files = builder.config.data_files or {}
     listed = [str(file) for file in data_files.get(chosen, [])]
     commit = re.match(r"hf://datasets/[^@]+@([0-9a-f]{40})/", listed[0]) if listed else None
     pin = commit[1] if commit else f"builder:{builder.hash}"

@@ -72,6 +72,8 @@ def export_pairs(
         "format": FORMAT,
         "dataset": checks.name,
         "dataset_revision": checks.revision,
+        "dataset_config": checks.config,
+        "dataset_split": checks.split,
         "protocol": protocol or checks.protocol,
     }
     stored = read_json(folder / "export.json")
@@ -193,6 +195,8 @@ def import_scores(
         protocol=about["protocol"],
         dataset=about["dataset"],
         dataset_revision=about["dataset_revision"],
+        dataset_config=about.get("dataset_config"),
+        dataset_split=about.get("dataset_split"),
         library_versions=library_versions("croc-t2i"),
         extra={"imported": scores.name},
     )

@@ -252,6 +252,8 @@ class _Run:
             protocol=self.protocol,
             dataset=self.checks.name,
             dataset_revision=self.checks.revision,
+            dataset_config=self.checks.config,
+            dataset_split=self.checks.split,
             blind=bool(getattr(scorer, "blind", False)),
             library_versions=_versions(fields),
             extra=extra,

@@ -37,6 +37,8 @@ class ScoreMetadata:
         image_processor: ``pil`` or ``torchvision``; it changes pixels.
         dataset: Hub id or folder name of the checks.
         dataset_revision: commit, or a hash of the content.
+        dataset_config: configuration of the dataset, where it has several.
+        dataset_split: split of the dataset, where it has splits.
         blind: True for a baseline: it ignores the image, the text or both.
         library_versions: version by distribution name.
         extra: the other ``fields()`` of the scorer, and remarks about the run.
@@ -50,6 +52,8 @@ class ScoreMetadata:
     image_processor: str | None = None
     dataset: str | None = None
     dataset_revision: str | None = None
+    dataset_config: str | None = None
+    dataset_split: str | None = None
     blind: bool = False
     library_versions: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
@@ -78,7 +82,13 @@ class ScoreMetadata:
     def dataset_part(self) -> Signature:
         """The dataset's part of a signature; empty when nothing is known of it."""
         pin = self.extra.get("dataset_pin")
-        return Signature.of(dataset=self.dataset, dataset_revision=self.dataset_revision, dataset_pin=pin)
+        return Signature.of(
+            dataset=self.dataset,
+            dataset_config=self.dataset_config,
+            dataset_split=self.dataset_split,
+            dataset_revision=self.dataset_revision,
+            dataset_pin=pin,
+        )
 
     @property
     def scorer_part(self) -> Signature:

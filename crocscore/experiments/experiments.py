@@ -267,10 +267,10 @@ def summary(report: Report) -> dict[str, Any]:
         "scaled": whole["scaled"],
         "low": whole["low"],
         "high": whole["high"],
-        "checks": report.n_checks,
+        "checks": report.checks,
         "directions": directions,
         "groups": [each for each in groups if each["group"] is not None],
-        "signature": report.signatures[report.metrics[0]],
+        "signature": str(report.signatures[report.metrics[0]]),
     }
 
 

@@ -12,6 +12,7 @@ from croc.errors import InputError
 from croc.storage.files import atomic, write_json
 
 if TYPE_CHECKING:
+    from croc.checks.sources import Checks
     from croc.verdict.report import Report
 
 LOG, PLOT, RESULTS = "training.json", "training.png", "results.json"
@@ -25,7 +26,7 @@ def held_out(
     split: str | None = None,
     at_most: int | None = None,
     about: Collection[str] = (),
-) -> list[dict[str, Any]]:
+) -> Checks:
     """Checks to watch a training with: always the same ones of a dataset, whatever their order.
 
     Args:
@@ -34,9 +35,6 @@ def held_out(
         split: split, where there are several.
         at_most: how many; None is all.
         about: categories and properties that they may be of; nothing named is everything.
-
-    Returns:
-        Rows as :func:`croc.scoring.run.score_dataset` takes them, images undecoded.
 
     Raises:
         InputError: there are no checks, or none of these categories and properties.
@@ -55,12 +53,12 @@ def held_out(
         if not rows:
             raise InputError(f"{opened.name}: no check is about {', '.join(about)}")
     chosen = sorted(rows, key=lambda row: stable_hash("watch", ids[row]))[:at_most]
-    return [opened.read(row, row + 1)[0] for row in sorted(chosen)]
+    return opened.select(sorted(chosen))
 
 
 def verdict(
     scorer: Any,
-    checks: Sequence[Mapping[str, Any]],
+    checks: Checks,
     folder: Path,
     *,
     by: Sequence[str] = (),
@@ -76,10 +74,11 @@ def verdict(
         resamples: of the intervals; 0 gives none.
     """
     from croc.scoring.run import score_dataset
-    from croc.verdict.report import Report, Settings
+    from croc.verdict.evaluation import evaluate
+    from croc.verdict.report import Settings
 
-    (table,) = score_dataset(list(checks), [scorer], folder, existing="overwrite", progress=False)
-    return Report.from_files([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
+    (table,) = score_dataset(checks, [scorer], folder, existing="overwrite", progress=False)
+    return evaluate([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
 
 
 def numbers(report: Report, prefix: str = "") -> dict[str, float]:

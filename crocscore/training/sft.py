@@ -124,7 +124,7 @@ def trainer_of(arguments: Arguments, settings: Any) -> Any:
             at_most=arguments.max_checks,
         )
         if arguments.checks
-        else []
+        else None
     )
     evaluates = getattr(settings.eval_strategy, "value", settings.eval_strategy) != "no"
     if evaluates and "validation" not in examples:
@@ -302,7 +302,6 @@ def _said(chosen: Arguments, settings: Any, out: Path) -> dict[str, Any]:
         "base_model": chosen.model if on_hub else None,
         "base_revision": chosen.revision if on_hub else None,
         "seed": settings.seed,
-        "evaluated_on": chosen.checks,
     }
     return {key: value for key, value in said.items() if value is not None}
 

@@ -23,7 +23,7 @@ from croc.checks.decoding import decode as decode_image
 from croc.cli import main
 from croc.errors import InputError
 from croc.scoring.run import score_dataset
-from croc.verdict.report import Report
+from croc.verdict.evaluation import evaluate
 from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import LabelNoise, read_sample
 from croc_hum.agreement.rankings import rankings
@@ -181,7 +181,7 @@ def test_agreement_of_a_check_is_the_share_of_votes_that_say_what_was_decided(
 
 def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: Path, tmp_path: Path) -> None:
     files = score_dataset(release, ["random"], tmp_path / "scores", progress=False)
-    verdict = Report.from_files(files)
+    verdict = evaluate(files)
     assert verdict.protocol == "hum" and abs(verdict.scores[0].scaled or 1) < 0.3
     done = CliRunner().invoke(
         main, ["evaluate", str(tmp_path / "scores"), "--protocol", "hum", "--permutations", "100"]

@@ -210,7 +210,10 @@ def test_a_folder_with_configurations_and_splits(tmp_path: Path) -> None:
         for name in ("a", "b")
     )
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}\n---\n")
-    assert len(open_checks(tmp_path, config="b", split="validation").texts) == 3
+    opened = open_checks(tmp_path, config="b", split="validation")
+    assert (len(opened.texts), opened.config, opened.split) == (3, "b", "validation")
+    some = open_checks(tmp_path, config="b", split="validation", max_checks=2)
+    assert (some.revision, some.config) == (f"{opened.revision}[2 of 3]", "b")
     with pytest.raises(InputError, match="train, validation; say which"):
         open_checks(tmp_path, config="b")
     with pytest.raises(InputError, match="no split 'tset'; it has train, validation"):
@@ -280,6 +283,15 @@ def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "hollow").mkdir()
     with pytest.raises(InputError, match="no dataset can be loaded"):
         open_checks(tmp_path / "hollow")
+
+
+def test_opened_checks_are_taken_as_they_are_and_rows_of_them_can_be_selected() -> None:
+    opened = open_checks(some_checks(5))
+    assert open_checks(opened) is opened
+    picked = opened.select([3, 1])
+    assert [row["check_id"] for row in picked.read(0, 2)] == [opened.texts[3][0], opened.texts[1][0]]
+    assert picked.revision == f"{opened.revision}[2 of 5]"
+    assert opened.select(range(5)) is opened
 
 
 def test_some_checks_are_spread_over_all_of_them_and_named_so() -> None:

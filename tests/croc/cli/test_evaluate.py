@@ -116,7 +116,7 @@ def test_missing_scores_are_shown_as_coverage(tmp_path):
     assert done.exit_code == 0
     # 20 scores: text directions read 6 and 4, the image directions 5 each; the hole is read twice.
     assert "90%" in done.stdout
-    assert "no answer: 1 rows" in done.stdout
+    assert "no answer: 1 row)" in done.stdout
 
 
 def test_agreement_of_two_benchmarks(tmp_path):

@@ -25,7 +25,8 @@ from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.errors import CrocError, InputError
 from croc.scoring.run import score_dataset
-from croc.verdict.report import Report, Settings
+from croc.verdict.evaluation import evaluate
+from croc.verdict.report import Settings
 from crocscore.model import CROCScore
 from crocscore.training.recipe import recipe_text
 from crocscore.training.sft import Arguments, questions_of, read_recipe, train, trainer_of
@@ -115,7 +116,7 @@ def test_weights_saved_in_half_the_size_score_as_the_verdict_said(recipe, data, 
     scorer = CROCScore.from_pretrained(out, device="cpu", name="crocscore")
     assert scorer.checkpoint.model.dtype == torch.float32
     (table,) = score_dataset(str(data[0]), [scorer], tmp_path / "again", split="test", progress=False)
-    again = Report.from_files([table], settings=Settings(resamples=0, flips=0))
+    again = evaluate([table], settings=Settings(resamples=0, flips=0))
     told = {
         each["direction"]: each["scaled"]
         for each in json.loads((out / "results.json").read_text())["results"]
@@ -197,7 +198,7 @@ def test_held_out_checks_are_scored_on_the_way(recipe, data, tmp_path):
     (table,) = score_dataset(
         str(data[0]), [CROCScore(out, device="cpu")], tmp_path / "again", split="test", progress=False
     )
-    again = Report.from_files([table], settings=Settings(flips=0, resamples=0))
+    again = evaluate([table], settings=Settings(flips=0, resamples=0))
     assert again.score("out").scaled == pytest.approx(watched[-1]["eval_scaled_accuracy"], abs=1e-9)
     results = json.loads((out / "results.json").read_text())
     assert {cell["direction"] for cell in results["results"]} == set(DIRECTIONS)
