@@ -258,7 +258,7 @@ def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
     if split is None and "test" in splits:
         return "test"
     if split is None:
-        raise InputError(f"{name} has the splits {', '.join(splits) or 'none'}; say which one")
+        raise InputError(f"{name} has the splits {', '.join(splits) or 'none'}; choose one")
     if splits and split not in splits:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
     return split

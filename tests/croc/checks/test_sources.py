@@ -214,7 +214,7 @@ def test_a_folder_with_configurations_and_splits(tmp_path: Path) -> None:
     assert (len(opened.texts), opened.config, opened.split) == (3, "b", "validation")
     some = open_checks(tmp_path, config="b", split="validation", max_checks=2)
     assert (some.revision, some.config) == (f"{opened.revision}[2 of 3]", "b")
-    with pytest.raises(InputError, match="train, validation; say which"):
+    with pytest.raises(InputError, match="train, validation; choose one"):
         open_checks(tmp_path, config="b")
     with pytest.raises(InputError, match="no split 'tset'; it has train, validation"):
         open_checks(tmp_path, config="b", split="tset")

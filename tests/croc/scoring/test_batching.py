@@ -269,7 +269,7 @@ def test_broken_images_and_empty_prompts_fail_alone(make: type[Plain]) -> None:
     files = {**FILES, "bad": b"no image", "k3": FILES["k3"][:30]}
     wanted = {**WANTED, "bad": ["x"], "k5": ["", "  ", "fine"]}
     got = Engine(make(), batch_size=4).score(files, wanted)
-    assert got["bad", "x"] == "the image is of no known format, or its beginning is broken"
+    assert got["bad", "x"] == "the image has an unknown format, or its beginning is damaged"
     assert "image" in str(got["k3", "prompt k3"])
     assert got["k5", ""] == got["k5", "  "] == "the prompt is empty"
     assert got["k5", "fine"] == 5004

@@ -234,7 +234,7 @@ def test_what_cannot_be_scored_is_in_the_table_with_its_reason(tmp_path: Path) -
         if row["error"] is not None
     }
     assert errors == {
-        ("c000", "original", 1): "the image is of no known format, or its beginning is broken",
+        ("c000", "original", 1): "the image has an unknown format, or its beginning is damaged",
         ("c001", "original", 0): "the image file /nowhere/x.png cannot be read: No such file or directory",
         **{
             ("c002", side, i): "contrast prompt: the prompt is empty"

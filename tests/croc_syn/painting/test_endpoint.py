@@ -104,7 +104,7 @@ LOST = [
     (Reply(200, {"created": 0, "data": []}), "the service sent no image data"),
     (Reply(200, {"created": 0, "data": [{"url": "https://x/y.png"}]}), "the service sent no image data"),
     (Reply(200, {"created": 0, "data": [{"b64_json": "@@@"}]}), "the service sent no whole image"),
-    (sent(b"<html>not an image</html>"), "the service sent no whole image: .* of no known format"),
+    (sent(b"<html>not an image</html>"), "the service sent no whole image: .* unknown format"),
     (sent(image_file()[:60]), "the service sent no whole image"),
 ]
 
