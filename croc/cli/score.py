@@ -203,10 +203,8 @@ def list_scorers(baselines: bool) -> None:
 @click.argument("name")
 def show_scorer(name: str) -> None:
     """Show the model, revision, licence and source of a metric."""
-    from dataclasses import asdict
-
     from croc.scorers.registry import info
 
-    for key, value in asdict(info(name)).items():
+    for key, value in info(name).model_dump().items():
         if value not in (None, (), {}):
             click.echo(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")
