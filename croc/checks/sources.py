@@ -29,7 +29,8 @@ from croc.checks.schema import (
     stable_hash,
 )
 from croc.errors import InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
+from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class Checks:
             seams=(),
         )
 
-    def plan(self, checks_per_part: int) -> list[parts.Part]:
+    def plan(self, checks_per_part: int) -> list[Part]:
         """Slices of rows as parts; the texts of a slice are part of its identity."""
         bounds = sorted({0, len(self.texts), *self.seams})
         planned = []
@@ -134,7 +135,7 @@ class Checks:
             for start in range(low, high, checks_per_part):
                 stop = min(start + checks_per_part, high)
                 texts = stable_hash(*self.texts[start:stop], length=32)
-                planned.append(parts.Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
+                planned.append(Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
         return planned
 
 
@@ -198,7 +199,7 @@ def _open_named(
 ) -> Checks:
     path = Path(name)
     if path.is_dir() and (path / "plan.json").exists():
-        parts.read_manifest(path)
+        runner.read_manifest(path)
         files = sorted((path / "parts").glob("*.parquet"))
         return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}")
     if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):

@@ -21,7 +21,7 @@ _PLACES = {
     "image_processor": "image_processor",
 }
 # Entries of `extra` that describe the run and not the scorer: not part of a signature.
-_ABOUT_THE_RUN = ("way", "remark", "dataset_pin", "imported")
+_ABOUT_THE_RUN = ("method", "remark", "dataset_pin", "imported")
 
 
 @dataclass(frozen=True)
