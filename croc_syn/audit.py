@@ -353,7 +353,7 @@ def score_tables(scored: Manifest, out: Path, *, dataset: str, revision: str | N
             scorer_revision=EXACT,
             dataset=dataset,
             dataset_revision=revision,
-            blind=name != ORACLE,
+            baseline=name != ORACLE,
         )
         files[name] = out / f"{name}.parquet"
         write_scores(pa.table(columns), metadata, files[name])

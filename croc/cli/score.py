@@ -201,7 +201,7 @@ def list_scorers(baselines: bool) -> None:
     for column in ("name", "model", "description", "needs"):
         table.add_column(column, overflow="fold")
     for info in available():
-        if info.blind or not baselines:
+        if info.baseline or not baselines:
             needs = f"croc-t2i[{info.extra}]" if info.extra else ""
             table.add_row(info.name, info.model or "", info.summary or "", needs)
     show([table])

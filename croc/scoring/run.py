@@ -243,7 +243,7 @@ class _Run:
             dataset_revision=self.checks.revision,
             dataset_config=self.checks.config,
             dataset_split=self.checks.split,
-            blind=bool(getattr(slices.scorer, "blind", False)),
+            baseline=bool(getattr(slices.scorer, "baseline", False)),
             library_versions=_versions(slices.fields),
             extra=extra,
         )

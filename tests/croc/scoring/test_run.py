@@ -124,12 +124,12 @@ def test_a_table_says_how_it_came_to_be(tmp_path: Path) -> None:
     assert said.dataset_revision.startswith("sha256:")
     assert said.extra == {"temper": "mild", "method": "pairs"}
     assert {"croc-t2i", "numpy", "pillow"} == set(said.library_versions)
-    assert not said.blind
+    assert not said.baseline
 
 
-def test_baselines_are_marked_as_blind(tmp_path: Path) -> None:
+def test_baselines_are_marked_as_such(tmp_path: Path) -> None:
     [path] = score_dataset(some_checks(1), ["random"], tmp_path, QUIET)
-    assert pq.read_schema(path).metadata[b"blind"] == b"true"
+    assert pq.read_schema(path).metadata[b"baseline"] == b"true"
 
 
 def test_several_scorers_give_several_tables(tmp_path: Path) -> None:
