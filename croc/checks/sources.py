@@ -340,7 +340,7 @@ class _ParquetRows:
 
         try:
             if isinstance(file, str) and "://" in file:
-                import fsspec  # type: ignore[import-untyped]
+                import fsspec
 
                 return pq.ParquetFile(fsspec.open(file, "rb").open())
             return pq.ParquetFile(file)
