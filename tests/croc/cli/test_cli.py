@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -161,6 +162,50 @@ def test_the_help_of_a_command_is_made_of_whole_sentences(
     for option in command.params:
         if isinstance(option, click.Option) and option.name != "help":
             assert re.fullmatch(r"[A-Z].*\.", option.help or "", re.DOTALL), option.opts
+
+
+ROOT = Path(__file__).parents[3]
+FILES = sorted(
+    file
+    for room in ("croc", "croc_syn", "croc_hum", "crocscore", "builders", "hub_cards", "spaces", "benchmarks")
+    for file in (ROOT / room).rglob("*")
+    if file.suffix in (".py", ".j2", ".html", ".yaml") or file.name == "README.md"
+)
+
+
+def test_commands_that_code_and_pages_name_exist() -> None:
+    """Examples of help, error messages, docstrings, cards and pages."""
+    known = dict(commands())
+    wrong = []
+    for file in FILES:
+        text = file.read_text("utf-8")
+        # A line of an example, or a name between quotation marks or tags.
+        for match in re.finditer(
+            r"(?:^ *(?:Example: )?|[`'>(:] ?)croc ((?:[a-z][a-z-]* ?)+)", text, re.MULTILINE
+        ):
+            words = match[1].split()
+            name = words[0]
+            if isinstance(known.get(name), click.Group) and len(words) > 1:
+                name = " ".join(words[:2])
+            if name not in known:
+                line = text[: match.start()].count("\n") + 1
+                wrong.append(f"{file.relative_to(ROOT)}:{line}: croc {name}")
+    assert not wrong
+
+
+@pytest.mark.parametrize("command", [command for _, command in commands() if command.epilog])
+def test_the_examples_of_help_use_options_that_exist(command: click.Command) -> None:
+    known = dict(commands())
+    lines = re.findall(r"croc .*", command.epilog or "")
+    assert lines
+    for line in lines:
+        words = shlex.split(line)[1:]
+        name = " ".join(words[:2]) if " ".join(words[:2]) in known else words[0]
+        accepted = {option for parameter in known[name].params for option in parameter.opts}
+        if known[name].context_settings.get("allow_extra_args"):
+            continue
+        used = {word for word in words if re.match(r"--?[a-z]", word)}
+        assert used <= accepted, line
 
 
 def test_the_list_of_commands_has_sections_and_whole_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
