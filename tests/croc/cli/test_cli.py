@@ -29,15 +29,15 @@ def croc(*words: str | Path) -> Result:
 def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small dataset of checks."""
     folder = tmp_path_factory.mktemp("checks") / "syn"
-    assert (
-        croc("build", "syn", "--checks", "20", "--images", "1", "--size", "48", "--out", folder).exit_code
-        == 0
-    )
+    words = ("--checks", "20", "--images", "1", "--size", "48")
+    assert croc("build", "syn", *words, "--out", folder).exit_code == 0
     return folder
 
 
-def test_finished_work_has_a_status(checks: Path) -> None:
-    assert "complete" in croc("status", checks).output
+def test_finished_work_has_a_status(checks: Path, tmp_path: Path) -> None:
+    assert "no resumable work here, but a finished dataset" in croc("status", checks).output
+    assert croc("score", checks, "--scorer", "random", "--out", tmp_path / "scores").exit_code == 0
+    assert "complete" in croc("status", tmp_path).output
 
 
 def test_one_of_several_metrics_is_evaluated(checks: Path, tmp_path: Path) -> None:
