@@ -74,7 +74,7 @@ def test_another_distribution_adds_a_command_and_a_subcommand(tmp_path: Path) ->
 
 
 def test_the_recipe_of_the_guide_adds_a_command(tmp_path: Path) -> None:
-    text = (ROOT / "docs" / "contributing" / "add_a_command.md").read_text("utf-8")
+    text = (ROOT / "docs" / "contributing" / "plugin_command.md").read_text("utf-8")
     blocks = {
         language: dedent(block)
         for language, block in re.findall(r"^ *```(\w+)\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
