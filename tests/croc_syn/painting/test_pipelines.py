@@ -15,7 +15,7 @@ pytest.importorskip("diffusers")
 import tiny_pipelines as tiny  # noqa: E402
 
 from croc.errors import MissingExtra  # noqa: E402
-from croc.jobs.runner import Abort  # noqa: E402
+from croc.jobs.parts import Abort  # noqa: E402
 from croc_syn.painting import ImageRequest, PaintedImage  # noqa: E402
 from croc_syn.painting.pipelines import PipelinePainter, load_pipeline  # noqa: E402
 from croc_syn.painting.settings import ImageModel, Pipeline  # noqa: E402
@@ -124,7 +124,7 @@ def test_memory_that_runs_out_halves_the_batch_and_says_so(caplog: pytest.LogCap
         painted = list(painter.paint(JOBS))
     assert len(painted) == 6 and all(one.error is None for one in painted)
     assert painter.batch_size == 1 or painter.batch_size == 2
-    assert "tiny: out of memory with batches of 6, going on with 3" in caplog.text
+    assert "tiny: out of memory with batches of 6, continuing with 3" in caplog.text
     # Nothing was painted twice or in another order.
     assert np.abs(pixels(painted) - pixels(list(painter_of(tiny.flux()).paint(JOBS)))).max() <= 1
 
@@ -172,7 +172,7 @@ def test_a_pipeline_of_another_kind_embeds_by_itself_and_that_is_said(
     pipe.__class__ = type("OtherPipeline", (type(pipe),), {})
     with caplog.at_level(logging.WARNING):
         painted = list(painter_of(pipe).paint(JOBS))
-    assert "how OtherPipeline embeds prompts is not known here" in caplog.text
+    assert "OtherPipeline is not among the known pipelines" in caplog.text
     assert np.abs(pixels(painted) - pixels(list(painter_of(tiny.flux()).paint(JOBS)))).max() <= 1
 
 
@@ -237,12 +237,12 @@ def test_the_librarys_own_cache_is_used_and_changes_the_images() -> None:
         (
             tiny.flux,
             {"kind": "first-block", "treshold": 1},
-            "cache: first-block cannot be used so .*treshold",
+            "cache: first-block does not accept these options .*treshold",
         ),
         (
             tiny.checked,
             {"kind": "first-block"},
-            "cache: UNet2DConditionModel has no acceleration of this kind",
+            "cache: UNet2DConditionModel supports no cache",
         ),
     ],
 )
