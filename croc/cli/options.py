@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from croc.errors import InputError
+
+if TYPE_CHECKING:
+    from croc.jobs.executors import Executor
 
 PATH = click.Path(path_type=Path)
 
@@ -111,7 +114,7 @@ def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
 
 def make_executor(
     executor: str, address: str | None, workers: int | None, gpus_per_worker: float | None, *, gpu: bool
-) -> Any:
+) -> Executor:
     """The executor that :func:`executor_options` describe; ``gpu``: whether the work needs a GPU."""
     from croc.jobs.executors import executor_for, visible_gpus
 

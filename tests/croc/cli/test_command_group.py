@@ -157,6 +157,21 @@ def test_a_module_is_imported_only_when_its_command_is_typed(tmp_path: Path) -> 
     assert "loud is imported" in croc(tmp_path, "loud").stdout
 
 
+def test_the_page_of_the_command_line_has_no_commands_of_other_distributions(tmp_path: Path) -> None:
+    distribution(tmp_path, "greetings", {"hello": "greet:hello", "scorers.hello": "greet:hello"}, greet=GOOD)
+    paths = [str(tmp_path), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep)), str(ROOT)]
+    code = (
+        f"import runpy; print(runpy.run_path({str(ROOT / 'docs' / 'generate_cli.py')!r})['page'](), end='')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "60"},
+    )
+    assert done.stdout == (ROOT / "docs" / "cli.md").read_text("utf-8"), done.stderr
+
+
 def test_completion_passes_over_a_broken_command() -> None:
     from click.shell_completion import ShellComplete
 
