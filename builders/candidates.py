@@ -164,8 +164,8 @@ def attention_checks(count: int, task: str) -> list[dict[str, Any]]:
         task: of the other items. A rating has no certain answer, so attention checks among ratings ask
             whether the image shows its prompt.
     """
-    asked = "preference" if task == "preference" else "shows"
-    answers = {"shows": ("yes", "no"), "preference": ("prompt", "contrast")}[asked]
+    question = "preference" if task == "preference" else "shows"
+    answers = {"shows": ("yes", "no"), "preference": ("prompt", "contrast")}[question]
     checks = []
     for number in range(count):
         prompt, other = _OBVIOUS[number % len(_OBVIOUS)]
@@ -173,7 +173,7 @@ def attention_checks(count: int, task: str) -> list[dict[str, Any]]:
         shown = (other, prompt) if wrong else (prompt, other)
         _, seed, _ = sample_scene(*shown, ("attention", number))
         image = world.draw(shown[0], seed).png
-        checks.append(attention_item(asked, prompt, other, image, answers[wrong], EXACT))
+        checks.append(attention_item(question, prompt, other, image, answers[wrong], EXACT))
     return checks
 
 
@@ -225,5 +225,5 @@ def _unconfirmed(pair: PromptPair) -> str | None:
     except CrocError as error:
         return f"not in the exact world's controlled English ({error})"
     if not world.exclusive(*both):
-        return "an image may show both prompts, as far as the exact world can tell"
+        return "the exact world cannot rule out that an image shows both prompts"
     return None

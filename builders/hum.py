@@ -11,7 +11,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -73,26 +73,15 @@ def build_release(
         return read_report(folder)
     unpacked = folder / shards.WORK / "archive"
     releases.extract(release.archive, unpacked)
-    root = releases.root_of(unpacked, release.entries)
+    root = releases.find_root(unpacked, release.entries)
     parts, lost = releases.plan_parts(release, root)
-    features = check_features()
-    staged = run(
-        parts,
-        partial(releases.write_checks, root=root, license=license, schema=features.arrow_schema),
-        folder / shards.WORK / "checks",
-        suffix=".parquet",
-        fingerprint=recipe,
-        executor=local_executor(workers),
-        progress=progress,
-        what="parts of checks",
-    )
-    shutil.rmtree(unpacked)  # from here on only the staged parts are read; disk space may be short
-    return assemble(
-        staged,
+    return _stage_and_assemble(
         folder,
         recipe,
-        features=features,
-        both_sides=False,
+        parts,
+        partial(releases.write_checks, root=root, license=license),
+        # From then on only the staged parts are read, and disk space may be short.
+        staged_callback=partial(shutil.rmtree, unpacked),
         dropped=lost,
         notes=release.notes,
         started=started,
@@ -127,24 +116,12 @@ def build_nlvr(
     }
     if shards.is_finished(folder, recipe):
         return read_report(folder)
-    features = check_features()
     starts = range(0, len(sentences), _CHECKS_PER_PART)
-    staged = run(
-        [Part(f"{start:05d}", sentences[start : start + _CHECKS_PER_PART]) for start in starts],
-        partial(_write_nlvr, split=split, schema=features.arrow_schema),
-        folder / shards.WORK / "checks",
-        suffix=".parquet",
-        fingerprint=recipe,
-        executor=local_executor(workers),
-        progress=progress,
-        what="parts of checks",
-    )
-    return assemble(
-        staged,
+    return _stage_and_assemble(
         folder,
         recipe,
-        features=features,
-        both_sides=False,
+        [Part(f"{start:05d}", sentences[start : start + _CHECKS_PER_PART]) for start in starts],
+        partial(_write_nlvr, split=split),
         notes=[
             f"sentences, images and votes are those of {nlvr.SOURCE}, {nlvr.LICENSE}",
             "a sentence has no contrast prompt: the text directions have nothing to compare",
@@ -212,22 +189,12 @@ def build_voted(
     }
     if shards.is_finished(folder, recipe):
         return read_report(folder)
-    numbers = range(0, len(judged.candidates), _CHECKS_PER_PART)
-    features = check_features()
-    staged = run(
-        [Part(f"{at:06d}", {"start": at, "stop": at + _CHECKS_PER_PART}) for at in numbers],
-        partial(_write_voted, judged=judged, schema=features.arrow_schema),
-        folder / shards.WORK / "checks",
-        suffix=".parquet",
-        fingerprint=recipe,
-        progress=progress,
-        what="parts of checks",
-    )
-    return assemble(
-        staged,
+    starts = range(0, len(judged.candidates), _CHECKS_PER_PART)
+    return _stage_and_assemble(
         folder,
         recipe,
-        features=features,
+        [Part(f"{start:06d}", {"start": start, "stop": start + _CHECKS_PER_PART}) for start in starts],
+        partial(_write_voted, judged=judged),
         both_sides=both_sides,
         notes=judged.lines(),
         started=started,
@@ -246,6 +213,44 @@ def _write_voted(
         dropped.update(lost)
     write_parquet([pa.Table.from_pylist([row], schema=schema) for row in rows], path, schema)
     return {"checks": len(rows), "dropped": dict(dropped)}
+
+
+def _stage_and_assemble(
+    folder: Path,
+    recipe: Mapping[str, Any],
+    parts: Sequence[Part],
+    write: Callable[..., dict[str, Any]],
+    *,
+    staged_callback: Callable[[], None] | None = None,
+    both_sides: bool = False,
+    workers: int,
+    progress: bool,
+    **options: Any,
+) -> BuildReport:
+    """Make the staged parts of a build, then the finished folder; further options are those of `assemble`."""
+    features = check_features()
+    staged = run(
+        parts,
+        partial(write, schema=features.arrow_schema),
+        folder / shards.WORK / "checks",
+        suffix=".parquet",
+        fingerprint=recipe,
+        executor=local_executor(workers),
+        progress=progress,
+        what="parts of checks",
+    )
+    if staged_callback is not None:
+        staged_callback()
+    return assemble(
+        staged,
+        folder,
+        recipe,
+        features=features,
+        both_sides=both_sides,
+        workers=workers,
+        progress=progress,
+        **options,
+    )
 
 
 if __name__ == "__main__":

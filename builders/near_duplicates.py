@@ -59,7 +59,7 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:
     if not len(hashes):
         return
     edges = [BITS * index // (distance + 1) for index in range(distance + 2)]
-    found: set[tuple[int, int]] = set()
+    pairs: set[tuple[int, int]] = set()
     for low, high in pairwise(edges):
         band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
@@ -67,5 +67,5 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:
         for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
             for one, other in combinations(sorted(order[start:stop].tolist()), 2):
                 if (int(hashes[one]) ^ int(hashes[other])).bit_count() <= distance:
-                    found.add((one, other))
-    yield from sorted(found)
+                    pairs.add((one, other))
+    yield from sorted(pairs)

@@ -277,7 +277,7 @@ def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRan
 
 
 def make_unusual(thing: Thing, rng: SeededRandom) -> Thing:
-    """A thing of the same kind, colour and shape with any number of each part and any surface."""
+    """A thing of the same kind, colour and shape with random numbers of parts and a random surface."""
     kind = KINDS[thing.kind]
     parts = tuple((part.word, part.low + rng.integer(part.high - part.low + 1)) for part in kind.parts)
     # Legs under a sleeping dog cannot be counted: the usual pose shows them.

@@ -359,12 +359,12 @@ def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str,
         )
         truth = row.get(f"{prefix}images_valid")
         for index in sorted(order[:number]):
-            for asked, prompt in zip(SIDES, prompts, strict=True):
-                label = asked == side
+            for prompt_side, prompt in zip(SIDES, prompts, strict=True):
+                label = prompt_side == side
                 questions.append(
                     {
                         **keys,
-                        "pair_id": stable_hash("pair", row["check_id"], side, index, asked, length=20),
+                        "pair_id": stable_hash("pair", row["check_id"], side, index, prompt_side, length=20),
                         "image": {"bytes": images[index]["bytes"], "path": None},
                         "prompt": prompt,
                         "answer": ANSWERS[0 if label else 1],

@@ -285,7 +285,8 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
     for column in SCORE_TABLE:
         cells = columns.get(column.name)
         if column.name not in REQUIRED_COLUMNS:
-            cells = ["" if cell is None else cell for cell in cells or [None] * rows]
+            cells = [None] * rows if cells is None else cells
+            cells = ["" if cell is None else cell for cell in cells]
         complete[column.name] = cells
     return complete
 

@@ -26,7 +26,7 @@ MARKS = {"original": "#0b63b5", "contrast": "#b3400a"}
 """Colours of the words that differ; both have a contrast of at least 5:1 on white."""
 
 Words = list[tuple[str, bool]]
-"""A prompt as words, each with whether the other prompt lacks it there."""
+"""A prompt as words, each with whether it differs from the other prompt."""
 
 
 @dataclass(frozen=True)

@@ -313,7 +313,7 @@ class _Side:
 
 
 def _settings_json(model: ImageModel, settings: Images) -> str:
-    """How the images of a row were made, as JSON: what ``image_model`` and ``seeds`` do not tell."""
+    """How the images of a row were made, as JSON: everything except ``image_model`` and ``seeds``."""
     width, height = settings.size_of(model)
     content = {
         "steps": model.steps,

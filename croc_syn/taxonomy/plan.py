@@ -211,7 +211,7 @@ def select(
     if n < 0:
         raise InputError(f"n is {n}; expected 0 or more checks")
     if n and not specs:
-        raise InputError("there is no spec to select from; the taxonomy implies none for what was asked")
+        raise InputError("there is no spec to select from; the taxonomy implies none for these settings")
     accepted = (lambda spec: True) if accept is None else cache(accept)
     selected: list[tuple[Spec, int]] = []
     generation = 0

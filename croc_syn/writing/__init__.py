@@ -8,7 +8,7 @@ The modules, in the order in which they use each other:
 - ``table``: the columns of the staged table of prompts;
 - ``exact``: the exact world as a writer;
 - ``settings``: the section ``text:`` of a preset; language models by name, from ``models.yaml``;
-- ``instructions``: what a model is told, from the templates in ``templates/``;
+- ``instructions``: the instructions for a model, from the templates in ``templates/``;
 - ``responses``, ``rules``, ``tokens``: a model's response → the two prompts in it, and whether they can be
   used;
 - ``endpoint``, ``local``, ``offline``: writers for an OpenAI-compatible service, transformers, vLLM;

@@ -299,7 +299,7 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
     assert "label_noise.json" in {file.path for file in files} and not left_out
     build_exact(tmp_path / "other", checks=10, images=1, size=48, properties=("colour",), progress=False)
     refused = CliRunner().invoke(main, ["hum", "card", str(tmp_path / "other"), "--agreement", file])
-    assert refused.exit_code == 2 and "the sample was taken of another build (syn)" in refused.output
+    assert refused.exit_code == 2 and "the sample was taken from another build (syn)" in refused.output
 
 
 def test_a_release_keeps_the_votes_of_who_does_not_look_and_counts_without_them(

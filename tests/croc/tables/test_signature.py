@@ -99,6 +99,7 @@ def test_two_scorers_on_the_same_checks_are_comparable():
     assert one.differences(later) == {"dataset_revision": ("1", "2")}
     assert one.differences(later, "protocol", "dataset") == {}
     assert one.differences(later.without("seed"), "seed") == {"seed": ("3", None)}
+    assert one.only("seed", "protocol") == Signature.of(protocol="syn", seed=3)
 
 
 def test_each_key_and_each_abbreviation_is_declared_once():

@@ -77,7 +77,10 @@ def test_staged_pairs_are_a_part_a_category(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        ({"contrast_prompt": "a dog in a park"}, r"negation\.park_cat: an image may show both prompts"),
+        (
+            {"contrast_prompt": "a dog in a park"},
+            r"negation\.park_cat: the exact world cannot rule out that an image shows both prompts",
+        ),
         (
             {"prompt": "a dog by Rembrandt"},
             r"negation\.park_cat: not in the exact world's controlled English",
