@@ -294,17 +294,18 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
 def _as_result(report: Report) -> dict[str, Any]:
     """A Report as the flat dictionary that modules of ``evaluate`` return."""
     from croc.checks.schema import DIRECTIONS
+    from croc.verdict.records import Score, columns
 
     content = report.to_dict()
     best = report.metrics[0]
 
     def numbers(group: str | None, value: str | None) -> dict[str, Any]:
         score = report.score(best, group, value)
+        results = {direction: report.result(best, direction, group, value) for direction in DIRECTIONS}
         rows = {
-            row["direction"]: {name: row[name] for name in row if name not in _KEYS}
-            for row in content["results"]
-            if (row["metric"], row["group"], row["group_value"], row["text_model"])
-            == (best, group, value, None)
+            direction: {name: cell for name, cell in result.to_dict().items() if name not in _KEYS}
+            for direction, result in results.items()
+            if result is not None
         }
         accuracies = [row["accuracy"] for row in rows.values() if row["accuracy"] is not None]
         return {
@@ -312,11 +313,8 @@ def _as_result(report: Report) -> dict[str, Any]:
             "ci_low": score.ci_low,
             "ci_high": score.ci_high,
             "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-            "group_score": score.group_score,
-            "ties": score.ties,
-            "coverage": score.coverage,
-            "n": score.n,
-            "directions": {direction: rows[direction] for direction in DIRECTIONS},
+            **{name: getattr(score, name) for name in columns(Score) if name != "scaled"},
+            "directions": rows,
         }
 
     groups: dict[str, dict[str, Any]] = {}

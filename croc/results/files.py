@@ -45,6 +45,7 @@ MAX_NAME = 100
 _FAILURES, _FAILURES_PER_KIND = 48, 4
 # Intervals come from sums in single precision, whose last digits differ between machines.
 _EXACT, _RESAMPLED = 1e-9, 1e-4
+_LONG = 60  # characters of a value that a message shows
 _RESAMPLED_NAMES = ("ci_low", "ci_high", "scaled_ci_low", "scaled_ci_high", "p")
 # Fields of records that files of an earlier version do not have: their absence claims nothing.
 _ADDED_LATER = {
@@ -339,7 +340,21 @@ def _differences(theirs: Any, ours: Any, where: str = "", *, resampled: bool = F
         tolerance = _RESAMPLED if resampled else _EXACT
         if math.isclose(theirs, ours, rel_tol=tolerance, abs_tol=tolerance):
             return []
-    return [] if theirs == ours else [f"{where}: is {theirs!r:.60}, and the table gives {ours!r:.60}"]
+    return (
+        []
+        if theirs == ours
+        else [f"{where}: is {_cut(theirs, ours)}, and the table gives {_cut(ours, theirs)}"]
+    )
+
+
+def _cut(value: Any, other: Any) -> str:
+    """A value for a message; of long texts the part where they begin to differ."""
+    if not isinstance(value, str) or not isinstance(other, str) or max(len(value), len(other)) <= _LONG:
+        return f"{value!r:.{_LONG}}"
+    pairs = enumerate(zip(value, other, strict=False))
+    common = next((i for i, (a, b) in pairs if a != b), min(len(value), len(other)))
+    start = max(0, common - _LONG // 3)
+    return f"{'…' if start else ''}{value[start : start + _LONG]!r}"
 
 
 # ---- Reading tables ----

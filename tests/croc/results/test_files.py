@@ -153,6 +153,18 @@ def test_an_edited_result_is_refused(results: Path, tmp_path: Path, change: Any,
     assert any(one.startswith(where) for one in found), found
 
 
+def test_long_texts_are_shown_where_they_differ(results: Path, tmp_path: Path) -> None:
+    path = changed(
+        results,
+        tmp_path,
+        lambda told: told["report"].update(
+            signature=told["report"]["signature"].replace("concepts:60", "concepts:59")
+        ),
+    )
+    (found,) = verify_result(path, results / "syn" / "fair.parquet")
+    assert "concepts:59" in found and "concepts:60" in found and len(found) < 250
+
+
 def test_the_checks_of_a_table_are_compared_with_those_of_its_dataset(results: Path) -> None:
     told = results / "syn" / "fair.json"
     texts = [
