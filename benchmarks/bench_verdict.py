@@ -58,9 +58,10 @@ def make(folder: Path, rows: int, metrics: int) -> list[Path]:
 
 
 def ours(folder: Path) -> dict[str, float]:
-    from croc.verdict.report import Report, Settings
+    from croc.verdict.evaluation import evaluate
+    from croc.verdict.report import Settings
 
-    report = Report.from_files([folder], settings=Settings(paper=True, resamples=0, flips=0))
+    report = evaluate([folder], settings=Settings(paper=True, resamples=0, flips=0))
     return {
         f"{r.metric} {r.direction} {r.group_value} {r.text_model}": r.accuracy
         for r in report.results

@@ -4,16 +4,19 @@ r"""Make the sample that the pages show: checks, score tables and results (croc/
     python benchmarks/make_sample.py --nlvr nlvr/dev \
         --scorer colour-words random crocscore crocscore-dual \
         --trained crocscore-tiny crocscore-dual
+    python benchmarks/make_sample.py --results-only
 
 The checks are those of the exact world, one small image a side as WebP, so that the package stays small; all
 scores and results come from that very file. With ``--nlvr`` results on human-labelled checks are made too;
-their images are left out. The whole sample stays below a megabyte, which the script holds.
+their images are left out. ``--results-only`` keeps checks and score tables and makes the results again from
+the tables, after a change of their format. The whole sample stays below a megabyte, which the script holds.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
+import json
 import shutil
 import tempfile
 from pathlib import Path
@@ -41,7 +44,11 @@ def main() -> None:
     parser.add_argument("--trained", nargs="*", default=[], help="which of them were trained on such checks")
     parser.add_argument("--checks", type=int, default=72)
     parser.add_argument("--human-checks", type=int, default=120)
+    parser.add_argument("--results-only", action="store_true", help="from the score tables that are there")
     options = parser.parse_args()
+    if options.results_only:
+        remake_results()
+        return
     shutil.rmtree(pages.SAMPLE, ignore_errors=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -84,10 +91,19 @@ def webp(data: bytes) -> dict:
 def results(kind: str, dataset: str, options: argparse.Namespace, folder: Path) -> None:
     out = pages.RESULTS / kind
     out.mkdir(parents=True, exist_ok=True)
-    for table in score_dataset(dataset, options.scorer, folder / f"scores-{kind}", tell=print):
+    for table in score_dataset(dataset, options.scorer, folder / f"scores-{kind}", log=print):
         shutil.copy(table, out / table.name)
         made = make_result(out / table.name, trained_on_croc=table.stem in options.trained)
         print(write_result(made, out / f"{table.stem}.json"))
+
+
+def remake_results() -> None:
+    for file in sorted(pages.RESULTS.rglob("*.json")):
+        content = json.loads(file.read_text("utf-8"))
+        made = make_result(
+            file.with_suffix(".parquet"), trained_on_croc=content["trained_on_croc"], url=content["url"]
+        )
+        print(write_result(made, file))
 
 
 if __name__ == "__main__":

@@ -18,14 +18,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from builders.screening import ABSENT
 from croc.checks.schema import CATEGORIES, IMAGE_COLUMNS, ContrastCheck, check_id, stable_hash
 from croc.errors import InputError
-from croc.jobs.runner import Part
+from croc.jobs.parts import Part
 from croc.storage.parquet import write_parquet
-from croc.tables.delimited import need_cells, need_columns, read_delimited
+from croc.tables.delimited import read_delimited, require_cells, require_columns
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -138,8 +138,8 @@ def read_table(file: Path) -> tuple[list[Entry], list[str]]:
         InputError: a column, a cell, an id or a list cannot be used.
     """
     frame = read_delimited(file)
-    need_columns(frame, COLUMNS, str(file))
-    need_cells(frame, ("id", "prompt", "contrast"), str(file))
+    require_columns(frame, COLUMNS, str(file))
+    require_cells(frame, ("id", "prompt", "contrast"), str(file))
     entries: list[Entry] = []
     lines: dict[str, int] = {}
     notes: Counter[str] = Counter()
@@ -231,7 +231,7 @@ def _inside(name: str) -> bool:
 class _Bounded(io.RawIOBase):
     """What comes out of the compressed file, counted: an error comes before the disk is full."""
 
-    def __init__(self, inner: BinaryIO, most: int, archive: Path) -> None:
+    def __init__(self, inner: io.BufferedIOBase, most: int, archive: Path) -> None:
         self.inner, self.left, self.archive = inner, most, archive
 
     def readable(self) -> bool:
@@ -249,7 +249,7 @@ class _Header(tarfile.TarInfo):
     """A member's header; long names come in headers of their own, which tarfile reads whole into memory."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) and header.size > LONGEST_HEADER:
             raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")

@@ -134,7 +134,7 @@ def build_syn(
         splits=_splits(train, validation),
         only=only or None,
         workers=workers or 1,
-        engine=make_executor(executor, address, workers, gpus_per_worker, gpu=False),
+        executor=make_executor(executor, address, workers, gpus_per_worker, gpu=False),
         **options,
     )
     print_report(out, report)
@@ -358,8 +358,11 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     import sys
 
     from builders.syn import build_exact
-    from croc.rendering import render
+    from croc.rendering.formats import agreement_lines
+    from croc.rendering.page import write_all
+    from croc.rendering.terminal import terminal
     from croc.scoring.run import score_dataset
+    from croc.verdict.evaluation import evaluate
     from croc.verdict.report import Report, Settings
     from croc_syn.contact_sheet import sheet as draw_sheet
 
@@ -381,24 +384,24 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {len(loaded)} rows")
     draw_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
     click.secho("2. Running scorers", bold=True, err=True)
-    tables = score_dataset(out / "syn", names, out / "scores-syn", tell=log_indented)
-    report = Report.from_files(tables, settings=Settings(by=("property",)))
+    tables = score_dataset(out / "syn", names, out / "scores-syn", log=log_indented)
+    report = evaluate(tables, settings=Settings(by=("property",)))
     others: list[Report] = []
     extra: list[tuple[str, str]] = []
     if nlvr is not None:
         from builders import hum
 
         hum.build_nlvr(nlvr, out / "nlvr", progress=False)
-        real = Report.from_files(score_dataset(out / "nlvr", names, out / "scores-nlvr", tell=log_indented))
+        real = evaluate(score_dataset(out / "nlvr", names, out / "scores-nlvr", log=log_indented))
         others.append(real)
-        lines = render.agreement_lines(report.agreement(real))
+        lines = agreement_lines(report.agreement(real))
         extra.append(("Do the benchmarks agree?", "".join(f"<p>{line}</p>" for line in lines)))
     click.secho("3. Results", bold=True, err=True)
     for shown in (report, *others):
-        show(render.terminal(shown))
-    files = render.write_all(report, out, others=others, extra=extra)
+        show(terminal(shown))
+    files = write_all(report, out, others=others, extra=extra)
     for other in others:
-        files += render.write_all(other, out, name="report-nlvr")
+        files += write_all(other, out, name="report-nlvr")
     click.secho(f"Written to {out}: sheet.png, {', '.join(file.name for file in files)}", bold=True, err=True)
     log(f"Open {out / 'report.html'} in a browser.")
 

@@ -81,11 +81,13 @@ def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[
         files += _module(folder, repo)
     card = _card(kind, folder, repo)
     made = {CARD: card}
+    if kind == "model":
+        made |= _results_for_the_hub(folder)
     if REPO_TYPES[kind] == "dataset":
         if any(file.path == CROISSANT for file in files):
             made[CROISSANT] = _croissant(folder, repo)
     else:
-        names = sorted({CARD, *(file.path for file in files)})
+        names = sorted({*made, *(file.path for file in files)})
         made[CARD] = card = f"{card.rstrip()}\n\n<!-- published: {json.dumps(names)} -->\n"
     files = [file for file in files if file.path not in made]
     files += [File.of(path, text.encode()) for path, text in made.items()]
@@ -99,6 +101,15 @@ def published_before(card: str) -> frozenset[str]:
         return frozenset(map(str, json.loads(found[1]))) if found else frozenset()
     except ValueError:
         return frozenset()
+
+
+def _results_for_the_hub(folder: Path) -> dict[str, str]:
+    """The files of ``.eval_results`` of a model; none without results on a dataset of the Hub."""
+    from croc.results.hub_metadata import eval_results_files
+    from hub_cards import model_report
+
+    report = model_report(folder)
+    return {} if report is None else eval_results_files(report)
 
 
 def _croissant(folder: Path, repo: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from croc.errors import CrocError, InputError, MissingExtra
     from croc.scorers import Scorer
+    from croc.verdict.evaluation import evaluate
     from croc.verdict.report import Report
 
 __version__ = "0.1.0"
@@ -21,9 +22,10 @@ _HOME = {
     "MissingExtra": "croc.errors",
     "Report": "croc.verdict.report",
     "Scorer": "croc.scorers",
+    "evaluate": "croc.verdict.evaluation",
 }
 
-__all__ = ["CrocError", "InputError", "MissingExtra", "Report", "Scorer", "__version__"]
+__all__ = ["CrocError", "InputError", "MissingExtra", "Report", "Scorer", "__version__", "evaluate"]
 
 
 def __getattr__(name: str) -> Any:

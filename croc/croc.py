@@ -57,7 +57,7 @@ Returns:
     score (float): mean scaled accuracy over the directions, -1...1; of several metrics that of the best.
     ci_low, ci_high (float): ends of its 95% interval, concepts resampled; None below three concepts.
     accuracy (float): mean accuracy over the directions, 0...1.
-    all_passed (float): share of the checks passed in every direction.
+    group_score (float): share of the checks passed in all four directions.
     ties, coverage (float): share of tied comparisons; share of the expected scores that are present.
     n (int): number of checks that were evaluated.
     directions (dict): per direction accuracy, scaled, chance, n, ties, coverage, ends of the intervals.
@@ -199,8 +199,8 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         import tempfile
         from contextlib import nullcontext
 
-        from croc.scoring.run import score_dataset
-        from croc.verdict.report import Report
+        from croc.scoring.run import ScoringSettings, score_dataset
+        from croc.verdict import evaluation
 
         if self.num_process > 1:
             raise ValueError(
@@ -213,16 +213,15 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
                 dataset,
                 metric if isinstance(metric, list | tuple) else [metric],
                 folder,
+                ScoringSettings(protocol=protocol, batch_size=batch_size),
                 config=config,
                 split=split,
                 revision=revision,
                 streaming=streaming,
                 max_checks=max_checks,
-                batch_size=batch_size,
                 options=options,
-                protocol=protocol,
             )
-            return _plain(Report.from_files(files, protocol=protocol, settings=settings))
+            return _plain(evaluation.evaluate(files, protocol=protocol, settings=settings))
 
     def _compute(
         self,
@@ -241,8 +240,8 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         from croc.checks.schema import GROUP_COLUMNS
         from croc.tables.columns import SCORE_TABLE
         from croc.tables.metadata import ScoreMetadata
-        from croc.tables.readers import score_table
-        from croc.verdict.report import Report
+        from croc.tables.score_tables import score_table
+        from croc.verdict.evaluation import evaluate_tables
 
         protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
         kinds = {"string": polars.String, "float64": polars.Float64}
@@ -255,7 +254,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         table = score_table(frame, ScoreMetadata(name), "score rows", protocol)
         if missing := [column for column in settings.by if column not in GROUP_COLUMNS]:
             raise ValueError(f"score rows have no column {missing[0]!r} to group by")
-        return _plain(Report.judge([table], settings))
+        return _plain(evaluate_tables([table], settings))
 
     def _options(
         self,
@@ -312,7 +311,7 @@ def _plain(report: Report) -> dict[str, Any]:
             "ci_low": score.ci_low,
             "ci_high": score.ci_high,
             "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-            "all_passed": score.all_passed,
+            "group_score": score.group_score,
             "ties": score.ties,
             "coverage": score.coverage,
             "n": score.n,
@@ -331,5 +330,5 @@ def _plain(report: Report) -> dict[str, Any]:
         "scores": content["scores"],
         "findings": [finding.text for finding in report.findings],
         "protocol": report.protocol,
-        "signature": report.signatures[best] if len(report.metrics) == 1 else report.signature,
+        "signature": str(report.signatures[best] if len(report.metrics) == 1 else report.signature),
     }

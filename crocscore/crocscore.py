@@ -129,7 +129,7 @@ class Crocscore(evaluate.Metric):  # type: ignore[misc]
     ) -> dict[str, Any]:
         from croc.checks.decoding import decode
         from croc.errors import InputError
-        from croc.scorers.refusals import RefusedPairs
+        from croc.scorers.pairs import UnscoredPairs
         from croc.tables.signature import scorer_part
 
         scorer = self._scorer(model, revision, device)
@@ -144,11 +144,11 @@ class Crocscore(evaluate.Metric):  # type: ignore[misc]
         scores: list[float | None] = [None] * len(images)
         try:
             values = scorer.score(list(decoded.values()), [prompts[i] for i in numbers]) if decoded else []
-        except RefusedPairs as refused:
-            if refused.scores is None:
+        except UnscoredPairs as error:
+            if error.scores is None:
                 raise
-            values = refused.scores
-            errors |= {numbers[i]: reason for i, reason in refused.reasons.items()}
+            values = error.scores
+            errors |= {numbers[i]: reason for i, reason in error.reasons.items()}
         for i, score in zip(numbers, values, strict=True):
             if i not in errors and not math.isfinite(score):
                 errors[i] = f"the model gave {score}"

@@ -140,7 +140,7 @@ class CROCScore(YesNo):
             Margins and probabilities of the whole prompt and of each clause.
 
         Raises:
-            RefusedPairs: the prompt is empty or the image cannot be read.
+            UnscoredPairs: the prompt is empty or the image cannot be read.
         """
         spans = clauses(prompt) or [(0, len(prompt))]
         texts = [prompt[start:end] for start, end in spans]

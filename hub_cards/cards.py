@@ -15,7 +15,11 @@ import yaml
 
 from croc import __version__
 from croc.errors import InputError
+from croc.rendering.formats import count, interval, number
+from croc.results import hub_metadata
 from croc.storage.files import read_json
+from croc.verdict.records import DIRECTION_NAMES
+from croc.verdict.report import Report
 from hub_cards.facts import DEFAULT_VIEW, PROPERTY_VIEW, Facts, read_facts
 
 CARD = "README.md"
@@ -69,11 +73,11 @@ _SIZES = {
 _MARK = re.compile(r"<!-- card of (?P<repo>\S+), template (?P<mark>[0-9a-f]{12}) -->")
 
 
-def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
+def dataset_card(folder: str | Path | Facts, *, repo: str | None = None) -> str:
     """The card of a finished folder of data.
 
     Args:
-        folder: a folder with a ``manifest.json``, as the builders make it.
+        folder: a folder with a ``manifest.json``, as the builders make it, or its facts.
         repo: Hub id that the card's examples name; None takes the usual one of its kind.
 
     Returns:
@@ -82,7 +86,7 @@ def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
     Raises:
         InputError: the folder is not finished.
     """
-    facts = read_facts(folder)
+    facts = folder if isinstance(folder, Facts) else read_facts(folder)
     picture = (facts.folder / "examples.png").is_file()
     return _fill(
         "dataset.md.j2",
@@ -166,43 +170,29 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
     Raises:
         InputError: there is no ``config.json``, or one of the files cannot be read.
     """
-    from huggingface_hub import EvalResult, ModelCardData
+    from huggingface_hub import ModelCardData
 
     folder = Path(folder)
     config = read_json(folder / "config.json", "no config.json: not the folder of a model")
     said = read_json(folder / "card.json") or {}
-    results = read_json(folder / "results.json") or {}
+    report = model_report(folder)
     calibration = read_json(folder / "calibration.json")
     recipe = _text(folder / "recipe.yaml")
     name = str(said.get("name") or folder.resolve().name)
     repo = repo or str(said.get("repo") or f"croc/{name}")
-    cells = [cell for cell in results.get("results", []) if _headline(cell)]
-    dataset = said.get("evaluated_on") or results.get("dataset") or "croc/syn"
-    evaluations = [
-        EvalResult(
-            task_type="visual-question-answering",
-            task_name="contrastive robustness checks",
-            dataset_type=dataset,
-            dataset_name=dataset,
-            dataset_revision=said.get("evaluated_revision"),
-            metric_type="accuracy",
-            metric_name=f"scaled accuracy, {cell['direction']}",
-            metric_value=round(cell["scaled"], 4),
-            metric_config=results.get("signature"),
-        )
-        for cell in cells
-    ]
-    data = ModelCardData(
-        language="en",
-        license=said.get("license", "apache-2.0"),
-        library_name=said.get("library_name", "transformers"),
-        pipeline_tag=said.get("pipeline_tag", "image-text-to-text"),
-        base_model=said.get("base_model"),
-        datasets=said.get("datasets"),
-        tags=["croc", "text-to-image", "metric", "evaluation"],
-        model_name=name if evaluations else None,
-        eval_results=evaluations or None,
-    )
+    fields = {
+        "language": "en",
+        "license": said.get("license", "apache-2.0"),
+        "library_name": said.get("library_name", "transformers"),
+        "pipeline_tag": said.get("pipeline_tag", "image-text-to-text"),
+        "base_model": said.get("base_model"),
+        "datasets": said.get("datasets"),
+        "tags": ["croc", "text-to-image", "metric", "evaluation"],
+    }
+    if report is None:
+        data = ModelCardData(**fields)
+    else:
+        data = hub_metadata.card_metadata(report, model_name=name, **fields)
     head = dict(yaml.safe_load(data.to_yaml()))
     weights = sorted(path for path in folder.glob("*.safetensors"))
     return _fill(
@@ -212,8 +202,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         name=name,
         config=config,
         said=said,
-        cells=cells,
-        signature=results.get("signature"),
+        report=report,
         calibration=calibration,
         figure=FIGURE if (folder / FIGURE).is_file() else None,
         recipe=recipe,
@@ -222,6 +211,20 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         architecture=", ".join(config.get("architectures") or ["unknown"]),
         dual="text_config" in config and "projection_dim" in config,
     )
+
+
+def model_report(folder: str | Path) -> Report | None:
+    """The report in a model's folder, ``results.json``; None without one.
+
+    Raises:
+        InputError: it is not a report, as ``croc evaluate --json`` writes it.
+    """
+    path = Path(folder) / "results.json"
+    content = read_json(path)
+    try:
+        return None if content is None else Report.from_dict(content)
+    except InputError as problem:
+        raise InputError(f"{path}: {problem}") from None
 
 
 def space_card(folder: str | Path, *, repo: str | None = None) -> str:
@@ -380,6 +383,12 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
         keep_trailing_newline=True,
         autoescape=False,
     )
+    environment.globals |= {
+        "directions": DIRECTION_NAMES,
+        "number": number,
+        "interval": interval,
+        "count": count,
+    }
     environment.filters |= {"cell": _cell, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
     body = environment.get_template(template).render(
         repo=repo, paper=PAPER, bibtex=BIBTEX, version=__version__, **values
@@ -393,10 +402,6 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
 def _cell(value: Any) -> str:
     """A value inside a Markdown table."""
     return str(value).replace("|", "\\|").replace("\n", " ")
-
-
-def _headline(cell: Mapping[str, Any]) -> bool:
-    return cell.get("group") is None and cell.get("text_model") is None and cell.get("scaled") is not None
 
 
 def _text(path: Path) -> str | None:

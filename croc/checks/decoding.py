@@ -1,12 +1,10 @@
-"""Images as metrics see them: whatever the file holds, RGB at 8 bits, upright, the first frame.
+"""Decoding of image files to upright RGB with 8 bits per channel: one rule for every scorer.
 
-One rule for every scorer, so that two metrics never see different pixels of the same file:
-
-- EXIF orientation is applied, as every viewer does.
-- Transparency is laid over white, the page that T2I images are shown on.
+- EXIF orientation is applied, as in image viewers.
+- Transparency is composited over white, the background that T2I images are shown on.
 - 16-bit and floating-point greys are scaled to 8 bits; CMYK, palette, grey and bilevel are converted.
-- Of an animation the first frame counts.
-- More than ``max_pixels`` is refused before a pixel is decoded, and a truncated file is an error, never grey.
+- Of an animation the first frame is used.
+- An image of more than ``max_pixels`` is an error before any pixel is decoded; so is a truncated file.
 """
 
 from __future__ import annotations
@@ -22,15 +20,15 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from croc.errors import InputError, MissingExtra
 
 MAX_PIXELS = 64_000_000
-"""8,000 × 8,000: four times what any published T2I model draws; more is taken for a decompression bomb."""
+"""8,000 × 8,000: four times the size of any published T2I model; more may be a decompression bomb."""
 
 
 def to_bytes(source: Any) -> bytes:
-    """The file behind an image of a dataset, as it is stored.
+    """The content of the file of an image.
 
     Args:
-        source: ``{"bytes", "path"}`` as ``datasets`` gives an undecoded image, bytes, a path, or a PIL image
-            (which is written as PNG, since its file is not known).
+        source: ``{"bytes", "path"}`` as in an undecoded image of ``datasets``, bytes, a path, or a PIL image
+            (which is encoded as PNG, since its file is not known).
 
     Raises:
         InputError: there is no image, or its file cannot be read.
@@ -54,10 +52,10 @@ def to_bytes(source: Any) -> bytes:
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """An image file's content as an RGB image, 8 bits a channel.
+    """Decode the content of an image file to RGB with 8 bits per channel.
 
     Raises:
-        InputError: it is no image, broken, truncated, or larger than ``max_pixels``.
+        InputError: it is not an image, damaged, truncated, or larger than ``max_pixels``.
     """
     if not data:
         raise InputError("the image is empty (0 bytes)")
@@ -70,8 +68,8 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"the image has more than {max_pixels:,} pixels") from None
     except UnidentifiedImageError:
-        raise InputError("the image is of no known format, or its beginning is broken") from None
-    # Pillow's readers raise these, and SyntaxError for a broken PNG, on files that are damaged.
+        raise InputError("the image has an unknown format, or its beginning is damaged") from None
+    # Pillow raises these for damaged files, SyntaxError for a damaged PNG.
     except (
         OSError,
         ValueError,
@@ -86,7 +84,7 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
 
 
 def rgb(image: Image.Image) -> Image.Image:
-    """An image of any mode as upright RGB at 8 bits, transparency over white."""
+    """Convert an image of any mode to upright RGB with 8 bits per channel, transparency over white."""
     if getattr(image, "is_animated", False) and image.tell() != 0:
         image.seek(0)
     image = ImageOps.exif_transpose(image)
@@ -102,7 +100,7 @@ def rgb(image: Image.Image) -> Image.Image:
 
 
 def perceptual_hash(image: Image.Image) -> int:
-    """64 bits from the lowest frequencies of an RGB image's grey values; nearly equal images differ in few.
+    """A hash of 64 bits from the lowest frequencies of the grey values; similar images differ in few bits.
 
     Raises:
         MissingExtra: the library ``imagehash`` is not installed.
@@ -110,12 +108,12 @@ def perceptual_hash(image: Image.Image) -> int:
     try:
         import imagehash
     except ImportError:
-        raise MissingExtra("a search for nearly equal images", "dedup") from None
+        raise MissingExtra("a search for near-duplicate images", "dedup") from None
     return int.from_bytes(np.packbits(imagehash.phash(image).hash.ravel()).tobytes(), "big")
 
 
 def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
-    """Greys of 16 bits, or floats (to 1, 255 or 65535), → uint8; black stays black."""
+    """Scale greys of 16 bits, or floats up to 1, 255 or 65535, to uint8; 0 stays 0."""
     values = values.astype(np.float64)
     values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     if mode == "F" and values.max(initial=0.0) <= 1.0:

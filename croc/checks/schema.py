@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import datasets
 
 Protocol = Literal["syn", "hum"]
+Direction = Literal["forward_text", "inverse_text", "forward_image", "inverse_image"]
 PROTOCOLS: tuple[str, ...] = ("syn", "hum")
 SUBSETS: tuple[str, ...] = ("property_variation", "entity_variation", "entity_placement")
 CATEGORIES: tuple[str, ...] = (
@@ -26,7 +27,7 @@ CATEGORIES: tuple[str, ...] = (
     "spatial_relation",
     "things_parts",
 )
-DIRECTIONS: tuple[str, ...] = ("forward_text", "inverse_text", "forward_image", "inverse_image")
+DIRECTIONS: tuple[Direction, ...] = ("forward_text", "inverse_text", "forward_image", "inverse_image")
 SIDES: tuple[str, str] = ("original", "contrast")
 IMAGE_COLUMNS: tuple[str, str] = ("images", "contrast_images")
 """The column of each side's images."""
@@ -143,10 +144,10 @@ def check_features() -> datasets.Features:
 
 
 def stable_hash(*parts: Any, length: int = 16) -> str:
-    """Hex digest of the parts' JSON, the same on every machine and in every run.
+    """Hex digest of the JSON of the parts, the same on every machine and in every run.
 
     Args:
-        parts: JSON values; their order counts.
+        parts: JSON values; their order matters.
         length: number of hex digits, up to 64.
     """
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
@@ -164,8 +165,7 @@ def check_id(
 ) -> str:
     """The id of a check: a hash of all that defines it, so that equal checks have equal ids everywhere.
 
-    Two styles can come to the same words; they are two checks all the same. Without a style the id is that of
-    what has none.
+    Two styles can give the same prompts; these are still two checks.
     """
     generated = (generation,) if style is None else (generation, style)
     return stable_hash(

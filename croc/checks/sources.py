@@ -10,7 +10,7 @@ import hashlib
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -29,7 +29,8 @@ from croc.checks.schema import (
     stable_hash,
 )
 from croc.errors import InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
+from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
 
 if TYPE_CHECKING:
@@ -64,6 +65,8 @@ class Checks:
         read: ``read(start, stop)`` returns rows as dictionaries of ``COLUMNS``, images undecoded.
         seams: row numbers that a slice does not cross, such as the ends of files.
         pinned: False when the revision does not cover the image bytes.
+        config: configuration of the dataset; None if it has none, or it is unknown.
+        split: split of the dataset; None if it has none, or it is unknown.
     """
 
     name: str
@@ -72,6 +75,8 @@ class Checks:
     read: Reader
     seams: Sequence[int] = ()
     pinned: bool = True
+    config: str | None = None
+    split: str | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, int] = {}
@@ -94,8 +99,8 @@ class Checks:
         with_subset = sum(texts.subset is not None for texts in self.texts)
         if 0 < with_subset < len(self.texts):
             raise InputError(
-                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset: they are neither all "
-                "syn nor all hum checks; choose the protocol"
+                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset, so it is not clear "
+                "whether they are syn or hum checks; choose the protocol"
             )
         return "syn" if with_subset else "hum"
 
@@ -104,15 +109,25 @@ class Checks:
         total = len(self.texts)
         if number >= total:
             return self
-        chosen = [i * total // number for i in range(number)]
+        return self.select([i * total // number for i in range(number)])
+
+    def select(self, rows: Sequence[int]) -> Checks:
+        """Only the checks with these row numbers."""
+        if list(rows) == list(range(len(self.texts))):
+            return self
 
         def read(start: int, stop: int) -> list[Row]:
-            return [row for i in chosen[start:stop] for row in self.read(i, i + 1)]
+            return [row for i in rows[start:stop] for row in self.read(i, i + 1)]
 
-        texts = [self.texts[i] for i in chosen]
-        return Checks(self.name, f"{self.revision}[{number} of {total}]", texts, read, pinned=self.pinned)
+        return replace(
+            self,
+            revision=f"{self.revision}[{len(rows)} of {len(self.texts)}]",
+            texts=[self.texts[i] for i in rows],
+            read=read,
+            seams=(),
+        )
 
-    def plan(self, checks_per_part: int) -> list[parts.Part]:
+    def plan(self, checks_per_part: int) -> list[Part]:
         """Slices of rows as parts; the texts of a slice are part of its identity."""
         bounds = sorted({0, len(self.texts), *self.seams})
         planned = []
@@ -120,7 +135,7 @@ class Checks:
             for start in range(low, high, checks_per_part):
                 stop = min(start + checks_per_part, high)
                 texts = stable_hash(*self.texts[start:stop], length=32)
-                planned.append(parts.Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
+                planned.append(Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
         return planned
 
 
@@ -137,7 +152,7 @@ def open_checks(
 
     Args:
         dataset: a folder (built here, saved by ``datasets``, or with Parquet files), a Parquet file, a Hub
-            id, a ``Dataset``, ``IterableDataset`` or dictionary of splits, or a list of rows.
+            id, a ``Dataset``, ``IterableDataset`` or dictionary of splits, a list of rows, or opened checks.
         config: configuration, of a folder or Hub id that has several.
         split: which split; optional where there is only one, or one called ``test``.
         revision: tag or commit of a Hub id; for objects, a name of their content.
@@ -159,6 +174,8 @@ def open_checks(
 def _open(
     dataset: Any, config: str | None, split: str | None, revision: str | None, streaming: bool
 ) -> Checks:
+    if isinstance(dataset, Checks):
+        return dataset
     if isinstance(dataset, (str, Path)):
         return _open_named(str(dataset), config, split, revision, streaming)
     kind = type(dataset).__module__.partition(".")[0]
@@ -182,7 +199,7 @@ def _open_named(
 ) -> Checks:
     path = Path(name)
     if path.is_dir() and (path / "plan.json").exists():
-        parts.read_manifest(path)
+        runner.read_manifest(path)
         files = sorted((path / "parts").glob("*.parquet"))
         return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}")
     if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
@@ -211,6 +228,15 @@ def _of_builder(
         raise InputError(f"{name}: no dataset can be loaded from there: {reason}") from error
     data_files = builder.config.data_files or {}
     chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
+    checks = _of_split(builder, chosen, name, folder, stream)
+    named = str(builder.config.name)
+    checks.config = None if named.startswith("default") else named
+    checks.split = chosen
+    return checks
+
+
+def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream: bool) -> Checks:
+    data_files = builder.config.data_files or {}
     listed = [str(file) for file in data_files.get(chosen, [])]
     commit = re.match(r"hf://datasets/[^@]+@([0-9a-f]{40})/", listed[0]) if listed else None
     pin = commit[1] if commit else f"builder:{builder.hash}"
@@ -233,7 +259,7 @@ def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
     if split is None and "test" in splits:
         return "test"
     if split is None:
-        raise InputError(f"{name} has the splits {', '.join(splits) or 'none'}; say which one")
+        raise InputError(f"{name} has the splits {', '.join(splits) or 'none'}; choose one")
     if splits and split not in splits:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
     return split
@@ -314,7 +340,7 @@ class _ParquetRows:
 
         try:
             if isinstance(file, str) and "://" in file:
-                import fsspec  # type: ignore[import-untyped]
+                import fsspec
 
                 return pq.ParquetFile(fsspec.open(file, "rb").open())
             return pq.ParquetFile(file)

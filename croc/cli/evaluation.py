@@ -69,7 +69,8 @@ _report_options = together(
 def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ...] = ()) -> Report:
     from rich.console import Console
 
-    from croc.verdict.report import DEFAULT_SEED, Report, Settings
+    from croc.verdict.evaluation import evaluate
+    from croc.verdict.report import DEFAULT_SEED, Settings
 
     settings = Settings(
         paper=options["paper"],
@@ -80,7 +81,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         level=options["level"],
     )
     with Console(stderr=True).status("Evaluating score tables …"):
-        return Report.from_files(
+        return evaluate(
             tables, protocol=options["protocol"], settings=settings, metrics=options["metrics"] or None
         )
 
@@ -124,14 +125,17 @@ def evaluate(
     With --by text_model, image_model or style, the results also show whether the ranking of metrics depends
     on the generator. Differences are paired where the generators share specs.
     """
-    from croc.rendering import render
+    from croc.rendering.heatmap import heatmap_png
+    from croc.rendering.latex import latex
+    from croc.rendering.page import page
+    from croc.rendering.terminal import terminal
 
     report = _report(tables, options, by)
-    show(render.terminal(report))
+    show(terminal(report))
     write(json_file, report.to_json() if json_file else "")
-    write(html_file, render.html(report) if html_file else "")
-    write(latex_file, render.latex(report) if latex_file else "")
-    write(heatmap_file, render.heatmap_png(report) if heatmap_file else b"")
+    write(html_file, page(report) if html_file else "")
+    write(latex_file, latex(report) if latex_file else "")
+    write(heatmap_file, heatmap_png(report) if heatmap_file else b"")
 
 
 @section("judge")
@@ -153,7 +157,7 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
 
     The measure is Kendall's tau-b with its confidence interval.
     """
-    from croc.rendering import render
+    from croc.rendering.formats import agreement_lines
 
     columns = (by,) if by else ()
     first = _report(tables, options, columns)
@@ -161,7 +165,7 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
     agreements = first.agreement(second)
     if by:
         agreements += first.agreement(second, by)
-    for line in render.agreement_lines(agreements):
+    for line in agreement_lines(agreements):
         click.echo(line)
     click.echo(agreements[0].signature if agreements else "the two benchmarks share no group of checks")
 
@@ -211,6 +215,7 @@ def correlate(
     with confidence intervals, and which metrics are statistically tied.
     """
     from croc.ratings import correlation
+    from croc.rendering.terminal import correlations
     from croc.tables.readers import read_pair_table
     from croc.verdict.report import DEFAULT_SEED
 
@@ -222,5 +227,5 @@ def correlate(
         resamples=resamples,
         seed=DEFAULT_SEED if seed is None else seed,
     )
-    show(report.terminal())
+    show(correlations(report))
     write(json_file, report.to_json() if json_file else "")

@@ -131,7 +131,9 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
     """
     from rich.text import Text
 
-    from croc.rendering import render
+    from croc.rendering.formats import agreement_lines
+    from croc.rendering.page import page
+    from croc.rendering.terminal import terminal
     from croc.results.leaderboard import leaderboard as load
 
     board = load(paths)
@@ -140,14 +142,14 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
     if not board.benchmarks:
         raise InputError("none of these files is a results file ('croc results create' makes one)")
     for benchmark in board.benchmarks:
-        heading = Text(f"\n{benchmark.dataset.name}", "bold")
-        show([heading, *render.terminal(benchmark.report)])
+        heading = Text(f"\n{benchmark.report.dataset.name}", "bold")
+        show([heading, *terminal(benchmark.report)])
         trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
         if trained:
             click.echo(f"Trained on such checks: {', '.join(trained)}")
     for pair in board.agreements:
         click.echo(f"{pair.first} and {pair.second}")
-        for line in render.agreement_lines(pair.agreements):
+        for line in agreement_lines(pair.agreements):
             click.echo(f"  {line}")
     reports = [benchmark.report for benchmark in board.benchmarks]
-    write(html_file, render.html(reports[0], others=reports[1:]) if html_file else "")
+    write(html_file, page(reports[0], others=reports[1:]) if html_file else "")

@@ -1,30 +1,32 @@
-"""How well do metrics agree with ratings by people? Correlations, intervals and significance clusters."""
+"""Agreement of metrics with people's ratings: correlations, intervals and significance ranks."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
 from croc.errors import InputError
-from croc.tables.delimited import need_cells, to_numbers
+from croc.tables.delimited import require_cells, to_numbers
 from croc.tables.signature import Signature
 from croc.verdict import statistics
-from croc.verdict.statistics import CORRELATIONS, Array
+from croc.verdict.records import Count, Distance, Rank, Record, Scaled, Stored, Text, optional
+from croc.verdict.statistics import CORRELATIONS, Array, Correlation
 
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+KINDS: dict[Correlation, str] = dict(zip(CORRELATIONS, ("Kendall tau-b", "Spearman", "Pearson"), strict=True))
+"""The coefficients as people read them."""
 
 _KEYS = ("item_id", "system", "prompt")
 
 
 @dataclass(frozen=True)
-class CorrelationResult:
+class CorrelationResult(Record):
     """Correlation of one metric with one column of ratings.
 
     Attributes:
@@ -34,45 +36,64 @@ class CorrelationResult:
         value: −1…1; None where either is constant.
         ci_low: lower end of its interval, clusters resampled.
         ci_high: upper end.
-        rank: significance cluster by this coefficient, from 1.
+        rank: significance rank by this coefficient, from 1.
         n: items with both values.
-        signature: under which settings this holds.
     """
 
-    metric: str
-    human: str
-    kind: str
-    value: float | None
-    ci_low: float | None
-    ci_high: float | None
-    rank: int | None
-    n: int
-    signature: str = field(repr=False)
+    metric: Text
+    human: Text
+    kind: Correlation
+    value: Scaled
+    ci_low: Scaled
+    ci_high: Scaled
+    rank: Rank
+    n: Count
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metric."""
+        return (self.metric,)
 
 
 @dataclass(frozen=True)
-class CorrelationTest:
-    """Paired test whether two metrics correlate differently with the ratings."""
+class CorrelationTest(Record):
+    """Paired test whether two metrics correlate differently with the ratings.
 
-    better: str
-    worse: str
-    human: str
-    kind: str
-    difference: float
-    ci_low: float
-    ci_high: float
+    Attributes:
+        better: the metric with the higher correlation.
+        worse: the other one.
+        human: column of the ratings.
+        kind: ``kendall`` (tau-b), ``spearman`` or ``pearson``.
+        difference: of the two correlations, on the items that both metrics have.
+        ci_low: lower end of its interval, clusters resampled.
+        ci_high: upper end.
+        p: two-sided, from the bootstrap.
+        p_holm: adjusted over all pairs of one coefficient and column of ratings.
+    """
+
+    better: Text
+    worse: Text
+    human: Text
+    kind: Correlation
+    difference: Distance
+    ci_low: Distance
+    ci_high: Distance
     p: float
     p_holm: float
-    signature: str = field(repr=False)
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Both metrics."""
+        return (self.better, self.worse)
 
 
 @dataclass(frozen=True)
-class Correlations:
+class Correlations(Stored):
     """All correlations of a pair table; each record carries the signature."""
 
+    signature: Signature
     results: tuple[CorrelationResult, ...]
     tests: tuple[CorrelationTest, ...]
-    signature: str
 
     def get(self, metric: str, human: str, kind: str = "kendall") -> CorrelationResult:
         """One of the results.
@@ -83,7 +104,7 @@ class Correlations:
         for result in self.results:
             if (result.metric, result.human, result.kind) == (metric, human, kind):
                 return result
-        raise InputError(f"no {kind} correlation of {metric!r} with {human!r}")
+        raise InputError(f"there is no {kind} correlation of {metric!r} with {human!r}")
 
     def test(self, first: str, second: str, human: str, kind: str = "kendall") -> CorrelationTest:
         """The test between two metrics, in either order.
@@ -94,46 +115,11 @@ class Correlations:
         for test in self.tests:
             if {test.better, test.worse} == {first, second} and (test.human, test.kind) == (human, kind):
                 return test
-        raise InputError(f"no {kind} test of {first!r} against {second!r} with {human!r}")
+        raise InputError(f"there is no {kind} test of {first!r} against {second!r} with {human!r}")
 
     def to_json(self) -> str:
         """``signature``, flat ``results`` and ``tests``."""
-
-        def plain(record: Any) -> dict[str, Any]:
-            return {name: value for name, value in asdict(record).items() if name != "signature"}
-
-        content = {
-            "signature": self.signature,
-            "results": [plain(result) for result in self.results],
-            "tests": [plain(test) for test in self.tests],
-        }
-        return json.dumps(content, ensure_ascii=False, indent=1, allow_nan=False)
-
-    def terminal(self) -> list[RenderableType]:
-        """A table per column of ratings, best tau first."""
-        from rich.table import Table
-        from rich.text import Text
-
-        parts: list[RenderableType] = []
-        for human in dict.fromkeys(result.human for result in self.results):
-            table = Table(title=Text(f"Correlation with {human}"), title_justify="left")
-            for name in ("rank", "metric", "Kendall tau-b", "Spearman", "Pearson", "items"):
-                table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
-            rows = [r for r in self.results if r.human == human and r.kind == "kendall"]
-            for row in rows:
-                cells = [_cell(self.get(row.metric, human, kind)) for kind in CORRELATIONS]
-                table.add_row(str(row.rank or ""), Text(row.metric), *cells, str(row.n))
-            parts.append(table)
-        parts.append(Text("Metrics of one rank cannot be told apart by tau-b.", style="dim"))
-        parts.append(Text(self.signature, style="dim"))
-        return parts
-
-
-def _cell(result: CorrelationResult) -> str:
-    if result.value is None:
-        return "–"
-    ends = "" if result.ci_low is None else f" [{result.ci_low:.3f}, {result.ci_high:.3f}]"
-    return f"{result.value:.3f}{ends}".replace("-", "−")
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def correlate(
@@ -158,8 +144,9 @@ def correlate(
         level: of the intervals.
 
     Returns:
-        Results (best tau-b first per rating) and paired tests. An item without a value in the metric or the
-        rating is left out and ``n`` says so; paired tests use the items that both metrics have.
+        Results (per rating and coefficient, the best first) and paired tests. An item without a value in the
+        metric or the rating is left out, and ``n`` counts those that are used; paired tests use the items
+        that both metrics have.
 
     Raises:
         InputError: a column is not there or holds no numbers.
@@ -175,105 +162,119 @@ def correlate(
     if cluster is not None and cluster not in table.columns:
         _require(cluster, table, table.columns)
     if not chosen:
-        raise InputError("the table has no column of numbers beside the ratings")
+        raise InputError("the pair table has no column of numbers besides the ratings; add a metric's scores")
     if not metrics:
         _no_half_columns(table, [name for name in table.columns if name not in (*_KEYS, *humans, cluster)])
     if cluster is not None:
-        need_cells(table, (cluster,), "the pair table")
+        require_cells(table, (cluster,), "the pair table")
     groups = table[cluster if cluster is not None else "item_id"]
     code = groups.rank("dense").to_numpy().astype(np.int64) - 1
     clusters = int(code.max()) + 1
     rng = np.random.default_rng(seed)
     counts = statistics.resample_counts(clusters, resamples, rng)[:, code]
-    signature = str(
-        Signature.of(
-            croc=__version__,
-            task="correlate",
-            items=len(table),
-            cluster=cluster or "item",
-            clusters=clusters,
-            ci=f"bootstrap{resamples}@{level:g}",
-            seed=seed,
-        )
+    signature = Signature.of(
+        croc=__version__,
+        task="correlate",
+        items=len(table),
+        cluster=cluster or "item",
+        clusters=clusters,
+        ci=f"bootstrap{resamples}@{level:g}",
+        seed=seed,
     )
     results: list[CorrelationResult] = []
     tests: list[CorrelationTest] = []
     for human in humans:
         rating = table[human].cast(pl.Float64).to_numpy()
-        found, tested = _with_rating(table, human, rating, chosen, counts, level, signature)
-        results += found
-        tests += tested
-    return Correlations(tuple(results), tuple(tests), signature)
+        for kind in CORRELATIONS:
+            measured = [
+                _Measured.of(metric, table[metric].cast(pl.Float64).to_numpy(), rating, counts, kind)
+                for metric in chosen
+            ]
+            measured.sort(key=lambda one: -np.nan_to_num(one.value, nan=-9.0))
+            p, tested = _tests(measured, human, rating, counts, kind, level)
+            results += _results(measured, human, kind, p, level)
+            tests += tested
+    return Correlations(
+        signature,
+        tuple(replace(result, signature=str(signature)) for result in results),
+        tuple(replace(test, signature=str(signature)) for test in tests),
+    )
 
 
-def _with_rating(
-    table: pl.DataFrame,
-    human: str,
-    rating: Array,
-    metrics: Sequence[str],
-    counts: Any,
-    level: float,
-    signature: str,
-) -> tuple[list[CorrelationResult], list[CorrelationTest]]:
-    results, tests = [], []
-    values = {metric: table[metric].cast(pl.Float64).to_numpy() for metric in metrics}
-    ranks_of: dict[str, dict[str, int]] = {}
-    points: dict[str, dict[str, float]] = {}
-    for kind in CORRELATIONS:
-        point, drawn, known = {}, {}, {}
-        for metric in metrics:
-            known[metric] = ~(np.isnan(values[metric]) | np.isnan(rating))
-            use = known[metric]
-            point[metric] = statistics.correlation(values[metric][use], rating[use], kind)
-            drawn[metric] = statistics.weighted_correlation(
-                values[metric][use], rating[use], counts[:, use], kind
-            )
-        order = sorted(metrics, key=lambda name: -np.nan_to_num(point[name], nan=-9.0))
-        tested = []
-        for i, better in enumerate(order):
-            for worse in order[i + 1 :]:
-                both = known[better] & known[worse]
-                if np.isnan([point[better], point[worse]]).any():
-                    continue
-                a, b = drawn[better], drawn[worse]
-                difference = point[better] - point[worse]
-                if not (np.array_equal(both, known[better]) and np.array_equal(both, known[worse])):
-                    pair = [values[name][both] for name in (better, worse)]
-                    a, b = (
-                        statistics.weighted_correlation(x, rating[both], counts[:, both], kind) for x in pair
-                    )
-                    first, second = (statistics.correlation(x, rating[both], kind) for x in pair)
-                    difference = first - second
-                low, high = statistics.percentile_interval(a - b, level)
-                tested.append(
-                    (better, worse, difference, float(low), float(high), statistics.bootstrap_p(a - b))
-                )
-        adjusted = statistics.holm([test[-1] for test in tested])
-        p = np.ones((len(order), len(order)))
-        for test, p_holm in zip(tested, adjusted, strict=True):
-            i, j = order.index(test[0]), order.index(test[1])
-            p[i, j] = p[j, i] = p_holm
-            tests.append(CorrelationTest(test[0], test[1], human, kind, *test[2:], float(p_holm), signature))
-        ranks = statistics.significance_ranks(range(len(order)), p)
-        ranks_of[kind] = dict(zip(order, ranks, strict=True))
-        points[kind] = point
-        for metric in order:
-            low, high = statistics.percentile_interval(drawn[metric], level)
-            constant = np.isnan(point[metric])
-            results.append(
-                CorrelationResult(
-                    metric,
-                    human,
-                    kind,
-                    None if constant else point[metric],
-                    None if constant or np.isnan(low) else float(low),
-                    None if constant or np.isnan(high) else float(high),
-                    None if constant else ranks_of[kind][metric],
-                    int(known[metric].sum()),
-                    signature,
-                )
-            )
-    return results, tests
+@dataclass(frozen=True)
+class _Measured:
+    """One coefficient of one metric with one column of ratings.
+
+    Attributes:
+        metric: its name.
+        scores: (n,) of the metric.
+        known: (n,) whether an item has a score and a rating.
+        value: the coefficient.
+        resampled: (k,) the coefficient in each resample.
+    """
+
+    metric: str
+    scores: Array
+    known: Any
+    value: float
+    resampled: Array
+
+    @classmethod
+    def of(cls, metric: str, scores: Array, rating: Array, counts: Any, kind: Correlation) -> _Measured:
+        known = ~(np.isnan(scores) | np.isnan(rating))
+        return cls(metric, scores, known, *_coefficient(scores, rating, counts, known, kind))
+
+
+def _coefficient(
+    scores: Array, rating: Array, counts: Any, items: Any, kind: Correlation
+) -> tuple[float, Array]:
+    """The coefficient on some of the items, and in each resample of them."""
+    x, y = scores[items], rating[items]
+    return (
+        statistics.correlation(x, y, kind),
+        statistics.weighted_correlation(x, y, counts[:, items], kind),
+    )
+
+
+def _tests(
+    measured: Sequence[_Measured], human: str, rating: Array, counts: Any, kind: Correlation, level: float
+) -> tuple[Array, list[CorrelationTest]]:
+    """The tests of all pairs of metrics, given best first, and their adjusted p values as a matrix (m, m)."""
+    pairs, raw = [], []
+    for (i, better), (j, worse) in itertools.combinations(enumerate(measured), 2):
+        if np.isnan([better.value, worse.value]).any():
+            continue
+        first, second = (better.value, better.resampled), (worse.value, worse.resampled)
+        both = better.known & worse.known
+        if not (np.array_equal(both, better.known) and np.array_equal(both, worse.known)):
+            first, second = (_coefficient(one.scores, rating, counts, both, kind) for one in (better, worse))
+        differences = first[1] - second[1]
+        ends = statistics.percentile_interval(differences, level)
+        pairs.append((i, j, first[0] - second[0], float(ends[0]), float(ends[1])))
+        raw.append(statistics.bootstrap_p(differences))
+    p = np.ones((len(measured), len(measured)))
+    tests = []
+    for (i, j, difference, low, high), p_raw, p_holm in zip(pairs, raw, statistics.holm(raw), strict=True):
+        p[i, j] = p[j, i] = p_holm
+        names = measured[i].metric, measured[j].metric
+        tests.append(CorrelationTest(*names, human, kind, difference, low, high, p_raw, float(p_holm)))
+    return p, tests
+
+
+def _results(
+    measured: Sequence[_Measured], human: str, kind: Correlation, p: Array, level: float
+) -> list[CorrelationResult]:
+    ranks = statistics.significance_ranks(range(len(measured)), p)
+    results = []
+    for one, rank in zip(measured, ranks, strict=True):
+        low, high = statistics.percentile_interval(one.resampled, level)
+        value = optional(one.value)
+        ends = (None, None) if value is None else (optional(low), optional(high))
+        n = int(one.known.sum())
+        results.append(
+            CorrelationResult(one.metric, human, kind, value, *ends, None if value is None else rank, n)
+        )
+    return results
 
 
 def _require(name: str, table: pl.DataFrame, allowed: Sequence[str]) -> None:

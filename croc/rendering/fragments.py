@@ -3,7 +3,7 @@
 Pages render a ``Report``, a ``Leaderboard``, an explanation or checks; no number is computed here. All text
 goes through templates that escape it. What needs gradio is in :mod:`croc.rendering.gradio_app`.
 
-    html = pages.report(Report.from_files(["scores.parquet"]))
+    html = pages.report(evaluate(["scores.parquet"]))
 """
 
 from __future__ import annotations
@@ -23,7 +23,12 @@ from markupsafe import Markup
 
 from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
-from croc.rendering import render
+from croc.rendering import page
+from croc.rendering.card import card
+from croc.rendering.formats import agreement_lines, percent
+from croc.rendering.heatmap import heatmap_png
+from croc.rendering.latex import latex
+from croc.results.hub_metadata import eval_results_files
 from croc.verdict.report import NO_VALUE
 
 if TYPE_CHECKING:
@@ -142,7 +147,8 @@ def judge(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
     """
     from croc.results.files import columns_there, has_values
     from croc.tables.readers import read_score_tables
-    from croc.verdict.report import Report, Settings
+    from croc.verdict.evaluation import evaluate_tables
+    from croc.verdict.report import Settings
 
     if path is None:
         raise InputError("Add a score table first: Parquet, CSV or TSV")
@@ -150,7 +156,7 @@ def judge(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
     try:
         tables = read_score_tables([path], groups=wanted or columns_there(Path(path)))
         wanted = wanted or [name for name in _USUAL if all(has_values(each.frame, name) for each in tables)]
-        return Report.judge(tables, Settings(paper=bool(paper), by=tuple(wanted)))
+        return evaluate_tables(tables, Settings(paper=bool(paper), by=tuple(wanted)))
     except InputError as problem:
         # The server's folders are no one's business; the file's name is.
         raise InputError(str(problem).replace(str(path), Path(path).name)) from None
@@ -184,7 +190,7 @@ def _source(variable: str, default: Path) -> Path:
 
 @cache
 def _macros() -> Any:
-    environment = render.environment()
+    environment = page.environment()
     environment.globals |= {
         "level": level,
         "direction_text": DIRECTION_TEXT,
@@ -234,7 +240,7 @@ def coloured(explanation: Any) -> Markup:
         met = level(clause.probability)
         # "met"/"not met" is also in the text: colour alone would not reach everybody.
         out += Markup('<mark class="m{}" title="{}: {}">{}<sup>{}</sup></mark>').format(
-            met.step, met.words, render.percent(clause.probability), clause.text, f"{clause.probability:.0%}"
+            met.step, met.words, percent(clause.probability), clause.text, f"{clause.probability:.0%}"
         )
         at = clause.end
     return Markup(out + explanation.prompt[at:])
@@ -264,7 +270,7 @@ def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str
         found: the report.
         downloads: (what it is, file name, data URI).
     """
-    shown = _macros().get_template("verdict.html").render(view=render.view(found))
+    shown = page.results_html(found)
     worst = sorted(
         (s for s in found.scores if s.group == "property" and s.scaled is not None),
         key=lambda s: s.scaled or 0.0,
@@ -273,41 +279,19 @@ def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str
 
 
 def downloads(found: Report) -> list[tuple[str, str, str]]:
-    """Heatmap, LaTeX, JSON and card of a report as data URIs: nothing has to stay on a server."""
-    made = (
-        ("Heatmap (PNG)", "croc-heatmap.png", "image/png", render.heatmap_png(found)),
-        ("Table (LaTeX)", "croc-table.tex", "text/x-tex", render.latex(found).encode()),
+    """The files of a report as data URIs, (what it is, file name, data): none stays on the server."""
+    made = [
+        ("Heatmap (PNG)", "croc-heatmap.png", "image/png", heatmap_png(found)),
+        ("Table (LaTeX)", "croc-table.tex", "text/x-tex", latex(found).encode()),
         ("All numbers (JSON)", "croc-report.json", "application/json", found.to_json().encode()),
         ("Card (Markdown)", "croc-card.md", "text/markdown", card(found).encode()),
-    )
+    ]
+    for path, content in eval_results_files(found).items():
+        made.append(("Results for the Hub (YAML)", Path(path).name, "application/yaml", content.encode()))
     return [
         (what, name, f"data:{kind};base64,{base64.b64encode(data).decode()}")
         for what, name, kind, data in made
     ]
-
-
-def card(found: Report) -> str:
-    """The report as Markdown for a model card: ``model-index`` metadata, a table, findings, signatures."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    name = {"syn": "CROC, pseudo-labelled checks", "hum": "CROC, human-labelled checks"}[found.protocol]
-    results = [
-        EvalResult(
-            task_type="image-text-to-text",
-            dataset_type=f"croc/{found.protocol}",
-            dataset_name=name,
-            metric_type="croc",
-            metric_name="mean scaled accuracy",
-            metric_value=round(score.scaled, 4),
-        )
-        for score in found.scores
-        if score.group is None and score.scaled is not None
-    ][:1]
-    head = ModelCardData(model_name=found.metrics[0], eval_results=results or None, tags=["croc"]).to_yaml()
-    made = render.environment().get_template("card.md.j2")
-    return made.render(
-        head=head, report=found, overall=render.overall(found), cell=lambda text: text.replace("|", "\\|")
-    )
 
 
 def checks(rows: Iterable[Mapping[str, Any]], about: str, notes: Mapping[str, str] | None = None) -> str:
@@ -369,19 +353,19 @@ class Shown(NamedTuple):
     """Which scorers a leaderboard shows.
 
     Attributes:
-        blind: also baselines that cannot see the image, the text or either.
+        baselines: also baselines, which ignore the image, the text or both.
         trained: also scorers that were trained on checks of this kind.
         name: only those whose name holds this.
     """
 
-    blind: bool = True
+    baselines: bool = True
     trained: bool = True
     name: str = ""
 
     def keeps(self, row: Mapping[str, Any]) -> bool:
         """Whether a row of the leaderboard is shown."""
         return (
-            (self.blind or not row["blind"])
+            (self.baselines or not row["baseline"])
             and (self.trained or not row["trained_on_croc"])
             and self.name.strip().lower() in row["metric"].lower()
         )
@@ -422,9 +406,7 @@ def categories(benchmark: Benchmark, shown: Shown = EVERYONE) -> str:
 
 def side_by_side(board: Leaderboard, shown: Shown = EVERYONE) -> str:
     """Every benchmark in one row a scorer, with the rank agreement of syn and hum."""
-    lines = [
-        (each, line) for each in board.agreements for line in render.agreement_lines(each.agreements[:1])
-    ]
+    lines = [(each, line) for each in board.agreements for line in agreement_lines(each.agreements[:1])]
     rows = [row for row in board.side_by_side() if shown.keeps(row)]
     return fragment("side_by_side", board, rows, lines)
 
@@ -457,7 +439,7 @@ def failures(
         kinds = sorted({each.category or each.property or "other" for each in failed})
         return note(
             f"{metric} failed {len(failed)} of the checks that its result names (of {', '.join(kinds)}); the "
-            f"images of {benchmark.dataset.name} are not at hand here."
+            f"images of {benchmark.report.dataset.name} are not at hand here."
         )
     about = f"{min(len(there), most)} of the checks that {metric} failed on {benchmark.name}."
     return checks((known[each.check_id] for each in there[:most]), about, notes)

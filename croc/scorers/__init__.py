@@ -1,23 +1,26 @@
-"""Scorers: what a metric under test looks like to this program.
+"""Scorers: the interface of this program to the metric under test.
 
-A scorer needs ``name``, ``score`` and ``fields``. What else it offers is used when it is there, and compared
-with ``score`` on the first pairs of a run:
+A scorer has ``name``, ``score`` and ``fields``. The following are optional; they save computation, and their
+scores are compared with those of ``score`` on the first pairs of a run:
 
-- ``encode_images(images)``, ``encode_texts(prompts)``, ``similarity(image_rows, text_rows)``: arrays with a
-  row an item, and a score per row of both; then each image and text is encoded once;
-- ``prepare_image(image)``, ``encode_prepared(items)``: the two halves of ``encode_images``; the first then
-  runs in threads ahead of the model;
-- ``score_prompts(image, prompts)``: one score a prompt, the image's prefix computed once;
-- ``score_images_prompts(images, prompts of each image)``: the same for several images in one pass, as a list
-  of arrays;
-- ``truncated(prompts)``: which prompts do not fit the window, a bool each; it becomes a column to group by;
-- ``usage``: an object whose text says what was asked of a service so far (requests, tokens, cost); the
-  summary line of a run shows it;
-- ``batch_size``: how many items it likes in one call;
-- ``blind``: True for a baseline that cannot see the image, the text, or either.
+- ``encode_images(images)``, ``encode_texts(prompts)``, ``similarity(image_rows, text_rows)``: arrays with one
+  row per item, and one score per row of both; each image and text is encoded once;
+- ``prepare_image(image)``, ``encode_prepared(items)``: the two steps of ``encode_images``; the first runs in
+  threads ahead of the model;
+- ``score_prompts(image, prompts)``: one score per prompt, with the prefix of the image computed once;
+- ``score_images_prompts(images, prompts per image)``: the same for several images in one forward pass, as a
+  list of arrays.
 
-A pair that cannot be scored is reported with :class:`croc.scorers.refusals.RefusedPairs`; the others keep
-their scores. How a name becomes a scorer is in :mod:`croc.scorers.registry`.
+Others describe the scorer:
+
+- ``truncated(prompts)``: which prompts exceed the window, one bool per prompt; it becomes a column;
+- ``usage``: an object whose text is the use of a service so far (requests, tokens, cost); the summary line of
+  a run shows it;
+- ``batch_size``: preferred number of items in one call;
+- ``baseline``: True for a baseline, which ignores the image, the prompt or both.
+
+Pairs that cannot be scored are reported with :class:`croc.scorers.pairs.UnscoredPairs`; the others keep their
+scores. :mod:`croc.scorers.registry` creates scorers from names.
 """
 
 from __future__ import annotations
@@ -31,7 +34,7 @@ from PIL.Image import Image
 
 @runtime_checkable
 class Scorer(Protocol):
-    """A text-to-image metric, wrapped: scores how well each image fits its prompt."""
+    """A text-to-image metric: scores how well each image matches its prompt."""
 
     name: str
 
@@ -47,4 +50,4 @@ class Scorer(Protocol):
         """
 
     def fields(self) -> dict[str, str]:
-        """What the signature of a score table says about this scorer (revision, template, dtype, …)."""
+        """The settings of this scorer for the signature of its scores (revision, template, dtype, …)."""

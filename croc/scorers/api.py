@@ -1,13 +1,12 @@
-"""VQAScore over an OpenAI-compatible endpoint that gives log-probabilities (VQAScore-4o).
+"""VQAScore over an OpenAI-compatible endpoint that returns log-probabilities (VQAScore-4o).
 
 Lin et al. 2024, section 3 and their GPT-4o variant: the question of :mod:`croc.scorers.vqa` with the image,
-one token of answer, and the score is the probability of "Yes" among the most likely tokens. Only those are
-told (20 at most): where "No" is among them and "Yes" is not, the published code gives 0, and so does this
-one, counted under ``floored``; an answer in which neither appears is no answer, and the pair is refused
-with the reason.
+an answer of one token, and the score is the probability of "Yes" among the most likely tokens. Endpoints
+return at most 20 of these: where "No" is among them and "Yes" is not, the score is 0 as in the published
+code, counted under ``floored``; where neither is among them, the pair has no score.
 
-Every answer is kept in a folder, one file a request, so that a run can be repeated without the endpoint;
-files hold the request's digest and the answer, never the key.
+Every response can be kept in a folder, one file per request, so that a run can be repeated without the
+endpoint; a file contains the response, never the key.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.scorers.refusals import RefusedPairs, check_pairs
+from croc.scorers.pairs import UnscoredPairs, require_pairs
 from croc.scorers.vqa import QUESTION
 from croc.storage.files import digest_of, read_json, write_json
 from croc.storage.service import hopeless, key_of, said
@@ -41,15 +40,16 @@ _TOP = 20
 
 @dataclass
 class Usage:
-    """What a scorer has asked of its endpoint so far.
+    """How much a scorer has used its endpoint so far.
 
     Attributes:
-        requests: answers that came from the endpoint.
-        replayed: answers that came from the folder of records.
-        input_tokens, output_tokens: as the endpoint counted them; replayed answers cost nothing.
-        cost: in US dollars, by the prices that were given; None without prices.
-        floored: pairs whose "Yes" was not among the tokens told, scored 0.
-        limits: what the endpoint last said about its rate limits (``remaining-requests`` …).
+        requests: responses of the endpoint.
+        replayed: responses from the folder of records.
+        input_tokens: as the endpoint counted them; replayed responses cost nothing.
+        output_tokens: likewise.
+        cost: in US dollars, by the given prices; None without prices.
+        floored: pairs with the score 0 because "Yes" was not among the returned tokens.
+        limits: rate limits in the endpoint's last response (``remaining-requests`` …).
     """
 
     requests: int = 0
@@ -61,8 +61,8 @@ class Usage:
     limits: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        cost = "cost unknown (no prices given)" if self.cost is None else f"${self.cost:.4f}"
-        floored = f", {self.floored} scored 0 for want of a told Yes" if self.floored else ""
+        cost = "cost unknown (no prices)" if self.cost is None else f"${self.cost:.4f}"
+        floored = f", {self.floored} with the score 0 because Yes was not returned" if self.floored else ""
         limits = "".join(f", {name} {value}" for name, value in sorted(self.limits.items()))
         return (
             f"{self.requests} requests, {self.replayed} replayed, {self.input_tokens} + {self.output_tokens} "
@@ -74,20 +74,21 @@ class ApiVqaScore:
     """P("Yes") from an OpenAI-compatible chat endpoint.
 
     Args:
-        model: the endpoint's name of the model; a dated one, as undated ones move.
+        model: the endpoint's name of the model, preferably with a date: the model behind others can change.
+        name: of the scorer; None takes the model's.
+        revision: for the signature, if the endpoint has revisions.
         base_url: the endpoint; None takes the client's default (or ``OPENAI_BASE_URL``).
-        key_variable: name of the environment variable that holds the key; keys are never arguments.
-        question: with ``{prompt}`` in it.
-        answers: the affirming and the denying answer; case and spaces around do not count.
-        records: folder of kept answers; None keeps none. The same folder serves any number of runs.
-        replay_only: take answers from ``records`` alone; a pair without one is refused.
-        max_retries: how often the client tries again after a rate limit, a server error or a broken
-            connection, waiting longer each time, or as long as the endpoint says.
-        workers: requests under way at once.
-        image_side: images are shrunk so that their longer side has at most this many pixels; None leaves
-            them.
+        key_variable: name of the environment variable with the key; keys are never arguments.
+        question: it contains ``{prompt}`` once.
+        answers: the affirmative and the negative answer; case and surrounding spaces are ignored.
+        records: folder of kept responses, for any number of runs; None keeps none.
+        replay_only: take responses from ``records`` only; a pair without one has no score.
+        max_retries: number of retries after a rate limit, a server error or a broken connection, with
+            growing delays, or with the delay that the endpoint asks for.
+        workers: number of concurrent requests.
+        image_side: larger images are reduced so that their longer side has this many pixels; None keeps them.
         prices: US dollars per million (input, output) tokens, to show the cost.
-        max_cost: stop with an error before a request when this many dollars are spent; needs ``prices``.
+        max_cost: stop with an error once this many dollars are spent; needs ``prices``.
         timeout: seconds for one request.
     """
 
@@ -111,9 +112,9 @@ class ApiVqaScore:
         timeout: float = 60.0,
     ) -> None:
         if question.count("{prompt}") != 1:
-            raise InputError(f"the question {question!r} must hold {{prompt}} once")
+            raise InputError(f"the question {question!r} must contain {{prompt}} once")
         if replay_only and records is None:
-            raise InputError("replay_only needs records: the folder with the kept answers")
+            raise InputError("replay_only needs records: the folder with the kept responses")
         if max_cost is not None and prices is None:
             raise InputError("max_cost needs prices: US dollars per million (input, output) tokens")
         if workers < 1:
@@ -140,30 +141,30 @@ class ApiVqaScore:
         """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
 
         Raises:
-            RefusedPairs: some pairs have no score (the model declined, no answer among its tokens, an empty
-                prompt, the endpoint kept failing); the other scores come with it.
+            UnscoredPairs: some pairs have no score (the model refused, neither answer was returned, the
+                prompt is empty, the endpoint kept failing); the error holds the other scores.
             CrocError: no pair can be scored: no key, no such model, or ``max_cost`` is reached.
         """
-        check_pairs(images, prompts)
+        require_pairs(images, prompts)
         scores = np.full(len(images), np.nan)
         reasons: dict[int, str] = {}
 
-        # The same question twice in a batch is asked, paid and written once.
-        same: dict[tuple[bytes, str], list[int]] = {}
+        # Equal pairs of a batch share one request.
+        rows_of: dict[tuple[bytes, str], list[int]] = {}
         for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
-            same.setdefault(
+            rows_of.setdefault(
                 (sha256(image.tobytes()).digest() + repr(image.size).encode(), prompt), []
             ).append(i)
 
-        def one(rows: list[int]) -> None:
+        def score_rows(rows: list[int]) -> None:
             try:
                 scores[rows] = self._score_one(images[rows[0]], prompts[rows[0]])
-            except _Refused as refused:
-                reasons.update(dict.fromkeys(rows, str(refused)))
+            except _NoScore as reason:
+                reasons.update(dict.fromkeys(rows, str(reason)))
 
         with ThreadPoolExecutor(self._workers) as pool:
-            # Reading the results raises what stops the whole run; what has not begun is then dropped.
-            futures = [pool.submit(one, rows) for rows in same.values()]
+            # An error that concerns all pairs is raised here; requests that have not begun are cancelled.
+            futures = [pool.submit(score_rows, rows) for rows in rows_of.values()]
             try:
                 for future in futures:
                     future.result()
@@ -172,11 +173,11 @@ class ApiVqaScore:
                 raise
         _LOG.info("%s: %s", self.name, self.usage)
         if reasons:
-            raise RefusedPairs(dict(sorted(reasons.items())), scores)
+            raise UnscoredPairs(dict(sorted(reasons.items())), scores)
         return scores
 
     def fields(self) -> dict[str, str]:
-        """What a signature says: endpoint, model, question and image size; the key is no part of it."""
+        """Settings for the signature: endpoint, model, question and image size; never the key."""
         return {
             "model": self.model,
             "revision": self._revision or "unpinned",
@@ -202,21 +203,21 @@ class ApiVqaScore:
 
     def _score_one(self, image: Image, prompt: str) -> float:
         if not prompt.strip():
-            raise _Refused("the prompt is empty")
+            raise _NoScore("the prompt is empty")
         request = self._request(image, prompt)
         path = self._record_of(request)
-        answer = _read_record(path)
-        if answer is not None:
+        response = _read_record(path)
+        if response is not None:
             with self._lock:
                 self.usage.replayed += 1
         elif self._replay_only:
-            raise _Refused(f"no kept answer in {self._records}")
+            raise _NoScore(f"no kept response in {self._records}")
         else:
-            answer = self._ask(request)
+            response = self._send(request)
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, answer)
-        return self._judge(answer)
+                write_json(path, response)
+        return self._score_response(response)
 
     def _request(self, image: Image, prompt: str) -> dict[str, Any]:
         if image.mode != "RGB":
@@ -240,19 +241,17 @@ class ApiVqaScore:
             "top_logprobs": _TOP,
         }
 
-    def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The endpoint's answer, cut down to what is judged and counted."""
+    def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """The parts of the endpoint's response that are scored and counted."""
         import openai
 
         with self._lock:
             spent = self.usage.cost
         if self._max_cost is not None and spent is not None and spent >= self._max_cost:
-            raise CrocError(
-                f"{self.name}: ${spent:.4f} are spent, which reaches max_cost=${self._max_cost:g}"
-            )
+            raise CrocError(f"{self.name}: ${spent:.4f} are spent, and max_cost is ${self._max_cost:g}")
         try:
-            response = self._client.chat.completions.with_raw_response.create(**request)
-            body = response.parse()
+            raw = self._client.chat.completions.with_raw_response.create(**request)
+            body = raw.parse()
         except openai.OpenAIError as error:
             reason = hopeless(
                 error,
@@ -262,7 +261,7 @@ class ApiVqaScore:
             )
             if reason is not None:
                 raise CrocError(f"{self.name}: {reason}") from error
-            raise _Refused(f"the endpoint failed: {said(error)}") from error
+            raise _NoScore(f"the endpoint failed: {said(error)}") from error
         usage = body.usage
         with self._lock:
             self.usage.requests += 1
@@ -272,33 +271,33 @@ class ApiVqaScore:
                 if self._prices is not None and self.usage.cost is not None:
                     paid = usage.prompt_tokens * self._prices[0] + usage.completion_tokens * self._prices[1]
                     self.usage.cost += paid / 1e6
-            for key, value in response.headers.items():
+            for key, value in raw.headers.items():
                 if key.lower().startswith("x-ratelimit-"):
                     self.usage.limits[key.lower().removeprefix("x-ratelimit-")] = value
         if not body.choices:
-            raise _Refused("the endpoint gave no answer")
+            raise _NoScore("the endpoint returned no answer")
         choice = body.choices[0]
-        told = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
+        tokens = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
         return {
             "model": body.model,
             "refusal": choice.message.refusal,
             "finish_reason": choice.finish_reason,
             "text": choice.message.content,
-            "top": [[t.token, t.logprob] for t in told[0].top_logprobs] if told else [],
+            "top": [[t.token, t.logprob] for t in tokens[0].top_logprobs] if tokens else [],
         }
 
-    def _judge(self, answer: Mapping[str, Any]) -> float:
-        if answer["refusal"] or answer["finish_reason"] == "content_filter":
-            raise _Refused(f"the model declined: {answer['refusal'] or 'content filter'}")
-        if not answer["top"]:
-            raise _Refused("the endpoint gave no log-probabilities: this model or endpoint has none")
+    def _score_response(self, response: Mapping[str, Any]) -> float:
+        if response["refusal"] or response["finish_reason"] == "content_filter":
+            raise _NoScore(f"the model refused to answer: {response['refusal'] or 'content filter'}")
+        if not response["top"]:
+            raise _NoScore("the endpoint returned no log-probabilities: this model or endpoint has none")
         yes, no = (
-            [p for token, p in answer["top"] if token.strip().lower() == word.lower()]
+            [p for token, p in response["top"] if token.strip().lower() == word.lower()]
             for word in self.answers
         )
         if not yes and not no:
-            raise _Refused(
-                f"neither {' nor '.join(self.answers)} is among the answer's tokens: {answer['text']!r}"
+            raise _NoScore(
+                f"neither {' nor '.join(self.answers)} is among the returned tokens: {response['text']!r}"
             )
         if not yes:
             with self._lock:
@@ -308,19 +307,18 @@ class ApiVqaScore:
     def _record_of(self, request: Mapping[str, Any]) -> Path | None:
         if self._records is None:
             return None
-        asked = {"endpoint": self.fields()["endpoint"], **request}
-        digest = digest_of(asked, "request")
+        digest = digest_of({"endpoint": self.fields()["endpoint"], **request}, "request")
         return self._records / digest[:2] / f"{digest}.json"
 
 
-class _Refused(Exception):
-    """One pair has no score."""
+class _NoScore(Exception):
+    """Why a pair has no score."""
 
 
 def _read_record(path: Path | None) -> dict[str, Any] | None:
     if path is None or not path.is_file():
         return None
-    found = read_json(path)
-    if not isinstance(found, dict) or not {"refusal", "finish_reason", "text", "top"} <= set(found):
-        raise InputError(f"{path} holds no kept answer: delete it to ask again")
-    return found
+    record = read_json(path)
+    if not isinstance(record, dict) or not {"refusal", "finish_reason", "text", "top"} <= set(record):
+        raise InputError(f"{path} is not a kept response: delete it to send the request again")
+    return record

@@ -1,7 +1,7 @@
-"""Blind baselines: scorers that cannot see the image, the text, or either.
+"""Baselines: scorers that ignore the image, the prompt or both.
 
-What a metric gets above them is what it owes to looking. All are functions of content alone (pixels and
-prompt): they give the same numbers on every machine, in every order and batch.
+A metric must score above them to show that it uses both. All are functions of pixels and prompt only: they
+return the same numbers on every machine, in every order and batch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from PIL.Image import Image
 class Random:
     """A uniform number in [0, 1) from a hash of the image's pixels, the prompt and a seed."""
 
-    blind = True
+    baseline = True
 
     def __init__(self, seed: int = 0, name: str = "random") -> None:
         self.name, self.seed = name, seed
@@ -34,7 +34,7 @@ class Random:
         return np.array([_text(prompt) for prompt in prompts], dtype=np.uint8).reshape(-1, 32)
 
     def similarity(self, image_features: np.ndarray, text_features: np.ndarray) -> np.ndarray:
-        """The number that row i of both hashes to: float64 (n,)."""
+        """The hash of row i of both, as a number: float64 (n,) in [0, 1)."""
         return _uniform(self.seed, image_features, text_features)
 
     def fields(self) -> dict[str, str]:
@@ -43,31 +43,31 @@ class Random:
 
 
 class TextOnly(Random):
-    """A uniform number in [0, 1) from a hash of the prompt and a seed; blind to the image."""
+    """A uniform number in [0, 1) from a hash of the prompt and a seed; it ignores the image."""
 
     def __init__(self, seed: int = 0, name: str = "text-only") -> None:
         super().__init__(seed, name)
 
     def encode_images(self, images: Sequence[Image]) -> np.ndarray:
-        """Nothing: uint8 (n, 0)."""
+        """Empty rows: uint8 (n, 0)."""
         return np.zeros((len(images), 0), dtype=np.uint8)
 
 
 class ImageOnly(Random):
-    """A uniform number in [0, 1) from a hash of the image's pixels and a seed; blind to the prompt."""
+    """A uniform number in [0, 1) from a hash of the image's pixels and a seed; it ignores the prompt."""
 
     def __init__(self, seed: int = 0, name: str = "image-only") -> None:
         super().__init__(seed, name)
 
     def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
-        """Nothing: uint8 (n, 0)."""
+        """Empty rows: uint8 (n, 0)."""
         return np.zeros((len(prompts), 0), dtype=np.uint8)
 
 
 class Constant:
     """The same score for every pair: every comparison is a tie."""
 
-    blind = True
+    baseline = True
 
     def __init__(self, value: float = 0.0, name: str = "constant") -> None:
         self.name, self.value = name, float(value)
@@ -82,9 +82,9 @@ class Constant:
 
 
 class PromptLength:
-    """The number of characters of the prompt: what a metric gets that likes long prompts."""
+    """The number of characters of the prompt: a metric that prefers long prompts."""
 
-    blind = True
+    baseline = True
 
     def __init__(self, name: str = "prompt-length") -> None:
         self.name = name
@@ -94,7 +94,7 @@ class PromptLength:
         return np.array([len(prompt) for prompt in prompts], dtype=np.float64)
 
     def fields(self) -> dict[str, str]:
-        """Nothing to set."""
+        """No settings."""
         return {}
 
 

@@ -1,9 +1,9 @@
-"""BVQA: a prompt is taken apart into noun phrases, and each one is asked about by itself.
+"""BVQA: a prompt is split into noun phrases, and BLIP-VQA is asked about each of them.
 
-The formula of T2I-CompBench (Huang et al. 2023, section 3.1): for every noun phrase the question "PHRASE?"
-goes to BLIP-VQA, the answer is P(yes) / (P(yes) + P(no)) at the decoder's first position, and the score is
-the product over the phrases, of which the published code takes the first eight. It asks a prompt without a
-noun phrase nothing and gives it 1; here such a pair is refused with that reason: nothing was looked at.
+The formula of T2I-CompBench (Huang et al. 2023, section 3.1): for every noun phrase BLIP-VQA gets the
+question "PHRASE?", the answer is P(yes) / (P(yes) + P(no)) at the decoder's first position, and the score is
+the product over the phrases, of which the published code takes the first eight. The published code gives a
+prompt without a noun phrase the score 1; here such a pair has no score, with that reason.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from PIL.Image import Image
 from croc.errors import InputError
 from croc.scorers.itm import encoder_token
 from croc.scorers.loading import Checkpoint, in_batches
-from croc.scorers.plain_text import PlainText
-from croc.scorers.refusals import RefusedPairs
-from croc.scorers.see_once import SeeOnce
+from croc.scorers.pairs import UnscoredPairs
+from croc.scorers.prompt_tokens import PromptTokenizer
+from croc.scorers.shared_images import SharedImageScorer
 
 Chunker = Callable[[str], Sequence[str]]
 
-# What separates phrases when there is no parser: function words and the commonest verbs of image prompts.
+# Words that separate phrases without a parser: function words and the most common verbs of image prompts.
 _FUNCTION_WORDS = """
 about above across after against along amid among and around are as at away be before behind being below
 beneath beside between beyond both but by carrying containing depicting during eating facing flying for
@@ -41,17 +41,17 @@ _LEADING = frozenset(("a", "an", "the", "this", "these", "those", "some", "any",
 
 
 def phrases_by_rule(prompt: str) -> list[str]:
-    """Noun phrases without a parser: what stands between function words and punctuation.
+    """Noun phrases without a parser: the words between function words and punctuation.
 
-    Coarse (it knows English words, no grammar), free of any model, and the same everywhere.
+    An approximation for English that needs no model and gives the same result on every machine.
 
     >>> phrases_by_rule("A red book and a yellow vase on the table.")
     ['A red book', 'a yellow vase', 'the table']
     """
     phrases = []
-    for stretch in re.split(r"[^\w\s'’-]+", prompt):
+    for segment in re.split(r"[^\w\s'’-]+", prompt):
         words: list[str] = []
-        for word in [*stretch.split(), "and"]:
+        for word in [*segment.split(), "and"]:
             if word.lower() not in _BETWEEN:
                 words.append(word)
                 continue
@@ -69,21 +69,21 @@ def find_chunker(chunker: str | Chunker) -> Chunker:
             choice is ``spacy:en_core_web_sm``), or ``module:function``.
 
     Raises:
-        InputError: nothing goes by that name, or spaCy or its pipeline is not installed.
+        InputError: the name is unknown, or spaCy or its pipeline is not installed.
     """
     if callable(chunker):
         return chunker
     if chunker == "rules":
         return phrases_by_rule
-    module, _, what = chunker.partition(":")
-    if not what:
+    module, _, name = chunker.partition(":")
+    if not name:
         raise InputError(f"chunker {chunker!r} is unknown: use rules, spacy:PIPELINE or module:function")
     try:
-        found = import_module(module)
+        imported = import_module(module)
         if module != "spacy":
-            function: Chunker = getattr(found, what)
+            function: Chunker = getattr(imported, name)
             return function
-        pipeline = found.load(what)
+        pipeline = imported.load(name)
     except (ImportError, OSError, AttributeError) as error:
         raise InputError(
             f"chunker {chunker!r} cannot be loaded ({str(error).splitlines()[0]}): install it, "
@@ -92,16 +92,16 @@ def find_chunker(chunker: str | Chunker) -> Chunker:
     return lambda prompt: [chunk.text for chunk in pipeline(prompt).noun_chunks]
 
 
-class BlipVqa(SeeOnce):
-    """The product over noun phrases of BLIP-VQA's "yes" against "no".
+class BlipVqa(SharedImageScorer):
+    """The product over noun phrases of BLIP-VQA's P(yes) / (P(yes) + P(no)).
 
     Args:
         model: Hub id, folder or loaded ``BlipForQuestionAnswering``.
         chunker: see :func:`find_chunker`; part of the signature.
-        max_phrases: phrases asked about at most (the published code: 8); more are counted by ``truncated``.
-        skip: phrases that name a place and no thing.
-        window: tokens of a question, special ones included (the published code: 35).
-        batch_size: questions in one forward pass at most.
+        max_phrases: largest number of phrases (8 in the published code); ``truncated`` marks longer prompts.
+        skip: phrases to leave out, because they name a place and not a thing.
+        window: tokens of a question, special ones included (35 in the published code).
+        batch_size: largest number of questions in one forward pass.
     """
 
     def __init__(
@@ -125,11 +125,11 @@ class BlipVqa(SeeOnce):
         self._chunker = chunker
 
     def phrases(self, prompt: str) -> list[str]:
-        """The noun phrases of a prompt, all of them."""
+        """All noun phrases of a prompt."""
         return [phrase for phrase in self._chunk(prompt) if phrase.strip() and phrase not in self._skip]
 
     def truncated(self, prompts: Sequence[str]) -> np.ndarray:
-        """Which prompts have more phrases than are asked about, or one beyond the window: bool (n,)."""
+        """Which prompts have more than ``max_phrases`` phrases, or one longer than the window: bool (n,)."""
         return np.array(
             [
                 len(phrases) > self.max_phrases or any(self._ids(p)[1] for p in phrases)
@@ -139,7 +139,7 @@ class BlipVqa(SeeOnce):
         )
 
     def fields(self) -> dict[str, str]:
-        """What a signature says: checkpoint, chunker, question and limits."""
+        """Settings for the signature: checkpoint, formula, chunker, question and limits."""
         chunker = self._chunker
         if not isinstance(chunker, str):
             chunker = f"{chunker.__module__}:{getattr(chunker, '__qualname__', type(chunker).__qualname__)}"
@@ -157,63 +157,63 @@ class BlipVqa(SeeOnce):
         return find_chunker(self._chunker)
 
     @cached_property
-    def _plain(self) -> PlainText:
-        return PlainText(self.checkpoint.processor.tokenizer)
+    def _tokenizer(self) -> PromptTokenizer:
+        return PromptTokenizer(self.checkpoint.processor.tokenizer)
 
     @cached_property
     def _answers(self) -> tuple[int, int]:
-        ids = [self._plain.ids(answer) for answer in ("yes", "no")]
+        ids = [self._tokenizer.ids(answer) for answer in ("yes", "no")]
         if any(len(answer) != 1 for answer in ids):
             raise InputError(f"the tokenizer of {self.name} writes yes or no in several tokens: {ids}")
         return ids[0][0], ids[1][0]
 
     def _ids(self, phrase: str) -> tuple[list[int], bool]:
-        before, after = self._plain.around
-        ids = self._plain.ids(f"{phrase}?")
+        before, after = self._tokenizer.special_tokens
+        ids = self._tokenizer.ids(f"{phrase}?")
         room = self.window - len(before) - len(after)
         start = encoder_token(self.checkpoint.model.config.text_config, before[0])
         return [start, *before[1:], *ids[:room], *after], len(ids) > room
 
-    def _see(self, images: Sequence[Image]) -> Any:
+    def _encode(self, images: Sequence[Image]) -> Any:
         return self.checkpoint.model.vision_model(**self.checkpoint.pixels(images))[0]
 
-    def _match(self, seen: Any, prompts: Sequence[str]) -> np.ndarray:
+    def _score_encoded(self, encoded: Any, prompts: Sequence[str]) -> np.ndarray:
         """The products for n image features (n, tokens, width) and their n prompts."""
-        asked = [(i, self._ids(p)[0]) for i, prompt in enumerate(prompts) for p in self._asked(prompt)]
-
+        questions = [
+            (i, self._ids(phrase)[0])
+            for i, prompt in enumerate(prompts)
+            for phrase in self.phrases(prompt)[: self.max_phrases]
+        ]
         scores = np.full(len(prompts), np.nan)
-        scores[[i for i, _ in asked]] = 1.0
-        # Questions of one length go together: BLIP's decoder in transformers (seen in 5.23) drops the mask
-        # over the question, so that padding would change the answer.
-        asked.sort(key=lambda pair: len(pair[1]))
-        for _, group in groupby(asked, key=lambda pair: len(pair[1])):
-            same = list(group)
-            for batch in in_batches(len(same), self.batch_size):
-                rows = [i for i, _ in same[batch]]
-                answers = self._ask(seen[rows], [ids for _, ids in same[batch]])
+        scores[[i for i, _ in questions]] = 1.0
+        # Questions of one length share a batch: BLIP's decoder in transformers (as of 5.23) ignores the mask
+        # of the question, so padding would change the answer.
+        questions.sort(key=lambda question: len(question[1]))
+        for _, group in groupby(questions, key=lambda question: len(question[1])):
+            same_length = list(group)
+            for batch in in_batches(len(same_length), self.batch_size):
+                rows = [i for i, _ in same_length[batch]]
+                answers = self._answer(encoded[rows], [ids for _, ids in same_length[batch]])
                 for i, answer in zip(rows, answers, strict=True):
                     scores[i] *= answer
         if np.isnan(scores).any():
             reasons = {int(i): "the prompt has no noun phrase" for i in np.flatnonzero(np.isnan(scores))}
-            raise RefusedPairs(reasons, scores)
+            raise UnscoredPairs(reasons, scores)
         return scores
 
-    def _asked(self, prompt: str) -> list[str]:
-        return self.phrases(prompt)[: self.max_phrases]
-
-    def _ask(self, seen: Any, questions: Sequence[Sequence[int]]) -> np.ndarray:
+    def _answer(self, encoded: Any, questions: Sequence[Sequence[int]]) -> np.ndarray:
         """P(yes) / (P(yes) + P(no)) for image features (n, tokens, width) and n questions of one length."""
         import torch
 
         model = self.checkpoint.model
-        ids = torch.tensor(questions, device=seen.device)
+        ids = torch.tensor(questions, device=encoded.device)
         states = model.text_encoder(
             input_ids=ids,
             attention_mask=torch.ones_like(ids),
-            encoder_hidden_states=seen,
-            encoder_attention_mask=torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device),
+            encoder_hidden_states=encoded,
+            encoder_attention_mask=torch.ones(encoded.shape[:-1], dtype=torch.long, device=encoded.device),
         )[0]
-        start = torch.full((len(ids), 1), model.decoder_start_token_id, device=seen.device)
+        start = torch.full((len(ids), 1), model.decoder_start_token_id, device=encoded.device)
         logits = model.text_decoder(input_ids=start, encoder_hidden_states=states).logits[:, 0, :]
-        # The ratio of the two softmax values: the rest of the vocabulary cancels out.
+        # The ratio of two softmax values: the rest of the vocabulary cancels out.
         return np.asarray(logits[:, list(self._answers)].double().softmax(dim=-1)[:, 0].cpu().numpy())

@@ -1,6 +1,6 @@
 """A scorer without weights: looks for the prompt's colour words among the colours of the image.
 
-It notices a changed colour and nothing else: in a table of scorers it stands between blind and seeing.
+It detects a changed colour and nothing else: a reference point between the baselines and real metrics.
 The words are the eleven basic colour terms of English (Berlin and Kay 1969) and common names of shades.
 """
 
@@ -14,7 +14,7 @@ import numpy as np
 from PIL.Image import Image, Resampling
 
 SIDE = 64
-"""Images are sampled at this many points a side."""
+"""Images are sampled at this many points per side."""
 
 FLOOR = 0.002
 """Share of an image below which a colour counts as absent: a few sampled points."""
@@ -74,7 +74,7 @@ class ColourWords:
 
 
 def _shares(image: Image) -> np.ndarray:
-    # Nearest, because averaging neighbours would mix colours that the image does not hold.
+    # Nearest neighbour: averaging would create colours that the image does not contain.
     small = np.asarray(image.convert("RGB").resize((SIDE, SIDE), Resampling.NEAREST), dtype=np.uint8)
     bins = small.reshape(-1, 3) >> 3
     terms = _nearest_terms()[bins[:, 0], bins[:, 1], bins[:, 2]]

@@ -1,4 +1,4 @@
-"""Scorers of others: a function, any object with ``score``, and modules of the ``evaluate`` library."""
+"""Scorers from outside: a function, any object with ``score``, a module of the ``evaluate`` library."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from croc.errors import InputError
 class CallableScorer:
     """A function ``(images, prompts) → n scores`` as a scorer.
 
-    Its revision is a hash of its source text: scores of an edited function are not taken for the old ones.
+    Its revision is a hash of its source text, so an edited function does not reuse old scores.
     """
 
     def __init__(self, function: Callable[[Sequence[Image], Sequence[str]], Any], name: str) -> None:
@@ -25,26 +25,27 @@ class CallableScorer:
         self._function = function
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
-        """What the function says."""
+        """The function's return value."""
         return self._function(images, prompts)  # type: ignore[no-any-return]
 
     def fields(self) -> dict[str, str]:
-        """Where the function comes from, and which text it has."""
+        """The function's name and the hash of its source text."""
         owner = getattr(self._function, "__self__", None)
-        place = inspect.unwrap(self._function) if owner is None else type(owner)
-        if not hasattr(place, "__qualname__"):
-            place = type(place)
-        return {"callable": f"{place.__module__}:{place.__qualname__}", "revision": _source_hash(place)}
+        source = inspect.unwrap(self._function) if owner is None else type(owner)
+        if not hasattr(source, "__qualname__"):
+            source = type(source)
+        return {"callable": f"{source.__module__}:{source.__qualname__}", "revision": _source_hash(source)}
 
 
 class EvaluateScorer:
     """A module of the ``evaluate`` library that compares images with texts, pair by pair.
 
-    The types of the module's features say which input is the image and which the text; its result must hold
-    one list with a score per pair (under ``scores``, when there are several lists).
+    The types of the module's features determine which input is the image and which is the text; its result
+    must contain a list with one score per pair (under ``scores``, if it has several lists).
 
     Args:
-        module: a loaded module, or what ``evaluate.load`` takes.
+        module: a loaded module, or an argument of ``evaluate.load``.
+        name: of the scorer; None takes the module's.
         compute: further arguments of the module's ``compute``.
     """
 
@@ -69,7 +70,7 @@ class EvaluateScorer:
         result = self._module.compute(**given, **self._compute)
         if not isinstance(result, Mapping):
             raise InputError(
-                f"evaluate module {self.name}: compute gave {type(result).__name__}, not a mapping"
+                f"evaluate module {self.name}: compute returned {type(result).__name__}, not a mapping"
             )
         lists = {
             key: value
@@ -80,21 +81,21 @@ class EvaluateScorer:
             return np.asarray(lists["scores"], dtype=np.float64)
         if len(lists) != 1:
             raise InputError(
-                f"evaluate module {self.name}: a scorer gives one score a pair, "
-                f"and there is no single list of {len(prompts)} among {', '.join(result)}"
+                f"evaluate module {self.name}: a scorer returns one score per pair, "
+                f"but there is no single list of {len(prompts)} among {', '.join(result)}"
             )
         return np.asarray(next(iter(lists.values())), dtype=np.float64)
 
     def fields(self) -> dict[str, str]:
         """The module's name, its source hash and the arguments of ``compute``.
 
-        A module with a method ``fields`` says itself which model stands behind its scores.
+        A module with a method ``fields`` describes its model itself.
         """
-        told = {"evaluate": self.name, "revision": _source_hash(type(self._module))}
+        fields = {"evaluate": self.name, "revision": _source_hash(type(self._module))}
         if callable(getattr(self._module, "fields", None)):
-            said: dict[str, str] = self._module.fields(**self._compute)
-            return told | said
-        return told | {f"compute.{key}": str(value) for key, value in sorted(self._compute.items())}
+            own: dict[str, str] = self._module.fields(**self._compute)
+            return fields | own
+        return fields | {f"compute.{key}": str(value) for key, value in sorted(self._compute.items())}
 
     def _inputs(self) -> tuple[str, str]:
         features = self._module.features
@@ -110,14 +111,14 @@ class EvaluateScorer:
         return image[0], text[0]
 
 
-def is_evaluate_module(found: Any) -> bool:
-    """Whether an object is a loaded ``evaluate`` module; never imports the library for it."""
+def is_evaluate_module(candidate: Any) -> bool:
+    """Whether an object is a loaded ``evaluate`` module; does not import the library."""
     evaluate = sys.modules.get("evaluate")
-    return evaluate is not None and isinstance(found, evaluate.EvaluationModule)
+    return evaluate is not None and isinstance(candidate, evaluate.EvaluationModule)
 
 
-def _source_hash(place: Any) -> str:
+def _source_hash(source: Any) -> str:
     try:
-        return f"source:{hashlib.sha256(inspect.getsource(place).encode()).hexdigest()[:12]}"
+        return f"source:{hashlib.sha256(inspect.getsource(source).encode()).hexdigest()[:12]}"
     except (OSError, TypeError):
         return "unpinned"

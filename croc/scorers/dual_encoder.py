@@ -1,7 +1,7 @@
-"""Dual encoders: an image vector, a text vector, and a score from their angle.
+"""Dual encoders: an image vector, a text vector, and a score from their cosine.
 
-CLIPScore, AlignScore, PickScore, HPS and SigLIP differ in the weights and in what they make of the cosine, so
-they are one class and lines of data. Each image and each text is encoded once; ``similarity`` does the rest.
+CLIPScore, AlignScore, PickScore, HPS and SigLIP differ in the weights and in the function of the cosine, so
+they are one class and entries of the registry. Each image and each text is encoded once.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from PIL.Image import Image
 
 from croc.errors import InputError
 from croc.scorers.loading import Checkpoint, in_batches
-from croc.scorers.plain_text import PlainText
-from croc.scorers.refusals import check_pairs, refuse_empty, score_batches
+from croc.scorers.pairs import require_pairs, require_prompts, score_batches
+from croc.scorers.prompt_tokens import PromptTokenizer
 
 FORMULAS = ("clipscore", "cosine", "logit")
-# SigLIP's text towers were trained on texts padded to the window, and without a mask over the padding.
+# SigLIP's text encoders were trained on texts padded to the window, without a mask over the padding.
 _PADDED_WITHOUT_MASK = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
 
 
@@ -28,19 +28,20 @@ class DualEncoder:
 
     Formulas, with c the cosine:
 
-    - ``clipscore``: w · max(c, 0) with w = 2.5 (Hessel et al. 2021, section 3). The clipping at 0 makes ties:
-      all pairs that point away from each other score the same.
+    - ``clipscore``: w · max(c, 0) with w = 2.5 (Hessel et al. 2021, section 3). The clipping at 0 causes
+      ties: all pairs with a negative cosine have the same score.
     - ``cosine``: c (ALIGN's similarity; HPSv2).
-    - ``logit``: exp(s) · c + b with the model's own scale s and, where it has one, bias b (PickScore, SigLIP)
+    - ``logit``: exp(s) · c + b with the model's scale s and, if it has one, bias b (PickScore, SigLIP).
 
     Args:
         model: Hub id, folder or loaded model that has ``get_image_features`` and ``get_text_features``.
         formula: one of :data:`FORMULAS`.
         weight: w of the clipscore formula.
-        template: how the prompt is put to the text encoder; must hold ``{prompt}``. CLIPScore's authors write
-            ``A photo depicts {prompt}``, the literature on text-to-image metrics the bare prompt.
+        template: text for the text encoder; must contain ``{prompt}``. CLIPScore's authors use
+            ``A photo depicts {prompt}``, the literature on text-to-image metrics the prompt alone.
         window: tokens that the text encoder reads, special ones included; None takes the model's own.
-        batch_size: images or texts in one forward pass at most.
+        batch_size: largest number of images or texts in one forward pass.
+        dtype: see :class:`~croc.scorers.loading.Checkpoint`, as are the other arguments.
     """
 
     def __init__(
@@ -59,7 +60,7 @@ class DualEncoder:
         if formula not in FORMULAS:
             raise InputError(f"formula {formula!r} is unknown: use one of {', '.join(FORMULAS)}")
         if "{prompt}" not in template:
-            raise InputError(f"template {template!r} does not hold {{prompt}}")
+            raise InputError(f"template {template!r} must contain {{prompt}}")
         self.checkpoint = Checkpoint(model, auto="AutoModel", dtype=dtype, **checkpoint)
         self.name = name or self.checkpoint.name
         self.formula = formula
@@ -78,7 +79,7 @@ class DualEncoder:
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
         """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,), higher is the better match."""
-        check_pairs(images, prompts)
+        require_pairs(images, prompts)
 
         def compute(rows: list[int]) -> np.ndarray:
             texts = self.encode_texts([prompts[i] for i in rows])
@@ -92,15 +93,15 @@ class DualEncoder:
         return self._image_rows(self.checkpoint.pixels(images[batch]) for batch in batches)
 
     def prepare_image(self, image: Image) -> dict[str, Any]:
-        """What the model reads of an image, made without the model, so that threads can run ahead of it.
+        """The model's input for an image, computed without the model, so that threads can prepare images.
 
         Raises:
-            RefusedPairs: the image processor refuses the image.
+            UnscoredPairs: the image processor cannot process the image.
         """
         return self.checkpoint.prepared(image)
 
     def encode_prepared(self, items: Sequence[dict[str, Any]]) -> np.ndarray:
-        """Unit vectors of what :meth:`prepare_image` gave: float32 (n, d), as from :meth:`encode_images`."""
+        """Unit vectors of outputs of :meth:`prepare_image`: float32 (n, d), as :meth:`encode_images`."""
         batches = in_batches(len(items), self.batch_size)
         return self._image_rows(self.checkpoint.joined(items[batch]) for batch in batches)
 
@@ -108,11 +109,11 @@ class DualEncoder:
         """Unit vectors of prompts: float32 (n, d).
 
         Raises:
-            RefusedPairs: a prompt is empty.
+            UnscoredPairs: a prompt is empty.
         """
         import torch
 
-        refuse_empty(prompts)
+        require_prompts(prompts)
         parts = []
         with torch.inference_mode():
             for batch in in_batches(len(prompts), self.batch_size):
@@ -139,7 +140,7 @@ class DualEncoder:
         return np.array([self._ids(prompt)[1] for prompt in prompts], dtype=bool)
 
     def fields(self) -> dict[str, str]:
-        """What a signature says: checkpoint, formula, template and window."""
+        """Settings for the signature: checkpoint, formula, template and window."""
         formula = f"{self.weight:g}*max(cos,0)" if self.formula == "clipscore" else self.formula
         return {
             **self.checkpoint.fields(),
@@ -149,12 +150,12 @@ class DualEncoder:
         }
 
     @cached_property
-    def _plain(self) -> PlainText:
-        return PlainText(self.checkpoint.processor.tokenizer)
+    def _tokenizer(self) -> PromptTokenizer:
+        return PromptTokenizer(self.checkpoint.processor.tokenizer)
 
     def _ids(self, prompt: str) -> tuple[list[int], bool]:
-        before, after = self._plain.around
-        ids = self._plain.ids(self.template.replace("{prompt}", prompt))
+        before, after = self._tokenizer.special_tokens
+        ids = self._tokenizer.ids(self.template.replace("{prompt}", prompt))
         room = self.window - len(before) - len(after)
         return [*before, *ids[:room], *after], len(ids) > room
 
@@ -186,6 +187,6 @@ class DualEncoder:
 
 
 def _unit(features: Any) -> np.ndarray:
-    """Rows of length one, in fp32 whatever the model computes in."""
+    """Rows of length one, in fp32 for every dtype of the model."""
     vectors = getattr(features, "pooler_output", features).float()
     return np.asarray((vectors / vectors.norm(dim=-1, keepdim=True)).cpu().numpy())

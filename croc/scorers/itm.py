@@ -1,8 +1,8 @@
-"""Image–text matching: a classifier that reads an image and a text together and says whether they match.
+"""Image–text matching: a classifier of whether an image and a text match.
 
 The score is P(match), the softmax over the two logits of the matching head (BLIP: Li et al. 2022; BLIP-2:
 Li et al. 2023, section 3.1: the head's logits averaged over the query tokens). The image is encoded once for
-all the prompts that are asked of it.
+all its prompts.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ from PIL.Image import Image
 
 from croc.errors import InputError
 from croc.scorers.loading import Checkpoint
-from croc.scorers.plain_text import PlainText
-from croc.scorers.see_once import SeeOnce
+from croc.scorers.prompt_tokens import PromptTokenizer
+from croc.scorers.shared_images import SharedImageScorer
 
 
-class ImageTextMatching(SeeOnce):
+class ImageTextMatching(SharedImageScorer):
     """P(match) of BLIP-2's or BLIP's matching head.
 
     Args:
         model: Hub id, folder or loaded model (``Blip2ForImageTextRetrieval``, ``BlipForImageTextRetrieval``).
-        window: tokens of a text that are read, special ones included; None takes what the position
-            embeddings hold.
-        batch_size: pairs in one forward pass at most.
+        window: tokens of a text that are read, special ones included; None takes the number of position
+            embeddings.
+        batch_size: largest number of pairs in one forward pass.
     """
 
     def __init__(
@@ -59,12 +59,12 @@ class ImageTextMatching(SeeOnce):
         return np.array([self._ids(prompt)[1] for prompt in prompts], dtype=bool)
 
     def fields(self) -> dict[str, str]:
-        """What a signature says: checkpoint, formula and window."""
+        """Settings for the signature: checkpoint, formula and window."""
         return {**self.checkpoint.fields(), "formula": "P(match)", "window": str(self.window)}
 
     @cached_property
-    def _plain(self) -> PlainText:
-        return PlainText(self.checkpoint.processor.tokenizer)
+    def _tokenizer(self) -> PromptTokenizer:
+        return PromptTokenizer(self.checkpoint.processor.tokenizer)
 
     @cached_property
     def _is_blip2(self) -> bool:
@@ -76,43 +76,43 @@ class ImageTextMatching(SeeOnce):
         return kind.startswith("Blip2")
 
     def _ids(self, prompt: str) -> tuple[list[int], bool]:
-        before, after = self._plain.around
-        ids = self._plain.ids(prompt)
+        before, after = self._tokenizer.special_tokens
+        ids = self._tokenizer.ids(prompt)
         room = self.window - len(before) - len(after)
         ids, cut = ids[:room], len(ids) > room
         if not self._is_blip2:
             before = [encoder_token(self.checkpoint.model.config.text_config, before[0]), *before[1:]]
         return [*before, *ids, *after], cut
 
-    def _see(self, images: Sequence[Image]) -> Any:
+    def _encode(self, images: Sequence[Image]) -> Any:
         return self.checkpoint.model.vision_model(**self.checkpoint.pixels(images))[0]
 
-    def _match(self, seen: Any, prompts: Sequence[str]) -> np.ndarray:
+    def _score_encoded(self, encoded: Any, prompts: Sequence[str]) -> np.ndarray:
         """P(match) of image features (n, tokens, width) with n prompts."""
         import torch
 
         model = self.checkpoint.model
         tokenizer = self.checkpoint.processor.tokenizer
         ids, mask = padded([self._ids(prompt)[0] for prompt in prompts], tokenizer.pad_token_id or 0)
-        ids, mask = ids.to(seen.device), mask.to(seen.device)
-        seen_mask = torch.ones(seen.shape[:-1], dtype=torch.long, device=seen.device)
+        ids, mask = ids.to(encoded.device), mask.to(encoded.device)
+        image_mask = torch.ones(encoded.shape[:-1], dtype=torch.long, device=encoded.device)
         if not self._is_blip2:
             states = model.text_encoder(
                 input_ids=ids,
                 attention_mask=mask,
-                encoder_hidden_states=seen,
-                encoder_attention_mask=seen_mask,
+                encoder_hidden_states=encoded,
+                encoder_attention_mask=image_mask,
             ).last_hidden_state
             logits = model.itm_head(states[:, 0, :])
         else:
             queries = model.query_tokens.expand(len(ids), -1, -1)
-            query_mask = torch.ones(queries.shape[:-1], dtype=torch.long, device=seen.device)
+            query_mask = torch.ones(queries.shape[:-1], dtype=torch.long, device=encoded.device)
             states = model.qformer(
                 query_embeds=model.embeddings(input_ids=ids, query_embeds=queries),
                 query_length=queries.shape[1],
                 attention_mask=torch.cat([query_mask, mask], dim=1),
-                encoder_hidden_states=seen.to(model.query_tokens.dtype),
-                encoder_attention_mask=seen_mask,
+                encoder_hidden_states=encoded.to(model.query_tokens.dtype),
+                encoder_attention_mask=image_mask,
             ).last_hidden_state
             states = states[:, : queries.shape[1], :].to(model.itm_head.weight.dtype)
             logits = model.itm_head(states).mean(dim=1)
@@ -120,7 +120,7 @@ class ImageTextMatching(SeeOnce):
 
 
 def encoder_token(text_config: Any, otherwise: int) -> int:
-    """The id of BLIP's [ENC], which its published code puts first in a text that is read beside an image.
+    """The id of BLIP's [ENC], which its published code puts first in a text that is read with an image.
 
     BLIP's vocabulary is BERT's with [DEC] (the decoder's start, ``bos_token_id``) and [ENC] after it; the
     tokenizers on the Hub put BERT's [CLS] there instead.

@@ -1,4 +1,4 @@
-"""A checkpoint: where a model comes from, how it is loaded, and what a signature says about it."""
+"""Checkpoints: where a model comes from, how it is loaded, and its part of a signature."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from PIL.Image import Image
 
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
@@ -22,19 +22,19 @@ _DTYPES = ("float32", "bfloat16", "float16")
 class Checkpoint:
     """A transformers model with its processor, loaded at first use.
 
-    Weights are read from safetensors only, and code from the Hub runs only when ``trust_remote_code=True``
-    was asked for. Without a revision a model from the Hub loads with a warning and is called ``unpinned``.
+    Weights are read from safetensors only, and code from the Hub runs only with ``trust_remote_code=True``.
+    Without a revision a model from the Hub loads with a warning and its revision is ``unpinned``.
 
     Args:
         model: Hub id, local folder, or a loaded transformers model.
         auto: name of the transformers class that loads it.
-        processor: Hub id or folder when it is not the model's, or a ready processor.
+        processor: Hub id or folder when it is not the model's, or a loaded processor.
         revision: commit of the model on the Hub, 40 hexadecimal digits.
         processor_revision: commit of ``processor`` when that is another repository.
-        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None takes the best one there is; ``auto`` spreads a
+        device: ``cpu``, ``cuda``, ``cuda:1``, ``mps``; None takes the best available; ``auto`` spreads a
             model that is too large for one GPU over all of them, through accelerate.
         dtype: ``float32``, ``bfloat16`` or ``float16``; None takes bfloat16 on CUDA and float32 elsewhere.
-        image_processor: ``pil`` or ``torchvision``; None takes what the library prefers here.
+        image_processor: ``pil`` or ``torchvision``; None takes the library's default.
         trust_remote_code: run the code that comes with the checkpoint.
         key_mapping: regular expressions that rename the checkpoint's weights to those of the class.
     """
@@ -56,7 +56,7 @@ class Checkpoint:
         _torch()
         if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
             raise InputError(
-                f"revision {revision!r} of {model} is not a commit: a pin has 40 hexadecimal digits, "
+                f"revision {revision!r} of {model} is not a commit of 40 hexadecimal digits; "
                 "a branch or a tag can move"
             )
         if dtype is not None and dtype not in _DTYPES:
@@ -100,7 +100,7 @@ class Checkpoint:
 
     @cached_property
     def dtype(self) -> Any:
-        """The torch dtype inside the model; scores are computed from its output in fp32 or better."""
+        """The torch dtype inside the model; scores are computed from its output in fp32 or fp64."""
         torch = _torch()
         if self._dtype is not None:
             return getattr(torch, self._dtype)
@@ -113,7 +113,7 @@ class Checkpoint:
     def model(self) -> Any:
         """The model, in evaluation mode, on its device."""
         if not isinstance(self.source, str | Path):
-            # A model in training holds parts of another dtype on purpose: they change only when asked for.
+            # A model in training has parts of another dtype on purpose: convert only with a given dtype.
             moved = {"device": self.device} | ({"dtype": self.dtype} if self._dtype is not None else {})
             return self.source.to(**moved).eval()
         import transformers
@@ -121,7 +121,7 @@ class Checkpoint:
         if self.revision is None and not self.is_local:
             warnings.warn(
                 f"{self.source} is loaded without a revision: its weights can change, "
-                "and the signature says unpinned",
+                "and its revision in the signature is unpinned",
                 stacklevel=2,
             )
         options: dict[str, Any] = {"key_mapping": self._key_mapping} if self._key_mapping else {}
@@ -135,7 +135,7 @@ class Checkpoint:
         from safetensors import SafetensorError
 
         try:
-            model, told = loader.from_pretrained(
+            model, info = loader.from_pretrained(
                 str(self.source),
                 revision=self.revision,
                 dtype=self.dtype,
@@ -147,21 +147,21 @@ class Checkpoint:
             )
         except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
-        # The library would fill these with random numbers.
-        if wrong := sorted(told["mismatched_keys"]):
+        # The library would initialise these at random.
+        if wrong := sorted(info["mismatched_keys"]):
             name, stored, needed = wrong[0]
             raise CrocError(
                 f"cannot load the model {self.source}: {name} has the shape {tuple(stored)} where its "
                 f"configuration says {tuple(needed)}{_and_others(wrong)}"
             )
-        if lost := sorted(told["missing_keys"]):
+        if missing := sorted(info["missing_keys"]):
             raise CrocError(
-                f"cannot load the model {self.source}: it holds no weights for {lost[0]}{_and_others(lost)}"
+                f"cannot load the model {self.source}: no weights for {missing[0]}{_and_others(missing)}"
             )
         return (model if self._device == "auto" else model.to(self.device)).eval()
 
     def _reason(self, error: Exception) -> str:
-        """Why nothing was loaded; weights that are pickles alone are named, for they are not looked for."""
+        """Why loading failed; a folder with pickled weights only gets its own message."""
         pickles = sorted(Path(self.source).glob("pytorch_model*.bin")) if self.is_local else []
         if pickles and not any(Path(self.source).glob("*.safetensors")):
             return f"{pickles[0].name} is a pickle, which could run code; save the weights as safetensors"
@@ -186,49 +186,51 @@ class Checkpoint:
         except (OSError, ValueError, ImportError) as error:
             reason = _first_line(error)
             if reason.startswith("Can't load image processor"):
-                reason = "it has no image processor, so that it cannot be asked about images"
+                reason = "it has no image processor, so it cannot score images"
             raise CrocError(f"cannot load the processor of {source}: {reason}") from error
 
     def pixels(self, images: Sequence[Image], **options: Any) -> dict[str, Any]:
-        """What the image processor makes of RGB images, as tensors on the model's device."""
+        """The image processor's output for RGB images, as tensors on the model's device."""
         return self.to_device(self._processed(images, "pt", **options))
 
     def prepared(self, image: Image) -> dict[str, Any]:
-        """What the image processor makes of one image, off the device; safe to call from several threads."""
-        # A tensor made in another thread would start that thread's own team of workers beside the model's.
+        """The image processor's output for one image, on the CPU; safe to call from several threads."""
+        # A tensor made in another thread would start that thread's own pool of workers besides the model's.
         return dict(self._processed([image], "np" if self.image_backend == "pil" else "pt"))
 
     def joined(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        """Several of :meth:`prepared` as one batch on the model's device."""
+        """Several outputs of :meth:`prepared` as one batch on the model's device."""
         torch = _torch()
         rows = {key: [torch.as_tensor(item[key]) for item in items] for key in items[0]}
         return self.to_device({key: torch.cat(tensors) for key, tensors in rows.items()})
 
     def _processed(self, images: Sequence[Image], tensors: str, **options: Any) -> Any:
         rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
-        return self.reading(
+        return self.process(
             rgb,
             lambda some: self.processor.image_processor(images=some, return_tensors=tensors, **options),
         )
 
-    def reading(self, images: Sequence[Image], read: Callable[[Sequence[Image]], Any]) -> Any:
-        """What ``read`` makes of the images.
+    def process(self, images: Sequence[Image], processor: Callable[[Sequence[Image]], Any]) -> Any:
+        """The output of ``processor`` for the images.
 
         Raises:
-            RefusedPairs: an image is one that this model's processor refuses (too long and thin, for some).
+            UnscoredPairs: the processor cannot process some images (such as a very long and thin one).
         """
         try:
-            return read(images)
+            return processor(images)
         except ValueError as error:
             reasons = {}
             for i, image in enumerate(images):
                 try:
-                    read([image])
+                    processor([image])
                 except ValueError as why:
                     width, height = image.size
-                    reasons[i] = f"the image processor refuses {width}×{height} pixels: {_first_line(why)}"
+                    reasons[i] = (
+                        f"the image processor cannot process {width}×{height} pixels: {_first_line(why)}"
+                    )
             if reasons:
-                raise RefusedPairs(reasons) from error
+                raise UnscoredPairs(reasons) from error
             raise
 
     def to_device(self, tensors: Any) -> dict[str, Any]:
@@ -250,7 +252,7 @@ class Checkpoint:
 
     @cached_property
     def pinned(self) -> str:
-        """The revision for a signature: a commit, a fingerprint of local weights, or ``unpinned``."""
+        """The revision in a signature: a commit, a fingerprint of local weights, or ``unpinned``."""
         if not isinstance(self.source, str | Path):
             return f"object:{_model_fingerprint(self.source)}"
         if self.is_local:
@@ -286,9 +288,9 @@ def _torch() -> Any:
 
 
 def without_video(processor_class: Any) -> Any:
-    """A processor class that may be made with ``video_processor=None``.
+    """A subclass of a processor class that works with ``video_processor=None``.
 
-    The video part of Qwen's, SmolVLM's and others' processors needs torchvision, which images do not.
+    The video part of the processors of Qwen-VL, SmolVLM and others needs torchvision; images do not.
     """
     from transformers import ProcessorMixin
 
@@ -297,7 +299,7 @@ def without_video(processor_class: Any) -> Any:
         def get_attributes(cls) -> list[str]:
             return [name for name in processor_class.get_attributes() if "video" not in name]
 
-        # SmolVLM's own asks its video part for the number of frames, whatever the turn holds.
+        # SmolVLM's own method asks its video part for the number of frames, even without a video.
         apply_chat_template = ProcessorMixin.apply_chat_template
 
     ForImages.__name__ = ForImages.__qualname__ = processor_class.__name__
@@ -305,7 +307,7 @@ def without_video(processor_class: Any) -> Any:
 
 
 def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
-    """A processor loaded where torchvision is not installed, without its video part."""
+    """Load a processor without its video part, where torchvision is not installed."""
     import transformers
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, ProcessorMixin
     from transformers.image_processing_base import ImageProcessingMixin
@@ -313,17 +315,17 @@ def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
     settings, _ = ProcessorMixin.get_processor_dict(source, revision=options["revision"])
     kind = settings.pop("processor_class", None)
     if kind is None:
-        # Checkpoints from before processor_config.json name it beside the image settings.
+        # Checkpoints from before processor_config.json name the class among the image settings.
         kind = ImageProcessingMixin.get_image_processor_dict(source, revision=options["revision"])[0].get(
             "processor_class"
         )
-    named = getattr(transformers, str(kind), None)
-    if named is None or "video_processor" not in named.get_attributes():
+    processor_class = getattr(transformers, str(kind), None)
+    if processor_class is None or "video_processor" not in processor_class.get_attributes():
         return AutoProcessor.from_pretrained(source, **options)
     images = AutoImageProcessor.from_pretrained(source, **options)
     tokenizer = AutoTokenizer.from_pretrained(source, revision=options["revision"])
-    rest = {key: value for key, value in settings.items() if key not in named.get_attributes()}
-    return without_video(named)(images, tokenizer, None, **rest)
+    rest = {key: value for key, value in settings.items() if key not in processor_class.get_attributes()}
+    return without_video(processor_class)(images, tokenizer, None, **rest)
 
 
 def _and_others(names: Sequence[Any]) -> str:
@@ -335,7 +337,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _folder_fingerprint(folder: Path) -> str:
-    """The same for the same weights and settings, wherever the folder lies."""
+    """A hash of weights and settings; it does not depend on the folder's path."""
     total = hashlib.sha256()
     for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]):
         with path.open("rb") as file:
@@ -344,7 +346,7 @@ def _folder_fingerprint(folder: Path) -> str:
 
 
 def _model_fingerprint(model: Any) -> str:
-    """Of a loaded model: names, shapes and sums of its weights, cheap even on a GPU."""
+    """A hash of the names, shapes and sums of a loaded model's weights; cheap even on a GPU."""
     total = hashlib.sha256(type(model).__name__.encode())
     for name, weight in sorted(model.state_dict().items()):
         value = weight.detach().double()

@@ -1,23 +1,21 @@
-"""Which scorers there are, and how a name becomes one.
+"""The registry of scorers: which there are, and how a name becomes a scorer.
 
-A model of a known family is one entry of a ``*.yaml`` file in this folder; nothing of a family is imported
-before one of its scorers is asked for. An entry looks like this::
+A model of a known family is one entry of a ``*.yaml`` file in this folder; a family is imported when one of
+its scorers is loaded. An entry looks like this (:class:`ScorerEntry` has all keys)::
 
-    - name: clipscore-b32                                  # what people type; lower case, unique
-      family: croc.scorers.dual_encoder:DualEncoder        # module:Class
-      model: openai/clip-vit-base-patch32                  # first argument of the class; left out for none
-      revision: 3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268   # 40 digits; only with a model
-      options: {formula: clipscore}                        # further arguments of the class
-      licence: MIT                                         # of the weights
-      source: "Hessel et al. 2021, arXiv 2104.08718"       # where the metric is defined
-      summary: 2.5 · max(cos, 0) with CLIP ViT-B/32        # a line for ``croc scorers list``
-      aliases: [clipscore]                                 # optional
-      extra: score                                         # optional: the pip extra that it needs
-      blind: false                                         # optional: true for a baseline that cannot see
+    - name: clipscore-b32
+      family: croc.scorers.dual_encoder:DualEncoder
+      model: openai/clip-vit-base-patch32
+      revision: 3d74acf9a28c67741b2f4f2ea7635f0aaf6f0268
+      options: {formula: clipscore}
+      licence: MIT
+      source: "Hessel et al. 2021, arXiv 2104.08718"
+      summary: 2.5 · max(cos, 0) with CLIP ViT-B/32
+      aliases: [clipscore]
+      extra: score
 
 The class is called as ``Class(model, name=name, revision=revision, **options)``, without ``model`` and
-``revision`` when the entry has none; options given by the caller replace those of the entry. The model of a
-service, which has no commit, stands under ``options``.
+``revision`` when the entry has none; options of the caller replace those of the entry.
 """
 
 from __future__ import annotations
@@ -29,47 +27,72 @@ import inspect
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from croc.errors import InputError
 from croc.scorers import Scorer
 
 ENTRY_POINTS = "croc.scorers"
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-@dataclass(frozen=True)
-class ScorerInfo:
-    """One line of ``croc scorers list``; the fields are those of the entry in the module's docstring."""
+class ScorerEntry(BaseModel):
+    """One scorer of the registry, or a plug-in.
 
-    name: str
-    family: str
+    Attributes:
+        name: what people type; unique; lower-case letters, digits, dots and dashes.
+        family: ``module:Class``.
+        model: first argument of the class; None for a class without weights. The model of a service, which
+            has no commit, is one of the ``options``.
+        revision: commit of the model, 40 hexadecimal digits.
+        options: further arguments of the class.
+        licence: of the weights.
+        source: where the metric is defined.
+        summary: a line for ``croc scorers list``.
+        aliases: other names.
+        extra: the extra of this package that it needs.
+        baseline: True for a baseline, which ignores the image, the prompt or both.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    family: Annotated[str, Field(pattern=r"^[^:]+:[^:]+$")]
     model: str | None = None
     revision: str | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = Field(default_factory=dict)
     licence: str | None = None
     source: str | None = None
     summary: str | None = None
     aliases: tuple[str, ...] = ()
     extra: str | None = None
-    blind: bool = False
+    baseline: bool = False
+
+    @model_validator(mode="after")
+    def _require_commit(self) -> ScorerEntry:
+        if self.model is not None and not _COMMIT.fullmatch(self.revision or ""):
+            raise ValueError(f"revision must be the commit of {self.model}, 40 hexadecimal digits")
+        return self
 
 
-def available() -> list[ScorerInfo]:
+def available() -> list[ScorerEntry]:
     """Every scorer that has a name: those of this package, then those of installed plug-ins."""
     plugins = [
-        ScorerInfo(name, point.value, summary=f"plug-in of {point.dist.name if point.dist else 'a package'}")
+        # Not validated: a plug-in chooses its name itself.
+        ScorerEntry.model_construct(name=name, family=point.value, summary=f"plug-in of {_owner(point)}")
         for name, point in sorted(_plugins().items())
         if name not in _registered()
     ]
     return [*{info.name: info for info in _registered().values()}.values(), *plugins]
 
 
-def info(name: str) -> ScorerInfo:
-    """What is known about a named scorer, without importing it.
+def info(name: str) -> ScorerEntry:
+    """The entry of a named scorer; does not import it.
 
     Raises:
         InputError: no scorer has that name.
@@ -83,16 +106,16 @@ def info(name: str) -> ScorerInfo:
 
 
 def load(spec: Any, **options: Any) -> Scorer:
-    """Make a scorer.
+    """Create a scorer.
 
     Args:
         spec: a registered name or alias, the name of a plug-in, ``module:Class``, ``file.py:function``,
             ``evaluate:MODULE``; or an object: a scorer, a callable ``(images, prompts) → scores``, a class, a
             loaded ``evaluate`` module.
-        options: arguments for its class; they replace those of its entry.
+        options: arguments of its class; they replace those of its entry.
 
     Raises:
-        InputError: nothing has that name, it is no scorer, or it does not take these options.
+        InputError: the name is unknown, the object is not a scorer, or it does not take these options.
     """
     if not isinstance(spec, str):
         return _as_scorer(spec, None, options)
@@ -116,10 +139,10 @@ def load(spec: Any, **options: Any) -> Scorer:
 
 
 def takes(spec: Any, option: str) -> bool:
-    """Whether the class behind a name has an argument of that name; False for what is no class.
+    """Whether the class behind a name has an argument of that name; False for functions and objects.
 
     Raises:
-        InputError: nothing has that name.
+        InputError: the name is unknown.
     """
     if not isinstance(spec, str) or spec.startswith("evaluate:"):
         return False
@@ -140,7 +163,7 @@ def takes(spec: Any, option: str) -> bool:
 def _as_scorer(
     found: Any, spec: str | None, options: Mapping[str, Any], positional: tuple[Any, ...] = ()
 ) -> Scorer:
-    """A scorer from whatever a name led to, or the caller handed over."""
+    """A scorer from the object that a name refers to, or that the caller passed."""
     from croc.scorers import custom
 
     label = spec if spec is not None else str(getattr(found, "__name__", type(found).__name__))
@@ -151,9 +174,7 @@ def _as_scorer(
         options = {}
     if callable(getattr(found, "score", None)):
         if options:
-            raise InputError(
-                f"{label} is ready made and takes no options; {', '.join(options)} cannot be set"
-            )
+            raise InputError(f"{label} is an object and takes no options; {', '.join(options)} cannot be set")
         return (
             found if isinstance(found, Scorer) else custom.CallableScorer(found.score, _name_of(found, label))
         )
@@ -161,15 +182,15 @@ def _as_scorer(
         name = options.get("name") or _name_of(found, label)
         unknown = sorted(set(options) - {"name"})
         if unknown:
-            raise InputError(f"{label} is a plain function and takes no option {', '.join(unknown)}")
+            raise InputError(f"{label} is a function of pairs and takes no option {', '.join(unknown)}")
         return custom.CallableScorer(found, name)
     raise InputError(
-        f"{label} is no scorer: it needs score(images, prompts), or to be a function of images and prompts"
+        f"{label} is no scorer: it must have score(images, prompts), or be a function of images and prompts"
     )
 
 
 def _is_factory(found: Any) -> bool:
-    """A plug-in may be a function that makes the scorer: it has no required (images, prompts)."""
+    """Whether an object is a function that creates a scorer: it has no required arguments."""
     if not inspect.isfunction(found):
         return False
     required = [
@@ -187,7 +208,7 @@ def _called(cls: Any, label: str, positional: tuple[Any, ...], options: Mapping[
         if not re.search(r"unexpected keyword argument|missing \d+ required|positional argument", str(error)):
             raise
         known = ", ".join(name for name in inspect.signature(cls).parameters if name != "self")
-        raise InputError(f"{label} cannot be made: {error}; its options are {known}") from None
+        raise InputError(f"{label} cannot be created: {error}; its options are {known}") from None
 
 
 def _name_of(found: Any, label: str) -> str:
@@ -199,13 +220,13 @@ def _imported(spec: str) -> Any:
     """The object behind ``module:name`` or ``file.py:name``."""
     where, _, name = spec.rpartition(":")
     if not where or not name:
-        raise InputError(f"{spec!r} does not name a scorer: write module:Class or file.py:Class")
+        raise InputError(f"{spec!r} is no name of a scorer: write module:Class or file.py:Class")
     try:
         module = _from_file(Path(where)) if where.endswith(".py") else importlib.import_module(where)
     except ModuleNotFoundError as error:
         file = Path(f"{where}.py")
-        meant = f"; {file.name} of this folder is {file.name}:{name}" if file.is_file() else ""
-        raise InputError(f"{spec}: no module named {error.name!r} can be imported here{meant}") from error
+        hint = f"; for {file.name} in this folder write {file.name}:{name}" if file.is_file() else ""
+        raise InputError(f"{spec}: no module named {error.name!r} can be imported here{hint}") from error
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -218,13 +239,13 @@ def _imported(spec: str) -> Any:
 
 def _from_file(path: Path) -> Any:
     if not path.is_file():
-        raise InputError(f"{path}: there is no such file")
+        raise InputError(f"{path}: no such file")
     name = f"croc_scorer_{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise InputError(f"{path} is not a Python file")
     module = importlib.util.module_from_spec(spec)
-    # Registered so that inspect and pickle find what it defines.
+    # Registered so that inspect and pickle find its definitions.
     sys.modules[name] = module
     spec.loader.exec_module(module)
     return module
@@ -234,23 +255,26 @@ def _loaded(point: EntryPoint) -> Any:
     try:
         return point.load()
     except (ImportError, AttributeError) as error:
-        owner = point.dist.name if point.dist else "a package"
-        raise InputError(f"the plug-in {point.name} of {owner} cannot be loaded: {error}") from error
+        raise InputError(f"the plug-in {point.name} of {_owner(point)} cannot be loaded: {error}") from error
+
+
+def _owner(point: EntryPoint) -> str:
+    return point.dist.name if point.dist else "a package"
 
 
 def _unknown(name: str) -> InputError:
     names = sorted({*_registered(), *_plugins()})
     near = difflib.get_close_matches(name.lower(), names, 3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}?" if near else "`croc scorers list` shows them"
+    hint = f"did you mean {' or '.join(near)}?" if near else "see `croc scorers list`"
     return InputError(f"no scorer is called {name!r}: {hint} (or write module:Class)")
 
 
 @cache
-def _registered() -> dict[str, ScorerInfo]:
-    """Entry by name and by alias, in the order of the files."""
+def _registered() -> dict[str, ScorerEntry]:
+    """Each entry by its name and its aliases, in the order of the files."""
     import yaml
 
-    found: dict[str, ScorerInfo] = {}
+    found: dict[str, ScorerEntry] = {}
     for path in sorted(Path(__file__).parent.glob("*.yaml")):
         for number, raw in enumerate(yaml.safe_load(path.read_text("utf-8")) or [], 1):
             entry = parse_entry(raw, f"{path}, entry {number}")
@@ -261,32 +285,38 @@ def _registered() -> dict[str, ScorerInfo]:
     return found
 
 
-def parse_entry(raw: Any, where: str) -> ScorerInfo:
-    """One entry of a registry file, checked.
+def parse_entry(raw: Any, where: str) -> ScorerEntry:
+    """Validate one entry of a registry file.
 
     Raises:
-        InputError: a key is unknown or has the wrong type; the message begins with ``where``.
+        InputError: a key is unknown, missing or has a wrong value; the message begins with ``where``.
     """
     if not isinstance(raw, dict):
         raise InputError(f"{where}: an entry is a mapping with name and family")
-    known = {item.name for item in fields(ScorerInfo)}
-    if unknown := sorted(set(raw) - known):
-        near = difflib.get_close_matches(unknown[0], known, 1)
-        raise InputError(
-            f"{where}: unknown key {unknown[0]!r}" + (f"; did you mean {near[0]}?" if near else "")
-        )
-    for key in ("name", "family"):
-        if not isinstance(raw.get(key), str):
-            raise InputError(f"{where}: {key} is missing or not a text")
-    if not re.fullmatch(r"[a-z0-9][a-z0-9._-]*", raw["name"]):
-        raise InputError(f"{where}: name {raw['name']!r} must be lower case letters, digits, dots and dashes")
-    if raw["family"].count(":") != 1:
-        raise InputError(f"{where}: family {raw['family']!r} must be module:Class")
-    if raw.get("model") and not re.fullmatch(r"[0-9a-f]{40}", str(raw.get("revision"))):
-        raise InputError(f"{where}: revision must be the commit of {raw['model']}, 40 hexadecimal digits")
-    if not isinstance(raw.get("options", {}), dict):
-        raise InputError(f"{where}: options must be a mapping")
-    return ScorerInfo(**{**raw, "aliases": tuple(raw.get("aliases", ()))})
+    try:
+        return ScorerEntry.model_validate(raw)
+    except ValidationError as problem:
+        raise InputError(f"{where}: {_explained(problem.errors(include_url=False)[0])}") from None
+
+
+def _explained(error: Any) -> str:
+    """The first problem of an entry in one sentence."""
+    key = str(error["loc"][0]) if error["loc"] else ""
+    if error["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, ScorerEntry.model_fields, 1)
+        return f"unknown key {key!r}" + (f"; did you mean {near[0]}?" if near else "")
+    if error["type"] == "value_error":
+        return str(error["ctx"]["error"])
+    if error["type"] in ("missing", "string_type"):
+        return f"{key} is missing or not a text"
+    expected = {
+        "name": "lower-case letters, digits, dots and dashes",
+        "family": "module:Class",
+        "options": "a mapping",
+        "aliases": "a list of names",
+        "baseline": "true or false",
+    }
+    return f"{key} must be {expected.get(key, error['msg'])}, not {error['input']!r:.80}"
 
 
 @cache

@@ -1,8 +1,8 @@
-"""Vision-language models: the next-token logits after an image and a question about it.
+"""Vision-language models: the logits of the first answer token after an image and a question about it.
 
-One class does what VQAScore, the yes/no margin and CROCScore share. It lays out the model's chat template
-once, reads a prompt as plain text, and computes the logits of the first answer token either in one pass
-over everything or with the image's part computed once for all the prompts that are asked of it.
+VQAScore, the yes/no margin and CROCScore share this class. It renders the model's chat template once, reads
+a prompt as plain text, and computes the logits either in one forward pass per pair, or with the prefix of an
+image computed once for all its prompts.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ from PIL.Image import Image, Resampling
 
 from croc.errors import InputError
 from croc.scorers.loading import Checkpoint, in_batches
-from croc.scorers.plain_text import PlainText
-from croc.scorers.refusals import check_pairs, refuse_empty, score_batches
+from croc.scorers.pairs import require_pairs, require_prompts, score_batches
+from croc.scorers.prompt_tokens import PromptTokenizer
 
-# Stands where the question goes while the chat template is laid out; in no vocabulary, in no template.
+# A placeholder for the question while the chat template is rendered; it is in no vocabulary and no template.
 _MARK = "\ue000"
 
 
@@ -31,9 +31,9 @@ class Settings:
     """How a model is asked.
 
     Attributes:
-        question: the text of the turn, with ``{prompt}`` in it once.
-        answers: the two answers, the affirming one first.
-        image_size: (width, height) that every image is resized to first (Lanczos); None leaves images alone.
+        question: the text of the turn; it contains ``{prompt}`` once.
+        answers: the two answers, the affirmative one first.
+        image_size: (width, height) that every image is resized to first (Lanczos); None does not resize.
         calibration: (a, b) of σ(a · margin + b), where a checkpoint has one.
     """
 
@@ -44,21 +44,21 @@ class Settings:
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or self.question.count("{prompt}") != 1:
-            raise InputError(f"the question {self.question!r} must hold {{prompt}} once")
-        for what, length in (("answers", 2), ("image_size", 2), ("calibration", 2)):
-            value = getattr(self, what)
+            raise InputError(f"the question {self.question!r} must contain {{prompt}} once")
+        for name in ("answers", "image_size", "calibration"):
+            value = getattr(self, name)
             if value is not None:
-                if isinstance(value, str) or len(value) != length:
-                    raise InputError(f"{what} must be two values, not {value!r}")
-                object.__setattr__(self, what, tuple(value))
+                if isinstance(value, str) or len(value) != 2:
+                    raise InputError(f"{name} must be two values, not {value!r}")
+                object.__setattr__(self, name, tuple(value))
 
 
 @dataclass(frozen=True)
 class _Layout:
     """A chat turn with an image and a question: ``head``, ``before`` QUESTION ``after``, ``tail``.
 
-    ``head`` holds the image and ends with a control token, ``tail`` begins with one, so that the text between
-    them can be read by itself.
+    ``head`` contains the image and ends with a control token, ``tail`` begins with one, so the text between
+    them can be tokenized separately.
     """
 
     head: str
@@ -70,13 +70,18 @@ class _Layout:
 
 
 class VisionLanguageScorer:
-    """What the scorers over image-text-to-text models share; subclasses say what they make of the logits.
+    """Base class of scorers over image-text-to-text models; subclasses compute scores from the logits.
 
     Args:
         model: Hub id, folder or loaded model.
-        question, answers, image_size: see :class:`Settings`.
-        max_prompt_tokens: how much of a prompt is read; longer ones are cut, and ``truncated`` says so.
-        batch_size: pairs in one forward pass at most.
+        name: of the scorer; None takes the checkpoint's.
+        question: see :class:`Settings`.
+        answers: see :class:`Settings`.
+        image_size: see :class:`Settings`.
+        max_prompt_tokens: longer prompts are truncated to so many tokens; see ``truncated``.
+        batch_size: largest number of pairs in one forward pass.
+        auto: name of the transformers class that loads the model.
+        checkpoint: see :class:`~croc.scorers.loading.Checkpoint`.
     """
 
     formula = ""
@@ -109,17 +114,17 @@ class VisionLanguageScorer:
     def window(self) -> int:
         """How many tokens of a prompt are read."""
         context = getattr(self._text_config, "max_position_embeddings", None)
-        # Half of a short context is left to the image and the question.
+        # Half of a short context is reserved for the image and the question.
         return min(self._max_prompt_tokens, context // 2) if context else self._max_prompt_tokens
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
         """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,), higher is the better match."""
-        check_pairs(images, prompts)
+        require_pairs(images, prompts)
 
         def compute(rows: list[int]) -> np.ndarray:
-            asked = [prompts[i] for i in rows]
-            refuse_empty(asked)
-            return self.from_logits(self.logits([images[i] for i in rows], asked))
+            texts = [prompts[i] for i in rows]
+            require_prompts(texts)
+            return self.from_logits(self.logits([images[i] for i in rows], texts))
 
         return score_batches(len(images), self.batch_size, compute)
 
@@ -127,42 +132,42 @@ class VisionLanguageScorer:
         """Score one image with several prompts, the image's prefix computed once; float64 (len(prompts),)."""
 
         def compute(rows: list[int]) -> np.ndarray:
-            asked = [prompts[i] for i in rows]
-            refuse_empty(asked)
-            return self.score_images_prompts([image], [asked])[0]
+            texts = [prompts[i] for i in rows]
+            require_prompts(texts)
+            return self.score_images_prompts([image], [texts])[0]
 
-        # One pass over the image serves all prompts, so that all of them go in one call.
+        # The image's prefix is computed once per call, so all prompts are in one call.
         return score_batches(len(prompts), max(1, len(prompts)), compute)
 
     def score_images_prompts(
         self, images: Sequence[Image], prompts: Sequence[Sequence[str]]
     ) -> list[np.ndarray]:
-        """Score image i with each of ``prompts[i]``, every image's prefix computed once.
+        """Score image i with each of ``prompts[i]``; the prefix of every image is computed once.
 
-        Images whose prefixes have the same length share a forward pass, ``batch_size`` of them at most.
+        Images whose prefixes have the same length share a forward pass, at most ``batch_size`` of them.
 
         Returns:
             For image i a float64 array (len(prompts[i]),).
 
         Raises:
-            RefusedPairs: a prompt is empty; positions count through all the prompts.
+            UnscoredPairs: a prompt is empty; positions count the prompts of all images.
         """
-        refuse_empty([prompt for asked in prompts for prompt in asked])
+        require_prompts([prompt for texts in prompts for prompt in texts])
         if self._reads_prompt_with_image:
             return [
-                self.score([image] * len(asked), asked) for image, asked in zip(images, prompts, strict=True)
+                self.score([image] * len(texts), texts) for image, texts in zip(images, prompts, strict=True)
             ]
-        found: list[np.ndarray] = []
+        scores: list[np.ndarray] = []
         for batch in in_batches(len(images), self.batch_size):
-            found += self._from_prefixes(images[batch], prompts[batch])
-        return found
+            scores += self._from_prefixes(images[batch], prompts[batch])
+        return scores
 
     def from_logits(self, logits: Any) -> np.ndarray:
         """Scores from fp32 logits of the first answer token: (n, vocabulary) → float64 (n,)."""
         raise NotImplementedError
 
     def logits(self, images: Sequence[Image], prompts: Sequence[str]) -> Any:
-        """The logits of the first answer token, from one pass over everything: fp32 (n, vocabulary)."""
+        """The logits of the first answer token, without prefix reuse: fp32 (n, vocabulary)."""
         import torch
 
         with torch.inference_mode():
@@ -175,11 +180,11 @@ class VisionLanguageScorer:
             return self._last_logits(inputs, last, use_cache=False)
 
     def truncated(self, prompts: Sequence[str]) -> np.ndarray:
-        """Which prompts are longer than what is read of them: bool (n,)."""
-        return np.array([self._plain.cut(prompt, self.window)[1] for prompt in prompts], dtype=bool)
+        """Which prompts are truncated: bool (n,)."""
+        return np.array([self._tokenizer.truncate(prompt, self.window)[1] for prompt in prompts], dtype=bool)
 
     def fields(self) -> dict[str, str]:
-        """What a signature says: checkpoint, formula, question, answers, window and image size."""
+        """Settings for the signature: checkpoint, formula, question, answers, window and image size."""
         settings = self.settings
         size = "x".join(map(str, settings.image_size)) if settings.image_size else "as is"
         return {
@@ -193,21 +198,21 @@ class VisionLanguageScorer:
 
     @cached_property
     def answer_ids(self) -> tuple[int, int]:
-        """The token ids of the two answers where the answer begins.
+        """The token ids of the two answers, at the place of the answer.
 
         Raises:
-            InputError: an answer is several tokens in this vocabulary, so that its probability is not one
-            logit.
+            InputError: an answer has several tokens in this vocabulary, so its probability is not that of one
+                logit.
         """
         ids = []
         for answer in self.settings.answers:
-            found = self._answer_ids(answer)
-            if len(found) != 1:
+            tokens = self._answer_ids(answer)
+            if len(tokens) != 1:
                 raise InputError(
-                    f"the tokenizer of {self.checkpoint.name} writes the answer {answer!r} in {len(found)} "
+                    f"the tokenizer of {self.checkpoint.name} writes the answer {answer!r} in {len(tokens)} "
                     "tokens: choose answers= that are one token each"
                 )
-            ids.append(found[0])
+            ids.append(tokens[0])
         if ids[0] == ids[1]:
             raise InputError(
                 f"{self.checkpoint.name}: both answers {self.settings.answers} are token {ids[0]}"
@@ -215,12 +220,12 @@ class VisionLanguageScorer:
         return ids[0], ids[1]
 
     @cached_property
-    def _plain(self) -> PlainText:
-        return PlainText(self.checkpoint.processor.tokenizer)
+    def _tokenizer(self) -> PromptTokenizer:
+        return PromptTokenizer(self.checkpoint.processor.tokenizer)
 
     @cached_property
     def _reads_prompt_with_image(self) -> bool:
-        """InstructBLIP's Q-Former reads the question beside the image: there is no prefix to reuse."""
+        """Whether there is no prefix to reuse: InstructBLIP's Q-Former reads the question with the image."""
         return hasattr(self.checkpoint.processor, "qformer_tokenizer")
 
     @cached_property
@@ -233,16 +238,16 @@ class VisionLanguageScorer:
             raise InputError(
                 f"{self.checkpoint.name} has no chat template: save one with its processor"
             ) from error
-        parts = self._plain.split_at_control(rendered)
-        spots = [i for i, part in enumerate(parts) if _MARK in part]
-        if len(spots) != 1 or spots[0] == 0 or parts[spots[0]].count(_MARK) != 1:
+        parts = self._tokenizer.split_at_control(rendered)
+        places = [i for i, part in enumerate(parts) if _MARK in part]
+        if len(places) != 1 or places[0] == 0 or parts[places[0]].count(_MARK) != 1:
             raise InputError(
-                f"the chat template of {self.checkpoint.name} does not put the image and then the text, "
+                f"the chat template of {self.checkpoint.name} must render the image and then the text, "
                 "once each"
             )
-        at = spots[0]
+        at = places[0]
         before, after = parts[at].split(_MARK)
-        bos = self._plain.tokenizer.bos_token
+        bos = self._tokenizer.tokenizer.bos_token
         return _Layout(
             head="".join(parts[:at]),
             anchor=parts[at - 1],
@@ -253,24 +258,28 @@ class VisionLanguageScorer:
         )
 
     def turn(self, prompt: str) -> str:
-        """Everything that stands before the answer, as text: what a training example shows the model."""
-        layout, tokenizer = self._layout, self._plain.tokenizer
-        start = tokenizer.convert_ids_to_tokens(self._plain.around[0]) if layout.add_special_tokens else []
+        """All text before the answer, as in a training example."""
+        layout, tokenizer = self._layout, self._tokenizer.tokenizer
+        start = (
+            tokenizer.convert_ids_to_tokens(self._tokenizer.special_tokens[0])
+            if layout.add_special_tokens
+            else []
+        )
         return "".join([*start, layout.head, layout.before, self._ask(prompt), layout.after, layout.tail])
 
     def written(self, answer: str) -> str:
-        """An answer as it stands after :meth:`turn`: with a space where the turn ends in a word."""
+        """An answer as it is written after :meth:`turn`: with a space where the turn ends in a word."""
         context = "" if self._reads_prompt_with_image else self._layout.after + self._layout.tail
         ends_open = bool(context) and not context[-1].isspace()
-        if ends_open and self._plain.split_at_control(context)[-1] not in self._plain.control_tokens:
+        if ends_open and self._tokenizer.split_at_control(context)[-1] not in self._tokenizer.control_tokens:
             return f" {answer}"
         return answer
 
     def _answer_ids(self, answer: str) -> list[int]:
-        """The ids of an answer in its place: after what the generation prompt ends with."""
-        tokenizer = self._plain.tokenizer
+        """The ids of an answer after the end of the generation prompt."""
+        tokenizer = self._tokenizer.tokenizer
         if self._is_encoder_decoder:
-            return self._plain.ids(answer)
+            return self._tokenizer.ids(answer)
         context = "" if self._reads_prompt_with_image else self._layout.after + self._layout.tail
         answer = self.written(answer)
         alone = list(tokenizer(context, add_special_tokens=False).input_ids) if context else []
@@ -289,29 +298,29 @@ class VisionLanguageScorer:
         return getattr(config, "text_config", config)
 
     def _ask(self, prompt: str) -> str:
-        return self.settings.question.replace("{prompt}", self._plain.cut(prompt, self.window)[0])
+        return self.settings.question.replace("{prompt}", self._tokenizer.truncate(prompt, self.window)[0])
 
     def _suffix(self, prompt: str) -> list[int]:
-        """The ids after the image's part: the question, the end of the turn, the generation prompt."""
+        """The ids after the image's prefix: the question, the end of the turn, the generation prompt."""
         layout = self._layout
         text = layout.before + self._ask(prompt) + layout.after
-        return [*self._plain.ids(text, after=layout.anchor), *self._tail]
+        return [*self._tokenizer.ids(text, after=layout.anchor), *self._tail]
 
     @cached_property
     def _tail(self) -> list[int]:
         tail = self._layout.tail
-        return list(self._plain.tokenizer(tail, add_special_tokens=False).input_ids) if tail else []
+        return list(self._tokenizer.tokenizer(tail, add_special_tokens=False).input_ids) if tail else []
 
     def resized(self, images: Sequence[Image]) -> list[Image]:
-        """Images as the image processor gets them: RGB, at the size that the settings say."""
+        """Images as the image processor gets them: RGB, at the size of the settings."""
         rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
         size = self.settings.image_size
         return rgb if size is None else [image.resize(size, Resampling.LANCZOS) for image in rgb]
 
     def _read_images(self, images: Sequence[Image]) -> tuple[dict[str, Any], list[list[int]]]:
-        """What the processor makes of the images in the head of the turn, and the ids without padding."""
+        """The processor's output for the images with the head of the turn, and the ids without padding."""
         processor, layout = self.checkpoint.processor, self._layout
-        encoded = self.checkpoint.reading(
+        encoded = self.checkpoint.process(
             self.resized(images),
             lambda resized: processor(
                 text=[layout.head] * len(resized),
@@ -322,7 +331,7 @@ class VisionLanguageScorer:
                 add_special_tokens=layout.add_special_tokens,
             ),
         )
-        end = self._plain.around[1] if layout.add_special_tokens else []
+        end = self._tokenizer.special_tokens[1] if layout.add_special_tokens else []
         rows = []
         for ids, mask in zip(encoded["input_ids"], encoded["attention_mask"], strict=True):
             row = ids[: int(mask.sum())].tolist()
@@ -330,12 +339,12 @@ class VisionLanguageScorer:
         return dict(encoded), rows
 
     def _extended(self, encoded: dict[str, Any], rows: list[list[int]]) -> dict[str, Any]:
-        """The processor's output with longer ids, right-padded; the new ones are no image positions."""
+        """The processor's output with longer, right-padded ids; the added ones are no image positions."""
         import torch
 
         shape = encoded["input_ids"].shape
         width = max(len(row) for row in rows)
-        pad = self._plain.tokenizer.pad_token_id or 0
+        pad = self._tokenizer.tokenizer.pad_token_id or 0
         inputs = {}
         for key, value in encoded.items():
             if key not in ("input_ids", "attention_mask") and getattr(value, "shape", None) == shape:
@@ -349,7 +358,7 @@ class VisionLanguageScorer:
         return self.checkpoint.to_device(inputs)
 
     def _last_logits(self, inputs: dict[str, Any], last: Any, **options: Any) -> Any:
-        """fp32 logits at position ``last[i]`` of row i, projected to the vocabulary only there."""
+        """fp32 logits at position ``last[i]`` of row i; only these are projected to the vocabulary."""
         import torch
 
         model = self.checkpoint.model
@@ -365,34 +374,34 @@ class VisionLanguageScorer:
             if hook is not None:
                 hook.remove()
         rows, column = torch.arange(len(last), device=logits.device), column.to(logits.device)
-        picked = logits[rows, column].float()
-        if logits.dtype != torch.float32 and self._head_is_plain:
-            # In bf16 a logit of 20 moves in steps of 1/8: margins would tie. The answers' two are computed
-            # again.
+        chosen = logits[rows, column].float()
+        if logits.dtype != torch.float32 and self._head_is_linear:
+            # In bf16 logits near 20 differ in steps of 1/8, so margins would tie: recompute the two of the
+            # answers in fp32.
             answers = list(self.answer_ids)
             exact = states[-1][rows, column].float() @ head.weight[answers].float().T
-            picked[:, answers] = exact if head.bias is None else exact + head.bias[answers].float()
-        return picked
+            chosen[:, answers] = exact if head.bias is None else exact + head.bias[answers].float()
+        return chosen
 
     @cached_property
-    def _head_is_plain(self) -> bool:
-        """Whether a logit is a state times a row of the head, neither scaled nor capped after it."""
+    def _head_is_linear(self) -> bool:
+        """Whether a logit is a state times a row of the head, neither scaled nor capped afterwards."""
         import torch
 
-        later = ("final_logit_softcapping", "logit_scale", "logits_scaling")
-        plain = all(getattr(self._text_config, key, None) in (None, 1) for key in later)
-        return plain and type(self.checkpoint.model.get_output_embeddings()) is torch.nn.Linear
+        options = ("final_logit_softcapping", "logit_scale", "logits_scaling")
+        unscaled = all(getattr(self._text_config, option, None) in (None, 1) for option in options)
+        return unscaled and type(self.checkpoint.model.get_output_embeddings()) is torch.nn.Linear
 
     def _from_prefixes(self, images: Sequence[Image], prompts: Sequence[Sequence[str]]) -> list[np.ndarray]:
-        """Scores of images with their prompts, computed behind a shared prefix."""
+        """Scores of images with their prompts, with the prefix of each image computed once."""
         import torch
 
         with torch.inference_mode():
             encoded, prefixes = self._read_images(images)
             if len({len(row) for row in prefixes}) > 1:
                 return [
-                    self._from_prefixes([image], [asked])[0]
-                    for image, asked in zip(images, prompts, strict=True)
+                    self._from_prefixes([image], [texts])[0]
+                    for image, texts in zip(images, prompts, strict=True)
                 ]
             length = len(prefixes[0])
             options = {}
@@ -401,28 +410,30 @@ class VisionLanguageScorer:
                 options["logits_to_keep"] = 1
             out = model(**self._extended(encoded, prefixes), use_cache=True, **options)
             cache = out.past_key_values
-            # Qwen keeps the offset of its image positions on the module, where the next image overwrites it.
+            # Qwen stores the offset of its image positions on the module; the next image overwrites it.
             shift = getattr(getattr(model, "model", model), "rope_deltas", None)
             shift = None if shift is None else shift.clone()
-            owner = [i for i, asked in enumerate(prompts) for _ in asked]
-            suffixes = [self._suffix(prompt) for asked in prompts for prompt in asked]
+            owner = [i for i, texts in enumerate(prompts) for _ in texts]
+            suffixes = [self._suffix(prompt) for texts in prompts for prompt in texts]
             scores = np.zeros(len(suffixes))
             batches = in_batches(len(suffixes), self.batch_size)
             for number, batch in enumerate(batches):
-                mine = cache if number == len(batches) - 1 else _again(cache)
+                copied = cache if number == len(batches) - 1 else _copy(cache)
                 rows = torch.tensor(owner[batch], device=self.checkpoint.device)
-                scores[batch] = self.from_logits(self._behind(mine, length, shift, rows, suffixes[batch]))
-        ends = np.cumsum([len(asked) for asked in prompts])
+                scores[batch] = self.from_logits(
+                    self._after_prefix(copied, length, shift, rows, suffixes[batch])
+                )
+        ends = np.cumsum([len(texts) for texts in prompts])
         return np.split(scores, ends[:-1])
 
-    def _behind(self, cache: Any, length: int, shift: Any, rows: Any, suffixes: list[list[int]]) -> Any:
-        """fp32 logits after suffix i behind the cached prefix ``rows[i]``; the cache is used up."""
+    def _after_prefix(self, cache: Any, length: int, shift: Any, rows: Any, suffixes: list[list[int]]) -> Any:
+        """fp32 logits after the cached prefix ``rows[i]`` and suffix i; the cache cannot be used again."""
         import torch
 
         device = self.checkpoint.device
         cache.batch_select_indices(rows)
         width = max(len(suffix) for suffix in suffixes)
-        pad = self._plain.tokenizer.pad_token_id or 0
+        pad = self._tokenizer.tokenizer.pad_token_id or 0
         inputs: dict[str, Any] = {
             "input_ids": torch.tensor([[*s, *[pad] * (width - len(s))] for s in suffixes], device=device),
             "attention_mask": torch.tensor(
@@ -437,8 +448,8 @@ class VisionLanguageScorer:
         return self._last_logits(inputs, last, use_cache=True)
 
     @cached_property
-    def _qformer_plain(self) -> PlainText:
-        return PlainText(self.checkpoint.processor.qformer_tokenizer)
+    def _qformer_tokenizer(self) -> PromptTokenizer:
+        return PromptTokenizer(self.checkpoint.processor.qformer_tokenizer)
 
     def _qformer_logits(self, images: Sequence[Image], prompts: Sequence[str]) -> Any:
         """InstructBLIP: image tokens, then the question, which the Q-Former reads as well."""
@@ -446,13 +457,13 @@ class VisionLanguageScorer:
 
         model, processor = self.checkpoint.model, self.checkpoint.processor
         questions = [self._ask(prompt) for prompt in prompts]
-        looking = [model.config.image_token_id] * processor.num_query_tokens
-        before, after = self._plain.around
-        rows = [[*looking, *before, *self._plain.ids(q), *after] for q in questions]
-        before, after = self._qformer_plain.around
-        seen_rows = [[*before, *self._qformer_plain.ids(q), *after] for q in questions]
+        image_tokens = [model.config.image_token_id] * processor.num_query_tokens
+        before, after = self._tokenizer.special_tokens
+        rows = [[*image_tokens, *before, *self._tokenizer.ids(q), *after] for q in questions]
+        before, after = self._qformer_tokenizer.special_tokens
+        qformer_rows = [[*before, *self._qformer_tokenizer.ids(q), *after] for q in questions]
         inputs = self._extended({"input_ids": torch.zeros(0)}, rows)
-        other = self._extended({"input_ids": torch.zeros(0)}, seen_rows)
+        other = self._extended({"input_ids": torch.zeros(0)}, qformer_rows)
         inputs["qformer_input_ids"] = other["input_ids"]
         inputs["qformer_attention_mask"] = other["attention_mask"]
         inputs.update(self.checkpoint.pixels(self.resized(images)))
@@ -464,14 +475,14 @@ class VisionLanguageScorer:
         return self._last_logits(inputs, last)
 
 
-def _again(cache: Any) -> Any:
-    """A cache whose rows can be selected while the given one stays as it is."""
+def _copy(cache: Any) -> Any:
+    """A copy of a cache; selecting rows of it does not change the original."""
     from transformers.cache_utils import DynamicLayer
 
     layers = getattr(cache, "layers", ())
     if not layers or not all(isinstance(layer, DynamicLayer) for layer in layers):
         return copy.deepcopy(cache)
-    # Selecting rows makes new tensors, so that copying the old ones first would be for nothing.
+    # Selecting rows creates new tensors, so there is no need to copy them here.
     other = copy.copy(cache)
     other.layers = [copy.copy(layer) for layer in layers]
     return other

@@ -1,4 +1,4 @@
-"""VQAScore: the probability that a vision-language model says "Yes" to an image and its prompt.
+"""VQAScore: the probability that a vision-language model answers "Yes" for an image and its prompt.
 
 Lin et al. 2024, section 3: P("Yes" | image, question) with the question below. The probability is the
 softmax over the whole vocabulary at the first token of the answer.
@@ -18,11 +18,12 @@ QUESTION = 'Does this figure show "{prompt}"? Please answer yes or no.'
 class VqaScore(VisionLanguageScorer):
     """P("Yes") over an image-text-to-text model of transformers.
 
-    Qwen-VL, LLaVA, InstructBLIP, SmolVLM, Gemma 3, Phi-4-multimodal: whatever has a chat template.
+    For models with a chat template, such as Qwen-VL, LLaVA, InstructBLIP, SmolVLM, Gemma 3 and
+    Phi-4-multimodal.
 
     Args:
         model: Hub id, folder or loaded model.
-        question: the question, with ``{prompt}`` in it; the paper's by default.
+        question: it contains ``{prompt}`` once; the paper's by default.
         options: see :class:`~croc.scorers.vision_language.VisionLanguageScorer` and
             :class:`~croc.scorers.loading.Checkpoint`.
     """

@@ -1,8 +1,8 @@
-"""The yes/no margin: how much rather a vision-language model answers "Yes" than "No". CROCScore's family.
+"""The yes/no margin of a vision-language model; CROCScore is a scorer of this family.
 
-The score is the margin logit("Yes") − logit("No") in fp32. Unlike P("Yes") it does not saturate: two images
-that both look certain still differ. A checkpoint brings its own question, answers and calibration in its
-configuration (the key ``croc`` of ``config.json``); everything else is asked with :data:`QUESTION`.
+The score is the margin logit("Yes") − logit("No") in fp32. Unlike P("Yes") it does not saturate near 0 and 1.
+A checkpoint may define its question, answers and calibration in its configuration (the key ``croc`` of
+``config.json``); otherwise the question is :data:`QUESTION`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 from croc.errors import InputError
 from croc.scorers.vision_language import Settings, VisionLanguageScorer
 
-# The one question of this program; training and inference read it from here.
+# Used in training and inference.
 QUESTION = 'Does this image show "{prompt}"? Answer Yes or No.'
 
 _SETTINGS = frozenset(item.name for item in fields(Settings))
@@ -26,22 +26,21 @@ _SETTINGS = frozenset(item.name for item in fields(Settings))
 class YesNo(VisionLanguageScorer):
     """The margin between "Yes" and "No" at the first token of the answer.
 
-    Three scales, all of the same logits l:
+    Three scales of the same logits l:
 
     - the margin l(Yes) − l(No), the default;
-    - ``probability=True``: σ(a · margin + b) in 0…1 with the checkpoint's calibration (a, b), or with a =
-    1, b = 0
-      where it has none, which is P(Yes) / (P(Yes) + P(No)); ``fields`` says which;
+    - ``probability=True``: σ(a · margin + b) in 0…1 with the checkpoint's calibration (a, b); without one
+      a = 1 and b = 0, which is P(Yes) / (P(Yes) + P(No)); ``fields`` has the calibration;
     - ``paper=True``: P(Yes) − P(No) over the whole vocabulary, as CROCScore was published.
 
     Args:
         model: Hub id, folder or loaded model.
-        question: with ``{prompt}`` in it; None takes the checkpoint's, else :data:`QUESTION`.
+        question: it contains ``{prompt}`` once; None takes the checkpoint's, else :data:`QUESTION`.
         answers: the two answers; None takes the checkpoint's, else Yes and No.
         calibration: (a, b) of the probability; None takes the checkpoint's.
         image_size: (width, height) that images are resized to; None takes the checkpoint's.
-        probability: give probabilities.
-        paper: give P(Yes) − P(No).
+        probability: return probabilities.
+        paper: return P(Yes) − P(No).
         options: see :class:`~croc.scorers.vision_language.VisionLanguageScorer` and
             :class:`~croc.scorers.loading.Checkpoint`.
     """
@@ -66,7 +65,7 @@ class YesNo(VisionLanguageScorer):
         self.probability = probability
         self.paper = paper
         self.formula = "P(Yes)-P(No)" if paper else "probability" if probability else "margin"
-        self._asked = {
+        self._given_settings = {
             key: value
             for key, value in {
                 "question": question,
@@ -79,15 +78,15 @@ class YesNo(VisionLanguageScorer):
 
     @cached_property
     def settings(self) -> Settings:
-        """How the model is asked: what was given, else the checkpoint's, else this program's."""
+        """How the model is asked: the arguments, else the checkpoint's settings, else the defaults."""
         own = getattr(self.checkpoint.model.config, "croc", None) or {}
         if not isinstance(own, Mapping) or (unknown := sorted(set(own) - _SETTINGS)):
-            named = ", ".join(unknown) if isinstance(own, Mapping) else repr(own)
+            wrong = ", ".join(unknown) if isinstance(own, Mapping) else repr(own)
             raise InputError(
-                f"the configuration of {self.checkpoint.name} has croc settings that are not known: {named}; "
+                f"the configuration of {self.checkpoint.name} has unknown croc settings: {wrong}; "
                 f"known are {', '.join(sorted(_SETTINGS))}"
             )
-        return Settings(**{"question": QUESTION, **own, **self._asked})
+        return Settings(**{"question": QUESTION, **own, **self._given_settings})
 
     def from_logits(self, logits: Any) -> np.ndarray:
         """The score on the chosen scale: fp32 logits (n, vocabulary) → float64 (n,)."""
@@ -102,9 +101,9 @@ class YesNo(VisionLanguageScorer):
         return np.asarray(1.0 / (1.0 + np.exp(-(a * margin + b))))
 
     def fields(self) -> dict[str, str]:
-        """What a signature says; for probabilities also their calibration."""
+        """Settings for the signature; of probabilities also the calibration."""
         fields = super().fields()
         if self.probability:
-            known = self.settings.calibration
-            fields["calibration"] = f"{known[0]:g}*margin{known[1]:+g}" if known else "none"
+            fitted = self.settings.calibration
+            fields["calibration"] = f"{fitted[0]:g}*margin{fitted[1]:+g}" if fitted else "none"
         return fields

@@ -1,4 +1,4 @@
-"""CSV and TSV files as text cells, and text cells as numbers: all of it, or an error."""
+"""Reading of CSV and TSV files as text, conversion of text to numbers, and checks of columns and cells."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import polars as pl
 
 from croc.errors import InputError
 
-# Spellings of "no score"; what else is no number is an error.
+# Spellings of a missing score; other text that is not a number is an error.
 _NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
 _LARGEST_BLOCK = 2**31 - 1  # of pyarrow's reader
 MAX_UNPACKED = 2_000_000_000  # bytes of a compressed table, which is unpacked into memory
@@ -32,10 +32,10 @@ def read_delimited(file: Path) -> pl.DataFrame:
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
 
-    wrong: list[Any] = []
+    invalid: list[Any] = []
 
-    def note(row: Any) -> str:
-        wrong.append(row)
+    def skip(row: Any) -> str:
+        invalid.append(row)
         return "skip"
 
     try:
@@ -60,15 +60,15 @@ def read_delimited(file: Path) -> pl.DataFrame:
             arrow_csv.ReadOptions(
                 use_threads=False, block_size=min(max(len(data) + 1, 1 << 20), _LARGEST_BLOCK)
             ),
-            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=note),
+            arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=skip),
             arrow_csv.ConvertOptions(
                 column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, check_utf8=True
             ),
         )
     except pa.ArrowInvalid as problem:
         raise InputError(f"{file}: cannot be read as a table ({str(problem).splitlines()[0]})") from None
-    if wrong:
-        row = wrong[0]
+    if invalid:
+        row = invalid[0]
         where = f"line {row.number}" if row.number is not None else f"the line {row.text[:60]!r}"
         raise InputError(
             f"{file}, {where}: {row.actual_columns} cells where the header has {row.expected_columns}"
@@ -78,7 +78,7 @@ def read_delimited(file: Path) -> pl.DataFrame:
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     if not len(frame):
-        raise InputError(f"{file}: the table holds no rows")
+        raise InputError(f"{file}: the table has no rows")
     return frame
 
 
@@ -93,7 +93,7 @@ def _unpack(file: Path) -> bytes:
 
 
 def _check_quotes(data: bytes, delimiter: str, file: Path) -> None:
-    """A quote that is never closed would swallow the lines after it into one cell, without an error."""
+    """Find quotes that are never closed, which would join the following lines to one cell."""
     if b'"' not in data:
         return
     border = rb"[^%b\r\n]" % delimiter.encode()
@@ -102,7 +102,7 @@ def _check_quotes(data: bytes, delimiter: str, file: Path) -> None:
         if found[1] is None:
             line = data[: found.start()].count(b"\n") + 1
             raise InputError(
-                f"{file}, line {line}: a cell begins with a quote that does not end it; inside a "
+                f"{file}, line {line}: a cell begins with a quote and has no quote at its end; inside a "
                 "quoted cell, quotes are written twice"
             )
 
@@ -115,15 +115,15 @@ def _header(text: str, delimiter: str, file: Path) -> list[str]:
         raise InputError(f"{file}: the header cannot be read ({problem})") from None
     twice = [name for name, number in Counter(names).items() if number > 1]
     if twice:
-        raise InputError(f"{file}: column {twice[0]!r} stands twice in the header")
+        raise InputError(f"{file}: column {twice[0]!r} is in the header twice")
     return names
 
 
 def to_numbers(values: pl.Series, source: str) -> pl.Series:
-    """Text to numbers: empty, NaN and infinite cells become null.
+    """Convert text to numbers; empty, NaN and infinite cells become null.
 
     Raises:
-        InputError: a cell is something else; the message gives its column and row.
+        InputError: a cell is not a number; the message has its column and row.
     """
     if values.dtype != pl.String:
         return values.cast(pl.Float64)
@@ -138,8 +138,8 @@ def to_numbers(values: pl.Series, source: str) -> pl.Series:
     return numbers.set(absent | ~numbers.is_finite().fill_null(False), None).alias(values.name)
 
 
-def need_columns(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
-    """Raise an InputError that names the columns which are not there, and one that is spelled alike."""
+def require_columns(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
+    """Raise an InputError if columns are missing; the message names them, and one with a similar name."""
     missing = [name for name in names if name not in frame.columns]
     if missing:
         close = get_close_matches(missing[0], frame.columns, n=1, cutoff=0.8)
@@ -148,12 +148,12 @@ def need_columns(frame: pl.DataFrame, names: Sequence[str], source: str) -> None
         raise InputError(f"{source}: missing column{plural} {', '.join(map(repr, missing))}{hint}")
 
 
-def need_cells(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
-    """Raise an InputError that names the first empty cell of columns which must have none."""
+def require_cells(frame: pl.DataFrame, names: Sequence[str], source: str) -> None:
+    """Raise an InputError if a cell of these columns is empty; the message names the first one."""
     for name in names:
         empty = frame[name].is_null()
         if frame[name].dtype == pl.String:
             empty |= frame[name] == ""
         if empty.any():
             row = int(empty.arg_max() or 0)
-            raise InputError(f"{source}, column {name!r}, row {row + 1}: empty, and it must not be")
+            raise InputError(f"{source}, column {name!r}, row {row + 1}: must not be empty")

@@ -49,6 +49,8 @@ KEYS: tuple[Key, ...] = (
     Key("chance", "ch", "computation", "how the chance level of an accuracy is computed"),
     Key("ties", "t", "computation", "what a tie counts: `half`, or `lose`"),
     Key("dataset", "d", "data", "Hub id or folder name of the checks"),
+    Key("dataset_config", "dc", "data", "configuration of the dataset, where it has several"),
+    Key("dataset_split", "ds", "data", "split of the dataset"),
     Key("dataset_revision", "dr", "data", "commit, or a hash of the content"),
     Key("dataset_pin", "dp", "data", "`texts only` when the revision does not cover the images"),
     Key("checks", "n", "data", "number of checks"),

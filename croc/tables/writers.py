@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def write_scores(rows: pa.Table, metadata: ScoreMetadata, path: Path) -> None:
-    """Write one scorer's table, atomically.
+    """Write the table of one scorer, atomically.
 
     Args:
-        rows: table with at least the columns of ``SCORE_COLUMNS``; others are kept (``--by`` reads them).
-        metadata: what the file says about itself.
+        rows: at least the columns of ``SCORE_COLUMNS``; others are kept, and results can be grouped by them.
+        metadata: of the scorer, the dataset and the program.
         path: the Parquet file.
 
     Raises:

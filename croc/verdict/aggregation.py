@@ -16,16 +16,16 @@ import polars as pl
 from numpy.typing import NDArray
 
 from croc.checks.schema import SIDES
-from croc.tables.readers import ScoreTable, described_alike
+from croc.tables.score_tables import ScoreTable, merge_descriptions
 from croc.verdict import statistics
-from croc.verdict.directions import CheckStatistics, Layout, judge, scaled_accuracy
+from croc.verdict.directions import Layout, MetricVerdicts, metric_verdicts, scaled_accuracy
 from croc.verdict.statistics import Array, Seed
 
 _ARRAYS = ("known", "value", "chance", "tie", "present", "expected")
 
 
 @dataclass(frozen=True)
-class Evidence:
+class CheckVerdicts:
     """Verdicts of M metrics on the same N checks: what every number of a report is aggregated from.
 
     Attributes:
@@ -55,15 +55,15 @@ class Evidence:
     split: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> Evidence:
+    def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> CheckVerdicts:
         """Judge every metric of the tables and line the checks up."""
         columns = list(dict.fromkeys((*groups, "text_model")))
         keys = [_keys(table, columns) for table in tables]
         alike = all(each.equals(keys[0]) for each in keys[1:])
         if not alike:
-            tables = described_alike(tables, columns)
+            tables = merge_descriptions(tables, columns)
             keys = [_keys(table, columns) for table in tables]
-        found: dict[str, CheckStatistics] = {}
+        found: dict[str, MetricVerdicts] = {}
         rows: list[pl.DataFrame] = []
         split: dict[str, None] = {}
         layout: Layout | None = None
@@ -74,13 +74,15 @@ class Evidence:
                 split |= dict.fromkeys(layout.split)
                 rows.append(these)
             for metric, scores in table.metrics.items():
-                found[metric] = judge(table.frame, table.protocol, layout=layout, scores=scores, paper=paper)
+                found[metric] = metric_verdicts(
+                    table.frame, table.protocol, layout=layout, scores=scores, paper=paper
+                )
         return cls._lined_up(found, rows, tuple(split))
 
     @classmethod
     def _lined_up(
-        cls, found: Mapping[str, CheckStatistics], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
-    ) -> Evidence:
+        cls, found: Mapping[str, MetricVerdicts], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
+    ) -> CheckVerdicts:
         statistics_of = list(found.values())
         frames = [stats.checks for stats in statistics_of]
         count = None
@@ -138,8 +140,8 @@ class Evidence:
             split=split,
         )
 
-    def part(self, members: Any) -> Evidence:
-        """The same for some of the checks (index array)."""
+    def select(self, members: Any) -> CheckVerdicts:
+        """Only some of the checks (index array)."""
         return replace(
             self,
             checks=self.checks[members],
@@ -148,24 +150,24 @@ class Evidence:
             **{name: getattr(self, name)[:, :, members] for name in _ARRAYS},
         )
 
-    def sorted_by_score(self) -> Evidence:
-        """The same with the best metric first; metrics without a verdict last."""
+    def sorted_by_score(self) -> CheckVerdicts:
+        """Reorder the metrics: the best first, those without a verdict last."""
         order = np.argsort(-np.nan_to_num(self.observed(), nan=-np.inf), kind="stable")
         return self.ordered([self.metrics[m] for m in order])
 
-    def ordered(self, metrics: Sequence[str]) -> Evidence:
-        """The same with the metrics in another order."""
+    def ordered(self, metrics: Sequence[str]) -> CheckVerdicts:
+        """Reorder the metrics."""
         order = [self.metrics.index(name) for name in metrics]
         return replace(self, metrics=tuple(metrics), **{name: getattr(self, name)[order] for name in _ARRAYS})
 
-    def all_passed(self) -> Array:
+    def group_score(self) -> Array:
         """(M,): share of checks passed in every direction, over the checks with a verdict in each."""
         asked = np.any(self.known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
         complete = (self.known | ~asked).all(axis=1) & np.any(asked, axis=1)
         passed = ((self.value == 1) | ~asked).all(axis=1)
         return nanmean(np.where(complete, passed, np.nan), -1)
 
-    def clusters_with_verdict(self) -> Array:
+    def concepts_with_verdict(self) -> Array:
         """(T, M, 4): number of concepts that have a verdict."""
         verdicts = self.cluster_sums()[..., 2]
         count: Array = (verdicts > 0).sum(axis=0)
@@ -211,27 +213,24 @@ class Evidence:
         flat = statistics.bootstrap_sums(sums.reshape(len(sums), -1), resamples, seed)
         return flat.reshape(resamples, *sums.shape[1:])
 
-    def excess_test(self, flips: int, seed: Seed) -> tuple[Array, Array]:
-        """Is accuracy below, is it above chance? One-sided sign-flip tests of the excess over chance.
+    def below_chance_test(self, flips: int, seed: Seed) -> Array:
+        """One-sided sign-flip test for accuracy below chance.
 
-        Exchanging the two prompts (or the two sides) of a concept turns its excess into its negative, so that
-        under the null hypothesis all signs are equally likely.
+        Exchanging the two prompts (or the two sides) of a concept turns its excess over chance into its
+        negative, so that under the null hypothesis all signs are equally likely.
 
         Returns:
-            p for below and p for above, each (M, 4).
+            (M, 4) p values.
         """
         sums = self.cluster_sums()
         n = sums[..., 2].sum(axis=0)
         per_text = (sums[..., 0] - sums[..., 1]) / np.where(n == 0, np.nan, n)
         excess = nanmean(per_text, 1).reshape(len(sums), -1)
-        observed = excess.sum(axis=0)
         null = statistics.sign_flip_sums(np.nan_to_num(excess), flips, seed)
-        shape = sums.shape[2:4]
-        below, above = (statistics.permutation_p(observed, null, side) for side in ("below", "above"))
-        return below.reshape(shape), above.reshape(shape)
+        return statistics.permutation_p(excess.sum(axis=0), null, "below").reshape(sums.shape[2:4])
 
     def exchange_test(self, flips: int, seed: Seed) -> Array:
-        """Do two metrics differ in mean scaled accuracy? Paired test that exchanges them concept by concept.
+        """Paired test of the difference in mean scaled accuracy: the two are exchanged concept by concept.
 
         For plain means this is the sign-flip test of the paired differences; here the exchanged sums go
         through the same aggregation as the observed ones.

@@ -34,7 +34,7 @@ PAPER_CHANCE: Mapping[str, Mapping[str, float]] = {
 _CELLS = 4_000_000
 
 
-class Verdicts(NamedTuple):
+class DirectionVerdicts(NamedTuple):
     """One direction's verdict on each of n checks; every field has shape (n,)."""
 
     value: Array
@@ -72,7 +72,7 @@ def _mean(values: Array, mask: NDArray[np.bool_]) -> Array:
     return total / np.where(count == 0, np.nan, count)
 
 
-def syn_text(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
+def syn_text(match: Array, other: Array, *, paper: bool = False) -> DirectionVerdicts:
     """Does the image that fits its own prompt best score higher with it than with the other prompt?
 
     Args:
@@ -82,7 +82,7 @@ def syn_text(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
             images is taken, a tie and a missing opposing score lose, chance is 5/6.
 
     Returns:
-        Verdicts. In the default mode an image counts when both scores are there, tied images are averaged
+        The verdicts. In the default mode an image counts when both scores are there, tied images are averaged
         over, a tie is one half, and chance is the mean of the verdict and of the verdict with the prompts'
         scores exchanged.
     """
@@ -94,7 +94,7 @@ def syn_text(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
         some = known.any(axis=1)
         value = np.where(some, own > opposing, np.nan)
         chance = np.where(some, PAPER_CHANCE["syn"]["forward_text"], np.nan)
-        return Verdicts(value, chance, np.where(some, own == opposing, np.nan))
+        return DirectionVerdicts(value, chance, np.where(some, own == opposing, np.nan))
     both = ~(np.isnan(match) | np.isnan(other))
 
     def verdict(first: Array, second: Array) -> tuple[Array, NDArray[np.bool_]]:
@@ -104,10 +104,10 @@ def syn_text(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
 
     value, chosen = verdict(match, other)
     exchanged, _ = verdict(other, match)
-    return Verdicts(value, (value + exchanged) / 2, _mean(1.0 * (match == other), chosen))
+    return DirectionVerdicts(value, (value + exchanged) / 2, _mean(1.0 * (match == other), chosen))
 
 
-def syn_image(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
+def syn_image(match: Array, other: Array, *, paper: bool = False) -> DirectionVerdicts:
     """Does the best of the prompt's own images score higher with it than the best of the opposing images?
 
     Args:
@@ -117,8 +117,8 @@ def syn_image(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
             loses.
 
     Returns:
-        Verdicts. In the default mode chance is K/(K+L), counted over scored images, a tie is one half, and
-        a check needs a score on either side.
+        The verdicts. In the default mode chance is K/(K+L), counted over scored images, a tie is one half,
+        and a check needs a score on either side.
     """
     ours, theirs = (~np.isnan(match)).sum(axis=1), (~np.isnan(other)).sum(axis=1)
     own = np.where(np.isnan(match), -np.inf, match).max(axis=1)
@@ -132,10 +132,12 @@ def syn_image(match: Array, other: Array, *, paper: bool = False) -> Verdicts:
         some = (ours > 0) & (theirs > 0)
         value = _beats(own, opposing)
         chance = ours / np.maximum(ours + theirs, 1)
-    return Verdicts(*(np.where(some, what, np.nan) for what in (value, chance, tie)))
+    return DirectionVerdicts(*(np.where(some, what, np.nan) for what in (value, chance, tie)))
 
 
-def hum_text(match: Array, other: Array, count: NDArray[np.int64], *, paper: bool = False) -> Verdicts:
+def hum_text(
+    match: Array, other: Array, count: NDArray[np.int64], *, paper: bool = False
+) -> DirectionVerdicts:
     """Which share of the images scores higher with its own prompt than with the other one?
 
     Args:
@@ -152,7 +154,7 @@ def hum_text(match: Array, other: Array, count: NDArray[np.int64], *, paper: boo
         tie = tied.sum(axis=1) / total
     else:
         value, tie = _mean(_beats(match, other), both), _mean(tied, both)
-    return Verdicts(value, np.where(np.isnan(value), np.nan, 0.5), tie)
+    return DirectionVerdicts(value, np.where(np.isnan(value), np.nan, 0.5), tie)
 
 
 def hum_image(
@@ -162,7 +164,7 @@ def hum_image(
     other_count: NDArray[np.int64],
     *,
     paper: bool = False,
-) -> Verdicts:
+) -> DirectionVerdicts:
     """In which share of image pairs does the prompt score higher with its own than with the opposing image?
 
     Args:
@@ -185,7 +187,7 @@ def hum_image(
         wins += 0.5 * ties
     pairs[pairs == 0] = np.nan
     value = wins / pairs
-    return Verdicts(value, np.where(np.isnan(value), np.nan, 0.5), ties / pairs)
+    return DirectionVerdicts(value, np.where(np.isnan(value), np.nan, 0.5), ties / pairs)
 
 
 def directions_of(scores: Any) -> dict[str, float]:
@@ -210,7 +212,7 @@ def directions_of(scores: Any) -> dict[str, float]:
 
 
 @dataclass(frozen=True)
-class CheckStatistics:
+class MetricVerdicts:
     """Verdicts of one metric, a row per check: all that aggregation and resampling need.
 
     Attributes:
@@ -351,14 +353,14 @@ def _varies(values: pl.Series, code: NDArray[np.int64], heads: NDArray[np.int64]
     return bool(values.ne_missing(values[heads[code]]).any()) if len(values) else False
 
 
-def judge(
+def metric_verdicts(
     frame: pl.DataFrame,
     protocol: str,
     *,
     layout: Layout,
     scores: tuple[str, str] = ("prompt_score", "contrast_score"),
     paper: bool = False,
-) -> CheckStatistics:
+) -> MetricVerdicts:
     """Verdict of one metric on each check of a score table.
 
     Args:
@@ -405,7 +407,7 @@ def judge(
     for d in (0, 1, 3):  # these read the contrast prompt
         value[d, ~asked] = chance[d, ~asked] = tie[d, ~asked] = np.nan
         present[d, ~asked] = expected[d, ~asked] = 0
-    return CheckStatistics(layout.checks, value, chance, tie, present, expected)
+    return MetricVerdicts(layout.checks, value, chance, tie, present, expected)
 
 
 def _has_contrast_prompt(frame: pl.DataFrame, contrast: Array, layout: Layout) -> NDArray[np.bool_]:

@@ -1,193 +1,287 @@
-"""The records that leave a report; each carries the signature under which it holds."""
+"""The records of a report: one type for each kind of number.
+
+A record is the same thing in memory, in JSON, in a results file, on a leaderboard, on a card and on a page.
+Records are frozen dataclasses, not pydantic models, because a report creates tens of thousands of them and
+its own computation needs no validation. Their annotations hold the ranges, so that pydantic validates what is
+read from outside (``Report.from_dict``, ``croc.results.files.read_result``): unknown keys, values out of
+range, NaN and texts in place of numbers are refused.
+
+A field whose annotation holds a :class:`Column` is shown in the tables of all renderings. A field with the
+default None may be absent from a file that an earlier version wrote.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from functools import cache
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+
+from pydantic import Field, ValidationError
+
+from croc.checks.schema import DIRECTIONS, Direction
+from croc.tables.signature import Signature
+
+DIRECTION_NAMES: Mapping[str, str] = {name: name.replace("_", " ") for name in DIRECTIONS}
+"""The directions as people read them: ``forward text``."""
+
+Text = Annotated[str, Field(max_length=2_000)]
+Share = Annotated[float, Field(ge=0, le=1)] | None
+Scaled = Annotated[float, Field(ge=-1, le=1)] | None
+Distance = Annotated[float, Field(ge=-2, le=2)] | None
+Count = Annotated[int, Field(ge=0)]
+Rank = Annotated[int, Field(ge=1)] | None
+
+Kind = Literal["scaled", "share", "probability", "count"]
+"""How a number is written: ``+0.25``, ``25%``, ``0.250`` or ``25``."""
 
 
 @dataclass(frozen=True)
-class Result:
+class Column:
+    """A field as a column of tables.
+
+    Attributes:
+        label: the heading.
+        kind: how the values are written.
+        interval: the two fields with the ends of its interval; None where it has none.
+    """
+
+    label: str
+    kind: Kind
+    interval: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A dataclass that is stored as a JSON object; read strictly, and no key may be unknown."""
+
+    __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "allow_inf_nan": False, "strict": True}
+    not_stored: ClassVar[tuple[str, ...]] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The fields as JSON values; what is unknown is null."""
+        names = (item.name for item in fields(self))
+        return {name: plain(getattr(self, name)) for name in names if name not in self.not_stored}
+
+
+@dataclass(frozen=True)
+class Record(Stored):
+    """One or more numbers about metrics.
+
+    Attributes:
+        signature: the settings under which the numbers hold. A :class:`croc.verdict.report.Report` fills it
+            in; JSON holds each signature once, under ``signatures``.
+    """
+
+    not_stored: ClassVar[tuple[str, ...]] = ("signature",)
+
+    signature: str = field(default="", repr=False, kw_only=True)
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metrics that the record is about."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class Result(Record):
     """Accuracy of one metric in one direction on one group of checks.
 
     Attributes:
-        metric: as the table names it.
+        metric: name of the metric, as in its score table.
         direction: one of ``DIRECTIONS``.
-        group: column that was grouped by; None for all checks.
+        group: column that the checks are grouped by; None for all checks.
         group_value: value of that column; None for all checks.
-        text_model: the prompts' author; None is the average over the text models.
-        accuracy: mean verdict, 0…1.
-        scaled: accuracy against chance, −1…1.
-        chance: what a scorer that sees nothing would reach, 0…1.
-        n: number of checks with a verdict.
+        text_model: author of the prompts; None is the average over the text models.
+        accuracy: mean over the checks, 0…1.
+        scaled: accuracy relative to chance, −1…1.
+        chance: accuracy at chance level, 0…1.
+        n: number of checks with a value in this direction.
         ties: share of tied comparisons.
-        coverage: share of the scores read that are there.
+        coverage: share of the scores that the direction reads and that are not missing.
         ci_low: lower end of the interval of ``accuracy``; None with fewer than three concepts.
         ci_high: upper end.
         scaled_ci_low: lower end of the interval of ``scaled``.
         scaled_ci_high: upper end.
-        signature: under which settings all this holds.
     """
 
-    metric: str
-    direction: str
-    group: str | None
-    group_value: str | None
-    text_model: str | None
-    accuracy: float | None
-    scaled: float | None
-    chance: float | None
-    n: int
-    ties: float | None
-    coverage: float | None
-    ci_low: float | None
-    ci_high: float | None
-    scaled_ci_low: float | None
-    scaled_ci_high: float | None
-    signature: str = field(repr=False)
+    metric: Text
+    direction: Direction
+    group: Text | None
+    group_value: Text | None
+    text_model: Text | None
+    accuracy: Annotated[Share, Column("accuracy", "probability", ("ci_low", "ci_high"))]
+    scaled: Annotated[Scaled, Column("scaled accuracy", "scaled", ("scaled_ci_low", "scaled_ci_high"))]
+    chance: Annotated[Share, Column("chance", "probability")]
+    n: Annotated[Count, Column("checks", "count")]
+    ties: Annotated[Share, Column("ties", "share")]
+    coverage: Annotated[Share, Column("coverage", "share")]
+    ci_low: Share
+    ci_high: Share
+    scaled_ci_low: Scaled
+    scaled_ci_high: Scaled
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metric."""
+        return (self.metric,)
 
 
 @dataclass(frozen=True)
-class Score:
+class Score(Record):
     """Mean scaled accuracy over the directions of one metric on one group: the number that ranks metrics.
 
     Attributes:
-        metric: as the table names it.
-        group: column that was grouped by; None for all checks.
+        metric: name of the metric, as in its score table.
+        group: column that the checks are grouped by; None for all checks.
         group_value: value of that column; None for all checks.
-        scaled: mean over the directions that have a verdict, −1…1.
+        scaled: mean over the directions that have a value, −1…1.
         ci_low: lower end of its interval.
         ci_high: upper end.
-        n: number of checks with a verdict in some direction.
-        all_passed: share of checks that passed in every direction (the group score); None if unknown.
+        n: number of checks with a value in at least one direction.
+        group_score: share of checks that passed in all directions; None if unknown.
         ties: share of tied comparisons, mean over the directions.
-        coverage: share of the scores read that are there, over all directions.
-        rank: cluster in the ranking of all checks, from 1; metrics of one cluster cannot be told apart.
-        blind: the metric is a baseline that cannot see the image, the text or either.
-        signature: under which settings all this holds.
+        coverage: share of the scores that are read and not missing, over all directions.
+        rank: position in the ranking on all checks, from 1; metrics of one rank are statistically tied.
+        baseline: the metric ignores the image, the prompt or both.
     """
 
-    metric: str
-    group: str | None
-    group_value: str | None
-    scaled: float | None
-    ci_low: float | None
-    ci_high: float | None
-    n: int
-    all_passed: float | None
-    ties: float | None
-    coverage: float | None
-    rank: int | None
-    blind: bool
-    signature: str = field(repr=False)
+    metric: Text
+    group: Text | None
+    group_value: Text | None
+    scaled: Annotated[Scaled, Column("mean", "scaled", ("ci_low", "ci_high"))]
+    ci_low: Scaled
+    ci_high: Scaled
+    n: Annotated[Count, Column("checks", "count")]
+    group_score: Annotated[Share, Column("group score", "share")]
+    ties: Annotated[Share, Column("ties", "share")]
+    coverage: Annotated[Share, Column("coverage", "share")]
+    rank: Rank
+    baseline: bool
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metric."""
+        return (self.metric,)
 
 
 @dataclass(frozen=True)
-class Comparison:
+class Comparison(Record):
     """Paired test between two metrics on their mean scaled accuracy.
 
     Attributes:
         better: the metric with the higher score.
         worse: the other one.
-        group: column that was grouped by; None for all checks.
+        group: column that the checks are grouped by; None for all checks.
         group_value: value of that column; None for all checks.
         difference: of the two scores, not negative.
         p: two-sided, from exchanging the two metrics concept by concept.
         p_holm: adjusted over all comparisons of the same grouping.
-        detectable: the smallest difference that these data would have shown (level 0.05, power 0.8).
-        signature: under which settings all this holds.
+        minimum_detectable_difference: the smallest true difference that the test detects (level 0.05,
+            power 0.8); None without resamples.
     """
 
-    better: str
-    worse: str
-    group: str | None
-    group_value: str | None
-    difference: float
-    p: float
-    p_holm: float
-    detectable: float | None
-    signature: str = field(repr=False)
+    better: Text
+    worse: Text
+    group: Text | None
+    group_value: Text | None
+    difference: Annotated[float, Field(ge=0, le=2)]
+    p: Annotated[float, Field(ge=0, le=1)]
+    p_holm: Annotated[float, Field(ge=0, le=1)]
+    minimum_detectable_difference: Annotated[float, Field(ge=0)] | None
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """Both metrics."""
+        return (self.better, self.worse)
 
 
 @dataclass(frozen=True)
-class Finding:
-    """Something that the tests show, in words.
+class Finding(Record):
+    """A sentence that rests on a test, or on a count.
 
     Attributes:
         kind: machine-readable name of the finding.
-        text: one sentence for a person.
+        text: one sentence.
         metrics: the metrics it is about.
-        p: adjusted p value of the test behind it; None for a plain count.
-        signature: under which settings it holds.
+        p: adjusted p value of the test behind it; None for a count.
     """
 
-    kind: str
-    text: str
-    metrics: tuple[str, ...]
-    p: float | None
-    signature: str = field(repr=False)
+    kind: Text
+    text: Text
+    metrics: tuple[Text, ...]
+    p: Share
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metrics."""
+        return self.metrics
 
 
 @dataclass(frozen=True)
-class Agreement:
-    """Do two benchmarks rank the same metrics alike?
+class Agreement(Record):
+    """How far two benchmarks rank the same metrics alike.
 
     Attributes:
-        group_value: the category (or other group) both were compared on; None for all checks.
-        metrics: the metrics that both hold.
+        group_value: the category (or other group) that both were compared on; None for all checks.
+        metrics: the metrics that both rank.
         tau: Kendall's tau-b of the two rankings, −1…1.
         ci_low: lower end of its interval, the concepts of both benchmarks resampled.
         ci_high: upper end.
-        signature: under which settings all this holds.
     """
 
-    group_value: str | None
-    metrics: tuple[str, ...]
-    tau: float | None
-    ci_low: float | None
-    ci_high: float | None
-    signature: str = field(repr=False)
+    group_value: Text | None
+    metrics: tuple[Text, ...]
+    tau: Scaled
+    ci_low: Scaled
+    ci_high: Scaled
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metrics."""
+        return self.metrics
 
 
 @dataclass(frozen=True)
-class Difference:
-    """How far apart one metric's verdicts on two generators are.
+class Difference(Record):
+    """Difference between the scores of one metric on the checks of two generators.
 
     Attributes:
-        metric: as the table names it.
+        metric: name of the metric, as in its score table.
         first: mean scaled accuracy on the first generator's checks.
         second: on the second's.
         difference: ``first − second``.
         ci_low: lower end of its interval; None with fewer than three concepts.
         ci_high: upper end.
-        p: two-sided, from exchanging the two concept by concept, or by the bootstrap where they share none.
+        p: two-sided; from exchanging the two generators concept by concept, or from the bootstrap where they
+            share no concepts.
         p_holm: adjusted over all pairs and metrics of the column.
-        signature: under which settings all this holds.
     """
 
-    metric: str
-    first: float | None
-    second: float | None
-    difference: float | None
-    ci_low: float | None
-    ci_high: float | None
-    p: float | None
-    p_holm: float | None
-    signature: str = field(repr=False)
+    metric: Text
+    first: Scaled
+    second: Scaled
+    difference: Distance
+    ci_low: Distance
+    ci_high: Distance
+    p: Share
+    p_holm: Share
 
-    def adjusted(self, p_holm: float) -> Difference:
-        """The same with its adjusted p value; NaN stands for none."""
-        return replace(self, p_holm=None if p_holm != p_holm else float(p_holm))
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metric."""
+        return (self.metric,)
 
 
 @dataclass(frozen=True)
-class Dependence:
-    """Does the verdict depend on which of two generators made the checks?
+class Dependence(Record):
+    """How far the results depend on which of two generators made the checks.
 
     Attributes:
         column: ``text_model``, ``image_model`` or ``style``.
-        first: the one generator.
+        first: one generator.
         second: the other one.
-        paired: whether only specs count that both have, resampled together.
+        paired: whether only concepts count that both have, resampled together.
         concepts: how many they share; where unpaired, how many the one with fewer has.
         tau: Kendall's tau-b between the two rankings of the metrics, −1…1; None with fewer than two.
         tau_low: lower end of its interval.
@@ -195,16 +289,62 @@ class Dependence:
         differences: per metric.
     """
 
-    column: str
-    first: str
-    second: str
+    column: Text
+    first: Text
+    second: Text
     paired: bool
-    concepts: int
-    tau: float | None
-    tau_low: float | None
-    tau_high: float | None
+    concepts: Count
+    tau: Scaled
+    tau_low: Scaled
+    tau_high: Scaled
     differences: tuple[Difference, ...]
 
-    def with_differences(self, differences: tuple[Difference, ...]) -> Dependence:
-        """The same with other differences."""
-        return replace(self, differences=differences)
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The metrics."""
+        return tuple(difference.metric for difference in self.differences)
+
+
+def columns(record: type[Record]) -> Mapping[str, Column]:
+    """The fields of a record that tables show, in order."""
+    cached: Mapping[str, Column] = _columns(record)  # type: ignore[arg-type]  # dataclasses are hashable
+    return cached
+
+
+@cache
+def _columns(record: type[Record]) -> Mapping[str, Column]:
+    hints = get_type_hints(record, include_extras=True)
+    return {
+        item.name: column
+        for item in fields(record)
+        for column in getattr(hints[item.name], "__metadata__", ())
+        if isinstance(column, Column)
+    }
+
+
+def optional(value: Any) -> float | None:
+    """A number as records hold it: None in place of NaN."""
+    number = float(value)
+    return None if number != number else number
+
+
+def plain(value: Any) -> Any:
+    """A record, or a collection of records, as JSON values."""
+    if isinstance(value, Stored):
+        return value.to_dict()
+    if isinstance(value, Signature):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {key: plain(entry) for key, entry in value.items()}
+    if isinstance(value, tuple | list):
+        return [plain(entry) for entry in value]
+    return value
+
+
+def first_problem(problem: Exception) -> str:
+    """The first problem of a file that was read, with its place: ``results.0.scaled: …``."""
+    if not isinstance(problem, ValidationError):
+        return str(problem)
+    first = problem.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where or 'the file'}: {first['msg'].removeprefix('Value error, ')}"

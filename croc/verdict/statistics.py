@@ -172,8 +172,8 @@ def wilson_interval(share: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
     return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
-def detectable_difference(standard_error: Any, alpha: float = 0.05, power: float = 0.8) -> Any:
-    """The smallest true difference that a two-sided test at ``alpha`` would have found with ``power``."""
+def minimum_detectable_difference(standard_error: Any, alpha: float = 0.05, power: float = 0.8) -> Any:
+    """The smallest true difference that a two-sided test at ``alpha`` detects with probability ``power``."""
     from scipy.stats import norm
 
     return (norm.ppf(1 - alpha / 2) + norm.ppf(power)) * np.asarray(standard_error)

@@ -10,7 +10,9 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
-from croc.tables.readers import ScoreTable, read_score_tables
+from croc.tables.readers import read_score_tables
+from croc.tables.score_tables import ScoreTable
+from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.report import Report
 from croc.verdict.report import Settings as Judging
 from croc_hum.agreement.coefficients import flip_rate, true_accuracy
@@ -152,14 +154,14 @@ def rankings(
         tuple(found),
         tuple(_corrected(name, claimed, pooled, share) for name in pooled.metrics),
         share,
-        pooled.signature,
+        str(pooled.signature),
     )
 
 
 def _judged(tables: Sequence[ScoreTable], images: pl.DataFrame, settings: Judging) -> Report | None:
     """The verdict on some images; None when the tables hold none of them."""
     chosen = [replace(table, frame=_rows(table, images)) for table in tables]
-    return None if any(table.frame.is_empty() for table in chosen) else Report.judge(chosen, settings)
+    return None if any(table.frame.is_empty() for table in chosen) else evaluate_tables(chosen, settings)
 
 
 def _rows(table: ScoreTable, images: pl.DataFrame) -> pl.DataFrame:
@@ -178,7 +180,7 @@ def _count(tables: Sequence[ScoreTable], images: pl.DataFrame) -> int:
 def _ranking(report: Report, who: str | None, images: int, *tau: float | None) -> Ranking:
     scores = [score for score in report.scores if score.group is None]
     places = tuple(Place(each.metric, each.scaled, each.ci_low, each.ci_high) for each in scores)
-    return Ranking(who, report.n_checks, images, places, *tau)
+    return Ranking(who, report.checks, images, places, *tau)
 
 
 def _corrected(metric: str, claimed: Report, verified: Report, wrong: float) -> Corrected:

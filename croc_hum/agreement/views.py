@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from croc.rendering.render import interval, number, percent
+from croc.rendering.formats import interval, number, percent
 from croc_hum.agreement.agreement import AgreementReport, Estimate
 from croc_hum.votes.votes import left_out_words
 

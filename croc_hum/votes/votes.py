@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from croc.errors import InputError, MissingExtra
-from croc.tables.delimited import need_columns, read_delimited, to_numbers
+from croc.tables.delimited import read_delimited, require_columns, to_numbers
 from croc_hum.schema import ANSWERS, ROLES, TASKS, VOTE_COLUMNS
 
 KEYS = ("item_id", "annotator", "task", "answer")
@@ -119,7 +119,7 @@ def table(frame: pl.DataFrame, source: str = "the votes") -> pl.DataFrame:
     Raises:
         InputError: a row is no vote, or somebody has two votes on one item.
     """
-    need_columns(frame, KEYS, source)
+    require_columns(frame, KEYS, source)
     frame = frame.select([_typed(frame, name, source) for name in VOTE_COLUMNS])
     frame = frame.with_columns(
         pl.col("role").fill_null("annotator"),

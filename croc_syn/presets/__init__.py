@@ -12,16 +12,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from croc.checks.schema import SUBSETS
 from croc.errors import InputError
-from croc_syn.painting.settings import Images, problems
+from croc_syn.model_settings import Settings, explain
+from croc_syn.painting.settings import Images
+from croc_syn.taxonomy.plan import Spec, plan
+from croc_syn.taxonomy.taxonomy import Taxonomy
+from croc_syn.taxonomy.taxonomy import load as load_taxonomy
 from croc_syn.writing.settings import Text
 
 FOLDER = Path(__file__).parent
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _MAX_BYTES = 100_000
 
 
@@ -31,7 +34,7 @@ def _subset(name: str) -> str:
     return name
 
 
-class Specs(BaseModel):
+class Specs(Settings):
     """What is contrasted.
 
     Attributes:
@@ -40,18 +43,19 @@ class Specs(BaseModel):
         properties: only variations of these; None takes all.
         checks: (spec, generation) pairs, spread evenly; None takes all specs × generations.
         topics_per_entity, placements_per_entity: as in :func:`croc_syn.taxonomy.plan.plan`.
+        seed: of the sampling of topics; None takes the seed of the preset.
     """
 
-    model_config = _STRICT
     taxonomy: Path | None = None
-    subsets: tuple[Annotated[str, AfterValidator(_subset)], ...] = Field(SUBSETS, min_length=1)
+    subsets: tuple[Annotated[str, AfterValidator(_subset)], ...] = Field(default=SUBSETS, min_length=1)
     properties: tuple[str, ...] | None = None
-    checks: int | None = Field(None, ge=1, le=10_000_000)
-    topics_per_entity: int = Field(9, ge=0)
-    placements_per_entity: int = Field(10, ge=0)
+    checks: int | None = Field(default=None, ge=1, le=10_000_000)
+    topics_per_entity: int = Field(default=9, ge=0)
+    placements_per_entity: int = Field(default=10, ge=0)
+    seed: int | None = Field(default=None, ge=0, lt=2**62)
 
 
-class Preset(BaseModel):
+class Preset(Settings):
     """All settings of a generation.
 
     Attributes:
@@ -63,13 +67,39 @@ class Preset(BaseModel):
         images: who paints the images, and how.
     """
 
-    model_config = _STRICT
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
-    seed: int = Field(0, ge=0, lt=2**62)
+    seed: int = Field(default=0, ge=0, lt=2**62)
     specs: Specs = Specs()
     text: Text = Text()
     images: Images = Images()
+
+    def plan_specs(self) -> tuple[Taxonomy, list[Spec]]:
+        """The taxonomy, and the specs that are contrasted: those that the exact world knows, if it writes.
+
+        Raises:
+            InputError: the taxonomy cannot be used, or a property is not in it.
+        """
+        wanted, exact = self.specs, not self.text.models
+        taxonomy = load_taxonomy(wanted.taxonomy)
+        for name in wanted.properties or ():
+            known = [item.id for item in taxonomy.properties.values() if item.exact or not exact]
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+                what = "the exact world cannot draw the" if exact else "there is no"
+                raise InputError(f"{what} property {name!r}; {hint}")
+        specs = plan(
+            taxonomy,
+            subsets=wanted.subsets,
+            exact_only=exact,
+            topics_per_entity=wanted.topics_per_entity,
+            placements_per_entity=wanted.placements_per_entity,
+            seed=self.seed if wanted.seed is None else wanted.seed,
+        )
+        if wanted.properties is not None:
+            specs = [spec for spec in specs if spec.property in wanted.properties]
+        return taxonomy, specs
 
 
 def names() -> list[str]:
@@ -93,7 +123,7 @@ def load(preset: str | Path, changes: Mapping[str, Any] | None = None) -> Preset
     try:
         return Preset.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{where}: {problems(error)}") from None
+        raise InputError(f"{where}: {explain(error)}") from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 

@@ -44,7 +44,7 @@ def pretrain_without(
 
     Args:
         start: folder of a small vision-language model (``crocscore/pretraining/architectures.py``).
-        scenes: folders of ``builders/scenes.py``.
+        scenes: folders of ``croc build scenes``.
         out: folder of the new model; an interrupted run is resumed.
         leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in.
         steps: updates, of 24 images each.

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.jobs import runner
+from croc.jobs.parts import Part
 from croc.storage.files import atomic, sha256_of, write_json
 from crocscore.experiments.held_out_pretraining import pretrain_without
 from crocscore.experiments.plots import ALL, INITIAL, plot_runs
@@ -49,7 +50,7 @@ class Setup:
         learning_rate: highest learning rate; it rises over a tenth of the steps and falls to 0.
         seed: of the training, of the choice of checks and of the flipped labels.
         settings: further keys of a recipe (``use_cpu``, ``bf16``, …).
-        scenes: folders of ``builders/scenes.py``. With them the initial model is a new language model behind
+        scenes: folders of ``croc build scenes``. With them the initial model is a new language model behind
             the tower of ``model``, pretrained without everything that some run leaves out.
         scene_steps: steps of that pretraining. Before its questions, each run is pretrained for a third of
             these steps, without only what it leaves out itself.
@@ -151,7 +152,7 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
         )
         initial = replace(setup, model=str(model))
     manifest_of_runs = runner.run(
-        [runner.Part(condition.name, asdict(condition)) for condition in conditions],
+        [Part(condition.name, asdict(condition)) for condition in conditions],
         partial(_run_condition, setup=initial, about=left_out),
         out / "runs",
         suffix=".json",

@@ -173,7 +173,7 @@ def load_data(folders: Sequence[Path], files: int | None, start: Path | None) ->
 
     parts = [file for folder in folders for file in sorted((folder / "parts").glob("*.parquet"))[:files]]
     if not parts:
-        raise InputError(f"{folders[0]}: there is no parts/*.parquet; make scenes with builders/scenes.py")
+        raise InputError(f"{folders[0]}: there is no parts/*.parquet; make scenes with croc build scenes")
     cache = folders[0] / f"arrays-{SIDE}-{stable_hash(*(str(file.resolve()) for file in parts))[:8]}"
     own = None
     if start is not None and (start / "tokenizer.json").is_file():
@@ -201,7 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("stage", choices=STAGES)
     parser.add_argument(
-        "--scenes", type=Path, nargs="+", required=True, help="folders that builders/scenes.py made"
+        "--scenes", type=Path, nargs="+", required=True, help="folders that croc build scenes made"
     )
     parser.add_argument("--start", type=Path, help="folder of a trained tower or model to continue with")
     parser.add_argument("--out", type=Path, required=True, help="output folder; run again to resume")

@@ -1,6 +1,6 @@
 """Annotated scenes as arrays: images, labels and boxes of the things in them, and pairs of prompts.
 
-The files are those of ``builders/scenes.py``.
+The files are those of ``croc build scenes``.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def read_scenes(
     """Read files of annotated scenes into memory.
 
     Args:
-        files: Parquet files of ``builders/scenes.py``.
+        files: Parquet files of ``croc build scenes``.
         encode: texts → token ids of each.
         side: pixels of an image.
         resample: filter of the image processor.

@@ -12,6 +12,7 @@ from croc.errors import InputError
 from croc.storage.files import atomic, write_json
 
 if TYPE_CHECKING:
+    from croc.checks.sources import Checks
     from croc.verdict.report import Report
 
 LOG, PLOT, RESULTS = "training.json", "training.png", "results.json"
@@ -29,7 +30,7 @@ def select_checks(
     split: str | None = None,
     at_most: int | None = None,
     about: Collection[str] = (),
-) -> list[dict[str, Any]]:
+) -> Checks:
     """Select checks for evaluation: always the same ones of a dataset, whatever their order.
 
     Args:
@@ -38,9 +39,6 @@ def select_checks(
         split: split, where there are several.
         at_most: maximum number of checks; None is all.
         about: categories and properties that they may belong to; empty allows all.
-
-    Returns:
-        Rows as :func:`croc.scoring.run.score_dataset` takes them, images undecoded.
 
     Raises:
         InputError: there are no checks, or none of these categories and properties.
@@ -59,12 +57,12 @@ def select_checks(
         if not rows:
             raise InputError(f"{opened.name}: no check is about {', '.join(about)}")
     chosen = sorted(rows, key=lambda row: stable_hash(_SELECTION, ids[row]))[:at_most]
-    return [opened.read(row, row + 1)[0] for row in sorted(chosen)]
+    return opened.select(sorted(chosen))
 
 
 def evaluate_scorer(
     scorer: Any,
-    checks: Sequence[Mapping[str, Any]],
+    checks: Checks,
     folder: Path,
     *,
     by: Sequence[str] = (),
@@ -79,11 +77,13 @@ def evaluate_scorer(
         by: columns to break down by.
         resamples: bootstrap resamples for the intervals; 0 gives no intervals.
     """
-    from croc.scoring.run import score_dataset
-    from croc.verdict.report import Report, Settings
+    from croc.scoring.run import ScoringSettings, score_dataset
+    from croc.verdict.evaluation import evaluate
+    from croc.verdict.report import Settings
 
-    (table,) = score_dataset(list(checks), [scorer], folder, existing="overwrite", progress=False)
-    return Report.from_files([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
+    settings = ScoringSettings(existing="overwrite", progress=False)
+    (table,) = score_dataset(checks, [scorer], folder, settings)
+    return evaluate([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
 
 
 def remove_scores(folder: Path) -> None:
@@ -129,10 +129,10 @@ def summarise(report: Report) -> dict[str, Any]:
         "scaled": overall["scaled"],
         "low": overall["low"],
         "high": overall["high"],
-        "checks": report.n_checks,
+        "checks": report.checks,
         "directions": directions,
         "groups": [group for group in groups if group["group"] is not None],
-        "signature": report.signatures[report.metrics[0]],
+        "signature": str(report.signatures[report.metrics[0]]),
     }
 
 

@@ -14,13 +14,16 @@ import copy
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.storage.files import atomic, write_json
 from crocscore.model import CROCScore
 from crocscore.training import evaluation, trainable
 from crocscore.training.recipe import Arguments, read_recipe, recipe_text
+
+if TYPE_CHECKING:
+    from croc.verdict.report import Report
 
 SPLITS = ("train", "validation")
 """Splits of the questions that are read."""
@@ -127,7 +130,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             at_most=arguments.max_checks,
         )
         if arguments.checks
-        else []
+        else None
     )
     evaluates = getattr(settings.eval_strategy, "value", settings.eval_strategy) != "no"
     if evaluates and "validation" not in examples:
@@ -172,15 +175,18 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
 
         def evaluate(self, *rest: Any, **more: Any) -> dict[str, float]:
             measured = super().evaluate(*rest, **more) if self.eval_dataset is not None else {}
-            if checks:
-                accuracies = evaluation.scaled_accuracies(self.report(), "eval_")
+            report = self.report()
+            if report is not None:
+                accuracies = evaluation.scaled_accuracies(report, "eval_")
                 self.log(accuracies)
                 measured = {**measured, **accuracies}
             self.write_history()
             return measured
 
-        def report(self, **options: Any) -> Any:
-            """The report on the held-out checks with the current weights."""
+        def report(self, **options: Any) -> Report | None:
+            """The report on the held-out checks with the current weights; None without checks."""
+            if checks is None:
+                return None
             current = trainable.transformers_model(self.accelerator.unwrap_model(self.model))
             was_training = current.training
             scorer = _make_scorer(arguments, current, processor=processor, name="crocscore", dtype=None)
@@ -206,7 +212,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             trainable.restore_weights(self.model, self.state.best_model_checkpoint)
 
     Path(settings.output_dir).mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(
+    return Trainer(
         model=model,
         args=settings,
         train_dataset=examples["train"],
@@ -214,8 +220,6 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
         processing_class=processor,
         data_collator=Collator(processor=processor, max_length=None, completion_only_loss=True),
     )
-    trainer.checks = checks
-    return trainer
 
 
 def train(arguments: Sequence[str]) -> Path:
@@ -237,7 +241,7 @@ def train(arguments: Sequence[str]) -> Path:
     out = Path(settings.output_dir)
     if own.saved_dtype:
         trainable.round_weights(trainer.model, own.saved_dtype)
-    report = trainer.report(resamples=2_000, by=("property",)) if trainer.checks else None
+    report = trainer.report(resamples=2_000, by=("property",))
     trainer.write_history()
     save_model(trainer, own)
     if trainer.is_world_process_zero():
@@ -306,7 +310,6 @@ def _card_facts(arguments: Arguments, settings: Any, out: Path) -> dict[str, Any
         "base_model": arguments.model if on_hub else None,
         "base_revision": arguments.revision if on_hub else None,
         "seed": settings.seed,
-        "evaluated_on": arguments.checks,
     }
     return {key: value for key, value in facts.items() if value is not None}
 

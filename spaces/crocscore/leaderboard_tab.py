@@ -14,7 +14,7 @@ from croc.results.leaderboard import Benchmark, Leaderboard, leaderboard
 from croc.verdict.report import NO_VALUE
 
 ALL = "all checks"
-BLIND, TRAINED = "blind baselines", "trained on CROC"
+BASELINES, TRAINED = "baselines", "trained on CROC"
 
 
 @cache
@@ -28,7 +28,7 @@ def _benchmark(name: str | None) -> Benchmark:
 
 
 def _shown(show: list[str] | None, find: str | None) -> pages.Shown:
-    return pages.Shown(BLIND in (show or []), TRAINED in (show or []), find or "")
+    return pages.Shown(BASELINES in (show or []), TRAINED in (show or []), find or "")
 
 
 def page(name: str | None, group: str | None, show: list[str] | None, find: str | None) -> tuple[str, ...]:
@@ -57,8 +57,8 @@ def endpoint(name: str | None) -> dict[str, Any]:
 
     Returns:
         {"benchmarks": all names, "benchmark": this one, "rows": [{"rank", "metric", "scaled", "ci_low",
-        "ci_high", a key for each direction and category, "all_passed", "ties", "coverage", "blind",
-        "trained_on_croc", "url", "signature"}]}, best first.
+        "ci_high", a key for each direction and category, "n", "group_score", "ties", "coverage", "checks",
+        "all_checks", "baseline", "trained_on_croc", "url", "signature"}]}, best first.
     """
     benchmark = _benchmark(name)
     return {
@@ -77,16 +77,16 @@ def build(ui: webui.Wiring) -> None:
     first = board().benchmarks[0]
     groups = sorted({group for each in board().benchmarks for group in each.groups("category")})
     categories_of = [(ALL, ALL), *((pages.words(group), group) for group in groups if group != NO_VALUE)]
-    start = page(names[0], ALL, [BLIND, TRAINED], "")
+    start = page(names[0], ALL, [BASELINES, TRAINED], "")
     with gr.Row():
         name = gr.Dropdown(names, value=names[0], label="Benchmark", min_width=240)
         group = gr.Dropdown(categories_of, value=ALL, label="Category", min_width=240)
-        show = gr.CheckboxGroup([BLIND, TRAINED], value=[BLIND, TRAINED], label="Show")
+        show = gr.CheckboxGroup([BASELINES, TRAINED], value=[BASELINES, TRAINED], label="Show")
         find = gr.Textbox(label="Find a scorer", placeholder="part of its name", max_lines=1)
     ranking = webui.html(start[0], elem_id="leaderboard-ranking")
     webui.html(
-        '<div class="croc"><p class="soft">Click a header to sort. Blind scorers cannot see the image, the '
-        "text or either; those trained on CROC have seen checks of this kind.</p>"
+        '<div class="croc"><p class="soft">Click a header to sort. Baselines ignore the image, the text or '
+        "both; scorers trained on CROC have seen checks of this kind.</p>"
         "<h2>By category</h2></div>"
     )
     categories = webui.html(start[1], elem_id="leaderboard-categories")

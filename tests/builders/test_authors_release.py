@@ -14,7 +14,7 @@ from release_files import HEADER, LINES, PICTURES, tar
 from builders import authors_release as release
 from builders import hum
 from builders.authors_release import Bounds, extract, parse_list, read_table
-from builders.hum import Hum, build_release
+from builders.hum import build_release, build_staged
 from builders.verify import verify
 from croc.checks.schema import check_features
 from croc.errors import InputError
@@ -92,14 +92,14 @@ def test_an_archive_with_a_folder_around_everything_is_understood(folder, tmp_pa
     assert build_release(folder, tmp_path / "hum", progress=False).images_dropped == {}
 
 
-def test_the_staged_builder_reads_checks_with_images_on_one_side(folder, tmp_path, monkeypatch):
+def test_staged_checks_with_images_on_one_side_can_be_built_again(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(hum, "assemble", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_release(folder, tmp_path / "hum", progress=False)
     staged = tmp_path / "hum" / ".build" / "checks"
-    builder = Hum(config_name="counting", data_dir=str(staged), cache_dir=str(tmp_path / "cache"))
-    builder.download_and_prepare()
-    assert set(builder.as_dataset(split="test")["prompt"]) == {"two dogs", "a cat"}
+    monkeypatch.undo()
+    out = build_staged(staged, tmp_path / "again", progress=False).out
+    assert set(load_dataset(str(out), "counting", split="test")["prompt"]) == {"two dogs", "a cat"}
 
 
 # ---- Tables that cannot be used ----
@@ -123,7 +123,7 @@ def test_the_staged_builder_reads_checks_with_images_on_one_side(folder, tmp_pat
         (LINES[0].replace("images/b/0.png", "images/../../etc/passwd"), "leads out of the archive"),
         (LINES[0].replace("images/b/0.png", "/etc/passwd"), "leads out of the archive"),
         (LINES[0].replace("['images/b/0.png']", "[" * 5000 + "]" * 5000), "not a list of paths"),
-        (LINES[0].replace("two dogs", ""), "column 'prompt', row 1: empty"),
+        (LINES[0].replace("two dogs", ""), "column 'prompt', row 1: must not be empty"),
         (LINES[0] + "\n" + LINES[0], "row 2: id 'counting_10' is in row 1 too"),
         (LINES[0] + "\tmore", "7 cells where the header has 6"),
     ],

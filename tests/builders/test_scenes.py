@@ -6,10 +6,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
+from click.testing import CliRunner
 
-from builders.scenes import Settings, annotated, build_scenes, captions_of, layout_of, main, mixed
+from builders.scenes import Settings, annotate, build_scenes, captions_of, layout_of, mix_unusual
 from builders.screening import folded, split_of
 from builders.syn import build_exact
+from croc.cli import main
 from croc.errors import InputError
 from croc_syn import world
 from croc_syn.world.scenes.seeded_random import SeededRandom
@@ -76,7 +78,7 @@ def test_scenes_are_of_training_concepts_and_say_no_prompt_of_the_test(
 
 def test_the_boxes_and_words_are_those_of_the_scene() -> None:
     scene = world.sample("two red dogs in a kitchen", 3)
-    row = annotated(scene)
+    row = annotate(scene)
     dogs = [thing for thing in row["things"] if thing["kind"] == "dog"]
     assert len(dogs) == 2
     assert all({"colour=red", "count=2"} <= set(dog["words"]) for dog in dogs)
@@ -84,10 +86,10 @@ def test_the_boxes_and_words_are_those_of_the_scene() -> None:
     assert "setting=kitchen" in row["whole"]
     stand = {
         thing["kind"]: thing["words"]
-        for thing in annotated(world.sample("a dog in front of a cat", 3))["things"]
+        for thing in annotate(world.sample("a dog in front of a cat", 3))["things"]
     }
     assert "depth=front" in stand["dog"] and "depth=behind" in stand["cat"]
-    row = annotated(world.sample("five dogs in a row", 3))
+    row = annotate(world.sample("five dogs in a row", 3))
     assert all("layout=row" in thing["words"] for thing in row["things"])
     small = [(x, x * x, x + 0.1, x * x + 0.1) for x in (0.1, 0.3, 0.5, 0.8)]
     assert layout_of(small) == "scattered" and layout_of(small[:2]) == ""
@@ -98,23 +100,23 @@ def test_mixed_things_have_any_parts_and_surface_and_the_prompt_stays_true() -> 
     legs, textures = set(), set()
     for seed in range(60):
         scene = world.sample(own, seed)
-        changed = mixed(scene, own, other, 1.0, SeededRandom("mixed", seed))
+        changed = mix_unusual(scene, own, other, 1.0, SeededRandom("mixed", seed))
         assert world.satisfies(changed, own) and not world.satisfies(changed, other)
-        assert changed == mixed(scene, own, other, 1.0, SeededRandom("mixed", seed))
+        assert changed == mix_unusual(scene, own, other, 1.0, SeededRandom("mixed", seed))
         for before, after in zip(scene.things, changed.things, strict=True):
             assert (before.kind, before.colour, before.shape) == (after.kind, after.colour, after.shape)
             assert after.box[3] == pytest.approx(before.box[3]) and after.size == pytest.approx(before.size)
             if after.kind == "dog":
                 legs.add(dict(after.parts)["leg"])
                 textures.add(after.texture)
-        assert mixed(scene, own, other, 0.0, SeededRandom("mixed", seed)) == scene
+        assert mix_unusual(scene, own, other, 0.0, SeededRandom("mixed", seed)) == scene
     assert len(legs) > 3 and len(textures) > 3
 
 
 def test_what_the_prompt_says_is_not_drawn_anew() -> None:
     own, other = "a dog with three legs", "a dog with four legs"
     for seed in range(20):
-        changed = mixed(world.sample(own, seed), own, other, 1.0, SeededRandom("stated", seed))
+        changed = mix_unusual(world.sample(own, seed), own, other, 1.0, SeededRandom("stated", seed))
         assert [dict(thing.parts)["leg"] for thing in changed.things if thing.kind == "dog"] == [3]
 
 
@@ -130,8 +132,10 @@ def test_scenes_of_chosen_properties(tmp_path: Path) -> None:
         build_scenes(tmp_path / "t", images=1, splits=SPLITS, properties=["taste"])
 
 
-def test_errors_are_one_sentence(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--images", "2", "--train", "0", "--validation", "0.5", "--out", str(tmp_path / "s")]) == 2
-    assert "give it a share" in capsys.readouterr().err
+def test_errors_are_one_sentence(tmp_path: Path) -> None:
+    shares = ["--train", "0", "--validation", "0.5"]
+    words = ["build", "scenes", "--images", "2", *shares, "--out", str(tmp_path / "s")]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 2 and "give it a share" in result.output
     with pytest.raises(InputError, match="croc build syn"):
         captions_of(tmp_path)

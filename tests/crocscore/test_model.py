@@ -8,7 +8,7 @@ import tiny_models as tiny
 
 from builders.syn import build_exact
 from croc.errors import CrocError, InputError
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.yes_no import YesNo
 from crocscore import model as home
 from crocscore.clauses import clauses
@@ -76,7 +76,7 @@ def test_a_prompt_of_one_clause_explains_itself(scorer):
 
 
 def test_an_empty_prompt_is_refused(scorer):
-    with pytest.raises(RefusedPairs):
+    with pytest.raises(UnscoredPairs):
         scorer.explain(tiny.picture(1), " ")
 
 

@@ -110,14 +110,14 @@ def has_no_validation(model, questions):
 
 
 CASES = [
-    (loses_a_weight, "it holds no weights for .*layers.1.mlp.down_proj.weight"),
+    (loses_a_weight, "no weights for .*layers.1.mlp.down_proj.weight"),
     (has_another_shape, r"down_proj.weight has the shape \(3, 5\) where its configuration says \(32, 64\)"),
     (is_cut_off, "cannot load the model .*"),
     (is_a_pickle, "pytorch_model.bin is a pickle, which could run code; save the weights as safetensors"),
     (has_no_image_processor, "it has no image processor"),
     (is_a_language_model, "it has no image processor"),
     (writes_answers_in_pieces, "writes the answer 'Yes' in 4 tokens"),
-    (has_strange_settings, "croc settings that are not known: temperature"),
+    (has_strange_settings, "unknown croc settings: temperature"),
     (has_one_label, "the split train has only the label True; training needs both answers"),
     (has_no_labels, "the split train has no column label"),
     (has_empty_labels, "training needs both answers"),

@@ -194,4 +194,4 @@ def test_the_site_is_built_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "-q", str(ROOT / "docs"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "croc.verdict.report.Report.judge" in (tmp_path / "api.html").read_text("utf-8")
+    assert "croc.verdict.evaluation.evaluate_tables" in (tmp_path / "api.html").read_text("utf-8")

@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 from datasets import get_dataset_config_names, load_dataset
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard
+from parsed import markdown_tables
 from pictures import png
+from reports import noisy, report_of
 from staged_checks import HALVES, row, stage
 
 from builders.syn import build_staged
+from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
+from croc.rendering.formats import number
+from croc.results.hub_metadata import model_index
+from croc.verdict.records import DIRECTION_NAMES
 from hub_cards import compare_cards, croissant, dataset_card, model_card, read_facts, space_card
 
 SCHNELL, DEV = "black-forest-labs/FLUX.1-schnell@a1", "black-forest-labs/FLUX.1-dev@b2"
@@ -78,6 +84,14 @@ def test_the_text_names_models_with_revisions_licences_and_what_was_dropped(fold
     assert "Not measured." in text
 
 
+def test_every_table_of_a_dataset_card_is_a_table(folder):
+    tables = markdown_tables((folder / "README.md").read_text("utf-8"))
+    assert len(tables) >= 5
+    for table in tables:
+        assert table.rows
+        assert all(len(row) == len(table.head) for row in table.rows)
+
+
 def test_the_card_of_another_repository_names_it(folder):
     text = dataset_card(folder, repo="someone/checks")
     assert 'load_dataset("someone/checks"' in text
@@ -123,41 +137,31 @@ def model(folder: Path, **files) -> Path:
     return folder
 
 
-def cell(direction, scaled, **changes):
-    base = {"metric": "crocscore", "direction": direction, "group": None, "text_model": None, "n": 40}
-    return {
-        **base,
-        "scaled": scaled,
-        "scaled_ci_low": scaled - 0.1,
-        "scaled_ci_high": scaled + 0.1,
-        **changes,
-    }
-
-
 def test_a_model_card_has_results_that_the_hub_can_read(tmp_path):
-    results = {
-        "signature": "protocol:syn|mode:default",
-        "results": [
-            cell("forward_text", 0.8125),
-            cell("inverse_text", 0.7),
-            cell("forward_text", 0.1, group="subset", group_value="property_variation"),
-            cell("forward_image", 0.5) | {"scaled": None},
-        ],
-    }
+    report = report_of({"crocscore-tiny": noisy(0, 20)}, dataset="org/my-checks", dataset_split="test")
     said = {"name": "crocscore-tiny", "license": "apache-2.0", "limits": ["Drawings only."], "seed": 3}
-    files = {"results__json": results, "card__json": said, "recipe__yaml": "epochs: 1\n"}
+    files = {"results__json": report.to_dict(), "card__json": said, "recipe__yaml": "epochs: 1\n"}
     folder = model(tmp_path / "m", **files, calibration__json={"temperature": 1.5, "ece": 0.0213})
     assert "calibration.png" not in model_card(folder)
     (folder / "calibration.png").write_bytes(png(0))
     text = model_card(folder)
     assert "](calibration.png)" in text
     card = ModelCard(text)
-    found = {(each.metric_name, each.metric_value) for each in card.data.eval_results}
-    assert found == {("scaled accuracy, forward_text", 0.8125), ("scaled accuracy, inverse_text", 0.7)}
-    assert {each.metric_config for each in card.data.eval_results} == {"protocol:syn|mode:default"}
+    assert card.data.eval_results == model_index(report)
+    assert {each.dataset_type for each in card.data.eval_results} == {"org/my-checks"}
     assert card.data.model_name == "crocscore-tiny"
-    for words in ("| ece | 0.0213 |", "epochs: 1", "Drawings only.", "protocol:syn|mode:default", "Seed: 3"):
+    results, calibration = markdown_tables(text)
+    assert [row[1] for row in results.rows] == [*DIRECTION_NAMES.values(), "mean"]
+    scaled = [*(report.scaled("crocscore-tiny", d) for d in DIRECTIONS), report.ranking[0].scaled]
+    assert [row[2] for row in results.rows] == [number(value, 3) for value in scaled]
+    assert ["ece", "0.0213"] in calibration.rows
+    for words in ("epochs: 1", "Drawings only.", str(report.signature), "Seed: 3"):
         assert words in text
+
+
+def test_results_that_are_no_report_are_refused(tmp_path):
+    with pytest.raises(InputError, match=r"results\.json: not a report: signature"):
+        model_card(model(tmp_path / "m", results__json={"results": []}))
 
 
 def test_a_model_without_measurements_says_so(tmp_path):

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from croc.tables.columns import SCORE_COLUMNS, score_schema
 from croc.tables.metadata import ScoreMetadata
-from croc.tables.readers import ScoreTable, score_table
+from croc.tables.score_tables import ScoreTable, score_table
 from croc.tables.writers import write_scores
 
 FAILED = "the model gave no score"

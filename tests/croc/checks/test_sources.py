@@ -16,7 +16,8 @@ from croc.checks.decoding import to_bytes
 from croc.checks.schema import ContrastCheck, check_features
 from croc.checks.sources import open_checks
 from croc.errors import InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
+from croc.jobs.parts import Part
 
 
 def png(*colour: int) -> bytes:
@@ -83,8 +84,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         whole.select(range(*payload)).to_parquet(path)
         return {"rows": payload[1] - payload[0]}
 
-    planned = [parts.Part("a", [0, 5]), parts.Part("b", [5, 7])]
-    parts.run(planned, shard, folder / "built", suffix=".parquet", fingerprint={}, progress=False)
+    planned = [Part("a", [0, 5]), Part("b", [5, 7])]
+    runner.run(planned, shard, folder / "built", suffix=".parquet", fingerprint={}, progress=False)
     return {
         "folder": folder / "parquet",
         "file": str(folder / "single.parquet"),
@@ -181,7 +182,7 @@ def test_a_stream_is_pinned_by_its_texts_and_says_so(kinds: dict[str, Any]) -> N
 
 def test_a_folder_that_was_built_here_is_pinned_by_its_manifest(kinds: dict[str, Any]) -> None:
     assert (
-        open_checks(kinds["built"]).revision == f"manifest:{parts.read_manifest(kinds['built']).sha256[:16]}"
+        open_checks(kinds["built"]).revision == f"manifest:{runner.read_manifest(kinds['built']).sha256[:16]}"
     )
 
 
@@ -192,9 +193,9 @@ def test_a_half_built_folder_is_refused(tmp_path: Path) -> None:
         as_dataset().to_parquet(path)
         return {}
 
-    planned = [parts.Part("a", 0), parts.Part("b", 1)]
-    with pytest.raises(parts.PartsFailed):
-        parts.run(planned, shard, tmp_path, suffix=".parquet", fingerprint={}, progress=False)
+    planned = [Part("a", 0), Part("b", 1)]
+    with pytest.raises(runner.PartsFailed):
+        runner.run(planned, shard, tmp_path, suffix=".parquet", fingerprint={}, progress=False)
     with pytest.raises(InputError, match="half-built"):
         open_checks(tmp_path)
 
@@ -210,8 +211,11 @@ def test_a_folder_with_configurations_and_splits(tmp_path: Path) -> None:
         for name in ("a", "b")
     )
     (tmp_path / "README.md").write_text(f"---\nconfigs:\n{configs}\n---\n")
-    assert len(open_checks(tmp_path, config="b", split="validation").texts) == 3
-    with pytest.raises(InputError, match="train, validation; say which"):
+    opened = open_checks(tmp_path, config="b", split="validation")
+    assert (len(opened.texts), opened.config, opened.split) == (3, "b", "validation")
+    some = open_checks(tmp_path, config="b", split="validation", max_checks=2)
+    assert (some.revision, some.config) == (f"{opened.revision}[2 of 3]", "b")
+    with pytest.raises(InputError, match="train, validation; choose one"):
         open_checks(tmp_path, config="b")
     with pytest.raises(InputError, match="no split 'tset'; it has train, validation"):
         open_checks(tmp_path, config="b", split="tset")
@@ -280,6 +284,15 @@ def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "hollow").mkdir()
     with pytest.raises(InputError, match="no dataset can be loaded"):
         open_checks(tmp_path / "hollow")
+
+
+def test_opened_checks_are_taken_as_they_are_and_rows_of_them_can_be_selected() -> None:
+    opened = open_checks(some_checks(5))
+    assert open_checks(opened) is opened
+    picked = opened.select([3, 1])
+    assert [row["check_id"] for row in picked.read(0, 2)] == [opened.texts[3][0], opened.texts[1][0]]
+    assert picked.revision == f"{opened.revision}[2 of 5]"
+    assert opened.select(range(5)) is opened
 
 
 def test_some_checks_are_spread_over_all_of_them_and_named_so() -> None:

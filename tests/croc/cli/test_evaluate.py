@@ -116,7 +116,7 @@ def test_missing_scores_are_shown_as_coverage(tmp_path):
     assert done.exit_code == 0
     # 20 scores: text directions read 6 and 4, the image directions 5 each; the hole is read twice.
     assert "90%" in done.stdout
-    assert "no answer: 1 rows" in done.stdout
+    assert "no answer: 1 row)" in done.stdout
 
 
 def test_agreement_of_two_benchmarks(tmp_path):
@@ -158,4 +158,4 @@ def test_one_side_of_a_published_category_is_half_a_table(tmp_path):
     header = "id\tprompt\tcontrast\tprompt_paths\tM___orig_text___orig_img\tM___contrast_text___orig_img"
     (tmp_path / name).write_text(f"{header}\naction_1\ta\tb\ta___b___m___0.png\t1\t0\n")
     message = refused(run("evaluate", tmp_path / name))
-    assert name in message and "the contrast side of 'action'" in message
+    assert name in message and "the contrast images of 'action'" in message

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 from staged_prompts import row, stage
 
 from croc.cli import main
-from croc.jobs import runner as parts
-from croc.jobs.executors import cluster
+from croc.jobs import runner
+from croc.jobs.executors import ray_executor
 from croc.jobs.runner import Status
-from croc_syn.painting.settings import read_images
-from croc_syn.painting.stage import make_images
+from croc_syn.painting.images import make_images
+from croc_syn.painting.settings import Images
 
 # Read when ray is imported: a busy machine takes longer than a minute to start a node or worker, and workers
 # that are nicer than all others never get to work on it.
@@ -85,7 +85,7 @@ def test_without_an_address_a_command_starts_a_cluster_and_ends_it(tmp_path: Pat
 def test_a_node_that_dies_at_work_loses_nothing_and_doubles_nothing(tmp_path: Path, two_nodes: Any) -> None:
     nodes, second, notes = two_nodes
     prompts = stage(tmp_path / "p", [row(n) for n in range(CHECKS)], size=20).folder
-    chosen = read_images(
+    chosen = Images.model_validate(
         {"models": [{"name": "flux.1-schnell"}], "count": 2, "format": "png", "checks_per_part": 1}
     )
     killed_at: list[int] = []
@@ -99,7 +99,7 @@ def test_a_node_that_dies_at_work_loses_nothing_and_doubles_nothing(tmp_path: Pa
         prompts,
         tmp_path / "ray",
         chosen,
-        engine=cluster(workers=2),
+        executor=ray_executor(workers=2),
         painter=cheap_painter.noting,
         progress=kill,
     )
@@ -112,7 +112,7 @@ def test_a_node_that_dies_at_work_loses_nothing_and_doubles_nothing(tmp_path: Pa
         return {file.name: file.read_bytes() for file in files}
 
     assert content(tmp_path / "ray") == content(tmp_path / "local")
-    assert parts.verify(tmp_path / "ray") == []
+    assert runner.verify(tmp_path / "ray") == []
     files = sorted((tmp_path / "ray" / "parts").iterdir())
     ids = [each["check_id"] for file in files for each in pq.read_table(file).to_pylist()]
     assert len(ids) == len(set(ids)) == CHECKS

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from croc.checks.sources import Checks
 from croc.cli import main
 from croc.errors import InputError
 from croc.rendering import fragments as pages
-from croc.rendering import render
+from croc.rendering.page import page as html_page
 from croc.results.files import make_result, read_result, verify_checks, verify_result, write_result
 from croc.results.leaderboard import leaderboard
-from croc.verdict.report import Report, Settings
+from croc.verdict.evaluation import evaluate
+from croc.verdict.report import Settings
 
 QUICK = Settings(resamples=300, flips=500)
 SKILL = {"good": 2.0, "fair": 1.0, "weak": 0.9, "guess": 0.0}
@@ -64,7 +66,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 protocol,
                 dataset=f"croc/{protocol}",
                 dataset_revision="v1",
-                blind=name == "guess",
+                baseline=name == "guess",
                 extra=extra,
             )
             write_result(make_result(table, settings=QUICK), table.with_suffix(".json"))
@@ -73,16 +75,14 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_result_holds_what_the_report_says(results: Path) -> None:
     told = read_result(results / "syn" / "fair.json")
-    report = Report.from_files(
+    report = evaluate(
         [results / "syn" / "fair.parquet"],
         settings=Settings(by=("subset", "category", "property"), resamples=300, flips=500),
     )
+    assert told.report == report
     assert told.signature == report.signatures["fair"]
-    assert [(s.group, s.group_value, s.scaled, s.ci_low) for s in told.scores] == [
-        (s.group, s.group_value, s.scaled, s.ci_low) for s in report.scores
-    ]
-    assert {s.group for s in told.scores} == {None, "subset", "category", "property"}
-    assert (told.dataset.checks, told.dataset.concepts) == (120, 60)
+    assert {s.group for s in told.report.scores} == {None, "subset", "category", "property"}
+    assert (told.report.checks, told.report.concepts) == (120, 60)
     assert told.failures and all(failure.failed for failure in told.failures)
 
 
@@ -97,6 +97,20 @@ def test_a_result_follows_from_its_table(results: Path, protocol: str, name: str
     assert verify_result(results / protocol / f"{name}.json") == []
 
 
+def rename(told: Any, name: str) -> None:
+    """Give the metric of a result another name, in all its places."""
+    report = told["report"]
+    for record in (*report["scores"], *report["results"]):
+        record["metric"] = name
+    report["findings"] = []
+    report["signatures"] = {name: report["signatures"]["fair"]}
+    report["missing_scores"] = {name: {}}
+
+
+def edit_mean(told: Any) -> None:
+    told["report"]["scores"][0]["scaled"] = 0.99
+
+
 def changed(results: Path, tmp_path: Path, change: Any) -> Path:
     told = json.loads((results / "syn" / "fair.json").read_text("utf-8"))
     change(told)
@@ -108,19 +122,27 @@ def changed(results: Path, tmp_path: Path, change: Any) -> Path:
 @pytest.mark.parametrize(
     ("change", "where"),
     [
-        (lambda told: told["scores"][0].update(scaled=0.99), "scores[0].scaled"),
-        (lambda told: told["scores"][0].update(ci_low=0.7, ci_high=0.71), "scores[0].ci_low"),
-        (lambda told: told["results"][5].update(accuracy=1.0), "results[5].accuracy"),
-        (lambda told: told["evidence"][3]["sums"].__setitem__(0, 2.0), "evidence[3].sums[0]"),
-        (lambda told: told["evidence"].pop(), "evidence: "),
-        (lambda told: told["missing_scores"].update(refused=0), "missing_scores.refused"),
-        (lambda told: told["dataset"].update(revision="v2"), "dataset.revision"),
-        (lambda told: told["table"].update(sha256="0" * 64), "table: "),
-        (lambda told: told["computation"].update(seed=1), "signature"),
-        (lambda told: told.update(blind=True), "blind"),
+        (lambda told: told["report"]["scores"][0].update(scaled=0.99), "report.scores[0].scaled"),
         (
-            lambda told: told.update(signature=told["signature"].replace("mode:default", "mode:x")),
-            "signature",
+            lambda told: told["report"]["scores"][0].update(ci_low=0.7, ci_high=0.71),
+            "report.scores[0].ci_low",
+        ),
+        (lambda told: told["report"]["results"][5].update(accuracy=1.0), "report.results[5].accuracy"),
+        (lambda told: told["sums"][3]["sums"].__setitem__(0, 2.0), "sums[3].sums[0]"),
+        (lambda told: told["sums"].pop(), "sums: "),
+        (
+            lambda told: told["report"]["missing_scores"]["fair"].update(refused=0),
+            "report.missing_scores.fair.refused",
+        ),
+        (lambda told: told["report"]["dataset"].update(revision="v2"), "report.dataset.revision"),
+        (lambda told: told["table"].update(sha256="0" * 64), "table: "),
+        (lambda told: told["report"]["settings"].update(seed=1), "report.signature"),
+        (lambda told: told["report"]["scores"][0].update(baseline=True), "report.scores[0].baseline"),
+        (
+            lambda told: told["report"].update(
+                signature=told["report"]["signature"].replace("mode:default", "mode:x")
+            ),
+            "report.signature",
         ),
     ],
 )
@@ -143,8 +165,8 @@ def test_the_checks_of_a_table_are_compared_with_those_of_its_dataset(results: P
     assert verify_checks(told, None, larger) == ([], "120 of 121 checks of croc/syn")
     other = Checks("croc/syn", "v2", texts[1:], whole.read)
     (revision, strange), coverage = verify_checks(told, None, other)
-    assert revision == "dataset.revision: says 'v1', and croc/syn is at 'v2'"
-    assert strange == "table: 1 of its 120 checks are none of croc/syn (check 0-0 …)"
+    assert revision == "report.dataset.revision: is 'v1', and that of croc/syn is 'v2'"
+    assert strange == "table: 1 of its 120 checks are not in croc/syn (the first: check 0-0)"
     assert coverage == "119 of 119 checks of croc/syn"
 
 
@@ -153,7 +175,7 @@ def test_a_result_on_a_part_of_the_checks_is_marked_in_the_leaderboard(results: 
     table = write(tmp_path, "part", part, "syn", dataset="croc/syn", dataset_revision="v1")
     made = make_result(table, settings=QUICK)
     board = leaderboard([made, results / "syn" / "good.json"], resamples=300, flips=500)
-    counted = {row["metric"]: (row["checks"], row["of"]) for row in board.benchmarks[0].rows()}
+    counted = {row["metric"]: (row["checks"], row["all_checks"]) for row in board.benchmarks[0].rows()}
     assert counted == {"part": (60, 120), "good": (120, 120)}
     page = pages.ranking(board.benchmarks[0])
     assert page.count("60 of 120 checks") == 1
@@ -162,7 +184,7 @@ def test_a_result_on_a_part_of_the_checks_is_marked_in_the_leaderboard(results: 
 def test_a_mark_cannot_be_taken_off(results: Path, tmp_path: Path) -> None:
     told = read_result(results / "syn" / "good.json")
     assert told.trained_on_croc
-    path = write_result(told.model_copy(update={"trained_on_croc": False}), tmp_path / "good.json")
+    path = write_result(replace(told, trained_on_croc=False), tmp_path / "good.json")
     assert any("trained_on_croc" in one for one in verify_result(path, results / "syn" / "good.parquet"))
 
 
@@ -170,12 +192,12 @@ def test_a_mark_cannot_be_taken_off(results: Path, tmp_path: Path) -> None:
     ("change", "message"),
     [
         (lambda told: told.update(extra=1), "extra"),
-        (lambda told: told["scores"][0].update(scaled=2), "scores.0.scaled"),
+        (lambda told: told["report"]["scores"][0].update(scaled=2), "report.scores.0.scaled"),
         (lambda told: told.update(url="javascript:alert(1)"), "url"),
         (lambda told: told["table"].update(file="../../etc/passwd.parquet"), "table.file"),
-        (lambda told: told.update(format=2), "format"),
-        (lambda told: told.update(metric="x" * 101), "metric"),
-        (lambda told: told["evidence"][0].update(sums=[float("nan")] * 12), "evidence.0.sums"),
+        (lambda told: told.update(format=1), "format"),
+        (lambda told: rename(told, "x" * 101), "the metric's name has 101 characters"),
+        (lambda told: told["sums"][0].update(sums=[float("nan")] * 12), "sums.0.sums"),
     ],
 )
 def test_a_file_of_another_form_is_named_with_its_place(
@@ -205,7 +227,7 @@ def test_the_leaderboard_says_what_a_report_of_all_tables_says(results: Path) ->
     for each in board.benchmarks:
         tables = sorted((results / each.report.protocol).glob("*.parquet"))
         settings = Settings(by=("category",), resamples=300, flips=500)
-        report = Report.from_files(tables, settings=settings)
+        report = evaluate(tables, settings=settings)
         ours, theirs = each.report, report
         assert ours.metrics == theirs.metrics
         assert {s.metric: s.rank for s in ours.scores if not s.group} == {
@@ -215,7 +237,7 @@ def test_the_leaderboard_says_what_a_report_of_all_tables_says(results: Path) ->
         for a, b in zip(ours.comparisons, theirs.comparisons, strict=True):
             assert (a.better, a.worse, a.group_value) == (b.better, b.worse, b.group_value)
             assert (a.difference, a.p, a.p_holm) == pytest.approx((b.difference, b.p, b.p_holm))
-            assert a.detectable == pytest.approx(b.detectable, rel=1e-4)
+            assert a.minimum_detectable_difference == pytest.approx(b.minimum_detectable_difference, rel=1e-4)
         assert {f.text for f in ours.findings} == {f.text for f in theirs.findings}
     (pair,) = board.agreements
     expected = {one.group_value for one in pair.agreements}
@@ -226,8 +248,7 @@ def test_the_leaderboard_says_what_a_report_of_all_tables_says(results: Path) ->
 def test_the_agreement_is_that_of_the_reports(results: Path) -> None:
     settings = Settings(by=("category",), resamples=300, flips=0)
     syn, hum = (
-        Report.from_files(sorted((results / name).glob("*.parquet")), settings=settings)
-        for name in ("syn", "hum")
+        evaluate(sorted((results / name).glob("*.parquet")), settings=settings) for name in ("syn", "hum")
     )
     board = leaderboard([results], resamples=300, flips=0)
     mine = {one.group_value: (one.tau, one.ci_low, one.ci_high) for one in board.agreements[0].agreements}
@@ -239,18 +260,19 @@ def test_the_rows_are_the_numbers_of_the_files(results: Path) -> None:
     board = leaderboard([results], resamples=300, flips=500)
     first = board.benchmarks[0].rows()[0]
     told = read_result(results / "syn" / "good.json")
-    assert (first["metric"], first["rank"], first["scaled"]) == ("good", 1, told.scores[0].scaled)
-    assert first["trained_on_croc"] and not first["blind"]
+    assert (first["metric"], first["rank"], first["scaled"]) == ("good", 1, told.report.score("good").scaled)
+    assert first["trained_on_croc"] and not first["baseline"]
     assert {"forward_text", "counting", "negation"} <= set(first)
     beside = board.side_by_side()
     assert beside[0]["metric"] == "good"
-    assert beside[0]["hum: croc/hum"].scaled == read_result(results / "hum" / "good.json").scores[0].scaled
-    assert "good" in render.html(board.benchmarks[0].report)
+    hum = read_result(results / "hum" / "good.json")
+    assert beside[0]["hum: croc/hum"].scaled == hum.report.score("good").scaled
+    assert "good" in html_page(board.benchmarks[0].report)
 
 
 def test_what_cannot_be_used_is_named_and_the_rest_is_shown(results: Path, tmp_path: Path) -> None:
     (tmp_path / "broken.json").write_text("{}", "utf-8")
-    edited = changed(results, tmp_path, lambda told: told["scores"][0].update(scaled=0.99))
+    edited = changed(results, tmp_path, edit_mean)
     fair = results / "syn" / "fair.json"
     board = leaderboard([fair, results / "hum", tmp_path, fair], resamples=50, flips=50)
     assert len(board.problems) == 3
@@ -263,7 +285,7 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_shown(results: Path, tmp_p
 
 def test_another_revision_is_another_benchmark(results: Path) -> None:
     told = read_result(results / "syn" / "fair.json")
-    other = told.model_copy(update={"dataset": told.dataset.model_copy(update={"revision": "v2"})})
+    other = replace(told, report=replace(told.report, dataset=replace(told.report.dataset, revision="v2")))
     assert len(leaderboard([told, other], resamples=20, flips=20).benchmarks) == 2
 
 
@@ -284,11 +306,11 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     assert hollow.exit_code == 2 and "no results file" in hollow.output
     alone = run.invoke(main, ["results", "verify", str(tmp_path / "weak.json")])
     assert alone.exit_code == 2 and "weak.parquet is not there" in alone.output
-    edited = changed(results, tmp_path, lambda told: told["results"][0].update(n=7))
+    edited = changed(results, tmp_path, lambda told: told["report"]["results"][0].update(n=7))
     wrong = run.invoke(
         main, ["results", "verify", str(edited), "--table", str(results / "syn" / "fair.parquet")]
     )
-    assert wrong.exit_code == 2 and "results[0].n: says 7, and the table gives 120" in wrong.output
+    assert wrong.exit_code == 2 and "report.results[0].n: is 7, and the table gives 120" in wrong.output
     page = tmp_path / "board.html"
     shown = run.invoke(main, ["leaderboard", str(results), "--html", str(page)])
     assert shown.exit_code == 0, shown.output

@@ -17,7 +17,7 @@ from PIL import Image
 from croc.errors import CrocError, InputError
 from croc.scorers import Scorer
 from croc.scorers.api import ApiVqaScore
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 
 KEY = "sk-not-a-real-key"
 IMAGES = [tiny.picture(seed) for seed in range(4)]
@@ -115,7 +115,7 @@ def scorer(endpoint, **options) -> ApiVqaScore:
 FAILED = {"error": {"message": "slow down", "type": "x", "code": "y"}}
 
 
-def test_the_score_is_the_probability_of_yes_among_the_tokens_told(endpoint):
+def test_the_score_is_the_probability_of_yes_among_the_returned_tokens(endpoint):
     endpoint.script = {
         "a dog": [(200, answer({"Yes": 0.7, "No": 0.2}))],
         "a cat": [(200, answer({"No": 0.6, "Yes": 0.25, " yes": 0.05, "Maybe": 0.1}))],
@@ -150,7 +150,7 @@ def test_rate_limits_and_server_errors_are_tried_again(endpoint):
 
 def test_an_endpoint_that_keeps_failing_loses_its_pair_alone(endpoint):
     endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))], "a cat": [(500, FAILED)]}
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         scorer(endpoint, max_retries=2).score(IMAGES[:3], ["a dog", "a cat", "a dog"])
     assert list(refused.value.reasons) == [1]
     assert refused.value.reasons[1].startswith("the endpoint failed: slow down")
@@ -166,13 +166,13 @@ def test_refusals_and_answers_that_are_none_are_reasons_not_scores(endpoint):
         "silent": [(200, answer({}))],
         "fine": [(200, answer({"No": 0.9, "Yes": 0.1}))],
     }
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         scorer(endpoint).score([IMAGES[0]] * 6, ["declined", "filtered", "elsewhere", "silent", "", "fine"])
     reasons = refused.value.reasons
-    assert reasons[0] == "the model declined: I cannot help with that."
-    assert reasons[1] == "the model declined: content filter"
-    assert reasons[2] == "neither Yes nor No is among the answer's tokens: 'The'"
-    assert reasons[3].startswith("the endpoint gave no log-probabilities")
+    assert reasons[0] == "the model refused to answer: I cannot help with that."
+    assert reasons[1] == "the model refused to answer: content filter"
+    assert reasons[2] == "neither Yes nor No is among the returned tokens: 'The'"
+    assert reasons[3].startswith("the endpoint returned no log-probabilities")
     assert reasons[4] == "the prompt is empty"
     assert list(reasons) == [0, 1, 2, 3, 4]
     assert refused.value.scores[5] == pytest.approx(0.1)
@@ -197,9 +197,9 @@ def test_a_run_is_repeated_from_its_records_without_the_endpoint(endpoint, tmp_p
     again = scorer(endpoint, records=tmp_path, replay_only=True)
     assert np.array_equal(again.score(*pairs), first)
     assert (again.usage.requests, again.usage.replayed) == (0, 2)
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         again.score(IMAGES[1:3], ["a dog", "a cat"])
-    assert refused.value.reasons == dict.fromkeys((0, 1), f"no kept answer in {tmp_path}")
+    assert refused.value.reasons == dict.fromkeys((0, 1), f"no kept response in {tmp_path}")
     assert len(endpoint.requests) == 2
     kept = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert KEY not in kept and "Bearer" not in kept
@@ -207,7 +207,7 @@ def test_a_run_is_repeated_from_its_records_without_the_endpoint(endpoint, tmp_p
 
 def test_a_failure_is_not_recorded_and_another_question_is_asked_anew(endpoint, tmp_path):
     endpoint.script = {"a dog": [(500, FAILED), (200, answer({"Yes": 0.7})), (200, answer({"Yes": 0.4}))]}
-    with pytest.raises(RefusedPairs):
+    with pytest.raises(UnscoredPairs):
         scorer(endpoint, records=tmp_path, max_retries=0).score(IMAGES[:1], ["a dog"])
     assert scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
     other = scorer(endpoint, records=tmp_path, question='Is it "{prompt}"?')
@@ -246,7 +246,7 @@ def test_cost_and_rate_limits_are_shown(endpoint, caplog):
 def test_the_run_stops_when_the_money_is_spent(endpoint):
     endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}, tokens=(1000, 0)))]}
     judge = scorer(endpoint, prices=(1000.0, 0.0), max_cost=2.0, workers=1)
-    with pytest.raises(CrocError, match=r"\$2.0000 are spent, which reaches max_cost=\$2"):
+    with pytest.raises(CrocError, match=r"\$2.0000 are spent, and max_cost is \$2"):
         judge.score(IMAGES, ["a dog"] * 4)
     assert len(endpoint.requests) == 2
 
@@ -265,7 +265,7 @@ def test_a_wrong_key_or_model_stops_the_run_in_one_sentence(endpoint, status, sa
     endpoint.script = {"a dog": [(status, FAILED)]}
     with pytest.raises(CrocError, match=said) as error:
         scorer(endpoint).score(IMAGES, ["a dog"] * 4)
-    assert not isinstance(error.value, RefusedPairs)
+    assert not isinstance(error.value, UnscoredPairs)
     assert KEY not in str(error.value)
 
 
@@ -296,5 +296,5 @@ def test_options_that_do_not_fit_are_named():
         ApiVqaScore("judge", replay_only=True)
     with pytest.raises(InputError, match="max_cost needs prices"):
         ApiVqaScore("judge", max_cost=1.0)
-    with pytest.raises(InputError, match=r"must hold \{prompt\} once"):
+    with pytest.raises(InputError, match=r"must contain \{prompt\} once"):
         ApiVqaScore("judge", question="Is it?")

@@ -14,8 +14,8 @@ from PIL import Image
 from croc.errors import InputError
 from croc.scorers import Scorer
 from croc.scorers.dual_encoder import DualEncoder
-from croc.scorers.refusals import RefusedPairs
-from croc.scoring.batching import Engine
+from croc.scorers.pairs import UnscoredPairs
+from croc.scoring.batching import BatchScorer
 
 PROMPTS = ["a red dog", "a blue cat on a table", "two", "a green vase and a book"]
 IMAGES = [tiny.picture(seed) for seed in range(4)]
@@ -136,9 +136,9 @@ def test_the_engine_prepares_ahead_and_agrees_with_pair_by_pair(family, monkeypa
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         files[f"k{i}"] = buffer.getvalue()
-    engine = Engine(scorer)
+    engine = BatchScorer(scorer)
     engine.self_check(files, dict.fromkeys(files, PROMPTS))
-    assert (engine.way, engine.remark) == ("embeddings", "")
+    assert (engine.method, engine.remark) == ("embeddings", "")
     # From here on pixels made beside the model would be found out.
     monkeypatch.setattr(scorer, "encode_images", None)
     got = engine.score(files, dict.fromkeys(files, PROMPTS))
@@ -154,7 +154,7 @@ def test_special_tokens_in_a_prompt_stay_text(family, typed):
     model, processor = BUILDERS[family]()
     scorer = DualEncoder(model, processor=processor)
     ids, cut = scorer._ids(typed)
-    before, after = scorer._plain.around
+    before, after = scorer._tokenizer.special_tokens
     body = ids[len(before) : len(ids) - len(after)]
     assert not cut
     assert not set(body) & set(processor.tokenizer.all_special_ids)
@@ -176,7 +176,7 @@ def test_what_is_longer_than_the_window_is_cut_and_said():
 def test_an_empty_prompt_is_refused_for_its_pair_alone():
     model, processor = tiny.clip()
     scorer = DualEncoder(model, processor=processor, batch_size=2)
-    with pytest.raises(RefusedPairs, match="the prompt is empty") as refused:
+    with pytest.raises(UnscoredPairs, match="the prompt is empty") as refused:
         scorer.score(IMAGES, ["a dog", " \n", "a cat", ""])
     assert refused.value.reasons == {1: "the prompt is empty", 3: "the prompt is empty"}
     expected = scorer.score([IMAGES[0], IMAGES[2]], ["a dog", "a cat"])
@@ -211,7 +211,7 @@ def test_bad_options_are_named():
     model, processor = tiny.clip()
     with pytest.raises(InputError, match=r"formula 'cos' is unknown: use one of clipscore"):
         DualEncoder(model, processor=processor, formula="cos")
-    with pytest.raises(InputError, match=r"does not hold \{prompt\}"):
+    with pytest.raises(InputError, match=r"must contain \{prompt\}"):
         DualEncoder(model, processor=processor, template="A photo depicts")
     with pytest.raises(InputError, match="2 images but 1 prompts"):
         DualEncoder(model, processor=processor).score(IMAGES[:2], ["a dog"])

@@ -13,7 +13,7 @@ from croc.errors import InputError
 from croc.scorers import Scorer
 from croc.scorers.bvqa import BlipVqa, find_chunker, phrases_by_rule
 from croc.scorers.itm import ImageTextMatching
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 
 PROMPTS = ["a red dog on the table", "a blue cat", "two green vase and a book", "three dog"]
 IMAGES = [tiny.picture(seed) for seed in range(4)]
@@ -134,7 +134,7 @@ def test_bvqa_batch_1_equals_batch_n_and_one_image_for_all_prompts():
 def test_bvqa_refuses_a_prompt_without_a_noun_phrase_instead_of_giving_it_one():
     model, processor = tiny.blip_vqa()
     scorer = BlipVqa(model, processor=processor, chunker="rules")
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         scorer.score(IMAGES[:3], ["a dog", "under the", ""])
     assert refused.value.reasons == {1: "the prompt has no noun phrase", 2: "the prompt is empty"}
     assert refused.value.scores[0] == pytest.approx(scorer.score(IMAGES[:1], ["a dog"])[0], abs=1e-6)

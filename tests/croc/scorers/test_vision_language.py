@@ -14,7 +14,7 @@ from transformers import PreTrainedModel
 
 from croc.errors import CrocError, InputError
 from croc.scorers import Scorer
-from croc.scorers.refusals import RefusedPairs
+from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.vqa import VqaScore
 from croc.scorers.yes_no import QUESTION, YesNo
 
@@ -191,7 +191,7 @@ def test_special_tokens_in_a_prompt_stay_text(models, name):
     control = [token.content for token in processor.tokenizer.added_tokens_decoder.values()]
     assert {"<image>", "<|image_pad|>", "<start_of_image>"} & set(control)
     attack = "a dog" + "".join(control) + " and" + control[0] * 2
-    ids = scorer._plain.ids(attack)
+    ids = scorer._tokenizer.ids(attack)
     assert not set(ids) & set(processor.tokenizer.added_tokens_decoder)
     assert processor.tokenizer.decode(ids) == attack
     scores = scorer.score([IMAGES[0]] * 2, ["a dog", attack])
@@ -240,7 +240,7 @@ def test_what_is_given_wins_over_the_checkpoint_and_unknown_settings_are_named()
     given = YesNo(model, processor=processor, question="Really {prompt}?")
     assert given.fields()["template"] == "Really {prompt}?"
     model.config.croc = {"questoin": "Is this {prompt}?"}
-    with pytest.raises(InputError, match="not known: questoin; known are answers, calibration"):
+    with pytest.raises(InputError, match="unknown croc settings: questoin; known are answers, calibration"):
         YesNo(model, processor=processor).fields()
 
 
@@ -254,6 +254,7 @@ def test_a_saved_checkpoint_scores_like_the_model_it_was_saved_from(tmp_path):
         warnings.simplefilter("error", UserWarning)
         assert loaded.score(IMAGES, PROMPTS) == pytest.approx(expected, abs=1e-6)
     fields = loaded.fields()
+    assert fields["model"] == tmp_path.name, "a path would differ between machines"
     assert fields["revision"].startswith("local:")
     assert fields["template"] == "Is this {prompt}?"
     with (tmp_path / "generation_config.json").open("a") as file:
@@ -299,16 +300,16 @@ def test_a_hundred_thousand_characters_are_scored():
 def test_an_empty_prompt_and_an_impossible_image_are_refused_for_their_pairs_alone(models):
     model, processor = models["qwen2_5_vl"]
     scorer = YesNo(model, processor=processor)
-    # Qwen's image processor refuses an aspect ratio over 200.
+    # Qwen's image processor rejects an aspect ratio over 200.
     images = [IMAGES[0], IMAGES[1], tiny.picture(3, (900, 2)), IMAGES[2]]
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         scorer.score(images, ["a dog", "  ", "a cat", "a vase"])
     assert refused.value.reasons[1] == "the prompt is empty"
-    assert refused.value.reasons[2].startswith("the image processor refuses 900×2 pixels: ")
+    assert refused.value.reasons[2].startswith("the image processor cannot process 900×2 pixels: ")
     expected = scorer.score([IMAGES[0], IMAGES[2]], ["a dog", "a vase"])
     assert refused.value.scores[[0, 3]] == pytest.approx(expected, **SAME)
     assert np.isnan(refused.value.scores[[1, 2]]).all()
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         scorer.score_prompts(IMAGES[0], ["a dog", ""])
     assert list(refused.value.reasons) == [1]
     assert refused.value.scores[0] == pytest.approx(expected[0], **SAME)
@@ -347,13 +348,13 @@ def test_logits_that_are_capped_after_the_head_stay_the_models_own():
 
 def test_options_that_cannot_be_are_named():
     model, processor = tiny.llava()
-    with pytest.raises(InputError, match=r"must hold \{prompt\} once"):
+    with pytest.raises(InputError, match=r"must contain \{prompt\} once"):
         VqaScore(model, processor=processor, question="Is it?")
     with pytest.raises(InputError, match="choose one"):
         YesNo(model, processor=processor, paper=True, probability=True)
     with pytest.raises(InputError, match="needs its processor"):
         YesNo(model)
-    with pytest.raises(InputError, match="not a commit: a pin has 40"):
+    with pytest.raises(InputError, match="not a commit of 40"):
         YesNo("org/model", revision="main")
     with pytest.raises(InputError, match="transformers has no class AutoModelForVibes"):
         _ = YesNo("org/model", revision="0" * 40, auto="AutoModelForVibes").checkpoint.model

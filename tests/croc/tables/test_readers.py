@@ -15,8 +15,10 @@ from table_files import BAD, GOOD, LONG, ROWS, SYN, SYN_SCORES, TSV, long_text, 
 
 from croc.errors import InputError
 from croc.tables import delimited
-from croc.tables.readers import read_delimited, read_pair_table, read_score_tables
-from croc.verdict.report import Report, Settings
+from croc.tables.delimited import read_delimited
+from croc.tables.readers import read_pair_table, read_score_tables
+from croc.verdict.evaluation import evaluate, evaluate_tables
+from croc.verdict.report import Settings
 
 
 @pytest.mark.parametrize("case", BAD)
@@ -25,7 +27,7 @@ def test_bad_input_is_one_sentence_that_says_where(tmp_path, case):
     file = tmp_path / name
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(InputError) as caught:
-        Report.from_files([file], settings=Settings(resamples=0, flips=0))
+        evaluate([file], settings=Settings(resamples=0, flips=0))
     message = str(caught.value)
     assert str(file) in message
     assert "\n" not in message
@@ -61,7 +63,7 @@ def test_what_is_asked_of_good_files_can_be_wrong(tmp_path, paths, options, frag
     (tmp_path / "empty").mkdir()
     with pytest.raises(InputError) as caught:
         tables = read_score_tables([tmp_path / path for path in paths], **options)
-        Report.judge(tables, Settings(resamples=0, flips=0))
+        evaluate_tables(tables, Settings(resamples=0, flips=0))
     for fragment in fragments:
         assert fragment in str(caught.value)
 
@@ -92,7 +94,7 @@ def test_one_metric_with_different_settings_is_not_put_together(tmp_path):
     (tmp_path / "x").mkdir()
     first = write(tmp_path, "m", ROWS[:3], template="a")
     second = write(tmp_path / "x", "m", ROWS[3:], template="b")
-    with pytest.raises(InputError, match=r"'m'.*different settings"):
+    with pytest.raises(InputError, match=r"'m'.*different settings \(template: b and a\)"):
         read_score_tables([first, second])
 
 
@@ -100,11 +102,11 @@ def test_tables_that_describe_a_check_differently_do_not_mix(tmp_path):
     write(tmp_path, "one", ROWS)
     write(tmp_path, "two", [{**one, "category": "counting"} for one in ROWS])
     with pytest.raises(InputError, match=r"two.*category of check 'a' is 'counting'.*'action'.*one"):
-        Report.from_files([tmp_path], settings=Settings(by=("category",), resamples=0, flips=0))
+        evaluate([tmp_path], settings=Settings(by=("category",), resamples=0, flips=0))
 
 
 def judged(paths, **options):
-    report = Report.from_files(paths, settings=Settings(resamples=0, flips=0, **options))
+    report = evaluate(paths, settings=Settings(resamples=0, flips=0, **options))
     return {
         (one.metric, one.direction, one.group_value, one.text_model): (one.accuracy, one.n, one.coverage)
         for one in report.results
@@ -115,10 +117,10 @@ def judged(paths, **options):
 def test_a_score_that_is_no_finite_number_lowers_coverage_and_is_counted(tmp_path, cell):
     file = tmp_path / "m.tsv"
     file.write_text(long_text(change={(1, "prompt_score"): cell}))
-    report = Report.from_files([file], settings=Settings(resamples=0, flips=0))
+    report = evaluate([file], settings=Settings(resamples=0, flips=0))
     (result,) = [r for r in report.results if r.direction == "forward_text" and r.group is None]
     assert result.coverage == pytest.approx(5 / 6)
-    assert sum(report.gaps["m"].values()) == 1
+    assert sum(report.missing_scores["m"].values()) == 1
     assert [finding.kind for finding in report.findings] == ["incomplete"]
 
 
@@ -126,10 +128,10 @@ def test_a_score_that_is_no_finite_number_lowers_coverage_and_is_counted(tmp_pat
 def test_a_score_in_parquet_that_is_no_finite_number_lowers_coverage_and_is_counted(tmp_path, value):
     file = tmp_path / "m.parquet"
     file.write_bytes(parquet({"prompt_score": [value, 2.0, 0.0, 1.0, 0.25]}))
-    report = Report.from_files([file], settings=Settings(resamples=0, flips=0))
+    report = evaluate([file], settings=Settings(resamples=0, flips=0))
     (result,) = [r for r in report.results if r.direction == "forward_text" and r.group is None]
     assert result.coverage == pytest.approx(5 / 6)
-    assert sum(report.gaps["m"].values()) == 1
+    assert sum(report.missing_scores["m"].values()) == 1
 
 
 VARIANTS = {
@@ -203,10 +205,10 @@ def test_empty_cells_of_text_columns_are_unknown_and_not_a_group(tmp_path):
             },
         )
     )
-    report = Report.from_files([file], settings=Settings(by=("category",), resamples=0, flips=0))
+    report = evaluate([file], settings=Settings(by=("category",), resamples=0, flips=0))
     assert {one.text_model for one in report.results} == {None}
     assert {one.group_value for one in report.results} == {None, "action", "(none)"}
-    assert report.n_concepts == 2  # without a concept each check is its own
+    assert report.concepts == 2  # without a concept each check is its own
 
 
 def test_rows_may_stand_in_any_order(tmp_path):
@@ -237,9 +239,9 @@ def test_a_published_table_and_one_of_ours_of_the_same_metric_are_both_read(tmp_
 def test_a_table_without_descriptions_takes_them_from_another(tmp_path):
     write(tmp_path, "one", [{**row, "text_model": "p", "concept_id": "k"} for row in ROWS])
     (tmp_path / "two.tsv").write_text(long_text())
-    report = Report.from_files([tmp_path], settings=Settings(resamples=0, flips=0))
-    assert report.n_concepts == 1
-    assert report.n_checks == 2
+    report = evaluate([tmp_path], settings=Settings(resamples=0, flips=0))
+    assert report.concepts == 1
+    assert report.checks == 2
     assert {one.coverage for one in report.results} == {1.0}
     assert {one.text_model for one in report.results if one.metric == "two"} == {None, "p"}
 
@@ -330,7 +332,7 @@ def test_any_bytes_are_a_table_or_a_sentence(tmp_path_factory, name, data):
     file = tmp_path_factory.mktemp("any") / name
     file.write_bytes(data)
     with pytest.raises(InputError):
-        Report.from_files([file], settings=Settings(resamples=0, flips=0))
+        evaluate([file], settings=Settings(resamples=0, flips=0))
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -356,6 +358,15 @@ def test_a_damaged_parquet_is_a_table_or_a_sentence(tmp_path_factory, position, 
     file = tmp_path_factory.mktemp("any") / "m.parquet"
     file.write_bytes(bytes(data[: len(data) - cut] if cut > 35 else data))
     try:
-        Report.from_files([Path(file)], settings=Settings(resamples=0, flips=0))
+        evaluate([Path(file)], settings=Settings(resamples=0, flips=0))
     except InputError as problem:
         assert "\n" not in str(problem)
+
+
+def test_parts_of_a_metric_may_be_of_different_splits_and_versions(tmp_path):
+    (tmp_path / "x").mkdir()
+    shared = {"dataset": "croc/syn", "dataset_revision": "v1"}
+    first = write(tmp_path, "m", ROWS[:3], dataset_split="test", **shared, run={"method": "pairs"})
+    second = write(tmp_path / "x", "m", ROWS[3:], dataset_split="train", **shared)
+    (table,) = read_score_tables([first, second])
+    assert len(table.frame) == len(ROWS)

@@ -15,7 +15,8 @@ from score_rows import check_rows, table
 from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.verdict.directions import scaled_accuracy
-from croc.verdict.report import Report, Settings
+from croc.verdict.evaluation import evaluate, evaluate_tables
+from croc.verdict.report import Settings
 
 NUMBERS_ONLY = Settings(resamples=0, flips=0)
 NUMBERS_ONLY_PAPER = Settings(resamples=0, flips=0, paper=True)
@@ -33,7 +34,7 @@ def results_of(report, group=None, value=None):
 def judged(tables, protocol, *, paper=False, by=()):
     """The report of ``{metric: rows}``, without intervals and tests."""
     made = [table(metric, rows, protocol) for metric, rows in tables.items()]
-    return Report.judge(made, Settings(paper, by, 0, 0))
+    return evaluate_tables(made, Settings(paper, by, 0, 0))
 
 
 def close(value, expected):
@@ -432,7 +433,7 @@ def rows_by_command(paths, folder):
 
 
 def rows_in_process(paths, folder):
-    return Report.from_files(paths, settings=NUMBERS_ONLY_PAPER).to_dict()["results"]
+    return evaluate(paths, settings=NUMBERS_ONLY_PAPER).to_dict()["results"]
 
 
 @pytest.mark.parametrize("through", [rows_in_process, rows_by_command], ids=["Report", "croc evaluate"])

@@ -1,4 +1,4 @@
-"""Does the verdict depend on who generated: paired where the specs are the same, with intervals and tests."""
+"""Do the results depend on the generator: paired where concepts are shared, with intervals and tests."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ import pytest
 from rich.console import Console
 from score_rows import check_rows, table
 
-from croc.rendering import render
+from croc.rendering.page import page as html_page
+from croc.rendering.terminal import terminal
+from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.generator_effects import GENERATORS
 from croc.verdict.report import Report, Settings
 
@@ -34,7 +36,7 @@ def rows_of(passed, *, column="image_model", concept="c", **more):
 
 
 def dependence(rows, settings=FAST, metric="m"):
-    report = Report.judge([table(metric, rows, "syn")], settings)
+    report = evaluate_tables([table(metric, rows, "syn")], settings)
     return report, report.dependences
 
 
@@ -113,7 +115,7 @@ def test_two_metrics_that_change_places_have_a_rank_agreement_of_minus_one() -> 
         table("one", rows_of({"a": [1] * 10, "b": [0] * 10}), "syn"),
         table("two", rows_of({"a": [0] * 10, "b": [1] * 10}), "syn"),
     ]
-    report = Report.judge(tables, FAST)
+    report = evaluate_tables(tables, FAST)
     assert report.dependences[0].tau == -1.0
     assert {d.metric: d.difference for d in report.dependences[0].differences} == {"one": 2.0, "two": -2.0}
 
@@ -135,12 +137,14 @@ def test_nothing_is_said_without_a_breakdown_by_generator() -> None:
 def test_terminal_page_and_json_show_the_same_comparison() -> None:
     report, (pair,) = dependence(rows_of({"<flux>": [1] * 12, "sd[3.5]": [1, 0] * 6}))
     console = Console(width=300, file=io.StringIO(), record=True)
-    for part in render.terminal(report):
+    for part in terminal(report):
         console.print(part)
     shown = console.export_text()
-    assert "Does the verdict depend on the image_model? <flux> against sd[3.5], on the same 12 specs" in shown
-    page = render.html(report)
-    assert "&lt;flux&gt; against sd[3.5], on the same 12 specs, paired" in page
-    stored = json.loads(report.to_json())["dependences"][0]
-    assert stored["differences"][0]["difference"] == pair.differences[0].difference == 1.0
-    assert stored["differences"][0]["signature"] == report.signatures["m"]
+    assert (
+        "Do the results depend on the image_model? <flux> against sd[3.5], on the same 12 concepts" in shown
+    )
+    page = html_page(report)
+    assert "&lt;flux&gt; against sd[3.5], on the same 12 concepts, paired" in page
+    (stored,) = Report.from_dict(json.loads(report.to_json())).dependences
+    assert stored == pair and stored.differences[0].difference == 1.0
+    assert stored.differences[0].signature == str(report.signatures["m"])

@@ -156,7 +156,7 @@ GOOD = "item_id,annotator,task,answer\ni1,a1,shows,yes\n"
         ("item_id,annotator,task,answer,voted_at\ni1,a1,shows,yes,noon\n", "column 'voted_at': not what it"),
         ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,perhaps\n", "undone is true or false"),
         ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,true\n", "no vote is in it"),
-        ("item_id,annotator,task,answer\n", "the table holds no rows"),
+        ("item_id,annotator,task,answer\n", "the table has no rows"),
     ],
 )
 def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, text: str, said: str) -> None:

@@ -186,4 +186,4 @@ def test_a_folder_without_scenes_is_an_error_of_one_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([TOWER, "--scenes", str(tmp_path), "--out", str(tmp_path / "o")]) == 2
-    assert "make scenes with builders/scenes.py" in capsys.readouterr().err
+    assert "make scenes with croc build scenes" in capsys.readouterr().err

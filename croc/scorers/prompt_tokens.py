@@ -1,4 +1,4 @@
-"""Text as plain text: a prompt never becomes a control token, and what does not fit a window is seen."""
+"""The tokens of a prompt: never a control token, and truncation is detected."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Any
 _MARKUP = re.compile(r"<[^\s<>]+>|\[[^\s\[\]]+\]")
 
 
-class PlainText:
-    """A tokenizer that reads user text as text.
+class PromptTokenizer:
+    """A tokenizer that reads prompts as plain text.
 
-    ``<image>`` or ``<|endoftext|>`` in a prompt is what somebody typed; the ids of those control tokens are
-    never produced. Text without such strings gets exactly the ids that the tokenizer gives it.
+    ``<image>`` or ``<|endoftext|>`` in a prompt is text that somebody typed: it never becomes a control
+    token. Text without such strings gets exactly the ids that the tokenizer gives it.
     """
 
     def __init__(self, tokenizer: Any) -> None:
@@ -22,7 +22,7 @@ class PlainText:
 
     @cached_property
     def control_tokens(self) -> dict[str, int]:
-        """Every string that this tokenizer would read as a control token, with its id."""
+        """Every string that the tokenizer would read as a control token, with its id."""
         found = dict(
             zip(self.tokenizer.all_special_tokens, self.tokenizer.all_special_ids, strict=True),
         )
@@ -40,8 +40,7 @@ class PlainText:
     def _control_ids(self) -> frozenset[int]:
         ids = frozenset(self.control_tokens.values())
         unknown = self.tokenizer.unk_token_id
-        # What cannot be written in the vocabulary is unknown, which is no control token, unless (as in CLIP)
-        # one token plays both parts.
+        # The unknown token is no control token, unless one token has both uses, as in CLIP.
         shared = unknown in (self.tokenizer.eos_token_id, self.tokenizer.bos_token_id)
         return ids if shared else ids - {unknown}
 
@@ -49,27 +48,27 @@ class PlainText:
         """The token ids of ``text``, without special tokens around it and with none inside.
 
         Args:
-            text: what somebody wrote.
-            after: the control token that stands before it; some tokenizers begin a text with a space piece,
-                but not behind a control token.
+            text: the text.
+            after: the control token before it; some tokenizers begin a text with a space, but not after a
+                control token.
         """
         ids: list[int] = []
         for piece in self._pieces(text):
-            got = self._raw(piece) if ids or not after else self._raw_behind(after, piece)
-            # A normaliser may still turn a look-alike (full-width brackets) into a control string.
-            if self._control_ids.intersection(got):
-                got = [i for character in piece for i in self._raw(character) if i not in self._control_ids]
-            ids += got
+            new = self._raw(piece) if ids or not after else self._raw_after(after, piece)
+            # A normaliser may still turn similar characters (full-width brackets) into a control string.
+            if self._control_ids.intersection(new):
+                new = [i for character in piece for i in self._raw(character) if i not in self._control_ids]
+            ids += new
         return ids
 
     def split_at_control(self, text: str) -> list[str]:
-        """``text`` cut into control tokens and the plain stretches between them, in order."""
+        """Control tokens and the plain text between them, in order."""
         if self._control is None:
             return [text] if text else []
         return [part for part in re.split(f"({self._control.pattern})", text) if part]
 
-    def cut(self, text: str, window: int) -> tuple[str, bool]:
-        """The longest beginning of ``text`` that has at most ``window`` tokens, and whether it is shorter."""
+    def truncate(self, text: str, window: int) -> tuple[str, bool]:
+        """The longest beginning of at most ``window`` tokens, and whether anything was cut off."""
         if len(self.ids(text)) <= window:
             return text, False
         low, high = 0, len(text)
@@ -82,8 +81,8 @@ class PlainText:
         return text[:low], True
 
     @cached_property
-    def around(self) -> tuple[list[int], list[int]]:
-        """The special tokens that this tokenizer puts before and after a text."""
+    def special_tokens(self) -> tuple[list[int], list[int]]:
+        """The special tokens that the tokenizer puts before and after a text."""
         bare = self._raw("a")
         full = list(self.tokenizer("a", add_special_tokens=True).input_ids)
         for start in range(len(full) - len(bare) + 1):
@@ -94,12 +93,12 @@ class PlainText:
     def _raw(self, text: str) -> list[int]:
         return list(self.tokenizer(text, add_special_tokens=False).input_ids)
 
-    def _raw_behind(self, control: str, text: str) -> list[int]:
+    def _raw_after(self, control: str, text: str) -> list[int]:
         ids = self._raw(control + text)
         return ids[1:] if ids[:1] == [self.control_tokens[control]] else self._raw(text)
 
     def _pieces(self, text: str) -> list[str]:
-        """Cut every control string after its first character, so that no piece holds one."""
+        """Split every control string after its first character, so that no piece contains one."""
         if self._control is None:
             return [text] if text else []
         pieces = []

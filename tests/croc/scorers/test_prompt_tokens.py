@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from croc.errors import CrocError, InputError
 from croc.scorers.loading import Checkpoint, in_batches
-from croc.scorers.plain_text import PlainText
-from croc.scorers.refusals import RefusedPairs, score_batches
+from croc.scorers.pairs import UnscoredPairs, score_batches
+from croc.scorers.prompt_tokens import PromptTokenizer
 
 CONTROL = ("<image>", "<|im_start|>", "<|im_end|>", "<row_1_col_1>")
 BYTES = tiny.chat_tokenizer(CONTROL, bos="<s>")
@@ -38,7 +38,7 @@ def metaspace_tokenizer(scheme: str) -> PreTrainedTokenizerFast:
 @given(st.lists(st.text(max_size=8) | st.sampled_from([*CONTROL, "<s>", "</s>", "<pad>"]), max_size=8))
 def test_no_text_gives_a_control_token(parts):
     text = "".join(parts)
-    plain = PlainText(BYTES)
+    plain = PromptTokenizer(BYTES)
     ids = plain.ids(text)
     assert not set(ids) & set(plain.control_tokens.values())
     assert BYTES.decode(ids, clean_up_tokenization_spaces=False) == text, "nothing of the text is lost"
@@ -48,7 +48,7 @@ def test_no_text_gives_a_control_token(parts):
 @settings(max_examples=60, deadline=None)
 @given(text=st.text(alphabet="abcdefgh .,?'\"<>|[]\n0123", max_size=40))
 def test_ordinary_text_gets_the_tokenizers_own_ids(tokenizer, text):
-    assert PlainText(tokenizer).ids(text) == tokenizer(text, add_special_tokens=False).input_ids
+    assert PromptTokenizer(tokenizer).ids(text) == tokenizer(text, add_special_tokens=False).input_ids
 
 
 @pytest.mark.parametrize("scheme", ["first", "always", "never"])
@@ -56,7 +56,7 @@ def test_behind_a_control_token_a_text_is_read_as_in_the_whole_turn(scheme):
     tokenizer = metaspace_tokenizer(scheme)
     whole = tokenizer("<image>\na dog", add_special_tokens=False).input_ids
     assert tokenizer.convert_ids_to_tokens(whole[0]) == "<image>"
-    assert PlainText(tokenizer).ids("\na dog", after="<image>") == whole[1:]
+    assert PromptTokenizer(tokenizer).ids("\na dog", after="<image>") == whole[1:]
 
 
 @pytest.mark.parametrize(
@@ -71,7 +71,7 @@ def test_behind_a_control_token_a_text_is_read_as_in_the_whole_turn(scheme):
 def test_the_control_tokens_of_each_tokenizer_stay_text(tokenizer, typed):
     control = set(tokenizer.added_tokens_decoder)
     assert control & set(tokenizer(typed, add_special_tokens=False).input_ids), "the attack works on it alone"
-    ids = PlainText(tokenizer).ids(typed)
+    ids = PromptTokenizer(tokenizer).ids(typed)
     assert ids and not set(ids) & control
 
 
@@ -84,14 +84,14 @@ def test_a_look_alike_that_the_normaliser_turns_into_a_control_token_is_refused_
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="<unk>")
     wide = "＜image＞"
     assert vocab["<image>"] in tokenizer(wide).input_ids, "the attack works on the tokenizer alone"
-    assert PlainText(tokenizer).ids(wide) == [vocab[c] for c in "<image>"]
+    assert PromptTokenizer(tokenizer).ids(wide) == [vocab[c] for c in "<image>"]
 
 
 @settings(max_examples=60, deadline=None)
 @given(st.text(max_size=30), st.integers(0, 12))
 def test_a_cut_text_is_the_longest_beginning_that_fits(text, window):
-    plain = PlainText(BYTES)
-    kept, cut = plain.cut(text, window)
+    plain = PromptTokenizer(BYTES)
+    kept, cut = plain.truncate(text, window)
     assert text.startswith(kept)
     assert len(plain.ids(kept)) <= window
     assert cut == (len(kept) < len(text))
@@ -106,11 +106,11 @@ def test_a_refused_pair_leaves_the_scores_of_the_others():
         calls.append(rows)
         bad = {i: f"row {row}" for i, row in enumerate(rows) if row in (1, 4)}
         if bad:
-            raise RefusedPairs(bad)
+            raise UnscoredPairs(bad)
         return np.array(rows) * 10.0
 
     with pytest.raises(
-        RefusedPairs, match=r"pair 1 of the batch has no score: row 1 \(1 more like it\)"
+        UnscoredPairs, match=r"pair 1 of the batch has no score: row 1 \(and 1 more\)"
     ) as refused:
         score_batches(6, 3, compute)
     assert refused.value.reasons == {1: "row 1", 4: "row 4"}
@@ -120,9 +120,9 @@ def test_a_refused_pair_leaves_the_scores_of_the_others():
 
 def test_scores_that_came_with_a_refusal_are_not_computed_again():
     def compute(rows):
-        raise RefusedPairs({0: "no"}, np.array([np.nan, 7.0]))
+        raise UnscoredPairs({0: "no"}, np.array([np.nan, 7.0]))
 
-    with pytest.raises(RefusedPairs) as refused:
+    with pytest.raises(UnscoredPairs) as refused:
         score_batches(2, 5, compute)
     assert refused.value.scores[1] == 7.0
 

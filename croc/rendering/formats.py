@@ -1,0 +1,128 @@
+"""How numbers, directions and sentences are written in every rendering."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from croc.verdict.records import Agreement, Column, Dependence, Kind, Record, columns
+from croc.verdict.report import Report
+
+DASH = "–"
+
+
+def number(value: float | None, digits: int = 2) -> str:
+    """A scaled accuracy as text, with its sign; a dash where there is none."""
+    if value is None:
+        return DASH
+    rounded = round(value, digits) + 0.0  # no −0.00
+    return f"{rounded:+.{digits}f}".replace("-", "−")
+
+
+def interval(low: float | None, high: float | None, digits: int = 2) -> str:
+    """An interval as text; empty where there is none."""
+    return "" if low is None or high is None else f"[{number(low, digits)}, {number(high, digits)}]"
+
+
+def percent(share: float | None) -> str:
+    """A share as text; a dash where there is none. Only a full share reads 100%."""
+    if share is None:
+        return DASH
+    return f"{share:.0%}" if share == 1 or share < 0.995 else f"{share:.2%}"
+
+
+def probability(value: float | None) -> str:
+    """An accuracy or its chance as text; a dash where there is none."""
+    return DASH if value is None else f"{value:.3f}"
+
+
+def count(value: int | None, noun: str = "") -> str:
+    """A count as text, with its noun in the right number; a dash where there is none."""
+    if value is None:
+        return DASH
+    return f"{value:,} {noun if value == 1 else noun + 's'}" if noun else f"{value:,}"
+
+
+def p_value(p: float | None) -> str:
+    """A p value as text; a dash where there is none."""
+    return DASH if p is None else f"{p:.2g}"
+
+
+_WRITERS: Mapping[Kind, Callable[..., str]] = {
+    "scaled": number,
+    "share": percent,
+    "probability": probability,
+    "count": count,
+}
+
+
+def cell(record: Record, name: str) -> str:
+    """A field of a record as text, as its column says."""
+    return _WRITERS[columns(type(record))[name].kind](getattr(record, name))
+
+
+def cell_interval(record: Record, name: str) -> str:
+    """The interval of a field of a record as text; empty where there is none."""
+    column = columns(type(record))[name]
+    if column.interval is None:
+        return ""
+    low, high = (getattr(record, end) for end in column.interval)
+    if low is None or high is None:
+        return ""
+    write = _WRITERS[column.kind]
+    return f"[{write(low)}, {write(high)}]"
+
+
+def further_columns(record: type[Record]) -> dict[str, Column]:
+    """The columns of a record that tables show after its first one."""
+    return dict(list(columns(record).items())[1:])
+
+
+def tone(value: float | None) -> str:
+    """``bad`` below chance level, ``good`` from halfway to perfect on, else empty."""
+    if value is None:
+        return ""
+    return "bad" if round(value, 2) < 0 else "good" if value >= 0.5 else ""
+
+
+def metric_label(report: Report, metric: str) -> str:
+    """The name of a metric; a baseline says so."""
+    return f"{metric} (baseline)" if report.score(metric).baseline else metric
+
+
+def mode(report: Report) -> str:
+    """The mode of a report in words."""
+    return "paper mode" if report.settings.paper else "default mode"
+
+
+def confidence(report: Report) -> str:
+    """The confidence level of a report's intervals: ``95%``."""
+    return f"{100 * report.settings.level:g}%"
+
+
+def comparison_of(pair: Dependence) -> str:
+    """On what two generators are compared, as text."""
+    on = (
+        f"the same {count(pair.concepts, 'concept')}, paired"
+        if pair.paired
+        else "different concepts, not paired"
+    )
+    return f"{pair.first} against {pair.second}, on {on}"
+
+
+def rank_agreement_of(pair: Dependence) -> str:
+    """Whether two generators rank the metrics alike, as text; empty with a single metric."""
+    if pair.tau is None:
+        return ""
+    ends = "" if pair.tau_low is None else f" {interval(pair.tau_low, pair.tau_high)}"
+    return f"Rankings of {count(len(pair.differences), 'metric')}: Kendall tau-b {number(pair.tau)}{ends}"
+
+
+def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
+    """Rank agreement as sentences."""
+    lines = []
+    for agreement in agreements:
+        where = f" on {agreement.group_value}" if agreement.group_value else ""
+        ends = interval(agreement.ci_low, agreement.ci_high)
+        tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {ends}"
+        lines.append(f"Rankings of {count(len(agreement.metrics), 'metric')}{where}: Kendall tau-b {tau}")
+    return lines

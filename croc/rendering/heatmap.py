@@ -1,0 +1,104 @@
+"""A Report as a heatmap: scaled accuracy as colour."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from croc.checks.schema import DIRECTIONS
+from croc.rendering.formats import metric_label, number
+from croc.verdict.records import DIRECTION_NAMES
+from croc.verdict.report import Report
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DPI = 160
+_ACROSS = 26  # values of a grouping in one row
+_BESIDE = 10  # a grouping with at most so many values fits beside the directions
+_COLOURS = "BrBG"  # diverging, readable by the colour-blind, and no traffic light
+
+
+@dataclass(frozen=True)
+class _Panel:
+    title: str
+    names: Sequence[str]
+    values: Sequence[Sequence[float | None]]  # a row per metric
+
+
+def heatmap(report: Report) -> Figure:
+    """Metrics down, directions and the values of each grouping across; scaled accuracy as colour."""
+    from matplotlib.figure import Figure as NewFigure
+
+    labels = [metric_label(report, metric) for metric in report.metrics]
+    panels = _panels(report)
+    beside = len(panels) > 1 and len(panels[1].names) <= _BESIDE
+    rows = [panels[:2], *([panel] for panel in panels[2:])] if beside else [[panel] for panel in panels]
+    width = max(sum(0.62 * len(panel.names) + 0.5 for panel in row) for row in rows) + 2.4
+    height = sum(0.42 * len(labels) + 1.6 for _ in rows)
+    figure = NewFigure(figsize=(min(max(width, 6.5), 40), height), layout="constrained")
+    grids = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
+    for grid, row in zip(grids, rows, strict=True):
+        image: Any = None
+        axes = grid.subplots(1, len(row), squeeze=False, width_ratios=[len(panel.names) for panel in row])[0]
+        for k, (axis, panel) in enumerate(zip(axes, row, strict=True)):
+            image = _draw(axis, panel, labels if k == 0 else [])
+        bar = grid.colorbar(image, ax=list(axes), shrink=0.8, pad=0.01)
+        bar.set_label("scaled accuracy", fontsize=9)
+        bar.outline.set_visible(False)
+    figure.supxlabel(
+        str(report.signature).replace("|", " | "), fontsize=5.5, color="0.4", wrap=True, parse_math=False
+    )
+    return figure
+
+
+def _panels(report: Report) -> list[_Panel]:
+    directions = []
+    for score in report.ranking:
+        scaled = [report.scaled(score.metric, direction) for direction in DIRECTIONS]
+        directions.append([*scaled, score.scaled])
+    panels = [_Panel("by direction", [*DIRECTION_NAMES.values(), "mean"], directions)]
+    for column, values in report.groupings.items():
+        for begin in range(0, len(values), _ACROSS):
+            some = values[begin : begin + _ACROSS]
+            panels.append(
+                _Panel(
+                    f"by {column}" if begin == 0 else f"by {column}, continued",
+                    [value.replace("_", " ") for value in some],
+                    [
+                        [report.score(metric, column, value).scaled for value in some]
+                        for metric in report.metrics
+                    ],
+                )
+            )
+    return panels
+
+
+def _draw(axis: Any, panel: _Panel, labels: Sequence[str]) -> Any:
+    """Draw a panel; ``labels`` are the names of its rows, none beside another panel."""
+    data = [[float("nan") if value is None else value for value in row] for row in panel.values]
+    image = axis.imshow(data, cmap=_COLOURS, vmin=-1, vmax=1, aspect="auto")
+    axis.set_title(panel.title, fontsize=10, parse_math=False)
+    turned = any(len(name) > 8 for name in panel.names)
+    rotation, align = (35, "right") if turned else (0, "center")
+    axis.set_xticks(range(len(panel.names)), panel.names, fontsize=8, rotation=rotation, ha=align)
+    axis.set_yticks(range(len(labels)), labels, fontsize=9)
+    for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
+        label.set_parse_math(False)  # a name with a dollar is no formula
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    for y, row in enumerate(panel.values):
+        for x, value in enumerate(row):
+            ink = "white" if value is not None and abs(value) > 0.65 else "black"
+            axis.text(x, y, number(value), ha="center", va="center", fontsize=8, color=ink)
+    return image
+
+
+def heatmap_png(report: Report, dpi: int = DPI) -> bytes:
+    """The heatmap as PNG bytes, the same for the same report."""
+    buffer = io.BytesIO()
+    heatmap(report).savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
+    return buffer.getvalue()

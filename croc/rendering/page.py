@@ -1,0 +1,111 @@
+"""A Report as one self-contained HTML page."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from croc.checks.schema import DIRECTIONS
+from croc.rendering import formats
+from croc.rendering.heatmap import DPI, heatmap_png
+from croc.rendering.latex import latex
+from croc.verdict.records import DIRECTION_NAMES, Result, Score, columns
+from croc.verdict.report import Report
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+
+def environment() -> Environment:
+    """Jinja with the templates and the formats that all pages share; everything is escaped."""
+    from jinja2 import Environment, PackageLoader, select_autoescape
+
+    made = Environment(
+        loader=PackageLoader("croc.rendering", "templates"),
+        autoescape=select_autoescape(["html"]),
+        trim_blocks=True,
+    )
+    made.globals |= {
+        "cell": formats.cell,
+        "cell_interval": formats.cell_interval,
+        "comparison_of": formats.comparison_of,
+        "count": formats.count,
+        "directions": DIRECTIONS,
+        "interval": formats.interval,
+        "labels": DIRECTION_NAMES,
+        "confidence": formats.confidence,
+        "metric_label": formats.metric_label,
+        "number": formats.number,
+        "p_value": formats.p_value,
+        "percent": formats.percent,
+        "probability": formats.probability,
+        "rank_agreement_of": formats.rank_agreement_of,
+        "result_columns": columns(Result),
+        "score_columns": formats.further_columns(Score),
+        "tone": formats.tone,
+    }
+    return made
+
+
+@cache
+def _templates() -> Environment:
+    return environment()
+
+
+def results_html(report: Report) -> str:
+    """The results of a report as a fragment of HTML, with the heatmap inside."""
+    picture = heatmap_png(report)
+    return (
+        _templates()
+        .get_template("results.html")
+        .render(
+            report=report,
+            picture=base64.b64encode(picture).decode(),
+            width=int.from_bytes(picture[16:20], "big") * 100 // DPI,  # as PNG's first chunk says
+        )
+    )
+
+
+def page(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Sequence[Report] = ()) -> str:
+    """The report as one self-contained page, light and dark.
+
+    Args:
+        report: what the page is about.
+        extra: further sections, (heading, HTML that is already safe).
+        others: reports on other benchmarks, shown below on the same page.
+    """
+    shown = [results_html(each) for each in (report, *others)]
+    return _templates().get_template("report.html").render(results=shown, extra=extra)
+
+
+def write_all(report: Report, folder: Path, name: str = "report", **more: Any) -> list[Path]:
+    """Write JSON, LaTeX, the heatmap and the page into a folder.
+
+    Args:
+        report: what the files are about.
+        folder: made if it is not there.
+        name: of the files, without suffix.
+        more: further arguments of :func:`page`.
+
+    Returns:
+        The files written: ``NAME.json``, ``NAME.tex``, ``NAME.png``, ``NAME.html``.
+    """
+    from croc.storage.files import atomic
+
+    folder.mkdir(parents=True, exist_ok=True)
+    contents: dict[str, bytes] = {
+        ".json": report.to_json().encode(),
+        ".tex": latex(report).encode(),
+        ".png": heatmap_png(report),
+        ".html": page(report, **more).encode(),
+    }
+    paths = []
+    for suffix, content in contents.items():
+        path = folder / f"{name}{suffix}"
+        with atomic(path) as temporary:
+            temporary.write_bytes(content)
+        paths.append(path)
+    return paths

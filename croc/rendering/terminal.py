@@ -1,0 +1,157 @@
+"""A Report as tables on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from croc.checks.schema import DIRECTIONS
+from croc.rendering.formats import (
+    cell,
+    comparison_of,
+    confidence,
+    count,
+    further_columns,
+    interval,
+    metric_label,
+    mode,
+    number,
+    p_value,
+    rank_agreement_of,
+    tone,
+)
+from croc.verdict.records import DIRECTION_NAMES, Dependence, Score
+from croc.verdict.report import Report
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.text import Text
+
+    from croc.ratings.correlation import Correlations
+
+_STYLES = {"good": "green", "bad": "red", "": ""}
+
+
+def terminal(report: Report) -> list[RenderableType]:
+    """The report as rich renderables: the ranking, a table per grouping, findings, signature."""
+    from rich.text import Text
+
+    parts: list[RenderableType] = [_ranking(report)]
+    parts += [_grouping(report, column) for column in report.groupings]
+    for pair in report.dependences:
+        parts += _dependence(pair)
+    if report.findings:
+        parts.append(Text("Findings", style="bold"))
+        for finding in report.findings:
+            p = "" if finding.p is None else f" (p = {p_value(finding.p)})"
+            parts.append(Text(f"• {finding.text}{p}"))
+    parts.append(Text(str(report.signature), style="dim"))
+    return parts
+
+
+def _ranking(report: Report) -> RenderableType:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(
+        title=f"Scaled accuracy, {report.protocol} protocol, {mode(report)}: {count(report.checks, 'check')}",
+        title_justify="left",
+        caption="0 is chance level, 1 is perfect",
+        caption_justify="left",
+    )
+    table.add_column("rank", justify="right", no_wrap=True)
+    table.add_column("metric", no_wrap=True)
+    for name in ("mean", f"{confidence(report)} interval", *DIRECTION_NAMES.values()):
+        table.add_column(name, justify="right", no_wrap=True)
+    further = further_columns(Score)
+    for column in further.values():
+        table.add_column(column.label, justify="right")
+    for score in report.ranking:
+        table.add_row(
+            str(score.rank or ""),
+            Text(metric_label(report, score.metric)),
+            _number(score.scaled),
+            interval(score.ci_low, score.ci_high),
+            *(_number(report.scaled(score.metric, direction)) for direction in DIRECTIONS),
+            *(cell(score, name) for name in further),
+        )
+    return table
+
+
+def _grouping(report: Report, column: str) -> RenderableType:
+    """Metrics across and values down: there may be a hundred of them."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(f"Mean over the directions by {column}"), title_justify="left")
+    table.add_column(Text(column), no_wrap=True)
+    table.add_column("checks", justify="right")
+    for metric in report.metrics:
+        table.add_column(Text(metric), justify="right")
+    for value in report.groupings[column]:
+        scores = [report.score(metric, column, value) for metric in report.metrics]
+        largest = max(score.n for score in scores)
+        table.add_row(Text(value), count(largest), *(_number(score.scaled) for score in scores))
+    return table
+
+
+def _dependence(pair: Dependence) -> list[RenderableType]:
+    """Two generators side by side, a metric per line."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table()
+    table.add_column("metric", no_wrap=True)
+    for name in (pair.first, pair.second, "difference", "interval", "p (Holm)"):
+        table.add_column(Text(name), justify="right")
+    for difference in pair.differences:
+        table.add_row(
+            Text(difference.metric),
+            _number(difference.first),
+            _number(difference.second),
+            number(difference.difference),
+            interval(difference.ci_low, difference.ci_high),
+            p_value(difference.p_holm),
+        )
+    question = Text(f"Do the results depend on the {pair.column}? {comparison_of(pair)}", style="italic")
+    ranks = rank_agreement_of(pair)
+    return [question, table, *([Text(ranks)] if ranks else [])]
+
+
+def _number(value: float | None) -> Text:
+    from rich.text import Text
+
+    return Text(number(value), style="dim" if value is None else _STYLES[tone(value)])
+
+
+def correlations(found: Correlations) -> list[RenderableType]:
+    """Correlations with ratings: a table per column of ratings, best tau-b first."""
+    from rich.table import Table
+    from rich.text import Text
+
+    from croc.ratings.correlation import KINDS
+
+    parts: list[RenderableType] = []
+    for human in dict.fromkeys(result.human for result in found.results):
+        table = Table(title=Text(f"Correlation with {human}"), title_justify="left")
+        for name in ("rank", "metric", *KINDS.values(), "items"):
+            table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+        for row in found.results:
+            if row.human == human and row.kind == "kendall":
+                cells = [found.get(row.metric, human, kind) for kind in KINDS]
+                table.add_row(
+                    str(row.rank or ""),
+                    Text(row.metric),
+                    *(_coefficient(c.value, c.ci_low, c.ci_high) for c in cells),
+                    count(row.n),
+                )
+        parts.append(table)
+    parts.append(Text("Metrics of one rank are statistically tied in tau-b.", style="dim"))
+    parts.append(Text(str(found.signature), style="dim"))
+    return parts
+
+
+def _coefficient(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "–"
+    ends = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}{ends}".replace("-", "−")

@@ -1,0 +1,138 @@
+"""The Hub's evaluation metadata of a report: the one place that writes it.
+
+The Hub reads evaluation results in two forms: ``model-index`` in the metadata of a model card, which is the
+older one, and files ``.eval_results/*.yaml`` in a model's repository, from which it also fills the
+leaderboard of a benchmark dataset. Both are written here from a report, with the dataset that the score
+tables name.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+from croc.checks.schema import DIRECTIONS
+from croc.verdict.records import DIRECTION_NAMES
+from croc.verdict.report import Dataset, Report
+
+if TYPE_CHECKING:
+    from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData
+
+TASK_TYPE, TASK_NAME = "visual-question-answering", "contrastive robustness checks"
+METRIC_TYPE = "scaled_accuracy"
+FOLDER = ".eval_results"
+"""Where the Hub looks for evaluation results in a model's repository."""
+
+_DIGITS = 4
+_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def model_index(report: Report, metric: str | None = None) -> list[EvalResult]:
+    """The scaled accuracies of a metric on all checks, their mean first, for a card's ``model-index``.
+
+    Args:
+        report: of any dataset; one that is not on the Hub is given by its name.
+        metric: one of its metrics; None takes the best.
+    """
+    from huggingface_hub import EvalResult
+
+    metric = metric or report.metrics[0]
+    values = {"mean scaled accuracy": report.score(metric).scaled}
+    for direction in DIRECTIONS:
+        values[f"scaled accuracy, {DIRECTION_NAMES[direction]}"] = report.scaled(metric, direction)
+    return [
+        EvalResult(
+            task_type=TASK_TYPE,
+            task_name=TASK_NAME,
+            dataset_type=report.dataset.name,
+            dataset_name=report.dataset.name,
+            dataset_config=report.dataset.config,
+            dataset_split=report.dataset.split,
+            dataset_revision=_revision(report.dataset),
+            metric_type=METRIC_TYPE,
+            metric_name=name,
+            metric_value=round(value, _DIGITS),
+            metric_config=str(report.signatures[metric]),
+        )
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def card_metadata(report: Report, metric: str | None = None, **fields: Any) -> ModelCardData:
+    """The metadata of a model card with the results of a metric.
+
+    Args:
+        report: what the results are taken from.
+        metric: one of its metrics; None takes the best.
+        fields: of ``huggingface_hub.ModelCardData``; ``model_name`` is the metric's name unless given, and
+            ``tags`` are ``croc`` unless given.
+    """
+    from huggingface_hub import ModelCardData
+
+    metric = metric or report.metrics[0]
+    results = model_index(report, metric)
+    fields = {"tags": ["croc"], "model_name": metric} | fields
+    if not results:
+        del fields["model_name"]
+    return ModelCardData(eval_results=results or None, **fields)
+
+
+def eval_result_entries(report: Report, metric: str | None = None) -> list[EvalResultEntry]:
+    """The mean scaled accuracy of a metric for ``.eval_results``; empty where the dataset is not on the Hub.
+
+    The task is the dataset's configuration, ``default`` where it has none: under this id the dataset's
+    ``eval.yaml`` declares it as a benchmark.
+
+    Args:
+        report: what the results are taken from.
+        metric: one of its metrics; None takes the best.
+    """
+    from huggingface_hub import EvalResultEntry
+
+    metric = metric or report.metrics[0]
+    value = report.score(metric).scaled
+    if value is None or not is_on_hub(report.dataset):
+        return []
+    revision = _revision(report.dataset)
+    return [
+        EvalResultEntry(
+            dataset_id=report.dataset.name,
+            task_id=report.dataset.config or "default",
+            value=round(value, _DIGITS),
+            dataset_revision=revision if revision and _COMMIT.fullmatch(revision) else None,
+            notes=f"mean scaled accuracy, {report.signatures[metric]}",
+        )
+    ]
+
+
+def eval_results_files(report: Report, metric: str | None = None) -> dict[str, str]:
+    """The files of ``.eval_results`` with the results of a metric: YAML by path in the model's repository.
+
+    Args:
+        report: what the results are taken from.
+        metric: one of its metrics; None takes the best.
+
+    Returns:
+        Empty where the dataset is not on the Hub.
+    """
+    import yaml
+    from huggingface_hub import eval_result_entries_to_yaml
+
+    entries = eval_result_entries(report, metric)
+    if not entries:
+        return {}
+    name = report.dataset.name.replace("/", "-")
+    content = eval_result_entries_to_yaml(entries)
+    return {f"{FOLDER}/{name}.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}
+
+
+def is_on_hub(dataset: Dataset) -> bool:
+    """Whether the name of a dataset is a Hub id; folders and files are named without their parents."""
+    return _HUB_ID.fullmatch(dataset.name) is not None
+
+
+def _revision(dataset: Dataset) -> str | None:
+    """The revision without the note that only some of the checks were used: ``abc[60 of 120]``."""
+    return dataset.revision.partition("[")[0] if dataset.revision else None
