@@ -1,11 +1,11 @@
-"""From margins to probabilities, and how far they can be trusted: temperature, ECE, AUROC, ties.
+"""Calibration: from margins to probabilities, and how good these are (ECE, Brier score, AUROC, ties).
 
     croc calibrate runs/crocscore --questions runs/questions
 
 The probability of a match is σ(a · margin + b) (Platt 1999); 1/a is the temperature (Guo et al. 2017). Both
-are fitted on questions with known answers and written into the checkpoint's configuration, where
-``score(…, probability=True)`` finds them. The figures are cross-fitted: each half of the concepts is judged
-with what the other half taught.
+parameters are fitted on questions with known answers and stored in the checkpoint's configuration, where
+``score(…, probability=True)`` reads them. The figures are cross-fitted: each half of the concepts is
+evaluated with the parameters of the other half.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ FIGURES, PLOT = "calibration.json", "calibration.png"
 
 @dataclass(frozen=True)
 class Calibration:
-    """What was fitted, and what it is worth; every figure but ``a`` and ``b`` is cross-fitted by concept.
+    """The fitted parameters, and figures that show how good they are, cross-fitted by concept.
 
     Attributes:
-        a: the probability is σ(a · margin + b); fitted on all questions.
-        b: likewise.
+        a, b: the probability is σ(a · margin + b); fitted on all questions.
         temperature: 1/a.
         ece: expected calibration error in 15 bins of equal width, 0…1, 0 is best.
-        ece_before: the same for σ(margin).
-        brier: mean squared difference of probability and answer; ``brier_before`` likewise.
-        log_loss: mean negative logarithm of the probability of the right answer.
-        auroc: chance that a matching question has a higher margin than another; calibrating keeps it.
+        brier: mean squared difference of probability and answer, 0 is best.
+        log_loss: mean negative logarithm of the probability of the correct answer, 0 is best.
+        ece_before, brier_before, log_loss_before: the same for σ(margin).
+        auroc: probability that a matching question has a higher margin than another one; calibration does
+            not change it.
         ties_fp32: share of contrasts in which both sides have the same fp32 margin.
-        ties_bf16: share of contrasts in which P(Yes) is the same when it is rounded to bf16.
-        contrasts: number of pairs of questions that differ in the prompt or in the image alone.
-        questions: number of them; ``concepts`` likewise.
+        ties_bf16: share of contrasts in which P(Yes) is the same when rounded to bf16.
+        contrasts: number of pairs of questions that differ in the prompt alone or in the image alone.
+        questions, concepts: their numbers.
         split: of the questions.
     """
 
@@ -73,71 +73,71 @@ def probabilities(margins: Any, a: float = 1.0, b: float = 0.0) -> Array:
     """σ(a · margin + b)."""
     from scipy.special import expit
 
-    found: Array = expit(a * np.asarray(margins, dtype=np.float64) + b)
-    return found
+    probability: Array = expit(a * np.asarray(margins, dtype=np.float64) + b)
+    return probability
 
 
 def fit(margins: Any, labels: Any) -> tuple[float, float]:
-    """Give the a and b with the highest likelihood.
+    """Fit a and b by maximum likelihood.
 
     Args:
         margins: (n,) logit("Yes") − logit("No").
         labels: (n,) whether the answer is Yes.
 
     Raises:
-        InputError: one answer alone, or margins that run against the answers: no temperature mends those.
+        InputError: there is only one answer, or the margins are not higher where the answer is Yes.
     """
     from scipy.optimize import minimize
 
     x, y = np.asarray(margins, dtype=np.float64), np.asarray(labels, dtype=bool)
     if not (y.any() and (~y).any()):
-        raise InputError("a calibration needs questions of both answers")
+        raise InputError("a calibration needs questions with both answers")
     # Standardised, so that margins of 0.01 and of 1,000 are fitted alike.
     scale = float(x.std()) or 1.0
     signs = np.where(y, 1.0, -1.0)
 
     def loss(at: Array) -> tuple[float, Array]:
         logits = signs * (at[0] * x / scale + at[1])
-        # Where the answers can be told apart without an error the likelihood has no maximum.
+        # If the margins separate the answers perfectly, the likelihood has no maximum.
         value = np.logaddexp(0.0, -logits).mean() + 1e-6 * at[0] ** 2
         slope = -signs * probabilities(-logits)
         return float(value), np.array([(slope * x / scale).mean() + 2e-6 * at[0], slope.mean()])
 
     a, b = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", options={"gtol": 1e-10}).x
     if a <= 0:
-        raise InputError("the margins are not higher where the answer is Yes: there is nothing to calibrate")
+        raise InputError("the margins are not higher where the answer is Yes, so they cannot be calibrated")
     return float(a / scale), float(b)
 
 
 def expected_error(chances: Any, labels: Any, bins: int = BINS) -> float:
-    """ECE: mean over bins of |share of Yes − mean probability|, by their counts (Guo et al. 2017)."""
+    """ECE: mean of |share of Yes − mean probability| over bins, weighted by count (Guo et al. 2017)."""
     mean, share, count = reliability(chances, labels, bins)
     return float((np.abs(share - mean) * count).sum() / count.sum())
 
 
 def reliability(chances: Any, labels: Any, bins: int = BINS) -> tuple[Array, Array, Array]:
-    """Per bin of equal width that is not empty: mean probability, share of Yes, count; three (m,) arrays."""
+    """For each bin of equal width that is not empty: mean probability, share of Yes, count; (m,) each."""
     p, y = np.asarray(chances, dtype=np.float64), np.asarray(labels, dtype=np.float64)
-    place = np.minimum((p * bins).astype(int), bins - 1)
-    count = np.bincount(place, minlength=bins).astype(np.float64)
-    held = count > 0
-    mean = np.bincount(place, weights=p, minlength=bins)[held] / count[held]
-    share = np.bincount(place, weights=y, minlength=bins)[held] / count[held]
-    return mean, share, count[held]
+    bin_of = np.minimum((p * bins).astype(int), bins - 1)
+    count = np.bincount(bin_of, minlength=bins).astype(np.float64)
+    filled = count > 0
+    mean = np.bincount(bin_of, weights=p, minlength=bins)[filled] / count[filled]
+    share = np.bincount(bin_of, weights=y, minlength=bins)[filled] / count[filled]
+    return mean, share, count[filled]
 
 
 def cross_fitted(margins: Array, labels: NDArray[np.bool_], concepts: Sequence[str]) -> Array:
-    """Probabilities of each half of the concepts with what was fitted on the other half: (n,)."""
+    """Probabilities of each half of the concepts, with the parameters fitted on the other half: (n,)."""
     half = np.array([int(stable_hash("half", name, length=8), 16) % 2 for name in concepts], dtype=bool)
-    found = np.empty(len(margins))
+    probability = np.empty(len(margins))
     for side in (half, ~half):
         if side.any():
-            found[side] = probabilities(margins[side], *fit(margins[~side], labels[~side]))
-    return found
+            probability[side] = probabilities(margins[side], *fit(margins[~side], labels[~side]))
+    return probability
 
 
 def ties(margins: Any, contrasts: Sequence[tuple[int, int]]) -> tuple[float, float]:
-    """Share of contrasts without a winner: by fp32 margins, and by P(Yes) in bf16."""
+    """Share of tied contrasts: by fp32 margins, and by P(Yes) in bf16."""
     import torch
 
     x = torch.tensor(np.asarray(margins, dtype=np.float32))
@@ -145,12 +145,13 @@ def ties(margins: Any, contrasts: Sequence[tuple[int, int]]) -> tuple[float, flo
     if not contrasts:
         return 0.0, 0.0
     first, second = torch.tensor(list(contrasts)).T
-    return tuple(float((each[first] == each[second]).double().mean()) for each in (x, low))  # type: ignore[return-value]
+    fp32, bf16 = (float((values[first] == values[second]).double().mean()) for values in (x, low))
+    return fp32, bf16
 
 
 def contrasts_of(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
-    """Pairs of questions of one check that differ in the prompt alone, or in the image's side alone."""
-    found: list[tuple[int, int]] = []
+    """Pairs of questions of one check that differ in the prompt alone, or in the side of the image alone."""
+    contrasts: list[tuple[int, int]] = []
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, row in enumerate(rows):
         groups.setdefault(("image", row["check_id"], row["image_side"], row["image_index"]), []).append(
@@ -158,29 +159,29 @@ def contrasts_of(rows: Sequence[dict[str, Any]]) -> list[tuple[int, int]]:
         )
         groups.setdefault(("prompt", row["check_id"], row["prompt"]), []).append(number)
     for members in groups.values():
-        found += [
+        contrasts += [
             (one, other)
             for place, one in enumerate(members)
             for other in members[place + 1 :]
             if rows[one]["label"] != rows[other]["label"]
         ]
-    return found
+    return contrasts
 
 
 def measure(scorer: CROCScore, rows: Sequence[dict[str, Any]], split: str = "validation") -> Calibration:
-    """Fit a calibration on questions and say what it is worth.
+    """Fit a calibration on questions and evaluate it.
 
     Args:
         scorer: the model.
         rows: questions with ``image`` (file bytes), ``prompt``, ``label``, ``check_id``, ``concept_id``,
             ``image_side`` and ``image_index``.
-        split: what to call them.
+        split: their name.
 
     Raises:
         InputError: see :func:`fit`.
         MissingExtra: scikit-learn is not installed.
     """
-    return _worth(_margins(scorer, rows), rows, split)[0]
+    return _evaluate(_margins(scorer, rows), rows, split)[0]
 
 
 def _margins(scorer: CROCScore, rows: Sequence[dict[str, Any]]) -> Array:
@@ -188,15 +189,14 @@ def _margins(scorer: CROCScore, rows: Sequence[dict[str, Any]]) -> Array:
     from croc.scorers.loading import in_batches
 
     parts = []
-    for batch in in_batches(len(rows), 256):
-        some = rows[batch]
-        parts.append(
-            scorer.score([decode(to_bytes(row["image"])) for row in some], [row["prompt"] for row in some])
-        )
+    for span in in_batches(len(rows), 256):
+        batch = rows[span]
+        images = [decode(to_bytes(row["image"])) for row in batch]
+        parts.append(scorer.score(images, [row["prompt"] for row in batch]))
     return np.concatenate(parts) if parts else np.zeros(0)
 
 
-def _worth(margins: Array, rows: Sequence[dict[str, Any]], split: str) -> tuple[Calibration, Array]:
+def _evaluate(margins: Array, rows: Sequence[dict[str, Any]], split: str) -> tuple[Calibration, Array]:
     try:
         from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
     except ImportError as error:
@@ -207,7 +207,7 @@ def _worth(margins: Array, rows: Sequence[dict[str, Any]], split: str) -> tuple[
     before, after = probabilities(margins), cross_fitted(margins, labels, concepts)
     contrasts = contrasts_of(rows)
     fp32, bf16 = ties(margins, contrasts)
-    found = Calibration(
+    calibration = Calibration(
         a=a,
         b=b,
         temperature=1 / a,
@@ -225,18 +225,18 @@ def _worth(margins: Array, rows: Sequence[dict[str, Any]], split: str) -> tuple[
         concepts=len(set(concepts)),
         split=split,
     )
-    return found, after
+    return calibration, after
 
 
-def questions(
+def read_questions(
     folder: str | Path, split: str = "validation", at_most: int | None = None
 ) -> list[dict[str, Any]]:
-    """Questions of one split, images undecoded.
+    """Read the questions of one split, images undecoded.
 
     Args:
         folder: what ``croc build train`` made.
         split: which split.
-        at_most: so many of them at most; whole checks are taken, always the same.
+        at_most: maximum number of questions; whole checks are taken, always the same ones.
 
     Raises:
         InputError: there is no such split, or a column is missing.
@@ -245,14 +245,16 @@ def questions(
 
     files = sorted(Path(folder).glob(f"data/{split}-*.parquet"))
     if not files:
-        raise InputError(f"{folder}: no data/{split}-*.parquet; make questions with croc build train")
-    need = ("image", "prompt", "label", "check_id", "concept_id", "image_side", "image_index")
+        raise InputError(
+            f"{folder}: there is no data/{split}-*.parquet; make questions with croc build train"
+        )
+    columns = ("image", "prompt", "label", "check_id", "concept_id", "image_side", "image_index")
     rows: list[dict[str, Any]] = []
     for file in files:
         for table in batches(file):
-            if missing := sorted(set(need) - set(table.schema.names)):
+            if missing := sorted(set(columns) - set(table.schema.names)):
                 raise InputError(f"{file}: there is no column {missing[0]}")
-            rows += table.select(need).to_pylist()
+            rows += table.select(columns).to_pylist()
     if at_most is None or len(rows) <= at_most:
         return rows
     by_check: dict[str, list[dict[str, Any]]] = {}
@@ -274,32 +276,32 @@ def calibrate(
     at_most: int | None = None,
     **options: Any,
 ) -> Calibration:
-    """Calibrate a checkpoint: write a and b into its configuration, and figures and plot beside it.
+    """Calibrate a checkpoint: store a and b in its configuration, and write figures and plot beside it.
 
     Args:
         folder: of the checkpoint; its ``config.json`` is changed, its weights are not.
         data: a folder of questions that ``croc build train`` finished.
         split: of the questions.
-        at_most: so many questions at most.
-        options: for :class:`~crocscore.model.CROCScore` (``device``, ``batch_size``, …).
+        at_most: maximum number of questions.
+        options: of :class:`~crocscore.model.CROCScore` (``device``, ``batch_size``, …).
 
     Raises:
-        InputError: the folder is no checkpoint, or the questions are unfit.
+        InputError: the folder is not a checkpoint, or the questions cannot be used.
     """
     from crocscore.model import CROCScore
 
     folder = Path(folder)
     config = read_json(folder / "config.json", "no config.json: not the folder of a model")
-    rows = questions(data, split, at_most)
+    rows = read_questions(data, split, at_most)
     margins = _margins(CROCScore.from_pretrained(folder, **options), rows)
-    found, after = _worth(margins, rows, split)
-    config["croc"] = {**(config.get("croc") or {}), "calibration": [found.a, found.b]}
+    calibration, after = _evaluate(margins, rows, split)
+    config["croc"] = {**(config.get("croc") or {}), "calibration": [calibration.a, calibration.b]}
     labels = [row["label"] for row in rows]
     with atomic(folder / PLOT) as temporary:
         temporary.write_bytes(plot(probabilities(margins), after, labels))
-    write_json(folder / FIGURES, asdict(found))
+    write_json(folder / FIGURES, asdict(calibration))
     write_json(folder / "config.json", config)
-    return found
+    return calibration
 
 
 def plot(before: Any, after: Any, labels: Any) -> bytes:

@@ -167,7 +167,7 @@ _training_options = together(
 def _experiment(
     name: str, conditions: Any, out: Path, settings: tuple[str, ...], options: dict[str, Any]
 ) -> None:
-    from crocscore.experiments.experiments import Setup, run
+    from crocscore.experiments.training_runs import Setup, run
 
     model, questions = str(options.pop("model")), str(options.pop("questions"))
     setup = Setup(model=model, questions=questions, **options, settings=key_values(settings, "--set"))
@@ -196,7 +196,6 @@ def _experiment(
 )
 @click.option(
     "--scene-steps",
-    "reading",
     default=1200,
     show_default=True,
     type=Integer(1),
@@ -207,7 +206,7 @@ def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], *
 
     MODEL is the folder of the initial model.
     """
-    from crocscore.experiments.experiments import held_out as conditions
+    from crocscore.experiments.training_runs import held_out as conditions
 
     _experiment("held-out", conditions(leave_out) if leave_out else None, out, settings, options)
 
@@ -229,7 +228,7 @@ def learning_curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ..
 
     MODEL is the folder of the initial model.
     """
-    from crocscore.experiments.experiments import learning_curve as conditions
+    from crocscore.experiments.training_runs import learning_curve as conditions
 
     _experiment("learning-curve", conditions(shares) if shares else None, out, settings, options)
 
@@ -252,7 +251,7 @@ def label_noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...],
     MODEL is the folder of the initial model. The experiment estimates what images that show the wrong thing
     cost, and so what a better image generator is worth.
     """
-    from crocscore.experiments.experiments import label_noise as conditions
+    from crocscore.experiments.training_runs import label_noise as conditions
 
     _experiment("label-noise", conditions(levels) if levels else None, out, settings, options)
 
@@ -284,7 +283,7 @@ def zero_shot(
     SCORER is a name from 'croc scorers list', or the folder of a yes/no model.
     """
     from croc.scorers.registry import available, load
-    from crocscore.experiments.experiments import zero_shot as run
+    from crocscore.experiments.zero_shot import zero_shot as run
 
     # A name is a name, whatever folders are called here: in a checkout there is one called crocscore.
     local = Path(scorer).is_dir() and scorer not in {info.name for info in available()}

@@ -31,24 +31,24 @@ Args:
     images (list): n images: PIL images, uint8 arrays (height, width, 3) or (height, width), paths, bytes of a
         file, or a column of a dataset with the feature datasets.Image().
     prompts (list of str): n prompts; prompt i belongs to image i.
-    model: Hub id or folder of a yes/no vision-language model, or a loaded scorer; default: the small model
-        that comes with the package, which needs no network. It is loaded once.
+    model: Hub id or folder of a yes/no vision-language model, or a loaded scorer. Default: the small model
+        that comes with the package, which needs no network. A model is loaded once.
     revision (str): commit of a model on the Hub.
-    device (str): "cpu", "cuda", "mps"; default: the best there is.
-    probability (bool): calibrated probabilities of a match, 0...1, instead of margins.
+    device (str): "cpu", "cuda" or "mps". Default: the best one available.
+    probability (bool): return calibrated probabilities of a match, 0...1, instead of margins.
 
 Returns:
     scores (list of float): per pair, higher is the better match; None where a pair cannot be scored.
     mean_score (float): mean over the pairs with a score; None without any.
-    errors (dict): why pairs have no score, by their number.
+    errors (dict): for pairs without a score, the reason, by the number of the pair.
     model (str): name of the model.
-    signature (str): model, revision, template, number format and image processor: what must be equal for two
-        scores to be comparable.
+    signature (str): model, revision, template, number format and image processor; scores are comparable if
+        these are equal.
 
 Limitations:
-    The small model has only seen drawings of the exact world: on photographs and on the output of diffusion
-    models its scores mean little; give model= there. Margins of different models do not compare. A mean over
-    images says how well the prompts are followed, and nothing about how good the images look.
+    The small model was trained only on drawings of the exact world. Its scores mean little for photographs
+    and for the output of diffusion models: use another model= there. Margins of different models are not
+    comparable. A mean over images measures how well the prompts are followed, not how good the images look.
 
 Examples:
 
@@ -62,7 +62,7 @@ Examples:
 
 
 @evaluate.utils.file_utils.add_start_docstrings(_DESCRIPTION, _KWARGS_DESCRIPTION)
-class Crocscore(evaluate.Metric):
+class Crocscore(evaluate.Metric):  # type: ignore[misc]
     """How well images match their prompts."""
 
     def _info(self) -> evaluate.MetricInfo:
@@ -81,7 +81,8 @@ class Crocscore(evaluate.Metric):
 
     def add(self, *, prediction: None = None, reference: None = None, **pair: Any) -> None:
         """Add one pair: ``images`` an image, ``prompts`` its prompt."""
-        self.add_batch(**{name: [value] for name, value in pair.items()})
+        batch: dict[str, Any] = {name: [value] for name, value in pair.items()}
+        self.add_batch(**batch)
 
     def add_batch(
         self,
@@ -106,11 +107,11 @@ class Crocscore(evaluate.Metric):
         prompts: Sequence[str] | None = None,
         **options: Any,
     ) -> dict[str, Any] | None:
-        """Score pairs, these and those that were added before; see the module's description."""
+        """Score pairs: the given ones, or those that were added before; see the module's description."""
         given = images is not None or prompts is not None
         if given and self.writer is None and self.num_process == 1:
             images, prompts = _pairs(images, prompts)
-            return self._compute(images, prompts, **options)  # nothing to gather: no copy on disk
+            return self._compute(images, prompts, **options)  # without the copy on disk that evaluate makes
         if not given and self.writer is None:
             raise ValueError("give images and prompts together, one prompt per image")
         columns = {"images": images, "prompts": prompts} if given else {}
@@ -133,22 +134,22 @@ class Crocscore(evaluate.Metric):
 
         scorer = self._scorer(model, revision, device)
         errors: dict[int, str] = {}
-        seen: dict[int, Any] = {}
+        decoded: dict[int, Any] = {}
         for i, image in enumerate(images):
             try:
-                seen[i] = decode(_bytes(image))
+                decoded[i] = decode(_bytes(image))
             except InputError as problem:
                 errors[i] = str(problem)
-        numbers = list(seen)
+        numbers = list(decoded)
         scores: list[float | None] = [None] * len(images)
         try:
-            found = scorer.score(list(seen.values()), [prompts[i] for i in numbers]) if seen else []
-        except UnscoredPairs as refused:
-            if refused.scores is None:
+            values = scorer.score(list(decoded.values()), [prompts[i] for i in numbers]) if decoded else []
+        except UnscoredPairs as error:
+            if error.scores is None:
                 raise
-            found = refused.scores
-            errors |= {numbers[i]: reason for i, reason in refused.reasons.items()}
-        for i, score in zip(numbers, found, strict=True):
+            values = error.scores
+            errors |= {numbers[i]: reason for i, reason in error.reasons.items()}
+        for i, score in zip(numbers, values, strict=True):
             if i not in errors and not math.isfinite(score):
                 errors[i] = f"the model gave {score}"
             scores[i] = None if i in errors else float(score)
@@ -158,10 +159,10 @@ class Crocscore(evaluate.Metric):
             known = [i for i in numbers if scores[i] is not None]
             for i, value in zip(known, scorer.probability_of([scores[i] for i in known]), strict=True):
                 scores[i] = float(value)
-        kept = [score for score in scores if score is not None]
+        present = [score for score in scores if score is not None]
         return {
             "scores": scores,
-            "mean_score": sum(kept) / len(kept) if kept else None,
+            "mean_score": sum(present) / len(present) if present else None,
             "errors": dict(sorted(errors.items())),
             "model": scorer.name,
             "signature": str(scorer_part(scorer.name, _fields(scorer, probability))),
@@ -174,11 +175,11 @@ class Crocscore(evaluate.Metric):
         device: str | None = None,
         probability: bool = False,
     ) -> dict[str, str]:
-        """What a signature says of scores that :meth:`compute` gives with these arguments."""
+        """The signature's fields for scores that :meth:`compute` returns with these arguments."""
         return _fields(self._scorer(model, revision, device), probability)
 
     def _scorer(self, model: Any, revision: str | None, device: str | None) -> Any:
-        """The scorer, loaded once for each model that is asked for."""
+        """The scorer; each model is loaded once."""
         if callable(getattr(model, "score", None)):
             return model
         from crocscore.model import CROCScore
@@ -192,7 +193,7 @@ class Crocscore(evaluate.Metric):
 
 
 def _pairs(images: Any, prompts: Any) -> tuple[Sequence[Any], list[str]]:
-    """The two inputs, checked to belong together."""
+    """Check that both inputs belong together."""
     if images is None or prompts is None:
         raise ValueError("give images and prompts together, one prompt per image")
     if isinstance(prompts, str) or isinstance(images, str | bytes):
@@ -202,12 +203,12 @@ def _pairs(images: Any, prompts: Any) -> tuple[Sequence[Any], list[str]]:
         raise ValueError(f"{len(images)} images and {len(prompts)} prompts: give one prompt per image")
     wrong = [i for i, prompt in enumerate(prompts) if not isinstance(prompt, str)]
     if wrong:
-        raise ValueError(f"prompt {wrong[0]} is {type(prompts[wrong[0]]).__name__}, not a text")
+        raise ValueError(f"prompt {wrong[0]} is {type(prompts[wrong[0]]).__name__}, not a string")
     return images, prompts
 
 
 def _bytes(image: Any) -> bytes:
-    """The file behind an image of any kind that this module takes."""
+    """The file bytes of an image of any type that this module accepts."""
     import numpy as np
     from PIL import Image
 

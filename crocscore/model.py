@@ -1,13 +1,13 @@
-"""CROCScore: does an image show what a prompt says? One interface over every yes/no vision-language model.
+"""CROCScore: does an image show what a prompt says? One interface to all yes/no vision-language models.
 
     from crocscore.model import CROCScore
 
     scorer = CROCScore.from_pretrained("folder-or-hub-id")
-    scorer.score(images, prompts)        # margins; higher is the better match
-    scorer.explain(image, prompt)        # which clause of the prompt fails
+    scorer.score(images, prompts)        # margins, higher is the better match
+    scorer.explain(image, prompt)        # margins of the clauses of the prompt
 
 The score is the fp32 margin logit("Yes") − logit("No") of :class:`croc.scorers.yes_no.YesNo`. CROCScore adds
-probabilities on demand and the clause by clause reading.
+calibrated probabilities, and scores for the clauses of a prompt.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     import polars as pl
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny"
-"""Where the model that comes with the package lies."""
+"""Folder of the model that comes with the package."""
 
 
 @dataclass(frozen=True)
 class Clause:
-    """One clause of a prompt, asked by itself.
+    """One clause of a prompt, scored by itself.
 
     Attributes:
         text: the clause, which is ``prompt[start:end]``.
-        start, end: where it stands in the prompt, in characters.
-        margin: logit("Yes") − logit("No"); above 0 the model sees it in the image.
+        start, end: its position in the prompt, in characters.
+        margin: logit("Yes") − logit("No"); above 0 the answer is Yes.
         probability: the calibrated margin, 0 to 1.
     """
 
@@ -52,12 +52,12 @@ class Clause:
 
 @dataclass(frozen=True)
 class Explanation:
-    """How well an image meets a prompt, as a whole and clause by clause.
+    """How well an image matches a prompt as a whole, and each of its clauses.
 
     Attributes:
-        prompt: what was asked.
+        prompt: the prompt.
         margin, probability: of the whole prompt.
-        clauses: its clauses in order; a prompt of one clause has itself.
+        clauses: its clauses in order; a prompt of one clause has itself as the only one.
     """
 
     prompt: str
@@ -67,7 +67,7 @@ class Explanation:
 
     @property
     def worst(self) -> Clause:
-        """The clause that the image meets least."""
+        """The clause with the lowest margin."""
         return min(self.clauses, key=lambda clause: clause.margin)
 
 
@@ -76,15 +76,15 @@ class CROCScore(YesNo):
 
     Args:
         model: Hub id or folder of an image-text-to-text model, or a loaded one with ``processor=``.
-        options: as :class:`~croc.scorers.yes_no.YesNo` takes them (``revision``, ``device``, ``dtype``,
-            ``batch_size``, ``question``, …), but for the scale: :meth:`score` chooses it per call.
+        options: those of :class:`~croc.scorers.yes_no.YesNo` (``revision``, ``device``, ``dtype``,
+            ``batch_size``, ``question``, …) except for the scale, which is an argument of :meth:`score`.
     """
 
     def __init__(self, model: Any, **options: Any) -> None:
         for scale in ("probability", "paper"):
             if scale in options:
                 raise InputError(
-                    f"{scale}: CROCScore takes probability= in score(); YesNo has the other scales"
+                    f"{scale} is not an option of CROCScore: use score(…, probability=True), or YesNo"
                 )
         super().__init__(model, **options)
 
@@ -97,12 +97,12 @@ class CROCScore(YesNo):
             options: see the class.
 
         Raises:
-            CrocError: this installation holds no model of its own, or the model cannot be loaded.
+            CrocError: the model cannot be loaded, or this installation contains none.
         """
         if model is None:
             if not (WEIGHTS / "model.safetensors").is_file():
                 raise CrocError(
-                    "this installation holds no CROCScore weights: name a Hub id or a folder with model="
+                    "this installation contains no CROCScore weights: give a Hub id or a folder as model="
                 )
             model, options = WEIGHTS, {"name": "crocscore-tiny", "batch_size": 16, **options}
         return cls(model, **options)
@@ -115,7 +115,7 @@ class CROCScore(YesNo):
         Args:
             images: PIL images, n of them.
             prompts: n prompts.
-            probability: give calibrated probabilities from 0 to 1 rather than margins.
+            probability: return calibrated probabilities from 0 to 1 instead of margins.
 
         Returns:
             float64 (n,), higher is the better match.
@@ -124,30 +124,30 @@ class CROCScore(YesNo):
         return self.probability_of(margins) if probability else margins
 
     def probability_of(self, margins: Any) -> np.ndarray:
-        """σ(a · margin + b) with the checkpoint's calibration, a = 1 and b = 0 where it has none."""
+        """σ(a · margin + b) with the calibration of the checkpoint; without one, a = 1 and b = 0."""
         a, b = self.settings.calibration or (1.0, 0.0)
         # tanh does not overflow where exp would.
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * (a * np.asarray(margins, dtype=np.float64) + b))))
 
     def explain(self, image: Image, prompt: str) -> Explanation:
-        """Score a prompt and each clause of it; the image is read once for all of them.
+        """Score a prompt and each of its clauses; the image is encoded once for all of them.
 
         Args:
             image: one image.
             prompt: the prompt, of one clause or several.
 
         Returns:
-            Margins and probabilities of the whole and of each clause.
+            Margins and probabilities of the whole prompt and of each clause.
 
         Raises:
             UnscoredPairs: the prompt is empty or the image cannot be read.
         """
         spans = clauses(prompt) or [(0, len(prompt))]
         texts = [prompt[start:end] for start, end in spans]
-        asked = [prompt] if texts == [prompt] else [prompt, *texts]
-        margins = self.score_prompts(image, asked)
+        prompts = [prompt] if texts == [prompt] else [prompt, *texts]
+        margins = self.score_prompts(image, prompts)
         probabilities = self.probability_of(margins)
-        each = slice(0, 1) if len(asked) == 1 else slice(1, None)
+        parts = slice(0, 1) if len(prompts) == 1 else slice(1, None)
         return Explanation(
             prompt=prompt,
             margin=float(margins[0]),
@@ -155,7 +155,7 @@ class CROCScore(YesNo):
             clauses=tuple(
                 Clause(text, start, end, float(margin), float(chance))
                 for text, (start, end), margin, chance in zip(
-                    texts, spans, margins[each], probabilities[each], strict=True
+                    texts, spans, margins[parts], probabilities[parts], strict=True
                 )
             ),
         )
@@ -165,8 +165,8 @@ class CROCScore(YesNo):
 
         Args:
             dataset: Hub id, folder or dataset of checks.
-            out: a folder that keeps the score table and from which a run resumes; None keeps nothing.
-            options: as :func:`croc.scoring.run.score_dataset` takes them (``config``, ``split``, …).
+            out: folder for the score table, where an interrupted run is resumed; None writes no files.
+            options: those of :func:`croc.scoring.run.score_dataset` (``config``, ``split``, …).
 
         Returns:
             The score table: one row per image, as ``croc evaluate`` reads it.

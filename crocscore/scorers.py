@@ -1,4 +1,4 @@
-"""What CROCScore brings to croc's scorers, through the entry point ``croc.scorers``, like any plug-in.
+"""The scorers of this package, which join through the entry point ``croc.scorers`` like any plug-in.
 
 croc score runs/syn --scorer crocscore --scorer crocscore-dual --out scores
 croc score runs/syn --scorer crocscore --option model=org/crocscore-smolvlm --out scores
@@ -16,14 +16,14 @@ if TYPE_CHECKING:
     from crocscore.model import CROCScore
 
 DUAL = Path(__file__).parent / "weights" / "dual"
-"""Where the dual encoder that comes with the package lies."""
+"""Folder of the dual encoder that comes with the package."""
 
 
 def crocscore(**options: Any) -> CROCScore:
-    """The yes/no model that comes with the package; ``model=`` takes another folder or Hub id.
+    """The yes/no model that comes with the package, or another one given as ``model=`` (folder or Hub id).
 
     Raises:
-        CrocError: this installation holds no weights and no other model is named.
+        CrocError: this installation contains no weights and no other model is given.
     """
     from crocscore.model import CROCScore
 
@@ -31,16 +31,16 @@ def crocscore(**options: Any) -> CROCScore:
 
 
 def crocscore_dual(**options: Any) -> DualEncoder:
-    """The dual encoder that learnt from the same checks: the cosine, which CLIPScore clips at 0.
+    """The dual encoder that was trained on the same scenes; its score is the cosine, not clipped at 0.
 
     Raises:
-        CrocError: this installation holds no weights of it.
+        CrocError: this installation contains no weights of it and no other model is given.
     """
     from croc.scorers.dual_encoder import DualEncoder
 
     model = options.pop("model", DUAL)
     if model == DUAL and not (DUAL / "model.safetensors").is_file():
         raise CrocError(
-            "this installation holds no weights of crocscore-dual: name a folder or Hub id with model="
+            "this installation contains no weights of crocscore-dual: give a folder or Hub id as model="
         )
     return DualEncoder(model, **{"name": "crocscore-dual", **options})

@@ -1,5 +1,5 @@
-"""What a yes/no metric learns from contrast: experiments, each one command.
+"""Experiments on what a yes/no metric learns from contrastive checks; each is one command.
 
-In: a model, checks and annotated scenes.
-Out: results as JSON, a plot and a paragraph.
+In: a model, training questions and held-out checks; or a scorer and images from other sources.
+Out: the numbers as JSON, and a plot.
 """

@@ -1,9 +1,9 @@
-"""Readers that learn to read anew behind a trained tower, without some properties.
+"""Pretraining a language model behind a trained tower, without some properties.
 
-Leaving a property out of stage two says little of a model that stage one taught all of them. Here the
-language model begins from random weights, and what is left out is in neither stage: no pair of prompts
-differs in it and no name says it. The words still occur where prompts differ in something else, as they do
-in any language model's past; and the tower, which is not trained, sees as much as it did.
+A model that was pretrained on a property still knows it after fine-tuning without it. Here the language
+model starts with random weights, and the property is left out of both: no pair of prompts differs in it and
+no label names it. Its words still occur in prompts that differ in something else, as in the pretraining text
+of any language model. The tower is not trained and keeps what it has learned.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from croc.errors import InputError
-from crocscore.pretraining import pretrain as describe
-from crocscore.pretraining.sampling import Plan
+from crocscore.pretraining.config import PretrainingConfig
+from crocscore.pretraining.pretrain import HELD_OUT, load_data, train
+from crocscore.pretraining.stages import VLM, Stage
 
-ABOUT = {
+DIFFERENCES = {
     "negation": ("negation", "presence"),
     "counting": ("count", "count_binding"),
     "colour": ("colour", "colour_binding"),
@@ -26,58 +27,59 @@ ABOUT = {
     "body_parts": ("body_part",),
     "things_parts": ("thing_part",),
 }
-"""What prompts of scenes differ in, by the category that is left out; other names are theirs already."""
+"""By category: what the pairs of prompts about scenes differ in, where it has other names."""
 
 
-def read_anew(
+def pretrain_without(
     start: str | Path,
     scenes: Sequence[str | Path],
     out: str | Path,
     *,
     leave_out: Sequence[str],
     steps: int,
-    anew: bool = True,
+    from_scratch: bool = True,
     seed: int = 0,
 ) -> Path:
-    """Train a language model behind a tower that stays as it is.
+    """Train a language model behind a frozen tower.
 
     Args:
-        start: folder of a small model (``crocscore/pretraining/architectures.py``).
-        scenes: folders of ``builders/scenes.py``.
-        out: folder of the new model; a run that was stopped goes on.
-        leave_out: keys of :data:`ABOUT`, or what pairs of prompts differ in.
-        steps: updates, 24 images each.
-        anew: take the tower and the tokenizer of ``start`` alone; otherwise its language model goes on.
+        start: folder of a small vision-language model (``crocscore/pretraining/architectures.py``).
+        scenes: folders of ``croc build scenes``.
+        out: folder of the new model; an interrupted run is resumed.
+        leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in.
+        steps: updates, of 24 images each.
+        from_scratch: take only the tower and the tokenizer of ``start``; False continues with its language
+            model.
         seed: of the weights and of the order.
 
     Returns:
-        The folder, without calibration.
+        The folder, without a calibration.
 
     Raises:
-        InputError: no scenes are there, or no pair differs in what is left out.
+        InputError: there are no scenes, or no pair differs in what is left out.
     """
     start, out = Path(start), Path(out)
-    words, read = describe.prepared([Path(folder) for folder in scenes], None, start)
-    known = read.vocabulary.about
-    left: set[str] = set()
+    tokenizer, arrays = load_data([Path(folder) for folder in scenes], None, start)
+    known = arrays.vocabulary.about
+    excluded: set[str] = set()
     for name in leave_out:
-        mine = set(ABOUT.get(name, (name,))) & set(known)
-        if not mine:
-            raise InputError(f"no pair of prompts differs in {name!r}; there are {', '.join(known)}")
-        left |= mine
-    plan = Plan(
+        differences = set(DIFFERENCES.get(name, (name,))) & set(known)
+        if not differences:
+            raise InputError(f"no pair of prompts differs in {name!r}; expected {', '.join(known)}")
+        excluded |= differences
+    config = PretrainingConfig(
         steps=steps,
-        images=24,
-        rate=2e-3 if anew else 1e-3,
-        warmup=max(1, steps // 10),
-        point=0.5,
-        tower=0.0,
+        images_per_step=24,
+        learning_rate=2e-3 if from_scratch else 1e-3,
+        warmup_steps=max(1, steps // 10),
+        grounding_weight=0.5,
+        tower_rate_share=0.0,
         seed=seed,
-        every=max(1, steps // 4),
-        without=",".join(sorted(left)),
+        evaluate_every=max(1, steps // 4),
+        leave_out=",".join(sorted(excluded)),
     )
-    stage = describe.Stage("read", read, words, None if anew else start, plan)
-    if anew:
-        stage.take_tower(start)
-    describe.train(stage, read, min(describe.HELD_OUT, len(read) // 10), out)
+    stage = Stage(VLM, arrays, tokenizer, None if from_scratch else start, config)
+    if from_scratch:
+        stage.copy_tower(start)
+    train(stage, arrays, min(HELD_OUT, len(arrays) // 10), out)
     return out

@@ -1,5 +1,5 @@
-"""Pretraining of the small models: reading images of annotated scenes.
+"""Pretraining of the small models: image tower, vision-language model and dual encoder.
 
-In: annotated scenes of the exact world.
-Out: a small vision-language model or a dual encoder.
+In: annotated scenes of the exact world (``croc build scenes``).
+Out: a checkpoint of one of these models; ``croc train`` continues with the vision-language model.
 """

@@ -1,8 +1,8 @@
-"""The small models that come with the package, by shape: a vision-language model and a dual encoder.
+"""The architectures of the two small models that come with the package.
 
-Both are standard transformers classes, begin from random weights, and share vocabulary and image tower, so
-that what differs between them is how image and text meet: :func:`reader` lets every word look at every patch,
-:func:`dual` compares one vector of the image with one of the text.
+Both are standard transformers classes with random weights, and share vocabulary and image tower. They differ
+in how image and text meet: in :func:`build_vlm` every word attends to every patch, while
+:func:`build_dual_encoder` compares one vector of the image with one of the text.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from typing import Any
 
 SIDE, PATCH = 160, 16
-"""Pixels of an image, and from one image token to the next."""
+"""Side of an image, and of a patch (one image token), in pixels."""
 
 QUESTION = "Does this image show {prompt}?"
-"""The question of the small models: as short as one can ask, since every token costs time."""
+"""The question to the small models; it is short because every token costs time."""
 
 ANSWERS = ("Yes", "No")
 _SPECIAL = ("<pad>", "</s>", "<image>", "<answer>")
@@ -26,13 +26,13 @@ _CHAT = (
 )
 
 
-def tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) -> Any:
-    """Byte-level BPE over the texts: words of the exact world are one token, any other text is several.
+def train_tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) -> Any:
+    """Train a byte-level BPE: words of the exact world become one token, other words several.
 
     Args:
         texts: what the merges are learned from.
         size: entries of the vocabulary.
-        window: tokens that are read at most.
+        window: maximum number of tokens of a text.
 
     Returns:
         A fast tokenizer in which Yes and No are one token each.
@@ -47,8 +47,8 @@ def tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) -> Any:
     trainer = trainers.BpeTrainer(
         vocab_size=size, special_tokens=list(_SPECIAL), initial_alphabet=alphabet, show_progress=False
     )
-    asked = [*ANSWERS] * 1_000
-    backend.train_from_iterator([*asked, *(QUESTION.format(prompt=text) for text in texts)], trainer)
+    answers = [*ANSWERS] * 1_000
+    backend.train_from_iterator([*answers, *(QUESTION.format(prompt=text) for text in texts)], trainer)
     return PreTrainedTokenizerFast(
         tokenizer_object=backend,
         pad_token="<pad>",
@@ -60,11 +60,11 @@ def tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) -> Any:
     )
 
 
-def vision() -> Any:
-    """Both image towers: a ConvNeXt of 1.5 million parameters, 10 × 10 tokens and their mean.
+def tower_config() -> Any:
+    """The image tower of both: a ConvNeXt with 1.5 million parameters, 10 × 10 tokens and their mean.
 
-    Convolutions, because they learn what a thing looks like from several times fewer images than a vision
-    transformer of this size; the DINOv3 class, because it gives tokens where others give maps.
+    A convolutional network learns the appearance of things from several times fewer images than a vision
+    transformer of this size. The DINOv3 class is used because it returns tokens, where others return maps.
     """
     from transformers import DINOv3ConvNextConfig
 
@@ -73,8 +73,8 @@ def vision() -> Any:
     )
 
 
-def images() -> Any:
-    """The image processor of both: 160 × 160 pixels whatever the shape of the image, bicubic, −1 to 1."""
+def image_processor() -> Any:
+    """The image processor of both: 160 × 160 pixels for images of any shape, bicubic, values from −1 to 1."""
     from transformers import CLIPImageProcessorPil
 
     return CLIPImageProcessorPil(
@@ -86,25 +86,25 @@ def images() -> Any:
     )
 
 
-def reader(words: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
-    """A DeepSeek-VL of the image tower and a Llama, with random weights, and its processor.
+def build_vlm(tokenizer: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
+    """A vision-language model, with random weights: DeepSeek-VL of the image tower and a Llama.
 
     Args:
-        words: the tokenizer.
+        tokenizer: the tokenizer.
         text_layers: depth of the language model.
 
     Returns:
-        ``DeepseekVLForConditionalGeneration`` and ``LlavaProcessor``: 3.1 million parameters.
+        ``DeepseekVLForConditionalGeneration`` with 3.1 million parameters, and ``LlavaProcessor``.
     """
     from transformers import DeepseekVLConfig, DeepseekVLForConditionalGeneration, LlamaConfig, LlavaProcessor
 
-    tower = vision()
+    tower = tower_config()
     width = tower.hidden_sizes[-1]
-    tower.hidden_size = width  # the aligner asks for it; a ConvNeXt has one size a stage
+    tower.hidden_size = width  # needed by the aligner; a ConvNeXt has one size for each stage
     config = DeepseekVLConfig(
         vision_config=tower,
         text_config=LlamaConfig(
-            vocab_size=len(words),
+            vocab_size=len(tokenizer),
             hidden_size=width,
             intermediate_size=8 * width // 3,
             num_hidden_layers=text_layers,
@@ -113,17 +113,17 @@ def reader(words: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
             max_position_embeddings=512,
             tie_word_embeddings=True,
             bos_token_id=None,
-            eos_token_id=words.eos_token_id,
-            pad_token_id=words.pad_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
         ),
-        image_token_id=words.convert_tokens_to_ids("<image>"),
+        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         tie_word_embeddings=True,
     )
     config.croc = {"question": QUESTION, "answers": list(ANSWERS)}
-    # DeepSeek-VL's own processor pads an image to a square; these models see it squeezed into one.
+    # DeepSeek-VL's own processor pads an image to a square; for these models it is resized to one.
     processor = LlavaProcessor(
-        image_processor=images(),
-        tokenizer=words,
+        image_processor=image_processor(),
+        tokenizer=tokenizer,
         patch_size=PATCH,
         num_additional_image_tokens=1,
         vision_feature_select_strategy="full",
@@ -132,7 +132,7 @@ def reader(words: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
     return DeepseekVLForConditionalGeneration(config), processor
 
 
-def dual(words: Any, *, text_layers: int = 2) -> tuple[Any, Any]:
+def build_dual_encoder(tokenizer: Any, *, text_layers: int = 2) -> tuple[Any, Any]:
     """A dual encoder of the same tower and CLIP's text encoder, with random weights, and its processor."""
     from tokenizers import pre_tokenizers, processors
     from transformers import (
@@ -142,27 +142,27 @@ def dual(words: Any, *, text_layers: int = 2) -> tuple[Any, Any]:
         VisionTextDualEncoderProcessor,
     )
 
-    tower = vision()
+    tower = tower_config()
     width = tower.hidden_sizes[-1]
     tower.hidden_size = width
     text = CLIPTextConfig(
-        vocab_size=len(words),
+        vocab_size=len(tokenizer),
         hidden_size=2 * width // 3,
         intermediate_size=8 * width // 3,
         num_hidden_layers=text_layers,
         num_attention_heads=width // 48,
         max_position_embeddings=64,
         hidden_act="gelu",
-        pad_token_id=words.pad_token_id,
+        pad_token_id=tokenizer.pad_token_id,
         bos_token_id=None,
-        eos_token_id=words.eos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
     )
     config = VisionTextDualEncoderConfig.from_vision_text_configs(tower, text, projection_dim=width)
-    # CLIP reads its text vector at the end token, so that its tokenizer has to write one.
-    ended = copy.deepcopy(words)
+    # CLIP reads its text vector at the end token, so its tokenizer has to append one.
+    ended = copy.deepcopy(tokenizer)
     ended.backend_tokenizer.post_processor = processors.TemplateProcessing(
-        single="$A </s>", special_tokens=[("</s>", words.eos_token_id)]
+        single="$A </s>", special_tokens=[("</s>", tokenizer.eos_token_id)]
     )
-    # The reader meets every word behind a space; so does this one, whose texts begin with theirs.
+    # In the question every word has a space before it; here prompts come alone and need one added.
     ended.backend_tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True, use_regex=True)
-    return VisionTextDualEncoderModel(config), VisionTextDualEncoderProcessor(images(), ended)
+    return VisionTextDualEncoderModel(config), VisionTextDualEncoderProcessor(image_processor(), ended)

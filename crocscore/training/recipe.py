@@ -1,7 +1,7 @@
-"""A recipe: one YAML file that says what is trained on what, beside the settings of TRL's ``SFTConfig``.
+"""A recipe: one YAML file with what is trained on what, and with settings of TRL's ``SFTConfig``.
 
-A recipe of this package goes by its name (``tiny``), any other by its path. Keys are checked before a model
-is loaded, so that a misspelt one costs nothing.
+A recipe of this package is given by its name (``tiny``), any other by its path. Keys are checked before a
+model is loaded.
 """
 
 from __future__ import annotations
@@ -10,48 +10,48 @@ import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import yaml
 
 from croc.errors import InputError, MissingExtra
 
 RECIPES = Path(__file__).parents[1] / "recipes"
-"""Where the recipes that come with the package lie."""
+"""Folder of the recipes that come with the package."""
 
 _DTYPES = ("float32", "bfloat16", "float16")
 
 
 @dataclass
 class Arguments:
-    """What is trained on what.
+    """What is trained on what: the keys of a recipe that are not TRL's.
 
     Attributes:
-        model: folder or Hub id to start from.
+        model: folder or Hub id of the initial model.
         questions: a folder that ``croc build train`` finished.
         revision: commit of the model on the Hub.
-        question: the template with ``{prompt}``; None takes the checkpoint's own or this program's.
-        image_size: (width, height) that images are resized to; empty takes the checkpoint's own or none.
-        auto: transformers class that loads the model; a few families are in no class for images and text.
+        question: template with ``{prompt}``; None takes that of the checkpoint, or the default.
+        image_size: (width, height) to which images are resized; empty takes that of the checkpoint, or none.
+        auto: transformers class that loads the model; a few families have no class for images and text.
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
-        saved_dtype: of the written weights, rounded before the verdict on them; None is ``dtype``.
+        saved_dtype: of the saved weights, which are rounded before the final evaluation; None is ``dtype``.
         key_mapping: regular expressions that rename the checkpoint's weights to those of the class.
         attention: transformers' name of an attention implementation; None is the library's choice.
         image_processor: ``pil`` or ``torchvision``; None takes what the library prefers here.
-        train_only: only parameters whose names begin with one of these are trained; empty is all of them.
-        last_blocks: so many of the language model's last blocks are trained, beside ``train_only``.
-        freeze: names of parameters that stay as they are begin with one of these.
-        lora_r: rank of a LoRA adapter; None trains none.
+        train_only: prefixes of the names of parameters to train; empty trains all.
+        last_blocks: number of the language model's last blocks to train, in addition to ``train_only``.
+        freeze: prefixes of the names of parameters that are not trained.
+        lora_r: rank of a new LoRA adapter; None adds none.
         lora_alpha: its scale; None is twice the rank.
         lora_dropout: its dropout.
-        lora_targets: regular expression of the layers it is put on, their whole names.
-        adapter: a LoRA adapter to go on with: a folder, or one inside the model's folder or repository.
+        lora_targets: regular expression that the whole names of its layers match.
+        adapter: LoRA adapter to continue with: a folder, or one inside the model's folder or repository.
         merge: write the trained adapter into the weights, so that the result is a plain checkpoint.
-        checks: held-out checks that are scored while the model is trained; a folder or Hub id.
-        checks_config, checks_split: configuration and split of them, where there are several.
-        max_checks: so many of them at most.
+        checks: held-out checks on which the model is evaluated during training; a folder or Hub id.
+        checks_config, checks_split: their configuration and split, where there are several.
+        max_checks: maximum number of checks.
         licence: of the trained weights, for the card.
-        summary: a line about the model, for the card.
+        summary: a sentence about the model, for the card.
     """
 
     model: str = ""
@@ -84,32 +84,32 @@ class Arguments:
     def __post_init__(self) -> None:
         for name in ("model", "questions"):
             if not getattr(self, name):
-                raise InputError(f"{name}: the recipe must say it")
+                raise InputError(f"{name}: the recipe lacks this key")
         for name in ("dtype", "saved_dtype"):
             value = getattr(self, name)
             if value is not None and value not in _DTYPES:
-                raise InputError(f"{name} {value!r} is unknown: use one of {', '.join(_DTYPES)}")
+                raise InputError(f"{name} {value!r} is unknown; expected {', '.join(_DTYPES)}")
         if len(self.image_size) not in (0, 2):
             raise InputError(f"image_size must be a width and a height, not {self.image_size}")
         if self.lora_r is not None and self.adapter is not None:
-            raise InputError("lora_r makes a new adapter and adapter goes on with one: choose one of them")
+            raise InputError("lora_r adds a new adapter and adapter continues with one: use one of them")
         if self.lora_r is not None and not self.lora_targets:
-            raise InputError("lora_targets: say on which layers the adapter is put, as a regular expression")
+            raise InputError("lora_targets: name the layers of the adapter with a regular expression")
         if self.lora_targets and self.lora_r is None:
-            raise InputError("lora_r: say the rank of the adapter on lora_targets")
+            raise InputError("lora_r: the adapter on lora_targets needs a rank")
         for name in ("lora_r", "lora_alpha", "last_blocks", "max_checks"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
 
 
 def read_recipe(arguments: Sequence[str]) -> tuple[Arguments, Any]:
-    """A recipe and options after it, as :class:`Arguments` and TRL's ``SFTConfig``.
+    """Read a recipe and the options after it, as :class:`Arguments` and TRL's ``SFTConfig``.
 
     Args:
         arguments: ``["--config", "recipe.yaml", "--learning_rate", "1e-4", …]``.
 
     Raises:
-        InputError: a key that neither knows, or a value that does not fit.
+        InputError: an unknown key, or a value that does not fit.
         MissingExtra: TRL is not installed.
     """
     words = [str(word) for word in arguments]
@@ -122,17 +122,18 @@ def read_recipe(arguments: Sequence[str]) -> tuple[Arguments, Any]:
         from trl import SFTConfig, TrlParser
     except ImportError as error:
         raise MissingExtra("training", "train") from error
-    parser = TrlParser((Arguments, SFTConfig))
-    # argparse would print its usage, hundreds of lines of it, and leave the program.
-    parser.error = _refuse
+    parser: Any = TrlParser([Arguments, SFTConfig])
+    # argparse would print hundreds of lines of usage and end the program.
+    parser.error = _raise_input_error
     try:
-        return tuple(parser.parse_args_and_config(words))  # type: ignore[return-value]
+        arguments_, config = parser.parse_args_and_config(words)
+        return arguments_, config
     except (ValueError, OSError, TypeError) as error:
         raise InputError(f"the recipe cannot be used: {str(error).splitlines()[0]}") from None
 
 
 def recipe_path(name: str | Path) -> Path:
-    """The file of a recipe that is named by its path, or by the name of one of this package's.
+    """The file of a recipe, given its path or the name of a recipe of this package.
 
     Raises:
         InputError: there is no such recipe.
@@ -143,33 +144,33 @@ def recipe_path(name: str | Path) -> Path:
         return path
     if str(name) in own:
         return own[str(name)]
-    raise InputError(f"{name}: there is no such recipe; give a YAML file, or one of {', '.join(own)}")
+    raise InputError(f"{name}: there is no such recipe; expected a YAML file, or one of {', '.join(own)}")
 
 
 def recipe_text(arguments: Sequence[str]) -> str | None:
-    """The recipe that was trained with, with the options after it written into it; None without a file.
+    """The recipe with the options after it written into it; None without a file.
 
-    Without options it is the file as it is, with its comments.
+    Without options it is the unchanged file, with its comments.
     """
     words = [str(word) for word in arguments]
     if "--config" not in words[:-1]:
         return None
     at = words.index("--config")
-    path, rest = recipe_path(words[at + 1]), words[:at] + words[at + 2 :]
-    if not rest:
+    path, options = recipe_path(words[at + 1]), words[:at] + words[at + 2 :]
+    if not options:
         return path.read_text("utf-8")
-    chosen, settings = read_recipe(words)
+    own, settings = read_recipe(words)
     merged = _mapping(path)
-    for word in rest:
+    for word in options:
         key = word.removeprefix("--").partition("=")[0].replace("-", "_")
         if word.startswith("--"):
-            value = getattr(chosen if hasattr(chosen, key) else settings, key)
-            # Enumerations of transformers are texts.
+            value = getattr(own if hasattr(own, key) else settings, key)
+            # The enumerations of transformers have a string as their value.
             merged[key] = getattr(value, "value", value)
-    return f"# {path.name} with {' '.join(rest)}\n" + yaml.safe_dump(merged, sort_keys=False)
+    return f"# {path.name} with {' '.join(options)}\n" + yaml.safe_dump(merged, sort_keys=False)
 
 
-def _refuse(message: str) -> None:
+def _raise_input_error(message: str) -> NoReturn:
     raise InputError(f"the recipe cannot be used: {message}")
 
 
@@ -179,7 +180,7 @@ def _mapping(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
     if not isinstance(content, dict):
-        raise InputError(f"{path}: a recipe is a mapping of keys to values")
+        raise InputError(f"{path}: a recipe must be a mapping of keys to values")
     return content
 
 

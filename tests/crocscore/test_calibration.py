@@ -53,7 +53,7 @@ def test_answers_that_are_told_apart_without_an_error_give_a_finite_temperature(
     ("margins", "labels", "message"),
     [
         ([1.0, 2.0], [True, True], "both answers"),
-        ([1.0, -1.0, 2.0, -2.0], [0, 1, 0, 1], "nothing to calibrate"),
+        ([1.0, -1.0, 2.0, -2.0], [0, 1, 0, 1], "cannot be calibrated"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(margins, labels, message):
@@ -115,7 +115,7 @@ def test_a_checkpoint_keeps_its_calibration_and_the_card_shows_it(data, tmp_path
     model, processor = tiny.llava()
     model.config.croc = {"answers": ["Yes", "No"]}
     folder = tiny.save(model, processor, tmp_path / "model")
-    rows = home.questions(data, "train")
+    rows = home.read_questions(data, "train")
     labels = np.array([row["label"] for row in rows])
     told = np.where(labels, 1.0, -0.5) + np.random.default_rng(0).normal(0, 1, len(rows))
     monkeypatch.setattr(home, "_margins", lambda scorer, rows: told)
@@ -139,7 +139,7 @@ def test_a_checkpoint_keeps_its_calibration_and_the_card_shows_it(data, tmp_path
 
 def test_the_margins_are_those_of_the_model(data, tmp_path):
     scorer = CROCScore.from_pretrained(tiny.save(*tiny.llava(), tmp_path / "model"), device="cpu")
-    rows = home.questions(data, "validation")
+    rows = home.read_questions(data, "validation")
     from croc.checks.decoding import decode
 
     alone = scorer.score([decode(row["image"]["bytes"]) for row in rows[:3]], [r["prompt"] for r in rows[:3]])
@@ -147,13 +147,13 @@ def test_the_margins_are_those_of_the_model(data, tmp_path):
 
 
 def test_whole_checks_are_taken_and_always_the_same(data):
-    some = home.questions(data, "train", at_most=10)
+    some = home.read_questions(data, "train", at_most=10)
     assert len(some) == 8
-    assert some == home.questions(data, "train", at_most=10)
+    assert some == home.read_questions(data, "train", at_most=10)
 
 
 def test_a_split_or_folder_that_is_not_there_is_refused(data, tmp_path):
-    with pytest.raises(InputError, match=r"no data/nothing-\*"):
-        home.questions(data, "nothing")
+    with pytest.raises(InputError, match=r"there is no data/nothing-\*"):
+        home.read_questions(data, "nothing")
     with pytest.raises(InputError, match="not the folder of a model"):
         home.calibrate(tmp_path, data)

@@ -118,10 +118,10 @@ CASES = [
     (is_a_language_model, "it has no image processor"),
     (writes_answers_in_pieces, "writes the answer 'Yes' in 4 tokens"),
     (has_strange_settings, "unknown croc settings: temperature"),
-    (has_one_label, "the split train has the label True alone; training needs both answers"),
+    (has_one_label, "the split train has only the label True; training needs both answers"),
     (has_no_labels, "the split train has no column label"),
     (has_empty_labels, "training needs both answers"),
-    (has_no_validation, "eval_strategy needs a split validation"),
+    (has_no_validation, "eval_strategy needs the split validation"),
 ]
 
 

@@ -54,7 +54,7 @@ def test_the_dual_encoder_scores_the_cosine(tmp_path):
 def test_without_weights_it_says_what_to_name(monkeypatch, tmp_path, name):
     monkeypatch.setattr(model, "WEIGHTS", tmp_path)
     monkeypatch.setattr(scorers, "DUAL", tmp_path)
-    with pytest.raises(CrocError, match=r"holds no .*weights.* with model="):
+    with pytest.raises(CrocError, match=r"contains no .*weights.* as model="):
         registry.load(name)
 
 

@@ -121,8 +121,8 @@ def crocscore(folder: Path) -> Iterator[None]:
     for name in ("crocscore", "mine"):
         shutil.copytree(WEIGHTS, folder / "runs" / name)
     yield
-    page = (ROOT / "docs" / "crocscore.md").read_text("utf-8")
-    shown = re.search(r"\*\*Out of its world\*\* .*?\n\n", page + "\n", re.DOTALL)
+    page = (ROOT / "docs" / "small_models.md").read_text("utf-8")
+    shown = re.search(r"\*\*Other images\.\*\* .*?\n\n", page + "\n", re.DOTALL)
     assert shown
     figures = [float(number.replace("−", "-")) for number in re.findall(r"−?\d\.\d\d", shown[0])]
     found = json.loads((folder / "runs" / "zero-shot" / "zero-shot.json").read_text("utf-8"))

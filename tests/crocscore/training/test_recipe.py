@@ -14,9 +14,9 @@ from tiny_training import QUICK, checks_and_questions, written
 
 from croc.errors import InputError
 from croc.scorers.loading import Checkpoint
-from crocscore.training import tuning
+from crocscore.training import trainable
 from crocscore.training.recipe import RECIPES, Arguments, read_recipe, recipe_path
-from crocscore.training.sft import trainer_of
+from crocscore.training.sft import make_trainer
 
 pytest.importorskip("trl", reason="training needs the extra train")
 
@@ -60,7 +60,7 @@ def test_a_recipe_parses_by_its_name(name):
 def test_a_recipe_trains_a_model_of_its_class(name, data, tmp_path):
     model = tiny.save(*MODELS[name](), tmp_path / "model")
     words = here(name, tmp_path / "recipe.yaml", model=model, checks=data[0], questions=data[1])
-    trainer = trainer_of(*read_recipe(words))
+    trainer = make_trainer(*read_recipe(words))
     before = {key: value.clone() for key, value in trainer.model.state_dict().items()}
     trained = {key for key, value in trainer.model.named_parameters() if value.requires_grad}
     trainer.train()
@@ -93,7 +93,7 @@ def phi4(tmp_path):
 
 def test_phi4_trains_the_parts_that_the_paper_names(phi4):
     model, processor = tiny.phi4_multimodal(layers=4)
-    wrapped = tuning.prepare(model, phi4)
+    wrapped = trainable.select_trainable(model, phi4)
     trained = {key for key, value in wrapped.named_parameters() if value.requires_grad}
     parts = {re.sub(r"^base_model\.model\.(model\.)?", "", key).replace(".base_layer", "") for key in trained}
     assert [part for part in parts if part.startswith("embed_tokens_extend.image_embed.img_processor")]
@@ -155,12 +155,12 @@ def test_phi4_reads_the_names_that_microsoft_gave_its_weights(phi4, tmp_path):
         ("learning_rate", "fast", "learning_rate"),
         ("dtype", "float8", "dtype 'float8' is unknown"),
         ("saved_dtype", "half", "saved_dtype 'half' is unknown"),
-        ("lora_r", 4, "lora_targets: say on which layers"),
-        ("lora_targets", "x", "lora_r: say the rank"),
+        ("lora_r", 4, "lora_targets: name the layers"),
+        ("lora_targets", "x", "lora_r: the adapter on lora_targets needs a rank"),
         ("image_size", [7], "a width and a height"),
         ("last_blocks", 0, "last_blocks must be at least 1"),
-        ("model", "", "model: the recipe must say it"),
-        ("questions", None, "questions: the recipe must say it"),
+        ("model", "", "model: the recipe lacks this key"),
+        ("questions", None, "questions: the recipe lacks this key"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_named(tmp_path, key, value, message):

@@ -29,14 +29,14 @@ from croc.verdict.evaluation import evaluate
 from croc.verdict.report import Settings
 from crocscore.model import CROCScore
 from crocscore.training.recipe import recipe_text
-from crocscore.training.sft import Arguments, questions_of, read_recipe, train, trainer_of
+from crocscore.training.sft import Arguments, make_trainer, read_questions, read_recipe, train
 from hub_cards import model_card
 
 pytest.importorskip("trl", reason="training needs the extra train")
 
-OWN = "Is this {prompt}? Yes or No:"
-
 QUIET = ScoringSettings(progress=False)
+
+OWN = "Is this {prompt}? Yes or No:"
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def losses(trainer):
 
 def test_training_reads_the_ids_that_the_scorer_asks_with(base, questions):
     scorer = CROCScore(base, device="cpu")
-    rows = questions_of(questions, scorer)["train"]
+    rows = read_questions(questions, scorer)["train"]
     row = rows[0]
     processor = scorer.checkpoint.processor
     read = processor(images=row["images"], text=row["prompt"], add_special_tokens=False, return_tensors="pt")
@@ -80,7 +80,7 @@ def test_training_reads_the_ids_that_the_scorer_asks_with(base, questions):
 
 
 def test_the_loss_is_on_the_answer_alone(recipe):
-    trainer = trainer_of(*read_recipe(recipe()))
+    trainer = make_trainer(*read_recipe(recipe()))
     batch = next(iter(trainer.get_train_dataloader()))
     answers = CROCScore(trainer.model, processor=trainer.processing_class).answer_ids
     labelled = batch["labels"][batch["labels"] != -100].tolist()
@@ -88,9 +88,18 @@ def test_the_loss_is_on_the_answer_alone(recipe):
     assert set(labelled) <= set(answers)
 
 
+def test_the_settings_of_the_caller_are_not_changed(recipe):
+    arguments, settings = read_recipe(recipe())
+    before = settings.to_dict()
+    trainer = make_trainer(arguments, settings)
+    trainer.train()
+    assert settings.to_dict() == before
+    assert settings.max_length is not None and trainer.args.max_length is None
+
+
 def test_training_moves_what_is_free_and_keeps_what_is_frozen(recipe, base):
     arguments, settings = read_recipe(recipe(freeze=["model.vision_tower"]))
-    trainer = trainer_of(arguments, settings)
+    trainer = make_trainer(arguments, settings)
     before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
     trainer.train()
     after = trainer.model.state_dict()
@@ -128,9 +137,9 @@ def test_weights_saved_in_half_the_size_score_as_the_verdict_said(recipe, data, 
 
 
 def test_resuming_gives_the_same_losses(recipe, tmp_path):
-    whole = trainer_of(*read_recipe(recipe()))
+    whole = make_trainer(*read_recipe(recipe()))
     whole.train()
-    resumed = trainer_of(*read_recipe(recipe()))
+    resumed = make_trainer(*read_recipe(recipe()))
     resumed.train(resume_from_checkpoint=str(tmp_path / "out" / "checkpoint-2"))
     np.testing.assert_allclose(losses(resumed)[-2:], losses(whole)[-2:], rtol=1e-5)
     for name, value in whole.model.state_dict().items():
@@ -138,7 +147,7 @@ def test_resuming_gives_the_same_losses(recipe, tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_names_the_questions(recipe):
-    trainer = trainer_of(*read_recipe(recipe()))
+    trainer = make_trainer(*read_recipe(recipe()))
     with torch.no_grad():
         trainer.model.lm_head.weight.fill_(float("nan"))
     with pytest.raises(CrocError, match="loss is nan at step 0, on the questions"):
@@ -153,17 +162,17 @@ def test_an_unknown_key_is_named(recipe):
 def test_answers_of_several_tokens_are_refused(recipe, tmp_path):
     folder = tiny.save(*tiny.llava(yes_no=False), tmp_path / "model")
     with pytest.raises(InputError, match="tokens"):
-        trainer_of(*read_recipe(recipe(model=folder)))
+        make_trainer(*read_recipe(recipe(model=folder)))
 
 
 def test_a_prefix_that_freezes_nothing_is_refused(recipe):
     with pytest.raises(InputError, match="vision_towr"):
-        trainer_of(*read_recipe(recipe(freeze=["vision_towr"])))
+        make_trainer(*read_recipe(recipe(freeze=["vision_towr"])))
 
 
 def test_a_folder_without_questions_is_refused(base, tmp_path):
     with pytest.raises(InputError, match="croc build train"):
-        questions_of(tmp_path, CROCScore(base, device="cpu"))
+        read_questions(tmp_path, CROCScore(base, device="cpu"))
 
 
 def test_arguments_name_the_model_and_the_questions():
@@ -188,9 +197,9 @@ def test_held_out_checks_are_scored_on_the_way(recipe, data, tmp_path):
         recipe(checks=data[0], checks_split="test", eval_strategy="steps", eval_steps=2, question=OWN)
     )
     log = json.loads((out / "training.json").read_text())
-    watched = [entry for entry in log if "eval_forward_text" in entry]
-    assert [entry["step"] for entry in watched] == [2, 4]
-    for entry in watched:
+    evaluated = [entry for entry in log if "eval_forward_text" in entry]
+    assert [entry["step"] for entry in evaluated] == [2, 4]
+    for entry in evaluated:
         directions = [entry[f"eval_{name}"] for name in DIRECTIONS]
         assert entry["eval_scaled_accuracy"] == pytest.approx(sum(directions) / 4)
     assert {entry["step"] for entry in log if "eval_loss" in entry} == {2, 4}
@@ -201,10 +210,10 @@ def test_held_out_checks_are_scored_on_the_way(recipe, data, tmp_path):
         str(data[0]), [CROCScore(out, device="cpu")], tmp_path / "again", QUIET, split="test"
     )
     again = evaluate([table], settings=Settings(flips=0, resamples=0))
-    assert again.score("out").scaled == pytest.approx(watched[-1]["eval_scaled_accuracy"], abs=1e-9)
+    assert again.score("out").scaled == pytest.approx(evaluated[-1]["eval_scaled_accuracy"], abs=1e-9)
     results = json.loads((out / "results.json").read_text())
     assert {cell["direction"] for cell in results["results"]} == set(DIRECTIONS)
-    assert not (out / "watched").exists()
+    assert not (out / "evaluation_scores").exists()
 
 
 def test_the_best_model_can_be_told_by_its_scaled_accuracy(recipe, data):
@@ -216,7 +225,7 @@ def test_the_best_model_can_be_told_by_its_scaled_accuracy(recipe, data):
         "load_best_model_at_end": True,
         "metric_for_best_model": "scaled_accuracy",
     }
-    trainer = trainer_of(*read_recipe(recipe(**more)))
+    trainer = make_trainer(*read_recipe(recipe(**more)))
     trainer.train()
     measured = {
         entry["step"]: entry["eval_scaled_accuracy"]
@@ -257,7 +266,7 @@ def test_a_calibration_from_before_the_training_is_dropped(recipe, tmp_path):
 
 def test_images_are_resized_for_training_as_for_scoring(recipe):
     arguments, settings = read_recipe(recipe(image_size=[16, 16]))
-    trainer = trainer_of(arguments, settings)
+    trainer = make_trainer(arguments, settings)
     row = trainer.train_dataset[0]
     scorer = CROCScore(trainer.model, processor=trainer.processing_class, image_size=(16, 16))
     read = trainer.data_collator([row])["pixel_values"]

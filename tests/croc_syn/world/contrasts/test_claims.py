@@ -68,3 +68,29 @@ def test_claims_differ_in_what_is_asked_for() -> None:
     assert {claim.about for claim in said} == {"thing_part", "body_part"}
     with pytest.raises(InputError, match="no claim differs in taste; expected colour, size"):
         make_claims(scene, 6, SeededRandom("parts", 0), about=("taste",))
+
+
+def test_claims_about_numbers_are_mostly_about_several_things() -> None:
+    scene = world.sample("five dogs and a cat", 3)
+    texts = [
+        claim.true
+        for seed in range(60)
+        for claim in make_claims(scene, 12, SeededRandom("count", seed))
+        if claim.about == "count"
+    ]
+    assert len(texts) > 40
+    assert sum("dogs" in text for text in texts) > 0.6 * len(texts)
+    assert any("cat" in text for text in texts)
+
+
+def test_a_wrong_noun_with_a_right_property_is_false() -> None:
+    found = [
+        claim
+        for prompt in ("a red dog in a park", "three striped balls")
+        for seed in range(40)
+        for claim in make_claims(world.sample(prompt, 3), 12, SeededRandom("kind", seed))
+        if claim.about == "entity"
+    ]
+    red = [claim for claim in found if "red dog" in claim.true]
+    assert red and all("red" in claim.false and "dog" not in claim.false for claim in red)
+    assert any("three" in claim.false and "ball" not in claim.false for claim in found)

@@ -17,11 +17,12 @@ from builders.scenes import Settings, build_scenes
 from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.errors import InputError
-from crocscore.experiments import experiments as home
-from crocscore.experiments.experiments import Condition, Setup, changed
-from crocscore.experiments.held_out_pretraining import read_anew
-from crocscore.pretraining import architectures as shape
-from crocscore.pretraining import pretrain as describe
+from crocscore.experiments import training_runs
+from crocscore.experiments.held_out_pretraining import pretrain_without
+from crocscore.experiments.training_runs import Condition, Setup, change_questions
+from crocscore.experiments.zero_shot import zero_shot
+from crocscore.pretraining.architectures import build_vlm
+from crocscore.pretraining.pretrain import load_data
 
 pytest.importorskip("trl", reason="training needs the extra train")
 
@@ -40,22 +41,22 @@ def rows(n: int = 40) -> pa.Table:
 
 @pytest.mark.parametrize(("name", "column"), [("counting", "category"), ("colour", "property")])
 def test_a_property_is_left_out_by_its_category_or_by_its_own_name(name, column):
-    left = changed(rows(), Condition("x", leave_out=name), seed=0)
+    left = change_questions(rows(), Condition("x", leave_out=name), seed=0)
     assert len(left) == 20 and name not in left[column].to_pylist()
 
 
 def test_smaller_shares_are_part_of_larger_ones_and_keep_checks_whole():
-    some, more = (changed(rows(), Condition("x", share=share), 0) for share in (0.3, 0.6))
+    some, more = (change_questions(rows(), Condition("x", share=share), 0) for share in (0.3, 0.6))
     assert (len(some), len(more)) == (12, 24)
     assert set(some["pair_id"].to_pylist()) < set(more["pair_id"].to_pylist())
-    assert set(changed(rows(), Condition("x", share=0.3), 1)["check_id"].to_pylist()) != set(
+    assert set(change_questions(rows(), Condition("x", share=0.3), 1)["check_id"].to_pylist()) != set(
         some["check_id"].to_pylist()
     )
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.5])
 def test_noise_flips_as_many_answers_as_it_says(noise):
-    before, after = rows()["label"].to_pylist(), changed(rows(), Condition("x", noise=noise), 0)
+    before, after = rows()["label"].to_pylist(), change_questions(rows(), Condition("x", noise=noise), 0)
     flipped = [a != b for a, b in zip(before, after["label"].to_pylist(), strict=True)]
     assert sum(flipped) == noise * 40
     assert after.drop(["label"]).equals(rows().drop(["label"]))
@@ -70,7 +71,7 @@ def test_noise_flips_as_many_answers_as_it_says(noise):
 )
 def test_a_condition_that_leaves_nothing_is_refused(condition, message):
     with pytest.raises(InputError, match=message):
-        changed(rows(), condition, 0)
+        change_questions(rows(), condition, 0)
 
 
 @pytest.fixture(scope="module")
@@ -121,8 +122,8 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     scenes = tmp_path / "scenes"
     splits = {"train": 0.7, "validation": 0.2, "test": 0.1}
     build_scenes(scenes, images=60, splits=splits, settings=Settings(sizes=(64,), claims=6), progress=False)
-    vocabulary, _ = describe.prepared([scenes], None, None)
-    tower = tiny.save(*shape.reader(vocabulary), tmp_path / "trained")
+    vocabulary, _ = load_data([scenes], None, None)
+    tower = tiny.save(*build_vlm(vocabulary), tmp_path / "trained")
     command = words("held-out", tower, data, tmp_path / "out", "--leave-out", "colour")
     more = ["--scenes", str(scenes), "--scene-steps", "4"]
     done = CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
@@ -138,12 +139,14 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     assert {name for name in start if "vision_model" in name} <= same
     assert not any("q_proj" in name for name in same)
     with pytest.raises(InputError, match="no pair of prompts differs in 'taste'"):
-        read_anew(tower, [scenes], tmp_path / "no", leave_out=["taste"], steps=1)
+        pretrain_without(tower, [scenes], tmp_path / "no", leave_out=["taste"], steps=1)
     other = tmp_path / "other"
     vocabulary.save_pretrained(other)
     (other / "config.json").write_text('{"model_type": "llava"}')
-    with pytest.raises(InputError, match=r"a small reader \(deepseek_vl\) is needed, this is a llava"):
-        read_anew(other, [scenes], tmp_path / "no", leave_out=[], steps=1)
+    with pytest.raises(
+        InputError, match=r"expected a small vision-language model \(deepseek_vl\), not a llava"
+    ):
+        pretrain_without(other, [scenes], tmp_path / "no", leave_out=[], steps=1)
     command[command.index("--questions") + 1] = str(tmp_path / "nowhere")
     done = CliRunner().invoke(main, [*command[:-4], *command[-2:], *more, "--out", str(tmp_path / "else")])
     assert done.exit_code != 0 and "make questions with croc build train" in done.output
@@ -153,16 +156,16 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
 def test_what_was_measured_is_not_measured_again(start, data, tmp_path, monkeypatch):
     setup = Setup(str(start), str(data[1]), str(data[0]), steps=1, batch=4, settings={"use_cpu": True})
     plan = [Condition("start", train=False), Condition("all")]
-    first = home.run("held-out", setup, tmp_path / "out", plan).read_text()
-    monkeypatch.setattr(home, "_measure", lambda *given, **more: pytest.fail("it ran again"))
-    assert home.run("held-out", setup, tmp_path / "out", plan).read_text() == first
+    first = training_runs.run("held-out", setup, tmp_path / "out", plan).read_text()
+    monkeypatch.setattr(training_runs, "_run_condition", lambda *given, **more: pytest.fail("it ran again"))
+    assert training_runs.run("held-out", setup, tmp_path / "out", plan).read_text() == first
 
 
 def test_an_experiment_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="held-out, learning-curve, label-noise and zero-shot"):
-        home.run("nothing", Setup("m", "q", "c"), tmp_path)
+    with pytest.raises(InputError, match="held-out, learning-curve, label-noise or zero-shot"):
+        training_runs.run("nothing", Setup("m", "q", "c"), tmp_path)
     with pytest.raises(InputError, match="--checks"):
-        home.zero_shot(None, tmp_path)
+        zero_shot(None, tmp_path)
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +210,7 @@ def test_ratings_are_correlated_with_a_scorer_beside_those_of_the_release(shared
         def fields(self):
             return {}
 
-    home.zero_shot(Length(), tmp_path, ratings=shared_data / "tifa160")
+    zero_shot(Length(), tmp_path, ratings=shared_data / "tifa160")
     found = json.loads((tmp_path / "zero-shot.json").read_text())["ratings"]
     tau = {each["metric"]: each["value"] for each in found if each["kind"] == "kendall"}
     # TIFA's own table (Hu et al. 2023) has 0.472 and 0.231.

@@ -1,4 +1,4 @@
-"""Scaled accuracy while a model is trained: held-out checks, the trainer's log as JSON, and its plot."""
+"""Scaled accuracy of a model on held-out checks, during and after training."""
 
 from __future__ import annotations
 
@@ -17,9 +17,13 @@ if TYPE_CHECKING:
 
 LOG, PLOT, RESULTS = "training.json", "training.png", "results.json"
 MEAN = "scaled_accuracy"
+"""Name of the mean over the directions, in a trainer's log."""
+
+_SELECTION = "watch"
+"""Part of the hash that selects checks; another word would select other checks."""
 
 
-def held_out(
+def select_checks(
     checks: Any,
     *,
     config: str | None = None,
@@ -27,14 +31,14 @@ def held_out(
     at_most: int | None = None,
     about: Collection[str] = (),
 ) -> Checks:
-    """Checks to watch a training with: always the same ones of a dataset, whatever their order.
+    """Select checks for evaluation: always the same ones of a dataset, whatever their order.
 
     Args:
         checks: a folder, Hub id or dataset of checks.
         config: configuration, where there are several.
         split: split, where there are several.
-        at_most: how many; None is all.
-        about: categories and properties that they may be of; nothing named is everything.
+        at_most: maximum number of checks; None is all.
+        about: categories and properties that they may belong to; empty allows all.
 
     Raises:
         InputError: there are no checks, or none of these categories and properties.
@@ -48,15 +52,15 @@ def held_out(
     rows: Sequence[int] = range(len(ids))
     if about:
         read = (opened.read(row, row + 1)[0] for row in rows)
-        named = [{check["category"], check["property"]} for check in read]
-        rows = [row for row in rows if not named[row].isdisjoint(about)]
+        names = [{check["category"], check["property"]} for check in read]
+        rows = [row for row in rows if not names[row].isdisjoint(about)]
         if not rows:
             raise InputError(f"{opened.name}: no check is about {', '.join(about)}")
-    chosen = sorted(rows, key=lambda row: stable_hash("watch", ids[row]))[:at_most]
+    chosen = sorted(rows, key=lambda row: stable_hash(_SELECTION, ids[row]))[:at_most]
     return opened.select(sorted(chosen))
 
 
-def verdict(
+def evaluate_scorer(
     scorer: Any,
     checks: Checks,
     folder: Path,
@@ -67,11 +71,11 @@ def verdict(
     """The report on a scorer.
 
     Args:
-        scorer: what is judged.
-        checks: see :func:`held_out`.
-        folder: where the score table is made; every process of a distributed training names the same one.
+        scorer: what is evaluated.
+        checks: see :func:`select_checks`.
+        folder: where the score table is written; all processes of a distributed training use the same one.
         by: columns to break down by.
-        resamples: of the intervals; 0 gives none.
+        resamples: bootstrap resamples for the intervals; 0 gives no intervals.
     """
     from croc.scoring.run import ScoringSettings, score_dataset
     from croc.verdict.evaluation import evaluate
@@ -82,27 +86,61 @@ def verdict(
     return evaluate([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
 
 
-def numbers(report: Report, prefix: str = "") -> dict[str, float]:
-    """Scaled accuracy by direction, and their mean; a direction without a verdict is not in it."""
-    found = {
-        f"{prefix}{each.direction}": each.scaled
-        for each in report.results
-        if each.group is None and each.text_model is None and each.scaled is not None
+def remove_scores(folder: Path) -> None:
+    """Remove the folder of :func:`evaluate_scorer`."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def scaled_accuracies(report: Report, prefix: str = "") -> dict[str, float]:
+    """Scaled accuracy by direction, and their mean; a direction without data is left out."""
+    accuracies = {
+        f"{prefix}{result.direction}": result.scaled
+        for result in report.results
+        if result.group is None and result.text_model is None and result.scaled is not None
     }
     mean = report.score(report.metrics[0]).scaled
-    return found if mean is None else {**found, f"{prefix}{MEAN}": mean}
+    return accuracies if mean is None else {**accuracies, f"{prefix}{MEAN}": mean}
+
+
+def summarise(report: Report) -> dict[str, Any]:
+    """A report on one metric as JSON: the directions, and the mean of each group with its interval."""
+    directions = {
+        result.direction: {
+            "scaled": result.scaled,
+            "low": result.scaled_ci_low,
+            "high": result.scaled_ci_high,
+        }
+        for result in report.results
+        if result.group is None and result.text_model is None
+    }
+    groups = [
+        {
+            "group": score.group,
+            "value": score.group_value,
+            "scaled": score.scaled,
+            "low": score.ci_low,
+            "high": score.ci_high,
+            "checks": score.n,
+        }
+        for score in report.scores
+    ]
+    overall = next(group for group in groups if group["group"] is None)
+    return {
+        "scaled": overall["scaled"],
+        "low": overall["low"],
+        "high": overall["high"],
+        "checks": report.checks,
+        "directions": directions,
+        "groups": [group for group in groups if group["group"] is not None],
+        "signature": str(report.signatures[report.metrics[0]]),
+    }
 
 
 def write_history(history: Sequence[Mapping[str, Any]], folder: Path) -> None:
-    """Write a trainer's log as JSON, and loss and scaled accuracy over the steps as a plot."""
+    """Write a trainer's log as JSON, and plot loss and scaled accuracy over the steps."""
     write_json(folder / LOG, list(history))
     with atomic(folder / PLOT) as temporary:
         temporary.write_bytes(_plot(history))
-
-
-def clear(folder: Path) -> None:
-    """Remove the score tables of :func:`verdict`."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _plot(history: Sequence[Mapping[str, Any]]) -> bytes:

@@ -1,0 +1,131 @@
+"""The plots of the experiments, as PNG."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+INITIAL, ALL = "start", "all"
+"""Names of the run without training, and of the run that leaves nothing out."""
+
+
+def plot_runs(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
+    """The plot of an experiment with training.
+
+    Args:
+        name: of the experiment.
+        runs: its runs, as its JSON file has them.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_ylabel("scaled accuracy")
+    if name == "held-out":
+        _held_out(axes, runs)
+    elif name == "learning-curve":
+        _curves(axes, runs, "questions")
+        axes.set_xlabel("questions")
+        axes.set_xscale("log")
+    else:
+        _curves(axes, runs, "noise")
+        axes.set_xlabel("share of flipped answers")
+    axes.legend(frameon=False, fontsize="small", ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return _png(figure)
+
+
+def plot_zero_shot(results: Mapping[str, Any]) -> bytes:
+    """The plot of the experiment without training."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    directions = {
+        name.replace("_", "\n"): cell
+        for name, cell in results.get("checks", {}).get("directions", {}).items()
+        if cell["scaled"] is not None
+    }
+    left.set_title("human-labelled checks")
+    left.set_ylabel("scaled accuracy")
+    _bars(left, range(len(directions)), list(directions.values()), "", 0.5)
+    left.set_xticks(range(len(directions)), list(directions))
+    left.set_xlim(-1, max(1, len(directions)))
+    taus = [result for result in results.get("ratings", []) if result["kind"] == "kendall"]
+    cells = [{"scaled": tau["value"], "low": tau["ci_low"], "high": tau["ci_high"]} for tau in taus]
+    right.set_title("human ratings")
+    right.set_ylabel("Kendall's tau-b")
+    _bars(right, range(len(cells)), cells, "", 0.5)
+    right.set_xticks(range(len(cells)), [tau["metric"].replace("_", "\n") for tau in taus], fontsize="small")
+    for axes in (left, right):
+        axes.axhline(0, color="grey", linewidth=0.8, linestyle=":")
+    return _png(figure)
+
+
+def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
+    without = [run for run in runs if run["leave_out"]]
+    names = [run["leave_out"] for run in without]
+    series = [
+        *(
+            (label, [_group(run, name) for name in names])
+            for label, wanted in (("before training", INITIAL), ("trained on everything", ALL))
+            for run in runs
+            if run["name"] == wanted
+        ),
+        ("trained without it", [_group(run, run["leave_out"]) for run in without]),
+    ]
+    width = 0.8 / len(series)
+    for number, (label, cells) in enumerate(series):
+        _bars(axes, [place + (number - 1) * width for place in range(len(names))], cells, label, width)
+    axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+
+
+def _curves(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:
+    """Scaled accuracy over a number that the runs differ in, for each category and for all checks."""
+    from croc.verdict.report import NO_VALUE
+
+    trained = [run for run in runs if run["train"]]
+    for run in runs:
+        if not run["train"]:  # a logarithmic axis has no place for 0 questions
+            axes.axhline(run["scaled"], color="black", linestyle="--", linewidth=1, label="before training")
+    at = [run[key] for run in trained]
+    categories = {cell["value"] for run in trained for cell in run["groups"] if cell["group"] == "category"}
+    for name in sorted(categories):
+        cells = [_group(run, name) for run in trained]
+        values = [cell["scaled"] if cell else None for cell in cells]
+        label = "others" if name == NO_VALUE else name.replace("_", " ")
+        axes.plot(at, values, linewidth=1, marker=".", label=label)
+    means = [run["scaled"] for run in trained]
+    axes.errorbar(at, means, _error_bars(trained), color="black", linewidth=2, capsize=3, label="all")
+
+
+def _group(run: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
+    """The mean on a category, or on a property if no category has this name."""
+    for column in ("category", "property"):
+        for cell in run["groups"]:
+            if cell["group"] == column and cell["value"] == name:
+                return dict(cell)
+    return None
+
+
+def _bars(axes: Any, places: Iterable[float], cells: Sequence[Any], label: str, width: float) -> None:
+    """Bars with intervals; what was not measured has height 0."""
+    values = [cell["scaled"] if cell and cell["scaled"] is not None else 0.0 for cell in cells]
+    axes.bar(list(places), values, width, yerr=_error_bars(cells), capsize=2, label=label)
+
+
+def _error_bars(cells: Sequence[Any]) -> list[list[float]]:
+    """Lengths of the error bars below and above the values; 0 where there is no interval."""
+    keys = ("scaled", "low", "high")
+    known = [cell if cell and None not in [cell[key] for key in keys] else None for cell in cells]
+    return [
+        [max(0.0, cell["scaled"] - cell["low"]) if cell else 0.0 for cell in known],
+        [max(0.0, cell["high"] - cell["scaled"]) if cell else 0.0 for cell in known],
+    ]
+
+
+def _png(figure: Any) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110)
+    return buffer.getvalue()
