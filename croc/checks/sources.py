@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
 COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
-_BATCH = 16
+_BATCH = 4
 _CheckRow = row_model("CheckRow", pick((*CHECK_COLUMNS, *EXTRA_COLUMNS), COLUMNS), REQUIRED)
 
 Row = dict[str, Any]
@@ -326,7 +326,7 @@ class _ParquetRows:
                 group += 1
             columns = [name for name in COLUMNS if name in names]
             groups = list(range(group, len(sizes)))
-            for batch in opened.iter_batches(_BATCH, row_groups=groups, columns=columns):
+            for batch in opened.iter_batches(_BATCH, row_groups=groups, columns=columns, use_threads=False):
                 if first >= len(batch):
                     first -= len(batch)
                     continue
@@ -342,7 +342,8 @@ class _ParquetRows:
                 import fsspec  # type: ignore[import-untyped]
 
                 return pq.ParquetFile(fsspec.open(file, "rb").open())
-            return pq.ParquetFile(file)
+            # Read page by page: buffering a whole row group of images takes new memory for each group.
+            return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 

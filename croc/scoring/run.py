@@ -6,7 +6,6 @@ a changed scorer, template, revision or text never meets old scores.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -19,6 +18,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+
+import xxhash
 
 from croc.checks.decoding import to_bytes
 from croc.checks.schema import IMAGE_COLUMNS, PROTOCOLS, SIDES, STYLE
@@ -320,7 +321,7 @@ class _Slice:
                 keys.append(f"!{len(self.broken)}")
                 self.broken[keys[-1]] = str(error)
                 continue
-            key = hashlib.sha256(data).hexdigest()
+            key = xxhash.xxh3_128_hexdigest(data)
             self.files[key] = data
             wanted = self.wanted.setdefault(key, [])
             wanted += [prompt for prompt in dict.fromkeys(prompts) if prompt not in wanted]
@@ -359,13 +360,13 @@ class _Work:
         import pyarrow.parquet as pq
 
         checks = self._slice(payload)
-        finished = 0
+        finished, total = 0, max(checks.pairs, 1)
 
         def tick(pairs: int) -> None:
             nonlocal finished
             finished += pairs
             self.pairs += pairs
-            self._show(self.done + int(len(checks.rows) * min(1.0, finished / max(checks.pairs, 1))))
+            self._show(self.done + int(len(checks.rows) * min(1.0, finished / total)))
 
         scores = self.engine.score(checks.files, checks.wanted, tick)
         rows = _rows(checks, scores, _truncated(self.scorer, checks.rows))
