@@ -60,10 +60,10 @@ def run(prompts: Path, out: Path, settings: Any, workers: int, null: Any) -> flo
     """Seconds from the first part's beginning to the last file, as the records have them."""
     import json
 
-    from croc.jobs.executors import this_machine
+    from croc.jobs.executors import local_executor
     from croc_syn.painting.stage import make_images
 
-    make_images(prompts, out, settings, engine=this_machine(workers), painter=null, progress=False)
+    make_images(prompts, out, settings, executor=local_executor(workers), painter=null, progress=False)
     records = [json.loads(file.read_text()) for file in (out / "records").glob("*.json")]
     first = min(record["finished"] - record["seconds"] for record in records)
     return max(record["finished"] for record in records) - first

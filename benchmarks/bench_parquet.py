@@ -29,7 +29,8 @@ def stage(folder: Path, checks: int, images: int, size: int, per_part: int) -> N
     import pyarrow as pa
 
     from croc.checks.schema import stable_hash
-    from croc.jobs.runner import Part, run
+    from croc.jobs.parts import Part
+    from croc.jobs.runner import run
     from croc.storage.parquet import write_parquet
     from croc_syn.painting.images import staged_features
 

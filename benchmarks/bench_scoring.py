@@ -130,21 +130,21 @@ def ratio(best: np.ndarray, once: tuple[float, float] = (0.0, 0.0), per: float =
 def self_check(data: Path, scorer: Any, repeats: int) -> tuple[float, float]:
     """Seconds of the comparison with the plain way at the beginning of a run."""
     from croc.checks.sources import open_checks
-    from croc.scoring.batching import Engine
-    from croc.scoring.run import _Slice
+    from croc.scoring.batching import BatchScorer
+    from croc.scoring.slices import Slice
 
-    first = _Slice(open_checks(data).read(0, 2))
-    engine = Engine(scorer)
+    first = Slice(open_checks(data).read(0, 2))
+    engine = BatchScorer(scorer)
     took = [seconds(partial(engine.self_check, first.files, first.wanted)) for _ in range(repeats)]
     clock, cpu = np.min(took, axis=0)
     return float(clock), float(cpu)
 
 
 def score(data: Path, scorer: Any, **options: Any) -> None:
-    from croc.scoring.run import score_dataset
+    from croc.scoring.run import ScoringSettings, score_dataset
 
     with tempfile.TemporaryDirectory() as out:
-        score_dataset(data, [scorer], out, progress=False, tell=lambda text: None, **options)
+        score_dataset(data, [scorer], out, ScoringSettings(progress=False, **options), log=lambda text: None)
 
 
 def bench_decode(folder: Path, checks: int, repeats: int) -> None:

@@ -91,7 +91,7 @@ def webp(data: bytes) -> dict:
 def results(kind: str, dataset: str, options: argparse.Namespace, folder: Path) -> None:
     out = pages.RESULTS / kind
     out.mkdir(parents=True, exist_ok=True)
-    for table in score_dataset(dataset, options.scorer, folder / f"scores-{kind}", tell=print):
+    for table in score_dataset(dataset, options.scorer, folder / f"scores-{kind}", log=print):
         shutil.copy(table, out / table.name)
         made = make_result(out / table.name, trained_on_croc=table.stem in options.trained)
         print(write_result(made, out / f"{table.stem}.json"))

@@ -16,6 +16,7 @@ import datasets
 from builders import shards
 from builders.screening import IMAGE_REASONS
 from croc.errors import InputError
+from croc.jobs.executors import local_executor
 from croc.jobs.runner import Manifest, read_manifest, run
 from croc.storage.files import read_json
 
@@ -261,7 +262,7 @@ def assemble(
         suffix=".parquet",
         fingerprint={**recipe, "staged": staged.sha256},
         # Copying is fast: below a gigabyte the start of a process takes longer.
-        workers=workers if size > 1_000_000_000 else 1,
+        executor=local_executor(workers if size > 1000000000 else 1),
         progress=progress,
         what="shards",
     )

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Self
 from builders.screening import ABSENT
 from croc.checks.schema import CATEGORIES, IMAGE_COLUMNS, ContrastCheck, check_id, stable_hash
 from croc.errors import InputError
-from croc.jobs.runner import Part
+from croc.jobs.parts import Part
 from croc.storage.parquet import write_parquet
 from croc.tables.delimited import read_delimited, require_cells, require_columns
 

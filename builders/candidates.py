@@ -10,7 +10,7 @@ from typing import Any
 
 from croc.checks.schema import CATEGORIES
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Engine
+from croc.jobs.parts import Executor
 from croc.storage.files import atomic, read_json
 from croc_hum.agreement.label_noise import LabelNoise
 from croc_hum.candidates.items import Candidates, attention_item, property_of, staged_rows, write_items
@@ -42,7 +42,7 @@ def of_pairs(
     *,
     task: str = "shows",
     attention: int = 10,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     workers: int = 1,
     progress: bool = True,
 ) -> Candidates:
@@ -57,7 +57,7 @@ def of_pairs(
         settings: the section ``images:`` of a preset; None has the exact world draw 5 images a side.
         task: what people are asked, one of ``TASKS``.
         attention: how many attention checks to add.
-        engine: who makes the parts of images; None takes ``workers`` processes of this machine.
+        executor: what makes the parts of images; None takes ``workers`` processes of this machine.
         workers: processes.
         progress: show bars.
 
@@ -70,7 +70,7 @@ def of_pairs(
     stage(rows(sets, EXACT if exact else None, exact_only=exact), folder / "prompts", progress=False)
     images = folder / "images"
     made = make_images(
-        folder / "prompts", images, settings, engine=engine, workers=workers, progress=progress
+        folder / "prompts", images, settings, executor=executor, workers=workers, progress=progress
     )
     models = [model.name for model in settings.models] or [EXACT]
     return write_items(

@@ -134,7 +134,7 @@ def build_syn(
         splits=_splits(train, validation),
         only=only or None,
         workers=workers or 1,
-        engine=make_executor(executor, address, workers, gpus_per_worker, gpu=False),
+        executor=make_executor(executor, address, workers, gpus_per_worker, gpu=False),
         **options,
     )
     print_report(out, report)
@@ -384,7 +384,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {len(loaded)} rows")
     draw_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
     click.secho("2. Running scorers", bold=True, err=True)
-    tables = score_dataset(out / "syn", names, out / "scores-syn", tell=log_indented)
+    tables = score_dataset(out / "syn", names, out / "scores-syn", log=log_indented)
     report = evaluate(tables, settings=Settings(by=("property",)))
     others: list[Report] = []
     extra: list[tuple[str, str]] = []
@@ -392,7 +392,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
         from builders import hum
 
         hum.build_nlvr(nlvr, out / "nlvr", progress=False)
-        real = evaluate(score_dataset(out / "nlvr", names, out / "scores-nlvr", tell=log_indented))
+        real = evaluate(score_dataset(out / "nlvr", names, out / "scores-nlvr", log=log_indented))
         others.append(real)
         lines = agreement_lines(report.agreement(real))
         extra.append(("Do the benchmarks agree?", "".join(f"<p>{line}</p>" for line in lines)))

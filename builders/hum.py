@@ -41,7 +41,9 @@ from builders.assembly import (
 )
 from croc.checks.schema import CATEGORIES, check_features
 from croc.errors import CrocError
-from croc.jobs.runner import Part, run
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Part
+from croc.jobs.runner import run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import write_parquet
 from croc_hum.release import nlvr
@@ -114,7 +116,7 @@ def build_release(
         folder / shards.WORK / "checks",
         suffix=".parquet",
         fingerprint=recipe,
-        workers=workers,
+        executor=local_executor(workers),
         progress=progress,
         what="parts of checks",
     )
@@ -170,7 +172,7 @@ def build_nlvr(
         folder / shards.WORK / "checks",
         suffix=".parquet",
         fingerprint=recipe,
-        workers=workers,
+        executor=local_executor(workers),
         progress=progress,
         what="parts of checks",
     )

@@ -29,7 +29,9 @@ import pyarrow.parquet as pq
 from builders.screening import folded, split_of
 from croc.checks.schema import stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Manifest, Part, run
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Part
+from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.images import fitting_scene
 from croc_syn.world import all_visible, rasterise, satisfies, to_svg
@@ -180,7 +182,7 @@ def build_scenes(
         out,
         suffix=".parquet",
         fingerprint=fingerprint,
-        workers=workers,
+        executor=local_executor(workers),
         progress=progress,
         what="parts of scenes",
     )

@@ -26,7 +26,8 @@ from builders.licences import licence_of
 from builders.screening import SPLITS, Looked, Row, count_twins, look, split_of
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
-from croc.jobs.runner import Manifest, Part
+from croc.jobs.parts import Part
+from croc.jobs.runner import Manifest
 from croc.storage.files import canonical, is_whole, read_json, sha256_of, write_json
 from croc.storage.parquet import image_columns, spans, write_parquet
 

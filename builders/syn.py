@@ -38,7 +38,9 @@ from builders.assembly import (
 from builders.screening import split_of
 from croc.checks.schema import CATEGORIES, SUBSETS, stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Engine, Manifest, read_manifest, run
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Executor
+from croc.jobs.runner import Manifest, read_manifest, run
 from croc.tables.metadata import library_versions
 from croc_syn.painting.images import Draw, Drawn, image_parts, staged_features
 from croc_syn.writing.prompts import EXACT, OTHER, plan_parts, possible, write_prompts
@@ -78,7 +80,7 @@ def build_exact(
     only: Sequence[str] | None = None,
     audit_checks: int = 2000,
     progress: bool = True,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
 ) -> BuildReport:
     """Make a dataset of checks with the exact world: no model, no network, labels that are certain.
 
@@ -102,7 +104,7 @@ def build_exact(
             would have there, drawn from the concepts of these splits.
         audit_checks: how many checks the audit looks at, at most; 0 leaves the audit out.
         progress: show bars.
-        engine: who draws the images, see :mod:`croc.jobs.executors`; None takes ``workers`` of this machine.
+        executor: what draws the images, see :mod:`croc.jobs.executors`; None takes ``workers`` processes.
 
     Returns:
         What was built.
@@ -163,7 +165,7 @@ def build_exact(
         suffix=".parquet",
         fingerprint=recipe,
         # A second process takes longer to start than a few thousand pairs take to write.
-        workers=workers if checks > 20_000 else 1,
+        executor=local_executor(workers if checks > 20000 else 1),
         progress=progress,
         what="parts of prompts",
     )
@@ -174,8 +176,7 @@ def build_exact(
         work / _IMAGES,
         suffix=".parquet",
         fingerprint=recipe,
-        workers=workers,
-        engine=engine,
+        executor=executor or local_executor(workers),
         progress=progress,
         what="parts of images",
     )

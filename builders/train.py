@@ -36,7 +36,9 @@ from builders.screening import ELSEWHERE, SPLITS, folded, mark, split_of
 from croc.checks.columns import features
 from croc.checks.schema import IMAGE_COLUMNS, PAIR_COLUMNS, SHARED_COLUMNS, SIDES, SUBSETS, stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Part, run
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Part
+from croc.jobs.runner import run
 from croc.storage.files import read_json, sha256_of
 from croc.storage.parquet import batches, write_parquet
 
@@ -202,7 +204,7 @@ def build_train(
         out / shards.WORK / "shards",
         suffix=".parquet",
         fingerprint=recipe,
-        workers=workers,
+        executor=local_executor(workers),
         progress=progress,
         what="shards of questions",
     )

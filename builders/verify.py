@@ -86,7 +86,7 @@ def verify_repo(repo: str, *, revision: str | None = None, images: bool = True) 
 def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     if manifest.get("sha256") != hashlib.sha256(canonical(content).encode()).hexdigest():
-        yield "manifest.json: its own checksum does not fit what it says"
+        yield "manifest.json: its own checksum does not match its content"
     if manifest.get("canary") != CANARY:
         yield "manifest.json: the canary is missing or another"
 

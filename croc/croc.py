@@ -199,7 +199,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         import tempfile
         from contextlib import nullcontext
 
-        from croc.scoring.run import score_dataset
+        from croc.scoring.run import ScoringSettings, score_dataset
         from croc.verdict import evaluation
 
         if self.num_process > 1:
@@ -213,14 +213,13 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
                 dataset,
                 metric if isinstance(metric, list | tuple) else [metric],
                 folder,
+                ScoringSettings(protocol=protocol, batch_size=batch_size),
                 config=config,
                 split=split,
                 revision=revision,
                 streaming=streaming,
                 max_checks=max_checks,
-                batch_size=batch_size,
                 options=options,
-                protocol=protocol,
             )
             return _plain(evaluation.evaluate(files, protocol=protocol, settings=settings))
 

@@ -21,7 +21,9 @@ import numpy as np
 from PIL import Image
 
 from croc.checks.schema import DIRECTIONS, IMAGE_COLUMNS, SIDES, stable_hash
-from croc.jobs.runner import Manifest, Part, run
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Part
+from croc.jobs.runner import Manifest, run
 from croc.tables.columns import SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.writers import write_scores
@@ -134,7 +136,7 @@ def audit(
         work / "scores",
         suffix=".parquet",
         fingerprint={"dataset": dataset, "revision": revision, "seed": seed, "world": EXACT},
-        workers=workers,
+        executor=local_executor(workers),
         progress=progress,
         what="parts of the audit",
     )
@@ -360,7 +362,7 @@ def score_tables(scored: Manifest, out: Path, *, dataset: str, revision: str | N
             scorer_revision=EXACT,
             dataset=dataset,
             dataset_revision=revision,
-            blind=name != ORACLE,
+            baseline=name != ORACLE,
         )
         files[name] = out / f"{name}.parquet"
         write_scores(pa.table(columns), metadata, files[name])

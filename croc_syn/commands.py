@@ -154,7 +154,9 @@ def prompts(
         settings,
         out,
         workers=workers or 1,
-        engine=make_executor(executor, address, workers, gpus_per_worker, gpu=stage.wants_gpu(settings.text)),
+        executor=make_executor(
+            executor, address, workers, gpus_per_worker, gpu=stage.wants_gpu(settings.text)
+        ),
         elsewhere=executor == "ray",
         existing="overwrite" if overwrite else "resume",
     )
@@ -225,7 +227,7 @@ def images(
         prompts,
         out,
         settings,
-        engine=make_executor(executor, address, workers, gpus_per_worker, gpu=gpu),
+        executor=make_executor(executor, address, workers, gpus_per_worker, gpu=gpu),
         max_failures=max_failures,
     )
     click.echo("\n".join([str(out), *_image_counts(manifest)]))

@@ -165,11 +165,11 @@ class CROCScore(YesNo):
 
         Args:
             dataset: Hub id, folder or dataset of checks.
-            out: a folder that keeps the score table and from which a run goes on; None keeps nothing.
+            out: a folder that keeps the score table and from which a run resumes; None keeps nothing.
             options: as :func:`croc.scoring.run.score_dataset` takes them (``config``, ``split``, …).
 
         Returns:
-            The score table: one row an image, as ``croc evaluate`` reads it.
+            The score table: one row per image, as ``croc evaluate`` reads it.
         """
         import polars as pl
 

@@ -67,16 +67,7 @@ def test_rooms_import_only_the_rooms_they_may(room: str) -> None:
     assert not wrong
 
 
-KNOWN_CIRCLES: list[set[str]] = [
-    {"croc.jobs.executors", "croc.jobs.runner"},
-    {"croc.scoring.run", "croc.scoring.workers"},
-    {
-        "croc_syn.painting.images",
-        "croc_syn.painting.stage",
-        "croc_syn.writing.prompts",
-        "croc_syn.writing.stage",
-    },
-]
+KNOWN_CIRCLES: list[set[str]] = [{"croc_syn.writing.prompts", "croc_syn.writing.stage"}]
 """Modules that import each other and should not. Nothing may be added."""
 
 

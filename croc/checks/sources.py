@@ -29,7 +29,8 @@ from croc.checks.schema import (
     stable_hash,
 )
 from croc.errors import InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
+from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ if TYPE_CHECKING:
 
 REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
 COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
-_BATCH = 4
+_BATCH = 16
+# Of Parquet files: few, because buffers of several megabytes are returned to the operating system each time.
+_PARQUET_BATCH = 4
 _CheckRow = row_model("CheckRow", pick((*CHECK_COLUMNS, *EXTRA_COLUMNS), COLUMNS), REQUIRED)
 
 Row = dict[str, Any]
@@ -126,7 +129,7 @@ class Checks:
             seams=(),
         )
 
-    def plan(self, checks_per_part: int) -> list[parts.Part]:
+    def plan(self, checks_per_part: int) -> list[Part]:
         """Slices of rows as parts; the texts of a slice are part of its identity."""
         bounds = sorted({0, len(self.texts), *self.seams})
         planned = []
@@ -134,7 +137,7 @@ class Checks:
             for start in range(low, high, checks_per_part):
                 stop = min(start + checks_per_part, high)
                 texts = stable_hash(*self.texts[start:stop], length=32)
-                planned.append(parts.Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
+                planned.append(Part(f"{start:08d}", {"start": start, "stop": stop, "texts": texts}))
         return planned
 
 
@@ -198,7 +201,7 @@ def _open_named(
 ) -> Checks:
     path = Path(name)
     if path.is_dir() and (path / "plan.json").exists():
-        parts.read_manifest(path)
+        runner.read_manifest(path)
         files = sorted((path / "parts").glob("*.parquet"))
         return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}")
     if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
@@ -326,7 +329,7 @@ class _ParquetRows:
                 group += 1
             columns = [name for name in COLUMNS if name in names]
             groups = list(range(group, len(sizes)))
-            for batch in opened.iter_batches(_BATCH, row_groups=groups, columns=columns, use_threads=False):
+            for batch in opened.iter_batches(_PARQUET_BATCH, groups, columns, use_threads=False):
                 if first >= len(batch):
                     first -= len(batch)
                     continue

@@ -113,8 +113,8 @@ def make_executor(
     executor: str, address: str | None, workers: int | None, gpus_per_worker: float | None, *, gpu: bool
 ) -> Any:
     """The executor that :func:`executor_options` describe; ``gpu``: whether the work needs a GPU."""
-    from croc.jobs.executors import engine_of, visible_gpus
+    from croc.jobs.executors import executor_for, visible_gpus
 
     needed = (1.0 if gpu else 0.0) if gpus_per_worker is None else gpus_per_worker
     gpus = visible_gpus() if gpu and executor == "local" else []
-    return engine_of(executor, workers=workers, address=address, gpus=gpus, gpus_per_worker=needed)
+    return executor_for(executor, workers=workers, address=address, gpus=gpus, gpus_per_worker=needed)

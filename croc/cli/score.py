@@ -94,33 +94,41 @@ def score(
     address: str | None,
     workers: int | None,
     gpus_per_worker: float | None,
+    protocol: str | None,
+    batch_size: int | None,
+    max_failures: int | None,
     overwrite: bool,
-    **more: Any,
+    **source: Any,
 ) -> None:
     """Run metrics on a dataset of checks.
 
     DATASET is a folder, a Parquet file, or a Hub id. Each scorer gets a score table in the output folder.
     """
     from croc.scorers.registry import takes
-    from croc.scoring.run import score_dataset
+    from croc.scoring.run import ScoringSettings, score_dataset
 
     given = key_values(options, "--option")
     for key in given:
         if not any(takes(name, key) for name in scorers):
             raise InputError(f"--option {key}: none of {', '.join(scorers)} takes it")
-    engine = None
+    runner = None
     if executor != "local" or address is not None or (workers or 1) > 1:
         gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
-        engine = make_executor(executor, address, workers, gpus_per_worker, gpu=gpu)
+        runner = make_executor(executor, address, workers, gpus_per_worker, gpu=gpu)
     files = score_dataset(
         dataset,
         scorers,
         out,
-        existing="overwrite" if overwrite else "resume",
+        ScoringSettings(
+            protocol=protocol,
+            batch_size=batch_size,
+            max_failures=max_failures,
+            existing="overwrite" if overwrite else "resume",
+        ),
         options=given | ({"device": device} if device else {}),
-        engine=engine,
-        tell=log,
-        **more,
+        executor=runner,
+        log=log,
+        **source,
     )
     for file in files:
         click.echo(file)
@@ -172,7 +180,7 @@ def import_scores(folder: Path, score_file: Path, name: str, out: Path, fields: 
     from croc.scoring import exchange
 
     texts = {key: str(value) for key, value in key_values(fields, "--field").items()}
-    click.echo(exchange.import_scores(folder, score_file, out, name=name, fields=texts, tell=log))
+    click.echo(exchange.import_scores(folder, score_file, out, name=name, fields=texts, log=log))
 
 
 @section("run")
@@ -193,7 +201,7 @@ def list_scorers(baselines: bool) -> None:
     for column in ("name", "model", "description", "needs"):
         table.add_column(column, overflow="fold")
     for info in available():
-        if info.blind or not baselines:
+        if info.baseline or not baselines:
             needs = f"croc-t2i[{info.extra}]" if info.extra else ""
             table.add_row(info.name, info.model or "", info.summary or "", needs)
     show([table])
@@ -203,10 +211,8 @@ def list_scorers(baselines: bool) -> None:
 @click.argument("name")
 def show_scorer(name: str) -> None:
     """Show the model, revision, licence and source of a metric."""
-    from dataclasses import asdict
-
     from croc.scorers.registry import info
 
-    for key, value in asdict(info(name)).items():
+    for key, value in info(name).model_dump().items():
         if value not in (None, (), {}):
             click.echo(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")

@@ -42,10 +42,10 @@ def status(folder: Path) -> None:
 
 def _pace(job: Status) -> str:
     """Speed and time left, if the last run measured them."""
-    from croc.jobs.progress import spoken
+    from croc.jobs.progress import format_duration
 
     if job.rate is None or job.complete:
         return ""
     images_per_part = job.counts.get("images", 0) / max(job.done, 1)
     speed = f"{job.rate * images_per_part:.3g} images/s" if images_per_part else f"{job.rate:.3g} parts/s"
-    return f", {speed}" + (f", about {spoken(job.eta)} left" if job.eta else "")
+    return f", {speed}" + (f", about {format_duration(job.eta)} left" if job.eta else "")

@@ -1,7 +1,7 @@
-"""Who makes the parts of a plan: this process, processes of this machine, or a Ray cluster.
+"""Executors make the parts of a plan: in this process, in processes of this machine, or on a Ray cluster.
 
-An engine is handed to :func:`croc.jobs.runner.run`, which alone writes the plan, the records and the
-manifest. So the files are the same, whichever engine ran, and a folder that one began another finishes.
+An executor is handed to :func:`croc.jobs.runner.run`, which alone writes the plan, the records and the
+manifest. So the files are the same whichever executor ran, and one can finish what another began.
 """
 
 from __future__ import annotations
@@ -22,29 +22,27 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.jobs.runner import Engine, Make, Outcomes, Part, WorkerDied, drafted, make_one, settled
+from croc.jobs.parts import Executor, MakePart, Outcomes, Part, WorkerDied, finish_part, make_part, write_part
 from croc.storage.files import fsync
 
-log = logging.getLogger(__name__)
-
-ENGINES = ("local", "ray")
+EXECUTORS = ("local", "ray")
 
 _IN_FLIGHT = 2
-"""Parts that a worker holds: one in work, one waiting, so that none of them idles."""
+"""Parts that a worker holds: one in work and one waiting, so that it never idles."""
 
 _SLOW = 10.0
-"""Seconds: a part that took as long is put on record before the next one begins, lest a kill costs it."""
+"""Seconds: a part that took this long is recorded before the next one begins: a kill must not lose it."""
 
 
-def engine_of(
+def executor_for(
     name: str,
     *,
     workers: int | None = None,
     address: str | None = None,
     gpus: Sequence[str] = (),
     gpus_per_worker: float = 0,
-) -> Engine:
-    """An engine by its name.
+) -> Executor:
+    """The executor of this name.
 
     Args:
         name: ``local`` or ``ray``.
@@ -55,15 +53,15 @@ def engine_of(
         gpus_per_worker: GPUs that an actor of the cluster needs.
 
     Raises:
-        InputError: there is no such engine, or an option is for the other one.
+        InputError: there is no such executor, or an option belongs to the other one.
     """
-    if name not in ENGINES:
-        raise InputError(f"engine {name!r} is not known; known are {', '.join(ENGINES)}")
+    if name not in EXECUTORS:
+        raise InputError(f"executor {name!r} is not known; known are {', '.join(EXECUTORS)}")
     if name == "ray":
-        return cluster(address, workers=workers, gpus_per_worker=gpus_per_worker)
+        return ray_executor(address, workers=workers, gpus_per_worker=gpus_per_worker)
     if address is not None:
         raise InputError("an address is for --executor ray; --executor local runs on this machine")
-    return this_machine(workers or max(1, len(gpus)), gpus=gpus)
+    return local_executor(workers or max(1, len(gpus)), gpus=gpus)
 
 
 def visible_gpus() -> list[str]:
@@ -71,9 +69,9 @@ def visible_gpus() -> list[str]:
 
     They are those of ``CUDA_VISIBLE_DEVICES`` where it is set, else all that torch counts.
     """
-    named = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if named is not None:
-        return [each.strip() for each in named.split(",") if each.strip() not in ("", "-1")]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [device.strip() for device in visible.split(",") if device.strip() not in ("", "-1")]
     try:
         import torch
     except ImportError:
@@ -84,33 +82,33 @@ def visible_gpus() -> list[str]:
 # ---- This machine ----
 
 
-def this_machine(workers: int, *, gpus: Sequence[str] = ()) -> Engine:
-    """The engine of one machine: this process, or so many of its own.
+def local_executor(workers: int, *, gpus: Sequence[str] = ()) -> Executor:
+    """Parts are made on this machine: in this process, or in several worker processes.
 
     Args:
-        workers: processes; 1 works in this one.
-        gpus: devices; each process sees one of them, in turns.
+        workers: worker processes; 1 means this process.
+        gpus: devices; each worker sees one of them, assigned in turn.
     """
 
-    def engine(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
+    def execute(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
         if workers <= 1 or len(todo) <= 1:
             return _in_this_process(make, todo, tmp)
         return _in_processes(make, todo, tmp, workers, gpus)
 
-    return engine
+    return execute
 
 
-def _in_this_process(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
+def _in_this_process(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
     # Checksums and the disk leave the processor and the interpreter free for the next part.
     with ThreadPoolExecutor(1) as beside:
         before: tuple[Part, Future[dict[str, Any]]] | None = None
         try:
             for part in todo:
-                draft = drafted(make, part.payload, tmp / part.name)
+                draft = write_part(make, part.payload, tmp / part.name)
                 if before is not None:
                     done, before = before, None
                     yield done[0], done[1].result()
-                before = part, beside.submit(settled, draft)
+                before = part, beside.submit(finish_part, draft)
                 if "path" not in draft or draft["seconds"] >= _SLOW:
                     yield part, before[1].result()
                     before = None
@@ -125,7 +123,9 @@ def _in_this_process(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
             yield before[0], before[1].result()
 
 
-def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int, gpus: Sequence[str]) -> Outcomes:
+def _in_processes(
+    make: MakePart, todo: Sequence[Part], tmp: Path, workers: int, gpus: Sequence[str]
+) -> Outcomes:
     context = multiprocessing.get_context("spawn")
     # Workers exit when this pipe closes, so none outlives an interrupted or killed parent.
     lifeline, held = context.Pipe(duplex=False)
@@ -133,14 +133,14 @@ def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int, gpu
     count = min(workers, len(todo))
     for number in range(count):
         places.put(gpus[number % len(gpus)] if gpus else None)
-    pool = ProcessPoolExecutor(count, context, initializer=_settle, initargs=(lifeline, places))
+    pool = ProcessPoolExecutor(count, context, initializer=_start_worker, initargs=(lifeline, places))
     flying: dict[Future[dict[str, Any]], Part] = {}
     waiting = iter(todo)
     whole = False
     try:
         while True:
             while len(flying) < _IN_FLIGHT * workers and (part := next(waiting, None)) is not None:
-                flying[pool.submit(make_one, make, part.payload, tmp / part.name)] = part
+                flying[pool.submit(make_part, make, part.payload, tmp / part.name)] = part
             if not flying:
                 break
             for future in wait(flying, return_when=FIRST_COMPLETED).done:
@@ -151,7 +151,7 @@ def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int, gpu
         names = ", ".join(sorted(part.name for part in flying.values())[:8])
         raise WorkerDied(
             f"{tmp.parent}: a worker process died (killed, or out of memory?) while working on {names}; "
-            "what was finished is kept, run again to go on, with fewer workers if memory was short"
+            "finished parts are kept; run again to resume, with fewer workers if memory was short"
         ) from error
     finally:
         if not whole:
@@ -161,8 +161,8 @@ def _in_processes(make: Make, todo: Sequence[Part], tmp: Path, workers: int, gpu
         lifeline.close()
 
 
-def _settle(lifeline: Connection, places: Any) -> None:
-    """Begin a worker process: with a GPU of its own, and no longer than its parent lives."""
+def _start_worker(lifeline: Connection, places: Any) -> None:
+    """Start a worker process with a GPU of its own; it ends when its parent does."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -179,8 +179,10 @@ def _settle(lifeline: Connection, places: Any) -> None:
 # ---- A cluster ----
 
 
-def cluster(address: str | None = None, *, workers: int | None = None, gpus_per_worker: float = 0) -> Engine:
-    """The engine of a Ray cluster: Ray Data hands the parts to a pool of actors, which send the files back.
+def ray_executor(
+    address: str | None = None, *, workers: int | None = None, gpus_per_worker: float = 0
+) -> Executor:
+    """Parts are made on a Ray cluster: Ray Data hands them to a pool of actors, which send the files back.
 
     The files travel through the cluster, so its machines need no file system in common for what is made. What
     a part is made from must be readable there, unless ``make`` has a method ``carried(payload)`` that puts it
@@ -193,14 +195,14 @@ def cluster(address: str | None = None, *, workers: int | None = None, gpus_per_
         gpus_per_worker: GPUs an actor needs.
     """
 
-    def engine(make: Make, todo: Sequence[Part], tmp: Path) -> Outcomes:
+    def execute(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
         return _on_cluster(make, todo, tmp, address, workers, gpus_per_worker)
 
-    return engine
+    return execute
 
 
 def _on_cluster(
-    make: Make,
+    make: MakePart,
     todo: Sequence[Part],
     tmp: Path,
     address: str | None,
@@ -246,26 +248,26 @@ def _on_cluster(
         except client.exceptions.RayError as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise WorkerDied(
-                f"{tmp.parent}: the cluster gave up ({reason[:300]}); what was finished is kept, "
-                "run again to go on"
+                f"{tmp.parent}: the cluster gave up ({reason[:300]}); finished parts are kept; "
+                "run again to resume"
             ) from error
     if len(done) < len(todo):
         raise WorkerDied(
             f"{tmp.parent}: the cluster ended with {len(todo) - len(done)} parts not made; "
-            "what was finished is kept, run again to go on"
+            "finished parts are kept; run again to resume"
         )
 
 
 class _Maker:
-    """An actor of the pool; what ``make`` keeps in its process, such as a model, stays from part to part."""
+    """An actor of the pool; what ``make`` keeps in its process, such as a model, stays between parts."""
 
-    def __init__(self, make: Make) -> None:
+    def __init__(self, make: MakePart) -> None:
         self.make = make
 
     def __call__(self, row: dict[str, Any]) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(prefix="croc-part-") as folder:
             path = Path(folder) / "part"
-            outcome = make_one(self.make, json.loads(row["payload"]), path)
+            outcome = make_part(self.make, json.loads(row["payload"]), path)
             content = path.read_bytes() if "path" in outcome else b""
         return {"number": row["number"], "outcome": json.dumps(outcome), "file": content}
 
@@ -281,13 +283,13 @@ def _connected(address: str | None) -> Iterator[Any]:
         raise MissingExtra("--executor ray", "ray") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # What it says of its plan is for people who mend Ray.
+    # Its messages about its plan are for developers of Ray.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     mine = not client.is_initialized()
     if mine:
         options: dict[str, Any] = {}
         if address is None:
-            # What this process can import its workers can; a cluster elsewhere is its owner's to furnish.
+            # What this process can import its workers can; a cluster elsewhere is set up by its owner.
             paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
             options = {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": paths}}}
         try:
@@ -304,10 +306,10 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 def _room(connection: Any, gpus_per_worker: float) -> int:
     """How many workers the cluster has room for."""
-    there = connection.cluster_resources()
-    room = int(there.get("GPU", 0) / gpus_per_worker) if gpus_per_worker else int(there.get("CPU", 1))
+    resources = connection.cluster_resources()
+    room = int(resources.get("GPU", 0) / gpus_per_worker) if gpus_per_worker else int(resources.get("CPU", 1))
     if room < 1:
         raise CrocError(
-            f"the cluster has {there.get('GPU', 0):g} GPUs, and a worker needs {gpus_per_worker:g}"
+            f"the cluster has {resources.get('GPU', 0):g} GPUs, and a worker needs {gpus_per_worker:g}"
         )
     return room

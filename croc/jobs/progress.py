@@ -14,11 +14,11 @@ Show = Callable[[int, int | None, str], None]
 
 
 @contextmanager
-def shown(what: str, unit: str) -> Iterator[Show]:
-    """A function to call with the state so far; it shows rate and time left by itself.
+def progress_bar(what: str, unit: str) -> Iterator[Show]:
+    """A function to call with the state so far; rate and time left are shown with it.
 
     Args:
-        what: what is being done, in a word or two.
+        what: name of the work, in a word or two.
         unit: plural of what is counted, such as ``pairs``.
     """
     if not sys.stderr.isatty():
@@ -60,7 +60,11 @@ def _lines(what: str, unit: str) -> Show:
             return
         last = now
         speed = (done - first) / (now - start)
-        left = f", about {spoken((total - done) / speed)} left" if total is not None and speed > 0 else ""
+        left = (
+            f", about {format_duration((total - done) / speed)} left"
+            if total is not None and speed > 0
+            else ""
+        )
         of = "" if total is None else f" of {total}"
         # At once: a job on a cluster is read while it runs, and may be killed.
         sys.stderr.write(f"{what}: {done}{of} {unit}, {speed:.3g}/s{left}{note and f', {note}'}\n")
@@ -69,8 +73,8 @@ def _lines(what: str, unit: str) -> Show:
     return line
 
 
-def spoken(seconds: float) -> str:
-    """A stretch of time in the unit that people would take."""
+def format_duration(seconds: float) -> str:
+    """A duration in a readable unit: seconds, minutes, hours or days."""
     for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
         if seconds >= 2 * size:
             return f"{seconds / size:.1f} {unit}"

@@ -3,7 +3,7 @@
 A stage hands over a list of parts and a pure function that makes one file from one part. The folder holds::
 
     plan.json        written first: the fingerprint of the work and the list of its parts
-    parts/           one file per part, each renamed into place only when it is whole and on disk
+    parts/           one file per part, each renamed into place when it is complete and on disk
     records/         beside each part: size, sha256, counts, seconds
     failed/          the reason of each part that failed
     manifest.json    written last: its presence means that every part is there
@@ -14,24 +14,24 @@ manifest come out the same, whatever the number of workers.
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import json
 import logging
 import re
 import shutil
 import time
-import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from croc.errors import CrocError, InputError, MissingExtra
+from croc.errors import CrocError, InputError
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Executor, MakePart, Part
+from croc.jobs.progress import progress_bar
 from croc.storage.files import (
     canonical,
-    checksums_of,
     differences,
     digest_of,
     fsync,
@@ -42,37 +42,12 @@ from croc.storage.files import (
     write_json,
 )
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NO_PLAN = "neither plan.json nor manifest.json is there, so it is no folder of resumable work"
 _LISTED = ("bytes", "sha256", "xxh128", "counts")
-_HOPELESS = {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-
-@dataclass(frozen=True)
-class Part:
-    """One unit of work.
-
-    Attributes:
-        name: stem of its file: letters, digits, ``.``, ``_`` and ``-``; unique within the plan.
-        payload: JSON-able description of what to make; a changed payload is another plan.
-    """
-
-    name: str
-    payload: Any = None
-
-
-Make = Callable[[Any, Path], Mapping[str, Any]]
-"""``make(payload, path)`` writes one file at ``path`` and returns counts, such as ``{"rows": 1000}``; equal
-payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``."""
-
-Outcomes = Generator[tuple["Part", dict[str, Any]]]
-Engine = Callable[[Make, Sequence[Part], Path], Outcomes]
-"""``engine(make, todo, tmp)`` has every part made somewhere and gives each with what :func:`make_one` said,
-in any order; its file lies at ``outcome["path"]`` in the folder ``tmp``. :mod:`croc.jobs.executors` has
-them."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +56,7 @@ class Manifest:
 
     Attributes:
         folder: where it lies.
-        fingerprint: what the caller said defines the work.
+        fingerprint: what defines the work, as the caller gave it.
         parts: per part, in the order of the plan: ``name``, ``file``, ``bytes``, ``sha256``, ``xxh128``,
             ``counts``.
         counts: the parts' numeric counts added up.
@@ -101,7 +76,7 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Status:
-    """How far a folder is; taken from the files alone, so it works during a run and after a crash.
+    """The state of a folder; read from its files alone, so it works during a run and after a crash.
 
     Attributes:
         total, done: numbers of parts.
@@ -133,7 +108,7 @@ class Status:
 
 
 class PartsFailed(CrocError):
-    """Some parts could not be made; the others are kept, and a second run tries only these again."""
+    """Some parts could not be made; the others are kept, and another run tries only these again."""
 
     def __init__(
         self, out: Path, what: str, failed: Mapping[str, str], total: int, stopped: bool = False
@@ -147,48 +122,39 @@ class PartsFailed(CrocError):
         self.failed = dict(failed)
 
 
-class Abort(CrocError):
-    """Raised by a function that makes parts: the reason holds for all parts alike, so the run stops."""
-
-
-class WorkerDied(CrocError):
-    """A worker process was killed from outside, for instance for memory."""
-
-
 Progress = Callable[[Status], None]
 
 
 def run(
     parts: Iterable[Part],
-    make: Make,
+    make: MakePart,
     out: str | Path,
     *,
     suffix: str,
     fingerprint: Mapping[str, Any],
-    workers: int = 1,
     progress: bool | Progress = True,
     what: str = "parts",
     max_failures: int | None = None,
     existing: Literal["resume", "overwrite"] = "resume",
-    engine: Engine | None = None,
+    executor: Executor | None = None,
 ) -> Manifest:
-    """Make every part that is not there yet.
+    """MakePart every part that is not there yet.
 
     Args:
         parts: the whole plan; it is read into a list before anything is made.
-        make: see ``Make``. An exception fails that part only, but for ``Abort``, a missing extra and a full
-            or read-only disk, which stop the run.
+        make: see ``MakePart``. An exception fails that part only; ``Abort``, a missing extra and a full or
+            read-only disk stop the run.
         out: the folder; created.
         suffix: ending of the parts' files, such as ``.parquet``.
         fingerprint: JSON-able settings that the bytes depend on (options, versions, seeds, input checksums).
-        workers: processes; 1 works in this one. With more, the calling script needs a ``__main__`` guard.
         progress: True shows a bar on a terminal, elsewhere a line now and then; False nothing; a function is
             called before the first part and after each one, with the status.
         what: word for the parts in messages.
-        max_failures: stop when more parts than this have failed; None goes on to the end.
+        max_failures: stop when more parts than this have failed; None continues to the end.
         existing: ``resume`` keeps finished parts of the same work and refuses other work; ``overwrite``
             starts from nothing.
-        engine: who makes the parts; None takes this process, or processes of this machine.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process. With worker
+            processes the calling script needs a ``__main__`` guard.
 
     Returns:
         The manifest, which is also in ``manifest.json``.
@@ -198,27 +164,25 @@ def run(
         PartsFailed: some parts failed; the rest is kept.
         WorkerDied: a worker process was killed; the rest is kept.
     """
-    from croc.jobs.executors import this_machine
-
     folder = Path(out)
     plan = _Plan.of(list(parts), suffix, fingerprint, what)
     with locked(folder):
         if existing == "overwrite" and (folder / "plan.json").exists():
             _clear(folder)
-        plan.settle(folder)
-        records, todo = plan.survey(folder)
+        plan.write_or_compare(folder)
+        records, todo = plan.split(folder)
         if not todo and (folder / "manifest.json").is_file():
             return read_manifest(folder)
         (folder / "manifest.json").unlink(missing_ok=True)
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         for name in ("tmp", "parts", "records", "failed"):
             (folder / name).mkdir(exist_ok=True)
-        _Run(folder, plan, records, max_failures, progress).work(make, todo, engine or this_machine(workers))
+        _Run(folder, plan, records, max_failures, progress).work(make, todo, executor or local_executor(1))
         return plan.finish(folder, records)
 
 
 def status(out: str | Path) -> Status:
-    """How far the work in a folder is, during a run or after a crash.
+    """The status of the work in a folder, during a run or after a crash.
 
     Raises:
         InputError: the folder holds no plan.
@@ -256,7 +220,7 @@ def read_manifest(out: str | Path) -> Manifest:
         whole = False
     if not whole:
         raise InputError(
-            f"{folder / 'manifest.json'}: its own checksum does not fit what it says, so it was changed; "
+            f"{folder / 'manifest.json'}: its own checksum does not match its content, so it was changed; "
             "remove it and run the command that made the folder again"
         )
     return Manifest(folder, stored["fingerprint"], stored["parts"], stored["counts"], stored["sha256"])
@@ -314,7 +278,7 @@ class _Plan:
         settings = {"format": FORMAT, "what": self.what, "suffix": self.suffix}
         return {**settings, "fingerprint": self.fingerprint, "parts": entries}
 
-    def settle(self, folder: Path) -> None:
+    def write_or_compare(self, folder: Path) -> None:
         """Write the plan, or check that the one in the folder is the same."""
         stored = read_json(folder / "plan.json")
         mine = self.as_json()
@@ -330,8 +294,8 @@ class _Plan:
                 f"{folder} holds other work ({difference}); choose another folder or overwrite it explicitly"
             )
 
-    def survey(self, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Part]]:
-        """The records of the parts that are there, and the parts to make."""
+    def split(self, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Part]]:
+        """The records of the finished parts, and the parts to make."""
         records, todo = {}, []
         for part, digest in zip(self.parts, self.digests, strict=True):
             record, path = _record(folder, part.name), folder / "parts" / (part.name + self.suffix)
@@ -372,7 +336,7 @@ def _identity(content: Mapping[str, Any]) -> str:
 
 
 class _Run:
-    """One run: makes parts, keeps their records, and says how it goes."""
+    """One run: makes parts, keeps their records, and reports its status."""
 
     def __init__(
         self,
@@ -396,9 +360,9 @@ class _Run:
         else:
             self.show = _shown(plan.what) if progress else nullcontext(lambda status: None)
 
-    def work(self, make: Make, todo: Sequence[Part], engine: Engine) -> None:
+    def work(self, make: MakePart, todo: Sequence[Part], executor: Executor) -> None:
         total = len(self.plan.parts)
-        with self.show as show, closing(engine(make, todo, self.folder / "tmp")) as outcomes:
+        with self.show as show, closing(executor(make, todo, self.folder / "tmp")) as outcomes:
             show(self.status())
             for part, outcome in outcomes:
                 self.keep(part, outcome)
@@ -411,11 +375,11 @@ class _Run:
     def keep(self, part: Part, outcome: dict[str, Any]) -> None:
         """Move a part into place, then its record: a file without a record does not count."""
         failure = self.folder / "failed" / f"{part.name}.json"
-        if "hopeless" in outcome:
-            raise CrocError(f"{self.folder}: stopped at part {part.name}: {outcome['hopeless']}")
+        if "fatal" in outcome:
+            raise CrocError(f"{self.folder}: stopped at part {part.name}: {outcome['fatal']}")
         if "reason" in outcome:
             self.failed[part.name] = outcome["reason"]
-            log.warning("%s: part %s failed: %s", self.folder, part.name, outcome["reason"])
+            logger.warning("%s: part %s failed: %s", self.folder, part.name, outcome["reason"])
             write_json(failure, outcome)
             return
         target = self.folder / "parts" / (part.name + self.plan.suffix)
@@ -433,57 +397,9 @@ class _Run:
         return self.tally.status(self.failed, running=True, complete=False)
 
 
-def make_one(make: Make, payload: Any, path: Path) -> dict[str, Any]:
-    """Make one file, whole and on disk at its temporary name; an exception becomes a reason.
-
-    Returns:
-        ``path``, ``bytes``, checksums, ``counts`` and ``seconds``; or ``reason`` and ``traceback``; or
-        ``hopeless`` when no other part could be made either.
-    """
-    return settled(drafted(make, payload, path))
-
-
-def drafted(make: Make, payload: Any, path: Path) -> dict[str, Any]:
-    """The first half of :func:`make_one`: the file is written; checksums and the disk are still to come."""
-    start = time.monotonic()
-    try:
-        counts = make(payload, path)
-        if not path.is_file():
-            raise FileNotFoundError("the function that makes parts wrote no file")
-        counts = json.loads(canonical(dict(counts or {})))
-        return {"path": str(path), "counts": counts, "seconds": time.monotonic() - start}
-    except Exception as error:
-        return _failure(path, error)
-
-
-def settled(draft: Mapping[str, Any]) -> dict[str, Any]:
-    """The second half of :func:`make_one`, which may run beside the first half of the next part."""
-    if "path" not in draft:
-        return dict(draft)
-    start, path = time.monotonic(), Path(draft["path"])
-    try:
-        checksums = checksums_of(path)
-        fsync(path)
-        seconds = round(draft["seconds"] + time.monotonic() - start, 6)
-        return {**draft, "bytes": path.stat().st_size, **checksums, "seconds": seconds}
-    except Exception as error:
-        return _failure(path, error)
-
-
-def _failure(path: Path, error: Exception) -> dict[str, Any]:
-    path.unlink(missing_ok=True)
-    text = str(error).strip() or "no message"
-    reason = text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"
-    if isinstance(error, (MissingExtra, Abort)) or (isinstance(error, OSError) and error.errno in _HOPELESS):
-        return {"hopeless": reason}
-    return {"reason": reason[:2000], "traceback": traceback.format_exc()[-8000:]}
-
-
 @contextmanager
 def _shown(what: str) -> Iterator[Progress]:
-    from croc.jobs.progress import shown
-
-    with shown(what, "parts") as show:
+    with progress_bar(what, "parts") as show:
         yield lambda now: show(now.done, now.total, f"{len(now.failed)} failed" if now.failed else "")
 
 
@@ -538,7 +454,7 @@ def _clear(folder: Path) -> None:
 
 
 def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
-    """The first few differences between two plans, in words; empty when they are the same."""
+    """The first few differences between two plans as text; empty when they are the same."""
     keys = ("format", "suffix", "fingerprint")
     found = differences({key: stored.get(key) for key in keys}, {key: mine[key] for key in keys})
     old, new = stored.get("parts", []), mine["parts"]

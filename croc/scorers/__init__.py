@@ -17,7 +17,7 @@ Others describe the scorer:
 - ``usage``: an object whose text is the use of a service so far (requests, tokens, cost); the summary line of
   a run shows it;
 - ``batch_size``: preferred number of items in one call;
-- ``blind``: True for a baseline, which ignores the image, the prompt or both.
+- ``baseline``: True for a baseline, which ignores the image, the prompt or both.
 
 Pairs that cannot be scored are reported with :class:`croc.scorers.pairs.UnscoredPairs`; the others keep their
 scores. :mod:`croc.scorers.registry` creates scorers from names.

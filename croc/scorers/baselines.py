@@ -16,7 +16,7 @@ from PIL.Image import Image
 class Random:
     """A uniform number in [0, 1) from a hash of the image's pixels, the prompt and a seed."""
 
-    blind = True
+    baseline = True
 
     def __init__(self, seed: int = 0, name: str = "random") -> None:
         self.name, self.seed = name, seed
@@ -67,7 +67,7 @@ class ImageOnly(Random):
 class Constant:
     """The same score for every pair: every comparison is a tie."""
 
-    blind = True
+    baseline = True
 
     def __init__(self, value: float = 0.0, name: str = "constant") -> None:
         self.name, self.value = name, float(value)
@@ -84,7 +84,7 @@ class Constant:
 class PromptLength:
     """The number of characters of the prompt: a metric that prefers long prompts."""
 
-    blind = True
+    baseline = True
 
     def __init__(self, name: str = "prompt-length") -> None:
         self.name = name

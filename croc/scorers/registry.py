@@ -56,7 +56,7 @@ class ScorerEntry(BaseModel):
         summary: a line for ``croc scorers list``.
         aliases: other names.
         extra: the extra of this package that it needs.
-        blind: True for a baseline, which ignores the image, the prompt or both.
+        baseline: True for a baseline, which ignores the image, the prompt or both.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -71,7 +71,7 @@ class ScorerEntry(BaseModel):
     summary: str | None = None
     aliases: tuple[str, ...] = ()
     extra: str | None = None
-    blind: bool = False
+    baseline: bool = False
 
     @model_validator(mode="after")
     def _require_commit(self) -> ScorerEntry:
@@ -314,7 +314,7 @@ def _explained(error: Any) -> str:
         "family": "module:Class",
         "options": "a mapping",
         "aliases": "a list of names",
-        "blind": "true or false",
+        "baseline": "true or false",
     }
     return f"{key} must be {expected.get(key, error['msg'])}, not {error['input']!r:.80}"
 

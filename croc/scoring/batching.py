@@ -1,7 +1,7 @@
-"""One scorer over many pairs: each image decoded once, encoded once, and no pair lost to another's failure.
+"""One scorer over many pairs: each image is decoded and encoded once, and a failed pair fails alone.
 
-Three ways lead to the same scores; the first that the scorer offers is taken, once it has agreed with the
-plain one on the first pairs:
+There are three methods with the same scores; the first one that the scorer offers is used, after a comparison
+with the plain one on the first pairs:
 
 - ``embeddings``: ``encode_images``, ``encode_texts`` and ``similarity``: each image and text encoded once;
   with ``prepare_image`` and ``encode_prepared`` as well, preprocessing runs in the decoding threads;
@@ -28,15 +28,15 @@ from PIL.Image import Image
 
 from croc.checks.decoding import decode, reuse_memory
 from croc.errors import CrocError, InputError, MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc.scorers import Scorer
 from croc.scorers.pairs import UnscoredPairs
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
 TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 3e-2, "float16": 1e-2}
-"""How far reuse may be from the plain way, relative to max(1, |score|), by the number format in the model."""
+"""How far faster methods may differ from plain scoring, relative to max(1, |score|), by the model's dtype."""
 
 _SELF_CHECK_IMAGES = 3
 _HOPELESS_AFTER = 16
@@ -50,15 +50,15 @@ Outcome = float | str
 """A score, or the reason why there is none."""
 
 
-class Engine:
-    """Runs one scorer; holds its batch size, its way and its threads.
+class BatchScorer:
+    """Runs one scorer; holds its batch size, its method and its threads.
 
     Args:
         scorer: what scores.
         batch_size: pairs, images or texts in one call at most; None takes the scorer's own, or 32. It is
             halved when memory runs out.
         threads: threads that decode images ahead of the scorer.
-        tell: where remarks for people go.
+        log: called with remarks.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class Engine:
         *,
         batch_size: int | None = None,
         threads: int | None = None,
-        tell: Callable[[str], None] = log.warning,
+        log: Callable[[str], None] = logger.warning,
     ) -> None:
         if batch_size is not None and batch_size < 1:
             raise InputError(f"the batch size must be at least 1, not {batch_size}")
         self.scorer = scorer
         self.batch_size = int(batch_size or getattr(scorer, "batch_size", None) or BATCH_SIZE)
-        self.way = _best_way(scorer)
+        self.method = _best_method(scorer)
         self.remark = ""
-        both = self.way == "embeddings" and _offers(scorer, "prepare_image", "encode_prepared")
+        both = self.method == "embeddings" and _offers(scorer, "prepare_image", "encode_prepared")
         self._prepare: Prepare | None = scorer.prepare_image if both else None  # type: ignore[attr-defined]
-        self._tell = tell
+        self._log = log
         self._threads = threads or min(8, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._good = self._bad = 0
@@ -114,15 +114,15 @@ class Engine:
         for key, prompts in wanted.items():
             found.update({(key, prompt): "the prompt is empty" for prompt in prompts if not prompt.strip()})
         usable = {key: files[key] for key, prompts in ask.items() if prompts}
-        images = self._decoded(usable, self._prepare if self.way == "embeddings" else None)
+        images = self._decoded(usable, self._prepare if self.method == "embeddings" else None)
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix, "pairs": self._by_pairs}
-        for pair, outcome in ways[self.way](images, ask, tick):
+        for pair, outcome in ways[self.method](images, ask, tick):
             found[pair] = outcome
         return found
 
     def self_check(self, files: Mapping[str, bytes], wanted: Mapping[str, Sequence[str]]) -> None:
-        """Compare the way taken with the plain one on the first images; fall back when they differ."""
-        if self.way == "pairs":
+        """Compare the method with the plain one on the first images; fall back when they differ."""
+        if self.method == "pairs":
             return
         some: dict[str, Image] = {}
         for key, image in self._decoded(files):
@@ -133,15 +133,15 @@ class Engine:
         ask = {key: [prompt for prompt in wanted[key] if prompt.strip()][:2] for key in some}
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix}
         ready = ((key, _prepared(image, self._prepare)) for key, image in some.items())
-        quick = dict(ways[self.way](ready, ask, lambda pairs: None))
-        # One pair an image, the first prompt and the second in turn: the plain way is what costs.
+        quick = dict(ways[self.method](ready, ask, lambda pairs: None))
+        # One pair an image, the first prompt and the second in turn: plain scoring is what costs.
         turns = {key: [prompts[i % len(prompts)]] for i, (key, prompts) in enumerate(ask.items())}
         plain = dict(self._by_pairs(iter(some.items()), turns, lambda pairs: None))
         # What happened here says nothing about the run.
         self._good = self._bad = 0
         both = {pair: (quick[pair], said) for pair, said in plain.items() if not isinstance(said, str)}
         if not both:
-            self.remark = "not checked against the plain way: no pair of the first part could be scored"
+            self.remark = "not compared with plain scoring: no pair of the first part could be scored"
             return
         tolerance = TOLERANCE.get(self.scorer.fields().get("dtype", "float32"), 1e-4)
         reason = next((q for q, _ in both.values() if isinstance(q, str)), None)
@@ -149,12 +149,12 @@ class Engine:
             (abs(q - p) / max(1.0, abs(p)) for q, p in both.values() if not isinstance(q, str)), default=0.0
         )
         if reason is not None or worst > tolerance:
-            said = reason or f"differs by {worst:.2g} from the plain way, more than {tolerance:g}"
-            self.remark = f"no reuse: {self.way} {said}"
-            self._tell(f"{self.scorer.name}: {self.remark}; every pair is scored by itself")
-            self.way = "pairs"
+            said = reason or f"differs by {worst:.2g} from plain scoring, more than {tolerance:g}"
+            self.remark = f"no reuse: {self.method} {said}"
+            self._log(f"{self.scorer.name}: {self.remark}; every pair is scored by itself")
+            self.method = "pairs"
 
-    # ---- The three ways ----
+    # ---- The three methods ----
 
     def _by_embeddings(
         self,
@@ -238,7 +238,7 @@ class Engine:
             if _out_of_memory(error):
                 self._shrink((self.batch_size + 1) // 2)
             else:
-                log.debug("%s failed on %d images", scorer.name, len(good), exc_info=error)
+                logger.debug("%s failed on %d images", scorer.name, len(good), exc_info=error)
             return None
         what = "score_images_prompts"
         if len(got) != len(good):
@@ -351,7 +351,7 @@ class Engine:
                         self.batch_size = usual
                     results[batch[0]] = "out of memory with a single item" if short else _reason(error)
                     self._failed(1, results[batch[0]])
-                    log.debug("%s failed", self.scorer.name, exc_info=error)
+                    logger.debug("%s failed", self.scorer.name, exc_info=error)
                 continue
             self._good += len(batch)
             for position, result in zip(batch, got, strict=True):
@@ -365,7 +365,7 @@ class Engine:
 
     def _shrink(self, size: int) -> None:
         if size < self.batch_size:
-            self._tell(
+            self._log(
                 f"{self.scorer.name}: out of memory with {self.batch_size}, going on in batches of {size}"
             )
             self.batch_size = size
@@ -409,7 +409,7 @@ class Engine:
         return values
 
 
-def _best_way(scorer: Any) -> str:
+def _best_method(scorer: Any) -> str:
     if _offers(scorer, "encode_images", "encode_texts", "similarity"):
         return "embeddings"
     return "prefix" if _offers(scorer, "score_prompts") else "pairs"

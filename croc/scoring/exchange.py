@@ -22,13 +22,13 @@ from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import IMAGE_COLUMNS, SIDES
 from croc.checks.sources import open_checks
 from croc.errors import InputError
-from croc.scoring.run import cells, file_stem
-from croc.storage.files import atomic, read_json, write_json
+from croc.scoring.slices import cells
+from croc.storage.files import atomic, file_stem, read_json, write_json
 from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _PLAIN_SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
@@ -164,9 +164,9 @@ def import_scores(
     *,
     name: str,
     fields: Mapping[str, str] | None = None,
-    tell: Callable[[str], None] = log.info,
+    log: Callable[[str], None] = logger.info,
 ) -> Path:
-    """Make a score table of what a metric elsewhere said about exported pairs.
+    """Make a score table from the scores that a metric gave to exported pairs elsewhere.
 
     Args:
         folder: what :func:`export_pairs` wrote.
@@ -176,7 +176,7 @@ def import_scores(
         out: folder of the table, ``NAME.parquet``.
         name: name of the scorer.
         fields: what its signature says; ``revision``, ``template`` and ``dtype`` have their own places.
-        tell: where the summary goes.
+        log: where the summary goes.
 
     Returns:
         The path of the table.
@@ -207,7 +207,7 @@ def import_scores(
     target = Path(out) / f"{file_stem(name)}.parquet"
     write_scores(table, metadata, target)
     missing = len(known - {pair for pair, score in found.items() if isinstance(score, float)})
-    tell(f"{target}: {len(known)} pairs, {missing} without a score")
+    log(f"{target}: {len(known)} pairs, {missing} without a score")
     return target
 
 
@@ -225,15 +225,15 @@ def _read_scores(path: Path, known: set[str]) -> dict[str, float | str]:
             raise InputError(f"{where}: pair_id {pair!r} is not in the exported pairs")
         if pair in found:
             raise InputError(f"{where}: pair_id {pair!r} is there twice")
-        said, error = line.get("score"), line.get("error")
-        if said is None or said == "":
+        value, error = line.get("score"), line.get("error")
+        if value is None or value == "":
             found[pair] = str(error or "no score")
             continue
         try:
-            value = float(said) if not isinstance(said, bool) else math.nan
+            score = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError):
-            raise InputError(f"{where}: score {said!r} is not a number") from None
-        found[pair] = value if math.isfinite(value) else f"score {said}"
+            raise InputError(f"{where}: score {value!r} is not a number") from None
+        found[pair] = score if math.isfinite(score) else f"score {value}"
     return found
 
 
@@ -280,14 +280,14 @@ def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterat
         for check in map(json.loads, lines):
             same = shared_cells(check)
             for entry in check["images"]:
-                told: list[float | str | None] = []
+                outcomes: list[float | str | None] = []
                 for usable, pair in zip(check["prompts"], entry["pairs"], strict=True):
                     if usable is None:
-                        told.append("the prompt is missing" if not told else None)
+                        outcomes.append("the prompt is missing" if not outcomes else None)
                     elif "error" in entry:
-                        told.append(entry["error"])
+                        outcomes.append(entry["error"])
                     elif not usable:
-                        told.append("the prompt is empty")
+                        outcomes.append("the prompt is empty")
                     else:
-                        told.append(found.get(pair, f"no score in {source}"))
-                yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(told)}
+                        outcomes.append(found.get(pair, f"no score in {source}"))
+                yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(outcomes)}

@@ -1,4 +1,4 @@
-"""Slices of checks scored by the workers of an engine: each opens the checks and loads the scorer by name."""
+"""Slices of checks scored by worker processes: each opens the checks and loads the scorer by name."""
 
 from __future__ import annotations
 
@@ -7,23 +7,27 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from croc.checks.sources import open_checks
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Abort, Make
+from croc.jobs.parts import Abort
+from croc.jobs.worker_state import keep_one
+from croc.scorers.registry import load
+from croc.scoring.slices import SliceScorer
 from croc.storage.files import canonical
 
 
 @dataclass(frozen=True)
-class Slices:
-    """Makes the parts of one scorer in whatever process it is called.
+class WorkerSlices:
+    """Scores slices in whichever process it is called; what it has loaded stays there from part to part.
 
     Attributes:
         source: arguments of :func:`croc.checks.sources.open_checks`; a worker can read what they name.
         revision: of the checks, as the plan has it.
         scorer: a name that :func:`croc.scorers.registry.load` takes.
         options: arguments for its class.
-        fields: what the scorer said of itself where the plan was made.
-        way: how the scores come about there, see :mod:`croc.scoring.batching`.
-        batch_size, threads: of the engine that runs the scorer.
+        fields: the scorer's description where the plan was made.
+        method: how scores were computed there, see :mod:`croc.scoring.batching`.
+        batch_size, threads: of the :class:`croc.scoring.batching.BatchScorer`.
     """
 
     source: dict[str, Any]
@@ -31,7 +35,7 @@ class Slices:
     scorer: str
     options: dict[str, Any]
     fields: dict[str, str]
-    way: str
+    method: str
     batch_size: int | None
     threads: int | None
 
@@ -39,47 +43,40 @@ class Slices:
         """Score one slice and write its rows.
 
         Raises:
-            Abort: the checks or the scorer are not here, or others than those of the plan.
+            Abort: the checks or the scorer cannot be loaded here, or differ from those of the plan.
         """
-        key = canonical(asdict(self))
-        if key not in _IN_MEMORY:
-            _IN_MEMORY.clear()  # another scorer takes the place of the one before
-            _IN_MEMORY[key] = self._ready()
-        return _IN_MEMORY[key](payload, path)
+        return keep_one("croc.scoring", canonical(asdict(self)), self._load)(payload, path)
 
-    def _ready(self) -> Make:
-        from croc.scoring.run import maker
-
+    def _load(self) -> SliceScorer:
         try:
-            made, fields, way, revision = maker(
-                self.source, self.scorer, self.options, self.batch_size, self.threads
+            checks = open_checks(**self.source)
+            slices = SliceScorer(
+                checks, load(self.scorer, **self.options), batch_size=self.batch_size, threads=self.threads
             )
         except CrocError as error:
-            raise Abort(f"a worker cannot begin: {error}") from error
+            raise Abort(f"a worker cannot start: {error}") from error
         for what, here, planned in (
-            ("the checks", revision, self.revision),
-            ("the scorer", fields, self.fields),
-            ("the way of scoring", way, self.way),
+            ("the checks", checks.revision, self.revision),
+            ("the scorer", slices.fields, self.fields),
+            ("the method of scoring", slices.method, self.method),
         ):
             if here != planned:
+                slices.close()
                 raise Abort(f"{what}: a worker has {canonical(here)}, the plan is for {canonical(planned)}")
-        return made
+        return slices
 
 
-_IN_MEMORY: dict[str, Make] = {}
-
-
-def named(dataset: Any, scorers: Any) -> str:
-    """The dataset by a name that other processes can use.
+def name_for_workers(dataset: Any, scorers: Any) -> str:
+    """The dataset under a name that other processes can use.
 
     Raises:
-        InputError: it is an object, or a scorer is.
+        InputError: the dataset or a scorer is an object.
     """
     if not isinstance(dataset, (str, Path)):
-        raise InputError("an engine's workers open the dataset themselves: give a folder, a file or a Hub id")
+        raise InputError("worker processes open the dataset themselves: give a folder, a file or a Hub id")
     if objects := [spec for spec in scorers if not isinstance(spec, str)]:
         raise InputError(
-            "an engine's workers load the scorers themselves: give names or module:Class, "
+            "worker processes load the scorers themselves: give names or module:Class, "
             f"not {objects[0]!r:.80}"
         )
     return str(Path(dataset).resolve()) if Path(dataset).exists() else str(dataset)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -186,3 +187,17 @@ def _flat(value: Any, prefix: str = "") -> dict[str, Any]:
 def _short(value: Any) -> str:
     text = "nothing" if value is None else canonical(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def file_stem(name: str) -> str:
+    """A name, such as that of a scorer, as the stem of a file."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "scorer"
+
+
+def folder_digest(folder: Path) -> str:
+    """Identity of a model's folder, 12 hex digits: content of settings, names and sizes of weights."""
+    total = hashlib.sha256()
+    for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.safetensors")]):
+        total.update(str(path.relative_to(folder)).encode())
+        total.update(path.read_bytes() if path.suffix == ".json" else str(path.stat().st_size).encode())
+    return total.hexdigest()[:12]

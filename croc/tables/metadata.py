@@ -21,7 +21,7 @@ _PLACES = {
     "image_processor": "image_processor",
 }
 # Entries of `extra` that describe the run and not the scorer: not part of a signature.
-_ABOUT_THE_RUN = ("way", "remark", "dataset_pin", "imported")
+_ABOUT_THE_RUN = ("method", "remark", "dataset_pin", "imported")
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ScoreMetadata:
         dataset_revision: commit, or a hash of the content.
         dataset_config: configuration of the dataset, where it has several.
         dataset_split: split of the dataset, where it has splits.
-        blind: True for a baseline: it ignores the image, the text or both.
+        baseline: True for a baseline, which ignores the image, the prompt or both.
         library_versions: version by distribution name.
         extra: the other ``fields()`` of the scorer, and remarks about the run.
     """
@@ -54,7 +54,7 @@ class ScoreMetadata:
     dataset_revision: str | None = None
     dataset_config: str | None = None
     dataset_split: str | None = None
-    blind: bool = False
+    baseline: bool = False
     library_versions: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
 
@@ -128,15 +128,15 @@ class ScoreMetadata:
             if item.name not in flat:
                 continue
             value: Any = flat[item.name]
-            if item.name in ("blind", "library_versions", "extra"):
+            if item.name in ("baseline", "library_versions", "extra"):
                 try:
                     value = json.loads(value)
                 except ValueError:
                     raise InputError(
                         f"{source}: file metadata {item.name!r} is not JSON: {value[:80]!r}"
                     ) from None
-                if not isinstance(value, bool if item.name == "blind" else dict):
-                    needed = "true or false" if item.name == "blind" else "an object"
+                if not isinstance(value, bool if item.name == "baseline" else dict):
+                    needed = "true or false" if item.name == "baseline" else "an object"
                     raise InputError(
                         f"{source}: file metadata {item.name!r} is not {needed}: {flat[item.name]!r}"
                     )

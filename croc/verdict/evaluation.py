@@ -79,7 +79,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         results.append(_results(group, drawn, settings))
         tests.append(GroupTests.of(group, drawn, settings))
     tested = _Tested.of(tests)
-    baselines = {name for name, one in metadata.items() if one.blind}
+    baselines = {name for name, one in metadata.items() if one.baseline}
     report = Report(
         signature=signature,
         protocol=protocol,

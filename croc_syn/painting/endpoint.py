@@ -21,7 +21,7 @@ import numpy as np
 
 from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc.storage.service import hopeless, key_of, said
 from croc_syn.painting import Job, Painted
 from croc_syn.painting.encode import BLACK, is_black

@@ -6,7 +6,6 @@ can be tried later without a model.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -16,8 +15,9 @@ import numpy as np
 
 from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
-from croc.jobs.runner import Abort
-from croc.scoring.batching import Engine
+from croc.jobs.parts import Abort
+from croc.jobs.worker_state import keep_one
+from croc.scoring.batching import BatchScorer
 from croc.storage.files import canonical
 from croc_syn.painting import Painted
 from croc_syn.painting.settings import Contradiction, Flags, Nsfw
@@ -84,7 +84,8 @@ def _contradictions(images: Sequence[Shown], settings: Contradiction) -> None:
         str(place): list(dict.fromkeys([image.prompt, image.other] if apart else [image.prompt]))
         for place, image in enumerate(images)
     }
-    scores = _engine(settings.scorer, canonical(settings.options), settings.batch_size).score(files, wanted)
+    key = canonical([settings.scorer, settings.options, settings.batch_size])
+    scores = keep_one("croc_syn.painting.flags", key, lambda: _load_scorer(settings)).score(files, wanted)
     for place, image in enumerate(images):
         own = scores[str(place), image.prompt]
         other = scores[str(place), image.other] if apart else 0.0
@@ -96,12 +97,11 @@ def _contradictions(images: Sequence[Shown], settings: Contradiction) -> None:
             image.painted.flags.append(CONTRADICTS)
 
 
-@cache
-def _engine(name: str, options: str, batch_size: int) -> Engine:
+def _load_scorer(settings: Contradiction) -> BatchScorer:
     from croc.scorers.registry import load
 
     try:
-        return Engine(load(name, **json.loads(options)), batch_size=batch_size)
+        return BatchScorer(load(settings.scorer, **settings.options), batch_size=settings.batch_size)
     except InputError as error:
         raise Abort(f"flags.contradiction: {error}") from error
 

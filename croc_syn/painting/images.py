@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from croc.checks.columns import features, pick
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, SIDES, check_id, stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Manifest, Part
+from croc.jobs.parts import Part
+from croc.jobs.runner import Manifest
 from croc.storage.parquet import write_parquet
 from croc_syn import world
 from croc_syn.world.scenes.scene import embed

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from croc.errors import MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.painting import Job, Painted
 from croc_syn.painting.encode import to_pixels
 from croc_syn.painting.settings import ImageModel, Pipeline

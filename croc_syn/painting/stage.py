@@ -6,8 +6,6 @@ one plan of parts, whichever engine runs it.
 
 from __future__ import annotations
 
-import gc
-import hashlib
 import json
 import os
 from collections import Counter, deque
@@ -26,10 +24,12 @@ from croc.checks.columns import features, pick
 from croc.checks.decoding import perceptual_hash
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, IMAGE_COLUMNS, SIDES, STYLE, check_id
 from croc.errors import InputError
-from croc.jobs.progress import shown
-from croc.jobs.runner import Abort, Engine, Manifest, Part, Progress, Status, read_manifest, run
-from croc.scoring.run import file_stem
-from croc.storage.files import canonical
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Abort, Executor, Part
+from croc.jobs.progress import progress_bar
+from croc.jobs.runner import Manifest, Progress, Status, read_manifest, run
+from croc.jobs.worker_state import keep_one
+from croc.storage.files import canonical, file_stem, folder_digest
 from croc.storage.parquet import write_parquet
 from croc.tables.metadata import library_versions
 from croc_syn.painting import Job, Painted, Painter
@@ -297,7 +297,7 @@ def make_images(
     out: str | Path,
     settings: Images,
     *,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     workers: int = 1,
     painter: Callable[[ImageModel, Images], Painter] | None = None,
     max_failures: int | None = None,
@@ -311,7 +311,7 @@ def make_images(
         prompts: the folder, finished by :func:`croc.jobs.runner.run`.
         out: the folder to make.
         settings: the section ``images:`` of a preset; without models the exact world draws.
-        engine: who makes the parts; None takes this process, or ``workers`` of this machine.
+        executor: what makes the parts; None takes this process, or ``workers`` of this machine.
         workers: processes of this machine.
         painter: gives the painter of a model; None takes the one that its entry says.
         max_failures: stop when more parts than this have failed.
@@ -343,8 +343,7 @@ def make_images(
             out,
             suffix=".parquet",
             fingerprint=of,
-            workers=workers,
-            engine=engine,
+            executor=executor or local_executor(workers),
             what="parts of images",
             max_failures=max_failures,
             progress=show,
@@ -354,7 +353,7 @@ def make_images(
 @contextmanager
 def _shown(planned: int) -> Iterator[Progress]:
     """Progress in images: those that are there, and those of the parts that are left."""
-    with shown("images", "images") as show:
+    with progress_bar("images", "images") as show:
 
         def tell(now: Status) -> None:
             there = int(now.counts.get("images", 0))
@@ -377,17 +376,10 @@ def make_painter(model: ImageModel, settings: Images) -> Painter:
     return PipelinePainter(model, settings.pipeline, width, height, settings.batch_size)
 
 
-_IN_MEMORY: dict[str, Painter] = {}
-
-
 def _loaded(make: Callable[[ImageModel, Images], Painter], model: ImageModel, settings: Images) -> Painter:
     """The painter of a model, kept for the next part; another model takes its place."""
     key = canonical([repr(make), model.model_dump(mode="json"), settings.model_dump(mode="json")])
-    if key not in _IN_MEMORY:
-        _IN_MEMORY.clear()
-        gc.collect()
-        _IN_MEMORY[key] = make(model, settings)
-    return _IN_MEMORY[key]
+    return keep_one("croc_syn.painting", key, lambda: make(model, settings))
 
 
 def _targets(file: Path) -> list[str | None]:
@@ -430,12 +422,3 @@ def _settings_text(model: ImageModel, settings: Images) -> str:
 def _alone(settings: Images, model: ImageModel) -> Images:
     """The settings with one model alone."""
     return settings.model_copy(update={"models": (model,)})
-
-
-def folder_digest(folder: Path) -> str:
-    """Of a pipeline's folder: the settings' content, the weights' names and sizes."""
-    total = hashlib.sha256()
-    for path in sorted([*folder.rglob("*.json"), *folder.rglob("*.safetensors")]):
-        total.update(str(path.relative_to(folder)).encode())
-        total.update(path.read_bytes() if path.suffix == ".json" else str(path.stat().st_size).encode())
-    return total.hexdigest()[:12]

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from croc.errors import MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc.storage.service import Pace, hopeless, key_of, said
 from croc_syn.writing import Again, Ask, Said
 from croc_syn.writing.settings import Endpoint, Sampling, TextModel

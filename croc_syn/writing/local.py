@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.writing import Again, Ask, Said
 from croc_syn.writing.settings import Local, Sampling, TextModel
 

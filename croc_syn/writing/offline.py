@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from croc.errors import InputError
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.writing import Again, Ask, Said
 from croc_syn.writing.settings import Sampling, TextModel, Vllm
 

@@ -20,8 +20,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from croc.checks.schema import SPEC_COLUMNS, STYLE, check_id, stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.progress import Show, shown
-from croc.jobs.runner import Engine, Make, Manifest, Part, Status, run
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Executor, MakePart, Part
+from croc.jobs.progress import Show, progress_bar
+from croc.jobs.runner import Manifest, Status, run
 from croc_syn import world
 
 if TYPE_CHECKING:
@@ -77,20 +79,20 @@ def make_prompts(
     out: str | Path,
     *,
     workers: int = 1,
-    engine: Engine | None = None,
+    executor: Executor | None = None,
     elsewhere: bool = False,
     progress: bool = True,
     existing: Literal["resume", "overwrite"] = "resume",
 ) -> Manifest:
-    """Make the prompts that a preset asks for; run again, it goes on where it was.
+    """MakePart the prompts that a preset asks for; run again, it goes on where it was.
 
     Args:
         preset: what is contrasted, and who writes.
         out: the folder of the parts.
         workers: processes; they share what the endpoint allows.
-        engine: who makes the parts; None takes processes of this machine.
-        elsewhere: the engine's workers are on other machines, so that what models said for a part that is not
-            done cannot be kept in the folder.
+        executor: what makes the parts; None takes processes of this machine.
+        elsewhere: the executor's workers are on other machines, so that responses for an unfinished part
+            cannot be kept in the folder.
         progress: show a bar, in pairs.
         existing: ``overwrite`` starts from nothing.
 
@@ -102,7 +104,7 @@ def make_prompts(
 
     folder = Path(out)
     taxonomy, chosen = choose(preset)
-    make: Make
+    make: MakePart
     kept = None
     if not preset.text.models:
         parts = plan_parts(chosen, taxonomy)
@@ -115,15 +117,16 @@ def make_prompts(
         make = stage.Write(stage.shared_out(preset.text, workers), preset.seed, kept=kept)
         stage.ready(preset)
     total = sum(len(part.payload["checks"]) for part in parts)
-    with shown("prompts", "pairs") if progress else nullcontext(lambda done, total, note: None) as show:
+    with (
+        progress_bar("prompts", "pairs") if progress else nullcontext(lambda done, total, note: None) as show
+    ):
         made = run(
             parts,
             make,
             folder,
             suffix=".parquet",
             fingerprint=fingerprint,
-            workers=workers,
-            engine=engine,
+            executor=executor or local_executor(workers),
             progress=lambda now: _say(now, total, show),
             existing=existing,
             what="parts of prompts",
@@ -230,7 +233,7 @@ def plan_parts(
 
 
 def write_prompts(payload: Mapping[str, Any], path: Path, *, seed: int) -> dict[str, Any]:
-    """Make one part: a pair in controlled English for every check of the payload.
+    """MakePart one part: a pair in controlled English for every check of the payload.
 
     Args:
         payload: what :func:`plan_parts` wrote.

@@ -6,7 +6,6 @@ table, with its reasons.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 from collections import Counter
@@ -18,12 +17,11 @@ from typing import IO, TYPE_CHECKING, Any
 
 from croc.checks.schema import SPEC_COLUMNS, STYLE, check_id, stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.runner import Abort, Part
-from croc.scoring.run import file_stem
-from croc.storage.files import canonical, digest_of
+from croc.jobs.parts import Abort, Part
+from croc.jobs.worker_state import keep_one
+from croc.storage.files import canonical, digest_of, file_stem, folder_digest
 from croc.tables.metadata import library_versions
 from croc_syn.painting.settings import ImageModel
-from croc_syn.painting.stage import folder_digest
 from croc_syn.writing import Ask, Said, Writer, answers
 from croc_syn.writing.instructions import about, digest, encoders_of, guide_of, instruction
 from croc_syn.writing.prompts import columns_of, prompt_schema
@@ -406,17 +404,10 @@ def _checker(text: Text, guide: str, reads: int | None) -> Checker:
     return _CHECKERS[key]
 
 
-_IN_MEMORY: dict[str, Writer] = {}
-
-
 def _loaded(make: Callable[[TextModel, Text], Writer], model: TextModel, text: Text) -> Writer:
     """The writer of a model, kept for the next part; another model takes its place."""
     key = canonical([repr(make), model.model_dump(mode="json"), text.model_dump(mode="json")])
-    if key not in _IN_MEMORY:
-        _IN_MEMORY.clear()
-        gc.collect()
-        _IN_MEMORY[key] = make(model, text)
-    return _IN_MEMORY[key]
+    return keep_one("croc_syn.writing", key, lambda: make(model, text))
 
 
 def instructions(preset: Preset, count: int) -> list[str]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.writing.settings import Encoder
 
 # Words kept with their counts, some 20 MB; then it begins anew.

@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
+from croc.jobs.parts import Part
 from croc.storage.files import atomic, read_json, sha256_of, write_json
 from crocscore.experiments.held_out_pretraining import read_anew
 
@@ -144,7 +145,7 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     manifest = Path(setup.questions) / "manifest.json"
     conditions = NAMES[name]() if conditions is None else conditions
     left = [each.leave_out for each in conditions if each.leave_out is not None]
-    work = [parts.Part(each.name, asdict(each)) for each in conditions]
+    work = [Part(each.name, asdict(each)) for each in conditions]
     weights = sorted(Path(setup.model).glob("*.safetensors"))
     scenes = [Path(folder) / "manifest.json" for folder in setup.scenes]
     start = setup
@@ -152,7 +153,7 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
         _train_files(setup)  # what is missing is said before the long reading
         read = partial(read_anew, leave_out=left, steps=setup.reading, seed=setup.seed)
         start = replace(setup, model=str(read(setup.model, setup.scenes, out / "start")))
-    made = parts.run(
+    made = runner.run(
         work,
         partial(_measure, setup=start, judged=left),
         out / "runs",

@@ -73,11 +73,12 @@ def verdict(
         by: columns to break down by.
         resamples: of the intervals; 0 gives none.
     """
-    from croc.scoring.run import score_dataset
+    from croc.scoring.run import ScoringSettings, score_dataset
     from croc.verdict.evaluation import evaluate
     from croc.verdict.report import Settings
 
-    (table,) = score_dataset(checks, [scorer], folder, existing="overwrite", progress=False)
+    settings = ScoringSettings(existing="overwrite", progress=False)
+    (table,) = score_dataset(checks, [scorer], folder, settings)
     return evaluate([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
 
 

@@ -188,7 +188,7 @@ def test_a_staged_manifest_with_another_checksum_is_refused(tmp_path):
     staged = stage(tmp_path / "staged", [row(number) for number in range(8)])
     manifest = staged.folder / "manifest.json"
     manifest.write_text(manifest.read_text().replace(staged.parts[1]["sha256"], "0" * 64))
-    with pytest.raises(InputError, match="its own checksum does not fit what it says"):
+    with pytest.raises(InputError, match="its own checksum does not match its content"):
         build_staged(staged.folder, tmp_path / "out", progress=False)
 
 

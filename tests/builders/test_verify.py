@@ -108,7 +108,7 @@ def test_a_missing_and_a_stray_file_are_found(folder):
 def test_a_manifest_that_was_edited_is_found(folder):
     text = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(text.replace('"kind": "syn"', '"kind": "hum"'))
-    only(verify(folder), "its own checksum does not fit")
+    only(verify(folder), "its own checksum does not match")
 
 
 def test_an_image_that_cannot_be_decoded_is_found_with_its_place(folder):

@@ -22,7 +22,7 @@ from builders.verify import verify
 from croc.checks.decoding import decode as decode_image
 from croc.cli import main
 from croc.errors import InputError
-from croc.scoring.run import score_dataset
+from croc.scoring.run import ScoringSettings, score_dataset
 from croc.verdict.evaluation import evaluate
 from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import LabelNoise, read_sample
@@ -38,6 +38,8 @@ RATES = ((0.05, 0.10), (0.10, 0.05), (0.15, 0.20), (0.02, 0.02), (0.25, 0.10))
 """Per annotator: probability of "no" where the image shows its prompt, and of "yes" where it does not."""
 
 NOISE = 0.2
+
+QUIET = ScoringSettings(progress=False)
 
 
 class Oracle:
@@ -180,7 +182,7 @@ def test_agreement_of_a_check_is_the_share_of_votes_that_say_what_was_decided(
 
 
 def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: Path, tmp_path: Path) -> None:
-    files = score_dataset(release, ["random"], tmp_path / "scores", progress=False)
+    files = score_dataset(release, ["random"], tmp_path / "scores", QUIET)
     verdict = evaluate(files)
     assert verdict.protocol == "hum" and abs(verdict.scores[0].scaled or 1) < 0.3
     done = CliRunner().invoke(
@@ -192,9 +194,7 @@ def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: 
 def test_who_votes_changes_what_is_released_and_wrong_labels_are_turned_back(
     walk: Walk, tmp_path: Path
 ) -> None:
-    files = score_dataset(
-        walk.items / "images", [Oracle(walk.items), "random"], tmp_path / "scores", progress=False
-    )
+    files = score_dataset(walk.items / "images", [Oracle(walk.items), "random"], tmp_path / "scores", QUIET)
     found = rankings(files, walk.votes, resamples=100)
     assert [each.annotator for each in found.by_annotator] == sorted(walk.order)
     assert {each.places[0].metric for each in found.by_annotator} == {"oracle"}

@@ -43,7 +43,7 @@ def tables(folder, oracle, probe, checks=400, images=2, name="probe"):
         ]
         files[scorer] = folder / f"{scorer}.parquet"
         table = pl.DataFrame(rows, infer_schema_length=None).to_arrow()
-        write_scores(table, ScoreMetadata(scorer, protocol="syn", blind=scorer != ORACLE), files[scorer])
+        write_scores(table, ScoreMetadata(scorer, protocol="syn", baseline=scorer != ORACLE), files[scorer])
     return files
 
 

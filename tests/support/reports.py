@@ -13,10 +13,11 @@ PERFECT = [(2.0, 1.0)], [(1.0, 2.0)]
 WRONG = [(1.0, 2.0)], [(2.0, 1.0)]
 
 
-def report_of(tables, protocol="hum", settings=FAST, blind=(), **metadata):
+def report_of(tables, protocol="hum", settings=FAST, baselines=(), **metadata):
     """The report of ``{metric: rows}``; ``metadata`` is what all tables say."""
     made = [
-        table(metric, rows, protocol, blind=metric in blind, **metadata) for metric, rows in tables.items()
+        table(metric, rows, protocol, baseline=metric in baselines, **metadata)
+        for metric, rows in tables.items()
     ]
     return evaluate_tables(made, settings)
 

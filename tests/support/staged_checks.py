@@ -8,7 +8,8 @@ import pyarrow as pa
 from pictures import png
 
 from croc.checks.schema import stable_hash
-from croc.jobs.runner import Part, run
+from croc.jobs.parts import Part
+from croc.jobs.runner import run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.images import staged_features
 

@@ -9,7 +9,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from croc.jobs.runner import Manifest, Part, run
+from croc.jobs.parts import Part
+from croc.jobs.runner import Manifest, run
 from croc_syn.writing.prompts import prompt_schema
 
 

@@ -122,8 +122,8 @@ BAD = {
     ),
     "metadata of a wrong kind": (
         "m.parquet",
-        parquet(metadata={"protocol": "syn", "blind": '"no"'}),
-        ["'blind'", "true or false"],
+        parquet(metadata={"protocol": "syn", "baseline": '"no"'}),
+        ["'baseline'", "true or false"],
     ),
     "a line with too few cells": (
         "m.tsv",

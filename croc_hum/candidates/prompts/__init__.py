@@ -17,7 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from croc.checks.schema import CATEGORIES, SPEC_COLUMNS, check_id, stable_hash
 from croc.errors import InputError
-from croc.jobs.runner import Manifest, Part, run
+from croc.jobs.parts import Part
+from croc.jobs.runner import Manifest, run
 
 OURS = Path(__file__).parent
 AUTHOR = "human"

@@ -16,7 +16,8 @@ from croc.checks.decoding import to_bytes
 from croc.checks.schema import ContrastCheck, check_features
 from croc.checks.sources import open_checks
 from croc.errors import InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
+from croc.jobs.parts import Part
 
 
 def png(*colour: int) -> bytes:
@@ -83,8 +84,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         whole.select(range(*payload)).to_parquet(path)
         return {"rows": payload[1] - payload[0]}
 
-    planned = [parts.Part("a", [0, 5]), parts.Part("b", [5, 7])]
-    parts.run(planned, shard, folder / "built", suffix=".parquet", fingerprint={}, progress=False)
+    planned = [Part("a", [0, 5]), Part("b", [5, 7])]
+    runner.run(planned, shard, folder / "built", suffix=".parquet", fingerprint={}, progress=False)
     return {
         "folder": folder / "parquet",
         "file": str(folder / "single.parquet"),
@@ -181,7 +182,7 @@ def test_a_stream_is_pinned_by_its_texts_and_says_so(kinds: dict[str, Any]) -> N
 
 def test_a_folder_that_was_built_here_is_pinned_by_its_manifest(kinds: dict[str, Any]) -> None:
     assert (
-        open_checks(kinds["built"]).revision == f"manifest:{parts.read_manifest(kinds['built']).sha256[:16]}"
+        open_checks(kinds["built"]).revision == f"manifest:{runner.read_manifest(kinds['built']).sha256[:16]}"
     )
 
 
@@ -192,9 +193,9 @@ def test_a_half_built_folder_is_refused(tmp_path: Path) -> None:
         as_dataset().to_parquet(path)
         return {}
 
-    planned = [parts.Part("a", 0), parts.Part("b", 1)]
-    with pytest.raises(parts.PartsFailed):
-        parts.run(planned, shard, tmp_path, suffix=".parquet", fingerprint={}, progress=False)
+    planned = [Part("a", 0), Part("b", 1)]
+    with pytest.raises(runner.PartsFailed):
+        runner.run(planned, shard, tmp_path, suffix=".parquet", fingerprint={}, progress=False)
     with pytest.raises(InputError, match="half-built"):
         open_checks(tmp_path)
 

@@ -95,7 +95,7 @@ def test_a_progress_bar_shows_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
 
     monkeypatch.setattr(Progress, "__init__", remember)
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    with progress.shown("work", "pairs") as move:
+    with progress.progress_bar("work", "pairs") as move:
         move(1, 2, NAME)
     texts = [column for column in columns if "{task" in column.text_format]
     assert texts and not any(column.markup for column in texts)

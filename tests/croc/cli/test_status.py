@@ -10,7 +10,8 @@ from click.testing import CliRunner
 
 from croc.cli import main
 from croc.cli.status import _pace
-from croc.jobs.runner import Part, Status, run
+from croc.jobs.parts import Part
+from croc.jobs.runner import Status, run
 
 
 def failing(payload: int, path: Path) -> dict[str, int]:

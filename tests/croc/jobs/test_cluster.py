@@ -14,8 +14,8 @@ from click.testing import CliRunner
 from staged_prompts import row, stage
 
 from croc.cli import main
-from croc.jobs import runner as parts
-from croc.jobs.executors import cluster
+from croc.jobs import runner
+from croc.jobs.executors import ray_executor
 from croc.jobs.runner import Status
 from croc_syn.painting.settings import read_images
 from croc_syn.painting.stage import make_images
@@ -99,7 +99,7 @@ def test_a_node_that_dies_at_work_loses_nothing_and_doubles_nothing(tmp_path: Pa
         prompts,
         tmp_path / "ray",
         chosen,
-        engine=cluster(workers=2),
+        executor=ray_executor(workers=2),
         painter=cheap_painter.noting,
         progress=kill,
     )
@@ -112,7 +112,7 @@ def test_a_node_that_dies_at_work_loses_nothing_and_doubles_nothing(tmp_path: Pa
         return {file.name: file.read_bytes() for file in files}
 
     assert content(tmp_path / "ray") == content(tmp_path / "local")
-    assert parts.verify(tmp_path / "ray") == []
+    assert runner.verify(tmp_path / "ray") == []
     files = sorted((tmp_path / "ray" / "parts").iterdir())
     ids = [each["check_id"] for file in files for each in pq.read_table(file).to_pylist()]
     assert len(ids) == len(set(ids)) == CHECKS

@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from croc.errors import CrocError, InputError
-from croc.jobs import runner as parts
-from croc.jobs.executors import cluster, engine_of, this_machine, visible_gpus
-from croc.jobs.runner import Abort, Part, PartsFailed
+from croc.jobs import runner
+from croc.jobs.executors import executor_for, local_executor, ray_executor, visible_gpus
+from croc.jobs.parts import Abort, MakePart, Part
+from croc.jobs.runner import PartsFailed
 
 
 def square(payload: dict[str, Any], path: Path) -> dict[str, Any]:
@@ -61,9 +62,9 @@ def plan(n: int = 6) -> list[Part]:
     return [Part(f"part-{i:03}", {"n": i}) for i in range(n)]
 
 
-def run(out: Path, make: parts.Make = square, todo: list[Part] | None = None, **options: Any) -> Any:
+def run(out: Path, make: MakePart = square, todo: list[Part] | None = None, **options: Any) -> Any:
     given = {"suffix": ".txt", "fingerprint": {"version": 1}, "progress": False}
-    return parts.run(plan() if todo is None else todo, make, out, **{**given, **options})
+    return runner.run(plan() if todo is None else todo, make, out, **{**given, **options})
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -76,18 +77,18 @@ def content(out: Path) -> dict[str, bytes]:
 
 
 def test_an_engine_has_a_name_and_its_own_options(tmp_path: Path) -> None:
-    run(tmp_path, engine=engine_of("local"))
+    run(tmp_path, executor=executor_for("local"))
     assert len(content(tmp_path)) == 7
     with pytest.raises(InputError, match=r"'spark' is not known; known are local, ray"):
-        engine_of("spark")
+        executor_for("spark")
     with pytest.raises(InputError, match="an address is for --executor ray"):
-        engine_of("local", address="auto")
+        executor_for("local", address="auto")
 
 
 def test_each_local_worker_sees_a_gpu_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "meet").mkdir()
     todo = [Part(f"p{n}", {"meet": str(tmp_path / "meet"), "n": n}) for n in range(2)]
-    run(tmp_path / "out", where, todo, engine=this_machine(2, gpus=["4", "6"]))
+    run(tmp_path / "out", where, todo, executor=local_executor(2, gpus=["4", "6"]))
     seen = {file.read_text() for file in (tmp_path / "out" / "parts").iterdir()}
     assert seen <= {"4", "6"}
     assert len(list((tmp_path / "meet").iterdir())) == len(seen) == 2
@@ -125,17 +126,17 @@ def ray_here() -> Any:
 @pytest.mark.cluster
 def test_a_cluster_makes_the_same_files_as_one_process(tmp_path: Path, ray_here: Any) -> None:
     run(tmp_path / "local")
-    run(tmp_path / "ray", engine=cluster(workers=2))
+    run(tmp_path / "ray", executor=ray_executor(workers=2))
     assert content(tmp_path / "ray") == content(tmp_path / "local")
-    assert parts.verify(tmp_path / "ray") == []
+    assert runner.verify(tmp_path / "ray") == []
 
 
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_a_cluster_keeps_what_went_well_and_another_engine_goes_on(tmp_path: Path, ray_here: Any) -> None:
     with pytest.raises(PartsFailed, match="not to my taste"):
-        run(tmp_path / "out", picky, engine=cluster())
-    assert parts.status(tmp_path / "out").done == 5
+        run(tmp_path / "out", picky, executor=ray_executor())
+    assert runner.status(tmp_path / "out").done == 5
     run(tmp_path / "out")
     run(tmp_path / "local")
     assert content(tmp_path / "out") == content(tmp_path / "local")
@@ -145,14 +146,14 @@ def test_a_cluster_keeps_what_went_well_and_another_engine_goes_on(tmp_path: Pat
 @pytest.mark.cluster
 def test_a_reason_that_holds_for_all_parts_stops_a_cluster(tmp_path: Path, ray_here: Any) -> None:
     with pytest.raises(CrocError, match=r"stopped at part part-00\d: the key has expired"):
-        run(tmp_path / "out", hopeless, engine=cluster(workers=1))
+        run(tmp_path / "out", hopeless, executor=ray_executor(workers=1))
 
 
 @pytest.mark.slow
 @pytest.mark.cluster
 def test_what_a_part_is_made_from_travels_with_it(tmp_path: Path, ray_here: Any) -> None:
     (tmp_path / "in.txt").write_text("from the driver")
-    run(tmp_path / "out", Carrying(tmp_path), [Part("a", {"file": "in.txt"})], engine=cluster())
+    run(tmp_path / "out", Carrying(tmp_path), [Part("a", {"file": "in.txt"})], executor=ray_executor())
     assert (tmp_path / "out" / "parts" / "a.txt").read_text() == "from the driver"
 
 
@@ -160,4 +161,4 @@ def test_what_a_part_is_made_from_travels_with_it(tmp_path: Path, ray_here: Any)
 @pytest.mark.cluster
 def test_more_gpus_than_there_are_is_said(tmp_path: Path, ray_here: Any) -> None:
     with pytest.raises(CrocError, match="the cluster has 0 GPUs, and a worker needs 1"):
-        run(tmp_path / "out", engine=cluster(gpus_per_worker=1))
+        run(tmp_path / "out", executor=ray_executor(gpus_per_worker=1))

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from croc.jobs.progress import shown, spoken
+from croc.jobs.progress import format_duration, progress_bar
 
 
 @pytest.fixture
@@ -21,7 +21,7 @@ def test_a_job_without_a_terminal_says_every_half_minute_how_far_it_is(
     clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
     lines = []
-    with shown("images", "images") as show:
+    with progress_bar("images", "images") as show:
         # An earlier run made the first 50; so many seconds after the beginning so many are there.
         for seconds, done, note in (
             (0, 50, ""),
@@ -45,7 +45,7 @@ def test_a_job_without_a_terminal_says_every_half_minute_how_far_it_is(
 def test_work_of_unknown_length_says_no_end(
     clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with shown("scores", "pairs") as show:
+    with progress_bar("scores", "pairs") as show:
         show(0, None, "")
         clock.now += 40
         show(10, None, "")
@@ -57,4 +57,4 @@ def test_work_of_unknown_length_says_no_end(
     [(5, "5 s"), (119, "119 s"), (120, "2.0 min"), (9000, "2.5 h"), (259_200, "3.0 days")],
 )
 def test_a_stretch_of_time_is_said_in_the_unit_that_people_would_take(seconds: float, said: str) -> None:
-    assert spoken(seconds) == said
+    assert format_duration(seconds) == said

@@ -19,8 +19,10 @@ import pytest
 
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.jobs import executors as engines
-from croc.jobs import runner as parts
-from croc.jobs.runner import Part, PartsFailed, Status, WorkerDied
+from croc.jobs import runner
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import MakePart, Part, WorkerDied
+from croc.jobs.runner import PartsFailed, Status
 from croc.storage.files import checksums_of, is_whole
 
 
@@ -46,9 +48,9 @@ def plan(n: int = 5) -> list[Part]:
     return [Part(f"part-{i:03}", {"n": i}) for i in range(n)]
 
 
-def run(out: Path, make: parts.Make = square, n: int = 5, **options: Any) -> parts.Manifest:
+def run(out: Path, make: MakePart = square, n: int = 5, **options: Any) -> runner.Manifest:
     given = {"suffix": ".txt", "fingerprint": {"version": 1, "model": {"revision": "abc"}}, "progress": False}
-    return parts.run(plan(n), make, out, **{**given, **options})
+    return runner.run(plan(n), make, out, **{**given, **options})
 
 
 def content(out: Path) -> dict[str, bytes]:
@@ -62,8 +64,8 @@ def test_a_run_writes_every_part_with_its_checksum_and_the_manifest(tmp_path: Pa
     assert [file.read_text().split()[1] for file in manifest.files()] == ["0", "1", "4", "9", "16"]
     assert manifest.parts[4]["sha256"] == hashlib.sha256(b"4 16\n" * 100).hexdigest()
     assert manifest.counts == {"rows": 500}
-    assert parts.read_manifest(tmp_path / "out") == manifest
-    assert parts.verify(tmp_path / "out") == []
+    assert runner.read_manifest(tmp_path / "out") == manifest
+    assert runner.verify(tmp_path / "out") == []
     assert not (tmp_path / "out" / "tmp").exists()
 
 
@@ -85,7 +87,7 @@ def test_a_part_that_vanished_or_was_cut_is_made_again(tmp_path: Path) -> None:
     first.files()[3].write_text("cut")
     # What a power cut may leave of a record that was not waited for.
     (tmp_path / "records" / "part-002.json").write_text("")
-    assert [problem.split(":")[0] for problem in parts.verify(tmp_path)] == [
+    assert [problem.split(":")[0] for problem in runner.verify(tmp_path)] == [
         "part-001",
         "part-002",
         "part-003",
@@ -105,7 +107,7 @@ def test_verify_finds_a_changed_byte_and_a_stray_file(tmp_path: Path) -> None:
     file = run(tmp_path).files()[0]
     file.write_bytes(b"X" + file.read_bytes()[1:])
     (tmp_path / "parts" / "stray.txt").write_text("")
-    problems = parts.verify(tmp_path)
+    problems = runner.verify(tmp_path)
     assert len(problems) == 2
     assert "part-000" in problems[0]
     assert "checksum" in problems[0]
@@ -140,7 +142,7 @@ def test_a_part_made_from_something_else_is_other_work(tmp_path: Path) -> None:
     run(tmp_path)
     changed = [*plan(4), Part("part-004", {"n": 40})]
     with pytest.raises(InputError, match="part part-004: made from something else"):
-        parts.run(
+        runner.run(
             changed,
             square,
             tmp_path,
@@ -174,14 +176,14 @@ def test_a_failed_part_is_recorded_the_others_are_made_and_a_rerun_tries_it_agai
     with pytest.raises(
         PartsFailed, match=r"1 of 5 parts failed \(part-002: ValueError: 2 is not to my taste\)"
     ):
-        run(tmp_path, picky, workers=workers)
-    now = parts.status(tmp_path)
+        run(tmp_path, picky, executor=local_executor(workers))
+    now = runner.status(tmp_path)
     assert (now.total, now.done, now.left, now.complete, now.running) == (5, 4, 1, False, False)
     assert now.failed == {"part-002": "ValueError: 2 is not to my taste"}
     with pytest.raises(InputError, match=r"half-built: 4 of 5 parts are done, 1 failed"):
-        parts.read_manifest(tmp_path)
-    run(tmp_path, partial(picky, bad=()), workers=workers)
-    assert parts.status(tmp_path).failed == {}
+        runner.read_manifest(tmp_path)
+    run(tmp_path, partial(picky, bad=()), executor=local_executor(workers))
+    assert runner.status(tmp_path).failed == {}
     run(tmp_path / "undisturbed", n=5)
     assert content(tmp_path)["manifest.json"] == content(tmp_path / "undisturbed")["manifest.json"]
 
@@ -190,7 +192,7 @@ def test_more_failures_than_allowed_stop_the_run(tmp_path: Path) -> None:
     with pytest.raises(PartsFailed, match="stopped there") as caught:
         run(tmp_path, partial(picky, bad=(0, 1, 2, 3)), max_failures=1)
     assert list(caught.value.failed) == ["part-000", "part-001"]
-    assert parts.status(tmp_path).done == 0
+    assert runner.status(tmp_path).done == 0
 
 
 @pytest.mark.parametrize(
@@ -204,7 +206,7 @@ def test_what_would_fail_every_part_stops_at_the_first(tmp_path: Path, error: Ex
 
     with pytest.raises(CrocError, match=r"part-001.*(No space left|croc-t2i\[score\])"):
         run(tmp_path, hopeless)
-    assert parts.status(tmp_path).done == 1
+    assert runner.status(tmp_path).done == 1
 
 
 def test_a_function_that_writes_nothing_or_odd_counts_fails_its_part(tmp_path: Path) -> None:
@@ -220,7 +222,7 @@ def test_a_function_that_writes_nothing_or_odd_counts_fails_its_part(tmp_path: P
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(tmp_path: Path) -> None:
-    one, three = run(tmp_path / "1", n=12), run(tmp_path / "3", n=12, workers=3)
+    one, three = run(tmp_path / "1", n=12), run(tmp_path / "3", n=12, executor=local_executor(3))
     assert one.sha256 == three.sha256
     assert content(tmp_path / "1") == content(tmp_path / "3")
 
@@ -235,10 +237,10 @@ def test_equal_work_has_an_equal_revision_and_other_bytes_another(tmp_path: Path
 
 def test_a_killed_worker_is_reported_and_the_run_can_go_on(tmp_path: Path) -> None:
     with pytest.raises(WorkerDied, match="run again"):
-        run(tmp_path, suicidal, n=8, workers=2)
+        run(tmp_path, suicidal, n=8, executor=local_executor(2))
     assert not (tmp_path / "manifest.json").exists()
     run(tmp_path, n=8)
-    assert parts.verify(tmp_path) == []
+    assert runner.verify(tmp_path) == []
 
 
 def test_leftovers_of_a_crash_are_cleared(tmp_path: Path) -> None:
@@ -248,21 +250,21 @@ def test_leftovers_of_a_crash_are_cleared(tmp_path: Path) -> None:
     (tmp_path / "tmp" / "part-002").write_text("half")
     # A crash between the two renames leaves a part without its record; it does not count.
     (tmp_path / "parts" / "part-002.txt").write_text("unrecorded")
-    assert parts.status(tmp_path).done == 4
+    assert runner.status(tmp_path).done == 4
     run(tmp_path)
     assert not (tmp_path / "tmp").exists()
-    assert parts.verify(tmp_path) == []
+    assert runner.verify(tmp_path) == []
 
 
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     def nested(payload: dict[str, Any], path: Path) -> dict[str, Any]:
-        assert parts.status(tmp_path).running
+        assert runner.status(tmp_path).running
         with pytest.raises(InputError, match="another process is at work"):
             run(tmp_path)
         return square(payload, path)
 
     run(tmp_path, nested, n=1)
-    assert not parts.status(tmp_path).running
+    assert not runner.status(tmp_path).running
 
 
 def test_progress_counts_up_and_knows_the_time_left(tmp_path: Path) -> None:
@@ -278,22 +280,22 @@ def test_progress_counts_up_and_knows_the_time_left(tmp_path: Path) -> None:
 @pytest.mark.parametrize("names", [["a/b"], ["../a"], [""], ["a", "A"], [".hidden"], ["x" * 121]])
 def test_unsafe_and_repeated_names_are_refused(tmp_path: Path, names: list[str]) -> None:
     with pytest.raises(InputError, match="part"):
-        parts.run(
+        runner.run(
             [Part(name) for name in names], square, tmp_path, suffix=".txt", fingerprint={}, progress=False
         )
 
 
 def test_a_payload_that_is_not_json_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="payload of part 'a' is not plain JSON"):
-        parts.run([Part("a", object())], square, tmp_path, suffix=".txt", fingerprint={}, progress=False)
+        runner.run([Part("a", object())], square, tmp_path, suffix=".txt", fingerprint={}, progress=False)
 
 
 def test_an_empty_plan_is_complete(tmp_path: Path) -> None:
     assert run(tmp_path, n=0).files() == []
-    assert parts.status(tmp_path).complete
+    assert runner.status(tmp_path).complete
 
 
-@pytest.mark.parametrize("ask", [parts.status, parts.read_manifest, parts.verify])
+@pytest.mark.parametrize("ask", [runner.status, runner.read_manifest, runner.verify])
 def test_a_folder_of_something_else_is_one_clear_error(tmp_path: Path, ask: Any) -> None:
     with pytest.raises(InputError, match="no folder of resumable work"):
         ask(tmp_path / "nothing")
@@ -370,12 +372,12 @@ def test_killed_at_random_moments_the_folder_ends_up_as_if_nothing_had_happened(
         process.kill()
         process.wait()
         kills += 1
-        assert not (out / "manifest.json").exists() or parts.verify(out) == []
+        assert not (out / "manifest.json").exists() or runner.verify(out) == []
         assert until(lambda children=children: not any(Path(f"/proc/{pid}").exists() for pid in children))
     assert kills >= 5
     subprocess.run([*command, str(out), str(workers)], check=True)
     assert content(out) == content(tmp_path / "calm")
-    assert parts.verify(out) == []
+    assert runner.verify(out) == []
 
 
 @pytest.mark.slow
@@ -393,7 +395,7 @@ def test_an_interrupt_stops_the_workers_and_keeps_what_is_done(tmp_path: Path) -
     assert process.returncode != 0
     assert "KeyboardInterrupt" in stderr
     assert until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in children))
-    done = parts.status(tmp_path / "out").done
+    done = runner.status(tmp_path / "out").done
     assert 0 < done < 40
     assert json.loads((tmp_path / "out" / "plan.json").read_text())["suffix"] == ".bin"
 
@@ -419,8 +421,8 @@ def test_a_quick_part_is_settled_beside_the_next_and_a_slow_one_before_it(tmp_pa
             seen.append(sum(1 for _ in (folder / "records").iterdir()))
             return square(payload, path)
 
-        parts.run(plan(4), make, folder, suffix=".txt", fingerprint={}, progress=False)
-        assert parts.verify(folder) == []
+        runner.run(plan(4), make, folder, suffix=".txt", fingerprint={}, progress=False)
+        assert runner.verify(folder) == []
         return seen
 
     assert known(slow=60.0) == [0, 0, 1, 2]
@@ -428,10 +430,10 @@ def test_a_quick_part_is_settled_beside_the_next_and_a_slow_one_before_it(tmp_pa
 
 
 def test_a_manifest_that_was_edited_is_refused(tmp_path):
-    run = partial(parts.run, [Part("a", {"n": 1})], square, tmp_path, suffix=".txt", fingerprint={})
+    run = partial(runner.run, [Part("a", {"n": 1})], square, tmp_path, suffix=".txt", fingerprint={})
     made = run(progress=False)
-    assert parts.read_manifest(tmp_path) == made
+    assert runner.read_manifest(tmp_path) == made
     file = tmp_path / "manifest.json"
     file.write_text(file.read_text().replace(made.parts[0]["sha256"], "0" * 64))
-    with pytest.raises(InputError, match="its own checksum does not fit"):
-        parts.read_manifest(tmp_path)
+    with pytest.raises(InputError, match="its own checksum does not match"):
+        runner.read_manifest(tmp_path)

@@ -51,7 +51,7 @@ def odd():
 def plain():
     """Two metrics and a baseline, with findings."""
     tables = {"m": noisy(0, 60, -1.0), "n": noisy(1, 60, 2.0), "chance": noisy(2, 60, 0.0)}
-    return report_of(tables, blind=["chance"], dataset="org/checks")
+    return report_of(tables, baselines=["chance"], dataset="org/checks")
 
 
 def shown(text):

@@ -66,7 +66,7 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 protocol,
                 dataset=f"croc/{protocol}",
                 dataset_revision="v1",
-                blind=name == "guess",
+                baseline=name == "guess",
                 extra=extra,
             )
             write_result(make_result(table, settings=QUICK), table.with_suffix(".json"))

@@ -1,4 +1,4 @@
-"""Blind scorers are blind to what they should be, and the colour scorer sees colours."""
+"""Baselines ignore what they should ignore, and the colour scorer detects colours."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_constant_and_prompt_length() -> None:
 
 @pytest.mark.parametrize("make", [Random, TextOnly, ImageOnly, Constant, PromptLength])
 def test_baselines_say_that_they_are_blind(make: type) -> None:
-    assert make().blind
+    assert make().baseline
 
 
 @pytest.mark.parametrize("scorer", [Random(), TextOnly(), ImageOnly(), ColourWords()])

@@ -15,7 +15,7 @@ from croc.errors import InputError
 from croc.scorers import Scorer
 from croc.scorers.dual_encoder import DualEncoder
 from croc.scorers.pairs import UnscoredPairs
-from croc.scoring.batching import Engine
+from croc.scoring.batching import BatchScorer
 
 PROMPTS = ["a red dog", "a blue cat on a table", "two", "a green vase and a book"]
 IMAGES = [tiny.picture(seed) for seed in range(4)]
@@ -136,9 +136,9 @@ def test_the_engine_prepares_ahead_and_agrees_with_pair_by_pair(family, monkeypa
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         files[f"k{i}"] = buffer.getvalue()
-    engine = Engine(scorer)
+    engine = BatchScorer(scorer)
     engine.self_check(files, dict.fromkeys(files, PROMPTS))
-    assert (engine.way, engine.remark) == ("embeddings", "")
+    assert (engine.method, engine.remark) == ("embeddings", "")
     # From here on pixels made beside the model would be found out.
     monkeypatch.setattr(scorer, "encode_images", None)
     got = engine.score(files, dict.fromkeys(files, PROMPTS))

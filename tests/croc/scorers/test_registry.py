@@ -182,7 +182,7 @@ def test_a_plug_in_is_found_by_its_entry_point(monkeypatch: pytest.MonkeyPatch) 
         ({"model": "openai/clip"}, "40 hexadecimal digits"),
         ({"options": ["x"]}, "options must be a mapping"),
         ({"aliases": "x"}, "aliases must be a list of names, not 'x'"),
-        ({"blind": "maybe"}, "blind must be true or false, not 'maybe'"),
+        ({"baseline": "maybe"}, "baseline must be true or false, not 'maybe'"),
         ({"summary": 3}, "summary is missing or not a text"),
     ],
 )

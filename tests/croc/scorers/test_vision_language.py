@@ -254,6 +254,7 @@ def test_a_saved_checkpoint_scores_like_the_model_it_was_saved_from(tmp_path):
         warnings.simplefilter("error", UserWarning)
         assert loaded.score(IMAGES, PROMPTS) == pytest.approx(expected, abs=1e-6)
     fields = loaded.fields()
+    assert fields["model"] == tmp_path.name, "a path would differ between machines"
     assert fields["revision"].startswith("local:")
     assert fields["template"] == "Is this {prompt}?"
     with (tmp_path / "generation_config.json").open("a") as file:

@@ -14,9 +14,9 @@ import pytest
 from PIL import Image
 
 from croc.errors import InputError, MissingExtra
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc.scorers.pairs import UnscoredPairs
-from croc.scoring.batching import Engine
+from croc.scoring.batching import BatchScorer
 
 
 def png(shade: int) -> bytes:
@@ -128,7 +128,7 @@ TRUTH = {
 @pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
 @pytest.mark.parametrize("batch", [1, 3, 100])
 def test_every_way_and_batch_size_gives_the_same_scores(make: type[Plain], batch: int) -> None:
-    engine = Engine(make(), batch_size=batch)
+    engine = BatchScorer(make(), batch_size=batch)
     ticks: list[int] = []
     assert engine.score(FILES, WANTED, ticks.append) == TRUTH
     assert sum(ticks) == len(TRUTH)
@@ -136,7 +136,7 @@ def test_every_way_and_batch_size_gives_the_same_scores(make: type[Plain], batch
 
 def test_each_image_and_each_text_is_encoded_once() -> None:
     scorer = Dual()
-    Engine(scorer, batch_size=4).score(FILES, WANTED)
+    BatchScorer(scorer, batch_size=4).score(FILES, WANTED)
     assert set(scorer.seen_images.values()) == set(scorer.seen_texts.values()) == {1}
     assert (len(scorer.seen_images), len(scorer.seen_texts)) == (10, 11)
     assert not scorer.batches
@@ -150,7 +150,7 @@ def test_preprocessing_runs_in_the_decoding_threads_and_a_failure_there_stays_al
             return super().prepare_image(image)
 
     scorer = Picky()
-    got = Engine(scorer).score(FILES, WANTED)
+    got = BatchScorer(scorer).score(FILES, WANTED)
     assert all(name.startswith("decode") for name in scorer.threads)
     assert not scorer.seen_images, "encode_images would preprocess again"
     bad = {pair for pair, score in got.items() if score == "ValueError: too odd"}
@@ -165,7 +165,7 @@ def test_an_image_refused_while_it_is_prepared_keeps_the_refusals_reason() -> No
                 raise UnscoredPairs({0: "too long and thin"})
             return super().prepare_image(image)
 
-    got = Engine(Strict()).score(FILES, WANTED)
+    got = BatchScorer(Strict()).score(FILES, WANTED)
     assert {pair for pair, score in got.items() if isinstance(score, str)} == {
         ("k8", prompt) for prompt in WANTED["k8"]
     }
@@ -174,7 +174,7 @@ def test_an_image_refused_while_it_is_prepared_keeps_the_refusals_reason() -> No
 
 def test_a_prefix_scorer_sees_all_prompts_of_an_image_at_once() -> None:
     scorer = Prefix()
-    Engine(scorer).score(FILES, WANTED)
+    BatchScorer(scorer).score(FILES, WANTED)
     assert len(scorer.calls) == 10
     assert all(len(prompts) == 2 for _, prompts in scorer.calls)
 
@@ -183,19 +183,19 @@ def test_images_that_cannot_share_a_pass_are_taken_one_by_one() -> None:
     told: list[str] = []
     scorer = Together()
     scorer.memory = 3
-    engine = Engine(scorer, batch_size=6, tell=told.append)
+    engine = BatchScorer(scorer, batch_size=6, log=told.append)
     assert engine.score(FILES, WANTED) == TRUTH
     assert engine.batch_size == 3
     assert "out of memory" in told[0]
     scorer = Together()
     scorer.hates = 4.0
-    assert Engine(scorer, batch_size=4).score(FILES, WANTED) == TRUTH
+    assert BatchScorer(scorer, batch_size=4).score(FILES, WANTED) == TRUTH
     assert {len(prompts) for _, prompts in scorer.calls} == {2}
 
 
 def test_prompts_of_similar_length_share_a_batch() -> None:
     scorer = Plain()
-    Engine(scorer, batch_size=10).score(FILES, WANTED)
+    BatchScorer(scorer, batch_size=10).score(FILES, WANTED)
     spread = [
         max(map(len, texts)) - min(map(len, texts)) for texts in ([p for _, p in b] for b in scorer.batches)
     ]
@@ -204,19 +204,19 @@ def test_prompts_of_similar_length_share_a_batch() -> None:
 
 @pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
 def test_reuse_that_agrees_is_kept(make: type[Any]) -> None:
-    engine = Engine(make(error=5e-5))
+    engine = BatchScorer(make(error=5e-5))
     engine.self_check(FILES, WANTED)
-    assert engine.way in ("embeddings", "prefix")
+    assert engine.method in ("embeddings", "prefix")
     assert engine.remark == ""
 
 
 @pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
 def test_reuse_that_differs_falls_back_and_says_so(make: type[Any]) -> None:
     told: list[str] = []
-    engine = Engine(make(error=3e-4), tell=told.append)
+    engine = BatchScorer(make(error=3e-4), log=told.append)
     engine.self_check(FILES, WANTED)
-    assert engine.way == "pairs"
-    assert "0.0003 from the plain way, more than 0.0001" in engine.remark
+    assert engine.method == "pairs"
+    assert "0.0003 from plain scoring, more than 0.0001" in engine.remark
     assert "every pair is scored by itself" in told[0]
     assert engine.score(FILES, WANTED) == TRUTH
 
@@ -229,9 +229,9 @@ def test_the_self_check_looks_at_later_prompts_too_and_scores_each_image_once_th
             return super().score_prompts(image, prompts) + np.arange(len(prompts))
 
     scorer = Used()
-    engine = Engine(scorer, tell=lambda text: None)
+    engine = BatchScorer(scorer, log=lambda text: None)
     engine.self_check(FILES, WANTED)
-    assert engine.way == "pairs"
+    assert engine.method == "pairs"
     plain = [pair for batch in scorer.batches for pair in batch]
     assert sorted(image for image, _ in plain) == [1, 2, 3]
 
@@ -241,9 +241,9 @@ def test_reuse_that_fails_falls_back() -> None:
         def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
             raise RuntimeError("this cache cannot be cropped")
 
-    engine = Engine(Broken(), tell=lambda text: None)
+    engine = BatchScorer(Broken(), log=lambda text: None)
     engine.self_check(FILES, WANTED)
-    assert engine.way == "pairs"
+    assert engine.method == "pairs"
     assert "cannot be cropped" in engine.remark
 
 
@@ -252,23 +252,23 @@ def test_half_precision_may_differ_more() -> None:
         def fields(self) -> dict[str, str]:
             return {"dtype": "bfloat16"}
 
-    engine = Engine(Half(error=1e-2))
+    engine = BatchScorer(Half(error=1e-2))
     engine.self_check(FILES, WANTED)
-    assert engine.way == "embeddings"
+    assert engine.method == "embeddings"
 
 
 def test_a_self_check_without_a_usable_pair_says_so() -> None:
-    engine = Engine(Dual())
+    engine = BatchScorer(Dual())
     engine.self_check({"k": b"broken"}, {"k": ["a"]})
-    assert engine.way == "embeddings"
-    assert "not checked" in engine.remark
+    assert engine.method == "embeddings"
+    assert "not compared" in engine.remark
 
 
 @pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
 def test_broken_images_and_empty_prompts_fail_alone(make: type[Plain]) -> None:
     files = {**FILES, "bad": b"no image", "k3": FILES["k3"][:30]}
     wanted = {**WANTED, "bad": ["x"], "k5": ["", "  ", "fine"]}
-    got = Engine(make(), batch_size=4).score(files, wanted)
+    got = BatchScorer(make(), batch_size=4).score(files, wanted)
     assert got["bad", "x"] == "the image has an unknown format, or its beginning is damaged"
     assert "image" in str(got["k3", "prompt k3"])
     assert got["k5", ""] == got["k5", "  "] == "the prompt is empty"
@@ -289,7 +289,7 @@ class Short(Plain):
 def test_batches_are_halved_when_memory_is_short_and_stay_small() -> None:
     told: list[str] = []
     scorer = Short()
-    engine = Engine(scorer, batch_size=16, tell=told.append)
+    engine = BatchScorer(scorer, batch_size=16, log=told.append)
     assert engine.score(FILES, WANTED) == TRUTH
     assert engine.batch_size == 2
     assert [text.split()[-1] for text in told] == ["8", "4", "2"]
@@ -303,7 +303,7 @@ def test_a_single_item_that_does_not_fit_is_a_reason() -> None:
                 raise MemoryError
             return super().score(images, prompts)
 
-    got = Engine(Never(), batch_size=8, tell=lambda text: None).score(FILES, WANTED)
+    got = BatchScorer(Never(), batch_size=8, log=lambda text: None).score(FILES, WANTED)
     assert {pair for pair, score in got.items() if isinstance(score, str)} == {
         ("k4", p) for p in WANTED["k4"]
     }
@@ -322,7 +322,7 @@ def test_one_pair_that_raises_costs_no_other() -> None:
                 raise ValueError("nor twos")
             return super().encode_images(images)
 
-    got = Engine(Moody(), batch_size=8).score(FILES, WANTED)
+    got = BatchScorer(Moody(), batch_size=8).score(FILES, WANTED)
     bad = {pair: score for pair, score in got.items() if isinstance(score, str)}
     assert bad == {
         ("k7", "prompt k7"): "ValueError: I do not like sevens",
@@ -344,7 +344,7 @@ def test_refused_pairs_keep_their_reason_and_the_others_their_score(with_scores:
             return scores
 
     scorer = Service()
-    got = Engine(scorer, batch_size=8).score(FILES, WANTED)
+    got = BatchScorer(scorer, batch_size=8).score(FILES, WANTED)
     for pair, score in TRUTH.items():
         assert got[pair] == ("refused by policy" if pair[0] == "k6" else score)
     if with_scores:
@@ -364,7 +364,7 @@ def test_a_scorer_that_always_fails_stops_the_run() -> None:
     with pytest.raises(
         Abort, match=r"scorer plain failed on each of the first 16 items: KeyError: 'weights'"
     ):
-        Engine(scorer).score(files, {key: ["a"] for key in files})
+        BatchScorer(scorer).score(files, {key: ["a"] for key in files})
     assert scorer.calls < 50
 
 
@@ -374,7 +374,7 @@ def test_a_missing_extra_is_not_a_failed_pair() -> None:
             raise MissingExtra("this model", "score")
 
     with pytest.raises(MissingExtra):
-        Engine(Needy()).score(FILES, WANTED)
+        BatchScorer(Needy()).score(FILES, WANTED)
 
 
 def returning(value: Any) -> Plain:
@@ -403,7 +403,7 @@ def returning(value: Any) -> Plain:
 )
 def test_a_scorer_that_breaks_its_contract_is_named(value: Any, says: str) -> None:
     with pytest.raises(Abort) as caught:
-        Engine(returning(value)).score(FILES, WANTED)
+        BatchScorer(returning(value)).score(FILES, WANTED)
     assert says in str(caught.value)
     assert str(caught.value).startswith("scorer odd")
 
@@ -414,12 +414,12 @@ def test_encodings_of_the_wrong_number_are_named() -> None:
             return super().encode_images(images)[:-1]
 
     with pytest.raises(Abort, match=r"scorer dual: encode_images returned 9 × 1 for 10 items"):
-        Engine(Odd()).score(FILES, WANTED)
+        BatchScorer(Odd()).score(FILES, WANTED)
 
 
 def test_nan_and_infinity_are_reasons_that_name_the_scorer() -> None:
     values = [np.nan, np.inf, *range(18)]
-    got = Engine(returning(values)).score(FILES, WANTED)
+    got = BatchScorer(returning(values)).score(FILES, WANTED)
     bad = sorted(score for score in got.values() if isinstance(score, str))
     assert bad == ["scorer odd returned inf", "scorer odd returned nan"]
 
@@ -431,7 +431,7 @@ def test_columns_and_tensors_and_integers_count_as_scores() -> None:
         lambda n: [1] * n,
         lambda n: torch.ones(n, dtype=torch.bfloat16),
     ):
-        got = Engine(returning(value)).score(FILES, WANTED)
+        got = BatchScorer(returning(value)).score(FILES, WANTED)
         assert set(got.values()) == {1.0}
 
 
@@ -459,16 +459,16 @@ def test_images_are_decoded_ahead_but_only_a_few_batches(monkeypatch: pytest.Mon
             return super().score(images, prompts)
 
     files = {f"k{i}": png(i) for i in range(200)}
-    Engine(Slow(), batch_size=4).score(files, {key: ["a"] for key in files})
+    BatchScorer(Slow(), batch_size=4).score(files, {key: ["a"] for key in files})
     assert 4 < lead[0] <= 4 * 3
 
 
 def test_a_batch_size_below_one_is_refused() -> None:
     with pytest.raises(InputError, match="at least 1"):
-        Engine(Plain(), batch_size=0)
+        BatchScorer(Plain(), batch_size=0)
 
 
 def test_the_scorers_own_batch_size_is_taken() -> None:
     scorer = Plain()
     scorer.batch_size = 7  # type: ignore[attr-defined]
-    assert Engine(scorer).batch_size == 7
+    assert BatchScorer(scorer).batch_size == 7

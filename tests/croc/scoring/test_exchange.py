@@ -20,8 +20,10 @@ from croc.checks.schema import ContrastCheck
 from croc.errors import InputError
 from croc.scorers.colour_words import ColourWords
 from croc.scoring.exchange import export_pairs, import_scores
-from croc.scoring.run import score_dataset
+from croc.scoring.run import ScoringSettings, score_dataset
 from croc.tables.columns import SCORE_COLUMNS
+
+QUIET = ScoringSettings(progress=False)
 
 
 def encoded(image: Image.Image, kind: str = "PNG", **options: Any) -> dict[str, Any]:
@@ -88,9 +90,9 @@ def test_scores_made_elsewhere_give_the_same_table(tmp_path: Path, name: str) ->
         tmp_path / "out",
         name="far away",
         fields={"revision": "r1"},
-        tell=told.append,
+        log=told.append,
     )
-    [here] = score_dataset(some_checks(), [ColourWords()], tmp_path / "here", progress=False)
+    [here] = score_dataset(some_checks(), [ColourWords()], tmp_path / "here", QUIET)
     assert got.name == "far-away.parquet"
     theirs, ours = pl.read_parquet(got), pl.read_parquet(here)
     assert theirs.columns == list(SCORE_COLUMNS)
@@ -141,7 +143,7 @@ def test_missing_and_failed_scores_lower_coverage_with_their_reason(tmp_path: Pa
     del lines[2]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     told: list[str] = []
-    table = pl.read_parquet(import_scores(tmp_path, path, tmp_path / "out", name="x", tell=told.append))
+    table = pl.read_parquet(import_scores(tmp_path, path, tmp_path / "out", name="x", log=told.append))
     assert told[0].endswith("6 pairs, 3 without a score")
     assert table["error"].to_list() == [
         "prompt: refused; contrast prompt: score nan",

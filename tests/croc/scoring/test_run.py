@@ -10,6 +10,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -23,12 +24,14 @@ from PIL import Image
 from croc.checks.schema import ContrastCheck, check_features
 from croc.checks.sources import Checks
 from croc.errors import CrocError, InputError
-from croc.jobs import runner as parts
+from croc.jobs import runner
 from croc.scorers.api import Usage
 from croc.scorers.registry import load
-from croc.scoring.run import score_dataset
+from croc.scoring.run import ScoringSettings, score_dataset
 from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, score_schema
 from croc.tables.metadata import ScoreMetadata
+
+QUIET = ScoringSettings(progress=False)
 
 
 def png(*colour: int, size: int = 3) -> bytes:
@@ -76,8 +79,11 @@ class Counting:
 
 
 def score(dataset: Any, scorers: Sequence[Any], out: Path, **options: Any) -> list[pl.DataFrame]:
-    options = {"progress": False, "checks_per_part": 3, **options}
-    return [pl.read_parquet(path) for path in score_dataset(dataset, scorers, out, **options)]
+    named = {field.name for field in fields(ScoringSettings)}
+    settings = {"progress": False, "checks_per_part": 3}
+    settings |= {key: options.pop(key) for key in named & set(options)}
+    paths = score_dataset(dataset, scorers, out, ScoringSettings(**settings), **options)
+    return [pl.read_parquet(path) for path in paths]
 
 
 def test_a_table_has_the_columns_and_a_row_per_image(tmp_path: Path) -> None:
@@ -107,7 +113,7 @@ def test_a_table_has_the_columns_and_a_row_per_image(tmp_path: Path) -> None:
 
 
 def test_a_table_says_how_it_came_to_be(tmp_path: Path) -> None:
-    [path] = score_dataset(some_checks(2), [Counting()], tmp_path, progress=False)
+    [path] = score_dataset(some_checks(2), [Counting()], tmp_path, QUIET)
     schema = pq.read_schema(path)
     assert schema.remove_metadata() == score_schema()
     flat = {key.decode(): value.decode() for key, value in schema.metadata.items()}
@@ -116,14 +122,14 @@ def test_a_table_says_how_it_came_to_be(tmp_path: Path) -> None:
     assert said.dataset == "rows"
     assert said.dataset_revision is not None
     assert said.dataset_revision.startswith("sha256:")
-    assert said.extra == {"temper": "mild", "way": "pairs"}
+    assert said.extra == {"temper": "mild", "method": "pairs"}
     assert {"croc-t2i", "numpy", "pillow"} == set(said.library_versions)
-    assert not said.blind
+    assert not said.baseline
 
 
-def test_baselines_are_marked_as_blind(tmp_path: Path) -> None:
-    [path] = score_dataset(some_checks(1), ["random"], tmp_path, progress=False)
-    assert pq.read_schema(path).metadata[b"blind"] == b"true"
+def test_baselines_are_marked_as_such(tmp_path: Path) -> None:
+    [path] = score_dataset(some_checks(1), ["random"], tmp_path, QUIET)
+    assert pq.read_schema(path).metadata[b"baseline"] == b"true"
 
 
 def test_several_scorers_give_several_tables(tmp_path: Path) -> None:
@@ -162,10 +168,10 @@ def test_a_finished_run_asks_for_nothing_again(tmp_path: Path) -> None:
     [first] = score(some_checks(), [scorer], tmp_path)
     asked = Counter(scorer.asked)
     told: list[str] = []
-    [second] = score(some_checks(), [scorer], tmp_path, tell=told.append)
+    [second] = score(some_checks(), [scorer], tmp_path, log=told.append)
     assert scorer.asked == asked
     assert second.equals(first)
-    assert "all there before" in told[0]
+    assert "all scored before" in told[0]
 
 
 def test_an_image_in_several_checks_is_asked_once_a_prompt(tmp_path: Path) -> None:
@@ -191,7 +197,7 @@ def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     scorer = Stopping()
     with pytest.raises(KeyboardInterrupt):
         score(some_checks(9), [scorer], tmp_path / "out", checks_per_part=2, batch_size=100)
-    assert parts.status(tmp_path / "out" / "counting.parts").counts["checks"] == 4
+    assert runner.status(tmp_path / "out" / "counting.parts").counts["checks"] == 4
     assert not list((tmp_path / "out").glob("*.parquet"))
     again = Counting()
     [table] = score(some_checks(9), [again], tmp_path / "out", checks_per_part=2, batch_size=100)
@@ -227,7 +233,7 @@ def test_what_cannot_be_scored_is_in_the_table_with_its_reason(tmp_path: Path) -
     rows[3]["contrast_prompt"] = None
     rows[3]["images"][0] = None
     told: list[str] = []
-    [table] = score(rows, [Counting()], tmp_path, tell=told.append)
+    [table] = score(rows, [Counting()], tmp_path, log=told.append)
     errors = {
         (row["check_id"], row["image_side"], row["image_index"]): row["error"]
         for row in table.iter_rows(named=True)
@@ -284,7 +290,7 @@ def test_truncated_texts_are_marked_and_counted(tmp_path: Path) -> None:
     rows = some_checks(3)
     rows[1]["contrast_prompt"] = "a blue ball on a very long carpet"
     told: list[str] = []
-    [table] = score(rows, [Windowed()], tmp_path, tell=told.append)
+    [table] = score(rows, [Windowed()], tmp_path, log=told.append)
     assert table.filter("truncated")["check_id"].unique().to_list() == ["c001"]
     assert "5 images with a truncated text" in told[0]
 
@@ -295,10 +301,10 @@ def test_a_fall_back_is_said_and_written_down(tmp_path: Path) -> None:
             return self.score([image] * len(prompts), prompts) + 1
 
     told: list[str] = []
-    [path] = score_dataset(some_checks(3), [Wrong()], tmp_path, progress=False, tell=told.append)
+    [path] = score_dataset(some_checks(3), [Wrong()], tmp_path, QUIET, log=told.append)
     assert "every pair is scored by itself" in told[0]
     extra = json.loads(pq.read_schema(path).metadata[b"extra"])
-    assert extra["way"] == "pairs"
+    assert extra["method"] == "pairs"
     assert "differs by" in extra["remark"]
     assert pl.read_parquet(path).equals(score(some_checks(3), [Counting()], tmp_path / "plain")[0])
 
@@ -307,19 +313,20 @@ def test_checks_without_images_are_counted(tmp_path: Path) -> None:
     rows = some_checks(3)
     rows[1]["images"], rows[1]["contrast_images"] = [], None
     told: list[str] = []
-    [table] = score(rows, [Counting()], tmp_path, tell=told.append)
+    [table] = score(rows, [Counting()], tmp_path, log=told.append)
     assert table["check_id"].unique().sort().to_list() == ["c000", "c002"]
     assert "1 checks without images" in told[0]
 
 
 def test_hum_checks_and_a_given_protocol(tmp_path: Path) -> None:
     rows = some_checks(2, subset=None, category="counting")
-    [path] = score_dataset(rows, ["constant"], tmp_path / "hum", progress=False)
+    [path] = score_dataset(rows, ["constant"], tmp_path / "hum", QUIET)
     assert pq.read_schema(path).metadata[b"protocol"] == b"hum"
     mixed = [*some_checks(1), *some_checks(2, subset=None, category="counting")[1:]]
-    with pytest.raises(InputError, match="syn or hum"):
-        score_dataset(mixed, ["constant"], tmp_path / "mixed", progress=False)
-    [path] = score_dataset(mixed, ["constant"], tmp_path / "mixed", progress=False, protocol="hum")
+    with pytest.raises(InputError, match="choose the protocol"):
+        score_dataset(mixed, ["constant"], tmp_path / "mixed", QUIET)
+    settings = ScoringSettings(progress=False, protocol="hum")
+    [path] = score_dataset(mixed, ["constant"], tmp_path / "mixed", settings)
     assert pq.read_schema(path).metadata[b"protocol"] == b"hum"
 
 
@@ -336,7 +343,7 @@ def test_bad_arguments_are_one_sentence(tmp_path: Path, arguments: Any, says: st
     with pytest.raises(InputError, match=says):
         score_dataset(*arguments, tmp_path)
     with pytest.raises(InputError, match="unknown protocol 'sny'"):
-        score_dataset(some_checks(1), ["random"], tmp_path, protocol="sny")
+        score_dataset(some_checks(1), ["random"], tmp_path, ScoringSettings(protocol="sny"))
 
 
 def test_an_option_goes_to_the_scorers_that_take_it(tmp_path: Path) -> None:
@@ -360,7 +367,7 @@ def test_the_summary_says_what_a_service_was_asked_for(tmp_path: Path) -> None:
         usage = Usage(requests=3, replayed=1, input_tokens=50, output_tokens=3, cost=0.25, floored=2)
 
     told: list[str] = []
-    score(some_checks(), [Paid()], tmp_path, tell=told.append)
+    score(some_checks(), [Paid()], tmp_path, log=told.append)
     # By hand from the numbers above.
     said = "3 requests, 1 replayed, 50 + 3 tokens, $0.2500, 2 with the score 0 because Yes was not returned"
     assert f"; {said} | croc:" in told[-1]
@@ -387,9 +394,9 @@ def test_no_row_is_read_twice_though_the_first_ones_are_looked_at_beforehand(
 
 def test_the_summary_has_counts_speed_and_signature(tmp_path: Path) -> None:
     told: list[str] = []
-    score(some_checks(), [Counting()], tmp_path, tell=told.append)
+    score(some_checks(), [Counting()], tmp_path, log=told.append)
     # 7 checks × 5 images × 2 prompts.
-    assert "70 pairs, 70 of them now" in told[0]
+    assert "70 pairs, 70 new" in told[0]
     assert "|dataset:rows|dataset_revision:sha256:" in told[0]
     assert told[0].endswith("|scorer:counting|revision:1|temper:mild")
     assert load("random").name == "random"
@@ -400,9 +407,9 @@ def test_processes_that_accelerate_started_share_the_work(tmp_path: Path) -> Non
     data, script = tmp_path / "checks.parquet", tmp_path / "work.py"
     datasets.Dataset.from_list(some_checks(11), features=check_features()).to_parquet(data)
     script.write_text(
-        "import sys\nfrom croc.scoring.run import score_dataset\n"
+        "import sys\nfrom croc.scoring.run import ScoringSettings, score_dataset\n"
         "names = ['random', 'colour-words']\n"
-        "score_dataset(sys.argv[1], names, sys.argv[2], checks_per_part=2, progress=False)\n"
+        "score_dataset(sys.argv[1], names, sys.argv[2], ScoringSettings(checks_per_part=2, progress=False))\n"
     )
     # What `accelerate launch` starts on several GPUs; on a machine without any it needs MPI.
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
@@ -411,7 +418,7 @@ def test_processes_that_accelerate_started_share_the_work(tmp_path: Path) -> Non
     score(data, ["random", "colour-words"], tmp_path / "one", checks_per_part=2)
     for name in ("random", "colour-words"):
         shares = [tmp_path / "two" / f"{name}.parts" / f"{rank}-of-2" for rank in range(2)]
-        assert [parts.status(folder).counts["checks"] for folder in shares] == [6, 5]
+        assert [runner.status(folder).counts["checks"] for folder in shares] == [6, 5]
         two, one = ((tmp_path / way / f"{name}.parquet").read_bytes() for way in ("two", "one"))
         assert two == one
 
@@ -420,7 +427,7 @@ KILLED = """
 import sys, time
 from pathlib import Path
 import numpy as np
-from croc.scoring.run import score_dataset
+from croc.scoring.run import ScoringSettings, score_dataset
 
 class Slow:
     name = "slow"
@@ -435,7 +442,8 @@ class Slow:
     def fields(self):
         return {"revision": "1"}
 
-score_dataset(sys.argv[1], [Slow(), "random"], sys.argv[2], checks_per_part=2, progress=False)
+settings = ScoringSettings(checks_per_part=2, progress=False)
+score_dataset(sys.argv[1], [Slow(), "random"], sys.argv[2], settings)
 """
 
 
@@ -465,4 +473,4 @@ def test_killed_at_twenty_random_moments_the_tables_are_those_of_an_undisturbed_
     subprocess.run([*command, str(out)], check=True)
     for name in ("slow.parquet", "random.parquet"):
         assert (out / name).read_bytes() == (tmp_path / "calm" / name).read_bytes()
-    assert parts.verify(out / "slow.parts") == []
+    assert runner.verify(out / "slow.parts") == []

@@ -13,10 +13,10 @@ from pictures import png
 
 from croc.checks.schema import check_features
 from croc.errors import CrocError, InputError
-from croc.jobs.executors import cluster, this_machine
-from croc.jobs.runner import Abort
-from croc.scoring.run import score_dataset
-from croc.scoring.workers import Slices
+from croc.jobs.executors import local_executor, ray_executor
+from croc.jobs.parts import Abort
+from croc.scoring.run import ScoringSettings, score_dataset
+from croc.scoring.workers import WorkerSlices
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +38,10 @@ def checks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def score(checks: Any, out: Path, scorers: Any = ("random", "prompt-length"), **options: Any) -> list[Path]:
-    return score_dataset(checks, list(scorers), out, checks_per_part=2, progress=False, **options)
+    settings = ScoringSettings(
+        checks_per_part=2, progress=False, max_failures=options.pop("max_failures", None)
+    )
+    return score_dataset(checks, list(scorers), out, settings, **options)
 
 
 def content(files: list[Path]) -> list[Any]:
@@ -54,7 +57,7 @@ def content(files: list[Path]) -> list[Any]:
 
 def test_two_workers_write_the_same_tables_as_one_process(checks: Path, tmp_path: Path) -> None:
     alone = score(checks, tmp_path / "alone")
-    shared = score(checks, tmp_path / "shared", engine=this_machine(2))
+    shared = score(checks, tmp_path / "shared", executor=local_executor(2))
     assert content(shared) == content(alone)
     assert sum(row["error"] is not None for row in content(alone)[0][0]) == 1
 
@@ -66,14 +69,14 @@ def test_objects_are_not_for_workers(checks: Path, tmp_path: Path) -> None:
     with pytest.raises(
         InputError, match="load the scorers themselves: give names or module:Class, not <func"
     ):
-        score(checks, tmp_path, [mine], engine=this_machine(2))
+        score(checks, tmp_path, [mine], executor=local_executor(2))
     with pytest.raises(InputError, match="open the dataset themselves: give a folder, a file or a Hub id"):
-        score(pq.read_table(checks).to_pylist(), tmp_path, engine=this_machine(2))
+        score(pq.read_table(checks).to_pylist(), tmp_path, executor=local_executor(2))
 
 
 def test_too_many_failures_stop_workers_too(checks: Path, tmp_path: Path) -> None:
     with pytest.raises(CrocError, match="2 pairs have no score, and 1 may fail"):
-        score(checks, tmp_path, ["random"], engine=this_machine(1), max_failures=1)
+        score(checks, tmp_path, ["random"], executor=local_executor(1), max_failures=1)
 
 
 @pytest.mark.parametrize(
@@ -81,9 +84,9 @@ def test_too_many_failures_stop_workers_too(checks: Path, tmp_path: Path) -> Non
     [
         ({"revision": "sha256:0"}, 'the checks: a worker has .*, the plan is for "sha256:0"'),
         ({"fields": {"revision": "1"}}, r'the scorer: a worker has .*, the plan is for \{"revision":"1"\}'),
-        ({"way": "nothing"}, r'the way of scoring: a worker has "\w+", the plan is for "nothing"'),
-        ({"scorer": "randon"}, "a worker cannot begin: .*randon"),
-        ({"source": {"dataset": "/nowhere/x.parquet"}}, "a worker cannot begin: .*/nowhere/x.parquet"),
+        ({"method": "nothing"}, r'the method of scoring: a worker has "\w+", the plan is for "nothing"'),
+        ({"scorer": "randon"}, "a worker cannot start: .*randon"),
+        ({"source": {"dataset": "/nowhere/x.parquet"}}, "a worker cannot start: .*/nowhere/x.parquet"),
     ],
 )
 def test_a_worker_that_sees_something_else_stops(
@@ -94,9 +97,9 @@ def test_a_worker_that_sees_something_else_stops(
 
     source = {"dataset": str(checks)}
     known = {"revision": open_checks(**source).revision, "fields": dict(load("random").fields())}
-    given = {"source": source, "scorer": "random", "options": {}, "way": "pairs", **known, **changes}
+    given = {"source": source, "scorer": "random", "options": {}, "method": "pairs", **known, **changes}
     with pytest.raises(Abort, match=sentence):
-        Slices(**given, batch_size=None, threads=1)({"start": 0, "stop": 2}, tmp_path / "x")
+        WorkerSlices(**given, batch_size=None, threads=1)({"start": 0, "stop": 2}, tmp_path / "x")
 
 
 @pytest.mark.slow
@@ -107,7 +110,7 @@ def test_a_cluster_writes_the_same_tables(checks: Path, tmp_path: Path) -> None:
     options = {"include_dashboard": False, "log_to_driver": False, "logging_level": "ERROR"}
     ray.init("local", num_cpus=2, object_store_memory=100_000_000, **options)
     try:
-        shared = score(checks, tmp_path / "ray", engine=cluster(workers=2))
+        shared = score(checks, tmp_path / "ray", executor=ray_executor(workers=2))
     finally:
         ray.shutdown()
     assert content(shared) == content(score(checks, tmp_path / "alone"))

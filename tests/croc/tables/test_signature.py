@@ -31,7 +31,7 @@ def test_the_long_form_of_a_plain_signature_is_easy_to_read():
         dataset="croc/syn",
         dataset_revision="sha256:12",
         library_versions={"croc-t2i": "0.1.0"},
-        extra={"way": "pairs"},
+        extra={"method": "pairs"},
     )
     assert str(metadata.signature) == (
         "croc:0.1.0|protocol:syn|dataset:croc/syn|dataset_revision:sha256:12"

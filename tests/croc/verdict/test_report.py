@@ -344,7 +344,7 @@ def test_inverse_below_forward_is_found_when_it_is_so_for_all_scorers():
     mixed = {**low, "fair": noisy(7, 80, 2.0)}
     assert "inverse_below_forward" not in kinds(report_of(mixed))
     blind = {**low, "blind": noisy(8, 80, 0.0)}
-    assert "inverse_below_forward" in kinds(report_of(blind, blind=["blind"]))
+    assert "inverse_below_forward" in kinds(report_of(blind, baselines=["blind"]))
 
 
 def test_a_category_in_which_every_scorer_is_weak_is_found():
@@ -372,7 +372,9 @@ def test_a_benchmark_of_few_concepts_gives_no_findings():
 
 def test_a_scorer_no_better_than_the_best_baseline_is_found():
     tables = {"noise": noisy(0, 60, 0.0), "good": noisy(1, 60, 1.5), "blind": noisy(2, 60, 0.0)}
-    found = [o for o in report_of(tables, blind=["blind"]).findings if o.kind == "no_better_than_baseline"]
+    found = [
+        o for o in report_of(tables, baselines=["blind"]).findings if o.kind == "no_better_than_baseline"
+    ]
     assert [one.metrics[0] for one in found] == ["noise"]
     assert "no_better_than_baseline" not in kinds(report_of(tables))
 

@@ -13,7 +13,7 @@ import pytest
 from image_service import good, image_file, sent
 from llm_server import KEY, Reply, Server, failed, hang
 
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.painting import Job
 from croc_syn.painting.endpoint import REFUSED, EndpointPainter
 from croc_syn.painting.settings import Endpoint, ImageModel

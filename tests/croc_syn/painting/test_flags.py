@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from croc.checks.decoding import decode
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc.scorers.pairs import UnscoredPairs
 from croc_syn.painting import Painted
 from croc_syn.painting.encode import format_of, to_file, to_pixels

@@ -15,7 +15,7 @@ pytest.importorskip("diffusers")
 import tiny_pipelines as tiny  # noqa: E402
 
 from croc.errors import MissingExtra  # noqa: E402
-from croc.jobs.runner import Abort  # noqa: E402
+from croc.jobs.parts import Abort  # noqa: E402
 from croc_syn.painting import Job, Painted  # noqa: E402
 from croc_syn.painting.pipelines import PipelinePainter, load_pipeline  # noqa: E402
 from croc_syn.painting.settings import ImageModel, Pipeline  # noqa: E402

@@ -19,8 +19,9 @@ from staged_prompts import row, stage
 from croc.checks.decoding import decode
 from croc.checks.schema import check_id
 from croc.errors import CrocError, InputError
-from croc.jobs import runner as parts
-from croc.jobs.executors import this_machine
+from croc.jobs import runner
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Abort
 from croc_syn.painting import Job, Painted
 from croc_syn.painting.settings import Images, read_images
 from croc_syn.painting.stage import make_images, paint_parts, painted_features
@@ -115,7 +116,7 @@ def test_prompts_are_painted_by_the_model_that_they_were_written_for(
 
 def test_the_files_do_not_depend_on_the_number_of_workers(prompts: Path, tmp_path: Path) -> None:
     paint(prompts, tmp_path / "one", settings(models=[FLUX, SD]))
-    paint(prompts, tmp_path / "two", settings(models=[FLUX, SD]), engine=this_machine(2))
+    paint(prompts, tmp_path / "two", settings(models=[FLUX, SD]), executor=local_executor(2))
     assert content(tmp_path / "one") == content(tmp_path / "two")
 
 
@@ -225,9 +226,11 @@ def failing_at_first(model: Any, settings: Images) -> Cheap:
 def test_a_part_that_fails_leaves_the_others_and_is_made_by_the_next_run(
     prompts: Path, tmp_path: Path
 ) -> None:
-    with pytest.raises(parts.PartsFailed, match=r"1 of 3 parts of images failed .*tensor sizes do not match"):
+    with pytest.raises(
+        runner.PartsFailed, match=r"1 of 3 parts of images failed .*tensor sizes do not match"
+    ):
         paint(prompts, tmp_path / "a", settings(), failing_at_first)
-    assert parts.status(tmp_path / "a").done == 2
+    assert runner.status(tmp_path / "a").done == 2
     paint(prompts, tmp_path / "a", settings())
     paint(prompts, tmp_path / "b", settings())
     assert content(tmp_path / "a") == content(tmp_path / "b")
@@ -236,7 +239,7 @@ def test_a_part_that_fails_leaves_the_others_and_is_made_by_the_next_run(
 def expiring(model: Any, settings: Images) -> Cheap:
     def paints(job: Job) -> Any:
         if "number 3" in job.prompt:
-            raise parts.Abort("gpt: the key in OPENAI_API_KEY has expired")
+            raise Abort("gpt: the key in OPENAI_API_KEY has expired")
         return picture(job)
 
     return Cheap(paints=paints)
@@ -249,14 +252,14 @@ def test_a_reason_that_holds_for_all_stops_at_once_and_what_was_done_stays(
         CrocError, match=r"stopped at part .*000001.*: gpt: the key in OPENAI_API_KEY has expired"
     ):
         paint(prompts, tmp_path, settings(), expiring)
-    assert parts.status(tmp_path).done == 2
+    assert runner.status(tmp_path).done == 2
 
 
 def test_other_libraries_on_a_worker_stop_the_run(prompts: Path, tmp_path: Path) -> None:
     from croc_syn.painting.stage import Paint
 
     make = Paint(prompts, settings(), painted_features().arrow_schema, cheap_painter.quick, {"torch": "0.4"})
-    with pytest.raises(parts.Abort, match=r'a worker has .*, the plan is for \{"torch":"0.4"\}'):
+    with pytest.raises(Abort, match=r'a worker has .*, the plan is for \{"torch":"0.4"\}'):
         make({}, tmp_path / "x")
 
 
@@ -296,7 +299,7 @@ def test_a_file_that_does_not_fit_is_said_and_leaves_nothing_half(prompts: Path,
     assert "File too large" in said.stdout
     assert not list((tmp_path / "out" / "parts").iterdir())
     paint(prompts, tmp_path / "out", settings())
-    assert parts.verify(tmp_path / "out") == []
+    assert runner.verify(tmp_path / "out") == []
 
 
 def on_a_full_disk(model: Any, settings: Images) -> Cheap:
@@ -311,7 +314,7 @@ def on_a_full_disk(model: Any, settings: Images) -> Cheap:
 def test_a_full_disk_stops_at_once_and_the_next_run_goes_on(prompts: Path, tmp_path: Path) -> None:
     with pytest.raises(CrocError, match=r"stopped at part .*: OSError: .*No space left on device"):
         paint(prompts, tmp_path / "a", settings(), on_a_full_disk)
-    assert parts.status(tmp_path / "a").done == 2
+    assert runner.status(tmp_path / "a").done == 2
     paint(prompts, tmp_path / "a", settings())
     paint(prompts, tmp_path / "b", settings())
     assert content(tmp_path / "a") == content(tmp_path / "b")

@@ -11,7 +11,7 @@ import llm_server as llm
 import pytest
 
 from croc.errors import InputError
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.writing import Ask, Said
 from croc_syn.writing.answers import SCHEMA
 from croc_syn.writing.endpoint import EndpointWriter

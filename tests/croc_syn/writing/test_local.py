@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from croc.errors import InputError
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.writing import Ask, Said
 from croc_syn.writing.answers import SCHEMA
 from croc_syn.writing.local import TransformersWriter

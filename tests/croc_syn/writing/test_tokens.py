@@ -12,7 +12,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
 
-from croc.jobs.runner import Abort
+from croc.jobs.parts import Abort
 from croc_syn.writing.settings import Encoder
 from croc_syn.writing.tokens import Counter, counter_of, word_by_word
 

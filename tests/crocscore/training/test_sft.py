@@ -24,7 +24,7 @@ from tiny_training import checks_and_questions, written
 from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.errors import CrocError, InputError
-from croc.scoring.run import score_dataset
+from croc.scoring.run import ScoringSettings, score_dataset
 from croc.verdict.evaluation import evaluate
 from croc.verdict.report import Settings
 from crocscore.model import CROCScore
@@ -35,6 +35,8 @@ from hub_cards import model_card
 pytest.importorskip("trl", reason="training needs the extra train")
 
 OWN = "Is this {prompt}? Yes or No:"
+
+QUIET = ScoringSettings(progress=False)
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +117,7 @@ def test_weights_saved_in_half_the_size_score_as_the_verdict_said(recipe, data, 
         assert {held.get_tensor(name).dtype for name in held.keys()} == {torch.float16}  # noqa: SIM118
     scorer = CROCScore.from_pretrained(out, device="cpu", name="crocscore")
     assert scorer.checkpoint.model.dtype == torch.float32
-    (table,) = score_dataset(str(data[0]), [scorer], tmp_path / "again", split="test", progress=False)
+    (table,) = score_dataset(str(data[0]), [scorer], tmp_path / "again", QUIET, split="test")
     again = evaluate([table], settings=Settings(resamples=0, flips=0))
     told = {
         each["direction"]: each["scaled"]
@@ -196,7 +198,7 @@ def test_held_out_checks_are_scored_on_the_way(recipe, data, tmp_path):
         assert plot.width > 400 and len(set(plot.convert("L").tobytes())) > 20
     # The last entry is what the trained checkpoint, loaded again, gets on those checks by itself.
     (table,) = score_dataset(
-        str(data[0]), [CROCScore(out, device="cpu")], tmp_path / "again", split="test", progress=False
+        str(data[0]), [CROCScore(out, device="cpu")], tmp_path / "again", QUIET, split="test"
     )
     again = evaluate([table], settings=Settings(flips=0, resamples=0))
     assert again.score("out").scaled == pytest.approx(watched[-1]["eval_scaled_accuracy"], abs=1e-9)
