@@ -109,12 +109,13 @@ def reuse_memory(images: int) -> Iterator[None]:
     Otherwise freed memory goes back to the operating system, which clears every page again before the next
     image gets it. The setting holds for the process; on exit the former one is restored and the memory freed.
     """
-    before = Image.core.get_blocks_max()
-    Image.core.set_blocks_max(max(before, images))
+    allocator: Any = Image.core  # type: ignore[attr-defined]
+    before = allocator.get_blocks_max()
+    allocator.set_blocks_max(max(before, images))
     try:
         yield
     finally:
-        Image.core.set_blocks_max(before)
+        allocator.set_blocks_max(before)
 
 
 def perceptual_hash(image: Image.Image) -> int:

@@ -63,6 +63,7 @@ class Slice:
                 keys.append(f"!{len(self.broken)}")
                 self.broken[keys[-1]] = str(error)
                 continue
+            # A fast hash is enough: keys are compared within this slice and stored nowhere.
             key = xxhash.xxh3_128_hexdigest(data)
             self.files[key] = data
             wanted = self.wanted.setdefault(key, [])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from croc.checks.decoding import decode, to_bytes
+from croc.checks.decoding import decode, reuse_memory, to_bytes
 from croc.errors import InputError
 
 
@@ -158,3 +158,19 @@ def test_the_bytes_behind_an_image_are_found_wherever_they_are(tmp_path: Path) -
 def test_an_image_that_is_not_there_is_one_sentence(source: Any) -> None:
     with pytest.raises(InputError, match="image"):
         to_bytes(source)
+
+
+def test_an_upright_rgb_image_is_no_file_object_and_keeps_its_info() -> None:
+    got = decode(encoded(Image.new("RGB", (2, 2)), dpi=(72, 72)))
+    assert type(got) is Image.Image
+    assert got.info["dpi"] == pytest.approx((72, 72), abs=0.1)
+
+
+def test_memory_of_freed_images_is_kept_inside_the_block_and_freed_after_it() -> None:
+    before = Image.core.get_blocks_max()
+    with reuse_memory(before + 3):
+        assert Image.core.get_blocks_max() == before + 3
+        with reuse_memory(before + 1):
+            assert Image.core.get_blocks_max() == before + 3, "an inner block never lowers the limit"
+    assert Image.core.get_blocks_max() == before
+    assert Image.core.get_stats()["blocks_cached"] == before
