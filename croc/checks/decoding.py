@@ -23,6 +23,10 @@ from croc.errors import InputError, MissingExtra
 MAX_PIXELS = 64_000_000
 """8,000 × 8,000: four times the size of any published T2I model; more may be a decompression bomb."""
 
+_allocator: Any = Image.core  # type: ignore[attr-defined]
+# Limits of the open blocks of `reuse_memory`, after the one that Pillow started with.
+_reused: list[int] = [_allocator.get_blocks_max()]
+
 
 def to_bytes(source: Any) -> bytes:
     """The content of the file of an image.
@@ -107,15 +111,16 @@ def reuse_memory(images: int) -> Iterator[None]:
     """Let Pillow keep the memory of up to ``images`` freed images and use it for the next ones.
 
     Otherwise freed memory goes back to the operating system, which clears every page again before the next
-    image gets it. The setting holds for the process; on exit the former one is restored and the memory freed.
+    image gets it. The limit holds for the process: the largest one of the open blocks counts, and memory beyond
+    it is freed when a block is left.
     """
-    allocator: Any = Image.core  # type: ignore[attr-defined]
-    before = allocator.get_blocks_max()
-    allocator.set_blocks_max(max(before, images))
+    _reused.append(images)
+    _allocator.set_blocks_max(max(_reused))
     try:
         yield
     finally:
-        allocator.set_blocks_max(before)
+        _reused.remove(images)
+        _allocator.set_blocks_max(max(_reused))
 
 
 def perceptual_hash(image: Image.Image) -> int:
