@@ -38,7 +38,7 @@ def bare(folder: Path) -> tuple[float, int, int]:
     """CPU seconds to rasterise and encode all drawings of a folder, their number and their bytes."""
     import pyarrow.parquet as pq
 
-    from croc_syn.folder import shard_files
+    from croc_syn.stratified_rows import shard_files
     from croc_syn.world import rasterise, read_scene, to_svg
     from croc_syn.world.scenes.scene import embed
 
@@ -70,7 +70,7 @@ def main() -> None:
     """Measure and print."""
     from builders.syn import build_exact
     from croc_syn.audit import audit
-    from croc_syn.folder import shard_files
+    from croc_syn.stratified_rows import shard_files
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--checks", type=int, default=400)

@@ -31,21 +31,21 @@ class Null:
     def __init__(self, size: int, file: bool) -> None:
         import numpy as np
 
-        from croc_syn.painting.encode import to_file
+        from croc_syn.painting.encode import encode
 
         # A smooth picture with a little noise: encoders take as long for it as for what a model paints.
         ramp = np.linspace(0, 255, size)
         noise = np.random.default_rng(0).normal(0, 6, (size, size, 3))
         picture = ramp[:, None, None] * 0.6 + ramp[None, :, None] * 0.4 + noise
         self.pixels = np.clip(picture, 0, 255).astype(np.uint8)
-        self.data = to_file(self.pixels, "webp", 90) if file else None
+        self.data = encode(self.pixels, "webp", 90) if file else None
 
     def paint(self, jobs: Sequence[Any]) -> Iterator[Any]:
-        from croc_syn.painting import Painted
+        from croc_syn.painting import PaintedImage
 
         for _ in jobs:
             time.sleep(SECONDS)
-            yield Painted(pixels=self.pixels.copy(), data=self.data)
+            yield PaintedImage(pixels=self.pixels.copy(), data=self.data)
 
 
 def with_file(model: Any, settings: Any) -> Null:
@@ -61,7 +61,7 @@ def run(prompts: Path, out: Path, settings: Any, workers: int, null: Any) -> flo
     import json
 
     from croc.jobs.executors import local_executor
-    from croc_syn.painting.stage import make_images
+    from croc_syn.painting.images import make_images
 
     make_images(prompts, out, settings, executor=local_executor(workers), painter=null, progress=False)
     records = [json.loads(file.read_text()) for file in (out / "records").glob("*.json")]
@@ -78,9 +78,9 @@ def main() -> None:
     sys.path.insert(0, str(ROOT / "tests" / "support"))
     from staged_prompts import row, stage
 
-    from croc_syn.painting.settings import read_images
+    from croc_syn.painting.settings import Images
 
-    settings = read_images(
+    settings = Images.model_validate(
         {"models": [{"name": "flux.1-schnell"}], "count": 2, "size": options.size, "checks_per_part": 4}
     )
     null = with_pixels if options.encode else with_file

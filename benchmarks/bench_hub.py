@@ -44,12 +44,12 @@ def make(path: Path, megabytes: int, size: int) -> int:
     import pyarrow as pa
 
     from croc.storage.parquet import write_parquet
-    from croc_syn.painting.images import staged_features
+    from croc_syn.painting.table import exact_features
     from croc_syn.world import draw
 
     prompts = ["three red cats", "a blue dog to the left of two yellow birds", "a green house", "four stars"]
     drawn = [draw(prompts[i % 4], i, size=size).png for i in range(60)]
-    schema = staged_features().arrow_schema
+    schema = exact_features().arrow_schema
     pick = random.Random(0)
     rows = int(megabytes * 1e6 / (10 * sum(map(len, drawn)) / len(drawn)))
 

@@ -32,9 +32,9 @@ def stage(folder: Path, checks: int, images: int, size: int, per_part: int) -> N
     from croc.jobs.parts import Part
     from croc.jobs.runner import run
     from croc.storage.parquet import write_parquet
-    from croc_syn.painting.images import staged_features
+    from croc_syn.painting.table import exact_features
 
-    schema = staged_features().arrow_schema
+    schema = exact_features().arrow_schema
 
     def make(payload, path):
         rows = []
@@ -82,8 +82,8 @@ from functools import partial
 from pathlib import Path
 from builders import shards
 from croc.jobs.runner import read_manifest, run
-from croc_syn.painting.images import staged_features
-schema = staged_features().arrow_schema
+from croc_syn.painting.table import exact_features
+schema = exact_features().arrow_schema
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 started = time.perf_counter()
 manifest = read_manifest(sys.argv[1])

@@ -25,10 +25,10 @@ os.environ["TOKENIZERS_PARALLELISM"] = "false"
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 
 from croc_syn import presets
-from croc_syn.writing import Said
-from croc_syn.writing.answers import pair_of
+from croc_syn.writing import WriterResponse
 from croc_syn.writing.prompts import make_prompts
-from croc_syn.writing.rules import Checker
+from croc_syn.writing.responses import read_pair
+from croc_syn.writing.rules import PairChecker
 from croc_syn.writing.settings import Encoder
 
 ROUNDS = 3
@@ -95,7 +95,7 @@ def main() -> None:
             )
             for name, size, limit in (("clip", 2000, 77), ("t5", 1000, 256))
         ]
-        checker = Checker("en", encoders)
+        checker = PairChecker("en", encoders)
     plain = [json.dumps(row) for row in rows]
     shapes = ("{}", f"{THOUGHT.replace('{', '{{').replace('}', '}}')}{{}}", "```json\n{}\n```\nDone.")
     told = [shapes[n % 3].format(text) for n, text in enumerate(plain)]
@@ -103,7 +103,7 @@ def main() -> None:
 
     def check(texts: list[str]) -> int:
         return sum(
-            bool(checker.check(pair_of(Said(text=text, finish="stop"), reasons=True), about))
+            bool(checker.check(read_pair(WriterResponse(text=text, finish="stop"), reasons=True), about))
             for text in texts
         )
 

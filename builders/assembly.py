@@ -1,24 +1,25 @@
-"""What the builders of checks share: from staged rows to a finished folder, and what it came to."""
+"""Staged rows → a finished folder of checks and a report; what all builders of checks share."""
 
 from __future__ import annotations
 
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
-
-import datasets
+from typing import TYPE_CHECKING, Any
 
 from builders import shards
 from builders.screening import IMAGE_REASONS
 from croc.errors import InputError
 from croc.jobs.executors import local_executor
-from croc.jobs.runner import Manifest, read_manifest, run
+from croc.jobs.runner import Manifest, run
 from croc.storage.files import read_json
+
+if TYPE_CHECKING:
+    import datasets
 
 TEST_ONLY = {"test": 1.0}
 _UNSTORED = ("out", "audit", "seconds")
@@ -26,92 +27,28 @@ _SHARDS = "shards"
 PICTURE = "examples.png"
 
 Audit = Callable[[Manifest, Path], dict[str, Any]]
-"""Looks at finished shards, with a folder to work in; gives a verdict that has its ``lines``."""
-
-
-@dataclass
-class ChecksConfig(datasets.BuilderConfig):
-    """A view of the staged checks.
-
-    Attributes:
-        subset: only this subset; all when None.
-        category: only this category; all when None.
-        property: only this property; all when None.
-        world: only ``exact`` or ``generated`` images; all when None.
-        mini: the small stratified sample.
-        ratios: share of each split; a concept's hash decides where it falls.
-    """
-
-    subset: str | None = None
-    category: str | None = None
-    property: str | None = None
-    world: str | None = None
-    mini: bool = False
-    ratios: dict[str, float] = field(default_factory=lambda: dict(TEST_ONLY))
-
-
-class ChecksBuilder(datasets.ArrowBasedBuilder):
-    """Reads a folder of staged images (``data_dir``); the image bytes pass through untouched."""
-
-    BUILDER_CONFIG_CLASS = ChecksConfig
-    DEFAULT_CONFIG_NAME = "all"
-    BOTH_SIDES = True
-
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        if not self.config.data_dir:
-            raise InputError("data_dir: name the folder of staged images")
-        staged = read_manifest(self.config.data_dir)
-        planned = shards.plan_shards(staged, self.config.ratios, both_sides=self.BOTH_SIDES)
-        config = self.config
-        wanted = (config.category, config.property, config.subset, config.world)
-        chosen: dict[str, list[Any]] = {}
-        for part in planned.parts:
-            split, *place = part.payload["group"]
-            if split == shards.MINI:
-                if config.mini:
-                    chosen[place[0]] = [part.payload["slices"]]
-            elif not config.mini and all(
-                want in (None, have) for want, have in zip(wanted, place, strict=True)
-            ):
-                chosen.setdefault(split, []).append(part.payload["slices"])
-        return [
-            datasets.SplitGenerator(
-                name=split, gen_kwargs={"folder": str(staged.folder), "slices": chosen[split]}
-            )
-            for split in shards.SPLITS
-            if split in chosen
-        ]
-
-    def _generate_shards(self, folder: str, slices: Sequence[Any]) -> Iterator[str]:
-        for each in slices:
-            yield from dict.fromkeys(str(Path(folder) / file) for file, *_ in each)
-
-    def _generate_tables(self, folder: str, slices: Sequence[Any]) -> Iterator[Any]:
-        for shard, each in enumerate(slices):
-            for number, table in enumerate(shards.staged_tables(Path(folder), each)):
-                schema = self.info.features.arrow_schema
-                yield (shard, number), shards.fitted(shards.licensed(table), schema)
+"""Audits finished shards in a work folder; returns the result with its ``lines``."""
 
 
 @dataclass(frozen=True)
 class BuildReport:
-    """What a build came to.
+    """The result of a build.
 
     Attributes:
         out: the finished folder.
-        checks, images: what it holds.
+        checks, images: numbers of rows and of images.
         splits: number of checks by split.
         groups: number of checks by ``split/category/subset``.
-        redraws: images drawn in vain, because the oracle did not see the prompt or saw the other one.
-        noisy: images that show the other prompt because noise was asked for.
-        passed_over: specs that were not taken because the exact world cannot draw them.
-        dropped: checks that were planned and are not there, by reason.
-        duplicates: checks whose pair of captions another check has too.
-        audit: the verdict about oracle and blind scorers; None when it was not asked for.
-        images_dropped: images of checks that stayed, by the reason why they did not.
+        redraws: images that were not kept, because they do not show their prompt or also show the other one.
+        noisy: images that show the other prompt because noise was requested.
+        passed_over: specs that were left out because the exact world cannot draw them.
+        dropped: number of planned checks that were dropped, by reason.
+        duplicates: number of checks with the captions of another check.
+        audit: result of the audit by oracle and baselines; None without an audit.
+        images_dropped: number of images dropped from checks that stay, by reason.
         what: word for the rows.
-        notes: what else a reader of the card should know.
-        seconds: how long it took, 0 when the folder was finished already.
+        notes: further sentences for the card.
+        seconds: duration, 0 if the folder was finished already.
     """
 
     out: Path
@@ -131,10 +68,10 @@ class BuildReport:
     seconds: float = 0.0
 
     def lines(self, *, audit: bool = True) -> list[str]:
-        """The report in words.
+        """The report as sentences.
 
         Args:
-            audit: with what the audit found.
+            audit: include the results of the audit.
         """
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         drawn = self.images + self.redraws
@@ -142,18 +79,18 @@ class BuildReport:
         if self.redraws:
             text.append(
                 f"{self.redraws} of {drawn} drawings ({self.redraws / drawn:.1%}) were not kept: "
-                "the oracle did not see the prompt, or saw the other one too"
+                "they do not show their prompt, or also show the other one"
             )
         if self.noisy:
-            text.append(f"{self.noisy} images show the other prompt, as asked for; the truth is in a column")
+            text.append(f"{self.noisy} images show the other prompt, as requested; the truth is in a column")
         if self.duplicates:
-            text.append(f"{self.duplicates} checks share their captions with another check")
+            text.append(f"{self.duplicates} checks have the captions of another check")
         if self.passed_over:
-            text.append(f"{self.passed_over} specs were passed over: the exact world cannot draw them")
+            text.append(f"{self.passed_over} specs were left out: the exact world cannot draw them")
         reasons = sorted(self.dropped.items(), key=lambda item: -item[1])
         text += [f"{count} checks were dropped: {reason}" for reason, count in reasons[:5]]
         if others := sum(count for _, count in reasons[5:]):
-            text.append(f"{others} checks were dropped for {len(reasons) - 5} other reasons (build.json)")
+            text.append(f"{others} checks were dropped for {len(reasons) - 5} other reasons (see build.json)")
         text += [f"{count} images were dropped: {reason}" for reason, count in self.images_dropped.items()]
         text += self.notes
         if audit and self.audit is not None:
@@ -163,7 +100,7 @@ class BuildReport:
 
 def assemble_staged(
     kind: str,
-    staged: str | Path,
+    staged: Manifest,
     out: str | Path,
     features: datasets.Features,
     *,
@@ -173,34 +110,30 @@ def assemble_staged(
     workers: int = 1,
     progress: bool = True,
 ) -> BuildReport:
-    """Put a folder of staged rows, finished by :func:`croc.jobs.runner.run`, into shards.
+    """Put a folder of staged rows into shards, without an audit.
 
     Args:
         kind: ``syn`` or ``hum``.
-        staged: the folder of staged rows.
+        staged: the manifest of the staged rows.
         out: the folder to make.
         features: of the finished rows.
         both_sides: whether a check needs images on both sides.
         splits: share by split name; None puts everything into ``test``.
-        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
-            compares the files alone.
+        near: number of bits; images whose 64-bit perceptual hashes differ in at most so many count as equal.
+            None compares the files only.
         workers: processes.
         progress: show bars.
 
-    Returns:
-        What was built.
-
     Raises:
-        InputError: the staged folder is unfinished or does not hold what its manifest says.
+        InputError: the staged folder does not hold what its manifest lists.
     """
     started = time.monotonic()
-    manifest = read_manifest(staged)
     ratios = shards.check_ratios(splits or TEST_ONLY)
-    recipe = {"kind": kind, "staged": manifest.sha256, "splits": ratios, "near": near}
-    if shards.settle(Path(out), recipe):
+    recipe = {"kind": kind, "staged": staged.sha256, "splits": ratios, "near": near}
+    if shards.is_finished(Path(out), recipe):
         return read_report(Path(out))
     return assemble(
-        manifest,
+        staged,
         Path(out),
         recipe,
         features=features,
@@ -225,54 +158,50 @@ def assemble(
     workers: int,
     progress: bool,
 ) -> BuildReport:
-    """Put staged images into shards, audit them, and make the folder visible.
+    """Put staged rows into shards, audit them, and make the folder visible.
 
     Args:
-        staged: the manifest of the staged images.
+        staged: the manifest of the staged rows.
         out: the output folder.
-        recipe: what defines the build: ``kind``, ``splits`` and ``near`` are read from it.
+        recipe: the settings that define the build: ``kind``, ``splits`` and ``near`` are read from it.
         features: columns of the finished rows.
-        both_sides: drop checks that lack images or the prompt of a side; else only those without any.
-        audit: looks at the finished shards.
-        dropped: what an earlier step left out, by reason, beside what the staged parts count.
-        what: word for the rows.
-        notes: what else the card should say.
+        both_sides: drop checks without images or prompt on one side; else only those without any.
+        audit: audits the finished shards.
+        dropped: what an earlier step dropped, by reason, in addition to the counts of the staged parts.
+        notes: further sentences for the card.
         started: ``time.monotonic()`` when the build began.
         workers: processes.
         progress: show bars.
 
-    Returns:
-        What was built.
-
     Raises:
-        InputError: there is no check, or two parts claim the same one.
+        InputError: there is no check, or two parts have the same one.
     """
     work = out / shards.WORK
     near = recipe.get("near")
-    planned = shards.plan_shards(staged, recipe["splits"], both_sides=both_sides, near=near)
+    plan = shards.plan_shards(staged, recipe["splits"], both_sides=both_sides, near=near)
     earlier = Counter(_dropped(staged)) + Counter(dropped or {})
-    if not planned.parts:
-        reasons = "; ".join(sorted({**earlier, **planned.left_out})) or "nothing was planned"
+    if not plan.parts:
+        reasons = "; ".join(sorted({**earlier, **plan.left_out})) or "the plan is empty"
         raise InputError(f"{staged.folder}: no check was made ({reasons})")
     size = sum(entry["bytes"] for entry in staged.parts)
     made = run(
-        planned.parts,
+        plan.parts,
         partial(shards.write_shard, staged=staged.folder, schema=features.arrow_schema),
         work / _SHARDS,
         suffix=".parquet",
         fingerprint={**recipe, "staged": staged.sha256},
-        # Copying is fast: below a gigabyte the start of a process takes longer.
-        executor=local_executor(workers if size > 1000000000 else 1),
+        # Copying is fast: below a gigabyte starting a process takes longer.
+        executor=local_executor(workers if size > 1_000_000_000 else 1),
         progress=progress,
         what="shards",
     )
     splits: Counter[str] = Counter()
     groups: Counter[str] = Counter()
-    for part, entry in zip(planned.parts, shards.data_of(made), strict=False):  # mini comes last
+    for part, entry in zip(plan.parts, shards.data_of(made), strict=False):  # mini comes last
         split, category, _, subset, _ = part.payload["group"]
         splits[split] += entry["counts"]["rows"]
         groups[f"{split}/{category}/{subset}"] += entry["counts"]["rows"]
-    causes = {**earlier, **planned.left_out}
+    causes = {**earlier, **plan.left_out}
     report = BuildReport(
         out=out,
         checks=sum(splits.values()),
@@ -283,17 +212,17 @@ def assemble(
         noisy=int(staged.counts.get("noisy", 0)),
         passed_over=recipe.get("passed_over", 0),
         dropped={name: count for name, count in causes.items() if name not in IMAGE_REASONS},
-        duplicates=planned.twins,
+        duplicates=plan.repeated_captions,
         audit=audit(made, work) if audit is not None else None,
         images_dropped={name: count for name, count in causes.items() if name in IMAGE_REASONS},
         notes=list(notes),
     )
-    shards.finish(out, made, recipe, report_texts(report), dress)
+    shards.finish(out, made, recipe, report_files(report), write_card)
     return replace(report, seconds=time.monotonic() - started)
 
 
-def report_texts(report: BuildReport) -> dict[str, str]:
-    """The report as files of a finished folder: ``build.json`` and, where there was one, ``audit.json``."""
+def report_files(report: BuildReport) -> dict[str, str]:
+    """Content by file name: ``build.json`` and, if there was an audit, ``audit.json``."""
     stored = {name: value for name, value in asdict(report).items() if name not in _UNSTORED}
     texts = {"build.json": _json({**stored, "lines": report.lines(audit=False)})}
     if report.audit is not None:
@@ -301,25 +230,26 @@ def report_texts(report: BuildReport) -> dict[str, str]:
     return texts
 
 
-def dress(folder: Path, *, draw: Callable[[Path], None] | None = None) -> None:
-    """Write what is made from the finished data into its folder: examples as a picture, Croissant, the card.
+def write_card(folder: Path, *, draw: Callable[[Path], None] | None = None) -> None:
+    """Write the files that describe the data: a picture of examples, Croissant metadata, the card.
 
     Args:
-        folder: holds the data, the report and a manifest of them.
-        draw: makes the picture; None draws some checks.
+        folder: with the data, the report and their manifest.
+        draw: makes the picture; None draws a contact sheet of checks.
 
     Raises:
         InputError: an image among the examples cannot be read.
     """
-    from hub_cards import croissant, dataset_card
+    from hub_cards import croissant, dataset_card, read_facts
 
-    (draw or picture)(folder)
-    (folder / "croissant.json").write_text(_json(croissant(folder)), "utf-8")
-    (folder / "README.md").write_text(dataset_card(folder), "utf-8")
+    (draw or draw_examples)(folder)
+    facts = read_facts(folder)
+    (folder / "croissant.json").write_text(_json(croissant(facts)), "utf-8")
+    (folder / "README.md").write_text(dataset_card(facts), "utf-8")
 
 
-def picture(folder: Path) -> None:
-    """Draw some checks of a folder as ``examples.png``."""
+def draw_examples(folder: Path) -> None:
+    """Write a contact sheet of some checks of a folder, ``examples.png``."""
     from croc_syn.contact_sheet import sheet
 
     try:
@@ -330,7 +260,7 @@ def picture(folder: Path) -> None:
 
 def read_report(out: Path) -> BuildReport:
     """The report of a finished folder."""
-    stored = read_json(out / "build.json", "no build.json: this is not a finished build")
+    stored = read_json(out / "build.json", "no build.json: not a finished build")
     stored.pop("lines", None)
     return BuildReport(out=out, audit=read_json(out / "audit.json"), **stored)
 

@@ -1,8 +1,8 @@
 """The authors' release of CROChum: a table of prompts with lists of image paths, and an archive of images.
 
-Columns ``id, prompt, contrast, prompt_paths, contrast_paths, alt_contrast_paths``; an id is
-``category_number``; the lists are Python literals in text; paths begin with ``images/``, which the archive
-lacks. Nothing of either file is trusted: lists are parsed as literals, the archive is unpacked within bounds.
+The columns are ``id, prompt, contrast, prompt_paths, contrast_paths, alt_contrast_paths``. An id is
+``category_number``, the lists are Python literals, and the paths begin with ``images/``, which the archive
+lacks. Neither file is trusted: lists are parsed as literals, the archive is unpacked within bounds.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, BinaryIO, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from builders.screening import ABSENT
 from croc.checks.schema import CATEGORIES, IMAGE_COLUMNS, ContrastCheck, check_id, stable_hash
@@ -34,7 +34,7 @@ COLUMNS = ("id", "prompt", "contrast", "prompt_paths", "contrast_paths", "alt_co
 PREFIX = "images/"
 SPELLED = {"spacial_relation": "spatial_relation"}
 PART_SIZE = 10
-"""Checks a part; some have a hundred images of a megabyte."""
+"""Checks per part; some have a hundred images of a megabyte."""
 
 LONGEST_CELL = 1_000_000
 LONGEST_HEADER = 1_000_000
@@ -43,7 +43,7 @@ REPOSITORY = "nllg/croc_hum"
 
 @dataclass(frozen=True)
 class Entry:
-    """One check of the release: what its line says, and which files are its images."""
+    """One check of the release: its line of the table, and the files of its images."""
 
     id: str
     category: str
@@ -55,16 +55,16 @@ class Entry:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What an archive may hold; a real release stays far below."""
+    """Limits for an archive; a real release stays far below."""
 
     members: int = 1_000_000
     file_bytes: int = 100_000_000
     total_bytes: int = 200_000_000_000
     ratio: int = 100
-    """Images are compressed already: an archive that swells a hundredfold is a bomb."""
+    """Images are already compressed, so an archive that expands a hundredfold is a decompression bomb."""
 
     free: int = 50_000_000
-    """So much may come out of an archive of any size."""
+    """Bytes that an archive of any size may expand to."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Release:
     Attributes:
         table, archive: the two files.
         entries: the checks.
-        notes: what was read otherwise than written, for the card.
+        notes: deviations from the table as written, for the card.
     """
 
     table: Path
@@ -90,25 +90,25 @@ def find_release(source: str | Path) -> Release:
         source: a folder with one TSV and one ``.tar.gz``, or the Hub id of a dataset repository.
 
     Raises:
-        InputError: it is not there, or the table cannot be used; the sentence names line and column.
+        InputError: it is missing, or the table cannot be used; the sentence names line and column.
     """
     folder = Path(source)
     if not folder.is_dir():
         folder = _download(str(source))
-    table = _the_one(
+    table = _single(
         folder, [path for path in folder.rglob("*.tsv*") if path.suffix in (".tsv", ".gz")], "TSV"
     )
     archives = [path for path in folder.rglob("*") if path.name.endswith((".tar.gz", ".tgz"))]
-    archive = _the_one(folder, archives, "tar.gz")
+    archive = _single(folder, archives, "tar.gz")
     entries, notes = read_table(table)
     return Release(table, archive, entries, notes)
 
 
-def _the_one(folder: Path, found: Sequence[Path], kind: str) -> Path:
-    if len(found) != 1:
-        names = ", ".join(sorted(str(path.relative_to(folder)) for path in found)) or "none"
-        raise InputError(f"{folder}: a release has one {kind} file, here are {len(found)} ({names})")
-    return found[0]
+def _single(folder: Path, files: Sequence[Path], kind: str) -> Path:
+    if len(files) != 1:
+        names = ", ".join(sorted(str(path.relative_to(folder)) for path in files)) or "none"
+        raise InputError(f"{folder}: expected one {kind} file of a release, found {len(files)} ({names})")
+    return files[0]
 
 
 def _download(repo: str) -> Path:
@@ -129,10 +129,10 @@ def _download(repo: str) -> Path:
 
 
 def read_table(file: Path) -> tuple[list[Entry], list[str]]:
-    """The checks that a release's table lists.
+    """Read the table of a release.
 
     Returns:
-        The checks in its order, and notes about what was read otherwise than it is written.
+        The checks in its order, and notes about deviations from the table as written.
 
     Raises:
         InputError: a column, a cell, an id or a list cannot be used.
@@ -146,7 +146,7 @@ def read_table(file: Path) -> tuple[list[Entry], list[str]]:
     for number, row in enumerate(frame.select(COLUMNS).iter_rows(named=True), 1):
         where = f"{file}, row {number}"
         if row["id"] in lines:
-            raise InputError(f"{where}: id {row['id']!r} is in row {lines[row['id']]} too")
+            raise InputError(f"{where}: id {row['id']!r} occurs in row {lines[row['id']]}, too")
         lines[row["id"]] = number
         category = category_of(row["id"], where)
         paths = {
@@ -156,12 +156,12 @@ def read_table(file: Path) -> tuple[list[Entry], list[str]]:
         }
         contrast = paths["contrast_paths"]
         if category == "negation":
-            # The images of "a dog" and of "no dog": the release keeps the second kind apart.
+            # The images of "no dog" for "a dog": the release lists them in a column of their own.
             contrast = paths["alt_contrast_paths"]
             if paths["contrast_paths"] and paths["contrast_paths"] != contrast:
                 notes["negation checks have the images of alt_contrast_paths as their contrast images"] += 1
         if not row["id"].startswith(category):
-            notes["ids spell spatial_relation otherwise; the category is spelled as everywhere here"] += 1
+            notes["ids spell the category spatial_relation differently"] += 1
         entries.append(
             Entry(
                 row["id"],
@@ -191,10 +191,10 @@ def category_of(name: str, where: str) -> str:
 
 
 def parse_list(cell: str | None, where: str) -> list[str]:
-    """A cell with a Python list of paths, parsed as a literal and never run; an empty cell is an empty list.
+    """Parse a cell with a Python list of paths, as a literal that is never executed; an empty cell is ``[]``.
 
     Raises:
-        InputError: it is something else, or a path leads out of the archive.
+        InputError: it is not such a list, or a path leads out of the archive.
     """
     text = (cell or "").strip()
     if text in ("", "nan", "None"):
@@ -229,9 +229,9 @@ def _inside(name: str) -> bool:
 
 
 class _Bounded(io.RawIOBase):
-    """What comes out of the compressed file, counted: an error comes before the disk is full."""
+    """The decompressed stream, counted, so that an error is raised before the disk is full."""
 
-    def __init__(self, inner: BinaryIO, most: int, archive: Path) -> None:
+    def __init__(self, inner: io.BufferedIOBase, most: int, archive: Path) -> None:
         self.inner, self.left, self.archive = inner, most, archive
 
     def readable(self) -> bool:
@@ -241,15 +241,15 @@ class _Bounded(io.RawIOBase):
         data = self.inner.read(size)
         self.left -= len(data)
         if self.left < 0:
-            raise InputError(f"{self.archive}: it unpacks to far more than images do; not unpacked")
+            raise InputError(f"{self.archive}: it expands to far more than images do; not unpacked")
         return data
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; long names come in headers of their own, which tarfile reads whole into memory."""
+    """A member's header; long names have headers of their own, which tarfile reads completely into memory."""
 
     @classmethod
-    def frombuf(cls, buf: bytes, encoding: str, errors: str) -> Self:
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
         header = super().frombuf(buf, encoding, errors)
         if header.type not in (tarfile.REGTYPE, tarfile.AREGTYPE) and header.size > LONGEST_HEADER:
             raise tarfile.HeaderError(f"a header claims {header.size:,} bytes")
@@ -257,30 +257,30 @@ class _Header(tarfile.TarInfo):
 
 
 def extract(archive: Path, out: Path, bounds: Bounds | None = None) -> int:
-    """Unpack an archive of images; nothing lands outside of ``out``, and all of it or nothing is there after.
+    """Unpack an archive of images, completely or not at all, and never outside ``out``.
 
-    Regular files and folders only: links, devices, pipes and sparse files are refused, as are absolute paths,
-    paths with ``..``, names that are there twice, and what is larger than the bounds.
+    Only regular files and folders are accepted: links, devices, pipes and sparse files are refused, as are
+    absolute paths, paths with ``..``, repeated names, and anything beyond the bounds.
 
     Args:
         archive: a ``.tar.gz``.
-        out: the folder to make; when it is there already it was finished.
-        bounds: what the archive may hold.
+        out: the folder to make; if it exists it is complete.
+        bounds: limits for the archive.
 
     Returns:
-        Number of files that were unpacked, 0 when they were there.
+        Number of files that were unpacked, 0 if the folder exists.
 
     Raises:
-        InputError: the archive is damaged, or holds what it must not; the sentence names the member.
+        InputError: the archive is damaged, or has a member that is refused; the sentence names it.
     """
     import gzip
 
     if out.is_dir():
         return 0
     bounds = bounds or Bounds()
-    half = out.with_name(out.name + ".half")
-    shutil.rmtree(half, ignore_errors=True)
-    half.mkdir(parents=True)
+    partial = out.with_name(out.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     most = min(bounds.total_bytes, max(bounds.free, archive.stat().st_size * bounds.ratio))
     count = 0
     try:
@@ -290,37 +290,41 @@ def extract(archive: Path, out: Path, bounds: Bounds | None = None) -> int:
                 for number, member in enumerate(opened):
                     if number >= bounds.members:
                         raise InputError(f"{archive}: more than {bounds.members:,} members; not unpacked")
-                    count += _one(opened, member, half, archive, bounds)
+                    count += _extract_member(opened, member, partial, archive, bounds)
         if not count:
-            raise InputError(f"{archive}: it holds no file")
+            raise InputError(f"{archive}: it contains no file")
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, UnicodeError) as error:
-        shutil.rmtree(half, ignore_errors=True)
-        raise InputError(f"{archive}: damaged or cut off ({error})") from None
+        shutil.rmtree(partial, ignore_errors=True)
+        raise InputError(f"{archive}: damaged or truncated ({error})") from None
     except OSError as error:
-        shutil.rmtree(half, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
         raise InputError(
             f"{archive}: cannot be unpacked into {out.parent} ({error.strerror or error})"
         ) from error
-    except BaseException:  # a refused archive, an interruption: nothing half-unpacked stays
-        shutil.rmtree(half, ignore_errors=True)
+    except BaseException:  # a refused archive or an interruption leaves nothing half-unpacked
+        shutil.rmtree(partial, ignore_errors=True)
         raise
-    half.rename(out)
+    partial.rename(out)
     return count
 
 
-def _one(opened: tarfile.TarFile, member: tarfile.TarInfo, out: Path, archive: Path, bounds: Bounds) -> int:
+def _extract_member(
+    opened: tarfile.TarFile, member: tarfile.TarInfo, out: Path, archive: Path, bounds: Bounds
+) -> int:
     name = member.name
     if member.isdir():
         if PurePosixPath(name) == PurePosixPath(".") or _inside(name):
             return 0
         raise InputError(f"{archive}: {name!r} leads out of the archive; not unpacked")
     if member.type not in (tarfile.REGTYPE, tarfile.AREGTYPE):
-        raise InputError(f"{archive}: {name!r} is not a plain file (link, device or the like); not unpacked")
+        raise InputError(
+            f"{archive}: {name!r} is not a regular file (but a link, a device or the like); not unpacked"
+        )
     try:
         tarfile.data_filter(member, str(out))
     except tarfile.FilterError as error:
         raise InputError(f"{archive}: {error}; not unpacked") from None
-    # The filter would take the first slash of an absolute path away; a list of images has no use for that.
+    # The filter would strip the leading slash of an absolute path; here it is refused.
     if not _inside(name):
         raise InputError(f"{archive}: {name!r} leads out of the archive; not unpacked")
     if member.size > bounds.file_bytes:
@@ -336,15 +340,15 @@ def _one(opened: tarfile.TarFile, member: tarfile.TarInfo, out: Path, archive: P
             shutil.copyfileobj(source, target, 1 << 20)
     except (FileExistsError, NotADirectoryError):
         raise InputError(
-            f"{archive}: {name!r} is in it twice, or is both file and folder; not unpacked"
+            f"{archive}: {name!r} occurs twice, or is both file and folder; not unpacked"
         ) from None
     if path.stat().st_size != member.size:
-        raise InputError(f"{archive}: {name!r} is cut off")
+        raise InputError(f"{archive}: {name!r} is truncated")
     return 1
 
 
-def root_of(folder: Path, entries: Sequence[Entry]) -> Path:
-    """Where the paths of the table begin: the unpacked folder, or the one folder in it."""
+def find_root(folder: Path, entries: Sequence[Entry]) -> Path:
+    """The folder to which the paths of the table are relative: the unpacked folder, or a folder in it."""
     below = sorted(path for path in folder.iterdir() if path.is_dir())
     wanted = [path for entry in entries[:50] for path in (*entry.images, *entry.contrast_images)]
     return max([folder, *below], key=lambda root: sum((root / path).is_file() for path in wanted))
@@ -354,34 +358,36 @@ def root_of(folder: Path, entries: Sequence[Entry]) -> Path:
 
 
 def plan_parts(release: Release, root: Path) -> tuple[list[Part], Counter[str]]:
-    """Parts of checks, sorted by category; images that are not there are left out and counted.
+    """Parts of checks, sorted by category; missing images are left out and counted.
 
     Raises:
-        InputError: most images are not there, so that table and archive do not belong together.
+        InputError: most images are missing, so table and archive do not belong together.
     """
-    lost: Counter[str] = Counter()
+    missing: Counter[str] = Counter()
     total = 0
     rows: list[dict[str, Any]] = []
     example = ""
-    for entry in sorted(release.entries, key=lambda each: (each.category, int(each.id.rpartition("_")[2]))):
+    for entry in sorted(
+        release.entries, key=lambda entry: (entry.category, int(entry.id.rpartition("_")[2]))
+    ):
         row: dict[str, Any] = {"id": entry.id, "category": entry.category}
         row |= {"prompt": entry.prompt, "contrast": entry.contrast}
         for side in IMAGE_COLUMNS:
             paths = getattr(entry, side)
-            there = [path for path in paths if (root / path).is_file()]
+            present = [path for path in paths if (root / path).is_file()]
             total += len(paths)
-            if len(there) < len(paths):
-                lost[ABSENT] += len(paths) - len(there)
-                example = example or next(path for path in paths if path not in there)
-            row[side] = there
+            if len(present) < len(paths):
+                missing[ABSENT] += len(paths) - len(present)
+                example = example or next(path for path in paths if path not in present)
+            row[side] = present
         rows.append(row)
-    if lost[ABSENT] * 2 > total:
+    if missing[ABSENT] * 2 > total:
         raise InputError(
-            f"{release.archive}: {lost[ABSENT]} of {total} images that {release.table.name} names are not in "
-            f"it (such as {example!r}); do they belong together?"
+            f"{release.archive}: {missing[ABSENT]} of {total} images that {release.table.name} names are not "
+            f"in it (such as {example!r}); table and archive do not belong together"
         )
     slices = [rows[start : start + PART_SIZE] for start in range(0, len(rows), PART_SIZE)]
-    return [Part(f"{number:05d}", rows) for number, rows in enumerate(slices)], +lost
+    return [Part(f"{number:05d}", rows) for number, rows in enumerate(slices)], +missing
 
 
 def write_checks(
@@ -390,10 +396,10 @@ def write_checks(
     """Make one staged part: the checks with their images, a few in memory at a time.
 
     Args:
-        payload: what :func:`plan_parts` wrote.
+        payload: from :func:`plan_parts`.
         path: the Parquet file.
         root: folder of the images.
-        license: licence of the images, None when it is not known.
+        license: licence of the images, None if it is not known.
         schema: Arrow schema of a check.
 
     Returns:

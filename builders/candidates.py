@@ -1,4 +1,4 @@
-"""Candidate images for people to judge: of prompt pairs, by any image backend, or a sample of a build."""
+"""Candidate images for annotators: made from prompt pairs by any image backend, or sampled from a build."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from croc_hum.agreement.label_noise import LabelNoise
 from croc_hum.candidates.items import Candidates, attention_item, property_of, staged_rows, write_items
 from croc_hum.candidates.prompts import PromptPair, PromptSet, rows, stage
 from croc_syn import world
-from croc_syn.folder import choose, read_chosen, shard_files
-from croc_syn.painting.images import fitting_scene
+from croc_syn.painting.exact import sample_scene
+from croc_syn.painting.images import make_images
 from croc_syn.painting.settings import Images
-from croc_syn.painting.stage import make_images
-from croc_syn.writing.prompts import EXACT
+from croc_syn.stratified_rows import read_rows, sample_rows, shard_files
+from croc_syn.writing.table import EXACT
 from hub_cards import render_again
 from hub_cards.facts import LABEL_NOISE
 
@@ -32,7 +32,7 @@ _OBVIOUS = (
     ("a house", "a dog"),
     ("five apples", "one apple"),
 )
-"""What nobody who looks can get wrong."""
+"""Prompts and contrasts for attention checks, which every attentive annotator gets right."""
 
 
 def of_pairs(
@@ -46,17 +46,18 @@ def of_pairs(
     workers: int = 1,
     progress: bool = True,
 ) -> Candidates:
-    """Make candidate images of prompt pairs, as items that people judge.
+    """Make candidate images from prompt pairs, as items for annotators.
 
-    An interrupted run goes on where it was when it is called again.
+    An interrupted run is resumed when it is called again.
 
     Args:
         sets: as :func:`croc_hum.candidates.prompts.load` gives them; the exact world draws only the exact
-        ones.
-        out: the folder to make: ``items.parquet``, ``sample.json``, and the work, ``prompts`` and ``images``.
-        settings: the section ``images:`` of a preset; None has the exact world draw 5 images a side.
-        task: what people are asked, one of ``TASKS``.
-        attention: how many attention checks to add.
+            ones.
+        out: the folder to make: ``items.parquet``, ``sample.json``, and the work folders ``prompts`` and
+            ``images``.
+        settings: the section ``images:`` of a preset; None draws 5 images per side with the exact world.
+        task: the question to annotators, one of ``TASKS``.
+        attention: number of attention checks to add.
         executor: what makes the parts of images; None takes ``workers`` processes of this machine.
         workers: processes.
         progress: show bars.
@@ -77,7 +78,7 @@ def of_pairs(
         staged_rows(made.files()),
         folder,
         task=task,
-        attention=obvious(attention, task),
+        attention=attention_checks(attention, task),
         source={"kind": "pairs", "images": made.sha256, "models": models},
     )
 
@@ -93,59 +94,60 @@ def of_build(
     where: Mapping[str, str | None] | None = None,
     seed: int = 0,
 ) -> Candidates:
-    """Take a sample of a finished build, as items that people judge, to measure how wrong its labels are.
+    """Sample a finished build, as items for annotators, to measure its label noise.
 
-    Every subset and property has about as many checks in the sample; ``sample.json`` says how many checks of
-    the build each stands for.
+    Every subset and property has about the same number of checks in the sample; ``sample.json`` records how
+    many checks of the build they represent.
 
     Args:
         build: the finished folder.
         out: the folder to make: ``items.parquet`` and ``sample.json``.
-        checks: how many, at most.
-        images: images a side, the first ones; None takes all.
-        task: what people are asked, one of ``TASKS``.
-        attention: how many attention checks to add.
+        checks: number of checks, at most.
+        images: images per side, the first ones; None takes all.
+        task: the question to annotators, one of ``TASKS``.
+        attention: number of attention checks to add.
         where: wanted value by column: ``subset``, ``category``, ``property``.
         seed: another seed, another sample.
 
     Raises:
-        InputError: it is no finished build, or no check has a wanted value.
+        InputError: it is not a finished build, or no check has a wanted value.
     """
-    files = shard_files(build)
-    chosen = choose(files, checks, seed=seed, where=where)
-    everything = choose(files, 2**62, where=where)
+    sample = sample_rows(shard_files(build), checks, seed=seed, where=where)
+    population: Counter[str] = Counter()
+    for (subset, name), count in sample.population.items():
+        population[property_of({"subset": subset, "property": name})] += count
     manifest = read_json(Path(build) / "manifest.json", "no manifest.json: not a finished build")
     return write_items(
-        read_chosen(chosen),
+        read_rows(sample.places),
         out,
         task=task,
         images=images,
-        attention=obvious(attention, task),
-        population=_by_property(everything),
+        attention=attention_checks(attention, task),
+        population=population,
         source={"kind": "build", "name": Path(build).resolve().name, "manifest": manifest.get("sha256")},
     )
 
 
-def put_on_card(build: str | Path, noise: LabelNoise) -> None:
-    """Write the label noise of a build beside its data, and its card anew.
+def add_label_noise(build: str | Path, noise: LabelNoise) -> None:
+    """Store the label noise of a build beside its data, and render its card again.
 
-    The manifest stays as it is, so that score tables of the build keep their meaning.
+    The manifest does not change, so score tables of the build stay valid.
 
     Args:
         build: the finished folder.
         noise: measured on a sample of it.
 
     Raises:
-        InputError: it is not the build that the sample was taken of.
+        InputError: the sample was taken from another build.
     """
     folder = Path(build)
     manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished build")
     if noise.source.get("kind") != "build":
         raise InputError(
-            "these candidates are no sample of a build (croc hum candidates --from-build BUILD makes one)"
+            "these candidates are not a sample of a build (croc hum candidates --from-build BUILD makes one)"
         )
     if noise.source.get("manifest") != manifest.get("sha256"):
-        raise InputError(f"{folder}: the sample was taken of another build ({noise.source.get('name')})")
+        raise InputError(f"{folder}: the sample was taken from another build ({noise.source.get('name')})")
     with atomic(folder / LABEL_NOISE) as temporary:
         temporary.write_text(noise.to_json(), "utf-8")
     card = folder / "README.md"
@@ -154,42 +156,28 @@ def put_on_card(build: str | Path, noise: LabelNoise) -> None:
         temporary.write_text(text, "utf-8")
 
 
-def _by_property(rows: list[Any]) -> dict[str, int]:
-    """How many checks there are of each property, counted in the files without their images."""
-    import pyarrow.parquet as pq
-
-    wanted: dict[Path, set[int]] = {}
-    for each in rows:
-        wanted.setdefault(each.file, set()).add(each.row)
-    counts: Counter[str] = Counter()
-    for file, numbers in wanted.items():
-        light = pq.read_table(file, columns=["property", "subset"]).to_pylist()
-        counts.update(property_of(light[number]) for number in numbers)
-    return dict(counts)
-
-
-def obvious(count: int, task: str) -> list[dict[str, Any]]:
-    """Attention checks: drawings of the exact world that show their prompt, or plainly the other one.
+def attention_checks(count: int, task: str) -> list[dict[str, Any]]:
+    """Attention checks: drawings of the exact world that show their prompt, or plainly another one.
 
     Args:
-        count: how many.
-        task: of the items around them; how well an image fits has no certain answer, so that those of
-            ratings ask whether it shows its prompt.
+        count: number of checks.
+        task: of the other items. A rating has no certain answer, so attention checks among ratings ask
+            whether the image shows its prompt.
     """
-    asked = "preference" if task == "preference" else "shows"
-    answers = {"shows": ("yes", "no"), "preference": ("prompt", "contrast")}[asked]
-    found = []
+    question = "preference" if task == "preference" else "shows"
+    answers = {"shows": ("yes", "no"), "preference": ("prompt", "contrast")}[question]
+    checks = []
     for number in range(count):
         prompt, other = _OBVIOUS[number % len(_OBVIOUS)]
         wrong = (number + number // len(_OBVIOUS)) % 2
         shown = (other, prompt) if wrong else (prompt, other)
-        _, seed, _ = fitting_scene(*shown, ("attention", number))
+        _, seed, _ = sample_scene(*shown, ("attention", number))
         image = world.draw(shown[0], seed).png
-        found.append(attention_item(asked, prompt, other, image, answers[wrong], EXACT))
-    return found
+        checks.append(attention_item(question, prompt, other, image, answers[wrong], EXACT))
+    return checks
 
 
-def chosen(sets: Mapping[str, PromptSet], category: str | None) -> dict[str, PromptSet]:
+def select_category(sets: Mapping[str, PromptSet], category: str | None) -> dict[str, PromptSet]:
     """The sets of one category, or all when it is None.
 
     Raises:
@@ -205,37 +193,37 @@ def chosen(sets: Mapping[str, PromptSet], category: str | None) -> dict[str, Pro
 
 
 def check_pairs(sets: Mapping[str, PromptSet], least: int = 1) -> None:
-    """Hold prompt pairs against what they claim.
+    """Check prompt pairs.
 
     Args:
         sets: as :func:`croc_hum.candidates.prompts.load` gives them.
-        least: pairs that each category must have.
+        least: minimum number of pairs per category.
 
     Raises:
-        InputError: a category has fewer, or the exact world cannot prove what a pair marked ``exact`` claims.
+        InputError: a category has fewer pairs, or the exact world cannot confirm a pair marked ``exact``.
     """
     problems = [
-        f"{category} has {len(one.pairs)} pairs, {least} are wanted"
-        for category, one in sets.items()
-        if len(one.pairs) < least
+        f"{category} has {len(prompt_set.pairs)} pairs; expected at least {least}"
+        for category, prompt_set in sets.items()
+        if len(prompt_set.pairs) < least
     ]
     problems += [
         f"{category}.{pair.id}: {reason}"
-        for category, one in sets.items()
-        for pair in one.pairs
-        if pair.exact and (reason := _unproven(pair)) is not None
+        for category, prompt_set in sets.items()
+        for pair in prompt_set.pairs
+        if pair.exact and (reason := _unconfirmed(pair)) is not None
     ]
     if problems:
         more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
         raise InputError(f"prompt pairs: {'; '.join(problems[:5])}{more}")
 
 
-def _unproven(pair: PromptPair) -> str | None:
-    """Why the exact world cannot vouch for a pair; None when it can."""
+def _unconfirmed(pair: PromptPair) -> str | None:
+    """Why the exact world cannot confirm that a pair is exclusive; None if it can."""
     try:
         both = [world.parse(text) for text in (pair.prompt, pair.contrast_prompt)]
     except CrocError as error:
         return f"not in the exact world's controlled English ({error})"
     if not world.exclusive(*both):
-        return "an image may show both prompts, as far as the exact world can tell"
+        return "the exact world cannot rule out that an image shows both prompts"
     return None

@@ -46,9 +46,9 @@ def prompts(source: Path | None, listed: bool, category: str | None, min_pairs: 
 
         click.echo(json.dumps(PromptSet.model_json_schema(), indent=1))
         return
-    from builders.candidates import check_pairs, chosen
+    from builders.candidates import check_pairs, select_category
 
-    sets = chosen(load(source), category)
+    sets = select_category(load(source), category)
     check_pairs(sets, min_pairs)
     for name, prompt_set in sets.items():
         exact = sum(pair.exact for pair in prompt_set.pairs)
@@ -172,7 +172,7 @@ def candidates(
     Without --preset and --model the exact world draws the pairs that are marked as exact. With --from-build
     the images are a sample of a finished dataset, to measure its label noise.
     """
-    from builders.candidates import chosen, of_build, of_pairs
+    from builders.candidates import of_build, of_pairs, select_category
 
     if build is not None:
         generation = {
@@ -212,7 +212,7 @@ def candidates(
     if models:
         changed["images.models"] = list(models)
     candidates = of_pairs(
-        chosen(load(pairs), category),
+        select_category(load(pairs), category),
         out,
         presets.load(preset, changed).images,
         task=task,
@@ -286,7 +286,7 @@ def card(build: Path, agreement: Path) -> None:
     BUILD is a finished dataset. The numbers are also written to its label_noise.json. The data and the
     manifest do not change.
     """
-    from builders.candidates import put_on_card
+    from builders.candidates import add_label_noise
     from croc.storage.files import read_json
     from croc_hum.agreement.label_noise import LabelNoise
 
@@ -296,5 +296,5 @@ def card(build: Path, agreement: Path) -> None:
     noise = report.get("noise") if isinstance(report, dict) else None
     if noise is None:
         raise InputError(f"{agreement}: no label noise in it; 'croc hum agreement' measures it with --items")
-    put_on_card(build, LabelNoise.from_dict(noise))
+    add_label_noise(build, LabelNoise.from_dict(noise))
     log(f"the label noise is on the card of {build}")

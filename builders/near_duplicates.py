@@ -1,6 +1,6 @@
-"""Nearly the same images: perceptual hashes, and all pairs of them that differ in a few bits.
+"""Near-duplicate images: perceptual hashes, and all pairs of hashes that differ in a few bits.
 
-A file's checksum finds the same file; the same picture saved again, in another format, has another one.
+A checksum finds equal files; the same picture in another format has another checksum.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from croc.checks.decoding import perceptual_hash as of_image
+from croc.checks.decoding import perceptual_hash as hash_of_image
 from croc.errors import InputError
 
 BITS = 64
 MOST_BITS = 12
-"""Images that differ in more of the 64 bits have little to do with each other."""
+"""Images that differ in more of the 64 bits are unrelated."""
 
 
 def perceptual_hash(data: Any) -> int:
@@ -25,13 +25,13 @@ def perceptual_hash(data: Any) -> int:
 
     Raises:
         MissingExtra: the library ``imagehash`` is not installed.
-        InputError: it is no image.
+        InputError: it is not an image.
     """
     from PIL import Image
 
     try:
         with Image.open(io.BytesIO(bytes(data))) as image:
-            return of_image(image.convert("RGB"))
+            return hash_of_image(image.convert("RGB"))
     except (OSError, ValueError, SyntaxError) as error:
         raise InputError(f"an image cannot be read ({error})") from None
 
@@ -40,8 +40,8 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:
     """All pairs of hashes that differ in at most ``distance`` bits, each once.
 
     The 64 bits are cut into distance + 1 bands: two hashes that differ in no more bits agree in at least one
-    band, so only those that share a band are compared. Where a whole crowd shares one, as blank images do,
-    the work grows with the square of the crowd.
+    band, so only those that share a band are compared. If many hashes share one, as those of blank images do,
+    the work grows with the square of their number.
 
     Args:
         hashes: uint64 (n,).
@@ -54,12 +54,12 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:
         InputError: the distance is out of range.
     """
     if not 0 <= distance <= MOST_BITS:
-        raise InputError(f"the distance of nearly equal images is 0 to {MOST_BITS} bits, not {distance}")
+        raise InputError(f"the distance of near duplicates is 0 to {MOST_BITS} bits, not {distance}")
     hashes = np.asarray(hashes, dtype=np.uint64)
     if not len(hashes):
         return
     edges = [BITS * index // (distance + 1) for index in range(distance + 2)]
-    found: set[tuple[int, int]] = set()
+    pairs: set[tuple[int, int]] = set()
     for low, high in pairwise(edges):
         band = (hashes >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
@@ -67,5 +67,5 @@ def near_pairs(hashes: np.ndarray, distance: int) -> Iterator[tuple[int, int]]:
         for start, stop in zip(starts, [*starts[1:], len(order)], strict=True):
             for one, other in combinations(sorted(order[start:stop].tolist()), 2):
                 if (int(hashes[one]) ^ int(hashes[other])).bit_count() <= distance:
-                    found.add((one, other))
-    yield from sorted(found)
+                    pairs.add((one, other))
+    yield from sorted(pairs)

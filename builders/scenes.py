@@ -1,39 +1,35 @@
-"""Annotated scenes for training an image reader: images, where things are, what is true and false of them.
+"""Annotated scenes for training an image encoder: images, the things in them, true and false statements.
 
-Yes and No about whole prompts say very little about an image; a model that begins from nothing learns faster
-from everything that the exact world knows. Each row has an image of a prompt, the things in it with their
-boxes and properties, and pairs of a true and a false prompt. Run::
+Yes/no answers about whole prompts carry little information about an image; a model trained from scratch
+learns faster from everything that the exact world knows. Each row has an image of a prompt, the things in it
+with their boxes and properties, and pairs of a true and a false prompt. Only concepts of the split ``train``
+are drawn.
 
-    python builders/scenes.py --images 60000 --train 0.7 --without runs/test --out runs/scenes
+``croc build scenes`` makes them. It is also::
 
-Only concepts of the split ``train`` are drawn; with ``--without`` no prompt of the named checks is said.
+    python -m builders.scenes --images 60000 --train 0.7 --without runs/test --out runs/scenes
 """
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if __package__ in (None, ""):
-    # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.screening import folded, split_of
+from builders.screening import fold_caption, split_of
 from croc.checks.schema import stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs.executors import local_executor
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
-from croc_syn.painting.images import fitting_scene
+from croc_syn.painting.exact import sample_scene
 from croc_syn.world import all_visible, rasterise, satisfies, to_svg
 from croc_syn.world.contrasts.claims import make_claims
 from croc_syn.world.declarations import lexicon
@@ -41,26 +37,27 @@ from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.scenes.layout import extent
 from croc_syn.world.scenes.oracle import RELATION_TESTS, Box, is_arranged
 from croc_syn.world.scenes.seeded_random import SeededRandom
-from croc_syn.writing.prompts import EXACT, columns_of, exact_keys, exact_row
+from croc_syn.writing.exact import exact_keys, exact_row
+from croc_syn.writing.table import EXACT, columns_of
 
 if TYPE_CHECKING:
     from croc_syn.world.scenes.scene import Scene, Thing
 
 PART_SIZE = 256
-"""Images a part."""
+"""Images per part."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What the images depend on.
+    """Settings on which the images depend.
 
     Attributes:
-        sizes: pixels a side; each image takes one of them, so that a reader does not learn one resampling.
-        claims: pairs of a true and a false prompt for each image beside its own two, at most.
-        about: what these pairs may differ in; nothing named is everything.
-        unusual: share of the things whose parts, texture and material are drawn anew, each value alike. The
-            world gives a thing what its kind usually has unless a prompt says otherwise, so that a reader
-            of usual scenes learns that dogs have four legs, not to count them.
+        sizes: widths in pixels; each image has one of them, so that a model does not learn one resampling.
+        claims: pairs of a true and a false prompt per image in addition to its own two, at most.
+        about: what these pairs may differ in; empty means anything.
+        unusual: share of the things whose parts, texture and material are sampled uniformly. Otherwise a
+            thing has what its kind usually has unless a prompt says otherwise, and a model learns that dogs
+            have four legs instead of counting them.
         seed: decides prompts, images and claims.
     """
 
@@ -74,10 +71,10 @@ class Settings:
 def scene_schema() -> pa.Schema:
     """Columns of a row.
 
-    ``true[i]`` and ``false[i]`` differ in one property, ``about[i]`` says in which. A thing has its ``kind``,
-    its ``box`` (left, top, right, bottom in image sides) and its ``words``: property=value, one a property.
-    ``whole`` says the same of the whole image. Things are listed from the back to the front. The metadata
-    ``names`` say how kinds and parts are spelled, as JSON.
+    ``true[i]`` and ``false[i]`` differ in one property, ``about[i]``. A thing has its ``kind``, its ``box``
+    (left, top, right, bottom as shares of the image) and its ``words``: one ``property=value`` per property.
+    ``whole`` is the same for the whole image. Things are listed from back to front. The metadata ``names``
+    hold the spellings of kinds and parts, as JSON.
     """
     import datasets
 
@@ -119,39 +116,39 @@ def build_scenes(
     """Draw annotated scenes of the concepts of the split ``train``.
 
     Args:
-        out: the folder; an interrupted build goes on.
-        images: how many.
-        splits: share of the concepts by split name, as the checks were built with.
-        without: folders of checks whose prompts must not be said here.
-        properties: draw checks of these properties alone; none takes all, and a third of other checks.
+        out: the folder; an interrupted build is resumed.
+        images: number of images.
+        splits: share of the concepts by split name, as in the build of the checks.
+        without: folders of checks whose prompts must not occur.
+        properties: draw only checks of these properties; empty takes all, and a third of other checks.
         taxonomy: a taxonomy file; None takes the one that comes with the package.
         settings: how to draw.
         workers: processes.
         progress: show a bar.
 
     Returns:
-        The manifest; its counts say how many images and claims were made, and what was left out.
+        The manifest, with the numbers of images and claims, and of those left out.
     """
     from croc_syn.taxonomy.plan import plan, select
     from croc_syn.taxonomy.taxonomy import load
 
-    known = load(taxonomy)
-    specs = [s for s in plan(known, exact_only=True) if split_of(s.concept_id, splits) == "train"]
+    tree = load(taxonomy)
+    specs = [s for s in plan(tree, exact_only=True) if split_of(s.concept_id, splits) == "train"]
     if not specs:
         raise InputError("no concept goes into the split train: give it a share")
     if properties:
-        there = {spec.property for spec in specs if spec.property is not None}
-        if unknown := sorted(set(properties) - there):
-            raise InputError(f"no check varies {', '.join(unknown)}; there are {', '.join(sorted(there))}")
+        known = {spec.property for spec in specs if spec.property is not None}
+        if unknown := sorted(set(properties) - known):
+            raise InputError(f"no check varies {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         specs = [spec for spec in specs if spec.property in properties]
-    # Two of three images vary a property, as the contrasts of the others are a random choice of these.
+    # Two of three images vary a property; the contrasts of the others are random ones of these.
     varied = [spec for spec in specs if spec.property is not None]
     others = [spec for spec in specs if spec.property is None]
     share = images if not others else images - images // 3
-    chosen = select(varied, share, settings.seed) + (select(others, images - share, settings.seed))
-    chosen.sort(key=lambda item: stable_hash(settings.seed, item[0].concept_id, item[1]))
-    table = {spec: number for number, spec in enumerate(specs)}
-    rows = [[table[spec], generation] for spec, generation in chosen]
+    selected = select(varied, share, settings.seed) + (select(others, images - share, settings.seed))
+    selected.sort(key=lambda item: stable_hash(settings.seed, item[0].concept_id, item[1]))
+    positions = {spec: position for position, spec in enumerate(specs)}
+    rows = [[positions[spec], generation] for spec, generation in selected]
     parts = [
         Part(f"{start // PART_SIZE:06d}", {"rows": rows[start : start + PART_SIZE]})
         for start in range(0, len(rows), PART_SIZE)
@@ -171,7 +168,7 @@ def build_scenes(
     }
     make = partial(
         write_scenes,
-        specs=[(columns_of(spec), exact_keys(spec, known)) for spec in specs],
+        specs=[(columns_of(spec), exact_keys(spec, tree)) for spec in specs],
         banned=banned,
         settings=settings,
         schema=scene_schema(),
@@ -189,15 +186,15 @@ def build_scenes(
 
 
 def captions_of(folder: str | Path) -> set[bytes]:
-    """Every prompt of a folder of checks, as the splits compare them (case and spaces folded)."""
+    """Every prompt of a folder of checks, in the form in which captions are compared."""
     files = sorted(Path(folder).glob("data/*.parquet"))
     if not files:
         raise InputError(f"{folder}: no data/*.parquet in it; make checks with croc build syn")
-    found: set[bytes] = set()
+    captions: set[bytes] = set()
     for file in files:
         table = pq.read_table(file, columns=["prompt", "contrast_prompt"])
-        found |= {folded(text) for column in table.columns for text in column.to_pylist() if text}
-    return found
+        captions |= {fold_caption(text) for column in table.columns for text in column.to_pylist() if text}
+    return captions
 
 
 def write_scenes(
@@ -222,51 +219,52 @@ def write_scenes(
         try:
             if made["error"] is not None:
                 raise CrocError(made["error"])
-            scene, _, _ = fitting_scene(own, other, place)
+            scene, _, _ = sample_scene(own, other, place)
         except CrocError:
             counts["dropped"] += 1
             continue
-        scene = mixed(scene, own, other, settings.unusual, rng)
+        scene = mix_unusual(scene, own, other, settings.unusual, rng)
         pairs = [(own, other, keys["contrast"] or "entity")]
-        told = make_claims(scene, settings.claims, rng, settings.about)
-        pairs += [(claim.true, claim.false, claim.about) for claim in told]
-        said = [pair for pair in pairs if not ({folded(pair[0]), folded(pair[1])} & banned)]
-        counts["banned"] += len(pairs) - len(said)
-        counts["claims"] += len(said)
+        extra = make_claims(scene, settings.claims, rng, settings.about)
+        pairs += [(claim.true, claim.false, claim.about) for claim in extra]
+        allowed = [pair for pair in pairs if not ({fold_caption(pair[0]), fold_caption(pair[1])} & banned)]
+        counts["banned"] += len(pairs) - len(allowed)
+        counts["claims"] += len(allowed)
         counts["images"] += 1
         size = rng.choice(settings.sizes)
         rows.append(
             {
                 "image": {"bytes": rasterise(to_svg(scene, size)), "path": None},
                 "concept_id": columns["concept_id"],
-                "true": [pair[0] for pair in said],
-                "false": [pair[1] for pair in said],
-                "about": [pair[2] for pair in said],
-                **annotated(scene),
+                "true": [pair[0] for pair in allowed],
+                "false": [pair[1] for pair in allowed],
+                "about": [pair[2] for pair in allowed],
+                **annotate(scene),
             }
         )
     write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
     return counts
 
 
-def mixed(scene: Scene, own: str, other: str, share: float, rng: SeededRandom) -> Scene:
-    """A scene with parts, textures and materials that are not the usual ones.
+def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRandom) -> Scene:
+    """Give some things of a scene unusual parts, textures and materials.
 
     Args:
         scene: shows ``own`` and does not show ``other``; so does the result.
         own: a prompt.
         other: its contrast.
-        share: of the things that are drawn anew; what is alike in things of one kind remains alike half the
-            time.
-        rng: draws.
+        share: of the things that are changed; equal things of one kind remain equal half the time.
+        rng: the source of randomness.
     """
     looks: dict[str, Thing] = {}
     for number, thing in enumerate(scene.things):
         if rng.random() >= share:
             continue
         like = looks.get(thing.kind) if rng.random() < 0.5 else None
-        # With other parts a figure is wider or taller; it keeps its size and where it stands.
-        drawn = replace(unusual(thing, rng), **(_surface(like) if like else {}))
+        # With other parts a figure is wider or taller; it keeps its size and its position on the ground.
+        drawn = make_unusual(thing, rng)
+        if like is not None:
+            drawn = replace(drawn, texture=like.texture, material=like.material)
         width, height = extent(drawn, thing.size)
         middle, bottom = (thing.box[0] + thing.box[2]) / 2, thing.box[3]
         drawn = replace(drawn, box=(middle - width / 2, bottom - height, middle + width / 2, bottom))
@@ -278,8 +276,8 @@ def mixed(scene: Scene, own: str, other: str, share: float, rng: SeededRandom) -
     return scene
 
 
-def unusual(thing: Thing, rng: SeededRandom) -> Thing:
-    """A thing of the same kind, colour and shape with any number of each part and any surface."""
+def make_unusual(thing: Thing, rng: SeededRandom) -> Thing:
+    """A thing of the same kind, colour and shape with random numbers of parts and a random surface."""
     kind = KINDS[thing.kind]
     parts = tuple((part.word, part.low + rng.integer(part.high - part.low + 1)) for part in kind.parts)
     # Legs under a sleeping dog cannot be counted: the usual pose shows them.
@@ -293,11 +291,7 @@ def unusual(thing: Thing, rng: SeededRandom) -> Thing:
     return drawn
 
 
-def _surface(thing: Thing) -> dict[str, str]:
-    return {"texture": thing.texture, "material": thing.material}
-
-
-def annotated(scene: Scene) -> dict[str, Any]:
+def annotate(scene: Scene) -> dict[str, Any]:
     """The columns ``things`` and ``whole`` of a scene."""
     alike: dict[str, list[int]] = {}
     for number, thing in enumerate(scene.things):
@@ -316,14 +310,14 @@ def annotated(scene: Scene) -> dict[str, Any]:
 
 
 def layout_of(boxes: Sequence[Box]) -> str:
-    """How things of one kind stand, in the words of the lexicon; empty for fewer than three."""
+    """The layout of things of one kind, in the words of the lexicon; empty for fewer than three."""
     if len(boxes) < 3:
         return ""
     return next((name for name in lexicon.LAYOUTS if is_arranged(name, boxes)), "scattered")
 
 
 def depth_of(scene: Scene, number: int) -> str:
-    """Whether a thing stands in front of another, behind one, both, or apart."""
+    """Whether a thing is in front of another, behind one, both, or neither."""
     others = [other for other in range(len(scene.things)) if other != number]
     before = RELATION_TESTS["in_front_of"]
     front = any(before(scene, (number,), (other,)) for other in others)
@@ -333,44 +327,9 @@ def depth_of(scene: Scene, number: int) -> str:
     )
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line; see the module's docstring."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--images", type=int, default=60_000)
-    parser.add_argument("--train", type=float, default=0.7, help="share of the concepts")
-    parser.add_argument("--validation", type=float, default=0.05, help="share of the concepts")
-    parser.add_argument("--without", action="append", default=[], help="folder of checks; repeatable")
-    parser.add_argument("--property", action="append", default=[], help="draw these alone; repeatable")
-    parser.add_argument(
-        "--about", action="append", default=[], help="say pairs that differ in this alone; repeatable"
-    )
-    parser.add_argument("--unusual", type=float, default=0.7, help="share of things drawn as they never are")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--out", required=True)
-    given = parser.parse_args(arguments)
-    test = 1.0 - given.train - given.validation
-    try:
-        made = build_scenes(
-            given.out,
-            images=given.images,
-            splits={"train": given.train, "validation": given.validation, "test": round(test, 9)},
-            without=given.without,
-            properties=given.property,
-            settings=Settings(about=tuple(given.about), unusual=given.unusual, seed=given.seed),
-            workers=given.workers,
-        )
-    except CrocError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    totals = {
-        name: sum(part["counts"][name] for part in made.parts) for name in ("images", "claims", "banned")
-    }
-    sys.stdout.write(f"{given.out}: {totals}\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    import sys
+
+    from croc.cli import main
+
+    main(["build", "scenes", *sys.argv[1:]], prog_name="croc")

@@ -1,8 +1,7 @@
 """Staged parts → a finished folder: sharded Parquet, a README that makes it loadable, a manifest last.
 
-What the builders share: which split a concept falls into, which rows go into which shard, and how a folder
-becomes visible, so that a half-built one never loads as if it were whole. Which rows stay is decided in
-:mod:`builders.screening`.
+It decides which rows go into which shard, and makes a folder visible only when it is complete. Which rows
+stay is decided in :mod:`builders.screening`.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ import hashlib
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache
@@ -23,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from builders.licences import licence_of
-from builders.screening import SPLITS, Looked, Row, count_twins, look, split_of
+from builders.screening import SPLITS, ScreenedFile, ScreenedRow, count_repeated_captions, screen, split_of
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.jobs.parts import Part
@@ -31,23 +30,23 @@ from croc.jobs.runner import Manifest
 from croc.storage.files import canonical, is_whole, read_json, sha256_of, write_json
 from croc.storage.parquet import image_columns, spans, write_parquet
 
-__all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "plan_shards", "settle", "split_of"]
+__all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "is_finished", "plan_shards", "split_of"]
 
 SHARD_BYTES = 500_000_000
 MINI = "mini"
 MINI_MOST, MINI_LEAST = 200, 20
-"""Checks of the configuration ``mini``: enough for a first look, small enough to wait for. It is a copy in a
-file of its own, so it is never more than a twentieth of a split that has many."""
+"""Number of checks in the configuration ``mini``, at most and at least. It is a copy in a file of its own, so
+it has at most a twentieth of the checks of a large split."""
 
 CANARY = "CROC benchmark data must not be in training corpora. canary 3b9d5c1e-8f0a-4d27-9c64-e1a7520f6db8"
-"""Stands in every Parquet file and on the card, so that a corpus that swallowed the benchmark shows it."""
+"""In every Parquet file and on the card, so that a corpus that contains the benchmark can be recognised."""
 
 WORK = ".build"
-"""Folder inside the output that holds all unfinished work; a leading dot hides it from ``load_dataset``."""
+"""Folder inside the output for all unfinished work; the leading dot hides it from ``load_dataset``."""
 
 
 def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
-    """The shares of the splits, checked.
+    """Check the shares of the splits.
 
     Raises:
         InputError: an unknown split, a negative share, or a sum other than 1.
@@ -59,18 +58,18 @@ def check_ratios(ratios: Mapping[str, float]) -> dict[str, float]:
     return {name: float(ratios[name]) for name in SPLITS if ratios.get(name)}
 
 
-class Planned(NamedTuple):
-    """What the staged files come to.
+class ShardPlan(NamedTuple):
+    """The shards of some staged files.
 
     Attributes:
         parts: the shards to write.
         left_out: how many checks and images are not in them, by reason.
-        twins: checks that stay though another has the same captions, with other images.
+        repeated_captions: number of checks with the captions of another one, but other images.
     """
 
     parts: list[Part]
     left_out: Counter[str]
-    twins: int
+    repeated_captions: int
 
 
 def plan_shards(
@@ -81,37 +80,34 @@ def plan_shards(
     mini: int = MINI_MOST,
     both_sides: bool = True,
     near: int | None = None,
-) -> Planned:
-    """Decide which rows go into which shard, from the staged files alone.
+) -> ShardPlan:
+    """Decide which rows go into which shard; only the staged files decide.
 
     Over all files of a split, in the order of their names, the rows are sorted by category and property; rows
     without one come first. A file holds one category, property, subset and world (exact or generated), so
-    that each configuration is a view over whole files.
+    each configuration is a view of whole files.
 
     Args:
         staged: the manifest of the staged images.
         ratios: share by split name.
         shard_bytes: a shard is closed when it has reached this size.
         mini: number of checks of the sample ``mini``, at most.
-        both_sides: drop checks that lack images or the prompt of a side; else only those without any.
-        near: images whose perceptual hashes differ in at most so many of 64 bits count as the same; None
-            compares the files alone.
-
-    Returns:
-        The shards, and what is not in them.
+        both_sides: drop checks without images or prompt on one side; else only those without any.
+        near: number of bits; images whose 64-bit perceptual hashes differ in at most so many count as equal.
+            None compares the files only.
 
     Raises:
-        InputError: two rows claim the same check, something that is no image stands where one should, or a
-            staged file cannot be read.
+        InputError: two rows have the same check id, an image is not an image file, or a staged file cannot be
+            read.
     """
-    looked, left_out = look(staged, ratios, both_sides=both_sides, near=near)
-    rows = _in_order(looked)
+    screened, left_out = screen(staged, ratios, both_sides=both_sides, near=near)
+    rows = _in_order(screened)
     parts = []
     numbers: Counter[str] = Counter()
-    for (split, place), run in groupby(rows, key=lambda each: (each.row.split, each.row.place)):
+    for (split, place), run in groupby(rows, key=lambda placed: (placed.row.split, placed.row.place)):
         name = "-".join((split, f"{numbers[split]:04d}", *place))
         numbers[split] += 1
-        files = _filled(list(run), shard_bytes)
+        files = _fill_files(list(run), shard_bytes)
         parts += [
             Part(f"{name}-{number:05d}-of-{len(files):05d}", {"group": [split, *place], "slices": slices})
             for number, slices in enumerate(files)
@@ -120,31 +116,31 @@ def plan_shards(
         split = sample[0].row.split
         slices = [piece for piece, _ in _slices(sample)]
         parts.append(Part(f"{MINI}-{split}-00000-of-00001", {"group": [MINI, split], "slices": slices}))
-    return Planned(parts, left_out, count_twins(looked))
+    return ShardPlan(parts, left_out, count_repeated_captions(screened))
 
 
 class _Placed(NamedTuple):
     """A row that stays, and where it is staged."""
 
-    row: Row
+    row: ScreenedRow
     entry: Mapping[str, Any]
-    index: int
+    position: int
     bytes: float
 
 
-def _in_order(looked: Sequence[Looked]) -> list[_Placed]:
-    """The rows that stay in the order of the finished files; within a property as they were staged."""
+def _in_order(screened: Sequence[ScreenedFile]) -> list[_Placed]:
+    """The rows that stay, in the order of the finished files; within a property as they were staged."""
     placed = [
-        _Placed(row, part.entry, index, part.entry["bytes"] / len(part.rows))
-        for part in looked
-        for index, row in enumerate(part.rows)
-        if row.lost is None
+        _Placed(row, file.entry, index, file.entry["bytes"] / len(file.rows))
+        for file in screened
+        for index, row in enumerate(file.rows)
+        if row.reason is None
     ]
-    return sorted(placed, key=lambda each: each.row.order())
+    return sorted(placed, key=lambda item: item.row.order())
 
 
-def _filled(rows: Sequence[_Placed], most: int) -> list[list[list[Any]]]:
-    """The slices of each file: one is closed when it has reached the size."""
+def _fill_files(rows: Sequence[_Placed], most: int) -> list[list[list[Any]]]:
+    """The slices of each file; a file is closed when it has reached the size."""
     files: list[list[list[Any]]] = []
     filled = float("inf")
     for piece, size in _slices(rows):
@@ -164,30 +160,30 @@ def _slices(rows: Sequence[_Placed]) -> Iterator[tuple[list[Any], float]]:
         after = rows[stop] if stop < len(rows) else None
         if (
             after is None
-            or (after.entry["file"], after.index) != (last.entry["file"], last.index + 1)
+            or (after.entry["file"], after.position) != (last.entry["file"], last.position + 1)
             or after.row.order() != first.row.order()
         ):
             run = rows[start:stop]
-            cut = {str(each.index): each.row.cut for each in run if each.row.cut}
+            cut = {str(item.position): item.row.cut for item in run if item.row.cut}
             entry = first.entry
             checksum = entry.get("xxh128") or entry["sha256"]
-            piece = [entry["file"], checksum, first.index, last.index + 1, cut]
-            yield piece, sum(each.bytes for each in run)
+            piece = [entry["file"], checksum, first.position, last.position + 1, cut]
+            yield piece, sum(item.bytes for item in run)
             start = stop
 
 
 def _mini(rows: Sequence[_Placed], most: int) -> list[_Placed]:
-    """A sample: as many of each subset, category and property; their hashes decide which.
+    """A stratified sample over subset, category and property; the hashes of the checks decide which.
 
-    It is of the split that benchmarks are run on, ``test``, or the nearest to it that there is.
+    It is taken from ``test``, or from the next split of ``SPLITS`` that has rows.
     """
-    split = next((name for name in SPLITS if any(each.row.split == name for each in rows)), None)
-    mine = [each for each in rows if each.row.split == split]
+    split = next((name for name in SPLITS if any(item.row.split == name for item in rows)), None)
+    mine = [item for item in rows if item.row.split == split]
     strata: dict[tuple[str, ...], list[tuple[str, int]]] = {}
-    for number, each in enumerate(mine):
-        category, name, subset, _ = each.row.place
+    for number, item in enumerate(mine):
+        category, name, subset, _ = item.row.place
         stratum = (subset, category, name)
-        strata.setdefault(stratum, []).append((stable_hash("mini", each.row.check_id), number))
+        strata.setdefault(stratum, []).append((stable_hash("mini", item.row.check_id), number))
     ranked = sorted(
         (place, rank, number)
         for members in strata.values()
@@ -204,7 +200,7 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
     """Make one shard: the planned rows, the image bytes untouched.
 
     Args:
-        payload: what :func:`plan_shards` wrote.
+        payload: from :func:`plan_shards`.
         path: the Parquet file.
         staged: folder of the staged images.
         schema: Arrow schema of the finished rows.
@@ -220,30 +216,30 @@ def write_shard(payload: Mapping[str, Any], path: Path, *, staged: Path, schema:
 
     def counted() -> Iterator[pa.Table]:
         nonlocal images
-        for table in _ahead(staged_tables(staged, payload["slices"])):
+        for table in _read_ahead(staged_tables(staged, payload["slices"])):
             images += sum(pc.sum(pc.list_value_length(table[name])).as_py() or 0 for name in sides)
-            yield fitted(licensed(table), schema)
+            yield select_columns(fill_licences(table), schema)
 
     rows = write_parquet(counted(), path, with_canary(schema), sorted_by="property")
     return {"rows": rows, "images": images}
 
 
-def _ahead(tables: Iterator[pa.Table]) -> Iterator[pa.Table]:
-    """The tables, each read while the one before is written."""
+def _read_ahead(tables: Generator[pa.Table, None, None]) -> Iterator[pa.Table]:
+    """The tables; each is read while the one before is written."""
     with closing(tables), ThreadPoolExecutor(1) as reader:
-        coming = reader.submit(next, tables, None)
-        while (table := coming.result()) is not None:
-            coming = reader.submit(next, tables, None)
+        following = reader.submit(next, tables, None)
+        while (table := following.result()) is not None:
+            following = reader.submit(next, tables, None)
             yield table
 
 
 def with_canary(schema: pa.Schema) -> pa.Schema:
-    """The schema with the canary beside the features in the file's metadata."""
+    """The schema with the canary added to the metadata."""
     return schema.with_metadata({**(schema.metadata or {}), b"canary": CANARY.encode()})
 
 
-def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
-    """The rows with the columns of a schema and no others; what a stage does not know is null."""
+def select_columns(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """The rows with exactly the columns of a schema; missing ones are null."""
     if table.schema.equals(schema):
         return table
     columns = [
@@ -253,7 +249,7 @@ def fitted(table: pa.Table, schema: pa.Schema) -> pa.Table:
     return pa.table(columns, names=schema.names).cast(schema)
 
 
-def licensed(table: pa.Table) -> pa.Table:
+def fill_licences(table: pa.Table) -> pa.Table:
     """The rows, each with a licence: its own, or that of its image model."""
     place = table.schema.get_field_index("license")
     if place < 0 or not table["license"].null_count:
@@ -264,46 +260,47 @@ def licensed(table: pa.Table) -> pa.Table:
     return table.set_column(place, table.schema.field(place), pa.array(filled, pa.string()))
 
 
-def staged_tables(staged: Path, slices: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
-    """The rows of ``[file, checksum, start, stop, cut]`` slices in order, each file checked while it is read.
+def staged_tables(staged: Path, slices: Sequence[Sequence[Any]]) -> Generator[pa.Table, None, None]:
+    """The rows of ``[file, checksum, start, stop, cut]`` slices in order; files are verified while read.
 
     Raises:
-        InputError: a file is not the one that was planned with; only raised after its rows were given, so
-            what is made of them must not become visible before the end.
+        InputError: a file is not the one of the plan. It is raised after the rows were yielded, so what is
+        made
+            from them must not become visible before the end.
     """
-    # The checksum is taken beside the reading: the libraries of hashes let go of the interpreter.
-    with ThreadPoolExecutor(1) as beside:
-        for (file, checksum), group in groupby(slices, key=lambda each: (each[0], each[1])):
+    # The checksum is computed while the file is read; hashing releases the GIL.
+    with ThreadPoolExecutor(1) as hasher:
+        for (file, checksum), group in groupby(slices, key=lambda piece: (piece[0], piece[1])):
             path = staged / file
-            found = beside.submit(_is_whole, path, checksum)
+            whole = hasher.submit(_is_whole, path, checksum)
             try:
                 for chain in _ascending(list(group)):
                     yield from _rows(path, chain)
             except (OSError, pa.ArrowException) as error:
                 raise InputError(f"{path}: not a readable staged file ({error})") from None
-            if not found.result():
-                raise InputError(f"{path}: its content is not what its record says; make it again")
+            if not whole.result():
+                raise InputError(f"{path}: its content does not match its recorded checksum; make it again")
 
 
 def _is_whole(path: Path, checksum: str) -> bool:
     state = path.stat()
-    return _found_whole(path, checksum, state.st_size, state.st_mtime_ns)
+    return _is_whole_cached(path, checksum, state.st_size, state.st_mtime_ns)
 
 
 @lru_cache(4096)
-def _found_whole(path: Path, checksum: str, size: int, changed: int) -> bool:
-    """Rows of one staged file go into several shards; while it does not change, once is enough."""
+def _is_whole_cached(path: Path, checksum: str, size: int, changed: int) -> bool:
+    """Rows of one staged file go into several shards; while it does not change, it is verified once."""
     return is_whole(path, checksum)
 
 
 def _ascending(slices: Sequence[Sequence[Any]]) -> Iterator[list[Sequence[Any]]]:
-    """Slices of one file, cut into runs that one pass through the file gives."""
+    """Slices of one file, cut into chains that one pass through the file can read."""
     chain: list[Sequence[Any]] = []
-    for each in slices:
-        if chain and each[2] < chain[-1][3]:
+    for piece in slices:
+        if chain and piece[2] < chain[-1][3]:
             yield chain
             chain = []
-        chain.append(each)
+        chain.append(piece)
     yield chain
 
 
@@ -314,20 +311,20 @@ def _rows(path: Path, chain: Sequence[Sequence[Any]]) -> Iterator[pa.Table]:
 
 
 def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequence[int]]]) -> pa.Table:
-    """The rows without the images that are cut, nor what stands beside them (seeds, truth, flags)."""
+    """The rows without the images that are cut, and without their seeds, truth and flags."""
     here = {int(row) - first: sides for row, sides in cut.items() if first <= int(row) < first + len(table)}
     if not here:
         return table
     pieces, start = [], 0
     for at in sorted(here):
         row = table.slice(at, 1).to_pylist()[0]
-        for side, gone in here[at].items():
+        for side, removed in here[at].items():
             count = len(row[side])
             prefix = side.removesuffix("images")
             for name, value in row.items():
-                beside = name in (side, f"{prefix}seeds") or name.startswith(f"{prefix}images_")
-                if beside and value is not None and len(value) == count:
-                    row[name] = [each for index, each in enumerate(value) if index not in gone]
+                per_image = name in (side, f"{prefix}seeds") or name.startswith(f"{prefix}images_")
+                if per_image and value is not None and len(value) == count:
+                    row[name] = [item for index, item in enumerate(value) if index not in removed]
         pieces += [table.slice(start, at - start), pa.Table.from_pylist([row], schema=table.schema)]
         start = at + 1
     return pa.concat_tables([*pieces, table.slice(start)])
@@ -336,20 +333,17 @@ def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequenc
 # ---- From the work folder to a finished one ----
 
 
-def settle(out: Path, recipe: Mapping[str, Any]) -> bool:
-    """Look at the output folder before anything is made.
-
-    Returns:
-        True when it already holds this very build, finished.
+def is_finished(out: Path, recipe: Mapping[str, Any]) -> bool:
+    """Whether the output folder already holds this very build, finished; to be asked before anything is made.
 
     Raises:
         InputError: it holds something else.
     """
     manifest = out / "manifest.json"
     if not manifest.is_file():
-        strangers = [] if not out.exists() else [p.name for p in out.iterdir() if p.name != WORK]
-        if strangers and not (out / WORK).is_dir():
-            raise InputError(f"{out} is not empty ({strangers[0]} …); choose a new folder")
+        others = [] if not out.exists() else [p.name for p in out.iterdir() if p.name != WORK]
+        if others and not (out / WORK).is_dir():
+            raise InputError(f"{out} is not empty ({others[0]} …); choose a new folder")
         publish(out)
     if not manifest.is_file():
         return False
@@ -357,7 +351,7 @@ def settle(out: Path, recipe: Mapping[str, Any]) -> bool:
         shutil.rmtree(out / WORK)
     stored = read_json(manifest).get("recipe", {})
     mine = json.loads(canonical(dict(recipe)))
-    # What other versions of libraries made is finished all the same; only going on with it would mix.
+    # A folder that other versions of libraries made is finished all the same; only resuming would mix them.
     keys = sorted({*stored, *mine} - {"versions"})
     different = [key for key in keys if stored.get(key) != mine.get(key)]
     if different:
@@ -374,30 +368,30 @@ def finish(
     shards: Manifest,
     recipe: Mapping[str, Any],
     texts: Mapping[str, str],
-    dress: Callable[[Path], None] | None = None,
+    describe: Callable[[Path], None] | None = None,
 ) -> None:
-    """Lay out the finished folder beside the work, then make it visible.
+    """Lay out the finished folder inside the work folder, then make it visible.
 
     Args:
         out: the output folder.
         shards: the finished shards.
-        recipe: what defines the build.
+        recipe: the settings that define the build.
         texts: further files by name.
-        dress: writes what is made from the finished data into the folder that it is given: card, pictures.
+        describe: writes the files that describe the finished data, such as the card, into its folder.
 
     Raises:
-        InputError: the disk does not take it; what was made is kept.
+        InputError: the folder cannot be written; what was made is kept.
     """
     try:
-        _lay_out(out, shards, recipe, texts, dress)
+        _lay_out(out, shards, recipe, texts, describe)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{out}: cannot be finished ({reason}); run again to go on") from error
+        raise InputError(f"{out}: cannot be finished ({reason}); run again to resume") from error
     publish(out)
 
 
 def place_of(entry: Mapping[str, Any]) -> str:
-    """Where a finished shard lies in the output folder: ``data/`` or ``mini/``."""
+    """The path of a finished shard in the output folder: in ``data/`` or ``mini/``."""
     name = Path(entry["file"]).name
     if name.startswith(f"{MINI}-"):
         return f"{MINI}/{name.removeprefix(f'{MINI}-')}"
@@ -414,7 +408,7 @@ def _lay_out(
     shards: Manifest,
     recipe: Mapping[str, Any],
     texts: Mapping[str, str],
-    dress: Callable[[Path], None] | None,
+    describe: Callable[[Path], None] | None,
 ) -> None:
     ready = out / WORK / "ready"
     shutil.rmtree(ready, ignore_errors=True)
@@ -431,10 +425,10 @@ def _lay_out(
         (ready / name).parent.mkdir(exist_ok=True)
     for entry in shards.parts:
         (shards.folder / entry["file"]).rename(ready / place_of(entry))
-    if dress is not None:
-        # A draft, for the card to read; the true one has the checksums of what the card writes too.
+    if describe is not None:
+        # A draft, for the card to read; the final one also has the checksums of the card.
         write_json(ready / "manifest.json", {**content, "files": files})
-        dress(ready)
+        describe(ready)
         (ready / "manifest.json").unlink()
     others = sorted(path for path in ready.iterdir() if path.is_file())
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in others} | files
@@ -444,15 +438,15 @@ def _lay_out(
 
 
 def publish(out: Path) -> None:
-    """Move what is ready into the output folder, the manifest last; does nothing when nothing is ready.
+    """Move the finished files into the output folder, the manifest last; nothing happens if there are none.
 
-    Until the data is there the README names files that are not, so loading fails rather than loads a part.
+    Until the data is there the README names missing files, so loading fails rather than loads a part.
     """
     ready = out / WORK / "ready"
     content = read_json(ready / "manifest.json")
     if content is None or "sha256" not in content:
         return
     late = {MINI: 1, "data": 1, "manifest.json": 2}
-    for path in sorted(ready.iterdir(), key=lambda each: (late.get(each.name, 0), each.name)):
+    for path in sorted(ready.iterdir(), key=lambda path: (late.get(path.name, 0), path.name)):
         path.rename(out / path.name)
     shutil.rmtree(out / WORK)

@@ -1,61 +1,58 @@
-"""Questions for training a yes/no metric: an image, a prompt, and whether the image shows it.
+"""Training questions for a yes/no metric: an image, a prompt, and whether the image shows the prompt.
 
-Both prompts of a check stand against an image of either side, so that each check gives two questions whose
-answer is Yes and two whose answer is No, and neither a prompt nor an image alone betrays the answer. The
-selection is that of the paper (arXiv 2505.11314): all checks of property variation, at most 3,000 of entity
-variation, each caption once. Run::
+Both prompts of a check are asked about an image of either side. So each check gives two questions with the
+answer Yes and two with No, and neither the prompt nor the image alone determines the answer. The selection is
+that of the paper (arXiv 2505.11314): all checks of property variation, at most 3,000 of entity variation,
+each caption once.
 
-    python builders/train.py --checks runs/syn --out runs/train
+``croc build train`` runs this on a folder that was built with ``--train`` and ``--validation``. It is
+also::
 
-on a folder that was built with ``--train`` and ``--validation``; ``croc build train`` does the same.
+    python -m builders.train runs/syn --out runs/train
 """
 
 from __future__ import annotations
 
 import io
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-if __package__ in (None, ""):
-    # Run by path, its own folder comes first on the path; the checkout's root is what it needs.
-    sys.path[0] = str(Path(__file__).resolve().parents[1])
-
-import datasets
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from builders import shards
-from builders.assembly import PICTURE, BuildReport, dress, read_report, report_texts
-from builders.screening import ELSEWHERE, SPLITS, folded, mark, split_of
+from builders.assembly import PICTURE, BuildReport, read_report, report_files, write_card
+from builders.screening import ELSEWHERE, SPLITS, content_hash, fold_caption, split_of
 from croc.checks.columns import features
 from croc.checks.schema import IMAGE_COLUMNS, PAIR_COLUMNS, SHARED_COLUMNS, SIDES, SUBSETS, stable_hash
-from croc.errors import CrocError, InputError
+from croc.errors import InputError
 from croc.jobs.executors import local_executor
 from croc.jobs.parts import Part
 from croc.jobs.runner import run
 from croc.storage.files import read_json, sha256_of
 from croc.storage.parquet import batches, write_parquet
 
-DESCRIPTION = "Yes/no questions about images, from contrastive robustness checks."
+if TYPE_CHECKING:
+    import datasets
+
 ANSWERS = ("Yes", "No")
 PAPER_CAPS: dict[str, int | None] = {
     "property_variation": None,
     "entity_variation": 3000,
     "entity_placement": 0,
 }
-"""Checks of each subset, at most; None is all of them."""
+"""Maximum number of checks per subset; None is all."""
 
-SPOKEN = "caption that a chosen check has too"
-CAPPED = "more checks of the subset than asked for"
-PROPERTY_CAPPED = "more checks of the property than asked for"
-SAMPLED = "more questions than asked for"
-ONE_SIDED = "no image or no prompt of a side"
+REPEATED_CAPTION = "caption of a check that was selected before"
+SUBSET_FULL = "more checks of the subset than requested"
+PROPERTY_FULL = "more checks of the property than requested"
+SPLIT_FULL = "more questions than requested"
+ONE_SIDED = "no image or no prompt on one side"
 
 _COPIED = (*SHARED_COLUMNS, "language", "license")
 _COLUMNS = [*_COPIED, "prompt", "contrast_prompt", *IMAGE_COLUMNS]
@@ -66,12 +63,13 @@ class Selection:
     """Which checks become questions, and how many.
 
     Attributes:
-        caps: checks of each subset over all splits, at most; None is all; a subset that is not named is left
-            out, but checks without a subset are always taken.
-        per_property: checks of each property and split, at most, so that no property drowns the others.
-        images: images a side of each check; each gives two questions.
-        samples: questions in ``train``, at most; whole checks are left out, so that Yes and No stay balanced.
-        seed: decides which checks and images are chosen.
+        caps: maximum number of checks per subset over all splits; None is all. A subset that is not named is
+            left out; checks without a subset are always included.
+        per_property: maximum number of checks per property and split, so that no property dominates.
+        images: images per side of each check; each gives two questions.
+        samples: maximum number of questions in ``train``; whole checks are left out, so Yes and No stay
+            balanced.
+        seed: decides which checks and images are selected.
     """
 
     caps: Mapping[str, int | None] = field(default_factory=lambda: dict(PAPER_CAPS))
@@ -94,38 +92,9 @@ def pair_features() -> datasets.Features:
     return features(PAIR_COLUMNS)
 
 
-class Train(datasets.ArrowBasedBuilder):
-    """Reads a folder that :func:`build_train` finished (``data_dir``)."""
-
-    BUILDER_CONFIGS = (datasets.BuilderConfig(name="all"),)
-
-    def _info(self) -> datasets.DatasetInfo:
-        return datasets.DatasetInfo(description=DESCRIPTION, features=pair_features())
-
-    def _split_generators(self, dl_manager: Any) -> list[datasets.SplitGenerator]:
-        if not self.config.data_dir:
-            raise InputError("data_dir: name the folder of questions")
-        files = {
-            split: sorted(Path(self.config.data_dir).glob(f"data/{split}-*.parquet")) for split in SPLITS
-        }
-        return [
-            datasets.SplitGenerator(name=split, gen_kwargs={"files": [str(file) for file in found]})
-            for split, found in files.items()
-            if found
-        ]
-
-    def _generate_shards(self, files: Sequence[str]) -> Iterator[str]:
-        yield from files
-
-    def _generate_tables(self, files: Sequence[str]) -> Iterator[Any]:
-        for shard, file in enumerate(files):
-            for number, table in enumerate(batches(Path(file))):
-                yield (shard, number), table.cast(self.info.features.arrow_schema)
-
-
 @dataclass
 class _Check:
-    """What the choice is made from."""
+    """What the selection needs of a check."""
 
     file: str
     row: int
@@ -148,21 +117,21 @@ def build_train(
     workers: int = 1,
     progress: bool = True,
 ) -> BuildReport:
-    """Make questions for training from a finished folder of checks.
+    """Build training questions from a finished folder of checks.
 
     Args:
         checks: a folder that ``croc build`` finished.
         out: the folder to make.
-        selection: which checks; None is the paper's choice.
-        splits: share by split name; None keeps the splits of the checks, which then have a ``train``.
+        selection: which checks; None is the paper's selection.
+        splits: share by split name; None keeps the splits of the checks, which must have a ``train``.
         workers: processes.
         progress: show bars.
 
     Returns:
-        What was built; ``checks`` counts questions.
+        The report; ``checks`` is the number of questions.
 
     Raises:
-        InputError: the folder is not finished or has no ``train``, or nothing is left to ask about.
+        InputError: the folder is not finished or has no ``train``, or no question is left.
     """
     started = time.monotonic()
     folder, out = Path(checks), Path(out)
@@ -186,21 +155,21 @@ def build_train(
             "seed": selection.seed,
         },
     }
-    if shards.settle(out, recipe):
+    if shards.is_finished(out, recipe):
         return read_report(out)
-    found = _read(folder, files, ratios, selection.seed)
-    if not any(check.split == "train" for check in found):
+    candidates = _read(folder, files, ratios, selection.seed)
+    if not any(check.split == "train" for check in candidates):
         raise InputError(
-            f"{folder}: it has no split train; build it with --train, or say which share is for training"
+            f"{folder}: it has no split train; build it with --train, or give the shares of the splits"
         )
-    chosen, left_out = choose(found, selection)
-    if not any(check.split == "train" for check in chosen):
+    selected, left_out = select(candidates, selection)
+    if not any(check.split == "train" for check in selected):
         raise InputError(f"{folder}: no question is left for train ({'; '.join(sorted(left_out))})")
-    parts = _plan(chosen, files, folder)
-    features = pair_features()
+    parts = _plan(selected, files, folder)
+    schema = pair_features().arrow_schema
     made = run(
         parts,
-        partial(write_pairs, folder=folder, selection=selection, schema=features.arrow_schema),
+        partial(write_pairs, folder=folder, selection=selection, schema=schema),
         out / shards.WORK / "shards",
         suffix=".parquet",
         fingerprint=recipe,
@@ -224,53 +193,54 @@ def build_train(
         duplicates=0,
         audit=None,
         what="questions",
-        notes=[f"Half of the {sum(counted.values())} questions are answered Yes."],
+        notes=[f"The answer to half of the {sum(counted.values())} questions is Yes."],
         seconds=time.monotonic() - started,
     )
-    shards.finish(out, made, recipe, report_texts(report), partial(dress, draw=_picture))
+    shards.finish(out, made, recipe, report_files(report), partial(write_card, draw=_draw_examples))
     return report
 
 
-def choose(checks: Sequence[_Check], selection: Selection) -> tuple[list[_Check], Counter[str]]:
-    """Choose checks: no caption twice, within the caps, nothing of one split in another.
+def select(checks: Sequence[_Check], selection: Selection) -> tuple[list[_Check], Counter[str]]:
+    """Select checks: no caption twice, within the caps, nothing of one split in another.
 
-    Each check's hash decides its rank, so the choice does not depend on order or number of the files.
+    The hash of a check decides its rank, so the selection does not depend on the order or number of the
+    files.
 
     Returns:
-        The chosen checks in their order, and how many were left out, by reason.
+        The selected checks in their order, and how many were left out, by reason.
     """
     left_out: Counter[str] = Counter()
-    held: dict[int, str] = {}
-    taken: set[int] = set()
+    split_of_hash: dict[int, str] = {}
+    captions: set[int] = set()
     by_subset: Counter[str | None] = Counter()
     by_property: Counter[tuple[str, str]] = Counter()
     questions = 0
     kept: set[tuple[str, int]] = set()
-    # Earlier splits choose first: what both could have stays with the one that is evaluated on.
-    for check in sorted(checks, key=lambda each: (SPLITS.index(each.split), each.rank)):
-        marks = check.captions | check.images
+    # Earlier splits select first: what two could have stays in the one used for evaluation.
+    for check in sorted(checks, key=lambda check: (SPLITS.index(check.split), check.rank)):
+        hashes = check.captions | check.images
         cap = selection.caps.get(check.subset, 0) if check.subset is not None else None
         number = min(selection.images, *check.counts)
         if cap == 0:
-            continue  # not asked for, so not worth a line in the report
+            continue  # not requested, so not reported
         reason = None
         if number == 0 or len(check.captions) < 2:
             reason = ONE_SIDED
-        elif any(held.get(value, check.split) != check.split for value in marks):
+        elif any(split_of_hash.get(value, check.split) != check.split for value in hashes):
             reason = ELSEWHERE
-        elif check.captions & taken:
-            reason = SPOKEN
+        elif check.captions & captions:
+            reason = REPEATED_CAPTION
         elif cap is not None and by_subset[check.subset] >= cap:
-            reason = CAPPED
+            reason = SUBSET_FULL
         elif selection.per_property and by_property[check.split, check.property] >= selection.per_property:
-            reason = PROPERTY_CAPPED
+            reason = PROPERTY_FULL
         elif selection.samples and check.split == "train" and questions + 4 * number > selection.samples:
-            reason = SAMPLED
+            reason = SPLIT_FULL
         if reason is not None:
             left_out[reason] += 1
             continue
-        held |= dict.fromkeys(marks, check.split)
-        taken |= check.captions
+        split_of_hash |= dict.fromkeys(hashes, check.split)
+        captions |= check.captions
         by_subset[check.subset] += 1
         by_property[check.split, check.property] += 1
         questions += 4 * number if check.split == "train" else 0
@@ -281,51 +251,54 @@ def choose(checks: Sequence[_Check], selection: Selection) -> tuple[list[_Check]
 def _read(
     folder: Path, files: Mapping[str, str], ratios: Mapping[str, float] | None, seed: int
 ) -> list[_Check]:
-    found = []
+    checks = []
     columns = ["check_id", "concept_id", "subset", "property", "prompt", "contrast_prompt"]
     for name in sorted(files):
         row, own = 0, Path(name).name.split("-")[0]
         try:
             for table in batches(folder / name, [*columns, *IMAGE_COLUMNS]):
-                for each in table.to_pylist():
-                    captions = {mark(folded(each[key])) for key in ("prompt", "contrast_prompt") if each[key]}
-                    sides = [each[side] or [] for side in IMAGE_COLUMNS]
-                    found.append(
+                for values in table.to_pylist():
+                    prompts = [values[key] for key in ("prompt", "contrast_prompt") if values[key]]
+                    captions = {content_hash(fold_caption(prompt)) for prompt in prompts}
+                    sides = [values[side] or [] for side in IMAGE_COLUMNS]
+                    checks.append(
                         _Check(
                             file=name,
                             row=row,
-                            split=split_of(each["concept_id"], ratios) if ratios else own,
-                            check_id=each["check_id"],
-                            subset=each["subset"],
-                            property=each["property"] or "",
-                            rank=stable_hash("train", seed, each["check_id"]),
+                            split=split_of(values["concept_id"], ratios) if ratios else own,
+                            check_id=values["check_id"],
+                            subset=values["subset"],
+                            property=values["property"] or "",
+                            rank=stable_hash("train", seed, values["check_id"]),
                             captions=frozenset(captions),
                             counts=(len(sides[0]), len(sides[1])),
-                            images=frozenset(mark(image["bytes"]) for side in sides for image in side),
+                            images=frozenset(
+                                content_hash(image["bytes"]) for side in sides for image in side
+                            ),
                         )
                     )
                     row += 1
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{folder / name}: cannot be read ({error})") from None
-    return found
+    return checks
 
 
-def _plan(chosen: Sequence[_Check], files: Mapping[str, str], folder: Path) -> list[Part]:
-    """Shards of one split each; a shard takes from as many files as fill it."""
+def _plan(selected: Sequence[_Check], files: Mapping[str, str], folder: Path) -> list[Part]:
+    """Shards of one split each; a shard takes from as many files as it needs to be full."""
     parts = []
     for split in SPLITS:
-        mine = [check for check in chosen if check.split == split]
+        mine = [check for check in selected if check.split == split]
         groups: list[list[list[Any]]] = []
         filled = float("inf")
         for name in dict.fromkeys(check.file for check in mine):
             rows = [check.row for check in mine if check.file == name]
             with pq.ParquetFile(folder / name) as stored:
-                each = (folder / name).stat().st_size / max(1, stored.metadata.num_rows)
+                row_bytes = (folder / name).stat().st_size / max(1, stored.metadata.num_rows)
             if filled >= shards.SHARD_BYTES:
                 groups.append([])
                 filled = 0.0
             groups[-1].append([name, files[name], rows])
-            filled += each * len(rows)
+            filled += row_bytes * len(rows)
         parts += [
             Part(f"{split}-{number:05d}-of-{len(groups):05d}", {"rows": rows})
             for number, rows in enumerate(groups)
@@ -339,17 +312,17 @@ def write_pairs(
     """Make one shard of questions.
 
     Args:
-        payload: ``rows``: per file of checks its name, its checksum and the chosen rows.
+        payload: ``rows``: per file of checks its name, its checksum and the selected rows.
         path: the Parquet file.
         folder: the folder of checks.
-        selection: how many images of a side.
+        selection: how many images per side.
         schema: Arrow schema of :func:`pair_features`.
 
     Returns:
         Counts: ``rows``, ``images``, ``noisy`` (questions about an image that shows the other prompt).
 
     Raises:
-        InputError: a file of checks is not the one that was planned with.
+        InputError: a file of checks is not the one of the plan.
     """
     noisy = 0
 
@@ -357,7 +330,7 @@ def write_pairs(
         nonlocal noisy
         for name, sha256, rows in payload["rows"]:
             if sha256_of(folder / name) != sha256:
-                raise InputError(f"{folder / name}: its content is not what the manifest says")
+                raise InputError(f"{folder / name}: its content does not match the manifest")
             wanted, at = set(rows), 0
             for table in batches(folder / name):
                 here = [index for index in range(len(table)) if at + index in wanted]
@@ -374,11 +347,11 @@ def write_pairs(
 
 
 def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str, Any]]:
-    """The questions of a check: both prompts against the chosen images of both sides."""
+    """The questions of a check: both prompts about the selected images of both sides."""
     keys = {name: row.get(name) for name in _COPIED}
     prompts = (row["prompt"], row["contrast_prompt"])
     number = min(selection.images, len(row["images"]), len(row["contrast_images"]))
-    found = []
+    questions = []
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
         images = row[f"{prefix}images"]
         order = sorted(
@@ -386,12 +359,12 @@ def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str,
         )
         truth = row.get(f"{prefix}images_valid")
         for index in sorted(order[:number]):
-            for asked, prompt in zip(SIDES, prompts, strict=True):
-                label = asked == side
-                found.append(
+            for prompt_side, prompt in zip(SIDES, prompts, strict=True):
+                label = prompt_side == side
+                questions.append(
                     {
                         **keys,
-                        "pair_id": stable_hash("pair", row["check_id"], side, index, asked, length=20),
+                        "pair_id": stable_hash("pair", row["check_id"], side, index, prompt_side, length=20),
                         "image": {"bytes": images[index]["bytes"], "path": None},
                         "prompt": prompt,
                         "answer": ANSWERS[0 if label else 1],
@@ -401,11 +374,11 @@ def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str,
                         "valid": truth[index] if truth else None,
                     }
                 )
-    return found
+    return questions
 
 
-def _picture(folder: Path) -> None:
-    """Draw the first images of the training questions beside each other."""
+def _draw_examples(folder: Path) -> None:
+    """Write a picture of the first images of the training questions."""
     from PIL import Image
 
     file = next(iter(sorted(folder.glob("data/train-*.parquet"))))
@@ -419,35 +392,9 @@ def _picture(folder: Path) -> None:
     sheet.save(folder / PICTURE, "PNG", optimize=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run from the command line; see the module's docstring."""
-    import argparse
-
-    parser = argparse.ArgumentParser(description="Make yes/no questions for training from checks.")
-    parser.add_argument("--checks", type=Path, required=True, help="a finished folder of checks")
-    parser.add_argument("--out", type=Path, required=True, help="the folder to make")
-    parser.add_argument("--entity-variation", type=int, default=3000, help="its checks, at most")
-    parser.add_argument("--entity-placement", type=int, default=0, help="its checks, at most")
-    parser.add_argument("--per-property", type=int, help="checks of each property and split, at most")
-    parser.add_argument("--images", type=int, default=1, help="images a side of each check")
-    parser.add_argument("--samples", type=int, help="questions for training, at most; the paper has 16,000")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--workers", type=int, default=1)
-    options = parser.parse_args(arguments)
-    caps = {
-        "property_variation": None,
-        "entity_variation": options.entity_variation,
-        "entity_placement": options.entity_placement,
-    }
-    try:
-        selection = Selection(caps, options.per_property, options.images, options.samples, options.seed)
-        report = build_train(options.checks, options.out, selection=selection, workers=options.workers)
-    except CrocError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    sys.stdout.write("\n".join([str(report.out), *report.lines()]) + "\n")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    import sys
+
+    from croc.cli import main
+
+    main(["build", "train", *sys.argv[1:]], prog_name="croc")

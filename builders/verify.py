@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from builders.screening import folded, mark, place_of
+from builders.screening import content_hash, fold_caption, place_of
 from builders.shards import CANARY, MINI, WORK
 from croc.checks.decoding import decode
 from croc.errors import InputError
@@ -144,8 +144,10 @@ def _shards(folder: Path, manifest: Mapping[str, Any], images: bool) -> list[str
 def _mark_of(row: Mapping[str, Any], columns: Sequence[str]) -> int:
     """A number that stands for a row's content."""
     light = {key: value for key, value in row.items() if key not in columns}
-    images = [mark((image or {}).get("bytes") or b"") for name in columns for image in _images_of(row, name)]
-    return mark(repr((light, images)).encode())
+    images = [
+        content_hash((image or {}).get("bytes") or b"") for name in columns for image in _images_of(row, name)
+    ]
+    return content_hash(repr((light, images)).encode())
 
 
 def _images_of(row: Mapping[str, Any], column: str) -> list[Any]:
@@ -177,7 +179,7 @@ class _Seen:
             self._shared("concept", row["concept_id"], place[0], own)
             for column in ("prompt", "contrast_prompt"):
                 if row.get(column):
-                    self._shared("caption", mark(folded(row[column])), place[0], own)
+                    self._shared("caption", content_hash(fold_caption(row[column])), place[0], own)
             if len(place) > 1:
                 belongs = place_of(row)
                 if belongs != tuple(place[2:]):
@@ -209,7 +211,7 @@ class _Seen:
         if not data:
             self._note("image", f"{name}: {where}: no image bytes")
             return
-        self._shared("image", mark(data), split, where)
+        self._shared("image", content_hash(data), split, where)
         if decoding:
             try:
                 decode(data)

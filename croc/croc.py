@@ -79,10 +79,10 @@ Limitations:
 Examples:
 
     >>> croc = evaluate.load("croc")
-    >>> verdict = croc.compute(
+    >>> results = croc.compute(
     ...     check_id=["a", "a"], image_side=["original", "contrast"], image_index=[0, 0],
     ...     prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, flips=0)
-    >>> verdict["score"], verdict["directions"]["forward_text"]["accuracy"]
+    >>> results["score"], results["directions"]["forward_text"]["accuracy"]
     (1.0, 1.0)
 
     A function of images and prompts is run on checks, here on a single one:
@@ -174,8 +174,8 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
             columns = _complete(columns)
         elif self.writer is None:
             raise ValueError("give metric and dataset, or the columns of a score table")
-        verdict: dict[str, Any] | None = super().compute(**columns, **options)
-        return verdict
+        results: dict[str, Any] | None = super().compute(**columns, **options)
+        return results
 
     def _run(
         self,
@@ -221,7 +221,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
                 max_checks=max_checks,
                 options=options,
             )
-            return _plain(evaluation.evaluate(files, protocol=protocol, settings=settings))
+            return _as_result(evaluation.evaluate(files, protocol=protocol, settings=settings))
 
     def _compute(
         self,
@@ -254,7 +254,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         table = score_table(frame, ScoreMetadata(name), "score rows", protocol)
         if missing := [column for column in settings.by if column not in GROUP_COLUMNS]:
             raise ValueError(f"score rows have no column {missing[0]!r} to group by")
-        return _plain(evaluate_tables([table], settings))
+        return _as_result(evaluate_tables([table], settings))
 
     def _options(
         self,
@@ -285,12 +285,13 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
     for column in SCORE_TABLE:
         cells = columns.get(column.name)
         if column.name not in REQUIRED_COLUMNS:
-            cells = ["" if cell is None else cell for cell in cells or [None] * rows]
+            cells = [None] * rows if cells is None else cells
+            cells = ["" if cell is None else cell for cell in cells]
         complete[column.name] = cells
     return complete
 
 
-def _plain(report: Report) -> dict[str, Any]:
+def _as_result(report: Report) -> dict[str, Any]:
     """A Report as the flat dictionary that modules of ``evaluate`` return."""
     from croc.checks.schema import DIRECTIONS
 

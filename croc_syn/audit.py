@@ -1,8 +1,8 @@
-"""Does the data leak the answer? The oracle must pass every check, and blind scorers must come to chance.
+"""Audit of a build: the oracle must pass every check, and baselines must be at chance level.
 
-A finished build is put to the oracle, which reads the scene in the image's file and so knows the truth, and
-to probes that cannot see the image, the text, or either. Each becomes a score table as of any other metric,
-and :class:`croc.verdict.report.Report` judges them.
+The oracle reads the scene in the image file, so it knows the truth; the baselines ignore the image, the text,
+or both. Each writes a score table like any other metric, and :func:`croc.verdict.evaluation.evaluate` reads
+them. A baseline that is not at chance level shows that the data leaks the answer.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from croc.tables.columns import SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.writers import write_scores
 from croc_syn import world
-from croc_syn.folder import Chosen, choose, read_chosen
-from croc_syn.writing.prompts import EXACT
+from croc_syn.stratified_rows import RowPlace, read_rows, sample_rows
+from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -37,62 +37,60 @@ if TYPE_CHECKING:
 PART_SIZE = 100
 ORACLE = "oracle"
 LEVEL = 0.99
-"""Confidence that holds for all intervals of the blind scorers together: many looks find no false leak."""
+"""Confidence of all intervals of the baselines together, so that many tests find no false leak."""
 
 _NEGATION = re.compile(r"\b(?:no|not|none|never|nothing|without|neither|nor|nowhere|absent|free of)\b")
 _NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-
-
 FEWEST_CONCEPTS = 50
-"""With fewer, a bootstrap over concepts says too little about the far ends of an interval to accuse."""
+"""With fewer, a bootstrap over concepts is too imprecise in the tails of an interval to find a leak."""
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What the audit found.
+    """Results of an audit.
 
     Attributes:
-        passed: the oracle was right everywhere and no blind scorer was off chance.
-        checks: how many were looked at.
-        groups: how many subsets and properties the oracle was judged on.
-        wrong: where the oracle was not at 1.0: ``group value direction``.
-        leaks: where a blind scorer's interval does not hold chance: ``scorer direction (subset)``.
-        unjudged: parts of the data with too few concepts to look for leaks: ``all`` or a subset.
-        blind: per blind scorer and direction, over all checks: accuracy, chance, scaled with its interval.
+        passed: the oracle was right everywhere and every baseline is at chance level.
+        checks: number of audited checks.
+        groups: number of subsets and properties for which the oracle was evaluated.
+        oracle_errors: where the oracle is not at 1.0: ``group value direction``.
+        leaks: where the interval of a baseline does not contain chance: ``scorer direction (subset)``.
+        too_few_concepts: parts of the data with too few concepts to find leaks: ``all`` or a subset.
+        baselines: per baseline and direction, over all checks: accuracy, chance, scaled with its interval.
         level: confidence of each of those intervals.
-        signature: of the report that says so.
+        signature: of the report on the baselines.
     """
 
     passed: bool
     checks: int
     groups: int
-    wrong: list[str]
+    oracle_errors: list[str]
     leaks: list[str]
-    unjudged: list[str]
-    blind: dict[str, dict[str, dict[str, float | None]]]
+    too_few_concepts: list[str]
+    baselines: dict[str, dict[str, dict[str, float | None]]]
     level: float
     signature: str
 
     def lines(self) -> list[str]:
-        """The findings in words."""
-        looked = f"{self.checks} checks, {self.groups} subsets and properties"
-        if self.wrong:
-            text = [
-                f"The oracle is wrong in {len(self.wrong)} places of {looked}: {'; '.join(self.wrong[:5])}."
-            ]
+        """The results as sentences."""
+        extent = f"{self.checks} checks, {self.groups} subsets and properties"
+        if self.oracle_errors:
+            places = "; ".join(self.oracle_errors[:5])
+            text = [f"The oracle is wrong in {len(self.oracle_errors)} places ({extent}): {places}."]
         else:
-            text = [f"The oracle reaches scaled accuracy 1.0 in all four directions ({looked})."]
+            text = [f"The oracle reaches scaled accuracy 1.0 in all four directions ({extent})."]
         if self.leaks:
-            text.append(
-                f"Blind scorers are off chance: {'; '.join(self.leaks[:5])}. The data leaks the answer."
-            )
-        elif "all" in self.unjudged:
-            text.append(f"Blind scorers were not judged: fewer than {FEWEST_CONCEPTS} concepts.")
+            leaks = "; ".join(self.leaks[:5])
+            text.append(f"Baselines are not at chance level: {leaks}. The data leaks the answer.")
+        elif "all" in self.too_few_concepts:
+            text.append(f"Baselines were not evaluated: fewer than {FEWEST_CONCEPTS} concepts.")
         else:
-            far = [abs(cell["scaled"] or 0.0) for row in self.blind.values() for cell in row.values()]
+            cells = [cell for row in self.baselines.values() for cell in row.values()]
+            largest = max(abs(cell["scaled"] or 0.0) for cell in cells)
             text.append(
-                f"{len(self.blind)} blind scorers come to chance in each direction: all intervals of scaled "
-                f"accuracy hold 0 ({LEVEL:.0%} for all together), the farthest value is {max(far):.3f}."
+                f"{len(self.baselines)} baselines are at chance level in each direction: all intervals of "
+                f"scaled accuracy contain 0 ({LEVEL:.0%} for all together); the largest absolute value is "
+                f"{largest:.3f}."
             )
         return text
 
@@ -112,27 +110,27 @@ def audit(
 
     Args:
         files: files of one folder with the columns of a check, their images drawn by the exact world.
-        work: folder for the parts and the score tables, ``work/tables``; an interrupted audit goes on there.
-        checks: how many to look at; of more, as many of each subset and property are chosen by hash.
-        seed: of the choice.
+        work: folder for the parts and the score tables, ``work/tables``; an interrupted audit is resumed
+            there.
+        checks: number of checks, at most; of more, a stratified sample over subsets and properties is
+            audited.
+        seed: of the sample.
         dataset: name of the data in the tables.
         revision: its revision.
         workers: processes.
         progress: show a bar.
 
-    Returns:
-        What was found.
-
     Raises:
         InputError: a file cannot be read, or an image carries no scene.
     """
-    chosen = choose(files, checks, seed=seed)
-    rows = [[each.file.name, each.row, each.check_id] for each in chosen]
+    columns = ("subset", "concept_id", "prompt", "contrast_prompt")
+    places = sample_rows(files, checks, seed=seed, columns=columns).places
+    rows = [[place.file.name, place.row] for place in places]
     starts = range(0, len(rows), PART_SIZE)
-    parts = [Part(f"{at // PART_SIZE:05d}", {"rows": rows[at : at + PART_SIZE]}) for at in starts]
+    parts = [Part(f"{start // PART_SIZE:05d}", {"rows": rows[start : start + PART_SIZE]}) for start in starts]
     scored = run(
         parts,
-        partial(score_part, folder=files[0].parent, weights=_learned(files, chosen)),
+        partial(score_part, folder=files[0].parent, weights=_learn_weights(places)),
         work / "scores",
         suffix=".parquet",
         fingerprint={"dataset": dataset, "revision": revision, "seed": seed, "world": EXACT},
@@ -141,76 +139,70 @@ def audit(
         what="parts of the audit",
     )
     tables = score_tables(scored, work / "tables", dataset=dataset, revision=revision)
-    return judge(tables)
+    concepts: dict[str, set[str]] = {"all": set()}
+    for place in places:
+        subset, concept, *_ = place.values
+        concepts["all"].add(concept)
+        concepts.setdefault(subset or "none", set()).add(concept)
+    return evaluate_tables(tables, {name: len(ids) for name, ids in concepts.items()})
 
 
-def judge(tables: Mapping[str, Path]) -> Audit:
-    """The verdict on the score tables of the oracle and the blind scorers.
+def evaluate_tables(tables: Mapping[str, Path], concepts: Mapping[str, int]) -> Audit:
+    """Evaluate the score tables of the oracle and the baselines.
 
     Args:
-        tables: file by scorer: ``oracle`` and any of ``BLIND``.
+        tables: file by scorer: ``oracle`` and any of ``BASELINES``.
+        concepts: number of concepts in the tables: of ``all``, and of each subset.
     """
     from croc.verdict.evaluation import evaluate
     from croc.verdict.report import Settings
 
     by = ("subset", "property")
     truth = evaluate([tables[ORACLE]], settings=Settings(by=by, resamples=0, flips=0))
-    wrong = [
+    oracle_errors = [
         f"{result.group or 'all'} {result.group_value or ''} {result.direction}: {result.scaled}"
         for result in truth.results
         if result.text_model is None and result.n and (result.scaled != 1.0 or result.coverage != 1.0)
     ]
     groups = {(result.group, result.group_value) for result in truth.results if result.group is not None}
-    blind = [tables[name] for name in tables if name != ORACLE]
-    unjudged = _too_few(tables[ORACLE])
-    subsets = {value for group, value in groups if group == "subset"} - set(unjudged)
-    level = 1 - (1 - LEVEL) / (len(blind) * len(DIRECTIONS) * (1 + len(subsets)))
-    report = evaluate(blind, settings=Settings(by=("subset",), resamples=20_000, flips=0, level=level))
+    baselines = [tables[name] for name in tables if name != ORACLE]
+    too_few = sorted(name for name, count in concepts.items() if count < FEWEST_CONCEPTS)
+    subsets = {value for group, value in groups if group == "subset"} - set(too_few)
+    level = 1 - (1 - LEVEL) / (len(baselines) * len(DIRECTIONS) * (1 + len(subsets)))
+    report = evaluate(baselines, settings=Settings(by=("subset",), resamples=20_000, flips=0, level=level))
     leaks = []
-    shown: dict[str, dict[str, dict[str, float | None]]] = {}
+    overall: dict[str, dict[str, dict[str, float | None]]] = {}
     for result in report.results:
         if result.text_model is not None or not result.n:
             continue
         low, high, chance = result.scaled_ci_low, result.scaled_ci_high, 0.0
-        where = result.group_value or "all"
-        held = low is None or high is None or low <= chance <= high
-        if not held and where not in unjudged:
-            leaks.append(f"{result.metric} {result.direction} ({where}): {result.scaled:+.3f}")
+        part = result.group_value or "all"
+        at_chance = low is None or high is None or low <= chance <= high
+        if not at_chance and part not in too_few:
+            leaks.append(f"{result.metric} {result.direction} ({part}): {result.scaled:+.3f}")
         if result.group is None:
-            shown.setdefault(result.metric, {})[result.direction] = {
+            overall.setdefault(result.metric, {})[result.direction] = {
                 "accuracy": result.accuracy,
                 "chance": result.chance,
                 "scaled": result.scaled,
                 "scaled_ci_low": low,
                 "scaled_ci_high": high,
             }
-    order = {name: place for place, name in enumerate(tables)}
+    order = {name: position for position, name in enumerate(tables)}
     return Audit(
-        passed=not wrong and not leaks,
+        passed=not oracle_errors and not leaks,
         checks=truth.checks,
         groups=len(groups),
-        wrong=wrong,
+        oracle_errors=oracle_errors,
         leaks=leaks,
-        unjudged=unjudged,
-        blind=dict(sorted(shown.items(), key=lambda item: order[item[0]])),
+        too_few_concepts=too_few,
+        baselines=dict(sorted(overall.items(), key=lambda item: order[item[0]])),
         level=level,
         signature=str(report.signature),
     )
 
 
-def _too_few(table: Path) -> list[str]:
-    """``all`` and subsets with fewer than ``FEWEST_CONCEPTS`` concepts."""
-    import pyarrow.parquet as pq
-
-    rows = pq.read_table(table, columns=["subset", "concept_id"])
-    concepts: dict[str, set[str]] = {"all": set()}
-    for subset, concept in zip(*(rows[name].to_pylist() for name in rows.column_names), strict=True):
-        concepts["all"].add(concept)
-        concepts.setdefault(subset or "none", set()).add(concept)
-    return sorted(name for name, found in concepts.items() if len(found) < FEWEST_CONCEPTS)
-
-
-# ---- Probes ----
+# ---- Baselines ----
 
 Pixels = np.ndarray
 """uint8 (height, width, 3)."""
@@ -225,7 +217,7 @@ def _brightness(pixels: Pixels, png: bytes) -> float:
 
 
 def _covered(pixels: Pixels, png: bytes) -> float:
-    """Share of pixels that differ from the commonest colour, which is mostly the background."""
+    """Share of pixels that differ from the most frequent colour, usually the background."""
     flat = pixels.astype(np.uint32) @ np.array([65536, 256, 1], dtype=np.uint32)
     _, counts = np.unique(flat, return_counts=True)
     return 1.0 - float(counts.max()) / flat.size
@@ -241,7 +233,7 @@ def _edges(pixels: Pixels, png: bytes) -> float:
     return float(np.abs(np.diff(grey, axis=0)).mean() + np.abs(np.diff(grey, axis=1)).mean())
 
 
-TEXT_PROBES: Mapping[str, Callable[[str], float]] = {
+TEXT_BASELINES: Mapping[str, Callable[[str], float]] = {
     "prompt-length": lambda prompt: float(len(prompt)),
     "negation-words": lambda prompt: float(len(_NEGATION.findall(prompt.lower()))),
     "number-words": lambda prompt: float(
@@ -249,25 +241,26 @@ TEXT_PROBES: Mapping[str, Callable[[str], float]] = {
     ),
     "text-hash": lambda prompt: _hashed(prompt),
 }
-"""Scorers that see the prompt alone; the learned one is :func:`word_weights`."""
+"""Text-only baselines; the learned one is :func:`word_weights`."""
 
-IMAGE_PROBES: Mapping[str, Callable[[Pixels, bytes], float]] = {
+IMAGE_BASELINES: Mapping[str, Callable[[Pixels, bytes], float]] = {
     "brightness": _brightness,
     "covered-area": _covered,
     "colourfulness": _colourful,
     "edges": _edges,
     "file-size": lambda pixels, png: float(len(png)),
 }
-"""Scorers that see the image alone."""
+"""Image-only baselines."""
 
 LEARNED = "learned-words"
-BLIND = (*TEXT_PROBES, LEARNED, *IMAGE_PROBES, "pair-hash", "constant")
+BASELINES = (*TEXT_BASELINES, LEARNED, *IMAGE_BASELINES, "pair-hash", "constant")
 
 
 def word_weights(prompts: Sequence[str], contrasts: Sequence[str]) -> dict[str, float]:
-    """How much each word speaks for the original prompt: naive Bayes log odds with add-one smoothing.
+    """Evidence of each word for the original prompt: naive Bayes log odds with add-one smoothing.
 
-    Were the originals worded otherwise than the contrasts, a text-only metric could learn this and win.
+    If the original prompts were worded differently from the contrast prompts, a text-only metric could learn
+    it.
     """
     counts: dict[str, list[int]] = {}
     for side, texts in enumerate((prompts, contrasts)):
@@ -283,12 +276,12 @@ def word_weights(prompts: Sequence[str], contrasts: Sequence[str]) -> dict[str, 
 def score_part(
     payload: Mapping[str, Any], path: Path, *, folder: Path, weights: Sequence[Mapping[str, float]]
 ) -> dict[str, Any]:
-    """Make one part: the scores of the oracle and all probes on some checks, a row an image.
+    """Make one part: the scores of the oracle and all baselines on some checks, one row per image.
 
     Args:
-        payload: ``rows``: the chosen rows as (file, row, check_id).
-        path: the Parquet file; beside the keys of a score table, two columns a scorer.
-        folder: where the files of the checks lie.
+        payload: ``rows``: places of the rows, as (file, row).
+        path: the Parquet file; beside the keys of a score table, two columns per scorer.
+        folder: with the files of the checks.
         weights: word weights learned on the other half of the concepts, by half.
 
     Returns:
@@ -297,21 +290,19 @@ def score_part(
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    chosen = [Chosen(folder / file, row, check) for file, row, check in payload["rows"]]
+    places = [RowPlace(folder / file, row) for file, row in payload["rows"]]
     rows = [
-        each
-        for check in read_chosen(chosen)
-        for each in _score_rows(check, weights[_half(check["concept_id"])])
+        row for check in read_rows(places) for row in _score_rows(check, weights[_half(check["concept_id"])])
     ]
     pq.write_table(pa.Table.from_pylist(rows), path)
-    return {"checks": len(chosen), "images": len(rows)}
+    return {"checks": len(places), "images": len(rows)}
 
 
 def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[dict[str, Any]]:
     texts = {"prompt_score": check["prompt"], "contrast_score": check["contrast_prompt"]}
     keys = {name: check.get(name) for name in SCORE_COLUMNS if name in check}
     by_text = {
-        value: {name: probe(text) for name, probe in TEXT_PROBES.items()}
+        value: {name: score(text) for name, score in TEXT_BASELINES.items()}
         | {LEARNED: sum(weights.get(word, 0.0) for word in text.lower().split())}
         for value, text in texts.items()
     }
@@ -320,17 +311,17 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
         for index, image in enumerate(check[column]):
             png = image["bytes"]
             with Image.open(io.BytesIO(png)) as opened:
-                # What these probes measure survives at 64 pixels, where it costs a tenth.
+                # 64 pixels suffice for these baselines and cost a tenth.
                 pixels = np.asarray(opened.convert("RGB").reduce(max(1, min(opened.size) // 64)))
             scene = world.read_scene(png)
-            seen = {name: probe(pixels, png) for name, probe in IMAGE_PROBES.items()}
+            by_image = {name: score(pixels, png) for name, score in IMAGE_BASELINES.items()}
             content = hashlib.sha256(png).hexdigest()
             row: dict[str, Any] = {**keys, "image_side": side, "image_index": index}
             for value, text in texts.items():
                 scores = {
                     ORACLE: float(world.satisfies(scene, text)),
                     **by_text[value],
-                    **seen,
+                    **by_image,
                     "pair-hash": _hashed(content, text),
                     "constant": 0.0,
                 }
@@ -340,7 +331,7 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
 
 
 def score_tables(scored: Manifest, out: Path, *, dataset: str, revision: str | None) -> dict[str, Path]:
-    """One score table a scorer, from the parts that hold all of them.
+    """One score table per scorer, from the parts that hold all of them.
 
     Returns:
         The file by the scorer's name.
@@ -352,7 +343,7 @@ def score_tables(scored: Manifest, out: Path, *, dataset: str, revision: str | N
         [pq.read_table(file) for file in scored.files()], promote_options="permissive"
     )
     files = {}
-    for name in (ORACLE, *BLIND):
+    for name in (ORACLE, *BASELINES):
         columns = {column: wide[column] for column in SCORE_COLUMNS if column in wide.column_names}
         columns |= {value: wide[f"{name}/{value}"] for value in ("prompt_score", "contrast_score")}
         columns["error"] = pa.nulls(len(wide), pa.string())
@@ -369,19 +360,14 @@ def score_tables(scored: Manifest, out: Path, *, dataset: str, revision: str | N
     return files
 
 
-def _learned(files: Sequence[Path], chosen: Sequence[Chosen]) -> list[dict[str, float]]:
+def _learn_weights(places: Sequence[RowPlace]) -> list[dict[str, float]]:
     """Word weights for each half of the concepts, learned on the other half."""
-    import pyarrow.parquet as pq
-
-    wanted = {each.check_id for each in chosen}
     halves: list[tuple[list[str], list[str]]] = [([], []), ([], [])]
-    columns = ["check_id", "concept_id", "prompt", "contrast_prompt"]
-    for file in files:
-        for row in pq.read_table(file, columns=columns).to_pylist():
-            if row["check_id"] in wanted:
-                prompts, contrasts = halves[1 - _half(row["concept_id"])]
-                prompts.append(row["prompt"])
-                contrasts.append(row["contrast_prompt"])
+    for place in places:
+        _, concept, prompt, contrast_prompt = place.values
+        prompts, contrasts = halves[1 - _half(concept)]
+        prompts.append(prompt)
+        contrasts.append(contrast_prompt)
     return [word_weights(*half) for half in halves]
 
 

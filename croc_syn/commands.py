@@ -130,8 +130,9 @@ def prompts(
     refusals.csv in the output folder.
     """
     from croc_syn import presets
-    from croc_syn.writing import stage, yields
-    from croc_syn.writing.prompts import make_prompts
+    from croc_syn.writing import yields
+    from croc_syn.writing.prompts import first_instructions, make_prompts
+    from croc_syn.writing.stage import needs_gpu
 
     options: dict[str, Any] = {
         "specs.checks": checks,
@@ -146,7 +147,7 @@ def prompts(
         changed.setdefault("specs.subsets", ["property_variation"])
     settings = presets.load(preset, changed)
     if number_shown is not None:
-        click.echo(("\n\n" + "─" * 80 + "\n\n").join(stage.instructions(settings, number_shown)))
+        click.echo(("\n\n" + "─" * 80 + "\n\n").join(first_instructions(settings, number_shown)))
         return
     if out is None:
         raise click.UsageError("give --out FOLDER, or --show N to print requests only")
@@ -154,10 +155,8 @@ def prompts(
         settings,
         out,
         workers=workers or 1,
-        executor=make_executor(
-            executor, address, workers, gpus_per_worker, gpu=stage.wants_gpu(settings.text)
-        ),
-        elsewhere=executor == "ray",
+        executor=make_executor(executor, address, workers, gpus_per_worker, gpu=needs_gpu(settings.text)),
+        keep_responses=executor != "ray",
         existing="overwrite" if overwrite else "resume",
     )
     rows = yields.read(manifest)
@@ -217,11 +216,11 @@ def images(
     resumed with another executor and another number of workers.
     """
     from croc_syn import presets
-    from croc_syn.painting.stage import make_images
+    from croc_syn.painting.images import make_images
 
     changed = key_values(changes, "--set") | ({"images.models": list(models)} if models else {})
     settings = presets.load(preset, changed).images
-    settings = settings.model_copy(update={"endpoint": settings.endpoint.shared_out(workers or 1)})
+    settings = settings.model_copy(update={"endpoint": settings.endpoint.shared_by(workers or 1)})
     gpu = any(model.backend == "diffusers" for model in settings.models) and settings.pipeline.device != "cpu"
     manifest = make_images(
         prompts,
@@ -275,7 +274,7 @@ def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
     PRESET is paper, small, exact, or a YAML file.
     """
     from croc_syn import presets
-    from croc_syn.painting.cost import estimate
+    from croc_syn.cost import estimate
 
     for line in estimate(presets.load(preset, key_values(changes, "--set")), gpu).text():
         click.echo(line)

@@ -1,6 +1,6 @@
-"""A grid of checks to look at: each prompt above its images, the contrast prompt and its images below.
+"""A contact sheet of checks: each prompt above its images, the contrast prompt and its images below.
 
-As a PNG for a README, or as an HTML page that needs no other file. The words that differ are marked.
+It is a PNG for a README, or an HTML page that needs no other file. The words that differ are marked.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ from PIL import Image, ImageDraw, ImageFont
 
 from croc.errors import InputError
 from croc.storage.files import atomic
-from croc_syn.folder import choose, read_chosen, shard_files
+from croc_syn.stratified_rows import read_rows, sample_rows, shard_files
 
 INK, SOFT, LINE, PAPER, BACK = "#1d2733", "#66717f", "#dfe4ea", "#ffffff", "#f4f6f8"
 MARKS = {"original": "#0b63b5", "contrast": "#b3400a"}
 """Colours of the words that differ; both have a contrast of at least 5:1 on white."""
 
 Words = list[tuple[str, bool]]
-"""A prompt as words, each with whether the other prompt lacks it there."""
+"""A prompt as words, each with whether it differs from the other prompt."""
 
 
 @dataclass(frozen=True)
 class Card:
-    """One check on the sheet."""
+    """One check on the contact sheet."""
 
     title: str
     sides: tuple[tuple[str, Words, list[bytes]], ...]
@@ -50,15 +50,15 @@ def sheet(
     property_name: str | None = None,
     seed: int = 0,
 ) -> Path:
-    """Draw a grid of checks.
+    """Make a contact sheet.
 
     Args:
         folder: a finished folder of checks.
         out: the file; ``.png``, ``.html`` or ``.htm`` decides what is written.
         checks: how many, at most.
-        images: images a side, at most.
-        columns: checks beside each other.
-        width: pixels an image.
+        images: images per side, at most.
+        columns: checks per row.
+        width: width of an image in pixels.
         subset: only of this subset.
         category: only of this category.
         property_name: only of this property.
@@ -68,16 +68,16 @@ def sheet(
         The file.
 
     Raises:
-        InputError: the folder is not finished, holds no such check, or the ending is another.
+        InputError: the folder is not finished, holds no such check, or the suffix is unknown.
     """
     out = Path(out)
     if out.suffix.lower() not in (".png", ".html", ".htm"):
-        raise InputError(f"{out}: a sheet ends in .png or .html")
+        raise InputError(f"{out}: the name of a contact sheet ends in .png or .html")
     if min(checks, images, columns) < 1:
-        raise InputError("a sheet needs at least one check, one image and one column")
+        raise InputError("a contact sheet needs at least one check, one image and one column")
     where = {"subset": subset, "category": category, "property": property_name}
-    chosen = choose(shard_files(folder), checks, seed=seed, where=where)
-    cards = [card_of(row, images) for row in read_chosen(chosen)]
+    places = sample_rows(shard_files(folder), checks, seed=seed, where=where).places
+    cards = [card_of(row, images) for row in read_rows(places)]
     with atomic(out) as temporary:
         if out.suffix.lower() == ".png":
             as_picture(cards, columns, width).save(temporary, format="PNG", optimize=True)
@@ -99,9 +99,10 @@ def card_of(row: dict[str, Any], images: int) -> Card:
 
 
 def marked(prompt: str, contrast: str) -> tuple[Words, Words]:
-    """Both prompts as words, each with whether it differs: from the word in its place, or from any alignment.
+    """The words of both prompts, each with whether it differs from the word at its position or by alignment.
 
-    Prompts of one length are mostly one frame with words exchanged; an alignment would show the words moved.
+    Prompts of equal length are mostly one sentence with words exchanged; an alignment would show words as
+    moved.
     """
     first, second = prompt.split(), contrast.split()
     matcher = SequenceMatcher(None, first, second, autojunk=False)
@@ -122,7 +123,7 @@ _GAP, _PAD, _SCALE = 18, 14, 2
 
 
 def as_picture(cards: Sequence[Card], columns: int, width: int) -> Image.Image:
-    """The cards as one picture, drawn at twice the size so that it is sharp on any screen."""
+    """The cards as one picture, at twice the size so that it is sharp on any screen."""
     columns = max(1, min(columns, len(cards)))
     gap = _GAP * _SCALE
     rows = [cards[start : start + columns] for start in range(0, len(cards), columns)]
@@ -146,7 +147,7 @@ def as_picture(cards: Sequence[Card], columns: int, width: int) -> Image.Image:
 
 
 def _pictures_of(cards: Sequence[Card], width: int, shown: int) -> list[Image.Image]:
-    """The cards of one row, of one size, so that their images stand level."""
+    """The cards of one row, of equal size, so that their images are aligned."""
     pad, step, line = _PAD * _SCALE, 6 * _SCALE, 19 * _SCALE
     inner = shown * width + (shown - 1) * step
     title, font = _font(11 * _SCALE), _font(14 * _SCALE)
@@ -222,7 +223,9 @@ def _wrapped(words: Words, font: ImageFont.FreeTypeFont, width: float) -> list[W
 def _font(size: int) -> ImageFont.FreeTypeFont:
     font = ImageFont.load_default(size)
     if not isinstance(font, ImageFont.FreeTypeFont):
-        raise InputError("this Pillow has no FreeType, so it cannot write text; write an .html sheet instead")
+        raise InputError(
+            "this Pillow has no FreeType, so it cannot write text; write an .html contact sheet instead"
+        )
     return font
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from croc.checks.columns import markdown_table
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
-from croc.tables.columns import SCORE_TABLE
+from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE
 from croc.tables.signature import KEYS
 
 DOCS = Path(__file__).parent
@@ -25,7 +25,7 @@ def tables() -> dict[str, str]:
         "check_columns": markdown_table(CHECK_COLUMNS),
         "extra_columns": markdown_table(EXTRA_COLUMNS),
         "pair_columns": markdown_table(PAIR_COLUMNS),
-        "score_columns": markdown_table(SCORE_TABLE),
+        "score_columns": markdown_table((*SCORE_TABLE, *OPTIONAL_COLUMNS)),
         "signature_keys": "\n".join(keys) + "\n",
     }
 

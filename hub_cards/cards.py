@@ -73,11 +73,11 @@ _SIZES = {
 _MARK = re.compile(r"<!-- card of (?P<repo>\S+), template (?P<mark>[0-9a-f]{12}) -->")
 
 
-def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
+def dataset_card(folder: str | Path | Facts, *, repo: str | None = None) -> str:
     """The card of a finished folder of data.
 
     Args:
-        folder: a folder with a ``manifest.json``, as the builders make it.
+        folder: a folder with a ``manifest.json``, as the builders make it, or its facts.
         repo: Hub id that the card's examples name; None takes the usual one of its kind.
 
     Returns:
@@ -86,7 +86,7 @@ def dataset_card(folder: str | Path, *, repo: str | None = None) -> str:
     Raises:
         InputError: the folder is not finished.
     """
-    facts = read_facts(folder)
+    facts = folder if isinstance(folder, Facts) else read_facts(folder)
     picture = (facts.folder / "examples.png").is_file()
     return _fill(
         "dataset.md.j2",

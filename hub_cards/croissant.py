@@ -59,17 +59,17 @@ _TYPES = {
 }
 
 
-def croissant(folder: str | Path, *, repo: str | None = None) -> dict[str, Any]:
+def croissant(folder: str | Path | Facts, *, repo: str | None = None) -> dict[str, Any]:
     """The Croissant description of a finished folder of data, as JSON-LD.
 
     Args:
-        folder: a folder with a ``manifest.json``.
+        folder: a folder with a ``manifest.json``, or its facts.
         repo: Hub id; None takes the usual one of its kind.
 
     Raises:
         InputError: the folder is not finished.
     """
-    facts = read_facts(folder)
+    facts = folder if isinstance(folder, Facts) else read_facts(folder)
     repo, title = repo or repo_of(facts), title_of(facts)
     return {
         "@context": _CONTEXT,

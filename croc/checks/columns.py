@@ -12,11 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
-from pydantic import BaseModel, ConfigDict, create_model
-
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
+    from pydantic import BaseModel
 
 Kind = Literal["string", "int32", "int64", "float64", "bool", "image", "record"]
 _KIND_OF: dict[Any, Kind] = {str: "string", int: "int64", float: "float64", bool: "bool"}
@@ -142,6 +141,8 @@ def row_model(name: str, columns: Iterable[Column], required: Iterable[str] = ()
         columns: its fields.
         required: names of the columns that must be there.
     """
+    from pydantic import ConfigDict, create_model
+
     must = frozenset(required)
 
     def kind(column: Column) -> Any:

@@ -342,7 +342,7 @@ class _ParquetRows:
 
         try:
             if isinstance(file, str) and "://" in file:
-                import fsspec  # type: ignore[import-untyped]
+                import fsspec
 
                 return pq.ParquetFile(fsspec.open(file, "rb").open())
             # Read page by page: buffering a whole row group of images takes new memory for each group.

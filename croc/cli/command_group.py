@@ -165,12 +165,12 @@ class CommandGroup(click.Group):
 
     def _sources(self, ctx: click.Context) -> dict[str, list[Source]]:
         """Sources of each command of this group, the first of which is used."""
-        found = {name: [source] for name, source in self._own.items()}
+        sources = {name: [source] for name, source in self._own.items()}
         for source in self._below(ctx):
             name = source.name.removeprefix(self.path or "")
             if "." not in name:
-                found.setdefault(name, []).append(source)
-        return found
+                sources.setdefault(name, []).append(source)
+        return sources
 
     def _warn(self, source: Source, reason: str) -> None:
         if source not in self._warned:

@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
 from croc.cli.options import PATH, Integer, Number, together
 from croc.cli.output import show, write
+from croc.tables.columns import OPTIONAL_COLUMNS
 
 if TYPE_CHECKING:
     from croc.verdict.report import Report
 
-GROUPINGS = (
-    "subset",
-    "property",
-    "topic",
-    "category",
-    "text_model",
-    "image_model",
-    "style",
-    "entity",
-    "truncated",
-)
+GROUPINGS = (*GROUP_COLUMNS, *(column.name for column in OPTIONAL_COLUMNS))
 
 _tables_argument = click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
 _json_option = click.option(

@@ -49,7 +49,7 @@ def heatmap(report: Report) -> Figure:
         bar.set_label("scaled accuracy", fontsize=9)
         bar.outline.set_visible(False)
     figure.supxlabel(
-        str(report.signature).replace("|", " | "), fontsize=5.5, color="0.4", wrap=True, parse_math=False
+        report.signature.short().replace("|", " | "), fontsize=5.5, color="0.4", wrap=True, parse_math=False
     )
     return figure
 

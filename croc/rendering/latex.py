@@ -45,7 +45,7 @@ def latex(report: Report) -> str:
             *lines,
             r"\bottomrule",
             r"\end{tabular}",
-            rf"\caption{{{caption}\texttt{{\footnotesize {_escape(str(report.signature))}}}}}",
+            rf"\caption{{{caption}\texttt{{\footnotesize {_escape(report.signature.short())}}}}}",
             r"\label{tab:croc}",
             r"\end{table}",
             "",

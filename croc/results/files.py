@@ -119,11 +119,9 @@ class ResultsFile(Stored):
         return self.report.signatures[self.metric]
 
     @property
-    def benchmark(self) -> str:
+    def benchmark(self) -> Signature:
         """What two results must share to be compared: protocol, dataset, revision and mode."""
-        dataset = self.report.dataset
-        mode = "paper" if self.report.settings.paper else "default"
-        return f"{self.report.protocol}|{dataset.name}@{dataset.revision or 'none'}|{mode}"
+        return self.report.signature.only("protocol", "mode", "dataset", "dataset_revision")
 
 
 # ---- Making, writing, reading ----

@@ -20,6 +20,7 @@ from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.results.concept_sums import verdicts_of_sums
 from croc.results.files import ResultsFile, read_result
+from croc.tables.signature import Signature
 from croc.verdict.evaluation import join_reports
 from croc.verdict.records import Agreement, columns
 from croc.verdict.report import Report, Settings
@@ -165,11 +166,12 @@ def leaderboard(
     Returns:
         The benchmarks, and a sentence for each file that could not be used. Nothing else is left out.
     """
-    by_benchmark: dict[str, dict[str, ResultsFile]] = {}
+    by_benchmark: dict[Signature, dict[str, ResultsFile]] = {}
     problems = []
     for source in _sources(results):
         try:
             result = source if isinstance(source, ResultsFile) else read_result(source)
+            _check_dataset(result)
             _check_sums(result)
             files = by_benchmark.setdefault(result.benchmark, {})
             if result.metric in files:
@@ -196,6 +198,18 @@ def _sources(results: Iterable[str | Path | ResultsFile]) -> list[Path | Results
             path = Path(result)
             sources += sorted(path.rglob("*.json")) if path.is_dir() else [path]
     return sources
+
+
+def _check_dataset(result: ResultsFile) -> None:
+    """Refuse a result whose dataset is not that of its signature: it was edited by hand."""
+    dataset, signature = result.report.dataset, result.report.signature
+    if signature.get("dataset") not in (None, dataset.name) or dataset.revision != signature.get(
+        "dataset_revision"
+    ):
+        raise InputError(
+            f"the result of {result.metric!r} is on {dataset.name}@{dataset.revision}, and its signature has "
+            f"{signature.get('dataset')}@{signature.get('dataset_revision')}; make it again from its table"
+        )
 
 
 def _check_sums(result: ResultsFile) -> None:

@@ -198,7 +198,7 @@ def import_scores(
         dataset_config=about.get("dataset_config"),
         dataset_split=about.get("dataset_split"),
         library_versions=library_versions("croc-t2i"),
-        extra={"imported": scores.name},
+        run={"imported": scores.name},
     )
     import pyarrow as pa
 

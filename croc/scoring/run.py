@@ -230,11 +230,11 @@ class _Run:
         }
 
     def _metadata(self, slices: SliceScorer) -> ScoreMetadata:
-        extra = {"method": slices.method}
+        remarks = {"method": slices.method}
         if slices.remark:
-            extra["remark"] = slices.remark
+            remarks["remark"] = slices.remark
         if not self.checks.pinned:
-            extra["dataset_pin"] = "texts only"
+            remarks["dataset_pin"] = "texts only"
         return ScoreMetadata.of_scorer(
             slices.scorer.name,
             slices.fields,
@@ -245,7 +245,7 @@ class _Run:
             dataset_split=self.checks.split,
             baseline=bool(getattr(slices.scorer, "baseline", False)),
             library_versions=_versions(slices.fields),
-            extra=extra,
+            run=remarks,
         )
 
 

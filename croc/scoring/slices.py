@@ -25,15 +25,12 @@ from croc.jobs.progress import Show
 from croc.jobs.runner import Status
 from croc.scorers import Scorer
 from croc.scoring.batching import BatchScorer, Outcome
-from croc.tables.columns import NO_CONTRAST_PROMPT, score_schema, shared_cells
+from croc.tables.columns import NO_CONTRAST_PROMPT, TRUNCATED, score_schema, shared_cells
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 logger = logging.getLogger(__name__)
-
-TRUNCATED = "truncated"
-"""Column of tables whose scorer has a window: whether one of the row's two texts was cut."""
 
 # Number of a row's scores that should be there and are not; counted, and not a column of the table.
 _MISSING = "missing"
@@ -273,11 +270,7 @@ def _truncated(scorer: Any, rows: Sequence[Row]) -> dict[str, bool] | None:
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     import pyarrow as pa
 
-    schema = score_schema()
-    if rows and STYLE in rows[0]:
-        schema = schema.append(pa.field(STYLE, pa.string()))
-    if rows and TRUNCATED in rows[0]:
-        schema = schema.append(pa.field(TRUNCATED, pa.bool_()))
+    schema = score_schema(optional=rows[0] if rows else ())
     return pa.table({name: [row[name] for row in rows] for name in schema.names}, schema=schema)
 
 

@@ -5,11 +5,11 @@ A score table has a row per image: the scores of the image under both prompts of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.columns import Column, arrow_schema, pick
-from croc.checks.schema import CHECK_COLUMNS, SHARED_COLUMNS
+from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, SHARED_COLUMNS, STYLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,6 +26,13 @@ SCORE_TABLE: tuple[Column, ...] = (
 )
 """The declaration of a score table; a table may have other columns to group by."""
 
+TRUNCATED = "truncated"
+OPTIONAL_COLUMNS: tuple[Column, ...] = (
+    *pick(EXTRA_COLUMNS, (STYLE,)),
+    Column(TRUNCATED, "bool", "whether a prompt of the row exceeds the scorer's window"),
+)
+"""Columns that a score table of this program has where they apply."""
+
 SCORE_COLUMNS: tuple[str, ...] = tuple(column.name for column in SCORE_TABLE)
 SCORE_KEYS: tuple[str, ...] = ("check_id", "image_side", "image_index")
 REQUIRED_COLUMNS: tuple[str, ...] = (*SCORE_KEYS, *SCORE_VALUES)
@@ -35,9 +42,13 @@ NO_CONTRAST_PROMPT = "no contrast prompt"
 """The reason in ``error`` where a benchmark has no contrast prompt: not a failure; coverage ignores it."""
 
 
-def score_schema() -> pa.Schema:
-    """The Arrow schema of a score table."""
-    return arrow_schema(SCORE_TABLE)
+def score_schema(optional: Collection[str] = ()) -> pa.Schema:
+    """The Arrow schema of a score table.
+
+    Args:
+        optional: names of columns; those of ``OPTIONAL_COLUMNS`` among them are part of the schema.
+    """
+    return arrow_schema((*SCORE_TABLE, *(column for column in OPTIONAL_COLUMNS if column.name in optional)))
 
 
 def shared_cells(check: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,7 @@ _PLACES = {
     "dtype": "dtype",
     "image_processor": "image_processor",
 }
-# Entries of `extra` that describe the run and not the scorer: not part of a signature.
-_ABOUT_THE_RUN = ("method", "remark", "dataset_pin", "imported")
+_OBJECTS = ("library_versions", "extra", "run")
 
 
 @dataclass(frozen=True)
@@ -30,18 +29,19 @@ class ScoreMetadata:
 
     Attributes:
         scorer: name of the metric, shown in every report.
-        protocol: ``syn`` or ``hum``: how the checks were labelled, so how they are judged.
-        scorer_revision: commit of the model repository, or None when it was not pinned.
-        template: the question or instruction put around a prompt, if there is one.
+        protocol: ``syn`` or ``hum``: how the checks were labelled, and so how they are evaluated.
+        scorer_revision: commit of the model, or a hash of its weights; None if unknown.
+        template: the text around a prompt, if there is one.
         dtype: number format inside the model.
-        image_processor: ``pil`` or ``torchvision``; it changes pixels.
+        image_processor: ``pil`` or ``torchvision``: they give different pixels.
         dataset: Hub id or folder name of the checks.
         dataset_revision: commit, or a hash of the content.
         dataset_config: configuration of the dataset, where it has several.
         dataset_split: split of the dataset, where it has splits.
         baseline: True for a baseline, which ignores the image, the prompt or both.
         library_versions: version by distribution name.
-        extra: the other ``fields()`` of the scorer, and remarks about the run.
+        extra: the other ``fields()`` of the scorer; part of the signature.
+        run: remarks about the run; not part of the signature, except ``dataset_pin``.
     """
 
     scorer: str
@@ -57,6 +57,7 @@ class ScoreMetadata:
     baseline: bool = False
     library_versions: Mapping[str, str] = field(default_factory=dict)
     extra: Mapping[str, str] = field(default_factory=dict)
+    run: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_scorer(cls, scorer: str, fields: Mapping[str, str], **about: Any) -> ScoreMetadata:
@@ -65,29 +66,27 @@ class ScoreMetadata:
         Args:
             scorer: its name.
             fields: what its ``fields()`` return.
-            about: other attributes; ``extra`` are remarks about the run.
+            about: the attributes that do not follow from the fields.
         """
         own: dict[str, Any] = {place: fields[key] for key, place in _PLACES.items() if key in fields}
-        rest = {key: value for key, value in fields.items() if key not in _PLACES}
-        return cls(scorer, **own, **{**about, "extra": {**rest, **about.get("extra", {})}})
+        extra = {key: value for key, value in fields.items() if key not in _PLACES}
+        return cls(scorer, **own, extra=extra, **about)
 
     @property
     def fields(self) -> dict[str, str]:
         """What the scorer's ``fields()`` returned."""
         own = {key: getattr(self, place) for key, place in _PLACES.items()}
-        rest = {key: value for key, value in self.extra.items() if key not in _ABOUT_THE_RUN}
-        return {key: value for key, value in (own | rest).items() if value is not None}
+        return {key: value for key, value in {**own, **self.extra}.items() if value is not None}
 
     @property
     def dataset_part(self) -> Signature:
         """The dataset's part of a signature; empty when nothing is known of it."""
-        pin = self.extra.get("dataset_pin")
         return Signature.of(
             dataset=self.dataset,
             dataset_config=self.dataset_config,
             dataset_split=self.dataset_split,
             dataset_revision=self.dataset_revision,
-            dataset_pin=pin,
+            dataset_pin=self.run.get("dataset_pin"),
         )
 
     @property
@@ -128,7 +127,7 @@ class ScoreMetadata:
             if item.name not in flat:
                 continue
             value: Any = flat[item.name]
-            if item.name in ("baseline", "library_versions", "extra"):
+            if item.name in ("baseline", *_OBJECTS):
                 try:
                     value = json.loads(value)
                 except ValueError:
@@ -140,6 +139,10 @@ class ScoreMetadata:
                     raise InputError(
                         f"{source}: file metadata {item.name!r} is not {needed}: {flat[item.name]!r}"
                     )
+            if item.name in _OBJECTS:
+                value = {
+                    key: text if isinstance(text, str) else json.dumps(text) for key, text in value.items()
+                }
             known[item.name] = value
         if known.get("protocol") not in (None, *PROTOCOLS):
             raise InputError(

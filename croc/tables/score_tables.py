@@ -177,10 +177,12 @@ def join_tables(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
         for name in names:
             first = parts[name][0]
             for part in parts[name]:
-                if _settings_of(part.metadata[name]) != _settings_of(first.metadata[name]):
+                differing = part.metadata[name].scorer_part.differences(first.metadata[name].scorer_part)
+                if differing:
+                    key, (value, other) = next(iter(differing.items()))
                     raise InputError(
                         f"{part.source} and {first.source} both have scores of the metric {name!r}, with "
-                        "different settings; give it different names"
+                        f"different settings ({key}: {value} and {other}); give it different names"
                     )
         reasons = {
             name: dict(sum((Counter(p.reasons.get(name, {})) for p in parts[name]), Counter()))
@@ -197,10 +199,6 @@ def join_tables(tables: Sequence[ScoreTable]) -> list[ScoreTable]:
             )
         )
     return out
-
-
-def _settings_of(metadata: ScoreMetadata) -> ScoreMetadata:
-    return replace(metadata, protocol=None, library_versions={})
 
 
 def _rename_scores(part: ScoreTable, first: ScoreTable, metrics: Iterable[str]) -> pl.DataFrame:

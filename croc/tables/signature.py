@@ -167,6 +167,10 @@ class Signature:
         """The value of a key, or None."""
         return dict(self.fields).get(key)
 
+    def only(self, *keys: str) -> Signature:
+        """The signature with only these keys, in the order of the signature."""
+        return Signature(tuple((name, value) for name, value in self.fields if name in keys))
+
     def without(self, *keys: str) -> Signature:
         """The signature without some keys."""
         return Signature(tuple((name, value) for name, value in self.fields if name not in keys))

@@ -286,7 +286,7 @@ def build(campaign: Campaign) -> gr.Blocks:
     from croc_hum.page.admin import add_view
 
     forget = add_view(gr, demo, campaign)
-    return demo  # type: ignore[no-any-return]
+    return demo
 
 
 @cache

@@ -63,8 +63,8 @@ def survey(store: Store) -> dict[str, Any]:
         rule = Rule(min_votes=min(3, overlap))
         open_items = decide(frame, rule).filter(pl.col("why") == DIVIDED)
         for row in open_items.to_dicts():
-            given = [vote for vote in votes if vote["item_id"] == row["item_id"]]
-            divided.append({**row, "given": given})
+            votes_here = [vote for vote in votes if vote["item_id"] == row["item_id"]]
+            divided.append({**row, "given": votes_here})
         agreement = _agreement(frame, rule)
     return {"tasks": tasks, "annotators": annotators, "agreement": agreement, "divided": divided}
 
@@ -142,8 +142,8 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
                     found["tasks"],
                 )
             ]
-            columns = ("annotator", "votes", "median seconds", "attention checks", "last vote (UTC)")
-            shown.append(words.table("Annotators", columns, found["annotators"]))
+            people = ("annotator", "votes", "median seconds", "attention checks", "last vote (UTC)")
+            shown.append(words.table("Annotators", people, found["annotators"]))
             if isinstance(found["agreement"], str):
                 shown.append(f'<p class="note">{words.text(found["agreement"])}</p>')
             else:
@@ -156,7 +156,7 @@ def add_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
                 divided: words.to_decide(first, len(found["divided"]), store),
                 current: first["item_id"] if first else "",
                 **{
-                    row: gr.update(visible=bool(first) and first["task"] == task)
+                    row: gr.update(visible=first is not None and first["task"] == task)
                     for task, row in rows.items()
                 },
                 why: gr.update(value="", visible=bool(first)),

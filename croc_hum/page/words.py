@@ -84,7 +84,7 @@ Questions: {text(contact)}.</p>
 
 def instructions() -> str:
     """How to judge, with examples."""
-    shown = (
+    shown: tuple[tuple[str, str, str | tuple[str, str], str, str], ...] = (
         (
             "two",
             "A drawing of two orange cats beside a red ball at sunset",

@@ -8,7 +8,7 @@ a human-verified check. There is no second sentence, so the text directions have
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,57 +31,79 @@ def load(folder: Path | str) -> datasets.Dataset:
     from datasets import Dataset
 
     rows = [check.row() for check in checks(Path(folder))]
-    if not rows:
-        raise InputError(
-            f"{folder}: no sentence has images that it is true of and images that it is false of"
-        )
     return Dataset.from_list(rows, features=check_features())
 
 
 def checks(folder: Path) -> Iterator[ContrastCheck]:
-    """The checks of one split of NLVR, such as its ``dev`` folder.
+    """The checks of one split of NLVR: one per sentence of :func:`read_sentences`."""
+    for sentence in read_sentences(folder):
+        yield check_of(sentence, folder)
 
-    A check per sentence with images of both kinds: ``images`` are those that it is true of,
-    ``contrast_images`` those that it is false of. Sentences with images of one kind only are passed over.
+
+def read_sentences(folder: Path) -> list[dict[str, Any]]:
+    """The sentences of one split of NLVR, such as its ``dev`` folder, that have images of both kinds.
 
     Args:
-        folder: holds ``NAME.json`` (a JSON object a line) and ``images/`` with ``NAME-n-m-0.png``.
+        folder: with ``NAME.json`` (a JSON object per line) and ``images/`` with ``NAME-n-m-0.png``.
+
+    Returns:
+        Sorted JSON objects: ``number``, ``sentence``, and its ``examples``, which are lines of the file.
+        Sentences with images of one kind only are left out.
 
     Raises:
-        InputError: the folder does not hold the split, or a line of it cannot be used.
+        InputError: the folder does not hold the split, a line of it cannot be used, or no sentence is left.
     """
-    lines = _lines(folder)
-    sentences: dict[tuple[str, str], list[dict[str, Any]]] = {}
-    for example in lines:
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for example in _lines(folder):
         number, _ = example["identifier"].split("-")
-        sentences.setdefault((number, example["sentence"]), []).append(example)
-    for (number, sentence), examples in sorted(sentences.items()):
-        sides: dict[str, list[dict[str, Any]]] = {"true": [], "false": []}
-        for example in sorted(examples, key=lambda one: str(one["identifier"])):
-            sides[example["label"]].append(example)
-        if not all(sides.values()):
-            continue
-        votes = [
-            Vote(annotator=rater, item=str(example["identifier"]), value=value)
-            for example in examples
-            for rater, value in sorted(example["evals"].items())
-        ]
-        agreed = [value == example["label"] for example in examples for value in example["evals"].values()]
-        prompt = sentence.strip()
-        concept = stable_hash("nlvr", number, sentence)
-        yield ContrastCheck(
-            check_id=check_id(concept, prompt, None, SOURCE, SOURCE, None),
-            concept_id=concept,
-            prompt=prompt,
-            contrast_prompt=None,
-            images=[_image(folder, example) for example in sides["true"]],
-            contrast_images=[_image(folder, example) for example in sides["false"]],
-            text_model="human",
-            image_model=SOURCE,
-            license=LICENSE,
-            votes=votes,
-            agreement=sum(agreed) / len(agreed) if agreed else None,
+        groups.setdefault((number, example["sentence"]), []).append(example)
+    sentences = [
+        {"number": number, "sentence": sentence, "examples": examples}
+        for (number, sentence), examples in sorted(groups.items())
+        if {example["label"] for example in examples} == {"true", "false"}
+    ]
+    if not sentences:
+        raise InputError(
+            f"{folder}: no sentence has images that it is true of and images that it is false of"
         )
+    return sentences
+
+
+def check_of(sentence: Mapping[str, Any], folder: Path) -> ContrastCheck:
+    """The check of one sentence: ``images`` are those that it is true of, ``contrast_images`` the others.
+
+    Args:
+        sentence: from :func:`read_sentences`.
+        folder: of the split.
+
+    Raises:
+        InputError: an image cannot be read.
+    """
+    examples = sentence["examples"]
+    sides: dict[str, list[dict[str, Any]]] = {"true": [], "false": []}
+    for example in sorted(examples, key=lambda example: str(example["identifier"])):
+        sides[example["label"]].append(example)
+    votes = [
+        Vote(annotator=rater, item=str(example["identifier"]), value=value)
+        for example in examples
+        for rater, value in sorted(example["evals"].items())
+    ]
+    agreed = [value == example["label"] for example in examples for value in example["evals"].values()]
+    prompt = sentence["sentence"].strip()
+    concept = stable_hash("nlvr", sentence["number"], sentence["sentence"])
+    return ContrastCheck(
+        check_id=check_id(concept, prompt, None, SOURCE, SOURCE, None),
+        concept_id=concept,
+        prompt=prompt,
+        contrast_prompt=None,
+        images=[_image(folder, example) for example in sides["true"]],
+        contrast_images=[_image(folder, example) for example in sides["false"]],
+        text_model="human",
+        image_model=SOURCE,
+        license=LICENSE,
+        votes=votes,
+        agreement=sum(agreed) / len(agreed) if agreed else None,
+    )
 
 
 def _lines(folder: Path) -> list[dict[str, Any]]:

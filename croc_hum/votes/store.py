@@ -580,6 +580,5 @@ def _milliseconds(when: Any) -> int | None:
         return None
     if isinstance(when, str):
         when = datetime.fromisoformat(when)
-    if when.tzinfo is None:
-        when = when.replace(tzinfo=UTC)
-    return round(when.timestamp() * 1000)
+    moment: datetime = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
+    return round(moment.timestamp() * 1000)

@@ -1,18 +1,22 @@
-"""Painting: prompts → images by models, in any number, on one machine or a cluster.
+"""Painting: pairs of prompts → images, drawn by the exact world or painted by image models.
 
-What the modules are for:
+In: a folder of staged prompts (:mod:`croc_syn.writing.table`) and the section ``images:`` of a preset.
+Out: a folder of Parquet parts, one row per check with the images of both sides
+(:mod:`croc_syn.painting.table`).
 
-- ``models``: image models by name, from ``models.yaml``; one more of a known kind is a few lines of data;
-- ``settings``: the section ``images:`` of a preset, checked;
-- ``pipelines``: diffusers' pipelines, text embedded once per prompt;
-- ``endpoint``: a service with OpenAI's images interface;
-- ``encode``: pixels → image files, and what is wrong with pixels;
-- ``flags``: filters that mark images and leave them where they are;
-- ``stage``: the parts of :mod:`croc.jobs.runner` that come of all this;
-- ``cost``: what it will take, before anything starts.
+The modules, in the order in which they use each other:
 
-A painter sees prompts and seeds alone. What it makes of one part of the plan is a pure function of that part,
-the settings and the model's revision; on a GPU that holds bit for bit with the same hardware and libraries.
+- ``table``: the columns of the staged table of images, and how the prompts of a part are read;
+- ``exact``: the exact world as a painter, with the truth about every image;
+- ``settings``: the section ``images:`` of a preset; image models by name, from ``models.yaml``;
+- ``encode``: pixels → image files, and defects of pixels;
+- ``pipelines``, ``endpoint``: painters for diffusers' pipelines and for services with OpenAI's images API;
+- ``flags``: filters that mark images and remove none;
+- ``stage``: the parts that image models make;
+- ``images``: plans and makes the images of a folder of prompts.
+
+A painter sees prompts and seeds only. A part of the plan, the settings and the model's revision decide what
+is made; on a GPU the bytes are the same for the same hardware and libraries.
 """
 
 from __future__ import annotations
@@ -23,7 +27,7 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Job:
+class ImageRequest:
     """One image to paint."""
 
     prompt: str
@@ -31,13 +35,13 @@ class Job:
 
 
 @dataclass
-class Painted:
-    """What came of a job.
+class PaintedImage:
+    """The result of a request.
 
     Attributes:
         pixels: (H, W, 3) uint8, or None where nothing was painted.
-        data: the image file, where the painter is given one rather than pixels.
-        flags: what is known to be wrong with it, such as ``nsfw`` from a safety checker.
+        data: the image file, if the painter receives a file rather than pixels.
+        flags: known defects, such as ``nsfw`` from a safety checker.
         error: why there is no image.
     """
 
@@ -50,9 +54,9 @@ class Painted:
 class Painter(Protocol):
     """An image model, ready to paint."""
 
-    def paint(self, jobs: Sequence[Job]) -> Iterator[Painted]:
-        """Paint all jobs; one result a job, in their order, given as soon as it is there.
+    def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
+        """Paint all requests; one result per request, in their order, yielded as soon as it is there.
 
         Raises:
-            croc.jobs.runner.Abort: no job can be painted, this one or another (a key that has expired).
+            croc.jobs.runner.Abort: no request can be painted, this one or another (such as an expired key).
         """

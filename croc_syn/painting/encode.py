@@ -1,4 +1,4 @@
-"""Pixels → image files, and what is wrong with pixels before they become one."""
+"""Pixels → image files, and defects of pixels."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ FORMATS = {"webp": "WEBP", "png": "PNG", "jpeg": "JPEG"}
 
 BLACK, NAN = "black", "nan"
 
-# Darker than this everywhere is black: a safety checker paints 0, a model that failed a few levels of noise.
+# An image that is darker everywhere is black: a safety checker paints 0, a failed model a few levels of
+# noise.
 _DARK = 8
 # Pillow's default takes twice the time for files that are 2 % smaller.
 _WEBP_METHOD = 2
 
 
-def to_file(pixels: np.ndarray, format: str, quality: int) -> bytes:
+def encode(pixels: np.ndarray, format: str, quality: int) -> bytes:
     """An image file; the same bytes for the same pixels and the same version of Pillow.
 
     Args:
@@ -37,7 +38,7 @@ def to_file(pixels: np.ndarray, format: str, quality: int) -> bytes:
 
 
 def format_of(data: bytes) -> str | None:
-    """The format of an image file by its first bytes; None for others than those written here."""
+    """The format of an image file by its first bytes; None for formats that are not written here."""
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "png"
     if data.startswith(b"\xff\xd8\xff"):
@@ -46,10 +47,10 @@ def format_of(data: bytes) -> str | None:
 
 
 def to_pixels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
-    """What a decoder gives as bytes, and a flag where there is nothing to see.
+    """Floats as bytes, and flags for defects.
 
     Args:
-        values: (H, W, 3) floats in 0…1; numbers that are not finite become 0 and are flagged.
+        values: (H, W, 3) floats in 0…1; values that are not finite become 0 and are flagged.
 
     Returns:
         (H, W, 3) uint8, and flags.
@@ -59,11 +60,11 @@ def to_pixels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
         flags.append(NAN)
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
     pixels = np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)
-    if is_black(pixels):
+    if is_nearly_black(pixels):
         flags.append(BLACK)
     return pixels, flags
 
 
-def is_black(pixels: np.ndarray) -> bool:
-    """Whether an image is black, or as good as."""
+def is_nearly_black(pixels: np.ndarray) -> bool:
+    """Whether no pixel of an image is brighter than a few levels of 255."""
     return bool(pixels.max(initial=0) < _DARK)

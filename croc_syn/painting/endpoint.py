@@ -1,15 +1,13 @@
-"""A service with OpenAI's images interface as a painter: GPT image models, or an open model behind a server.
+"""A service with OpenAI's images API as a painter: GPT image models, or an open model behind a server.
 
-The client library retries what passes (429, 500, a hang); what does not pass is the reason of that image
-alone, and a key that is not valid stops the run.
+The client library retries after passing failures (429, 500, a hang); any other failure becomes the error of
+that image alone, and an invalid key stops the run.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import logging
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,12 +20,12 @@ import numpy as np
 from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
 from croc.jobs.parts import Abort
-from croc.storage.service import hopeless, key_of, said
-from croc_syn.painting import Job, Painted
-from croc_syn.painting.encode import BLACK, is_black
-from croc_syn.painting.settings import Endpoint, ImageModel
-
-log = logging.getLogger(__name__)
+from croc.storage.service import Pace, key_of, said
+from croc_syn.model_runtime import service_failure
+from croc_syn.model_settings import Endpoint
+from croc_syn.painting import ImageRequest, PaintedImage
+from croc_syn.painting.encode import BLACK, is_nearly_black
+from croc_syn.painting.settings import ImageModel
 
 REFUSED = "the service declined"
 _CONTENT = ("moderation_blocked", "content_policy_violation", "content_filter")
@@ -35,13 +33,13 @@ _CONTENT = ("moderation_blocked", "content_policy_violation", "content_filter")
 
 @dataclass
 class EndpointPainter:
-    """A service, ready to be asked.
+    """A service, ready to paint.
 
     Attributes:
-        model: what is painted with; ``call`` holds further arguments of each request, such as ``quality``.
-        settings: how it is asked.
+        model: the image model; ``call`` holds further arguments of each request, such as ``quality``.
+        settings: how the service is called.
         width, height: of the images.
-        format: of the files that are asked for.
+        format: of the files that are requested.
     """
 
     model: ImageModel
@@ -51,24 +49,24 @@ class EndpointPainter:
     format: str = "webp"
 
     def __post_init__(self) -> None:
-        self._turn = threading.Lock()
-        self._next = 0.0
+        self._pace = Pace(self.settings.per_minute)
 
-    def paint(self, jobs: Sequence[Job]) -> Iterator[Painted]:
-        """Ask for all images, several at a time.
+    def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
+        """Request all images, several at a time.
 
         Raises:
-            Abort: the service takes neither this request nor another: the key, the model's name, the address.
+            Abort: the service accepts neither this request nor another: the key, the model's name, the
+            address.
         """
         client = self._client
-        with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="ask") as pool:
-            waiting = [pool.submit(self._ask, client, job) for job in jobs]
+        with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="request") as pool:
+            results = [pool.submit(self._paint, client, request) for request in requests]
             try:
-                for each in waiting:
-                    yield each.result()
+                for result in results:
+                    yield result.result()
             finally:
-                for each in waiting:
-                    each.cancel()
+                for result in results:
+                    result.cancel()
 
     @cached_property
     def _client(self) -> Any:
@@ -87,59 +85,41 @@ class EndpointPainter:
             timeout=self.settings.timeout,
         )
 
-    def _ask(self, client: Any, job: Job) -> Painted:
+    def _paint(self, client: Any, request: ImageRequest) -> PaintedImage:
         import openai
 
-        self._wait()
-        request = {"output_format": self.format, **self.model.call}
+        time.sleep(self._pace.turn())
+        options = {"output_format": self.format, **self.model.call}
         try:
-            answer = client.images.generate(
+            body = client.images.generate(
                 model=self.model.model,
-                prompt=job.prompt,
+                prompt=request.prompt,
                 n=1,
                 size=f"{self.width}x{self.height}",
-                extra_body={"seed": job.seed} if self.settings.seeds else None,
-                **{name: value for name, value in request.items() if value is not None},
+                extra_body={"seed": request.seed} if self.settings.seeds else None,
+                **{name: value for name, value in options.items() if value is not None},
             )
         except openai.APITimeoutError:
-            return Painted(error=f"no answer in {self.settings.timeout:g} s, after all retries")
+            return PaintedImage(error=f"no answer in {self.settings.timeout:g} s, after all retries")
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
             if error.code in _CONTENT:
-                return Painted(error=REFUSED)
+                return PaintedImage(error=REFUSED)
             if error.param == "prompt":
-                return Painted(error=f"the service cannot use the prompt: {said(error)}")
-            # Not about this prompt: so it is the request that is wrong, and so is every other one.
+                return PaintedImage(error=f"the service cannot use the prompt: {said(error)}")
+            # The prompt is not at fault, so the request is, and every other one fails in the same way.
             raise Abort(f"{self.model.name}: the service cannot use the request: {said(error)}") from error
         except openai.OpenAIError as error:
-            reason = hopeless(
-                error,
-                model=self.model.model,
-                key_variable=self.settings.key_variable,
-                address=str(client.base_url),
-            )
-            if reason is not None:
-                raise Abort(f"{self.model.name}: {reason}") from error
-            return Painted(error=f"the service failed, after all retries: {said(error)}")
-        return _painted(answer)
-
-    def _wait(self) -> None:
-        """Until it is this request's turn."""
-        if self.settings.per_minute is None:
-            return
-        with self._turn:
-            now = time.monotonic()
-            mine = max(now, self._next)
-            self._next = mine + 60.0 / self.settings.per_minute
-        time.sleep(mine - now)
+            return PaintedImage(error=service_failure(error, self.model, self.settings, client.base_url))
+        return _read(body)
 
 
-def _painted(answer: Any) -> Painted:
-    first = answer.data[0] if answer.data else None
+def _read(body: Any) -> PaintedImage:
+    first = body.data[0] if body.data else None
     if first is None or not first.b64_json:
-        return Painted(error="the service sent no image data (an address, or nothing)")
+        return PaintedImage(error="the service sent no image data (an address, or nothing)")
     try:
         data = base64.b64decode(first.b64_json, validate=True)
         pixels = np.asarray(decode(data))
     except (InputError, binascii.Error) as error:
-        return Painted(error=f"the service sent no whole image: {error}")
-    return Painted(pixels=pixels, data=data, flags=[BLACK] if is_black(pixels) else [])
+        return PaintedImage(error=f"the service sent no whole image: {error}")
+    return PaintedImage(pixels=pixels, data=data, flags=[BLACK] if is_nearly_black(pixels) else [])

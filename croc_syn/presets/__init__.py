@@ -1,7 +1,9 @@
-"""A preset: one YAML file that says what is contrasted, who writes the prompts and who paints the images.
+"""Presets: the settings of a generation, from the choice of specs to the images, in one YAML file.
 
-``paper`` is the published benchmark at its scale, ``small`` fits one GPU of 24 GB, ``exact`` needs no model.
-A file of one's own has the same keys and may begin from one of these (``extends: paper``).
+In: the name of a preset or a file, and changes to single keys.
+Out: a validated :class:`Preset`. ``paper`` is the published benchmark at its scale, ``small`` fits one GPU of
+24 GB, ``exact`` needs no model. A user's file has the same keys and may extend one of these (``extends:
+paper``).
 """
 
 from __future__ import annotations
@@ -12,16 +14,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import yaml
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field, ValidationError
 
 from croc.checks.schema import SUBSETS
 from croc.errors import InputError
-from croc_syn.painting.settings import Images, problems
+from croc_syn.model_settings import Settings, explain
+from croc_syn.painting.settings import Images
+from croc_syn.taxonomy.plan import Spec, plan
+from croc_syn.taxonomy.taxonomy import Taxonomy
+from croc_syn.taxonomy.taxonomy import load as load_taxonomy
 from croc_syn.writing.settings import Text
 
 FOLDER = Path(__file__).parent
 
-_STRICT = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 _MAX_BYTES = 100_000
 
 
@@ -31,76 +36,103 @@ def _subset(name: str) -> str:
     return name
 
 
-class Specs(BaseModel):
+class Specs(Settings):
     """What is contrasted.
 
     Attributes:
         taxonomy: file; None takes the one that comes with the package.
         subsets: which of the three.
         properties: only variations of these; None takes all.
-        checks: (spec, generation) pairs, spread evenly; None takes all specs × generations.
+        checks: number of (spec, generation) pairs, spread evenly; None takes all specs × generations.
         topics_per_entity, placements_per_entity: as in :func:`croc_syn.taxonomy.plan.plan`.
+        seed: of the sampling of topics; None takes the seed of the preset.
     """
 
-    model_config = _STRICT
     taxonomy: Path | None = None
-    subsets: tuple[Annotated[str, AfterValidator(_subset)], ...] = Field(SUBSETS, min_length=1)
+    subsets: tuple[Annotated[str, AfterValidator(_subset)], ...] = Field(default=SUBSETS, min_length=1)
     properties: tuple[str, ...] | None = None
-    checks: int | None = Field(None, ge=1, le=10_000_000)
-    topics_per_entity: int = Field(9, ge=0)
-    placements_per_entity: int = Field(10, ge=0)
+    checks: int | None = Field(default=None, ge=1, le=10_000_000)
+    topics_per_entity: int = Field(default=9, ge=0)
+    placements_per_entity: int = Field(default=10, ge=0)
+    seed: int | None = Field(default=None, ge=0, lt=2**62)
 
 
-class Preset(BaseModel):
+class Preset(Settings):
     """All settings of a generation.
 
     Attributes:
         name: for people.
         description: one line.
-        seed: of the choice of specs and of all sampling; the images' seeds are in their section.
+        seed: of the selection of specs and of all sampling; the seeds of images are in their section.
         specs: what is contrasted.
-        text: who writes the prompts, and how.
-        images: who paints the images, and how.
+        text: which models write the prompts, and how.
+        images: which models paint the images, and how.
     """
 
-    model_config = _STRICT
     name: str = Field(min_length=1, max_length=80)
     description: str = ""
-    seed: int = Field(0, ge=0, lt=2**62)
+    seed: int = Field(default=0, ge=0, lt=2**62)
     specs: Specs = Specs()
     text: Text = Text()
     images: Images = Images()
 
+    def plan_specs(self) -> tuple[Taxonomy, list[Spec]]:
+        """The taxonomy and the specs to select from; for the exact world only what it can draw.
+
+        Raises:
+            InputError: the taxonomy cannot be used, or a property is not in it.
+        """
+        wanted, exact = self.specs, not self.text.models
+        taxonomy = load_taxonomy(wanted.taxonomy)
+        for name in wanted.properties or ():
+            known = [item.id for item in taxonomy.properties.values() if item.exact or not exact]
+            if name not in known:
+                close = get_close_matches(name, known, n=1)
+                hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(known)}"
+                what = "the exact world cannot draw the" if exact else "there is no"
+                raise InputError(f"{what} property {name!r}; {hint}")
+        specs = plan(
+            taxonomy,
+            subsets=wanted.subsets,
+            exact_only=exact,
+            topics_per_entity=wanted.topics_per_entity,
+            placements_per_entity=wanted.placements_per_entity,
+            seed=self.seed if wanted.seed is None else wanted.seed,
+        )
+        if wanted.properties is not None:
+            specs = [spec for spec in specs if spec.property in wanted.properties]
+        return taxonomy, specs
+
 
 def names() -> list[str]:
-    """The presets that come with the package."""
+    """Names of the presets that come with the package."""
     return sorted(file.stem for file in FOLDER.glob("*.yaml"))
 
 
 def load(preset: str | Path, changes: Mapping[str, Any] | None = None) -> Preset:
-    """Read a preset and check it.
+    """Read and validate a preset.
 
     Args:
         preset: a name of :func:`names`, or a YAML file.
-        changes: other values by their place, such as ``{"text.sampling.temperature": 0.8}``.
+        changes: other values by key, such as ``{"text.sampling.temperature": 0.8}``.
 
     Raises:
         InputError: there is no such preset, or a key is unknown or its value unusable; the sentence names it.
     """
     tree, where = _tree(preset, depth=0)
-    for place, value in (changes or {}).items():
-        _put(tree, place, value)
+    for key, value in (changes or {}).items():
+        _set_key(tree, key, value)
     try:
         return Preset.model_validate(tree)
     except ValidationError as error:
-        raise InputError(f"{where}: {problems(error)}") from None
+        raise InputError(f"{where}: {explain(error)}") from None
     except InputError as error:
         raise InputError(f"{where}: {error}") from None
 
 
 def _tree(preset: str | Path, depth: int) -> tuple[dict[str, Any], str]:
     if depth > 3:
-        raise InputError(f"preset {str(preset)!r}: presets extend each other without an end")
+        raise InputError(f"preset {str(preset)!r}: presets extend each other in a circle")
     file = FOLDER / f"{preset}.yaml" if str(preset) in names() else Path(preset)
     try:
         if file.stat().st_size > _MAX_BYTES:
@@ -113,8 +145,8 @@ def _tree(preset: str | Path, depth: int) -> tuple[dict[str, Any], str]:
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        said = " ".join(str(error).split())[:200]
-        raise InputError(f"{file}: not valid YAML ({said})") from None
+        reason = " ".join(str(error).split())[:200]
+        raise InputError(f"{file}: not valid YAML ({reason})") from None
     if not isinstance(tree, dict):
         raise InputError(f"{file}: expected the keys {', '.join(Preset.model_fields)}")
     base = tree.pop("extends", None)
@@ -136,13 +168,13 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return merged
 
 
-def _put(tree: dict[str, Any], place: str, value: Any) -> None:
-    *above, last = place.split(".")
-    for key in above:
-        below = tree.get(key)
+def _set_key(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, last = key.split(".")
+    for section in sections:
+        below = tree.get(section)
         if below is None:
-            below = tree[key] = {}
+            below = tree[section] = {}
         if not isinstance(below, dict):
-            raise InputError(f"{place}: {key} holds no keys")
+            raise InputError(f"{key}: {section} has no keys")
         tree = below
     tree[last] = value

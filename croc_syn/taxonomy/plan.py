@@ -1,29 +1,31 @@
-"""The list of check specs that a taxonomy implies: what is to be contrasted, before any prompt is written.
+"""The list of check specs that a taxonomy implies, and which checks are made from them.
 
-The same taxonomy and seed give the same list on every machine. A spec's id is made from the ids that
-define it and from nothing else, so that a topic, a property or an entity added later changes no id that was
-there before.
+The same taxonomy and seed give the same list on every machine. The id of a spec is made from the ids that
+define it and from nothing else, so a topic, a property or an entity added later changes no existing id.
 """
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cache
 from hashlib import sha256
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import polars as pl
+from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from croc.checks.schema import CATEGORIES, SUBSETS, stable_hash
 from croc.errors import InputError
+from croc.storage.files import atomic
 from croc_syn.taxonomy.taxonomy import ROOT, Entity, Property, Taxonomy, Topic
 
 MAX_SPECS = 1_000_000
-"""A taxonomy that implies more is refused: the paper's implies about seven thousand."""
+"""A taxonomy that implies more specs is refused; the paper's implies about seven thousand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,10 +38,10 @@ class Spec:
         property: id of the contrasted property; None outside property variation.
         property_path: its place in the tree of properties.
         category: the hum category to which the property maps, or None.
-        topic: id of the topic, ``root`` where none is prescribed. In entity placement the entity's
-            home, or the topic that stands for a home that cannot be drawn.
+        topic: id of the topic, ``root`` if none is prescribed. In entity placement the entity's home, or
+            the topic that replaces a home that cannot be drawn.
         entity: id of the entity; None in property variation.
-        contrast_topic: in entity placement, the topic into which the contrast prompt puts the entity.
+        contrast_topic: in entity placement, the topic of the contrast prompt.
     """
 
     concept_id: str
@@ -83,8 +85,8 @@ def plan(
     Args:
         taxonomy: what can be contrasted.
         subsets: which of the three to plan.
-        exact_only: plan only what the exact world can draw; topics are then sampled among those it shows.
-        topics_per_entity: topics of an entity in entity variation, beside the root; all if there are fewer.
+        exact_only: plan only what the exact world can draw; topics are then sampled from those it can draw.
+        topics_per_entity: topics of an entity in entity variation, besides the root; all if there are fewer.
         placements_per_entity: other topics of an entity in entity placement; all if there are fewer.
         seed: of the sampling of topics.
 
@@ -97,12 +99,12 @@ def plan(
     for name in subsets:
         if name not in SUBSETS:
             raise InputError(f"subset {name!r} is not known; known are {', '.join(SUBSETS)}")
-    for what, value in (
+    for name, value in (
         ("topics_per_entity", topics_per_entity),
         ("placements_per_entity", placements_per_entity),
     ):
         if value < 0:
-            raise InputError(f"{what} is {value}; expected 0 or more")
+            raise InputError(f"{name} is {value}; expected 0 or more")
 
     topics = [topic for topic in taxonomy.topics.values() if topic.exact or not exact_only]
     entities = [entity for entity in taxonomy.entities.values() if entity.exact or not exact_only]
@@ -120,7 +122,7 @@ def plan(
             specs += (_entity_variation(entity, topic) for topic in (ROOT, *sampled))
         if "entity_placement" in subsets and topics:
             home = _home(taxonomy.topics[entity.topic], topics, seed, entity.id)
-            # Two topics that the exact world shows by one place would give two prompts of one meaning.
+            # Two topics that the exact world shows by one place would give two prompts with one meaning.
             others = [
                 topic
                 for topic in topics
@@ -154,20 +156,20 @@ def _entity_placement(entity: Entity, home: str, other: str) -> Spec:
 
 
 def _home(home: Topic, topics: Sequence[Topic], seed: int, entity: str) -> Topic:
-    """Where an entity is before it is moved: its own topic, or a sampled one where that cannot be drawn."""
+    """The first topic in entity placement: the entity's own, or a sampled one if that cannot be drawn."""
     if home in topics:
         return home
-    return min(topics, key=lambda topic: _draw(seed, "home", entity, topic.id))
+    return min(topics, key=lambda topic: _random_key(seed, "home", entity, topic.id))
 
 
 def _sample(topics: Iterable[Topic], k: int, seed: int, subset: str, entity: str) -> list[str]:
     ids = (topic.id for topic in topics)
-    return sorted(ids, key=lambda topic: _draw(seed, subset, entity, topic))[:k]
+    return sorted(ids, key=lambda topic: _random_key(seed, subset, entity, topic))[:k]
 
 
-def _draw(*what: Any) -> bytes:
-    """Bytes that look random and depend on nothing but ``what``; they sort as numbers do."""
-    return sha256(json.dumps(what, separators=(",", ":")).encode()).digest()
+def _random_key(*content: Any) -> bytes:
+    """A pseudo-random sort key that depends on nothing but ``content``."""
+    return sha256(json.dumps(content, separators=(",", ":")).encode()).digest()
 
 
 def _order(spec: Spec) -> tuple[Any, ...]:
@@ -180,10 +182,12 @@ def _order(spec: Spec) -> tuple[Any, ...]:
     )
 
 
-# ---- Choosing some of them ----
+# ---- Selecting checks ----
 
 
-def select(specs: Sequence[Spec], n: int, seed: int = 0) -> list[tuple[Spec, int]]:
+def select(
+    specs: Sequence[Spec], n: int, seed: int = 0, *, accept: Callable[[Spec], bool] | None = None
+) -> list[tuple[Spec, int]]:
     """The first ``n`` checks to make, spread evenly over subsets, properties and entities.
 
     The subsets take turns until one has no more to give. Inside a subset its properties (or entities) take
@@ -194,10 +198,12 @@ def select(specs: Sequence[Spec], n: int, seed: int = 0) -> list[tuple[Spec, int
         specs: what :func:`plan` gave, in any order.
         n: how many checks.
         seed: of the random order.
+        accept: whether a check can be made from a spec; called once per spec, when its first turn comes. A
+            spec that is rejected is passed over, as if it were not among ``specs``.
 
     Returns:
-        Pairs of spec and generation index (0, 1, …), all different. ``select(specs, n)`` is the beginning of
-        ``select(specs, n + 1)``.
+        Pairs of spec and generation index (0, 1, …), all different; none if every spec is rejected.
+        ``select(specs, n)`` is the beginning of ``select(specs, n + 1)``.
 
     Raises:
         InputError: n is negative, or there is nothing to select from.
@@ -205,38 +211,90 @@ def select(specs: Sequence[Spec], n: int, seed: int = 0) -> list[tuple[Spec, int
     if n < 0:
         raise InputError(f"n is {n}; expected 0 or more checks")
     if n and not specs:
-        raise InputError("there is no spec to select from; the taxonomy implies none for what was asked")
-    endless = ((spec, turn) for turn in count() for spec in _turns(specs, seed, turn))
-    return list(islice(endless, n))
+        raise InputError("there is no spec to select from; the taxonomy implies none for these settings")
+    accepted = (lambda spec: True) if accept is None else cache(accept)
+    selected: list[tuple[Spec, int]] = []
+    generation = 0
+    while len(selected) < n:
+        turns = list(islice(_turns(specs, seed, generation, accepted), n - len(selected)))
+        if not turns:
+            break
+        selected += ((spec, generation) for spec in turns)
+        generation += 1
+    return selected
 
 
-def _turns(specs: Iterable[Spec], seed: int, generation: int) -> Iterator[Spec]:
+def _turns(
+    specs: Iterable[Spec], seed: int, generation: int, accept: Callable[[Spec], bool]
+) -> Iterator[Spec]:
+    """The accepted specs in the order of one generation; a spec is tested when its turn comes."""
     by_subset: dict[str, dict[str, list[Spec]]] = {}
     for spec in specs:
         group = spec.property or spec.entity or ""
         by_subset.setdefault(spec.subset, {}).setdefault(group, []).append(spec)
 
-    placed: list[tuple[int, str, Spec]] = []
-    for subset, groups in by_subset.items():
-        turns: list[tuple[int, bytes, Spec]] = []
-        for group, members in groups.items():
-            members.sort(key=lambda spec: _draw(seed, generation, spec.concept_id))
-            turn = _draw(seed, generation, subset, group)
-            turns += ((round_, turn, spec) for round_, spec in enumerate(members))
-        turns.sort(key=lambda item: item[:2])
-        placed += ((position, subset, spec) for position, (_, _, spec) in enumerate(turns))
-    placed.sort(key=lambda item: (item[0], SUBSETS.index(item[1])))
-    return (spec for _, _, spec in placed)
+    subsets: list[Iterator[Spec]] = []
+    for subset in sorted(by_subset, key=SUBSETS.index):
+        groups = by_subset[subset]
+        for members in groups.values():
+            members.sort(key=lambda spec: _random_key(seed, generation, spec.concept_id))
+        order = sorted(groups, key=lambda group: _random_key(seed, generation, subset, group))
+        subsets.append(_round_robin([filter(accept, groups[group]) for group in order]))
+    return _round_robin(subsets)
+
+
+def _round_robin(sources: Sequence[Iterator[Spec]]) -> Iterator[Spec]:
+    """One item of each source in turn, until all are exhausted."""
+    while sources:
+        left = []
+        for source in sources:
+            for spec in islice(source, 1):
+                yield spec
+                left.append(source)
+        sources = left
 
 
 # ---- Files ----
 
-_COLUMNS = tuple(field.name for field in fields(Spec))
 _DEFINED_BY: Mapping[str, tuple[str, ...]] = {
     "property_variation": ("property", "property_path", "topic"),
     "entity_variation": ("topic", "entity"),
     "entity_placement": ("topic", "entity", "contrast_topic"),
 }
+
+
+def _one_of(known: Sequence[str]) -> AfterValidator:
+    def check(name: str) -> str:
+        if name not in known:
+            raise ValueError(f"expected one of {', '.join(known)}")
+        return name
+
+    return AfterValidator(check)
+
+
+class _SpecRow(BaseModel):
+    """A row of a file of specs; the fields are those of :class:`Spec`."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+    concept_id: str
+    subset: Annotated[str, _one_of(SUBSETS)]
+    property: str | None
+    property_path: str | None
+    category: Annotated[str, _one_of(CATEGORIES)] | None
+    topic: str | None
+    entity: str | None
+    contrast_topic: str | None
+
+    @model_validator(mode="after")
+    def _is_consistent(self) -> _SpecRow:
+        ids = {name: getattr(self, name) for name in ("property", "topic", "entity", "contrast_topic")}
+        for name, value in {**ids, "property_path": self.property_path}.items():
+            if (value is None) == (name in _DEFINED_BY[self.subset]):
+                expected = "null" if value is not None else "a value"
+                raise ValueError(f"column {name}: {self.subset} needs {expected}, found {value!r}")
+        if self.concept_id != (expected_id := concept_id(self.subset, **ids)):
+            raise ValueError(f"column concept_id: the id of this row is {expected_id!r}")
+        return self
 
 
 def write(specs: Sequence[Spec], path: str | Path) -> None:
@@ -246,20 +304,14 @@ def write(specs: Sequence[Spec], path: str | Path) -> None:
         InputError: the name ends in neither ``.parquet`` nor ``.jsonl``.
     """
     file = Path(path)
-    _format(file)
-    table = pl.DataFrame([asdict(spec) for spec in specs], schema=dict.fromkeys(_COLUMNS, pl.String))
-    temporary = file.with_name(f".{file.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as out:
-            if _format(file) == ".parquet":
-                table.write_parquet(out)
-            else:
-                table.write_ndjson(out)
-            out.flush()
-            os.fsync(out.fileno())
-        temporary.replace(file)
-    finally:
-        temporary.unlink(missing_ok=True)
+    is_parquet = _format(file) == ".parquet"
+    schema = dict.fromkeys((field.name for field in fields(Spec)), pl.String)
+    table = pl.DataFrame([asdict(spec) for spec in specs], schema=schema)
+    with atomic(file) as temporary:
+        if is_parquet:
+            table.write_parquet(temporary)
+        else:
+            table.write_ndjson(temporary)
 
 
 def read(path: str | Path) -> list[Spec]:
@@ -271,14 +323,35 @@ def read(path: str | Path) -> list[Spec]:
     """
     file = Path(path)
     specs: list[Spec] = []
-    seen: dict[str, int] = {}
+    first: dict[str, int] = {}
     for number, row in enumerate(_rows(file), 1):
-        spec = _checked(row, f"{file}, row {number}")
-        if spec.concept_id in seen:
-            raise InputError(f"{file}, row {number}: the same spec as row {seen[spec.concept_id]}")
-        seen[spec.concept_id] = number
+        where = f"{file}, row {number}"
+        try:
+            spec = Spec(**_SpecRow.model_validate(row).model_dump())
+        except ValidationError as error:
+            raise InputError(f"{where}{_explain(error.errors()[0])}") from None
+        if spec.concept_id in first:
+            raise InputError(f"{where}: the same spec as row {first[spec.concept_id]}")
+        first[spec.concept_id] = number
         specs.append(spec)
     return specs
+
+
+def _explain(detail: ErrorDetails) -> str:
+    """What pydantic found wrong in a row, with the column."""
+    column = f", column {detail['loc'][0]}" if detail["loc"] else ""
+    value = repr(detail["input"])[:60]
+    match detail["type"]:
+        case "model_type" | "model_attributes_type":
+            return f": expected an object with the columns {', '.join(_SpecRow.model_fields)}; found {value}"
+        case "missing":
+            return f"{column}: is missing"
+        case "extra_forbidden":
+            return f"{column}: there is no such column"
+        case "string_type":
+            return f"{column}: expected text or null, found {value}"
+    reason = detail["msg"].removeprefix("Value error, ")
+    return f"{column}: {reason}, found {value}" if column else f", {reason}"
 
 
 def _format(file: Path) -> str:
@@ -304,36 +377,3 @@ def _rows(file: Path) -> Iterator[Any]:
         raise InputError(f"{file}: not UTF-8; expected JSON lines") from None
     except pl.exceptions.PolarsError as error:
         raise InputError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None
-
-
-def _checked(row: Any, where: str) -> Spec:
-    if not isinstance(row, dict) or set(row) != set(_COLUMNS):
-        found = ", ".join(map(str, row)) if isinstance(row, dict) else repr(row)[:60]
-        raise InputError(f"{where}: expected the columns {', '.join(_COLUMNS)}; found {found}")
-    for column, value in row.items():
-        if not isinstance(value, str | None):
-            raise InputError(f"{where}, column {column}: expected text or null, found {value!r}")
-    spec = Spec(**row)
-    if spec.subset not in SUBSETS:
-        raise InputError(f"{where}, column subset: {spec.subset!r} is not one of {', '.join(SUBSETS)}")
-    if spec.category is not None and spec.category not in CATEGORIES:
-        raise InputError(f"{where}, column category: {spec.category!r} is not one of {', '.join(CATEGORIES)}")
-    needed = _DEFINED_BY[spec.subset]
-    for column in ("property", "property_path", "topic", "entity", "contrast_topic"):
-        if (row[column] is None) == (column in needed):
-            expected = "a value" if column in needed else "null"
-            raise InputError(
-                f"{where}, column {column}: {spec.subset} needs {expected}, found {row[column]!r}"
-            )
-    expected_id = concept_id(
-        spec.subset,
-        property=spec.property,
-        topic=spec.topic,
-        entity=spec.entity,
-        contrast_topic=spec.contrast_topic,
-    )
-    if spec.concept_id != expected_id:
-        raise InputError(
-            f"{where}, column concept_id: {spec.concept_id!r} is not the id of this row, {expected_id!r}"
-        )
-    return spec

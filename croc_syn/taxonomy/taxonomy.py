@@ -1,7 +1,7 @@
 """What can be contrasted, as data: topics, properties and entities, read from a YAML file.
 
-``taxonomy.yaml`` beside this module is the default; a file of one's own has the same form (docs/taxonomy.md).
-What the exact world can draw is declared in ``croc_syn.world``; a taxonomy only names it.
+``taxonomy.yaml`` beside this module is the default; a user's file has the same form (docs/taxonomy.md). What
+the exact world can draw is declared in ``croc_syn.world``; a taxonomy only refers to it.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from croc.errors import InputError
 DEFAULT_FILE = Path(__file__).with_name("taxonomy.yaml")
 
 ROOT = "root"
-"""Stands where a topic's id stands and says that no topic is prescribed."""
+"""In place of a topic's id: no topic is prescribed."""
 
 CONTRASTS: Mapping[str, str] = MappingProxyType(
     {
         "swap_value": "One value of the property takes the place of another; everything else stays.",
         "replace": "One kind of thing, or one word, takes the place of another kind.",
-        "exchange": "Two things trade what is said of them.",
+        "exchange": "Two things exchange an attribute.",
         "reverse": "A relation turns into its opposite.",
         "recount": "A number changes.",
-        "negate": "What is said to be there is said not to be there, or the other way round.",
-        "remove": "Something that was said is left out.",
+        "negate": "Something that one prompt says is present is absent in the other.",
+        "remove": "Something that the first prompt mentions is left out.",
         "reorder": "The same words stand in another order.",
         "degrade": "The quality of the picture or of the wording is lowered.",
     }
@@ -44,7 +44,7 @@ CONTRASTS: Mapping[str, str] = MappingProxyType(
 Table = Literal["topics", "properties", "entities"]
 TABLES: tuple[Table, ...] = ("topics", "properties", "entities")
 
-# A file within these bounds is read in a moment; nobody writes a larger one by hand.
+# A file within these bounds is read quickly; nobody writes a larger one by hand.
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 8
 # More problems than a person corrects at once.
@@ -54,8 +54,9 @@ MAX_SHOWN = 10
 # ---- The schema ----
 
 
-def _said(message: str) -> PydanticCustomError:
-    # The second argument is a template with {fields}; a file may say braces, so its words go in as a value.
+def _problem(message: str) -> PydanticCustomError:
+    # The second argument is a template with {fields}; a file may contain braces, so the text goes in as a
+    # value.
     return PydanticCustomError("taxonomy", "{message}", {"message": message})
 
 
@@ -76,21 +77,21 @@ def _unknown(word: str, known: Collection[str], what: str) -> str:
 
 def _one_line(text: str) -> str:
     if text != text.strip() or not text.isprintable() or not text:
-        raise _said("expected one line of text without control characters and without spaces around it")
+        raise _problem("expected one line of text without control characters and without spaces around it")
     return text
 
 
 def _distinct(values: tuple[str, ...]) -> tuple[str, ...]:
     for value, times in Counter(values).items():
         if times > 1:
-            raise _said(f"{_quoted(value)} is listed {times} times")
+            raise _problem(f"{_quoted(value)} is listed {times} times")
     return values
 
 
 def _one_of(known: Callable[[], Collection[str]], what: str) -> AfterValidator:
     def check(word: str) -> str:
         if word not in known():
-            raise _said(_unknown(word, known(), what))
+            raise _problem(_unknown(word, known(), what))
         return word
 
     return AfterValidator(check)
@@ -121,21 +122,21 @@ class _Node(BaseModel):
 
 
 class Root(_Node):
-    """What to say where no topic is prescribed."""
+    """How to describe that no topic is prescribed."""
 
     name: Line = "anything"
     definition: Line = "No topic is prescribed."
 
 
 class Topic(_Node):
-    """A part of the world that a picture can be about.
+    """A subject area of pictures.
 
     Attributes:
         id: its key in the file; concept ids are made from it.
-        name: what a person reads.
+        name: for people.
         group: the group of topics to which it belongs.
         definition: one line.
-        exact: the topic of the exact world that shows it, or None.
+        exact: the corresponding topic of the exact world, or None.
     """
 
     id: str
@@ -146,16 +147,16 @@ class Topic(_Node):
 
 
 class Property(_Node):
-    """What two prompts can differ in.
+    """A property in which two prompts can differ.
 
     Attributes:
         id: its key in the file; concept ids are made from it.
         name: what a person reads.
-        path: the branch of the tree in which it sits.
+        path: its branch in the tree of properties.
         definition: one line.
         contrast: how it contrasts, a key of ``CONTRASTS``.
-        hum_category: the category of the human-supervised benchmark to which it maps, or None.
-        values: examples of what it can be.
+        hum_category: the corresponding category of the human-supervised benchmark, or None.
+        values: examples of values.
         exact: the contrast of the exact world that draws it, or None.
         exact_note: why the exact world cannot draw it.
     """
@@ -182,9 +183,9 @@ class Entity(_Node):
     Attributes:
         id: its key in the file; concept ids are made from it.
         name: what a person reads.
-        topic: the topic in which it is at home.
+        topic: its home topic.
         definition: one line.
-        parts: of what it consists.
+        parts: its parts.
         exact: the kind in the exact world that draws it, or None.
     """
 
@@ -197,13 +198,13 @@ class Entity(_Node):
 
 
 class Taxonomy(_Node):
-    """All that can be contrasted.
+    """Everything that can be contrasted.
 
     Attributes:
         version: version of the form of the file.
-        name: what a person reads in reports.
+        name: for people, in reports.
         description: one line.
-        root: what to say where no topic is prescribed.
+        root: how to describe that no topic is prescribed.
         groups: definition of each group of topics, by id.
         topics: by id.
         branches: definition of each inner node of the tree of properties, by path.
@@ -229,7 +230,7 @@ def load(path: str | Path | None = None) -> Taxonomy:
     """Read and check a taxonomy.
 
     Args:
-        path: the file; None reads the one that comes with the program.
+        path: the file; None reads the one that comes with the package.
 
     Raises:
         InputError: the file cannot be read, is not plain YAML, or does not fit the schema. Each line of the
@@ -238,22 +239,22 @@ def load(path: str | Path | None = None) -> Taxonomy:
     file = DEFAULT_FILE if path is None else Path(path)
     tree, lines = _parse(_text(file), file)
     if not isinstance(tree, dict):
-        raise InputError(f"{file}, line 1: expected {', '.join(_keys_of(Taxonomy))}; found {_found(tree)}")
-    problems = list(_name_rows(tree))
+        raise InputError(f"{file}, line 1: expected {', '.join(_keys_of(Taxonomy))}; found {_describe(tree)}")
+    problems = list(_add_ids(tree))
     taxonomy = None
     try:
         taxonomy = Taxonomy.model_validate(tree)
     except ValidationError as error:
         problems += [_explain(detail) for detail in error.errors(include_url=False)]
     if taxonomy is not None:
-        problems += _dangling(taxonomy)
+        problems += _broken_references(taxonomy)
     if taxonomy is None or problems:
         raise InputError(_message(problems, lines, file))
     return taxonomy
 
 
-_Trail = tuple[str | int, ...]
-_Problem = tuple[_Trail, str]
+_KeyPath = tuple[str | int, ...]
+_Problem = tuple[_KeyPath, str]
 
 
 def _text(file: Path) -> str:
@@ -273,29 +274,29 @@ def _text(file: Path) -> str:
         ) from None
 
 
-# libyaml's loader reads ten times faster; a wheel without it falls back to the same thing in Python.
+# libyaml's loader is ten times faster; a wheel without it falls back to the loader in Python.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
-def _parse(text: str, file: Path) -> tuple[Any, dict[_Trail, int]]:
-    """Plain data, and the line of everything in it by its trail of keys and indices."""
-    lines: dict[_Trail, int] = {(): 1}
+def _parse(text: str, file: Path) -> tuple[Any, dict[_KeyPath, int]]:
+    """Plain data, and the line number of each item by its path of keys and indices."""
+    lines: dict[_KeyPath, int] = {(): 1}
     try:
-        _refuse_tricks(text, file)
+        _refuse_unsafe_yaml(text, file)
         loader = _Loader(text)
         try:
             node = loader.get_single_node()
             if node is None:
                 keys = ", ".join(_keys_of(Taxonomy))
                 raise InputError(f"{file}, line 1: the file is empty; expected {keys}")
-            return _plain(loader, node, (), lines, file), lines
+            return _to_data(loader, node, (), lines, file), lines
         finally:
             loader.dispose()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f", line {mark.line + 1}" if mark else ""
-        said = "; ".join(part for part in (error.context, error.problem) if part)
-        raise InputError(f"{file}{where}: not valid YAML: {said}") from None
+        reason = "; ".join(part for part in (error.context, error.problem) if part)
+        raise InputError(f"{file}{where}: not valid YAML: {reason}") from None
     except yaml.YAMLError as error:
         position = getattr(error, "position", None)
         where = "" if position is None else f", line {text.count(chr(10), 0, position) + 1}"
@@ -303,11 +304,11 @@ def _parse(text: str, file: Path) -> tuple[Any, dict[_Trail, int]]:
         raise InputError(f"{file}{where}: not valid YAML: {reason}") from None
 
 
-def _refuse_tricks(text: str, file: Path) -> None:
-    """Refuse what a table of plain text never needs, before anything is built from it.
+def _refuse_unsafe_yaml(text: str, file: Path) -> None:
+    """Refuse YAML features that a table of plain text never needs, before anything is constructed.
 
-    Aliases can make a few bytes stand for gigabytes or for an endless loop, tags can ask for objects, and
-    deep nesting exhausts the stack of whoever walks it.
+    Aliases can expand a few bytes to gigabytes or to an endless loop, tags can request objects, and deep
+    nesting exhausts the stack.
     """
     depth = 0
     for event in yaml.parse(text, Loader=_Loader):
@@ -328,12 +329,12 @@ def _refuse_tricks(text: str, file: Path) -> None:
             depth -= 1
 
 
-def _plain(loader: Any, node: yaml.Node, trail: _Trail, lines: dict[_Trail, int], file: Path) -> Any:
+def _to_data(loader: Any, node: yaml.Node, key_path: _KeyPath, lines: dict[_KeyPath, int], file: Path) -> Any:
     if isinstance(node, yaml.SequenceNode):
         for index, item in enumerate(node.value):
-            lines[*trail, index] = item.start_mark.line + 1
+            lines[*key_path, index] = item.start_mark.line + 1
         return tuple(
-            _plain(loader, item, (*trail, index), lines, file) for index, item in enumerate(node.value)
+            _to_data(loader, item, (*key_path, index), lines, file) for index, item in enumerate(node.value)
         )
     if isinstance(node, yaml.MappingNode):
         table: dict[str, Any] = {}
@@ -343,12 +344,12 @@ def _plain(loader: Any, node: yaml.Node, trail: _Trail, lines: dict[_Trail, int]
             if not isinstance(key, str):
                 shown = getattr(key_node, "value", None)
                 what = f"put {shown!r} into quotes" if isinstance(shown, str) else "found a list or a mapping"
-                raise InputError(_at(file, line, trail) + f"expected text as a key; {what}")
+                raise InputError(_at(file, line, key_path) + f"expected text as a key; {what}")
             if key in table:
-                first = lines[*trail, key]
-                raise InputError(_at(file, line, (*trail, key)) + f"given twice, first in line {first}")
-            lines[*trail, key] = line
-            table[key] = _plain(loader, value, (*trail, key), lines, file)
+                first = lines[*key_path, key]
+                raise InputError(_at(file, line, (*key_path, key)) + f"given twice, first in line {first}")
+            lines[*key_path, key] = line
+            table[key] = _to_data(loader, value, (*key_path, key), lines, file)
         return table
     return _scalar(loader, node)
 
@@ -357,11 +358,11 @@ def _scalar(loader: Any, node: yaml.Node) -> Any:
     try:
         return loader.construct_object(node)
     except ValueError:
-        # YAML takes 2026-13-45 for a date and then fails on it; here it is text like any other.
+        # YAML reads 2026-13-45 as a date and then fails on it; here it is text.
         return node.value
 
 
-def _name_rows(tree: dict[str, Any]) -> Iterator[_Problem]:
+def _add_ids(tree: dict[str, Any]) -> Iterator[_Problem]:
     """Give every row its key as ``id``, and a ``name`` where it has none."""
     for table in TABLES:
         rows = tree.get(table)
@@ -374,11 +375,11 @@ def _name_rows(tree: dict[str, Any]) -> Iterator[_Problem]:
                 rows[key] = {"name": key.replace("_", " "), **row, "id": key}
 
 
-def _dangling(taxonomy: Taxonomy) -> list[_Problem]:
-    """References that lead nowhere."""
+def _broken_references(taxonomy: Taxonomy) -> list[_Problem]:
+    """References to groups, branches and topics that do not exist."""
     groups, topics, branches = taxonomy.groups, taxonomy.topics, taxonomy.branches
     parents = {path: path.rpartition("/")[0] for path in branches}
-    references: list[tuple[_Trail, str, Collection[str], str]] = [
+    references: list[tuple[_KeyPath, str, Collection[str], str]] = [
         *((("topics", row.id, "group"), row.group, groups, "groups") for row in topics.values()),
         *((("branches", path), parent, branches, "branches") for path, parent in parents.items() if parent),
         *(
@@ -388,20 +389,20 @@ def _dangling(taxonomy: Taxonomy) -> list[_Problem]:
         *((("entities", row.id, "topic"), row.topic, topics, "topics") for row in taxonomy.entities.values()),
     ]
     wrong = [item for item in references if item[1] not in item[2]]
-    # A guess for each of thousands takes minutes, and only the first are shown.
-    guess = len(wrong) <= 100
+    # Suggestions for thousands of them take minutes, and only the first are shown.
+    suggest = len(wrong) <= 100
     problems: list[_Problem] = [
-        (trail, _unknown(word, known if guess else (), f"among the {what} of this file"))
-        for trail, word, known, what in wrong
+        (key_path, _unknown(word, known if suggest else (), f"among the {what} of this file"))
+        for key_path, word, known, what in wrong
     ]
     if ROOT in topics:
         problems.append(
-            (("topics", ROOT), f"{ROOT!r} stands for no topic at all; give this topic another id")
+            (("topics", ROOT), f"{ROOT!r} means that no topic is prescribed; give this topic another id")
         )
     return problems
 
 
-# ---- Saying what is wrong ----
+# ---- Error messages ----
 
 _MODELS: Mapping[str, type[BaseModel]] = MappingProxyType(
     {"topics": Topic, "properties": Property, "entities": Entity, "root": Root}
@@ -412,7 +413,7 @@ def _keys_of(model: type[BaseModel]) -> list[str]:
     return [name for name in model.model_fields if name != "id"]
 
 
-def _found(value: Any) -> str:
+def _describe(value: Any) -> str:
     match value:
         case None:
             return "nothing"
@@ -429,41 +430,41 @@ def _found(value: Any) -> str:
 
 
 def _explain(detail: ErrorDetails) -> _Problem:
-    """One problem of pydantic's in the words of this file."""
-    trail, value = tuple(detail["loc"]), detail["input"]
-    is_key = trail[-1:] == ("[key]",)
+    """One of pydantic's problems, in the terms of the file."""
+    key_path, value = tuple(detail["loc"]), detail["input"]
+    is_key = key_path[-1:] == ("[key]",)
     if is_key:
-        trail = trail[:-1]
+        key_path = key_path[:-1]
     limits = detail.get("ctx", {})
     match detail["type"]:
         case "extra_forbidden":
-            model = _MODELS.get(str(trail[0]), Taxonomy) if len(trail) > 1 else Taxonomy
-            key = str(trail[-1])
-            return trail, f"unknown key {_quoted(key)}{_hint(key, _keys_of(model))}"
+            model = _MODELS.get(str(key_path[0]), Taxonomy) if len(key_path) > 1 else Taxonomy
+            key = str(key_path[-1])
+            return key_path, f"unknown key {_quoted(key)}{_hint(key, _keys_of(model))}"
         case "missing":
-            return trail, "is missing"
+            return key_path, "is missing"
         case "string_type":
-            return trail, f"expected text, found {_found(value)}"
+            return key_path, f"expected text, found {_describe(value)}"
         case "string_pattern_mismatch":
-            slash = ", and / between levels" if trail[0] == "branches" else ""
-            return trail, f"expected small letters, digits and _ in a key{slash}, starting with a letter"
+            slash = ", and / between levels" if key_path[0] == "branches" else ""
+            return key_path, f"expected small letters, digits and _ in a key{slash}, starting with a letter"
         case "string_too_long":
-            return trail, f"expected at most {limits['max_length']} characters, found {len(value)}"
+            return key_path, f"expected at most {limits['max_length']} characters, found {len(value)}"
         case "tuple_type":
-            return trail, f"expected a list [a, b], found {_found(value)}"
+            return key_path, f"expected a list [a, b], found {_describe(value)}"
         case "dict_type" | "model_type":
-            return trail, f"expected a mapping (key: value), found {_found(value)}"
+            return key_path, f"expected a mapping (key: value), found {_describe(value)}"
         case "literal_error":
-            return trail, f"expected {limits['expected']}, found {_found(value)}"
+            return key_path, f"expected {limits['expected']}, found {_describe(value)}"
         case "too_short":
-            return trail, "expected at least one entry"
+            return key_path, "expected at least one entry"
         case _:
-            return trail, detail["msg"]
+            return key_path, detail["msg"]
 
 
-def _dotted(trail: _Trail) -> str:
+def _dotted(key_path: _KeyPath) -> str:
     text = ""
-    for step in trail:
+    for step in key_path:
         if isinstance(step, int):
             text += f"[{step}]"
         else:
@@ -471,28 +472,30 @@ def _dotted(trail: _Trail) -> str:
     return text if text.isprintable() else ascii(text)
 
 
-def _at(file: Path, line: int, trail: _Trail) -> str:
-    return f"{file}, line {line}, {_dotted(trail)}: " if trail else f"{file}, line {line}: "
+def _at(file: Path, line: int, key_path: _KeyPath) -> str:
+    return f"{file}, line {line}, {_dotted(key_path)}: " if key_path else f"{file}, line {line}: "
 
 
-def _message(problems: list[_Problem], lines: Mapping[_Trail, int], file: Path) -> str:
-    def line_of(trail: _Trail) -> int:
-        while trail not in lines:
-            trail = trail[:-1]
-        return lines[trail]
+def _message(problems: list[_Problem], lines: Mapping[_KeyPath, int], file: Path) -> str:
+    def line_of(key_path: _KeyPath) -> int:
+        while key_path not in lines:
+            key_path = key_path[:-1]
+        return lines[key_path]
 
-    placed = sorted((line_of(trail), _at(file, line_of(trail), trail) + what) for trail, what in problems)
-    said = [what for _, what in placed[:MAX_SHOWN]]
+    placed = sorted(
+        (line_of(key_path), _at(file, line_of(key_path), key_path) + what) for key_path, what in problems
+    )
+    shown = [text for _, text in placed[:MAX_SHOWN]]
     if len(placed) > MAX_SHOWN:
-        said.append(f"{file}: and {len(placed) - MAX_SHOWN} more problems")
-    return "\n".join(said)
+        shown.append(f"{file}: and {len(placed) - MAX_SHOWN} more problems")
+    return "\n".join(shown)
 
 
 # ---- Showing ----
 
 
 def check(path: str | Path | None = None) -> dict[str, Any]:
-    """Read a taxonomy and count what is in it.
+    """Read a taxonomy and count its rows.
 
     Returns:
         ``file``, ``name``, and per table ``{"all": n, "exact": n}``; ``groups``; ``hum_categories`` and
@@ -541,7 +544,7 @@ def show(taxonomy: Taxonomy, tables: Collection[Table] = TABLES, *, exact_only: 
 
 
 def _leaf(taxonomy: Taxonomy, row: Topic | Property | Entity) -> tuple[str, str]:
-    """The branch on which a row hangs, and its label."""
+    """The branch of a row, and its label."""
     match row:
         case Topic():
             return row.group, row.id

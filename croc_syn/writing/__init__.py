@@ -1,18 +1,24 @@
-"""Writing: specs → prompt pairs by language models, in any number, on one machine or a cluster.
+"""Writing: check specs → pairs of prompts, in controlled English or by language models.
 
-What the modules are for:
+In: a preset and the specs that it selects.
+Out: a folder of Parquet parts, one row per check, with the columns of :mod:`croc_syn.writing.table`.
 
-- ``settings``: the section ``text:`` of a preset, checked; language models by name, from ``models.yaml``;
-- ``instructions``: what a model is told, from the templates in ``templates/``;
-- ``answers``: what a model said → the two prompts in it;
-- ``rules``: what an answer must be;
-- ``endpoint``, ``local``, ``offline``: an OpenAI-compatible service, transformers, vLLM;
-- ``stage``: the parts of :mod:`croc.jobs.runner` that come of all this;
-- ``yields``: how many answers were of use, and why the others were not.
+The modules, in the order in which they use each other:
 
-A writer sees messages, seeds and sampling alone. What is made of one part of the plan is a pure function of
-that part, the settings and the model's revision, as far as whoever runs the model honours seeds; what it said
-is kept, so that an interrupted run asks for nothing twice.
+- ``table``: the columns of the staged table of prompts;
+- ``exact``: the exact world as a writer;
+- ``settings``: the section ``text:`` of a preset; language models by name, from ``models.yaml``;
+- ``instructions``: the instructions for a model, from the templates in ``templates/``;
+- ``responses``, ``rules``, ``tokens``: a model's response → the two prompts in it, and whether they can be
+  used;
+- ``endpoint``, ``local``, ``offline``: writers for an OpenAI-compatible service, transformers, vLLM;
+- ``stage``: the parts that language models make;
+- ``prompts``: plans and makes the prompts of a preset;
+- ``yields``: how many responses could be used, and why the others could not.
+
+A writer sees messages, seeds and sampling settings only. A part of the plan, the settings and the model's
+revision decide what is made, as far as the service honours seeds; responses are stored, so that an
+interrupted run requests nothing twice.
 """
 
 from __future__ import annotations
@@ -23,13 +29,13 @@ from typing import Any, Protocol
 
 
 @dataclass(frozen=True)
-class Ask:
-    """One question to a language model.
+class PromptRequest:
+    """One request to a language model.
 
     Attributes:
         messages: of the conversation, as ``{"role", "content"}``.
         seed: of the sampling, 31 bits.
-        schema: JSON schema of the answer, for whoever can hold a model to one.
+        schema: JSON schema of the response, for services that can enforce one.
     """
 
     messages: tuple[dict[str, str], ...]
@@ -38,17 +44,17 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Said:
-    """What came back.
+class WriterResponse:
+    """The response to a request.
 
     Attributes:
-        text: the answer, with what was thought before it where the service does not tell them apart.
-        reasoning: what was thought, where the service tells it apart.
-        finish: why it ended: ``stop``, ``length``, ``content_filter``.
-        refusal: the service's own word that the model declines.
-        served_as: what the service calls the model that answered.
+        text: the response, including the reasoning where the service does not separate the two.
+        reasoning: the reasoning, where the service separates it.
+        finish: why the response ended: ``stop``, ``length``, ``content_filter``.
+        refusal: the service's own message that the model declines.
+        served_as: what the service calls the model.
         input_tokens, output_tokens: as counted by whoever ran the model.
-        error: why there is no answer; the question itself was not at fault.
+        error: why there is no response; the request itself was not at fault.
     """
 
     text: str = ""
@@ -61,16 +67,16 @@ class Said:
     error: str | None = None
 
 
-Again = Callable[[int, Said], "Ask | None"]
-"""Takes the answer to question i and gives the next question in its place, or None when i is settled."""
+FollowUp = Callable[[int, WriterResponse], "PromptRequest | None"]
+"""Takes the response to request i and returns the request that replaces it, or None when i is finished."""
 
 
 class Writer(Protocol):
-    """A language model, ready to answer."""
+    """A language model, ready to respond."""
 
-    def answer(self, asks: Sequence[Ask], again: Again) -> None:
-        """Ask everything, and whatever ``again`` asks in place of it, until all is settled.
+    def write(self, requests: Sequence[PromptRequest], follow_up: FollowUp) -> None:
+        """Send all requests, and those that ``follow_up`` returns in their place, until all are finished.
 
         Raises:
-            croc.jobs.runner.Abort: nothing can be answered, this or anything else (a key that has expired).
+            croc.jobs.runner.Abort: no request can be answered, this one or another (such as an expired key).
         """

@@ -1,4 +1,4 @@
-"""What a language model is told: templates in Jinja, filled from a spec and for an image model."""
+"""Instructions for language models: Jinja templates, filled from a spec and for an image model."""
 
 from __future__ import annotations
 
@@ -25,27 +25,27 @@ GENERAL = "general"
 """The guide for image models that have none of their own."""
 
 OWN = "own"
-"""Stands where a guide's name stands and says: the one of the image model."""
+"""In place of a guide's name: the guide of the image model."""
 
 CLIP_WORDS = 50
-"""Words that CLIP's 77 tokens hold with some room, as rarer words take several tokens."""
+"""Words that fit into CLIP's 77 tokens with some margin, as rare words take several tokens."""
 
 _ENCODERS = re.compile(r"\{#-?\s*encoders:(.*?)-?#\}")
 
 
-def about(spec: Spec, taxonomy: Taxonomy) -> dict[str, Any]:
-    """What a template needs to know of a spec, as JSON: names and definitions in place of ids."""
+def spec_facts(spec: Spec, taxonomy: Taxonomy) -> dict[str, Any]:
+    """What a template needs of a spec, as JSON: names and definitions in place of ids."""
 
     def topic(name: str | None) -> dict[str, str] | None:
         if name is None or name == ROOT:
             return None
-        found = taxonomy.topics[name]
-        return {"name": found.name, "definition": found.definition}
+        row = taxonomy.topics[name]
+        return {"name": row.name, "definition": row.definition}
 
-    said: dict[str, Any] = {"topic": topic(spec.topic), "contrast_topic": topic(spec.contrast_topic)}
+    facts: dict[str, Any] = {"topic": topic(spec.topic), "contrast_topic": topic(spec.contrast_topic)}
     if spec.property is not None:
         prop = taxonomy.properties[spec.property]
-        said["property"] = {
+        facts["property"] = {
             "id": prop.id,
             "name": prop.name,
             "path": prop.property_path,
@@ -55,13 +55,13 @@ def about(spec: Spec, taxonomy: Taxonomy) -> dict[str, Any]:
         }
     if spec.entity is not None:
         entity = taxonomy.entities[spec.entity]
-        said["entity"] = {"name": entity.name, "definition": entity.definition, "parts": list(entity.parts)}
-    return said
+        facts["entity"] = {"name": entity.name, "definition": entity.definition, "parts": list(entity.parts)}
+    return facts
 
 
-def instruction(
+def render_instruction(
     subset: str,
-    said: Mapping[str, Any],
+    facts: Mapping[str, Any],
     *,
     guide: str,
     image_model: str | None = None,
@@ -75,13 +75,13 @@ def instruction(
 
     Args:
         subset: which template.
-        said: what :func:`about` knows of the spec.
-        guide: how to write, a name of :func:`guides`.
-        image_model: whom the prompts are for; None is any.
+        facts: from :func:`spec_facts`.
+        guide: how to write, a name of :func:`guide_names`.
+        image_model: the model for which the prompts are written; None is any.
         language: ISO code of the prompts' language.
         generation: which of the spec's checks this is.
         clip: keep the prompts within what CLIP reads.
-        refused: why the answer before this one could not be used.
+        refused: why the response before this one could not be used.
         folder: templates that take the place of those with the same names here.
 
     Raises:
@@ -89,14 +89,14 @@ def instruction(
     """
     import jinja2
 
-    prop = said.get("property")
+    prop = facts.get("property")
     example = prop["name"] if prop else {"entity_placement": "place"}.get(subset, "the property you chose")
     try:
         text: str = (
             _environment(folder)
             .get_template(f"{subset}.j2")
             .render(
-                said,
+                facts,
                 guide=guide,
                 image_model=image_model,
                 language=language_name(language),
@@ -108,42 +108,41 @@ def instruction(
         )
     except jinja2.TemplateNotFound as error:
         raise InputError(f"there is no template {error.name}; {_known(folder)}") from None
-    except Exception as error:  # a template of somebody's own can fail in any way
+    except Exception as error:  # a user's template can fail in any way
         raise InputError(f"template {subset}.j2: {error}") from None
     return text.strip()
 
 
-def guides(folder: Path | None = None) -> list[str]:
-    """Names of the guides there are."""
+def guide_names(folder: Path | None = None) -> list[str]:
+    """Names of the available guides."""
     return sorted({file.stem for place in _folders(folder) for file in (place / "guides").glob("*.j2")})
 
 
 def guide_of(style: str, model_style: str | None, folder: Path | None = None) -> str:
-    """The guide to write by.
+    """The guide for a style.
 
     Args:
-        style: a name of :func:`guides`, or ``own``.
+        style: a name of :func:`guide_names`, or ``own``.
         model_style: the guide that an image model names.
-        folder: own templates.
+        folder: the user's templates.
 
     Raises:
         InputError: there is no such guide.
     """
     name = (model_style or GENERAL) if style == OWN else style
-    if name not in guides(folder):
+    if name not in guide_names(folder):
         raise InputError(f"there is no guide {name!r}; {_known(folder)}")
     return name
 
 
 def encoders_of(guide: str, folder: Path | None = None) -> list[str]:
-    """Names of the encoders that read what is written by a guide, as its first line says."""
-    source = _source(f"guides/{guide}.j2", folder)
-    found = _ENCODERS.search(source)
-    return found.group(1).split() if found else []
+    """Names of the encoders that read the prompts of a guide, from its first line."""
+    match = _ENCODERS.search(_source(f"guides/{guide}.j2", folder))
+    return match.group(1).split() if match else []
 
 
-def digest(folder: Path | None = None) -> str:
-    """A checksum of all templates: other words, other prompts."""
+def templates_digest(folder: Path | None = None) -> str:
+    """A checksum of all templates, on which the prompts depend."""
     total = hashlib.sha256()
     names = {str(file.relative_to(place)) for place in _folders(folder) for file in place.rglob("*.j2")}
     for name in sorted(names):
@@ -158,7 +157,7 @@ def _folders(folder: Path | None) -> list[Path]:
 
 
 def _known(folder: Path | None) -> str:
-    return f"guides are {', '.join(guides(folder))}"
+    return f"guides are {', '.join(guide_names(folder))}"
 
 
 def _source(name: str, folder: Path | None) -> str:
@@ -173,8 +172,8 @@ def _environment(folder: Path | None) -> jinja2.Environment:
     import jinja2
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-    # What is written here is read by a language model, so nothing is escaped; a template may come from
-    # somebody else, so it runs in a sandbox.
+    # The text is for a language model, so nothing is escaped; a template may come from somebody else, so it
+    # runs in a sandbox.
     return ImmutableSandboxedEnvironment(
         loader=jinja2.FileSystemLoader(_folders(folder)),
         undefined=jinja2.StrictUndefined,

@@ -1,13 +1,11 @@
 """transformers as a writer: a language model in this process, many prompts at a time.
 
-Each answer has a seed of its own, and its next word comes from one random number of that seed. So an answer
-does not depend on which others are in its batch, up to the rounding of the hardware.
+Each response has a seed of its own, and each token comes from one random number of that seed. So a response
+does not depend on the others in its batch, up to the rounding of the hardware.
 """
 
 from __future__ import annotations
 
-import gc
-import logging
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,21 +14,20 @@ from typing import Any
 
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
-from croc_syn.writing import Again, Ask, Said
+from croc_syn.model_runtime import halve_batch, loading_failed, warn_unpinned
+from croc_syn.writing import FollowUp, PromptRequest, WriterResponse
 from croc_syn.writing.settings import Local, Sampling, TextModel
-
-log = logging.getLogger(__name__)
 
 
 @dataclass
 class TransformersWriter:
-    """A causal language model, ready to answer.
+    """A causal language model, ready to respond.
 
     Attributes:
-        model: which one.
-        sampling: how the next word is chosen.
+        model: the language model.
+        sampling: how the next token is chosen.
         settings: how it is run.
-        batch_size: prompts at a time; halved for good when memory runs out.
+        batch_size: prompts per batch; halved for good when memory runs out.
         network, tokenizer: loaded at first use.
     """
 
@@ -44,90 +41,75 @@ class TransformersWriter:
     def __post_init__(self) -> None:
         self.batch_size = self.batch_size or self.settings.batch_size
 
-    def answer(self, asks: Sequence[Ask], again: Again) -> None:
-        """Ask everything, in batches; see :class:`croc_syn.writing.Writer`.
+    def write(self, requests: Sequence[PromptRequest], follow_up: FollowUp) -> None:
+        """Answer all requests, in batches; see :class:`croc_syn.writing.Writer`.
 
         Raises:
             Abort: the model cannot be loaded, or memory is short for a single prompt.
         """
         if self.network is None:
             self.tokenizer, self.network = _load(self.model, self.settings)
-        waiting = deque(enumerate(asks))
+        waiting = deque(enumerate(requests))
         while waiting:
             batch = [waiting.popleft() for _ in range(min(self.batch_size, len(waiting)))]
             try:
-                found = self._batch([ask for _, ask in batch])
+                responses = self._respond([request for _, request in batch])
             except Exception as error:
-                self._shrink(error)
+                self.batch_size = halve_batch(
+                    error,
+                    self.batch_size,
+                    self.model.name,
+                    item="prompt",
+                    advice="fewer max_tokens or a smaller model",
+                )
                 waiting.extendleft(reversed(batch))
                 continue
-            for (number, _), said in zip(batch, found, strict=True):
-                if (another := again(number, said)) is not None:
-                    waiting.append((number, another))
+            for (number, _), response in zip(batch, responses, strict=True):
+                if (following := follow_up(number, response)) is not None:
+                    waiting.append((number, following))
 
-    def _batch(self, asks: Sequence[Ask]) -> list[Said]:
+    def _respond(self, requests: Sequence[PromptRequest]) -> list[WriterResponse]:
         import torch
         from transformers import GenerationConfig
 
         texts = [
-            self.tokenizer.apply_chat_template(list(ask.messages), add_generation_prompt=True, tokenize=False)
-            for ask in asks
+            self.tokenizer.apply_chat_template(
+                list(request.messages), add_generation_prompt=True, tokenize=False
+            )
+            for request in requests
         ]
-        given = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
-        given = {name: given[name].to(self.network.device) for name in ("input_ids", "attention_mask")}
-        start = given["input_ids"].shape[1]
+        inputs = self.tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+        inputs = {name: inputs[name].to(self.network.device) for name in ("input_ids", "attention_mask")}
+        start = inputs["input_ids"].shape[1]
         ends = _ends(self.network, self.tokenizer)
         config = GenerationConfig(
-            do_sample=False,  # the processors below do it
+            do_sample=False,  # the processors below sample
             repetition_penalty=1.0,  # what is left out here is taken from the model's own settings
             max_new_tokens=self.sampling.max_tokens,
             eos_token_id=ends,
             pad_token_id=self.tokenizer.pad_token_id,
         )
         with torch.inference_mode():
-            made = self.network.generate(
-                **given,
+            generated = self.network.generate(
+                **inputs,
                 generation_config=config,
-                logits_processor=_processors(self.sampling, [ask.seed for ask in asks], start),
+                logits_processor=_processors(self.sampling, [request.seed for request in requests], start),
             )
         return [
-            self._said(row[start:].tolist(), int(mask.sum()), ends)
-            for row, mask in zip(made, given["attention_mask"], strict=True)
+            self._read(row[start:].tolist(), int(mask.sum()), ends)
+            for row, mask in zip(generated, inputs["attention_mask"], strict=True)
         ]
 
-    def _said(self, tokens: list[int], asked: int, ends: list[int]) -> Said:
+    def _read(self, tokens: list[int], input_tokens: int, ends: list[int]) -> WriterResponse:
         ended = [place for place, token in enumerate(tokens) if token in ends]
         own = tokens[: ended[0]] if ended else tokens
-        return Said(
+        return WriterResponse(
             text=self.tokenizer.decode(own, skip_special_tokens=True),
             finish="stop" if ended else "length",
-            served_as=self.model.model
-            if not Path(self.model.model).is_dir()
-            else Path(self.model.model).name,
-            input_tokens=asked,
+            served_as=Path(self.model.model).name if self.model.is_local else self.model.model,
+            input_tokens=input_tokens,
             output_tokens=len(own) + bool(ended),
         )
-
-    def _shrink(self, error: Exception) -> None:
-        """Halve the batch when memory ran out; any other error goes on."""
-        short = type(error).__name__ == "OutOfMemoryError" or "out of memory" in str(error).lower()
-        if not (short or isinstance(error, MemoryError)):
-            raise error
-        if self.batch_size == 1:
-            raise Abort(
-                f"{self.model.name}: out of memory with a single prompt; fewer max_tokens or a smaller model"
-            ) from error
-        half = self.batch_size // 2
-        log.warning(
-            "%s: out of memory with batches of %d, going on with %d", self.model.name, self.batch_size, half
-        )
-        self.batch_size = half
-        error.__traceback__ = None  # its frames hold what is to be freed
-        gc.collect()
-        import torch
-
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
 
 
 def _load(model: TextModel, settings: Local) -> tuple[Any, Any]:
@@ -136,23 +118,19 @@ def _load(model: TextModel, settings: Local) -> tuple[Any, Any]:
         from transformers import AutoModelForCausalLM, AutoTokenizer
     except ImportError as error:
         raise MissingExtra("writing prompts with transformers", "generate") from error
-    local = Path(model.model).is_dir()
-    pin = {} if local else {"revision": model.revision}
-    if model.revision is None and not local:
-        log.warning("%s: no revision is given, so another model may be loaded another day", model.model)
+    warn_unpinned(model)
+    pin = {} if model.is_local else {"revision": model.revision}
     placed: dict[str, Any] = (
         {"device_map": "auto"} if not settings.device and torch.cuda.is_available() else {}
     )
     try:
-        # Shorter prompts are filled up on the left, so that every answer begins at the same place.
+        # Shorter prompts are padded on the left, so that every response begins at the same position.
         tokenizer = AutoTokenizer.from_pretrained(model.model, padding_side="left", **pin)
         network = AutoModelForCausalLM.from_pretrained(
             model.model, dtype=getattr(torch, settings.dtype), use_safetensors=True, **placed, **pin
         )
     except (OSError, ValueError, KeyError, ImportError) as error:
-        where = model.model if local else f"{model.model} at {model.revision or 'its newest revision'}"
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
-        raise Abort(f"text model {where}: cannot be loaded ({said})") from error
+        raise loading_failed(error, model, "text model") from error
     if tokenizer.chat_template is None:
         raise Abort(
             f"text model {model.model}: its tokenizer has no chat template, so it takes no instructions"
@@ -165,14 +143,14 @@ def _load(model: TextModel, settings: Local) -> tuple[Any, Any]:
 
 
 def _ends(network: Any, tokenizer: Any) -> list[int]:
-    """Tokens that end an answer: those of the model's own settings, and the tokenizer's."""
-    named = network.generation_config.eos_token_id
-    ends = named if isinstance(named, list) else [named]
-    return sorted({each for each in (*ends, tokenizer.eos_token_id) if each is not None})
+    """Tokens that end a response: those of the model's own settings, and the tokenizer's."""
+    own = network.generation_config.eos_token_id
+    ends = own if isinstance(own, list) else [own]
+    return sorted({token for token in (*ends, tokenizer.eos_token_id) if token is not None})
 
 
 def _processors(sampling: Sampling, seeds: Sequence[int], start: int) -> Any:
-    """What turns scores of the next token into the token chosen: everything else gets minus infinity."""
+    """Turn the scores of the next token into the sampled token: all others get minus infinity."""
     import torch
     from transformers import (
         LogitsProcessor,
@@ -182,22 +160,23 @@ def _processors(sampling: Sampling, seeds: Sequence[int], start: int) -> Any:
         TopPLogitsWarper,
     )
 
-    class Presence(LogitsProcessor):
-        """Lower each token that the answer has already, once, as OpenAI's presence penalty does."""
+    class Presence(LogitsProcessor):  # type: ignore[misc]
+        """Lower each token that the response has already, once, as OpenAI's presence penalty does."""
 
         def __call__(self, ids: Any, scores: Any) -> Any:
-            answer = ids[:, start:]
-            there = torch.zeros_like(scores)
-            return scores - there.scatter_(1, answer, sampling.presence_penalty)
+            penalties = torch.zeros_like(scores)
+            return scores - penalties.scatter_(1, ids[:, start:], sampling.presence_penalty)
 
-    class Choose(LogitsProcessor):
-        """Choose by one random number a row: the first token at which the cumulated probability passes it."""
+    class Sample(LogitsProcessor):  # type: ignore[misc]
+        """Sample by one random number per row: the first token whose cumulative probability exceeds it."""
 
         def __init__(self) -> None:
             self.generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
 
         def __call__(self, ids: Any, scores: Any) -> Any:
-            drawn = torch.tensor([[torch.rand((), generator=each).item()] for each in self.generators])
+            drawn = torch.tensor(
+                [[torch.rand((), generator=generator).item()] for generator in self.generators]
+            )
             ordered, places = scores.float().sort(dim=-1, descending=True, stable=True)
             sums = ordered.softmax(dim=-1).cumsum(dim=-1)
             rank = torch.searchsorted(sums, drawn.to(sums) * sums[:, -1:], right=True)
@@ -214,5 +193,5 @@ def _processors(sampling: Sampling, seeds: Sequence[int], start: int) -> Any:
         chain.append(TopKLogitsWarper(sampling.top_k))
     if sampling.top_p < 1:
         chain.append(TopPLogitsWarper(sampling.top_p))
-    chain.append(Choose())
+    chain.append(Sample())
     return chain

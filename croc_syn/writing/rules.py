@@ -1,4 +1,4 @@
-"""What an answer must be: two prompts that differ in the property, in the language, not too long."""
+"""What a response must be: two prompts that differ in the property, in the language, not too long."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from functools import cache
 from typing import Any
 
 from croc.errors import MissingExtra
-from croc_syn.writing.answers import Pair, Refused
+from croc_syn.writing.responses import Pair, UnusableResponse
 from croc_syn.writing.settings import Encoder
-from croc_syn.writing.tokens import Counter, counter_of
+from croc_syn.writing.tokens import TokenCounter, token_counter
 
 SAME, LANGUAGE, META, MARKUP = "prompts agree", "language", "meta talk", "markup"
 LONG, SHORT, PROPERTY = "too long", "too short", "property"
 
 TEXT_ERRORS = "text/errors"
-"""The branch of properties in which a slip of a letter is the contrast."""
+"""The branch of properties in which a spelling error is the contrast."""
 
 _VALUE_CHARACTERS = 200
-# Below this share of certainty, what a short text is written in is a guess.
+# Below this probability, the language of a short text is a guess.
 _CERTAIN = 0.8
 _JUDGED = 160
 
-# A prompt is read by itself: it has no other to refer to, and nobody to talk to.
+# A prompt stands by itself: it cannot refer to another one, and it addresses nobody.
 _META = re.compile(
     r"\bthe same\b"
     r"|\bas (?:before|above)\b"
@@ -36,19 +36,19 @@ _META = re.compile(
     r"|^(?:sure|certainly|of course|okay|here(?:['’]s| is| are))\b",
     re.IGNORECASE,
 )
-# One of these is in whatever the pattern above finds: looking for them first is fifteen times as fast.
+# Whatever matches the pattern above contains one of these: searching for them first is fifteen times as fast.
 _META_WORDS = (
     "same", "as before", "as above", "prompt", "the first", "the second", "the previous", "the other",
     "original", "contrast", "unlike", "as an ai", "json", "note that",
 )  # fmt: skip
 _META_STARTS = ("sure", "certainly", "of course", "okay", "here")
-# What tools for images read as commands, and what a page would: weights, flags, tags, fields to fill in.
+# What image tools or web pages interpret: weights, flags, tags, placeholders.
 _MARKUP = re.compile(
     r"</?[a-z!][^<>]*>|[{}]|```|\*\*|\[[^\]]*\]|\([^()]*:\s*\d(?:\.\d+)?\)"
     r"|(?:^|\s)--[a-z]|https?://|\\[nt\"]|\.\.\.|…$",
     re.IGNORECASE,
 )
-# One of these is in whatever the pattern above finds.
+# Whatever matches the pattern above contains one of these.
 _MARKS = ("<", "{", "}", "```", "**", "[", "(", "--", "://", "\\", "...", "…")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _NOT_LATIN = re.compile(
@@ -71,7 +71,7 @@ _ASCII_WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
-class Count:
+class TokenCount:
     """Tokens of both prompts for one encoder."""
 
     encoder: str
@@ -81,28 +81,28 @@ class Count:
 
 
 @dataclass(frozen=True)
-class Checked:
-    """An answer that holds, and what was measured of it.
+class CheckedPair:
+    """A pair that keeps the rules, and its measurements.
 
     Attributes:
         pair: the two prompts.
-        edits: words to change, add or remove to come from one prompt to the other.
+        edits: words to change, add or remove to turn one prompt into the other.
         tokens: per encoder.
     """
 
     pair: Pair
     edits: int
-    tokens: tuple[Count, ...] = ()
+    tokens: tuple[TokenCount, ...] = ()
 
 
 @dataclass(frozen=True)
-class Checker:
-    """Holds answers to the rules.
+class PairChecker:
+    """Checks pairs against the rules.
 
     Attributes:
         language: ISO code of the prompts' language.
-        encoders: who reads the prompts, how many tokens of them (None: all), and whether longer ones are
-            refused.
+        encoders: the text encoders that read the prompts, how many tokens they read (None: all), and whether
+            longer prompts are refused.
         min_words, max_characters: of a prompt.
     """
 
@@ -110,106 +110,114 @@ class Checker:
     encoders: Sequence[tuple[Encoder, int | None, bool]] = ()
     min_words: int = 2
     max_characters: int = 2000
-    _readers: list[tuple[str, Counter, int | None, bool]] = field(
+    _readers: list[tuple[str, TokenCounter, int | None, bool]] = field(
         default_factory=list, init=False, compare=False
     )
 
     def __post_init__(self) -> None:
         for encoder, limit, strict in self.encoders:
-            self._readers.append((encoder.name, counter_of(encoder), limit, strict))
+            self._readers.append((encoder.name, token_counter(encoder), limit, strict))
 
-    def check(self, pair: Pair, about: Mapping[str, Any]) -> Checked:
-        """Hold one answer to the rules.
+    def check(self, pair: Pair, about: Mapping[str, Any]) -> CheckedPair:
+        """Check one pair.
 
         Args:
             pair: what the model wrote.
-            about: what was asked for: ``subset``, and of the property ``name``, ``id`` and ``path``.
+            about: what was requested: ``subset``, and of the property ``name``, ``id`` and ``path``.
 
         Raises:
-            Refused: a rule is broken; the sentence says which.
+            UnusableResponse: a rule is broken; the sentence says which.
         """
-        words = [self._words(name, getattr(pair, name)) for name in ("prompt", "contrast_prompt")]
-        _differ(pair, words, about)
-        _names_property(pair, about)
-        self._language(pair)
-        return Checked(pair, _edits(*words), self._tokens(pair))
+        words = [self._check_words(name, getattr(pair, name)) for name in ("prompt", "contrast_prompt")]
+        _check_difference(pair, words, about)
+        _check_property(pair, about)
+        self._check_language(pair)
+        return CheckedPair(pair, _edits(*words), self._count_tokens(pair))
 
-    def _words(self, name: str, text: str) -> list[str]:
+    def _check_words(self, name: str, text: str) -> list[str]:
         if len(text) > self.max_characters:
-            raise Refused(LONG, f"{name} has {len(text)} characters, more than {self.max_characters}")
+            raise UnusableResponse(
+                LONG, f"{name} has {len(text)} characters, more than {self.max_characters}"
+            )
         if _CONTROL.search(text):
-            raise Refused(MARKUP, f"{name} holds control characters")
+            raise UnusableResponse(MARKUP, f"{name} holds control characters")
         low = text.casefold()
         suspect = low.startswith(_META_STARTS) or any(word in low for word in _META_WORDS)
         if suspect and (meta := _META.search(text)):
-            raise Refused(META, f"{name} says {meta.group()!r}: a prompt stands by itself")
+            raise UnusableResponse(META, f"{name} says {meta.group()!r}: a prompt stands by itself")
         if any(mark in text for mark in _MARKS) and (markup := _MARKUP.search(text)):
-            raise Refused(MARKUP, f"{name} holds {markup.group().strip()[:40]!r}: a prompt is plain text")
+            raise UnusableResponse(
+                MARKUP, f"{name} holds {markup.group().strip()[:40]!r}: a prompt is plain text"
+            )
         words = (_ASCII_WORD if text.isascii() else _WORD).findall(low)
         if len(words) < self.min_words:
-            raise Refused(SHORT, f"{name} has {len(words)} words, fewer than {self.min_words}")
+            raise UnusableResponse(SHORT, f"{name} has {len(words)} words, fewer than {self.min_words}")
         return words
 
-    def _language(self, pair: Pair) -> None:
+    def _check_language(self, pair: Pair) -> None:
         both = (pair.prompt, pair.contrast_prompt)
         for name, text in zip(("prompt", "contrast_prompt"), both, strict=True):
             if self.language not in _OTHER_SCRIPTS and (other := _NOT_LATIN.search(text)):
-                raise Refused(
+                raise UnusableResponse(
                     LANGUAGE, f"{name} holds {other.group()!r}: expected {language_name(self.language)}"
                 )
             if self.language == "en" and len(_ENGLISH.intersection(text.casefold().split())) > 1:
                 continue
-            found, certainty = _identifier().classify(text[:_JUDGED])
-            if found != self.language and certainty > _CERTAIN:
-                raise Refused(
+            language, certainty = _identifier().classify(text[:_JUDGED])
+            if language != self.language and certainty > _CERTAIN:
+                raise UnusableResponse(
                     LANGUAGE,
-                    f"{name} is in {language_name(found)}, not in {language_name(self.language)}",
+                    f"{name} is in {language_name(language)}, not in {language_name(self.language)}",
                 )
 
-    def _tokens(self, pair: Pair) -> tuple[Count, ...]:
+    def _count_tokens(self, pair: Pair) -> tuple[TokenCount, ...]:
         counts = []
         for name, count, limit, strict in self._readers:
             first, second = count(pair.prompt), count(pair.contrast_prompt)
             if strict and limit is not None and max(first, second) > limit:
                 longer = "prompt" if first >= second else "contrast_prompt"
-                raise Refused(
+                raise UnusableResponse(
                     LONG, f"{longer} has {max(first, second)} tokens for {name}, which reads {limit}"
                 )
-            counts.append(Count(name, first, second, limit))
+            counts.append(TokenCount(name, first, second, limit))
         return tuple(counts)
 
 
-def _differ(pair: Pair, words: Sequence[list[str]], about: Mapping[str, Any]) -> None:
+def _check_difference(pair: Pair, words: Sequence[list[str]], about: Mapping[str, Any]) -> None:
     by_letter = (about.get("path") or "").startswith(TEXT_ERRORS)
     same = pair.prompt == pair.contrast_prompt if by_letter else words[0] == words[1]
     if same:
-        raise Refused(SAME, "the two prompts say one thing")
+        raise UnusableResponse(SAME, "the two prompts have the same words")
     if not pair.value or not pair.contrast_value:
-        raise Refused(PROPERTY, "value and contrast_value must say what each prompt shows")
+        raise UnusableResponse(PROPERTY, "value and contrast_value must say what each prompt shows")
     if max(len(pair.value), len(pair.contrast_value)) > _VALUE_CHARACTERS:
-        raise Refused(PROPERTY, f"value and contrast_value have at most {_VALUE_CHARACTERS} characters")
+        raise UnusableResponse(
+            PROPERTY, f"value and contrast_value have at most {_VALUE_CHARACTERS} characters"
+        )
     if pair.value == pair.contrast_value or (
         not by_letter and pair.value.casefold() == pair.contrast_value.casefold()
     ):
-        raise Refused(PROPERTY, f"value and contrast_value are both {pair.value!r}")
+        raise UnusableResponse(PROPERTY, f"value and contrast_value are both {pair.value!r}")
     for name in ("value", "contrast_value", "property"):
         if _CONTROL.search(getattr(pair, name)):
-            raise Refused(MARKUP, f"{name} holds control characters")
+            raise UnusableResponse(MARKUP, f"{name} holds control characters")
 
 
-def _names_property(pair: Pair, about: Mapping[str, Any]) -> None:
-    said = _plain(pair.property)
-    if not said:
-        raise Refused(PROPERTY, "the answer does not name the property that differs")
+def _check_property(pair: Pair, about: Mapping[str, Any]) -> None:
+    property_name = _words_of(pair.property)
+    if not property_name:
+        raise UnusableResponse(PROPERTY, "the answer does not name the property that differs")
     if len(pair.property) > _VALUE_CHARACTERS:
-        raise Refused(PROPERTY, f"the property's name has at most {_VALUE_CHARACTERS} characters")
+        raise UnusableResponse(PROPERTY, f"the property's name has at most {_VALUE_CHARACTERS} characters")
     if about.get("name") is None:  # the model chose what differs
         return
-    if said not in (_plain(about["name"]), _plain(about["id"])):
-        raise Refused(PROPERTY, f"the answer contrasts {pair.property!r}; asked was {about['name']!r}")
+    if property_name not in (_words_of(about["name"]), _words_of(about["id"])):
+        raise UnusableResponse(
+            PROPERTY, f"the answer contrasts {pair.property!r}; requested was {about['name']!r}"
+        )
 
 
-def _plain(name: str) -> str:
+def _words_of(name: str) -> str:
     return " ".join(_WORD.findall(name.casefold().replace("_", " ").replace("-", " ")))
 
 
@@ -245,5 +253,5 @@ _LANGUAGES = {
 
 
 def language_name(code: str) -> str:
-    """A language's English name, as a model is told it; the code itself where it is a rare one."""
+    """A language's English name for instructions; the code itself for a rare language."""
     return _LANGUAGES.get(code, f"the language {code!r}")

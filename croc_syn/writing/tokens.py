@@ -1,7 +1,7 @@
-"""How many tokens a text encoder makes of a prompt.
+"""How many tokens a prompt has for a text encoder.
 
-Prompts say the same few thousand words over and over. Where a tokenizer never looks across a space, as those
-of CLIP and T5, the tokens of a text are those of its words: each word is counted once, and the sum is exact.
+Prompts repeat the same few thousand words. Where no token of a tokenizer crosses a space, as with CLIP and
+T5, the tokens of a text are those of its words: each word is tokenized once, and the sum is exact.
 """
 
 from __future__ import annotations
@@ -14,21 +14,22 @@ from typing import Any
 
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
+from croc_syn.model_runtime import first_line
 from croc_syn.writing.settings import Encoder
 
-# Words kept with their counts, some 20 MB; then it begins anew.
+# Words cached with their counts, some 20 MB; then the cache is cleared.
 _MOST_WORDS = 200_000
 
-# Steps before the splitting that do to a text without accents what they do to each of its words.
+# Steps before the splitting that change a text without accents as they change each of its words.
 _LETTER_BY_LETTER = {"NFC", "NFD", "NFKC", "NFKD", "Lowercase", "Precompiled"}
 _ONE_SPACE = {"type": "Replace", "pattern": {"Regex": r"\s+"}, "content": " "}
-# CLIP's words and marks, with its own two in older files or not; what is between them goes.
+# CLIP's words and punctuation, in older files with its two special tokens; what is between them is dropped.
 _CLIP = r"'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"
 _CLIPS = (_CLIP, r"<\|startoftext\|>|<\|endoftext\|>|" + _CLIP)
 
 
-class Counter:
-    """Counts the tokens of texts for one tokenizer, its marks of start and end included.
+class TokenCounter:
+    """Counts the tokens of texts for one tokenizer, start and end tokens included.
 
     Args:
         tokenizer: of the library tokenizers, without truncation and padding.
@@ -40,7 +41,7 @@ class Counter:
         self._words: dict[str, int] | None = {} if word_by_word(json.loads(tokenizer.to_str())) else None
 
     def __call__(self, text: str) -> int:
-        """The number of tokens, whatever an encoder may read of them."""
+        """The number of tokens, even if an encoder reads fewer."""
         words = self._words
         if (
             words is None
@@ -50,7 +51,7 @@ class Counter:
         ):
             return len(self._tokenizer.encode(text).ids)
         total = self._ends
-        # A word has its space before it; which letters begin a token may depend on that.
+        # A word keeps the space before it, on which its tokens may depend.
         for word in text.replace(" ", "\n ").split("\n"):
             count = words.get(word)
             if count is None:
@@ -65,7 +66,7 @@ def word_by_word(settings: Mapping[str, Any]) -> bool:
     """Whether the tokens of a text are those of its words, for printable ASCII with single spaces.
 
     Args:
-        settings: of a tokenizer, as in ``tokenizer.json``. What is not known here is not said to be so.
+        settings: of a tokenizer, as in ``tokenizer.json``. False for steps that are not known here.
     """
     first = next(_steps(settings["pre_tokenizer"], "pretokenizers"), None)
     return (
@@ -96,15 +97,15 @@ def _steps(step: Mapping[str, Any] | None, inside: str) -> Iterator[Mapping[str,
     if step is None:
         return
     if step["type"] == "Sequence":
-        for each in step[inside]:
-            yield from _steps(each, inside)
+        for below in step[inside]:
+            yield from _steps(below, inside)
     else:
         yield step
 
 
 @cache
-def counter_of(encoder: Encoder) -> Counter:
-    """Who counts the tokens of an encoder.
+def token_counter(encoder: Encoder) -> TokenCounter:
+    """The counter of an encoder's tokens.
 
     Raises:
         Abort: its tokenizer cannot be loaded.
@@ -130,11 +131,10 @@ def counter_of(encoder: Encoder) -> Counter:
             )
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare exceptions
-        said = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise Abort(
-            f"encoder {encoder.name}: {encoder.tokenizer} has no tokenizer to count with ({said}); name a "
-            "folder in text.rules.encoders, or give [] to count no tokens"
+            f"encoder {encoder.name}: {encoder.tokenizer} has no tokenizer to count with "
+            f"({first_line(error, 200)}); name a folder in text.rules.encoders, or give [] to count no tokens"
         ) from error
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    return Counter(tokenizer)
+    return TokenCounter(tokenizer)

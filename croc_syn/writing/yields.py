@@ -1,4 +1,4 @@
-"""How many answers were of use, per subset, property and language model, and why the others were not."""
+"""How many responses could be used, per subset, property and language model, and why the others could not."""
 
 from __future__ import annotations
 
@@ -31,21 +31,21 @@ def read(made: Manifest | str | Path) -> pl.DataFrame:
     try:
         return pl.scan_parquet(manifest.files()).select(_NEEDED).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
-        said = str(error).splitlines()[0]
-        raise InputError(f"{manifest.folder}: not a finished folder of prompts ({said})") from None
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{manifest.folder}: not a finished folder of prompts ({reason})") from None
 
 
 def yields(rows: pl.DataFrame, by: tuple[str, ...] = ("subset", "property", "text_model")) -> pl.DataFrame:
     """A row per group.
 
     Args:
-        rows: what :func:`read` gave.
+        rows: from :func:`read`.
         by: columns of the rows.
 
     Returns:
-        The groups with ``asked`` and ``kept`` checks, ``share`` kept, ``first``: the share kept with the
-        first answer, ``answers`` a check on average, ``edits``: the median of words between the prompts of a
-        pair, and ``tokens`` written a check on average.
+        The groups with the checks ``asked`` for and ``kept``, the ``share`` kept, ``first``: the share kept
+        with the first response, ``answers``: responses per check on average, ``edits``: the median number of
+        words between the prompts of a pair, and ``tokens``: output tokens per check on average.
     """
     import polars as pl
 
@@ -66,7 +66,7 @@ def yields(rows: pl.DataFrame, by: tuple[str, ...] = ("subset", "property", "tex
 
 
 def refusals(rows: pl.DataFrame) -> pl.DataFrame:
-    """How many answers were refused for which kind of reason, per language model, the most frequent first."""
+    """Number of refused responses per language model and kind of reason, the most frequent first."""
     import polars as pl
 
     return (
@@ -94,29 +94,29 @@ def write(rows: pl.DataFrame, folder: Path) -> list[Path]:
 
 
 def summary(made: Manifest) -> str:
-    """What came of it, in a line."""
+    """The yield in one line."""
     counts = {name: int(value) for name, value in made.counts.items()}
     asked = counts.get("checks", 0) + counts.get("failed", 0)
-    said = [f"{counts.get('checks', 0)} of {asked} pairs are of use"]
+    parts = [f"{counts.get('checks', 0)} of {asked} pairs can be used"]
     if counts.get("tries"):
-        said.append(f"{counts['tries']} answers asked for again")
+        parts.append(f"{counts['tries']} responses requested again")
     if counts.get("output_tokens"):
-        said.append(f"{counts['input_tokens']:,} + {counts['output_tokens']:,} tokens")
-    return ", ".join(said)
+        parts.append(f"{counts['input_tokens']:,} + {counts['output_tokens']:,} tokens")
+    return ", ".join(parts)
 
 
 def tables(rows: pl.DataFrame) -> list[Table]:
-    """Both tables for a terminal; properties that kept everything are summed up in one line a subset."""
+    """Both tables for a terminal; properties that kept all checks share one line per subset."""
     from rich.table import Table
 
-    found = yields(rows)
-    full = found.filter(found["kept"] == found["asked"])
+    table = yields(rows)
+    full = table.filter(table["kept"] == table["asked"])
     shown = Table(title="Yield", title_justify="left")
     for name in ("subset", "property", "text model"):
         shown.add_column(name)
-    for name in ("asked", "kept", "share", "at once", "answers", "edits"):
+    for name in ("asked", "kept", "share", "first", "responses", "edits"):
         shown.add_column(name, justify="right")
-    for row in found.filter(found["kept"] < found["asked"]).iter_rows(named=True):
+    for row in table.filter(table["kept"] < table["asked"]).iter_rows(named=True):
         shown.add_row(row["subset"], row["property"] or "–", row["text_model"], *_numbers(row))
     group = ["subset", "property", "text_model"]
     whole = rows.join(full.select(group), on=group, nulls_equal=True)
@@ -129,10 +129,10 @@ def tables(rows: pl.DataFrame) -> list[Table]:
     reasons = refusals(rows)
     if reasons.is_empty():
         return [shown]
-    why = Table(title="Answers refused", title_justify="left")
+    why = Table(title="Refused responses", title_justify="left")
     for name in ("text model", "reason"):
         why.add_column(name)
-    why.add_column("answers", justify="right")
+    why.add_column("responses", justify="right")
     for model, kind, count in reasons.iter_rows():
         why.add_row(model, kind, str(count))
     return [shown, why]

@@ -97,7 +97,7 @@ def draw(prompt_a: str, prompt_b: str, seed: float) -> tuple[str, Any, Any]:
     Returns:
         A remark, image A, image B.
     """
-    from croc_syn.painting.images import fitting_scene
+    from croc_syn.painting.exact import sample_scene
     from croc_syn.world import PromptError, parse, rasterise, to_svg
 
     prompts = _read(prompt_a, prompt_b)
@@ -108,7 +108,7 @@ def draw(prompt_a: str, prompt_b: str, seed: float) -> tuple[str, Any, Any]:
             raise InputError(f"Prompt {name} cannot be drawn: {problem}") from None
     images = []
     for side, (own, other) in enumerate((prompts, prompts[::-1])):
-        scene, _, _ = fitting_scene(own, other, ("page", int(seed or 0), side))
+        scene, _, _ = sample_scene(own, other, ("page", int(seed or 0), side))
         images.append(Image.open(io.BytesIO(rasterise(to_svg(scene, SIZE)))).convert("RGB"))
     said = _remark(*prompts)
     return pages.note(f"Both are drawn. {said}"), *images

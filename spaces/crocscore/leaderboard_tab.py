@@ -99,7 +99,7 @@ def build(ui: webui.Wiring) -> None:
     failed = webui.html(gallery(names[0], first.report.metrics[0]), elem_id="leaderboard-failed")
     webui.html(
         '<div class="croc"><h2>Add a scorer</h2><p>Run <code>croc score</code> on the checks and '
-        "<code>croc result</code> on its table, and send both files as a pull request to the results "
+        "<code>croc results create</code> on its table, and send both files as a pull request to the results "
         "dataset. <code>croc results verify</code> computes every number again from the table.</p></div>"
     )
     tables = [ranking, categories, sides]

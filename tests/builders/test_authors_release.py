@@ -14,7 +14,7 @@ from release_files import HEADER, LINES, PICTURES, tar
 from builders import authors_release as release
 from builders import hum
 from builders.authors_release import Bounds, extract, parse_list, read_table
-from builders.hum import Hum, build_release
+from builders.hum import build_release, build_staged
 from builders.verify import verify
 from croc.checks.schema import check_features
 from croc.errors import InputError
@@ -92,14 +92,14 @@ def test_an_archive_with_a_folder_around_everything_is_understood(folder, tmp_pa
     assert build_release(folder, tmp_path / "hum", progress=False).images_dropped == {}
 
 
-def test_the_staged_builder_reads_checks_with_images_on_one_side(folder, tmp_path, monkeypatch):
+def test_staged_checks_with_images_on_one_side_can_be_built_again(folder, tmp_path, monkeypatch):
     monkeypatch.setattr(hum, "assemble", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_release(folder, tmp_path / "hum", progress=False)
     staged = tmp_path / "hum" / ".build" / "checks"
-    builder = Hum(config_name="counting", data_dir=str(staged), cache_dir=str(tmp_path / "cache"))
-    builder.download_and_prepare()
-    assert set(builder.as_dataset(split="test")["prompt"]) == {"two dogs", "a cat"}
+    monkeypatch.undo()
+    out = build_staged(staged, tmp_path / "again", progress=False).out
+    assert set(load_dataset(str(out), "counting", split="test")["prompt"]) == {"two dogs", "a cat"}
 
 
 # ---- Tables that cannot be used ----
@@ -124,7 +124,7 @@ def test_the_staged_builder_reads_checks_with_images_on_one_side(folder, tmp_pat
         (LINES[0].replace("images/b/0.png", "/etc/passwd"), "leads out of the archive"),
         (LINES[0].replace("['images/b/0.png']", "[" * 5000 + "]" * 5000), "not a list of paths"),
         (LINES[0].replace("two dogs", ""), "column 'prompt', row 1: must not be empty"),
-        (LINES[0] + "\n" + LINES[0], "row 2: id 'counting_10' is in row 1 too"),
+        (LINES[0] + "\n" + LINES[0], "row 2: id 'counting_10' occurs in row 1, too"),
         (LINES[0] + "\tmore", "7 cells where the header has 6"),
     ],
 )
@@ -151,7 +151,7 @@ def test_an_empty_cell_is_an_empty_list():
 @pytest.mark.parametrize("missing", ["croc_hum.tsv", "images.tar.gz"])
 def test_a_folder_without_table_or_archive_is_refused(folder, tmp_path, missing):
     (folder / missing).unlink()
-    with pytest.raises(InputError, match=r"a release has one (TSV|tar\.gz) file, here are 0"):
+    with pytest.raises(InputError, match=r"expected one (TSV|tar\.gz) file of a release, found 0"):
         build_release(folder, tmp_path / "hum", progress=False)
 
 
@@ -175,15 +175,15 @@ def special(name: str, kind: bytes, target: str = "") -> tarfile.TarInfo:
         ([("/etc/evil.png", b"x")], "evil"),
         ([("../evil.png", b"x")], "evil"),
         ([("a/../../evil.png", b"x")], "evil"),
-        ([(special("link.png", tarfile.SYMTYPE, "/etc/passwd"), None)], "not a plain file"),
-        ([("a.png", b"x"), (special("hard.png", tarfile.LNKTYPE, "a.png"), None)], "not a plain file"),
-        ([(special("dev.png", tarfile.CHRTYPE), None)], "not a plain file"),
-        ([(special("pipe.png", tarfile.FIFOTYPE), None)], "not a plain file"),
+        ([(special("link.png", tarfile.SYMTYPE, "/etc/passwd"), None)], "not a regular file"),
+        ([("a.png", b"x"), (special("hard.png", tarfile.LNKTYPE, "a.png"), None)], "not a regular file"),
+        ([(special("dev.png", tarfile.CHRTYPE), None)], "not a regular file"),
+        ([(special("pipe.png", tarfile.FIFOTYPE), None)], "not a regular file"),
         ([(special("../outside", tarfile.DIRTYPE), None)], "leads out"),
         ([("a.png", b"x"), ("a.png", b"y")], "twice"),
         ([("a", b"x"), ("a/b.png", b"y")], "file and folder"),
         ([("big.png", b"\0" * 2_000_000)], "2,000,000 bytes, too many"),
-        ([], "holds no file"),
+        ([], "contains no file"),
     ],
 )
 def test_a_hostile_archive_is_refused_and_leaves_nothing_behind(tmp_path, members, message):
@@ -221,6 +221,6 @@ def test_a_damaged_archive_is_one_sentence(tmp_path, broken):
     archive.write_bytes(
         {"cut": data[: len(data) // 2], "garbage": b"<html>no</html>" * 99, "empty": b""}[broken]
     )
-    with pytest.raises(InputError, match=r"x\.tar\.gz: damaged or cut off"):
+    with pytest.raises(InputError, match=r"x\.tar\.gz: damaged or truncated"):
         extract(archive, tmp_path / "out")
     assert not (tmp_path / "out").exists()

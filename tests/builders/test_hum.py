@@ -61,5 +61,5 @@ def test_the_script_makes_checks_of_a_release(folder, tmp_path):
     assert f"4 checks with {len(PICTURES) - 1} images" in done.stdout
     assert set(load_dataset(str(tmp_path / "out"), split="test")["license"]) == {"cc-by-4.0"}
     refused = subprocess.run([*command, str(tmp_path / "no")], capture_output=True, text=True, check=False)
-    assert refused.returncode == 2 and refused.stderr.startswith("error: ")
+    assert refused.returncode == 2 and refused.stderr.startswith("croc: ")
     assert png(0) == PICTURES["a/0.png"]

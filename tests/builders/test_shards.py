@@ -20,7 +20,7 @@ from staged_checks import HALVES, SCHEMA, row, stage, write
 
 from builders import shards
 from builders.shards import split_of
-from builders.syn import Syn, build_staged
+from builders.syn import build_staged
 from builders.verify import verify
 from croc.errors import CrocError, InputError
 from croc.storage.parquet import batches, write_parquet
@@ -170,7 +170,7 @@ def test_two_rows_that_claim_one_check_are_refused(tmp_path):
 def test_a_staged_file_that_changed_is_refused_and_nothing_becomes_visible(tmp_path):
     staged = stage(tmp_path / "staged", [row(number) for number in range(8)])
     write([row(number) for number in range(50, 54)], staged.files()[1])
-    with pytest.raises(CrocError, match="its content is not what its record says"):
+    with pytest.raises(CrocError, match="its content does not match its recorded checksum"):
         build_staged(staged.folder, tmp_path / "out", progress=False)
     assert not (tmp_path / "out" / "data").exists()
     assert not (tmp_path / "out" / "README.md").exists()
@@ -201,7 +201,7 @@ def test_staged_parts_without_the_fast_checksum_are_held_to_the_slow_one(tmp_pat
     assert counts["rows"] == 8
     other = [row(number + 50) for number in range(4)]
     write(other, staged.files()[0])
-    with pytest.raises(InputError, match="its content is not what its record says"):
+    with pytest.raises(InputError, match="its content does not match its recorded checksum"):
         shards.write_shard(payload, tmp_path / "x", staged=staged.folder, schema=SCHEMA)
 
 
@@ -240,15 +240,13 @@ def test_row_groups_are_small_and_have_statistics_and_a_page_index(tmp_path):
     assert metadata.row_group(0).column(columns["images.list.element.bytes"]).compression == "UNCOMPRESSED"
 
 
-def test_the_builder_gives_the_rows_of_the_finished_folder(tmp_path):
+def test_a_configuration_gives_the_rows_of_the_files_in_their_order(tmp_path):
     rows = [row(number, category="action" if number % 3 else "counting") for number in range(12)]
     staged = stage(tmp_path / "staged", rows)
     report = build_staged(staged.folder, tmp_path / "out", progress=False)
     expected = [each["check_id"] for part in made(report.out).values() for each in part]
     for config, wanted in (("all", expected), ("action", [i for i in expected if i in _ids(rows, "action")])):
-        builder = Syn(config_name=config, data_dir=str(staged.folder), cache_dir=str(tmp_path / "cache"))
-        builder.download_and_prepare()
-        assert builder.as_dataset(split="test").with_format("arrow")[:]["check_id"].to_pylist() == wanted
+        assert load_dataset(str(report.out), config, split="test")["check_id"] == wanted
 
 
 def _ids(rows, category):
@@ -442,7 +440,7 @@ def test_slices_of_a_staged_file_come_in_their_order_and_the_file_is_checked(tmp
     assert read == [each for start, stop in spans for each in rows[start:stop]]
     for each in slices:
         each[1] = "0" * 64
-    with pytest.raises(InputError, match="not what its record says"):
+    with pytest.raises(InputError, match="does not match its recorded checksum"):
         list(shards.staged_tables(staged.folder, slices))
 
 
@@ -468,9 +466,8 @@ def small_disk(tmp_path):
         subprocess.run(["umount", str(folder)], check=True)
 
 
-def _script(*arguments: object) -> subprocess.CompletedProcess[str]:
-    script = Path(shards.__file__).with_name("syn.py")
-    command = [sys.executable, str(script), *map(str, arguments)]
+def _croc_build(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "croc", "build", *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
 
 
@@ -490,20 +487,20 @@ def test_a_disk_that_fills_up_is_one_sentence_and_the_build_goes_on_to_the_same_
             )
             for number in range(40)
         ]
-        arguments = ["--staged", stage(tmp_path / "staged", rows).folder]
+        arguments = ["staged", "syn", stage(tmp_path / "staged", rows).folder]
     else:
         # Full while images are drawn: there are more bytes in them than the disk has.
-        arguments = ["--checks", "30", "--images", "4", "--size", "256"]
-    calm = _script(*arguments, "--out", tmp_path / "calm")
+        arguments = ["syn", "--checks", "30", "--images", "4", "--size", "256"]
+    calm = _croc_build(*arguments, "--out", tmp_path / "calm")
     assert calm.returncode == 0, calm.stderr
-    full = _script(*arguments, "--out", disk / "out")
+    full = _croc_build(*arguments, "--out", disk / "out")
     assert full.returncode == 2, full.stderr
-    assert full.stderr.startswith("error: ") and full.stderr.count("\n") == 1
+    assert full.stderr.startswith("croc: ") and full.stderr.count("\n") == 1
     assert "No space left" in full.stderr
     with pytest.raises((FileNotFoundError, DatasetNotFoundError, ValueError)):
         load_dataset(str(disk / "out"), cache_dir=str(tmp_path / "cache"))
     enlarge()
-    again = _script(*arguments, "--out", disk / "out")
+    again = _croc_build(*arguments, "--out", disk / "out")
     assert again.returncode == 0, again.stderr
     assert (disk / "out" / "manifest.json").read_bytes() == (tmp_path / "calm" / "manifest.json").read_bytes()
     assert verify(disk / "out") == []

@@ -19,12 +19,16 @@ from datasets.exceptions import DatasetNotFoundError
 from builders import syn
 from builders.syn import build_exact
 from croc.errors import CrocError, InputError
-from croc_syn import world
-from croc_syn.painting import images
-from croc_syn.painting.images import Drawn, staged_features
+from croc_syn import presets, world
+from croc_syn.painting import exact as painter
+from croc_syn.painting.exact import ExactSettings, plan_check
+from croc_syn.painting.images import make_images
+from croc_syn.painting.table import exact_features
 from croc_syn.taxonomy.plan import plan, select
 from croc_syn.taxonomy.taxonomy import load
-from croc_syn.writing import prompts
+from croc_syn.writing import exact as writer
+from croc_syn.writing.prompts import make_prompts
+from croc_syn.writing.table import columns_of
 
 SMALL = {"checks": 24, "images": 2, "size": 64, "seed": 5, "audit_checks": 0, "progress": False}
 
@@ -45,7 +49,7 @@ def one_row():
     """A row of the prompts' stage, for the colour of a thing."""
     taxonomy = load()
     spec = next(spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour")
-    return prompts.exact_row(prompts.columns_of(spec), prompts.exact_keys(spec, taxonomy), 0, seed=0)
+    return writer.exact_row(columns_of(spec), writer.exact_keys(spec, taxonomy), 0, seed=0)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -54,7 +58,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def test_the_folder_loads_as_typed_with_the_columns_of_a_check(built, rows):
-    assert rows.features == staged_features()
+    assert rows.features == exact_features()
     assert len(rows) == built.checks == built.splits["test"]
     assert built.images == sum(len(row["images"]) + len(row["contrast_images"]) for row in rows)
     assert built.checks + sum(built.dropped.values()) == SMALL["checks"]
@@ -77,6 +81,20 @@ def test_as_many_checks_come_out_as_were_asked_for_though_some_specs_cannot_be_d
     rows = load_dataset(str(report.out), split="test")
     assert "colour" not in rows["property"]
     assert "dog" not in rows["entity"]
+
+
+def test_a_build_is_what_the_commands_for_prompts_images_and_shards_make(built, tmp_path):
+    changes = {"specs.checks": 24, "seed": 5, "images.count": 2, "images.size": 64, "images.first_seed": 5}
+    preset = presets.load("exact", changes)
+    make_prompts(preset, tmp_path / "prompts", progress=False)
+    make_images(tmp_path / "prompts", tmp_path / "images", preset.images, progress=False)
+    staged = syn.build_staged(tmp_path / "images", tmp_path / "syn", progress=False)
+    data = [
+        {name: sha for name, sha in digests(out).items() if "parquet" in name}
+        for out in (built.out, staged.out)
+    ]
+    assert data[0] == data[1]
+    assert staged.checks == built.checks
 
 
 def test_a_view_holds_what_its_name_says_and_the_views_add_up(built, rows):
@@ -229,8 +247,8 @@ def test_with_noise_the_truth_stands_in_a_column(tmp_path):
 
 
 def test_noise_changes_the_noisy_images_and_no_others(one_row):
-    clean, _ = images.check_row(one_row, Drawn(images=8, size=32))
-    noisy, _ = images.check_row(one_row, Drawn(images=8, size=32, noise=0.4))
+    clean = plan_check(one_row, ExactSettings(images=8, size=32)).rasterise()
+    noisy = plan_check(one_row, ExactSettings(images=8, size=32, noise=0.4)).rasterise()
     assert not all(noisy["images_valid"])
     for index, valid in enumerate(noisy["images_valid"]):
         assert (noisy["images"][index] == clean["images"][index]) == valid
@@ -240,7 +258,7 @@ def test_noise_changes_the_noisy_images_and_no_others(one_row):
 def test_a_pair_that_one_image_could_satisfy_is_never_admitted(one_row, monkeypatch):
     taxonomy = load()
     spec = next(spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour")
-    keys = prompts.exact_keys(spec, taxonomy)
+    keys = writer.exact_keys(spec, taxonomy)
     refused = []
 
     def mostly_not(first, second):
@@ -248,12 +266,12 @@ def test_a_pair_that_one_image_could_satisfy_is_never_admitted(one_row, monkeypa
         return len(refused) > 3
 
     monkeypatch.setattr(world, "exclusive", mostly_not)
-    row = prompts.exact_row(prompts.columns_of(spec), keys, 0, seed=0)
+    row = writer.exact_row(columns_of(spec), keys, 0, seed=0)
     assert row["error"] is None
     assert row["tries"] == 4
     assert (world.parse(row["prompt"]), world.parse(row["contrast_prompt"])) == refused[3]
     monkeypatch.setattr(world, "exclusive", lambda first, second: False)
-    row = prompts.exact_row(prompts.columns_of(spec), keys, 0, seed=0)
+    row = writer.exact_row(columns_of(spec), keys, 0, seed=0)
     assert row["prompt"] is None
     assert row["error"] == "one image could satisfy both prompts"
 
@@ -266,20 +284,20 @@ def test_an_image_that_the_oracle_refuses_is_drawn_again_with_another_seed(one_r
         # What a distractor would do to the first image: the other prompt is true of it as well.
         return True if len(asked) == 2 else real(scene, prompt)
 
-    first = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
+    first = painter.sample_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
     monkeypatch.setattr(world, "satisfies", distracted)
-    _, seed, vain = images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
+    _, seed, vain = painter.sample_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
     assert vain == first[2] + 1
     assert seed != first[1]
     monkeypatch.setattr(world, "satisfies", lambda scene, prompt: True)
     with pytest.raises(CrocError, match="shows its own prompt and not the other"):
-        images.fitting_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
+        painter.sample_scene(one_row["prompt"], one_row["contrast_prompt"], ("here",))
 
 
 def test_parts_follow_the_order_of_the_files_and_hold_one_category_and_subset():
     taxonomy = load()
     chosen = select(plan(taxonomy, exact_only=True), 200, 0)
-    parts = prompts.plan_parts(chosen, taxonomy, part_size=7)
+    parts = writer.plan_parts(chosen, taxonomy, part_size=7)
     seen = []
     for part in parts:
         columns = [part.payload["specs"][index]["columns"] for index, _ in part.payload["checks"]]
@@ -289,17 +307,17 @@ def test_parts_follow_the_order_of_the_files_and_hold_one_category_and_subset():
             (row["concept_id"], turn) for row, (_, turn) in zip(columns, part.payload["checks"], strict=True)
         ]
     assert sorted(seen) == sorted((spec.concept_id, generation) for spec, generation in chosen)
-    assert parts == prompts.plan_parts(list(reversed(chosen)), taxonomy, part_size=7)
+    assert parts == writer.plan_parts(list(reversed(chosen)), taxonomy, part_size=7)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"checks": 0}, "checks must be at least 1"),
-        ({"images": 0}, "images a side must be at least 1"),
-        ({"size": 0}, "size is 16 to 4096 pixels, not 0"),
-        ({"noise": 1.5}, "noise is a probability"),
-        ({"subsets": ["colours"]}, "subsets: unknown colours"),
+        ({"checks": 0}, r"specs\.checks: .*greater than or equal to 1"),
+        ({"images": 0}, r"images\.count: .*greater than or equal to 1"),
+        ({"size": 0}, r"images\.size: .*greater than or equal to 16"),
+        ({"noise": 1.5}, r"images\.noise: .*less than or equal to 1"),
+        ({"subsets": ["colours"]}, r"specs\.subsets\.0: 'colours' is not one of"),
         ({"splits": {"test": 0.5}}, "add up to 1"),
         ({"splits": {"dev": 1.0}}, "unknown dev"),
     ],
@@ -321,7 +339,7 @@ def test_the_script_runs_by_path_from_anywhere(tmp_path):
         [*command, "--seed", "9"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert again.returncode == 2
-    assert again.stderr.startswith("error: syn holds another build")
+    assert again.stderr.startswith("croc: syn holds another build")
 
 
 @pytest.mark.slow

@@ -20,9 +20,9 @@ from builders.verify import verify, verify_repo
 from croc.errors import InputError
 from croc.storage.files import canonical
 from croc.storage.parquet import write_parquet
-from croc_syn.painting.images import staged_features
+from croc_syn.painting.table import exact_features
 
-SCHEMA = staged_features().arrow_schema
+SCHEMA = exact_features().arrow_schema
 
 
 @pytest.fixture(scope="module")

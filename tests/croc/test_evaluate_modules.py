@@ -173,6 +173,14 @@ def test_score_rows_give_the_verdict_computed_by_hand(load: Any) -> None:
     assert "protocol:syn" in verdict["signature"]
 
 
+def test_columns_may_be_arrays(load: Any) -> None:
+    arrays = {name: np.array(column) for name, column in ROWS.items()}
+    options = {"protocol": "syn", "resamples": 0, "flips": 0}
+    assert (
+        load("croc").compute(**arrays, **options)["score"] == load("croc").compute(**ROWS, **options)["score"]
+    )
+
+
 def test_batches_give_what_one_call_gives(load: Any) -> None:
     croc = load("croc")
     whole = croc.compute(**ROWS, protocol="hum")

@@ -17,7 +17,7 @@ import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from builders.candidates import obvious, of_build, of_pairs
+from builders.candidates import attention_checks, of_build, of_pairs
 from builders.verify import verify
 from croc.checks.decoding import decode as decode_image
 from croc.cli import main
@@ -299,7 +299,7 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
     assert "label_noise.json" in {file.path for file in files} and not left_out
     build_exact(tmp_path / "other", checks=10, images=1, size=48, properties=("colour",), progress=False)
     refused = CliRunner().invoke(main, ["hum", "card", str(tmp_path / "other"), "--agreement", file])
-    assert refused.exit_code == 2 and "the sample was taken of another build (syn)" in refused.output
+    assert refused.exit_code == 2 and "the sample was taken from another build (syn)" in refused.output
 
 
 def test_a_release_keeps_the_votes_of_who_does_not_look_and_counts_without_them(
@@ -330,13 +330,13 @@ def test_a_release_keeps_the_votes_of_who_does_not_look_and_counts_without_them(
 
 
 def test_attention_checks_are_certain_and_balanced() -> None:
-    found = obvious(12, "shows")
+    found = attention_checks(12, "shows")
     assert [each["expected"] for each in found].count("yes") == 6
     for each in found:
         scene = world.read_scene(each["image"]["bytes"])
         assert world.satisfies(scene, each["prompt"]) == (each["expected"] == "yes")
         assert world.satisfies(scene, each["contrast_prompt"]) == (each["expected"] == "no")
-    assert {each["task"] for each in obvious(2, "rating")} == {"shows"}
+    assert {each["task"] for each in attention_checks(2, "rating")} == {"shows"}
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""croc images, croc cost: what people type, and the sentences they get."""
+"""croc taxonomy, draw, sheet, images, cost: what people type, and the sentences they get."""
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 from image_service import good
 from llm_server import KEY, Server, failed
+from PIL import Image
 from staged_prompts import row, stage
 
 from croc.cli import main
@@ -198,3 +200,32 @@ def test_a_preset_with_a_wrong_key_has_no_cost() -> None:
     done = croc("cost", "paper", "--set", "texts.models=[]")
     assert done.exit_code == 2
     assert "preset paper: texts: there is no such key" in done.stderr
+
+
+# ---- Taxonomy, draw, sheet ----
+
+
+def test_draw_gives_an_image_and_as_many_as_asked_for(tmp_path: Path) -> None:
+    assert croc("draw", "two red circles", "-o", tmp_path / "a.png", "--size", "64").exit_code == 0
+    assert Image.open(tmp_path / "a.png").size == (64, 64)
+    assert croc("draw", "a dog", "-o", tmp_path / "b.png", "--count", "2").exit_code == 0
+    assert (tmp_path / "b-1.png").read_bytes() != (tmp_path / "b-2.png").read_bytes()
+
+
+def test_sheet_shows_a_build(tmp_path: Path) -> None:
+    words = ("--checks", "4", "--images", "1", "--size", "48")
+    assert croc("build", "syn", *words, "--out", tmp_path / "syn").exit_code == 0
+    assert croc("sheet", tmp_path / "syn", "-o", tmp_path / "sheet.html", "--checks", "2").exit_code == 0
+    assert "data:image/png" in (tmp_path / "sheet.html").read_text()
+
+
+def test_the_taxonomy_is_checked_and_shown(tmp_path: Path) -> None:
+    assert "78" in croc("taxonomy", "check").output
+    assert "negation" in croc("taxonomy", "show").output
+
+
+def test_pictures_are_real(tmp_path: Path) -> None:
+    assert croc("draw", "a star", "-o", tmp_path / "star.png").exit_code == 0
+    image = Image.open(io.BytesIO((tmp_path / "star.png").read_bytes()))
+    image.load()
+    assert len(image.convert("RGB").getcolors(image.width * image.height)) > 10

@@ -13,7 +13,7 @@ from PIL import Image
 from builders.syn import build_exact
 from croc.errors import InputError
 from croc_syn.contact_sheet import BACK, MARKS, as_page, as_picture, card_of, marked, sheet
-from croc_syn.folder import choose, read_chosen, shard_files
+from croc_syn.stratified_rows import read_rows, sample_rows, shard_files
 
 
 @pytest.fixture(scope="module")
@@ -106,26 +106,26 @@ def test_a_sheet_is_written_as_png_too(folder, tmp_path):
 
 def test_another_seed_shows_other_checks_and_the_same_seed_the_same(folder):
     files = shard_files(folder)
-    first, again, other = (choose(files, 5, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (sample_rows(files, 5, seed=seed).places for seed in (0, 0, 1))
     assert first == again
     assert first != other
 
 
 def test_chosen_rows_are_spread_over_subsets_and_properties(folder):
     files = shard_files(folder)
-    everything = list(read_chosen(choose(files, 10_000)))
+    everything = list(read_rows(sample_rows(files, 10_000).places))
     strata = {(row["subset"], row["property"]) for row in everything}
-    few = list(read_chosen(choose(files, len(strata))))
+    few = list(read_rows(sample_rows(files, len(strata)).places))
     assert {(row["subset"], row["property"]) for row in few} == strata
     assert len(everything) == sum(pq.ParquetFile(file).metadata.num_rows for file in files)
 
 
 def test_what_cannot_be_shown_is_said(folder, tmp_path):
-    rows = read_chosen(choose(shard_files(folder), 20))
+    rows = read_rows(sample_rows(shard_files(folder), 20).places)
     there = sorted({row["property"] for row in rows} - {None})[0]
     with pytest.raises(InputError, match=f"'{there}x' is not in these checks; did you mean '{there}'"):
         sheet(folder, tmp_path / "x.png", property_name=there + "x")
-    with pytest.raises(InputError, match=r"x\.jpg: a sheet ends in \.png or \.html"):
+    with pytest.raises(InputError, match=r"x\.jpg: the name of a contact sheet ends in \.png or \.html"):
         sheet(folder, tmp_path / "x.jpg")
     with pytest.raises(InputError, match="not a finished folder of checks"):
         sheet(tmp_path, tmp_path / "x.png")

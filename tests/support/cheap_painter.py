@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 
 from croc.checks.schema import stable_hash
-from croc_syn.painting import Job, Painted
+from croc_syn.painting import ImageRequest, PaintedImage
 from croc_syn.painting.settings import ImageModel, Images
 
 SIDE = 24
 
 
-def picture(job: Job) -> np.ndarray:
+def picture(request: ImageRequest) -> np.ndarray:
     """(24, 24, 3) uint8, the same for the same prompt and seed."""
-    rng = np.random.default_rng(int(stable_hash(job.prompt, job.seed, length=12), 16))
+    rng = np.random.default_rng(int(stable_hash(request.prompt, request.seed, length=12), 16))
     return rng.integers(16, 256, (SIDE, SIDE, 3), dtype=np.uint8)
 
 
@@ -29,13 +29,13 @@ class Cheap:
     """Takes ``seconds`` an image."""
 
     seconds: float = 0.0
-    paints: Callable[[Job], Any] = picture
+    paints: Callable[[ImageRequest], Any] = picture
 
-    def paint(self, jobs: Sequence[Job]) -> Iterator[Painted]:
-        for job in jobs:
+    def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
+        for request in requests:
             time.sleep(self.seconds)
-            got = self.paints(job)
-            yield got if isinstance(got, Painted) else Painted(pixels=got)
+            got = self.paints(request)
+            yield got if isinstance(got, PaintedImage) else PaintedImage(pixels=got)
 
 
 def quick(model: ImageModel, settings: Images) -> Cheap:

@@ -11,9 +11,9 @@ from croc.checks.schema import stable_hash
 from croc.jobs.parts import Part
 from croc.jobs.runner import run
 from croc.storage.parquet import write_parquet
-from croc_syn.painting.images import staged_features
+from croc_syn.painting.table import exact_features
 
-SCHEMA = staged_features().arrow_schema
+SCHEMA = exact_features().arrow_schema
 HALVES = {"test": 0.5, "train": 0.5}
 
 
@@ -30,7 +30,7 @@ def row(number: int, **changes):
         "images": [{"bytes": png(number), "path": None}],
         "contrast_images": [{"bytes": png(-number - 1), "path": None}],
     }
-    return {name: {**base, **changes}.get(name) for name in staged_features()}
+    return {name: {**base, **changes}.get(name) for name in exact_features()}
 
 
 def write(payload, path):

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest, run
-from croc_syn.writing.prompts import prompt_schema
+from croc_syn.writing.table import prompt_schema
 
 
 def row(number: int, **changes: Any) -> dict[str, Any]:

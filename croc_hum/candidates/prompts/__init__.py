@@ -171,18 +171,18 @@ def rows(
 
 def _row(category: str, pair: PromptPair, image_model: str | None) -> dict[str, Any]:
     concept = concept_id(category, pair)
-    texts = [pair.prompt, pair.contrast_prompt]
+    prompt, contrast_prompt = pair.prompt, pair.contrast_prompt
     if int(stable_hash("original", concept, length=1), 16) % 2:
-        texts.reverse()
+        prompt, contrast_prompt = contrast_prompt, prompt
     return {
-        "check_id": check_id(concept, *texts, AUTHOR, image_model, None),
+        "check_id": check_id(concept, prompt, contrast_prompt, AUTHOR, image_model, None),
         **dict.fromkeys(SPEC_COLUMNS),
         "concept_id": concept,
         "category": category,
         "property": pair.property,
         "generation": None,
-        "prompt": texts[0],
-        "contrast_prompt": texts[1],
+        "prompt": prompt,
+        "contrast_prompt": contrast_prompt,
         "value": None,
         "contrast_value": None,
         "text_model": AUTHOR,

@@ -23,7 +23,7 @@ from croc.checks.columns import (
     row_model,
 )
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS, ContrastCheck, check_features
-from croc.tables.columns import SCORE_TABLE
+from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE, score_schema
 
 names = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=6)
 plain = st.builds(
@@ -64,7 +64,9 @@ def test_features_and_arrow_schema_say_the_same(columns):
     assert datasets.Features.from_arrow_schema(derived.arrow_schema) == derived
 
 
-@pytest.mark.parametrize("columns", [CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS, SCORE_TABLE])
+@pytest.mark.parametrize(
+    "columns", [CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS, (*SCORE_TABLE, *OPTIONAL_COLUMNS)]
+)
 def test_every_declared_column_has_a_meaning_that_fits_a_table(columns):
     (table,) = [
         token
@@ -146,3 +148,9 @@ def test_a_row_model_is_strict_about_types_and_allows_null(row, wrong):
     with pytest.raises(ValidationError) as refused:
         model.model_validate(row)
     assert {error["loc"][0] for error in refused.value.errors()} == {wrong}
+
+
+def test_a_score_table_has_optional_columns_where_they_are_named():
+    assert score_schema().names[-1] == "error"
+    assert score_schema(["truncated", "other"]).names == [*score_schema().names, "truncated"]
+    assert str(score_schema(["truncated"]).field("truncated").type) == "bool"

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from textwrap import dedent
 
 import click
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
@@ -67,6 +71,25 @@ def test_another_distribution_adds_a_command_and_a_subcommand(tmp_path: Path) ->
     assert croc(tmp_path, "hello", "--times", "2").stdout == "hello hello \n"
     assert "Say hello." in croc(tmp_path, "scorers", "--help").stdout
     assert croc(tmp_path, "scorers", "hello").stdout == "hello \n"
+
+
+def test_the_recipe_of_the_guide_adds_a_command(tmp_path: Path) -> None:
+    text = (ROOT / "docs" / "contributing" / "plugin_command.md").read_text("utf-8")
+    blocks = {
+        language: dedent(block)
+        for language, block in re.findall(r"^ *```(\w+)\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    }
+    points = tomllib.loads(blocks["toml"])["project"]["entry-points"]["croc.commands"]
+    (tmp_path / "my_package").mkdir()
+    (tmp_path / "my_package" / "commands.py").write_text(blocks["python"])
+    distribution(tmp_path, "my-package", points)
+    listed = croc(tmp_path, "--help").stdout
+    assert "Count the scores in a score table." in section_of(listed, "Run metrics")
+    pl.DataFrame({"score": [1.0, 2.0]}).write_parquet(tmp_path / "t.parquet")
+    for words in (("count-scores",), ("scorers", "count-scores")):
+        assert croc(tmp_path, *words, "t.parquet").stdout == "2 rows\n"
+    missing = croc(tmp_path, "count-scores", "none.parquet")
+    assert (missing.returncode, missing.stderr) == (2, "croc: none.parquet: no such file\n")
 
 
 @pytest.mark.parametrize(

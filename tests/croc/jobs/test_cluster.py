@@ -17,8 +17,8 @@ from croc.cli import main
 from croc.jobs import runner
 from croc.jobs.executors import ray_executor
 from croc.jobs.runner import Status
-from croc_syn.painting.settings import read_images
-from croc_syn.painting.stage import make_images
+from croc_syn.painting.images import make_images
+from croc_syn.painting.settings import Images
 
 # Read when ray is imported: a busy machine takes longer than a minute to start a node or worker, and workers
 # that are nicer than all others never get to work on it.
@@ -85,7 +85,7 @@ def test_without_an_address_a_command_starts_a_cluster_and_ends_it(tmp_path: Pat
 def test_a_node_that_dies_at_work_loses_nothing_and_doubles_nothing(tmp_path: Path, two_nodes: Any) -> None:
     nodes, second, notes = two_nodes
     prompts = stage(tmp_path / "p", [row(n) for n in range(CHECKS)], size=20).folder
-    chosen = read_images(
+    chosen = Images.model_validate(
         {"models": [{"name": "flux.1-schnell"}], "count": 2, "format": "png", "checks_per_part": 1}
     )
     killed_at: list[int] = []

@@ -195,6 +195,8 @@ def test_latex_shows_the_numbers_of_the_report(plain):
         for direction in DIRECTIONS:
             assert f"${plain.result(metric, direction).scaled:+.2f}$" in source
     assert all(name.capitalize() in source for name in DIRECTION_NAMES.values())
+    caption = source[source.index(r"\caption") :].replace(r"\textbar{}", "|").replace(r"\_", "_")
+    assert plain.signature.short() in caption and plain.signature.short().startswith("v:")
 
 
 # ---- Heatmap, terminal, all together ----

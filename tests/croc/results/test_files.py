@@ -19,6 +19,7 @@ from croc.rendering import fragments as pages
 from croc.rendering.page import page as html_page
 from croc.results.files import make_result, read_result, verify_checks, verify_result, write_result
 from croc.results.leaderboard import leaderboard
+from croc.tables.signature import Signature
 from croc.verdict.evaluation import evaluate
 from croc.verdict.report import Settings
 
@@ -285,8 +286,14 @@ def test_what_cannot_be_used_is_named_and_the_rest_is_shown(results: Path, tmp_p
 
 def test_another_revision_is_another_benchmark(results: Path) -> None:
     told = read_result(results / "syn" / "fair.json")
-    other = replace(told, report=replace(told.report, dataset=replace(told.report.dataset, revision="v2")))
+    edited = replace(told.report, dataset=replace(told.report.dataset, revision="v2"))
+    signature = Signature.parse(
+        str(told.report.signature).replace("|dataset_revision:v1", "|dataset_revision:v2")
+    )
+    other = replace(told, report=replace(edited, signature=signature))
     assert len(leaderboard([told, other], resamples=20, flips=20).benchmarks) == 2
+    board = leaderboard([replace(told, report=edited)], resamples=20, flips=20)
+    assert "'fair' is on croc/syn@v2, and its signature has croc/syn@v1" in board.problems[0]
 
 
 def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path) -> None:

@@ -122,7 +122,7 @@ def test_a_table_says_how_it_came_to_be(tmp_path: Path) -> None:
     assert said.dataset == "rows"
     assert said.dataset_revision is not None
     assert said.dataset_revision.startswith("sha256:")
-    assert said.extra == {"temper": "mild", "method": "pairs"}
+    assert (said.extra, said.run) == ({"temper": "mild"}, {"method": "pairs"})
     assert {"croc-t2i", "numpy", "pillow"} == set(said.library_versions)
     assert not said.baseline
 
@@ -303,9 +303,9 @@ def test_a_fall_back_is_said_and_written_down(tmp_path: Path) -> None:
     told: list[str] = []
     [path] = score_dataset(some_checks(3), [Wrong()], tmp_path, QUIET, log=told.append)
     assert "every pair is scored by itself" in told[0]
-    extra = json.loads(pq.read_schema(path).metadata[b"extra"])
-    assert extra["method"] == "pairs"
-    assert "differs by" in extra["remark"]
+    run = json.loads(pq.read_schema(path).metadata[b"run"])
+    assert run["method"] == "pairs"
+    assert "differs by" in run["remark"]
     assert pl.read_parquet(path).equals(score(some_checks(3), [Counting()], tmp_path / "plain")[0])
 
 

@@ -94,7 +94,7 @@ def test_one_metric_with_different_settings_is_not_put_together(tmp_path):
     (tmp_path / "x").mkdir()
     first = write(tmp_path, "m", ROWS[:3], template="a")
     second = write(tmp_path / "x", "m", ROWS[3:], template="b")
-    with pytest.raises(InputError, match=r"'m'.*different settings"):
+    with pytest.raises(InputError, match=r"'m'.*different settings \(template: b and a\)"):
         read_score_tables([first, second])
 
 
@@ -361,3 +361,12 @@ def test_a_damaged_parquet_is_a_table_or_a_sentence(tmp_path_factory, position, 
         evaluate([Path(file)], settings=Settings(resamples=0, flips=0))
     except InputError as problem:
         assert "\n" not in str(problem)
+
+
+def test_parts_of_a_metric_may_be_of_different_splits_and_versions(tmp_path):
+    (tmp_path / "x").mkdir()
+    shared = {"dataset": "croc/syn", "dataset_revision": "v1"}
+    first = write(tmp_path, "m", ROWS[:3], dataset_split="test", **shared, run={"method": "pairs"})
+    second = write(tmp_path / "x", "m", ROWS[3:], dataset_split="train", **shared)
+    (table,) = read_score_tables([first, second])
+    assert len(table.frame) == len(ROWS)

@@ -31,7 +31,7 @@ def test_the_long_form_of_a_plain_signature_is_easy_to_read():
         dataset="croc/syn",
         dataset_revision="sha256:12",
         library_versions={"croc-t2i": "0.1.0"},
-        extra={"method": "pairs"},
+        run={"method": "pairs"},
     )
     assert str(metadata.signature) == (
         "croc:0.1.0|protocol:syn|dataset:croc/syn|dataset_revision:sha256:12"
@@ -99,6 +99,7 @@ def test_two_scorers_on_the_same_checks_are_comparable():
     assert one.differences(later) == {"dataset_revision": ("1", "2")}
     assert one.differences(later, "protocol", "dataset") == {}
     assert one.differences(later.without("seed"), "seed") == {"seed": ("3", None)}
+    assert one.only("seed", "protocol") == Signature.of(protocol="syn", seed=3)
 
 
 def test_each_key_and_each_abbreviation_is_declared_once():
@@ -116,3 +117,10 @@ def test_a_pydantic_model_holds_a_signature_as_its_text(signature):
 def test_a_pydantic_model_refuses_what_is_no_signature(bad):
     with pytest.raises(ValidationError):
         TypeAdapter(Signature).validate_json(bad)
+
+
+def test_metadata_that_another_tool_wrote_may_hold_numbers():
+    flat = {"scorer": "theirs", "extra": '{"window": 77, "case": null}', "run": '{"method": "own"}'}
+    metadata = ScoreMetadata.from_parquet(flat, default_name="?", source="t.parquet")
+    assert str(metadata.signature) == "scorer:theirs|revision:unknown|case:null|window:77"
+    assert ScoreMetadata.from_parquet(metadata.to_parquet(), default_name="?", source="t") == metadata

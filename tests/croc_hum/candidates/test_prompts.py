@@ -77,7 +77,10 @@ def test_staged_pairs_are_a_part_a_category(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("pair", "said"),
     [
-        ({"contrast_prompt": "a dog in a park"}, r"negation\.park_cat: an image may show both prompts"),
+        (
+            {"contrast_prompt": "a dog in a park"},
+            r"negation\.park_cat: the exact world cannot rule out that an image shows both prompts",
+        ),
         (
             {"prompt": "a dog by Rembrandt"},
             r"negation\.park_cat: not in the exact world's controlled English",
@@ -119,6 +122,6 @@ def test_the_command_counts_lists_and_refuses(tmp_path: Path) -> None:
     listed = run(main, ["hum", "prompts", str(pairs_file(tmp_path)), "--list", "--min-pairs", "1"]).output
     assert "park_cat [exact] negation: a dog and no cat in a park / a dog and a cat in a park" in listed
     few = run(main, ["hum", "prompts", str(tmp_path / "negation.yaml")])
-    assert few.exit_code == 2 and "negation has 1 pairs, 12 are wanted" in few.output
+    assert few.exit_code == 2 and "negation has 1 pairs; expected at least 12" in few.output
     schema = json.loads(run(main, ["hum", "prompts", "--schema"]).output)
     assert schema["properties"]["pairs"]["minItems"] == 1

@@ -12,9 +12,9 @@ from PIL import Image
 from croc.checks.decoding import decode
 from croc.jobs.parts import Abort
 from croc.scorers.pairs import UnscoredPairs
-from croc_syn.painting import Painted
-from croc_syn.painting.encode import format_of, to_file, to_pixels
-from croc_syn.painting.flags import Shown, judge, near_duplicates
+from croc_syn.painting import PaintedImage
+from croc_syn.painting.encode import encode, format_of, to_pixels
+from croc_syn.painting.flags import FilteredImage, near_duplicates, run_filters
 from croc_syn.painting.settings import Contradiction, Flags, Nsfw
 
 
@@ -40,15 +40,15 @@ class Redness:
         return {}
 
 
-def shown(level: int, prompt: str = "red", other: str = "green", name: str | None = None) -> Shown:
+def shown(level: int, prompt: str = "red", other: str = "green", name: str | None = None) -> FilteredImage:
     pixels = np.full((8, 8, 3), level, dtype=np.uint8)
-    return Shown(Painted(data=to_file(pixels, "png", 100)), prompt, other, name)
+    return FilteredImage(PaintedImage(data=encode(pixels, "png", 100)), prompt, other, name)
 
 
-def judged(images: list[Shown], **settings: Any) -> list[tuple[float | None, list[str]]]:
+def judged(images: list[FilteredImage], **settings: Any) -> list[tuple[float | None, list[str]]]:
     contradiction = Contradiction(scorer=f"{__name__}:Redness", **settings)
-    judge(images, Flags(contradiction=contradiction))
-    return [(None if one.match is None else round(one.match, 2), one.painted.flags) for one in images]
+    run_filters(images, Flags(contradiction=contradiction))
+    return [(None if one.match is None else round(one.match, 2), one.image.flags) for one in images]
 
 
 def test_an_image_below_its_propertys_threshold_contradicts_its_prompt() -> None:
@@ -83,7 +83,7 @@ def test_an_image_that_the_scorer_cannot_judge_says_so(prompt: str) -> None:
 )
 def test_a_scorer_that_is_not_there_stops_the_run(scorer: str, message: str) -> None:
     with pytest.raises(Abort, match=message):
-        judge([shown(9)], Flags(contradiction=Contradiction(scorer=scorer, threshold=0)))
+        run_filters([shown(9)], Flags(contradiction=Contradiction(scorer=scorer, threshold=0)))
 
 
 @pytest.mark.parametrize(
@@ -135,15 +135,15 @@ def test_a_classifier_flags_from_its_threshold_on(
 ) -> None:
     # All weights are 0: both labels have a probability of one half.
     images = [shown(9), shown(200)]
-    judge(images, Flags(nsfw=Nsfw(model=classifier, threshold=threshold, batch_size=1)))
-    assert [one.painted.flags for one in images] == [flags, flags]
+    run_filters(images, Flags(nsfw=Nsfw(model=classifier, threshold=threshold, batch_size=1)))
+    assert [one.image.flags for one in images] == [flags, flags]
 
 
 def test_what_a_pipelines_own_checker_said_is_not_said_twice(classifier: str) -> None:
     image = shown(9)
-    image.painted.flags.append("nsfw")
-    judge([image], Flags(nsfw=Nsfw(model=classifier)))
-    assert image.painted.flags == ["nsfw"]
+    image.image.flags.append("nsfw")
+    run_filters([image], Flags(nsfw=Nsfw(model=classifier)))
+    assert image.image.flags == ["nsfw"]
 
 
 @pytest.mark.parametrize(
@@ -157,7 +157,7 @@ def test_a_classifier_that_cannot_be_used_stops_the_run(
     classifier: str, changes: dict[str, str], message: str
 ) -> None:
     with pytest.raises(Abort, match=message):
-        judge([shown(9)], Flags(nsfw=Nsfw(**{"model": classifier, **changes})))
+        run_filters([shown(9)], Flags(nsfw=Nsfw(**{"model": classifier, **changes})))
 
 
 # ---- Pixels and files ----
@@ -170,8 +170,8 @@ NOISE = np.random.default_rng(0).integers(0, 256, (24, 24, 3), dtype=np.uint8)
     [("png", 1, True), ("webp", 100, True), ("webp", 80, False), ("jpeg", 95, False), ("jpeg", 60, False)],
 )
 def test_a_file_has_its_format_and_what_it_holds(format: str, quality: int, lossless: bool) -> None:
-    data = to_file(NOISE, format, quality)
-    assert data == to_file(NOISE, format, quality)
+    data = encode(NOISE, format, quality)
+    assert data == encode(NOISE, format, quality)
     assert format_of(data) == format
     apart = np.abs(np.asarray(decode(data)).astype(int) - NOISE)
     assert (apart.max() == 0) == lossless
@@ -180,7 +180,7 @@ def test_a_file_has_its_format_and_what_it_holds(format: str, quality: int, loss
 
 def test_a_higher_quality_is_a_larger_file() -> None:
     for format in ("webp", "jpeg"):
-        sizes = [len(to_file(NOISE, format, quality)) for quality in (30, 60, 95)]
+        sizes = [len(encode(NOISE, format, quality)) for quality in (30, 60, 95)]
         assert sizes == sorted(set(sizes))
 
 

@@ -15,13 +15,13 @@ pytest.importorskip("diffusers")
 import tiny_pipelines as tiny  # noqa: E402
 
 from croc.errors import MissingExtra  # noqa: E402
-from croc.jobs.parts import Abort  # noqa: E402
-from croc_syn.painting import Job, Painted  # noqa: E402
+from croc.jobs.runner import Abort  # noqa: E402
+from croc_syn.painting import ImageRequest, PaintedImage  # noqa: E402
 from croc_syn.painting.pipelines import PipelinePainter, load_pipeline  # noqa: E402
 from croc_syn.painting.settings import ImageModel, Pipeline  # noqa: E402
 
 PROMPTS = ("two red dogs", "three red dogs, and no cat")
-JOBS = [Job(prompt, seed) for prompt in PROMPTS for seed in (0, 1, 2)]
+JOBS = [ImageRequest(prompt, seed) for prompt in PROMPTS for seed in (0, 1, 2)]
 FLOAT = Pipeline(dtype="float32", device="cpu")
 MAKE = {"flux": tiny.flux, "sd3": tiny.sd3}
 
@@ -48,7 +48,7 @@ def counted(pipe: Any) -> dict[str, list[int]]:
     return seen
 
 
-def pixels(painted: list[Painted]) -> np.ndarray:
+def pixels(painted: list[PaintedImage]) -> np.ndarray:
     return np.stack([one.pixels for one in painted]).astype(int)
 
 
@@ -65,7 +65,11 @@ def test_text_encoders_see_each_prompt_once_whatever_the_number_of_seeds(
     assert len(seen) == (2 if name == "flux" else 3)
     assert {sum(calls) for calls in seen.values()} == {texts}
     # Later parts: two texts more, and nothing of the empty prompt.
-    list(painter.paint([Job("a green cat", 7), Job("a blue cat", 7), Job("a blue cat", 8)]))
+    list(
+        painter.paint(
+            [ImageRequest("a green cat", 7), ImageRequest("a blue cat", 7), ImageRequest("a blue cat", 8)]
+        )
+    )
     assert {sum(calls) for calls in seen.values()} == {texts + 2}
 
 
@@ -74,15 +78,15 @@ def test_the_images_are_those_of_the_pipeline_called_prompt_by_prompt(name: str)
     painted = list(painter_of(MAKE[name]()).paint(JOBS))
     plain = MAKE[name]()
     plain.set_progress_bar_config(disable=True)
-    for job, one in zip(JOBS, painted, strict=True):
+    for request, one in zip(JOBS, painted, strict=True):
         image = plain(
-            prompt=job.prompt,
+            prompt=request.prompt,
             num_inference_steps=2,
             guidance_scale=3.5,
             max_sequence_length=16,
             width=16,
             height=16,
-            generator=torch.Generator("cpu").manual_seed(job.seed),
+            generator=torch.Generator("cpu").manual_seed(request.seed),
             output_type="np",
         ).images[0]
         # One grey level: a batch adds in another order.
@@ -287,10 +291,10 @@ class Recorder:
     ],
 )
 def test_a_pipeline_is_put_where_the_preset_says(settings: dict[str, Any], calls: list[str]) -> None:
-    from croc_syn.painting.pipelines import _prepare
+    from croc_syn.painting.pipelines import prepare_pipeline
 
     pipe = Recorder()
-    _prepare(pipe, Pipeline(device="cpu", **settings))
+    prepare_pipeline(pipe, Pipeline(device="cpu", **settings))
     assert pipe.calls == ["set_progress_bar_config", *calls]
 
 

@@ -22,9 +22,11 @@ from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.executors import local_executor
 from croc.jobs.parts import Abort
-from croc_syn.painting import Job, Painted
-from croc_syn.painting.settings import Images, read_images
-from croc_syn.painting.stage import make_images, paint_parts, painted_features
+from croc_syn.painting import ImageRequest, PaintedImage
+from croc_syn.painting.images import make_images
+from croc_syn.painting.settings import Images
+from croc_syn.painting.stage import ImagePartMaker, plan_parts
+from croc_syn.painting.table import painted_features
 
 HERE = [str(Path(__file__).parents[2] / "support"), str(Path(__file__).parents[3])]
 FLUX = {"name": "flux.1-schnell"}
@@ -32,7 +34,9 @@ SD = {"name": "sd3.5-large-turbo"}
 
 
 def settings(**changes: Any) -> Images:
-    return read_images({"models": [FLUX], "count": 2, "format": "png", "checks_per_part": 2, **changes})
+    return Images.model_validate(
+        {"models": [FLUX], "count": 2, "format": "png", "checks_per_part": 2, **changes}
+    )
 
 
 def paint(
@@ -78,7 +82,7 @@ def test_a_row_holds_the_images_of_both_sides_and_where_they_come_from(prompts: 
     assert first["check_id"] == check_id("concept-0", *texts, "org/writer@unpinned", model, 0)
     for prefix, text in zip(("", "contrast_"), texts, strict=True):
         for seed, image in zip(first[f"{prefix}seeds"], first[f"{prefix}images"], strict=True):
-            assert np.array_equal(np.asarray(decode(image["bytes"])), picture(Job(text, seed)))
+            assert np.array_equal(np.asarray(decode(image["bytes"])), picture(ImageRequest(text, seed)))
         assert first[f"{prefix}images_flags"] == ["", ""]
         assert first[f"{prefix}images_match"] == [None, None]
     said = json.loads(first["image_settings"])
@@ -106,12 +110,12 @@ def test_prompts_are_painted_by_the_model_that_they_were_written_for(
     made = stage(tmp_path / "p", [row(0, image_model=target)])
     chosen = settings(models=[FLUX, SD])
     if painted_by == "both":
-        assert [part.payload["model"] for part in paint_parts(made, chosen)] == [FLUX["name"], SD["name"]]
+        assert [part.payload["model"] for part in plan_parts(made, chosen)] == [FLUX["name"], SD["name"]]
         return
     with pytest.raises(InputError, match=rf"no prompt is for .*; they were written for {target}"):
-        paint_parts(made, chosen)
+        plan_parts(made, chosen)
     alone = settings(models=[FLUX if painted_by == "flux" else SD])
-    assert len(paint_parts(made, alone)) == 1
+    assert len(plan_parts(made, alone)) == 1
 
 
 def test_the_files_do_not_depend_on_the_number_of_workers(prompts: Path, tmp_path: Path) -> None:
@@ -156,10 +160,10 @@ def test_markup_and_paths_in_prompts_and_ids_are_only_text(tmp_path: Path) -> No
 
 
 def black_at(seed: int) -> Any:
-    def paints(job: Job) -> Any:
-        if job.seed != seed:
-            return picture(job)
-        return Painted(pixels=np.zeros((8, 8, 3), np.uint8), flags=["black", "nsfw"])
+    def paints(request: ImageRequest) -> Any:
+        if request.seed != seed:
+            return picture(request)
+        return PaintedImage(pixels=np.zeros((8, 8, 3), np.uint8), flags=["black", "nsfw"])
 
     return lambda model, settings: Cheap(paints=paints)
 
@@ -171,7 +175,7 @@ def test_flags_stand_beside_their_images_and_the_rows_stay(prompts: Path, tmp_pa
 
 
 def same_for_all(model: Any, settings: Images) -> Cheap:
-    return Cheap(paints=lambda job: picture(Job(job.prompt, 0)))
+    return Cheap(paints=lambda request: picture(ImageRequest(request.prompt, 0)))
 
 
 def test_seeds_that_make_nearly_the_same_are_flagged(prompts: Path, tmp_path: Path) -> None:
@@ -193,10 +197,10 @@ def test_images_that_contradict_their_prompt_are_flagged_with_what_the_scorer_sa
 def refusing(model: Any, settings: Images) -> Cheap:
     """Declines seed 1, and everything about check 2."""
     return Cheap(
-        paints=lambda job: (
-            Painted(error="the service declined")
-            if job.seed == 1 or "number 2" in job.prompt
-            else picture(job)
+        paints=lambda request: (
+            PaintedImage(error="the service declined")
+            if request.seed == 1 or "number 2" in request.prompt
+            else picture(request)
         )
     )
 
@@ -215,10 +219,10 @@ def test_images_that_are_not_there_are_counted_and_a_check_without_any_is_droppe
 
 
 def failing_at_first(model: Any, settings: Images) -> Cheap:
-    def paints(job: Job) -> Any:
-        if "number 3" in job.prompt:
+    def paints(request: ImageRequest) -> Any:
+        if "number 3" in request.prompt:
             raise ValueError("tensor sizes do not match")
-        return picture(job)
+        return picture(request)
 
     return Cheap(paints=paints)
 
@@ -237,10 +241,10 @@ def test_a_part_that_fails_leaves_the_others_and_is_made_by_the_next_run(
 
 
 def expiring(model: Any, settings: Images) -> Cheap:
-    def paints(job: Job) -> Any:
-        if "number 3" in job.prompt:
+    def paints(request: ImageRequest) -> Any:
+        if "number 3" in request.prompt:
             raise Abort("gpt: the key in OPENAI_API_KEY has expired")
-        return picture(job)
+        return picture(request)
 
     return Cheap(paints=paints)
 
@@ -256,9 +260,9 @@ def test_a_reason_that_holds_for_all_stops_at_once_and_what_was_done_stays(
 
 
 def test_other_libraries_on_a_worker_stop_the_run(prompts: Path, tmp_path: Path) -> None:
-    from croc_syn.painting.stage import Paint
-
-    make = Paint(prompts, settings(), painted_features().arrow_schema, cheap_painter.quick, {"torch": "0.4"})
+    make = ImagePartMaker(
+        prompts, settings(), painted_features().arrow_schema, cheap_painter.quick, {"torch": "0.4"}
+    )
     with pytest.raises(Abort, match=r'a worker has .*, the plan is for \{"torch":"0.4"\}'):
         make({}, tmp_path / "x")
 
@@ -268,15 +272,15 @@ import resource, sys
 from pathlib import Path
 import cheap_painter
 from croc.errors import CrocError
-from croc_syn.painting.settings import read_images
-from croc_syn.painting.stage import make_images
+from croc_syn.painting.images import make_images
+from croc_syn.painting.settings import Images
 
 if __name__ == "__main__":
     prompts, out, limit = sys.argv[1:4]
     import signal
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (int(limit), int(limit)))
-    settings = read_images({"models": [{"name": "flux.1-schnell"}], "count": 2, "format": "png",
+    settings = Images.model_validate({"models": [{"name": "flux.1-schnell"}], "count": 2, "format": "png",
                             "checks_per_part": 2})
     try:
         make_images(prompts, out, settings, painter=cheap_painter.quick, progress=False)
@@ -303,10 +307,10 @@ def test_a_file_that_does_not_fit_is_said_and_leaves_nothing_half(prompts: Path,
 
 
 def on_a_full_disk(model: Any, settings: Images) -> Cheap:
-    def paints(job: Job) -> Any:
-        if "number 3" in job.prompt:
+    def paints(request: ImageRequest) -> Any:
+        if "number 3" in request.prompt:
             raise OSError(28, "No space left on device")
-        return picture(job)
+        return picture(request)
 
     return Cheap(paints=paints)
 
@@ -326,12 +330,15 @@ def test_a_full_disk_stops_at_once_and_the_next_run_goes_on(prompts: Path, tmp_p
 def test_without_models_the_exact_world_draws(tmp_path: Path) -> None:
     from croc_syn.taxonomy.plan import plan
     from croc_syn.taxonomy.taxonomy import load
-    from croc_syn.writing.prompts import columns_of, exact_keys, exact_row
+    from croc_syn.writing.exact import exact_keys, exact_row
+    from croc_syn.writing.table import columns_of
 
     taxonomy = load()
     specs = [spec for spec in plan(taxonomy, exact_only=True) if spec.property == "colour"][:2]
     rows = [exact_row(columns_of(spec), exact_keys(spec, taxonomy), 0, seed=0) for spec in specs]
-    made = paint(stage(tmp_path / "p", rows).folder, tmp_path / "out", read_images({"count": 2, "size": 32}))
+    made = paint(
+        stage(tmp_path / "p", rows).folder, tmp_path / "out", Images.model_validate({"count": 2, "size": 32})
+    )
     assert (made.counts["checks"], made.counts["images"]) == (2, 8)
     assert rows_of(made)[0]["images_valid"] == [True, True]
 
@@ -343,11 +350,12 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import cheap_painter
-from croc_syn.painting.settings import read_images
-from croc_syn.painting.stage import make_images, painted_features
+from croc_syn.painting.images import make_images
+from croc_syn.painting.settings import Images
+from croc_syn.painting.table import painted_features
 
 def work(out, workers=1):
-    settings = read_images({"models": [{"name": "flux.1-schnell"}, {"name": "sd3.5-large-turbo"}],
+    settings = Images.model_validate({"models": [{"name": "flux.1-schnell"}, {"name": "sd3.5-large-turbo"}],
                             "count": 2, "format": "png", "checks_per_part": 1})
     make_images(sys.argv[1], out, settings, painter=cheap_painter.steady, workers=workers, progress=False)
 

@@ -356,6 +356,32 @@ def test_seed_and_generation_change_the_order() -> None:
     assert [spec for spec, _ in plan.select(planned, len(planned), seed=2)] != generations[0]
 
 
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.tuples(st.integers(1, 5), st.integers(0, 4), st.integers(0, 4)),
+    n=st.integers(0, 120),
+    seed=st.integers(0, 2**40),
+    kept=st.integers(0, 4),
+)
+def test_a_rejected_spec_is_passed_over_as_if_it_were_not_there(
+    shape: tuple[int, int, int], n: int, seed: int, kept: int
+) -> None:
+    planned = plan.plan(made(*shape))
+    accepted = [spec for spec in planned if int(spec.concept_id, 16) % 5 < kept]
+    tested: list[Spec] = []
+
+    def accept(spec: Spec) -> bool:
+        tested.append(spec)
+        return spec in accepted
+
+    if not planned:
+        return
+    selected = plan.select(planned, n, seed, accept=accept)
+    assert selected == (plan.select(accepted, n, seed) if accepted else [])
+    assert len(tested) == len(set(tested))
+    assert {spec for spec, _ in selected} == set(tested) & set(accepted)
+
+
 def test_a_selection_that_cannot_be_made_is_told() -> None:
     assert plan.select([], 0) == []
     with pytest.raises(InputError, match="no spec to select from"):
@@ -383,8 +409,8 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     plan.write(plan.plan(made()), file)
     before = file.read_bytes()
 
-    def fail(table: pl.DataFrame, out: Any) -> None:
-        out.write(b"half a row")
+    def fail(table: pl.DataFrame, out: Path) -> None:
+        out.write_bytes(b"half a row")
         raise OSError("no space left")
 
     monkeypatch.setattr(pl.DataFrame, "write_ndjson", fail)
@@ -407,17 +433,18 @@ def rows_of(changes: dict[str, Any]) -> str:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[1]\n", r"row 1: expected the columns concept_id, subset, .*; found \[1\]"),
+        ("[1]\n", r"row 1: expected an object with the columns concept_id, subset, .*; found \[1\]"),
         ("{\n", r"row 1: not a JSON object: '\{"),
         ("[" * 100_000, "row 1: not a JSON object"),
         (rows_of({}) * 2, "row 2: the same spec as row 1"),
-        (rows_of({"more": 1}), "row 1: expected the columns"),
+        (rows_of({"more": 1}), "row 1, column more: there is no such column"),
+        ('{"concept_id": "a"}\n', "row 1, column subset: is missing"),
         (rows_of({"topic": 7}), "row 1, column topic: expected text or null, found 7"),
         (rows_of({"topic": None}), "row 1, column topic: property_variation needs a value, found None"),
         (rows_of({"entity": "e"}), "row 1, column entity: property_variation needs null, found 'e'"),
-        (rows_of({"subset": "x"}), "row 1, column subset: 'x' is not one of property_variation"),
-        (rows_of({"category": "shape"}), "row 1, column category: 'shape' is not one of action"),
-        (rows_of({"topic": "t1"}), "row 1, column concept_id: '[0-9a-f]{16}' is not the id of this row"),
+        (rows_of({"subset": "x"}), "row 1, column subset: expected one of property_variation.*, found 'x'"),
+        (rows_of({"category": "shape"}), "row 1, column category: expected one of action.*, found 'shape'"),
+        (rows_of({"topic": "t1"}), "row 1, column concept_id: the id of this row is '[0-9a-f]{16}'"),
     ],
 )
 def test_a_wrong_file_of_specs_is_told_its_row(tmp_path: Path, content: str, message: str) -> None:

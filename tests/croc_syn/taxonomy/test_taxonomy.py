@@ -210,7 +210,7 @@ WRONG = [
         "line 7, topics.kitchen: given twice, first in line 6",
     ),
     ("  attic: {", "  Attic: {", "line 7, topics.Attic: expected small letters, digits and _"),
-    ("  attic: {", "  root: {", "line 7, topics.root: 'root' stands for no topic at all"),
+    ("  attic: {", "  root: {", "line 7, topics.root: 'root' means that no topic is prescribed"),
     ("  attic: {", "  no: {", "line 7, topics: expected text as a key; put 'no' into quotes"),
     ("  attic: {", "  ? [a, b]\n  : {", "line 7, topics: expected text as a key; found a list or a mapping"),
     ("[red, blue]", "[red, red]", "line 17, properties.colour.values: 'red' is listed 2 times"),

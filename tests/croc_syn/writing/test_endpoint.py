@@ -12,10 +12,10 @@ import pytest
 
 from croc.errors import InputError
 from croc.jobs.parts import Abort
-from croc_syn.writing import Ask, Said
-from croc_syn.writing.answers import SCHEMA
+from croc_syn.writing import PromptRequest, WriterResponse
 from croc_syn.writing.endpoint import EndpointWriter
-from croc_syn.writing.settings import Endpoint, Sampling, TextModel
+from croc_syn.writing.responses import SCHEMA
+from croc_syn.writing.settings import Sampling, TextEndpoint, TextModel
 
 MODEL = TextModel(name="talker", model="org/talker")
 THINKER = TextModel(name="thinker", model="org/thinker", reasons=True)
@@ -29,31 +29,33 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[llm.Server]:
     found.close()
 
 
-def asked(count: int = 1) -> list[Ask]:
-    return [Ask(({"role": "user", "content": f"question {n}"},), n, SCHEMA) for n in range(count)]
+def requests(count: int = 1) -> list[PromptRequest]:
+    return [PromptRequest(({"role": "user", "content": f"question {n}"},), n, SCHEMA) for n in range(count)]
 
 
-def answers(server: llm.Server, asks: list[Ask], model: TextModel = MODEL, **settings: Any) -> list[Said]:
-    """What came back to each question, none of them asked again."""
-    found: dict[int, Said] = {}
-    told = Endpoint(**{"base_url": server.url, "retries": 4, **settings})
-    EndpointWriter(model, Sampling(), told).answer(
-        asks, lambda number, said: found.setdefault(number, said) and None
+def respond(
+    server: llm.Server, asked: list[PromptRequest], model: TextModel = MODEL, **options: Any
+) -> list[WriterResponse]:
+    """The response to each request, without follow-ups."""
+    found: dict[int, WriterResponse] = {}
+    settings = TextEndpoint(**{"base_url": server.url, "retries": 4, **options})
+    EndpointWriter(model, Sampling(), settings).write(
+        asked, lambda number, response: found.setdefault(number, response) and None
     )
-    return [found[number] for number in range(len(asks))]
+    return [found[number] for number in range(len(asked))]
 
 
 def test_every_question_gets_its_own_answer_many_at_a_time(server: llm.Server) -> None:
     server.takes = 0.1
-    found = answers(server, asked(12), concurrency=4)
-    assert [said.text for said in found] == [f"question {n}" for n in range(12)]
+    found = respond(server, requests(12), concurrency=4)
+    assert [response.text for response in found] == [f"question {n}" for n in range(12)]
     assert 2 <= server.most_under_way <= 4
-    assert {said.served_as for said in found} == {"served"}
+    assert {response.served_as for response in found} == {"served"}
     assert (found[0].input_tokens, found[0].output_tokens) == (100, 20)
 
 
 def test_a_request_says_the_sampling_of_the_paper_a_seed_and_the_form(server: llm.Server) -> None:
-    answers(server, asked(1))
+    respond(server, requests(1))
     (body,) = server.requests
     assert body["model"] == "org/talker" and body["seed"] == 0
     assert [body[key] for key in ("temperature", "top_p", "top_k", "presence_penalty")] == [0.6, 0.9, 50, 0.5]
@@ -63,7 +65,7 @@ def test_a_request_says_the_sampling_of_the_paper_a_seed_and_the_form(server: ll
 
 
 def test_a_model_that_reasons_is_held_to_no_form(server: llm.Server) -> None:
-    answers(server, asked(1), THINKER)
+    respond(server, requests(1), THINKER)
     assert "response_format" not in server.requests[0]
 
 
@@ -78,15 +80,15 @@ def test_a_service_that_knows_no_such_form_is_asked_for_less_from_then_on(
         return llm.completion(form)
 
     server.script = script
-    found = answers(server, asked(6), concurrency=1)
-    assert [said.text for said in found] == [last] * 6
+    found = respond(server, requests(6), concurrency=1)
+    assert [response.text for response in found] == [last] * 6
     assert len(server.requests) == 6 + (1 if last == "json_object" else 2)
 
 
 @pytest.mark.parametrize("status", [408, 409, 429, 500, 502, 503])
 def test_what_passes_is_tried_again(server: llm.Server, status: int) -> None:
     server.script = lambda body, nth: llm.failed(status) if nth < 3 else llm.completion("there")
-    assert answers(server, asked(1))[0].text == "there"
+    assert respond(server, requests(1))[0].text == "there"
     assert len(server.requests) == 4
 
 
@@ -95,7 +97,7 @@ def test_the_service_says_how_long_to_wait(server: llm.Server) -> None:
     wait.headers.pop("retry-after-ms")
     server.script = lambda body, nth: wait if nth == 0 else llm.completion("there")
     begun = time.monotonic()
-    assert answers(server, asked(1))[0].text == "there"
+    assert respond(server, requests(1))[0].text == "there"
     # Without the header the client would wait half a second at most.
     assert time.monotonic() - begun >= 1
 
@@ -104,8 +106,8 @@ def test_what_keeps_failing_is_the_reason_of_that_question_alone(server: llm.Ser
     server.script = lambda body, nth: (
         llm.failed(500, "out of paper") if llm.question(body) == "question 1" else llm.completion("there")
     )
-    found = answers(server, asked(3), retries=1)
-    assert [said.text for said in found] == ["there", "", "there"]
+    found = respond(server, requests(3), retries=1)
+    assert [response.text for response in found] == ["there", "", "there"]
     assert found[1].error == "the service failed, after all retries: out of paper"
 
 
@@ -113,16 +115,16 @@ def test_a_service_that_hangs_is_given_up(server: llm.Server) -> None:
     server.script = lambda body, nth: (
         llm.hang() if llm.question(body) == "question 0" else llm.completion("there")
     )
-    found = answers(server, asked(2), timeout=0.5, retries=1)
+    found = respond(server, requests(2), timeout=0.5, retries=1)
     assert found[1].text == "there"
     assert found[0].error == "no answer in 0.5 s, after all retries"
-    assert answers(server, asked(1), deadline=0.3)[0].error == "no whole answer in 0.3 s"
+    assert respond(server, requests(1), deadline=0.3)[0].error == "no whole answer in 0.3 s"
 
 
 def test_retries_wait_for_their_turn_too(server: llm.Server) -> None:
     server.script = lambda body, nth: llm.failed(500) if nth == 0 else llm.completion("there")
     begun = time.monotonic()
-    answers(server, asked(2), per_minute=600)
+    respond(server, requests(2), per_minute=600)
     # Four requests, a tenth of a second between each.
     assert len(server.requests) == 4
     assert time.monotonic() - begun >= 0.3
@@ -130,23 +132,23 @@ def test_retries_wait_for_their_turn_too(server: llm.Server) -> None:
 
 def test_what_a_content_filter_stops_is_a_refusal(server: llm.Server) -> None:
     server.script = lambda body, nth: llm.failed(400, "not this", "content_filter")
-    (said,) = answers(server, asked(1))
-    assert (said.finish, said.refusal, said.error) == ("content_filter", "not this", None)
+    (response,) = respond(server, requests(1))
+    assert (response.finish, response.refusal, response.error) == ("content_filter", "not this", None)
 
 
 def test_reasoning_that_is_told_apart_is_kept_apart(server: llm.Server) -> None:
     server.script = lambda body, nth: llm.completion("{}", reasoning="well …")
-    (said,) = answers(server, asked(1), THINKER)
-    assert (said.text, said.reasoning) == ("{}", "well …")
+    (response,) = respond(server, requests(1), THINKER)
+    assert (response.text, response.reasoning) == ("{}", "well …")
 
 
 def test_answers_without_content_or_choices_are_no_crash(server: llm.Server) -> None:
     empty = llm.completion("")
     empty.body = {**empty.body, "choices": []}
     server.script = lambda body, nth: empty if llm.question(body) == "question 0" else llm.completion(None)
-    found = answers(server, asked(2))
+    found = respond(server, requests(2))
     assert found[0].error == "the service sent no answer"
-    assert found[1] == Said(finish="stop", served_as="served", input_tokens=100, output_tokens=20)
+    assert found[1] == WriterResponse(finish="stop", served_as="served", input_tokens=100, output_tokens=20)
 
 
 @pytest.mark.parametrize(
@@ -164,41 +166,41 @@ def test_answers_without_content_or_choices_are_no_crash(server: llm.Server) -> 
 )
 def test_what_holds_for_every_request_stops_at_once(server: llm.Server, reply: llm.Reply, words: str) -> None:
     server.script = lambda body, nth: reply
-    with pytest.raises(Abort, match=f"text model talker: .*{words}") as error:
-        answers(server, asked(20), concurrency=2, retries=0)
+    with pytest.raises(Abort, match=f"talker: .*{words}") as error:
+        respond(server, requests(20), concurrency=2, retries=0)
     assert len(server.requests) <= 4
     assert llm.KEY not in str(error.value)
 
 
 def test_a_service_that_is_not_there_is_named(server: llm.Server) -> None:
     with pytest.raises(Abort, match=r"no service answers at http://127\.0\.0\.1:9/v1"):
-        answers(server, asked(1), base_url="http://127.0.0.1:9/v1", retries=0)
+        respond(server, requests(1), base_url="http://127.0.0.1:9/v1", retries=0)
 
 
 def test_without_a_key_nothing_is_asked(server: llm.Server, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(InputError, match="MY_KEY is not set: put the API key there"):
-        answers(server, asked(1), key_variable="MY_KEY")
+        respond(server, requests(1), key_variable="MY_KEY")
     monkeypatch.setenv("MY_KEY", "another")
-    answers(server, asked(1), key_variable="MY_KEY")
+    respond(server, requests(1), key_variable="MY_KEY")
     assert server.headers[-1]["authorization"] == "Bearer another"
 
 
 def test_what_is_asked_again_is_asked_until_it_is_settled(server: llm.Server) -> None:
-    heard: list[tuple[int, str]] = []
+    received: list[tuple[int, str]] = []
 
-    def again(number: int, said: Said) -> Ask | None:
-        heard.append((number, said.text))
-        if said.text.startswith("again"):
+    def follow_up(number: int, response: WriterResponse) -> PromptRequest | None:
+        received.append((number, response.text))
+        if response.text.startswith("again"):
             return None
-        return Ask(({"role": "user", "content": f"again {number}"},), 7, SCHEMA)
+        return PromptRequest(({"role": "user", "content": f"again {number}"},), 7, SCHEMA)
 
-    EndpointWriter(MODEL, settings=Endpoint(base_url=server.url)).answer(asked(3), again)
-    assert sorted(heard) == sorted((n, text) for n in range(3) for text in (f"question {n}", f"again {n}"))
+    EndpointWriter(MODEL, settings=TextEndpoint(base_url=server.url)).write(requests(3), follow_up)
+    assert sorted(received) == sorted((n, text) for n in range(3) for text in (f"question {n}", f"again {n}"))
 
 
 def test_further_arguments_of_a_model_go_along(server: llm.Server) -> None:
     model = MODEL.model_copy(update={"request": {"chat_template_kwargs": {"enable_thinking": False}}})
-    answers(server, asked(1), model, tokens_key="max_completion_tokens", seeds=False, structured="none")
+    respond(server, requests(1), model, tokens_key="max_completion_tokens", seeds=False, structured="none")
     (body,) = server.requests
     assert body["chat_template_kwargs"] == {"enable_thinking": False}
     assert "max_tokens" not in body and body["max_completion_tokens"] == 8192

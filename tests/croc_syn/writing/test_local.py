@@ -11,10 +11,10 @@ import pytest
 
 from croc.errors import InputError
 from croc.jobs.parts import Abort
-from croc_syn.writing import Ask, Said
-from croc_syn.writing.answers import SCHEMA
+from croc_syn.writing import PromptRequest, WriterResponse
 from croc_syn.writing.local import TransformersWriter
 from croc_syn.writing.offline import VllmWriter
+from croc_syn.writing.responses import SCHEMA
 from croc_syn.writing.settings import Local, Sampling, TextModel, Vllm, text_model
 
 SHORT = Sampling(max_tokens=16)
@@ -48,29 +48,33 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-def asked(count: int) -> list[Ask]:
-    return [Ask(({"role": "user", "content": "word " * (n + 1)},), n, SCHEMA) for n in range(count)]
+def requests(count: int) -> list[PromptRequest]:
+    return [PromptRequest(({"role": "user", "content": "word " * (n + 1)},), n, SCHEMA) for n in range(count)]
 
 
-def answers(folder: Path, asks: list[Ask], sampling: Sampling = SHORT, settings: Local = CPU) -> list[Said]:
-    found: dict[int, Said] = {}
+def respond(
+    folder: Path, asked: list[PromptRequest], sampling: Sampling = SHORT, settings: Local = CPU
+) -> list[WriterResponse]:
+    found: dict[int, WriterResponse] = {}
     writer = TransformersWriter(text_model(str(folder)), sampling, settings)
-    writer.answer(asks, lambda number, said: found.setdefault(number, said) and None)
-    return [found[number] for number in range(len(asks))]
+    writer.write(asked, lambda number, response: found.setdefault(number, response) and None)
+    return [found[number] for number in range(len(asked))]
 
 
 def test_answers_in_a_batch_are_those_one_by_one(folder: Path) -> None:
     """Prompts of different lengths, filled up on the left: neither neighbours nor filling change any."""
-    together = answers(folder, asked(5))
-    alone = answers(folder, asked(5), settings=CPU.model_copy(update={"batch_size": 1}))
+    together = respond(folder, requests(5))
+    alone = respond(folder, requests(5), settings=CPU.model_copy(update={"batch_size": 1}))
     assert together == alone
-    assert len({said.text for said in together}) == 5
-    assert [said.input_tokens for said in together] == [5 * (n + 1) + 2 for n in range(5)]
+    assert len({response.text for response in together}) == 5
+    assert [response.input_tokens for response in together] == [5 * (n + 1) + 2 for n in range(5)]
 
 
 def test_the_seed_alone_decides_what_is_drawn(folder: Path) -> None:
-    first, second, other = (Ask(({"role": "user", "content": "hello"},), seed) for seed in (1, 1, 2))
-    found = answers(folder, [first, second, other])
+    first, second, other = (
+        PromptRequest(({"role": "user", "content": "hello"},), seed) for seed in (1, 1, 2)
+    )
+    found = respond(folder, [first, second, other])
     assert found[0].text == found[1].text != found[2].text
 
 
@@ -80,7 +84,7 @@ def test_without_temperature_the_likeliest_is_taken(folder: Path) -> None:
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     greedy = Sampling(temperature=0, presence_penalty=0, max_tokens=16)
-    (said,) = answers(folder, asked(1), greedy)
+    (response,) = respond(folder, requests(1), greedy)
     model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
     given = tokenizer("<|user|>word <|assistant|>", return_tensors="pt", add_special_tokens=False)
     ids = given["input_ids"]
@@ -90,14 +94,14 @@ def test_without_temperature_the_likeliest_is_taken(folder: Path) -> None:
             if ids[0, -1] == 1:
                 break
     own = [token for token in ids[0, given["input_ids"].shape[1] :].tolist() if token != 1]
-    assert said.text == tokenizer.decode(own, skip_special_tokens=True)
+    assert response.text == tokenizer.decode(own, skip_special_tokens=True)
 
 
 def test_an_answer_ends_at_its_end_or_is_cut_off(folder: Path) -> None:
-    found = answers(folder, asked(8), Sampling(temperature=1.5, top_p=1, top_k=None, max_tokens=60))
-    assert {said.finish for said in found} <= {"stop", "length"}
-    assert all(said.output_tokens == 60 for said in found if said.finish == "length")
-    assert all(said.output_tokens <= 60 for said in found)
+    found = respond(folder, requests(8), Sampling(temperature=1.5, top_p=1, top_k=None, max_tokens=60))
+    assert {response.finish for response in found} <= {"stop", "length"}
+    assert all(response.output_tokens == 60 for response in found if response.finish == "length")
+    assert all(response.output_tokens <= 60 for response in found)
 
 
 def test_a_presence_penalty_lowers_what_the_answer_has_once(folder: Path) -> None:
@@ -125,38 +129,42 @@ def test_the_draw_follows_the_scores(folder: Path) -> None:
 
 
 def test_what_is_asked_again_joins_a_later_batch(folder: Path) -> None:
-    heard: list[int] = []
+    received: list[int] = []
 
-    def again(number: int, said: Said) -> Ask | None:
-        heard.append(number)
-        return Ask(({"role": "user", "content": "again"},), 9) if heard.count(number) < 3 else None
+    def follow_up(number: int, response: WriterResponse) -> PromptRequest | None:
+        received.append(number)
+        return (
+            PromptRequest(({"role": "user", "content": "again"},), 9) if received.count(number) < 3 else None
+        )
 
-    TransformersWriter(text_model(str(folder)), SHORT, CPU).answer(asked(3), again)
-    assert sorted(heard) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    TransformersWriter(text_model(str(folder)), SHORT, CPU).write(requests(3), follow_up)
+    assert sorted(received) == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_a_batch_that_does_not_fit_is_halved_and_nothing_is_lost(folder: Path, monkeypatch: Any) -> None:
     sizes: list[int] = []
-    whole = TransformersWriter._batch
+    whole = TransformersWriter._respond
 
-    def batch(self: TransformersWriter, asks: list[Ask]) -> list[Said]:
-        sizes.append(len(asks))
-        if len(asks) > 2:
+    def batch(self: TransformersWriter, asked: list[PromptRequest]) -> list[WriterResponse]:
+        sizes.append(len(asked))
+        if len(asked) > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate")
-        return whole(self, asks)
+        return whole(self, asked)
 
-    monkeypatch.setattr(TransformersWriter, "_batch", batch)
-    assert len(answers(folder, asked(4))) == 4
+    monkeypatch.setattr(TransformersWriter, "_respond", batch)
+    assert len(respond(folder, requests(4))) == 4
     assert sizes == [4, 2, 2]
-    monkeypatch.setattr(TransformersWriter, "_batch", lambda self, asks: (_ for _ in ()).throw(MemoryError()))
+    monkeypatch.setattr(
+        TransformersWriter, "_respond", lambda self, asked: (_ for _ in ()).throw(MemoryError())
+    )
     with pytest.raises(Abort, match="out of memory with a single prompt"):
-        answers(folder, asked(4))
+        respond(folder, requests(4))
 
 
 @pytest.mark.parametrize("model", ["org/nowhere", f"org/nowhere@{'b' * 40}"])
 def test_an_unknown_model_or_revision_is_named(model: str) -> None:
     with pytest.raises(Abort, match=r"text model org/nowhere at .*: cannot be loaded"):
-        TransformersWriter(text_model(model)).answer(asked(1), lambda number, said: None)
+        TransformersWriter(text_model(model)).write(requests(1), lambda number, response: None)
 
 
 def test_a_model_that_takes_no_instructions_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -165,7 +173,9 @@ def test_a_model_that_takes_no_instructions_is_refused(folder: Path, tmp_path: P
     plain = tmp_path / "plain"
     shutil.copytree(folder, plain, ignore=shutil.ignore_patterns("*.jinja"))
     with pytest.raises(Abort, match="has no chat template, so it takes no instructions"):
-        TransformersWriter(text_model(str(plain)), SHORT, CPU).answer(asked(1), lambda number, said: None)
+        TransformersWriter(text_model(str(plain)), SHORT, CPU).write(
+            requests(1), lambda number, response: None
+        )
 
 
 # ---- vLLM, which is not installed here: a stand-in with its names sees what it would be asked ----
@@ -195,13 +205,13 @@ def vllm(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
 
 def test_vllm_is_asked_for_everything_at_once(vllm: SimpleNamespace) -> None:
     model = TextModel(name="m", model="org/m", revision="a" * 40)
-    heard: list[int] = []
+    received: list[int] = []
 
-    def again(number: int, said: Said) -> Ask | None:
-        heard.append(number)
-        return asked(3)[number] if heard.count(number) == 1 and number == 1 else None
+    def follow_up(number: int, response: WriterResponse) -> PromptRequest | None:
+        received.append(number)
+        return requests(3)[number] if received.count(number) == 1 and number == 1 else None
 
-    VllmWriter(model, SHORT, Vllm(gpus=2)).answer(asked(3), again)
+    VllmWriter(model, SHORT, Vllm(gpus=2)).write(requests(3), follow_up)
     assert [len(messages) for messages, _ in vllm.chats] == [3, 1]
     assert vllm.model["revision"] == "a" * 40 and vllm.model["tensor_parallel_size"] == 2
     params = vllm.chats[0][1][2]
@@ -210,10 +220,12 @@ def test_vllm_is_asked_for_everything_at_once(vllm: SimpleNamespace) -> None:
 
 
 def test_vllm_holds_a_model_that_reasons_to_no_form(vllm: SimpleNamespace) -> None:
-    VllmWriter(TextModel(name="m", model="org/m", reasons=True)).answer(asked(1), lambda number, said: None)
+    VllmWriter(TextModel(name="m", model="org/m", reasons=True)).write(
+        requests(1), lambda number, response: None
+    )
     assert vllm.chats[0][1][0]["structured_outputs"] is None
 
 
 def test_vllm_that_is_not_installed_is_said() -> None:
     with pytest.raises(InputError, match="vLLM is not installed here"):
-        VllmWriter(TextModel(name="m", model="org/m")).answer(asked(1), lambda number, said: None)
+        VllmWriter(TextModel(name="m", model="org/m")).write(requests(1), lambda number, response: None)

@@ -21,10 +21,10 @@ from croc.checks.schema import check_id
 from croc.cli import main
 from croc.errors import CrocError, InputError
 from croc.jobs.runner import PartsFailed, read_manifest
-from croc_syn import presets
-from croc_syn.writing import stage, yields
-from croc_syn.writing.instructions import instruction
-from croc_syn.writing.prompts import make_prompts
+from croc_syn import presets, world
+from croc_syn.writing import yields
+from croc_syn.writing.instructions import render_instruction
+from croc_syn.writing.prompts import first_instructions, make_prompts
 
 SMALL = {
     "specs.checks": 12,
@@ -216,11 +216,11 @@ def test_a_key_that_expires_stops_at_once_and_what_was_done_stays(server: llm.Se
 def test_a_service_that_is_down_fails_its_parts_and_they_are_tried_again(
     server: llm.Server, tmp_path: Path
 ) -> None:
-    first = sorted(stage.instructions(preset(server), 12))[:3]
+    first = sorted(first_instructions(preset(server), 12))[:3]
     server.script = lambda body, nth: (
         llm.failed(503, "overloaded") if llm.question(body) not in first else llm.good(body, nth)
     )
-    with pytest.raises(PartsFailed, match=r"9 of 12 questions were not answered: .*overloaded"):
+    with pytest.raises(PartsFailed, match=r"9 of 12 requests were not answered: .*overloaded"):
         make_prompts(preset(server, text__checks_per_part=12), tmp_path, progress=False)
     server.script = llm.good
     assert (
@@ -287,6 +287,20 @@ def test_the_exact_preset_needs_no_model(tmp_path: Path) -> None:
     found = rows(tmp_path)
     assert made.counts["checks"] == 6 and found["error"].null_count() == 6
     assert set(found["text_model"].str.head(6)) == {"exact@"}
+
+
+def test_the_first_check_of_a_spec_is_made_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    real = world.make_pair
+
+    def counted(*words: Any, **options: Any) -> Any:
+        made.append(options["seed"])
+        return real(*words, **options)
+
+    monkeypatch.setattr(world, "make_pair", counted)
+    preset = presets.load("exact", {"specs.properties": ["colour"], "specs.checks": 5})
+    make_prompts(preset, tmp_path, progress=False)
+    assert len(made) == len(set(made)) == rows(tmp_path)["tries"].sum()
 
 
 # ---- Yields ----
@@ -357,13 +371,13 @@ def test_a_template_of_ones_own_takes_the_place_of_ours(tmp_path: Path) -> None:
     (tmp_path / "guides").mkdir()
     (tmp_path / "guides" / "haiku.j2").write_text("{#- encoders: clip -#}\n- Seventeen syllables.")
     said = {"property": {"name": "colour", "definition": "d", "how": "h", "examples": []}, "topic": None}
-    told = instruction("property_variation", said, guide="haiku", folder=tmp_path)
+    told = render_instruction("property_variation", said, guide="haiku", folder=tmp_path)
     assert "Seventeen syllables" in told
     other = tmp_path / "other"
     other.mkdir()
     (other / "property_variation.j2").write_text("{{ ''.__class__.__mro__ }}")
     with pytest.raises(InputError, match=r"template property_variation\.j2: .*unsafe"):
-        instruction("property_variation", said, guide="flux", folder=other)
+        render_instruction("property_variation", said, guide="flux", folder=other)
 
 
 # ---- The command ----
@@ -377,7 +391,7 @@ def test_the_command_shows_what_came_of_it(server: llm.Server, tmp_path: Path) -
     words += ["--set", f"text.endpoint.base_url={server.url}", "--set", "text.rules.encoders=[]"]
     result = croc(*words)
     assert result.exit_code == 0, result.output
-    assert "4 of 8 pairs are of use, 8 answers asked for again" in result.output
+    assert "4 of 8 pairs can be used, 8 responses requested again" in result.output
     assert "no JSON" in result.output and "yield.csv" in result.output
     assert "2 of 2 parts" in croc("status", tmp_path / "p").output
     before = len(server.requests)

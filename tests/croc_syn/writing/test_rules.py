@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 import text_encoders
 
-from croc_syn.writing.answers import Pair, Refused
-from croc_syn.writing.rules import LANGUAGE, LONG, MARKUP, META, PROPERTY, SAME, SHORT, Checker
+from croc_syn.writing.responses import Pair, UnusableResponse
+from croc_syn.writing.rules import LANGUAGE, LONG, MARKUP, META, PROPERTY, SAME, SHORT, PairChecker
 from croc_syn.writing.settings import Encoder
 
 ABOUT = {"subset": "property_variation", "name": "shot size", "id": "shot_size", "path": "layout/framing"}
@@ -24,20 +24,20 @@ def pair(**changes: str) -> Pair:
 
 def test_a_good_answer_holds_and_its_edit_is_measured() -> None:
     # close-up → wide (changed), shot (added): two words.
-    assert Checker().check(pair(), ABOUT).edits == 2
+    assert PairChecker().check(pair(), ABOUT).edits == 2
 
 
 @pytest.mark.parametrize("name", ["shot size", "Shot Size", "shot_size", "shot-size"])
 def test_the_property_may_be_named_by_name_or_id(name: str) -> None:
-    assert Checker().check(pair(property=name), ABOUT)
+    assert PairChecker().check(pair(property=name), ABOUT)
 
 
 @pytest.mark.parametrize(
     ("changes", "kind", "words"),
     [
-        ({"contrast_prompt": FIRST}, SAME, "say one thing"),
-        ({"contrast_prompt": FIRST.upper().replace(",", ";")}, SAME, "say one thing"),
-        ({"property": "colour"}, PROPERTY, "contrasts 'colour'; asked was 'shot size'"),
+        ({"contrast_prompt": FIRST}, SAME, "have the same words"),
+        ({"contrast_prompt": FIRST.upper().replace(",", ";")}, SAME, "have the same words"),
+        ({"property": "colour"}, PROPERTY, "contrasts 'colour'; requested was 'shot size'"),
         ({"property": ""}, PROPERTY, "does not name the property"),
         ({"value": ""}, PROPERTY, "must say what each prompt shows"),
         ({"contrast_value": "Close-up"}, PROPERTY, "are both 'close-up'"),
@@ -71,8 +71,8 @@ def test_the_property_may_be_named_by_name_or_id(name: str) -> None:
     ],
 )
 def test_an_answer_that_breaks_a_rule_says_which(changes: dict[str, str], kind: str, words: str) -> None:
-    with pytest.raises(Refused) as refused:
-        Checker().check(pair(**changes), ABOUT)
+    with pytest.raises(UnusableResponse) as refused:
+        PairChecker().check(pair(**changes), ABOUT)
     assert refused.value.kind == kind
     assert words in str(refused.value)
 
@@ -82,13 +82,13 @@ def test_in_errors_of_text_a_letter_is_the_contrast() -> None:
     slip = pair(
         property="spelling", value="Cafe", contrast_value="cafe", contrast_prompt=FIRST.replace("A c", "a c")
     )
-    assert Checker().check(slip, about).edits == 0
-    with pytest.raises(Refused, match="say one thing"):
-        Checker().check(slip, {**about, "path": "colour"})
+    assert PairChecker().check(slip, about).edits == 0
+    with pytest.raises(UnusableResponse, match="have the same words"):
+        PairChecker().check(slip, {**about, "path": "colour"})
 
 
 def test_where_the_model_chooses_the_property_any_name_does() -> None:
-    assert Checker().check(pair(property="distance of the camera"), {"subset": "entity_variation"})
+    assert PairChecker().check(pair(property="distance of the camera"), {"subset": "entity_variation"})
 
 
 @pytest.mark.parametrize(
@@ -101,27 +101,27 @@ def test_where_the_model_chooses_the_property_any_name_does() -> None:
 def test_another_language_is_the_right_one_where_it_was_asked_for(
     language: str, first: str, second: str
 ) -> None:
-    checker = Checker(language)
+    checker = PairChecker(language)
     assert checker.check(pair(prompt=first, contrast_prompt=second), ABOUT)
-    with pytest.raises(Refused, match="is in English, not in"):
+    with pytest.raises(UnusableResponse, match="is in English, not in"):
         checker.check(pair(), ABOUT)
 
 
 def test_tokens_are_counted_as_each_encoder_counts_them(tmp_path: Path) -> None:
     # A token a word or mark, and one at either end.
     encoder = Encoder(name="clip", tokenizer=str(text_encoders.word_tokenizer(tmp_path)), limit=77)
-    (count,) = Checker(encoders=[(encoder, 77, True)]).check(pair(), ABOUT).tokens
+    (count,) = PairChecker(encoders=[(encoder, 77, True)]).check(pair(), ABOUT).tokens
     assert (count.encoder, count.prompt, count.contrast_prompt, count.limit) == ("clip", 21, 20, 77)
 
 
 @pytest.mark.parametrize("strict", [True, False])
 def test_what_an_encoder_cannot_read_is_refused_where_it_must(tmp_path: Path, strict: bool) -> None:
     encoder = Encoder(name="clip", tokenizer=str(text_encoders.word_tokenizer(tmp_path)), limit=10)
-    checker = Checker(encoders=[(encoder, 10, strict)])
+    checker = PairChecker(encoders=[(encoder, 10, strict)])
     if not strict:
         assert checker.check(pair(), ABOUT).tokens[0].prompt == 21
         return
-    with pytest.raises(Refused, match="prompt has 21 tokens for clip, which reads 10"):
+    with pytest.raises(UnusableResponse, match="prompt has 21 tokens for clip, which reads 10"):
         checker.check(pair(), ABOUT)
 
 
@@ -137,10 +137,10 @@ def test_what_an_encoder_cannot_read_is_refused_where_it_must(tmp_path: Path, st
     ],
 )
 def test_plain_english_prompts_are_not_taken_for_something_else(text: str) -> None:
-    assert Checker().check(pair(prompt=text), ABOUT)
+    assert PairChecker().check(pair(prompt=text), ABOUT)
 
 
 def test_an_unforeseen_property_of_any() -> None:
     about: dict[str, Any] = {"subset": "entity_placement"}
-    with pytest.raises(Refused, match="does not name"):
-        Checker().check(pair(property=" "), about)
+    with pytest.raises(UnusableResponse, match="does not name"):
+        PairChecker().check(pair(property=" "), about)

@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_to
 
 from croc.jobs.parts import Abort
 from croc_syn.writing.settings import Encoder
-from croc_syn.writing.tokens import Counter, counter_of, word_by_word
+from croc_syn.writing.tokens import TokenCounter, token_counter, word_by_word
 
 TEXTS = (
     "A small red dog sits beside the dog's old house, with soft light from the left.",
@@ -82,7 +82,7 @@ MADE: dict[Callable[[], Tokenizer], bool] = {
     like_llama: False,
 }
 TOKENIZERS = [make() for make in MADE]
-COUNTERS = [Counter(made) for made in TOKENIZERS]
+COUNTERS = [TokenCounter(made) for made in TOKENIZERS]
 
 WORDS = st.sampled_from(
     [word for text in TEXTS for word in text.split()] + ["<extra_id_0>", "</s>", "café", "▁"]
@@ -132,7 +132,7 @@ def test_what_may_reach_across_a_space_counts_whole_texts() -> None:
 
 def test_words_that_are_kept_do_not_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("croc_syn.writing.tokens._MOST_WORDS", 5)
-    count = Counter(like_gpt2())
+    count = TokenCounter(like_gpt2())
     for number in range(20):
         count(f"dog number {number}")
     assert len(count._words or ()) <= 5
@@ -140,4 +140,4 @@ def test_words_that_are_kept_do_not_grow_without_end(monkeypatch: pytest.MonkeyP
 
 def test_an_encoder_without_a_tokenizer_stops_everything(tmp_path: Path) -> None:
     with pytest.raises(Abort, match=r"encoder t5: .* has no tokenizer to count with .*give \[\]"):
-        counter_of(Encoder(name="t5", tokenizer=str(tmp_path)))
+        token_counter(Encoder(name="t5", tokenizer=str(tmp_path)))

@@ -1,8 +1,8 @@
-"""What a preset will take before anything starts: calls, images, GPU hours, disk. Reckoned, not measured.
+"""An estimate of what a preset takes: calls, images, GPU hours, disk space.
 
-A denoiser's step costs two operations a parameter and token, and its attention four a layer, width and pair
-of tokens; a language model two a parameter and token. A GPU reaches a share of its peak, ``UTILISATION``. So
-the hours are of the right size, and no more than that.
+A denoiser's step costs two operations per parameter and token, and its attention four per layer, width and
+pair of tokens; a language model two per parameter and token. A GPU reaches the share ``UTILISATION`` of its
+peak. The hours show the order of magnitude; they are not measured.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from croc_syn.presets import Preset
 
 PEAKS = {"h200": 989.0, "h100": 989.0, "a100": 312.0, "l40s": 362.0, "rtx4090": 165.0}
-"""Dense bf16 operations a second, in 10¹², of the makers' data sheets."""
+"""Dense bf16 operations per second, in 10¹², from the makers' data sheets."""
 
 UTILISATION = 0.4
 """Share of the peak that large matrices reach in practice."""
 
-_WRITING = 0.3  # the same for a language model that answers many requests at once
+_WRITING = 0.3  # the same for a language model that processes many requests at once
 
-# Bits a pixel, measured on the 256-pixel images of TIFA160 (JPEG, so a little low); WebP's by quality.
+# Bits per pixel, measured on the 256-pixel images of TIFA160 (JPEG, so a little low); WebP's by quality.
 _BITS = {"png": 13.0, "jpeg": 3.3, "webp": 2.3, "webp lossless": 8.7, "exact": 0.6}
 
 _ASKED = 900  # tokens of a template with its examples
-_ANSWERED = {True: 2500, False: 160}  # tokens of an answer, with and without thinking first
+_ANSWERED = {True: 2500, False: 160}  # tokens of a response, with and without reasoning
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Line:
     Attributes:
         model: its name.
         what: ``prompts`` or ``images``.
-        calls: answers or images.
-        gpu_hours: None where the model's size is not known, or a service runs it.
+        calls: responses or images.
+        gpu_hours: None if the model's size is not known; 0 if a service runs it.
         disk: bytes.
     """
 
@@ -53,14 +53,14 @@ class Line:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What a preset comes to.
+    """The estimate of a preset.
 
     Attributes:
         specs: (spec, generation) pairs.
         checks: pairs of prompts × image models that paint them.
         images: of both sides.
         lines: per model.
-        gpu: which GPU the hours are of.
+        gpu: the GPU for which the hours hold.
     """
 
     specs: int
@@ -75,20 +75,22 @@ class Estimate:
         return sum(line.disk for line in self.lines)
 
     def text(self) -> list[str]:
-        """The estimate in words."""
-        head = [
+        """The estimate as sentences."""
+        lines = [
             f"{self.specs:,} specs and generations, {self.checks:,} checks, {self.images:,} images, "
             f"about {self.disk / 1e9:,.3g} GB"
         ]
         for line in self.lines:
             hours = "GPU hours not known" if line.gpu_hours is None else _hours(line.gpu_hours, self.gpu)
-            head.append(f"{line.model}: {line.calls:,} {line.what}, {hours}, about {line.disk / 1e9:,.3g} GB")
-        if hours := sum(line.gpu_hours or 0 for line in self.lines):
-            head.append(
-                f"about {_hours(hours, self.gpu)} in all, reckoned from the models' sizes at "
+            lines.append(
+                f"{line.model}: {line.calls:,} {line.what}, {hours}, about {line.disk / 1e9:,.3g} GB"
+            )
+        if total := sum(line.gpu_hours or 0 for line in self.lines):
+            lines.append(
+                f"about {_hours(total, self.gpu)} in all, estimated from the models' sizes at "
                 f"{UTILISATION:.0%} of the peak, without retries and loading"
             )
-        return head
+        return lines
 
 
 def _hours(hours: float, gpu: str) -> str:
@@ -96,7 +98,7 @@ def _hours(hours: float, gpu: str) -> str:
 
 
 def estimate(preset: Preset, gpu: str = "h100") -> Estimate:
-    """Reckon what a preset takes.
+    """Estimate what a preset takes.
 
     Args:
         preset: the preset.
@@ -107,7 +109,7 @@ def estimate(preset: Preset, gpu: str = "h100") -> Estimate:
     """
     if gpu not in PEAKS:
         raise InputError(f"GPU {gpu!r} is not known; known are {', '.join(PEAKS)}")
-    specs = _specs(preset)
+    specs = preset.specs.checks or len(preset.plan_specs()[1]) * preset.text.generations
     painters = max(1, len(preset.images.models))
     writers = max(1, len(preset.text.models))
     styles = len(preset.text.styles) if preset.text.models else 1
@@ -123,7 +125,7 @@ def estimate(preset: Preset, gpu: str = "h100") -> Estimate:
 
 
 def seconds_per_image(model: ImageModel, width: int, height: int, gpu: str) -> float | None:
-    """GPU seconds of one image by arithmetic; None where the model's size is not known.
+    """Estimated GPU seconds per image; None if the model's size is not known.
 
     Example:
         >>> from croc_syn.painting.settings import image_model
@@ -141,15 +143,15 @@ def seconds_per_image(model: ImageModel, width: int, height: int, gpu: str) -> f
 
 
 def _painting(model: ImageModel, pairs: int, settings: Images, gpu: str) -> Line:
-    width, height = (settings.size, settings.size) if settings.size else (model.width, model.height)
+    width, height = settings.size_of(model)
     count = 2 * settings.count * pairs
-    each = seconds_per_image(model, width, height, gpu)
+    seconds = seconds_per_image(model, width, height, gpu)
     hours = None
     if model.backend == "endpoint":
         hours = 0.0
-    elif each is not None and model.cost is not None:
+    elif seconds is not None and model.cost is not None:
         texts = 2 * pairs * 2 * model.cost.text_billions * 1e9 * (model.text_tokens or 256)
-        hours = (count * each + texts / (PEAKS[gpu] * 1e12 * UTILISATION)) / 3600
+        hours = (count * seconds + texts / (PEAKS[gpu] * 1e12 * UTILISATION)) / 3600
     bits = _BITS[
         "webp lossless" if settings.format == "webp" and settings.quality == 100 else settings.format
     ]
@@ -158,28 +160,8 @@ def _painting(model: ImageModel, pairs: int, settings: Images, gpu: str) -> Line
 
 def _writing(model: Any, calls: int, gpu: str) -> Line:
     hours = None
-    # A model's name says how large it is: QwQ-32B, DeepSeek-R1-Distill-Qwen-14B.
+    # The name of a model contains its size: QwQ-32B, DeepSeek-R1-Distill-Qwen-14B.
     if size := re.search(r"(\d+(?:\.\d+)?)b\b", model.model.lower()):
         tokens = calls * (_ASKED + _ANSWERED[bool(model.reasons)])
         hours = 2 * float(size[1]) * 1e9 * tokens / (PEAKS[gpu] * 1e12 * _WRITING) / 3600
     return Line(model.name, "prompt pairs", calls, hours, calls * 400)
-
-
-def _specs(preset: Preset) -> int:
-    """(spec, generation) pairs of a preset."""
-    from croc_syn.taxonomy.plan import plan
-    from croc_syn.taxonomy.taxonomy import load
-
-    wanted = preset.specs
-    specs = plan(
-        load(wanted.taxonomy),
-        subsets=wanted.subsets,
-        exact_only=not preset.text.models,
-        topics_per_entity=wanted.topics_per_entity,
-        placements_per_entity=wanted.placements_per_entity,
-        seed=preset.seed,
-    )
-    if wanted.properties is not None:
-        specs = [spec for spec in specs if spec.property in wanted.properties]
-    every = len(specs) * preset.text.generations
-    return every if wanted.checks is None else wanted.checks
