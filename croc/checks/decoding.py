@@ -111,8 +111,8 @@ def reuse_memory(images: int) -> Iterator[None]:
     """Let Pillow keep the memory of up to ``images`` freed images and use it for the next ones.
 
     Otherwise freed memory goes back to the operating system, which clears every page again before the next
-    image gets it. The limit holds for the process: the largest of the open blocks counts, and memory beyond it
-    is freed when a block is left.
+    image gets it. The limit holds for the process: the largest of the open blocks counts, and memory beyond
+    it is freed when a block is left.
     """
     _reused.append(images)
     _allocator.set_blocks_max(max(_reused))
