@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
 COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
 _BATCH = 16
+# Of Parquet files: few, because buffers of several megabytes are returned to the operating system each time.
+_PARQUET_BATCH = 4
 _CheckRow = row_model("CheckRow", pick((*CHECK_COLUMNS, *EXTRA_COLUMNS), COLUMNS), REQUIRED)
 
 Row = dict[str, Any]
@@ -327,7 +329,7 @@ class _ParquetRows:
                 group += 1
             columns = [name for name in COLUMNS if name in names]
             groups = list(range(group, len(sizes)))
-            for batch in opened.iter_batches(_BATCH, row_groups=groups, columns=columns):
+            for batch in opened.iter_batches(_PARQUET_BATCH, groups, columns, use_threads=False):
                 if first >= len(batch):
                     first -= len(batch)
                     continue
@@ -343,7 +345,8 @@ class _ParquetRows:
                 import fsspec
 
                 return pq.ParquetFile(fsspec.open(file, "rb").open())
-            return pq.ParquetFile(file)
+            # Read page by page: buffering a whole row group of images takes new memory for each group.
+            return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
 

@@ -19,13 +19,14 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
 from PIL.Image import Image
 
-from croc.checks.decoding import decode
+from croc.checks.decoding import decode, reuse_memory
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.jobs.parts import Abort
 from croc.scorers import Scorer
@@ -40,6 +41,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 3e-2, "float16": 1e-2
 _SELF_CHECK_IMAGES = 3
 _HOPELESS_AFTER = 16
 _SIMILARITY_ROWS = 8192
+_IMAGES_PER_TASK = 8
 
 T = TypeVar("T")
 Pair = tuple[str, str]
@@ -76,12 +78,17 @@ class BatchScorer:
         both = self.method == "embeddings" and _offers(scorer, "prepare_image", "encode_prepared")
         self._prepare: Prepare | None = scorer.prepare_image if both else None  # type: ignore[attr-defined]
         self._log = log
-        self._pool = ThreadPoolExecutor(threads or min(8, os.cpu_count() or 1), thread_name_prefix="decode")
+        self._threads = threads or min(8, os.cpu_count() or 1)
+        self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._good = self._bad = 0
+        self._memory = ExitStack()
+        # One batch with the scorer, one decoded ahead, and the images of the last task.
+        self._memory.enter_context(reuse_memory(2 * self.batch_size + 2 * _IMAGES_PER_TASK))
 
     def close(self) -> None:
-        """Stop the decoding threads."""
+        """Stop the decoding threads and free the memory kept for images."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._memory.close()
 
     def score(
         self,
@@ -189,6 +196,8 @@ class BatchScorer:
                 scores = self._numbers(scorer.similarity(left, right), len(chunk), "similarity")
                 yield from zip(chunk, scores, strict=True)
             tick(len(pairs))
+            # Free this batch before the next one is collected: only two batches are in memory at a time.
+            del some, good
 
     def _by_prefix(
         self,
@@ -208,6 +217,7 @@ class BatchScorer:
                 if isinstance(image, str):
                     yield from (((key, prompt), image) for prompt in ask[key])
             tick(sum(len(ask[key]) for key, _ in some))
+            del some, good
 
     def _alone(self, image: Image, prompts: Sequence[str]) -> list[Outcome]:
         scorer: Any = self.scorer
@@ -261,6 +271,7 @@ class BatchScorer:
             for key, image in window:
                 if isinstance(image, str):
                     yield from (((key, prompt), image) for prompt in ask[key])
+            del window, shown
 
     # ---- Decoding ahead ----
 
@@ -268,17 +279,24 @@ class BatchScorer:
         self, files: Mapping[str, bytes], prepare: Prepare | None = None
     ) -> Iterator[tuple[str, Image | str]]:
         """Images in order, or why one cannot be decoded; threads are one batch ahead and no more."""
-        waiting = iter(files.items())
-        flying: deque[tuple[str, Future[Image | str]]] = deque()
+        # Several images per task, because passing each one between threads costs a twentieth of its decoding;
+        # but at least four tasks per thread and batch, so that all threads stay busy.
+        size = max(1, min(_IMAGES_PER_TASK, self.batch_size // (4 * self._threads)))
+        waiting = iter(_cut(list(files), size))
+        flying: deque[tuple[list[str], Future[list[Image | str]]]] = deque()
+
+        def decoded(keys: Sequence[str]) -> list[Image | str]:
+            return [_decode(files[key], prepare) for key in keys]
+
         try:
             while True:
                 # Decoded images that wait fall out of the processor's cache: more of them cost time.
-                for key, data in islice(waiting, max(0, self.batch_size + 1 - len(flying))):
-                    flying.append((key, self._pool.submit(_decode, data, prepare)))
+                for keys in islice(waiting, max(0, self.batch_size // size + 1 - len(flying))):
+                    flying.append((keys, self._pool.submit(decoded, keys)))
                 if not flying:
                     return
-                key, future = flying.popleft()
-                yield key, future.result()
+                keys, future = flying.popleft()
+                yield from zip(keys, future.result(), strict=True)
         finally:
             for _, future in flying:
                 future.cancel()

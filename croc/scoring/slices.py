@@ -6,7 +6,6 @@ A slice holds some checks with their distinct image files. :class:`SliceScorer` 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import xxhash
 
 from croc.checks.decoding import to_bytes
 from croc.checks.schema import IMAGE_COLUMNS, SIDES, STYLE
@@ -59,7 +60,8 @@ class Slice:
                 keys.append(f"!{len(self.broken)}")
                 self.broken[keys[-1]] = str(error)
                 continue
-            key = hashlib.sha256(data).hexdigest()
+            # A fast hash is enough: keys are compared within this slice and stored nowhere.
+            key = xxhash.xxh3_128_hexdigest(data)
             self.files[key] = data
             wanted = self.wanted.setdefault(key, [])
             wanted += [prompt for prompt in dict.fromkeys(prompts) if prompt not in wanted]
@@ -136,13 +138,13 @@ class SliceScorer:
         import pyarrow.parquet as pq
 
         checks = self._slice(payload)
-        finished = 0
+        finished, total = 0, max(checks.pairs, 1)
 
         def tick(pairs: int) -> None:
             nonlocal finished
             finished += pairs
             self.pairs += pairs
-            self._show(self.done + int(len(checks.rows) * min(1.0, finished / max(checks.pairs, 1))))
+            self._show(self.done + int(len(checks.rows) * min(1.0, finished / total)))
 
         scores = self.batches.score(checks.files, checks.wanted, tick)
         rows = _rows(checks, scores, _truncated(self.scorer, checks.rows))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import struct
 import zlib
@@ -12,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from croc.checks.decoding import decode, to_bytes
+from croc.checks.decoding import decode, reuse_memory, to_bytes
 from croc.errors import InputError
 
 
@@ -158,3 +159,25 @@ def test_the_bytes_behind_an_image_are_found_wherever_they_are(tmp_path: Path) -
 def test_an_image_that_is_not_there_is_one_sentence(source: Any) -> None:
     with pytest.raises(InputError, match="image"):
         to_bytes(source)
+
+
+def test_an_upright_rgb_image_is_no_file_object_and_keeps_its_info() -> None:
+    got = decode(encoded(Image.new("RGB", (2, 2)), dpi=(72, 72)))
+    assert type(got) is Image.Image
+    assert got.info["dpi"] == pytest.approx((72, 72), abs=0.1)
+
+
+def test_memory_of_freed_images_is_kept_while_a_block_is_open_whichever_is_left_first() -> None:
+    gc.collect()  # scorers that other tests left open keep memory too
+    before = Image.core.get_blocks_max()
+    first, second = reuse_memory(before + 1_000), reuse_memory(before + 2_000)
+    with first:
+        second.__enter__()
+        assert Image.core.get_blocks_max() == before + 2_000
+        images = [Image.new("RGB", (8, 8)) for _ in range(before + 100)]
+        images.clear()
+        assert Image.core.get_stats()["blocks_cached"] >= before + 100
+    assert Image.core.get_blocks_max() == before + 2_000
+    second.__exit__(None, None, None)
+    assert Image.core.get_blocks_max() == before
+    assert Image.core.get_stats()["blocks_cached"] <= before

@@ -472,3 +472,17 @@ def test_the_scorers_own_batch_size_is_taken() -> None:
     scorer = Plain()
     scorer.batch_size = 7  # type: ignore[attr-defined]
     assert BatchScorer(scorer).batch_size == 7
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("make", [Plain, Dual, Together])
+def test_scores_do_not_depend_on_how_many_images_a_decoding_task_holds(
+    make: type[Plain], threads: int
+) -> None:
+    files = {f"k{i}": b"broken" if i % 10 == 7 else png(i) for i in range(75)}
+    wanted = {key: ["a", "bb"] for key in files}
+    scorer = BatchScorer(make(), batch_size=32, threads=threads)
+    got = scorer.score(files, wanted)
+    scorer.close()
+    assert got == BatchScorer(make(), batch_size=1).score(files, wanted)
+    assert sum(isinstance(outcome, str) for outcome in got.values()) == 2 * 7
