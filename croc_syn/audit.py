@@ -101,7 +101,7 @@ def audit(
     *,
     checks: int = 2000,
     seed: int = 0,
-    dataset: str = "croc/syn",
+    dataset: str | None = None,
     revision: str | None = None,
     workers: int = 1,
     progress: bool = True,
@@ -115,7 +115,7 @@ def audit(
         checks: number of checks, at most; of more, a stratified sample over subsets and properties is
             audited.
         seed: of the sample.
-        dataset: name of the data in the tables.
+        dataset: name of the dataset in the score tables; None leaves it out.
         revision: its revision.
         workers: processes.
         progress: show a bar.
@@ -330,7 +330,9 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
     return rows
 
 
-def score_tables(scored: Manifest, out: Path, *, dataset: str, revision: str | None) -> dict[str, Path]:
+def score_tables(
+    scored: Manifest, out: Path, *, dataset: str | None, revision: str | None
+) -> dict[str, Path]:
     """One score table per scorer, from the parts that hold all of them.
 
     Returns:

@@ -77,8 +77,8 @@ def page(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Seque
         extra: further sections, (heading, HTML that is already safe).
         others: reports on other benchmarks, shown below on the same page.
     """
-    shown = [results_html(each) for each in (report, *others)]
-    return _templates().get_template("report.html").render(results=shown, extra=extra)
+    fragments = [results_html(of_benchmark) for of_benchmark in (report, *others)]
+    return _templates().get_template("report.html").render(results=fragments, extra=extra)
 
 
 def write_all(report: Report, folder: Path, name: str = "report", **more: Any) -> list[Path]:

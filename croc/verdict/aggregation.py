@@ -38,7 +38,7 @@ class CheckVerdicts:
         tie: (M, 4, N).
         present: (M, 4, N).
         expected: (M, 4, N), the same for all metrics: an image without a row lacks its scores.
-        split: columns that vary inside a check and split it, so that its images stand apart.
+        split: columns that vary inside a check; each of its values is a check of its own.
     """
 
     metrics: tuple[str, ...]
@@ -56,35 +56,35 @@ class CheckVerdicts:
 
     @classmethod
     def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> CheckVerdicts:
-        """Judge every metric of the tables and line the checks up."""
+        """Compute the verdicts of every metric of the tables and align their checks."""
         columns = list(dict.fromkeys((*groups, "text_model")))
         keys = [_keys(table, columns) for table in tables]
-        alike = all(each.equals(keys[0]) for each in keys[1:])
+        alike = all(other.equals(keys[0]) for other in keys[1:])
         if not alike:
             tables = merge_descriptions(tables, columns)
             keys = [_keys(table, columns) for table in tables]
-        found: dict[str, MetricVerdicts] = {}
+        verdicts: dict[str, MetricVerdicts] = {}
         rows: list[pl.DataFrame] = []
         split: dict[str, None] = {}
         layout: Layout | None = None
-        for table, these in zip(tables, keys, strict=True):
+        for table, own in zip(tables, keys, strict=True):
             # Scorers that ran on the same checks share the rows, and then the layout.
-            if layout is None or not (alike or these.equals(rows[-1])):
-                layout = Layout.of(these, columns, table.source)
+            if layout is None or not (alike or own.equals(rows[-1])):
+                layout = Layout.of(own, columns, table.source)
                 split |= dict.fromkeys(layout.split)
-                rows.append(these)
+                rows.append(own)
             for metric, scores in table.metrics.items():
-                found[metric] = metric_verdicts(
+                verdicts[metric] = metric_verdicts(
                     table.frame, table.protocol, layout=layout, scores=scores, paper=paper
                 )
-        return cls._lined_up(found, rows, tuple(split))
+        return cls._aligned(verdicts, rows, tuple(split))
 
     @classmethod
-    def _lined_up(
-        cls, found: Mapping[str, MetricVerdicts], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
+    def _aligned(
+        cls, verdicts: Mapping[str, MetricVerdicts], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
     ) -> CheckVerdicts:
-        statistics_of = list(found.values())
-        frames = [stats.checks for stats in statistics_of]
+        """Verdicts on the union of the checks, ``rows`` being the different sets of rows of the tables."""
+        frames = [of_metric.checks for of_metric in verdicts.values()]
         count = None
         if len(rows) == 1:
             checks = frames[0]
@@ -104,12 +104,12 @@ class CheckVerdicts:
 
             places = [place_of(frame) for frame in frames]
             count = _images(rows, names, place_of, len(checks))
-        shape = (len(found), 4, len(checks))
+        shape = (len(verdicts), 4, len(checks))
         value, chance, tie = (np.full(shape, np.nan) for _ in range(3))
         present, expected = np.zeros(shape), np.zeros(shape)
-        for m, (stats, at) in enumerate(zip(statistics_of, places, strict=True)):
-            value[m][:, at], chance[m][:, at], tie[m][:, at] = stats.value, stats.chance, stats.tie
-            present[m][:, at], expected[m][:, at] = stats.present, stats.expected
+        for m, (own, at) in enumerate(zip(verdicts.values(), places, strict=True)):
+            value[m][:, at], chance[m][:, at], tie[m][:, at] = own.value, own.chance, own.tie
+            present[m][:, at], expected[m][:, at] = own.present, own.expected
         expected[:] = expected.max(axis=0) if count is None else _expected(count, expected)
         present[:, expected[0] == 0] = 0
         known = ~np.isnan(value)
@@ -118,15 +118,15 @@ class CheckVerdicts:
         concept = checks["concept_id"].rank("dense").to_numpy().astype(np.int64) - 1
         if "text_model" not in checks.columns:
             checks = checks.with_columns(pl.lit(None, pl.String).alias("text_model"))
-        named = checks["text_model"].drop_nulls().unique().sort()
-        text_models: tuple[str | None, ...] = tuple(named)
-        if checks["text_model"].null_count() or not len(named):
+        authors = checks["text_model"].drop_nulls().unique().sort()
+        text_models: tuple[str | None, ...] = tuple(authors)
+        if checks["text_model"].null_count() or not len(authors):
             text_models = (*text_models, None)
         text = checks["text_model"].replace_strict(
-            named, np.arange(len(named)), default=len(named), return_dtype=pl.Int64
+            authors, np.arange(len(authors)), default=len(authors), return_dtype=pl.Int64
         )
         return cls(
-            tuple(found),
+            tuple(verdicts),
             checks,
             concept,
             text.to_numpy(),
@@ -162,9 +162,9 @@ class CheckVerdicts:
 
     def group_score(self) -> Array:
         """(M,): share of checks passed in every direction, over the checks with a verdict in each."""
-        asked = np.any(self.known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
-        complete = (self.known | ~asked).all(axis=1) & np.any(asked, axis=1)
-        passed = ((self.value == 1) | ~asked).all(axis=1)
+        used = np.any(self.known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
+        complete = (self.known | ~used).all(axis=1) & np.any(used, axis=1)
+        passed = ((self.value == 1) | ~used).all(axis=1)
         return nanmean(np.where(complete, passed, np.nan), -1)
 
     def concepts_with_verdict(self) -> Array:
@@ -263,7 +263,7 @@ def _keys(table: ScoreTable, columns: Sequence[str]) -> pl.DataFrame:
 
 
 def _images(rows: Sequence[pl.DataFrame], names: Sequence[str], place_of: Any, n: int) -> Any:
-    """(n, 2): images of each check and side that any of the tables has a row for."""
+    """(n, 2): number of images of each check and side for which some table has a row."""
     every = (
         pl.concat(rows, how="diagonal_relaxed")
         .with_columns(pl.coalesce("concept_id", "check_id").alias("concept_id"))
@@ -273,13 +273,19 @@ def _images(rows: Sequence[pl.DataFrame], names: Sequence[str], place_of: Any, n
     return np.stack([np.bincount(place_of(side), minlength=n) for side in sides], axis=1)
 
 
-def _expected(count: Any, found: Array) -> Array:
-    """(4, n) scores that each direction reads of these images; none where no metric was asked for any."""
+def _expected(count: Any, of_metrics: Array) -> Array:
+    """(4, n) scores that each direction reads of these images.
+
+    Args:
+        count: (n, 2) number of images of each check and side.
+        of_metrics: (M, 4, n) scores that each direction reads in the table of each metric: where no table has
+            a contrast prompt, only ``forward_image`` reads scores.
+    """
     original, contrast = count.T
     both = np.where((original > 0) & (contrast > 0), original + contrast, 0)
     needed = np.stack([2 * original, 2 * contrast, both, both]).astype(float)
-    asked = (found[:, :2] > 0).any(axis=(0, 1))  # without a contrast prompt only forward_image asks anything
-    needed[[0, 1, 3]] *= asked
+    has_contrast_prompt = (of_metrics[:, :2] > 0).any(axis=(0, 1))
+    needed[[0, 1, 3]] *= has_contrast_prompt
     return needed
 
 
@@ -290,7 +296,7 @@ def average(totals: Array) -> tuple[Array, Array]:
 
 
 def nanmean(values: Array, axis: int) -> Array:
-    """Mean of what is not NaN along an axis; NaN, without a warning, where nothing is left."""
+    """Mean of the values that are not NaN along an axis; NaN, without a warning, where all are."""
     known = ~np.isnan(values)
     count = known.sum(axis=axis)
     total: Array = np.where(known, values, 0).sum(axis=axis)

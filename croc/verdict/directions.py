@@ -1,11 +1,11 @@
 """How scores become verdicts: the four directions, for pseudo-labelled (syn) and verified (hum) images.
 
-Everything here is numpy and polars on arrays and frames. A check is laid out as a row of dense matrices, one
-column an image, NaN where there is no score; the functions on those matrices hold the definitions.
+A check is a row of dense matrices with one column per image, NaN where a score is missing; the functions on
+those matrices hold the definitions.
 
 Throughout, ``match`` are the scores that should be higher (an image with its own prompt) and ``other`` those
 they are compared with. A verdict lies in 0…1: 1 passed, 0 failed, fractions from ties or from averages over
-images, NaN where the check says nothing about the direction.
+images, NaN where the direction is not defined for the check.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from croc.tables.columns import NO_CONTRAST_PROMPT
 
 Array = NDArray[np.float64]
 
-# The published computation takes these for chance (CROC paper, scaled accuracy of CROCsyn and CROChum).
+# Chance in the published computation (CROC paper, scaled accuracy of CROCsyn and CROChum).
 PAPER_CHANCE: Mapping[str, Mapping[str, float]] = {
     "syn": {"forward_text": 5 / 6, "inverse_text": 5 / 6, "forward_image": 0.5, "inverse_image": 0.5},
     "hum": dict.fromkeys(DIRECTIONS, 0.5),
@@ -120,19 +120,19 @@ def syn_image(match: Array, other: Array, *, paper: bool = False) -> DirectionVe
         The verdicts. In the default mode chance is K/(K+L), counted over scored images, a tie is one half,
         and a check needs a score on either side.
     """
-    ours, theirs = (~np.isnan(match)).sum(axis=1), (~np.isnan(other)).sum(axis=1)
+    count, other_count = (~np.isnan(match)).sum(axis=1), (~np.isnan(other)).sum(axis=1)
     own = np.where(np.isnan(match), -np.inf, match).max(axis=1)
     opposing = np.where(np.isnan(other), -np.inf, other).max(axis=1)
     tie = 1.0 * (own == opposing)
     if paper:
-        some = ours > 0
-        value = (own > opposing) & (theirs > 0)
+        some = count > 0
+        value = (own > opposing) & (other_count > 0)
         chance = np.full(len(own), PAPER_CHANCE["syn"]["forward_image"])
     else:
-        some = (ours > 0) & (theirs > 0)
+        some = (count > 0) & (other_count > 0)
         value = _beats(own, opposing)
-        chance = ours / np.maximum(ours + theirs, 1)
-    return DirectionVerdicts(*(np.where(some, what, np.nan) for what in (value, chance, tie)))
+        chance = count / np.maximum(count + other_count, 1)
+    return DirectionVerdicts(*(np.where(some, array, np.nan) for array in (value, chance, tie)))
 
 
 def hum_text(
@@ -208,7 +208,7 @@ def directions_of(scores: Any) -> dict[str, float]:
         hum_image(p_o, p_c, one, one),
         hum_image(c_c, c_o, one, one),
     )
-    return {name: float(found.value[0]) for name, found in zip(DIRECTIONS, verdicts, strict=True)}
+    return {name: float(verdict.value[0]) for name, verdict in zip(DIRECTIONS, verdicts, strict=True)}
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ class MetricVerdicts:
         value: (4, n) verdict per direction, in the order of ``DIRECTIONS``; NaN where there is none.
         chance: (4, n) chance of that verdict.
         tie: (4, n) share of tied comparisons behind it.
-        present: (4, n) number of scores that the direction could read and that are there.
+        present: (4, n) number of scores that the direction reads and that are not missing.
         expected: (4, n) number of scores that it reads.
     """
 
@@ -253,7 +253,7 @@ class Layout:
             source: the file, for messages.
 
         Raises:
-            InputError: a row stands twice.
+            InputError: two rows are of the same image.
         """
         groups = [name for name in groups if name in frame.columns]
         side = (frame["image_side"] == SIDES[1]).to_numpy().astype(np.int64)
@@ -284,7 +284,7 @@ class Layout:
 
     @cached_property
     def blocks(self) -> list[Block]:
-        """Checks of like size together, so that one with many images makes no matrix wide for all."""
+        """Checks of similar size together, so that a check with many images widens few matrices."""
         width = np.maximum(self.count.max(axis=1), 1)
         size = np.ceil(np.log2(width)).astype(np.int64)
         members = []
@@ -304,14 +304,14 @@ class Layout:
         widths = np.maximum(self.count[checks].max(axis=0), 1)
         rows, cells = [], []
         for side, width in enumerate(widths):
-            found = np.flatnonzero((of_row == number) & (self.side == side))
-            rows.append(found)
-            cells.append(place[self.check[found]] * width + self.position[found])
+            members = np.flatnonzero((of_row == number) & (self.side == side))
+            rows.append(members)
+            cells.append(place[self.check[members]] * width + self.position[members])
         return Block(checks, (int(widths[0]), int(widths[1])), (rows[0], rows[1]), (cells[0], cells[1]))
 
 
 class Block(NamedTuple):
-    """Some checks as dense matrices: which rows of the table go into which cells, for either side."""
+    """Some checks as dense matrices: which rows of the table go into which cells, for each side."""
 
     checks: NDArray[np.int64]
     widths: tuple[int, int]
@@ -373,11 +373,11 @@ def metric_verdicts(
     n = len(layout.checks)
     value, chance, tie, present, expected = (np.full((4, n), np.nan) for _ in range(5))
     prompt, contrast = (frame[name].to_numpy().astype(np.float64) for name in scores)
-    asked = _has_contrast_prompt(frame, contrast, layout)
+    has_contrast = _has_contrast_prompt(frame, contrast, layout)
     for block in layout.blocks:
         chosen = block.checks
         p_o, c_o, p_c, c_c = grids = [
-            block.grid(what, side) for side in (0, 1) for what in (prompt, contrast)
+            block.grid(values, side) for side in (0, 1) for values in (prompt, contrast)
         ]
         original, contrasted = layout.count[chosen].T
         if protocol == "syn":
@@ -395,27 +395,27 @@ def metric_verdicts(
                 hum_image(c_c, c_o, contrasted, original, paper=paper),
             )
         known = [(~np.isnan(grid)).sum(axis=1) for grid in grids]
-        there = (known[0] + known[1], known[2] + known[3], known[0] + known[2], known[1] + known[3])
+        read = (known[0] + known[1], known[2] + known[3], known[0] + known[2], known[1] + known[3])
         needed = (2 * original, 2 * contrasted, original + contrasted, original + contrasted)
         one_sided = (original == 0) | (contrasted == 0)
-        for d, found in enumerate(verdicts):
-            value[d, chosen], chance[d, chosen], tie[d, chosen] = found
-            # The image directions compare two sides: with images on one side alone they ask for nothing.
+        for d, verdict in enumerate(verdicts):
+            value[d, chosen], chance[d, chosen], tie[d, chosen] = verdict
+            # The image directions compare two sides: with images on one side alone they read no scores.
             void = one_sided if d >= 2 else needed[d] == 0
-            present[d, chosen] = there[d]
+            present[d, chosen] = read[d]
             expected[d, chosen] = np.where(void, 0, needed[d])
     for d in (0, 1, 3):  # these read the contrast prompt
-        value[d, ~asked] = chance[d, ~asked] = tie[d, ~asked] = np.nan
-        present[d, ~asked] = expected[d, ~asked] = 0
+        value[d, ~has_contrast] = chance[d, ~has_contrast] = tie[d, ~has_contrast] = np.nan
+        present[d, ~has_contrast] = expected[d, ~has_contrast] = 0
     return MetricVerdicts(layout.checks, value, chance, tie, present, expected)
 
 
 def _has_contrast_prompt(frame: pl.DataFrame, contrast: Array, layout: Layout) -> NDArray[np.bool_]:
-    """Per check: was there a contrast prompt to score? Benchmarks of others may give none."""
-    asked = np.ones(len(layout.checks), bool)
+    """(n,): whether a check has a contrast prompt; benchmarks of others may give none."""
+    present = np.ones(len(layout.checks), bool)
     if "error" in frame.columns and frame["error"].null_count() < len(frame):
         absent = (frame["error"] == NO_CONTRAST_PROMPT).fill_null(False).to_numpy()
-        asked[layout.check[absent]] = False
+        present[layout.check[absent]] = False
     elif len(contrast) and np.isnan(contrast).all():
-        asked[:] = False
-    return asked
+        present[:] = False
+    return present

@@ -38,19 +38,19 @@ def dependences(groups: Sequence[Group], settings: Settings) -> list[Dependence]
         One record per pair, with a difference per metric; p values are adjusted (Holm) over all pairs and
         metrics of a column.
     """
-    found: list[Dependence] = []
+    compared: list[Dependence] = []
     for column in GENERATORS:
         family = [group for group in groups if group.column == column and group.value != NO_VALUE]
         pairs = [_compare(a, b, column, settings) for a, b in itertools.combinations(family, 2)]
         raw = [np.nan if d.p is None else d.p for pair in pairs for d in pair.differences]
         adjusted = iter(statistics.holm(raw))
-        found += [
+        compared += [
             replace(
                 pair, differences=tuple(replace(d, p_holm=optional(next(adjusted))) for d in pair.differences)
             )
             for pair in pairs
         ]
-    return found
+    return compared
 
 
 def _compare(a: Group, b: Group, column: str, settings: Settings) -> Dependence:

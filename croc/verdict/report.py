@@ -138,7 +138,7 @@ class Report(Stored):
         for name in ("results", "scores", "comparisons", "findings"):
             object.__setattr__(self, name, tuple(self._signed(record) for record in getattr(self, name)))
         pairs = (
-            replace(pair, differences=tuple(self._signed(each) for each in pair.differences))
+            replace(pair, differences=tuple(self._signed(difference) for difference in pair.differences))
             for pair in self.dependences
         )
         object.__setattr__(self, "dependences", tuple(self._signed(pair) for pair in pairs))

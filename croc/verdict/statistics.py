@@ -1,4 +1,4 @@
-"""Intervals, paired tests, clusters and rank correlation: pure functions on arrays.
+"""Intervals, paired tests, significance ranks and correlation: pure functions on arrays.
 
 The unit that is resampled is always the cluster (a concept, a prompt), never an image: what belongs to one
 concept is not independent. Sums per cluster are stored once; a resample weights them again and never goes
@@ -118,7 +118,7 @@ def permutation_p(observed: Array, null: Array, side: Literal["both", "above", "
 
 
 def holm(p: Sequence[float] | Array) -> Array:
-    """Holm's (1979) step-down adjustment over a family of tests; NaN stands aside.
+    """Holm's (1979) step-down adjustment over a family of tests; NaN is left out.
 
     Returns:
         (m,) adjusted p values, at most 1.
@@ -180,10 +180,10 @@ def minimum_detectable_difference(standard_error: Any, alpha: float = 0.05, powe
 
 
 def significance_ranks(order: Sequence[int], p: Array, alpha: float = 0.05) -> list[int]:
-    """Group a ranking into clusters that the tests cannot tell apart.
+    """The ranks of metrics: statistically tied ones share a rank.
 
-    Going down the ranking, the first metric that some metric of the current cluster beats significantly opens
-    the next cluster (as the WMT metrics tasks do).
+    Going down the ranking, the first metric that some metric of the current rank beats significantly opens
+    the next rank, as in the WMT metrics tasks.
 
     Args:
         order: numbers of the metrics, best first.
@@ -191,17 +191,17 @@ def significance_ranks(order: Sequence[int], p: Array, alpha: float = 0.05) -> l
         alpha: level of significance.
 
     Returns:
-        Cluster of each entry of ``order``, from 1.
+        Rank of each entry of ``order``, from 1.
     """
     ranks: list[int] = []
-    cluster: list[int] = []
+    tied: list[int] = []
     for metric in order:
-        if cluster and any(p[other, metric] < alpha for other in cluster):
-            cluster = []
+        if tied and any(p[other, metric] < alpha for other in tied):
+            tied = []
             ranks.append(ranks[-1] + 1)
         else:
             ranks.append(ranks[-1] if ranks else 1)
-        cluster.append(metric)
+        tied.append(metric)
     return ranks
 
 

@@ -17,12 +17,15 @@ import traceback
 from pathlib import Path
 
 import pytest
+import yaml
 from hub_server import Hub, online
+from reports import noisy, report_of
 
 from builders import upload_files as outgoing
 from builders.publish import publish
 from builders.upload_files import collect, published_before
 from croc.errors import CrocError, InputError
+from croc.results.hub_metadata import eval_result_entries
 from hub_cards import space_card
 
 ROOT = Path(__file__).parents[2]
@@ -435,6 +438,25 @@ def test_a_model_goes_up_without_the_state_of_its_training(hub, tmp_path):
     write(folder, "model.safetensors", b"whole")
     again = send(hub, folder, "model", "org/model")
     assert len(again.removed) == 3, "weights of two versions do not mix"
+
+
+def test_results_on_a_dataset_of_the_hub_go_up_with_a_model_and_are_taken_off_again(hub, tmp_path):
+    from huggingface_hub import HfApi, parse_eval_result_entries
+
+    folder = checkpoint(tmp_path / "model")
+    report = report_of({"mine": noisy(0, 12)}, dataset="org/checks", dataset_config="counting")
+    write(folder, "results.json", report.to_json().encode())
+    send(hub, folder, "model", "org/model")
+    path = ".eval_results/org-checks.yaml"
+    assert path in tree(hub, "org/model", "model")
+    api = HfApi(endpoint=hub.endpoint, token="hf_writer")
+    stored = api.hf_hub_download("org/model", path, local_dir=tmp_path / "downloaded")
+    entries = parse_eval_result_entries(yaml.safe_load(Path(stored).read_text("utf-8")))
+    assert entries == eval_result_entries(report)
+    report = report_of({"mine": noisy(0, 12)}, dataset="my-folder")
+    write(folder, "results.json", report.to_json().encode())
+    send(hub, folder, "model", "org/model")
+    assert path not in tree(hub, "org/model", "model")
 
 
 def test_a_folder_without_safe_weights_is_no_model(hub, tmp_path):
