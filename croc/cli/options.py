@@ -11,7 +11,7 @@ import click
 from croc.errors import InputError
 
 if TYPE_CHECKING:
-    from croc.jobs.executors import Executor
+    from croc.jobs.parts import Executor
 
 PATH = click.Path(path_type=Path)
 

@@ -22,7 +22,7 @@ from croc.cli.install_metric import install, remove
 
 ROOT = Path(__file__).parents[2]
 WALKED = (
-    *("quickstart", "evaluate", "report", "first_experiments", "own_benchmark"),
+    *("quickstart", "evaluate", "report", "statistics", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
     *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
     pytest.param("cluster", marks=pytest.mark.cluster),
