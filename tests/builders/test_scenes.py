@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from builders.scenes import Settings, annotate, build_scenes, captions_of, layout_of, mix_unusual
-from builders.screening import folded, split_of
+from builders.screening import fold_caption, split_of
 from builders.syn import build_exact
 from croc.cli import main
 from croc.errors import InputError
@@ -72,7 +72,7 @@ def test_scenes_are_of_training_concepts_and_say_no_prompt_of_the_test(
 ) -> None:
     assert len(rows) > 110
     assert {split_of(row["concept_id"], SPLITS) for row in rows} == {"train"}
-    said = {folded(text) for row in rows for text in (*row["true"], *row["false"])}
+    said = {fold_caption(text) for row in rows for text in (*row["true"], *row["false"])}
     assert not said & captions_of(checks)
 
 
