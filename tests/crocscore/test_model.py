@@ -82,7 +82,9 @@ def test_an_empty_prompt_is_refused(scorer):
 
 def test_checks_give_a_score_table(scorer, tmp_path):
     built = build_exact(tmp_path / "syn", checks=4, images=2, size=48, progress=False)
-    table = scorer.score_checks(str(built.out), protocol="syn", progress=False)
+    table = scorer.score_checks(
+        str(built.out), settings=ScoringSettings(protocol="syn", progress=False), split="test"
+    )
     assert table.height == 4 * 2 * 2
     assert table["error"].null_count() == table.height
     assert table["prompt_score"].is_finite().all()
