@@ -10,6 +10,7 @@ from builders.syn import build_exact
 from croc.errors import CrocError, InputError
 from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.yes_no import YesNo
+from croc.scoring.run import ScoringSettings
 from crocscore import model as home
 from crocscore.clauses import clauses
 from crocscore.model import CROCScore
