@@ -309,6 +309,8 @@ SCRIPT = """
 import sys, time, random
 from pathlib import Path
 from croc.jobs import runner
+from croc.jobs.executors import local_executor
+from croc.jobs.parts import Part
 
 def slow(payload, path):
     with path.open("wb") as file:
@@ -319,8 +321,9 @@ def slow(payload, path):
     return {"bytes": 100000}
 
 if __name__ == "__main__":
-    plan = [runner.Part(f"p{i:03}", {"n": i}) for i in range(40)]
-    runner.run(plan, slow, Path(sys.argv[1]), suffix=".bin", fingerprint={"a": 1}, workers=int(sys.argv[2]))
+    plan = [Part(f"p{i:03}", {"n": i}) for i in range(40)]
+    options = {"suffix": ".bin", "fingerprint": {"a": 1}, "executor": local_executor(int(sys.argv[2]))}
+    runner.run(plan, slow, Path(sys.argv[1]), **options)
 """
 
 
