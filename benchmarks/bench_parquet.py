@@ -81,6 +81,7 @@ import json, resource, sys, time
 from functools import partial
 from pathlib import Path
 from builders import shards
+from croc.jobs.executors import local_executor
 from croc.jobs.runner import read_manifest, run
 from croc_syn.painting.table import exact_features
 schema = exact_features().arrow_schema
@@ -90,7 +91,7 @@ manifest = read_manifest(sys.argv[1])
 planned = shards.plan_shards(manifest, json.loads(sys.argv[4]))
 middle = time.perf_counter()
 made = run(planned.parts, partial(shards.write_shard, staged=manifest.folder, schema=schema), sys.argv[2],
-           suffix=".parquet", fingerprint={}, progress=False, workers=int(sys.argv[3]))
+           suffix=".parquet", fingerprint={}, progress=False, executor=local_executor(int(sys.argv[3])))
 ended = time.perf_counter()
 after = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
 print(json.dumps({"plan": middle - started, "write": ended - middle, "shards": len(made.parts),
