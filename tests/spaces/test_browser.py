@@ -178,7 +178,7 @@ def test_sort_and_filter_the_leaderboard(visit):
     page.keyboard.press("Enter")
     assert scorers(page) == sorted(everyone)
     assert page.locator("#leaderboard-ranking th.name[aria-sort=ascending]").count() == 1
-    page.get_by_label("blind baselines").uncheck()
+    page.get_by_label("baselines").uncheck()
     page.wait_for_function("!document.querySelector('#leaderboard-ranking').innerText.includes('random')")
     page.get_by_label("Find a scorer").fill("nobody")
     page.wait_for_function(
