@@ -100,7 +100,8 @@ def annotate(
     from dataclasses import replace
 
     from croc_hum.page import VERSION, Campaign, launch
-    from croc_hum.votes.store import Store, read_items
+    from croc_hum.schema import read_items
+    from croc_hum.votes.store import Store
 
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path, version=VERSION))

@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from croc.checks.columns import Column, arrow_schema, pick
 from croc.checks.schema import CATEGORIES, stable_hash
 from croc.errors import InputError
 
@@ -35,83 +36,77 @@ wherever they stood on the screen."""
 
 ROLES: tuple[str, ...] = ("annotator", "adjudicator", "imported")
 
-ITEM_COLUMNS: dict[str, str] = {
-    "item_id": "hash of all that is shown; see item_id()",
-    "task": "one of TASKS",
-    "check_id": "the check it belongs to",
-    "concept_id": "the concept of the check",
-    "category": "hum category, or null",
-    "property": "contrasted property, or null",
-    "prompt": "the prompt that the image is held against",
-    "contrast_prompt": "the other prompt of the check; needed for preference, else may be null",
-    "side": "original or contrast: the side of the check that the image was made for",
-    "image_index": "number of the image on its side",
-    "image": "struct {bytes, path}, as datasets.Image()",
-    "expected": "the answer that the maker of the image claims (exact world: is certain of), or null",
-    "attention": "an obvious item with a certain answer, shown to everyone to see whether they look",
-    "text_model": "provenance, never shown",
-    "image_model": "provenance, never shown",
-    "seed": "provenance, never shown",
-}
+ITEM_COLUMNS: tuple[Column, ...] = (
+    Column("item_id", "string", "hash of everything that is shown"),
+    Column("task", "string", "`shows`, `rating` or `preference`"),
+    Column("check_id", "string", "the check that the item belongs to"),
+    Column("concept_id", "string", "the concept of that check"),
+    Column("category", "string", "category of CROChum, or null"),
+    Column("property", "string", "property in which the two prompts differ, or null"),
+    Column("prompt", "string", "the prompt that the image is compared with"),
+    Column("contrast_prompt", "string", "the other prompt of the check; required for `preference`"),
+    Column("side", "string", "`original` or `contrast`: the side of the check that the image was made for"),
+    Column("image_index", "int64", "number of the image on its side, from 0"),
+    Column("image", "image", "the image"),
+    Column("expected", "string", "the answer that the image model claims to be correct, or null"),
+    Column("attention", "bool", "whether the item is an attention check: its answer is obvious"),
+    Column("text_model", "string", "the model that wrote the prompts; never shown"),
+    Column("image_model", "string", "the model that made the image; never shown"),
+    Column("seed", "int64", "seed of the image; never shown"),
+)
+"""The columns of a file of items."""
 
-VOTE_COLUMNS: dict[str, str] = {
-    "vote_id": "random, unique",
-    "item_id": "what was judged",
-    "annotator": "pseudonym, random",
-    "role": "one of ROLES",
-    "task": "one of TASKS",
-    "answer": "one of ANSWERS[task]",
-    "reason": "free text of the annotator, or null",
-    "shown_first": "preference: which stood first, prompt or contrast; else null",
-    "shown_at": "when the item was shown (UTC)",
-    "voted_at": "when the vote was stored (UTC)",
-    "duration_s": "seconds between the two, by the server's clock; null when imported without",
-    "version": "version of program and instructions that the annotator saw",
-    "attention": "the item is an attention check: leave it out of agreement and releases",
-    "expected": "from the item",
-    "undone": "taken back by the annotator; false in every row unless history was asked for",
-    "check_id": "from the item",
-    "concept_id": "from the item",
-    "category": "from the item",
-    "property": "from the item",
-    "prompt": "from the item",
-    "contrast_prompt": "from the item",
-    "side": "from the item",
-    "image_index": "from the item",
-    "text_model": "from the item",
-    "image_model": "from the item",
-}
+VOTE_COLUMNS: tuple[Column, ...] = (
+    Column("vote_id", "string", "random, unique"),
+    Column("item_id", "string", "the item that the vote is about"),
+    Column("annotator", "string", "random pseudonym"),
+    Column("role", "string", "`annotator`, `adjudicator` or `imported`"),
+    *pick(ITEM_COLUMNS, ("task",)),
+    Column(
+        "answer",
+        "string",
+        "`yes`, `no` or `unsure`; `1` to `5`; `prompt`, `contrast` or `unsure`, depending on the task",
+    ),
+    Column("reason", "string", "free text of the annotator, or null"),
+    Column("shown_first", "string", "`preference`: which prompt was first, `prompt` or `contrast`; or null"),
+    Column("shown_at", "timestamp", "when the item was shown (UTC)"),
+    Column("voted_at", "timestamp", "when the vote was stored (UTC)"),
+    Column("duration_s", "float64", "seconds between the two, by the clock of the server; or null"),
+    Column("version", "string", "version of the program and of the instructions that the annotator saw"),
+    *pick(ITEM_COLUMNS, ("attention", "expected")),
+    Column(
+        "undone", "bool", "whether the annotator has undone the vote; true only in an export of the history"
+    ),
+    *pick(
+        ITEM_COLUMNS,
+        (
+            "check_id",
+            "concept_id",
+            "category",
+            "property",
+            "prompt",
+            "contrast_prompt",
+            "side",
+            "image_index",
+            "text_model",
+            "image_model",
+        ),
+    ),
+)
+"""The columns of a file of votes. Those of the item are repeated, so that a reader needs no join."""
 
-
-def _types() -> dict[str, pa.DataType]:
-    import pyarrow as pa
-
-    return {
-        "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
-        "image_index": pa.int64(),
-        "seed": pa.int64(),
-        "attention": pa.bool_(),
-        "undone": pa.bool_(),
-        "duration_s": pa.float64(),
-        "shown_at": pa.timestamp("ms", tz="UTC"),
-        "voted_at": pa.timestamp("ms", tz="UTC"),
-    }
+ITEM_NAMES: tuple[str, ...] = tuple(column.name for column in ITEM_COLUMNS)
+VOTE_NAMES: tuple[str, ...] = tuple(column.name for column in VOTE_COLUMNS)
 
 
 def items_schema() -> pa.Schema:
-    """Arrow schema of a file of items: the columns of ``ITEM_COLUMNS``."""
-    import pyarrow as pa
-
-    types = _types()
-    return pa.schema([(name, types.get(name, pa.string())) for name in ITEM_COLUMNS])
+    """The Arrow schema of a file of items."""
+    return arrow_schema(ITEM_COLUMNS)
 
 
 def votes_schema() -> pa.Schema:
-    """Arrow schema of exported votes: the columns of ``VOTE_COLUMNS``."""
-    import pyarrow as pa
-
-    types = _types()
-    return pa.schema([(name, types.get(name, pa.string())) for name in VOTE_COLUMNS])
+    """The Arrow schema of a file of votes."""
+    return arrow_schema(VOTE_COLUMNS)
 
 
 def item_id(
@@ -183,7 +178,7 @@ def item_files(path: Path | str) -> list[Path]:
 
 
 def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
-    item = {name: row.get(name) for name in ITEM_COLUMNS}
+    item = {name: row.get(name) for name in ITEM_NAMES}
     task = item["task"]
     if task not in TASKS:
         raise InputError(f"{where}: task is one of {', '.join(TASKS)}, not {task!r}")

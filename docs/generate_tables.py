@@ -12,6 +12,8 @@ from croc.checks.columns import markdown_table
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
 from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE
 from croc.tables.signature import KEYS
+from croc_hum.schema import ITEM_COLUMNS, VOTE_COLUMNS
+from croc_syn.writing.table import PROMPT_COLUMNS
 
 DOCS = Path(__file__).parent
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
@@ -26,6 +28,9 @@ def tables() -> dict[str, str]:
         "extra_columns": markdown_table(EXTRA_COLUMNS),
         "pair_columns": markdown_table(PAIR_COLUMNS),
         "score_columns": markdown_table((*SCORE_TABLE, *OPTIONAL_COLUMNS)),
+        "prompt_columns": markdown_table(PROMPT_COLUMNS),
+        "item_columns": markdown_table(ITEM_COLUMNS),
+        "vote_columns": markdown_table(VOTE_COLUMNS),
         "signature_keys": "\n".join(keys) + "\n",
     }
 

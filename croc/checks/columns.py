@@ -10,6 +10,7 @@ import types
 import typing
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
+from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 
 if TYPE_CHECKING:
@@ -17,9 +18,24 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from pydantic import BaseModel
 
-Kind = Literal["string", "int32", "int64", "float64", "bool", "image", "record"]
-_KIND_OF: dict[Any, Kind] = {str: "string", int: "int64", float: "float64", bool: "bool"}
-_TYPE_OF: dict[Kind, Any] = {"int32": int, "int64": int, "string": str, "float64": float, "bool": bool}
+Kind = Literal["string", "int32", "int64", "float64", "bool", "timestamp", "image", "record"]
+_KIND_OF: dict[Any, Kind] = {
+    str: "string",
+    int: "int64",
+    float: "float64",
+    bool: "bool",
+    datetime: "timestamp",
+}
+_TYPE_OF: dict[Kind, Any] = {
+    "int32": int,
+    "int64": int,
+    "string": str,
+    "float64": float,
+    "bool": bool,
+    "timestamp": datetime,
+}
+_TIMESTAMP = "timestamp[ms, tz=UTC]"
+"""The kind ``timestamp`` in ``datasets``."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +44,8 @@ class Column:
 
     Attributes:
         name: of the column.
-        kind: of a value; ``image`` is ``{"bytes", "path"}``, a ``record`` has ``fields``.
+        kind: of a value; ``image`` is ``{"bytes", "path"}``, ``timestamp`` is UTC in milliseconds, a
+            ``record`` has ``fields``.
         meaning: for the documentation, a phrase without a full stop.
         many: whether a value is a list of that kind.
         fields: of a record.
@@ -91,7 +108,9 @@ def features(columns: Iterable[Column]) -> datasets.Features:
             return List(feature(replace(column, many=False)))
         if column.fields:
             return {field.name: feature(field) for field in column.fields}
-        return Image() if column.kind == "image" else Value(column.kind)
+        if column.kind == "image":
+            return Image()
+        return Value(_TIMESTAMP if column.kind == "timestamp" else column.kind)
 
     return Features({column.name: feature(column) for column in columns})
 
@@ -105,7 +124,9 @@ def columns_of_features(features: datasets.Features) -> tuple[Column, ...]:
             return Column(name, "record", "", fields=fields)
         if (inner := getattr(feature, "feature", None)) is not None:
             return replace(column(name, inner), many=True)
-        return Column(name, "image" if type(feature).__name__ == "Image" else feature.dtype, "")
+        if type(feature).__name__ == "Image":
+            return Column(name, "image", "")
+        return Column(name, "timestamp" if feature.dtype == _TIMESTAMP else feature.dtype, "")
 
     return tuple(column(name, feature) for name, feature in features.items())
 
@@ -120,6 +141,7 @@ def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
         "int64": pa.int64(),
         "float64": pa.float64(),
         "bool": pa.bool_(),
+        "timestamp": pa.timestamp("ms", tz="UTC"),
         "image": pa.struct({"bytes": pa.binary(), "path": pa.string()}),
     }
 

@@ -9,15 +9,18 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 import polars as pl
+from pydantic import TypeAdapter
 
 from croc.errors import InputError
 from croc.tables.signature import Signature
 from croc.verdict import statistics
+from croc.verdict.records import first_problem
 from croc.verdict.statistics import Array, Correlation
 from croc_hum.agreement.coefficients import (
     Counts,
@@ -221,7 +224,7 @@ class AgreementReport:
     annotators: tuple[Annotator, ...]
     groups: tuple[Group, ...]
     ceilings: tuple[Ceiling, ...]
-    signature: str
+    signature: Signature
     left_out: tuple[LeftOut, ...] = ()
     noise: LabelNoise | None = None
     rankings: Rankings | None = None
@@ -290,20 +293,36 @@ class AgreementReport:
             tuple(annotators),
             tuple(groups),
             tuple(ceilings),
-            str(signature),
+            signature,
             left_out,
         )
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values; what is unknown is null."""
-        found = asdict(self)
-        found["rule"] = self.rule.fields()
-        found["noise"] = None if self.noise is None else self.noise.to_dict()
-        return found
+        values: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        values["noise"] = None if self.noise is None else self.noise.to_dict()
+        return values
+
+    @classmethod
+    def from_dict(cls, values: object) -> AgreementReport:
+        """Read what :meth:`to_dict` returned.
+
+        Raises:
+            InputError: a key is absent, or a value has the wrong type; the first one is named.
+        """
+        try:
+            return _adapter().validate_json(json.dumps(values))
+        except (ValueError, TypeError) as problem:
+            raise InputError(f"not a report of agreement: {first_problem(problem)}") from None
 
     def to_json(self) -> str:
-        """``to_dict`` as text; NaN never occurs in it."""
+        """:meth:`to_dict` as text; NaN never occurs in it."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+@cache
+def _adapter() -> TypeAdapter[AgreementReport]:
+    return TypeAdapter(AgreementReport)
 
 
 def _categories(votes: pl.DataFrame) -> list[str | None]:

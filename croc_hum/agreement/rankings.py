@@ -12,6 +12,7 @@ import polars as pl
 from croc.errors import InputError
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
+from croc.tables.signature import Signature
 from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.report import Report
 from croc.verdict.report import Settings as Judging
@@ -88,7 +89,7 @@ class Rankings:
     by_annotator: tuple[Ranking, ...]
     corrected: tuple[Corrected, ...]
     wrong: float
-    signature: str
+    signature: Signature
 
     def lines(self) -> list[str]:
         """What it comes to, in words."""
@@ -154,7 +155,7 @@ def rankings(
         tuple(found),
         tuple(_corrected(name, claimed, pooled, share) for name in pooled.metrics),
         share,
-        str(pooled.signature),
+        pooled.signature,
     )
 
 

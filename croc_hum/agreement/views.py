@@ -235,7 +235,7 @@ def terminal(report: AgreementReport) -> list[RenderableType]:
             table.add_row(*map(Text, row))
         parts.append(table)
     parts += [Text(f"• {line}") for line in lines(report)]
-    return [*parts, Text(report.signature, style="dim")]
+    return [*parts, Text(str(report.signature), style="dim")]
 
 
 def html(report: AgreementReport) -> str:
@@ -253,7 +253,7 @@ def html(report: AgreementReport) -> str:
         sheets=sheets(report),
         lines=lines(report),
         lead=f"{votes} votes of {people} annotators. {_upper(report.rule.words())}.",
-        signature=report.signature,
+        signature=str(report.signature),
     )
 
 

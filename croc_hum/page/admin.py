@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError
 from croc_hum.page import words
+from croc_hum.schema import ANSWERS
 from croc_hum.votes import label_studio
-from croc_hum.votes.store import ANSWERS, Store
+from croc_hum.votes.store import Store
 
 if TYPE_CHECKING:
     from croc_hum.page import Campaign

@@ -20,7 +20,7 @@ from typing import Any
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic
-from croc_hum.schema import ANSWERS, VOTE_COLUMNS, plain_image
+from croc_hum.schema import ANSWERS, VOTE_NAMES, plain_image
 from croc_hum.votes.store import Store
 
 CONFIG = """<View>
@@ -190,9 +190,9 @@ def write_csv(store: Store, path: Path) -> int:
     count = 0
     with atomic(path) as temporary, temporary.open("w", encoding="utf-8-sig", newline="") as file:
         writer = csv.writer(file)
-        writer.writerow(VOTE_COLUMNS)
+        writer.writerow(VOTE_NAMES)
         for vote in store.votes():
-            writer.writerow([_cell(vote[name]) for name in VOTE_COLUMNS])
+            writer.writerow([_cell(vote[name]) for name in VOTE_NAMES])
             count += 1
     return count
 

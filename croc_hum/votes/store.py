@@ -19,36 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import InputError
-from croc_hum.schema import (
-    ANSWERS,
-    ITEM_COLUMNS,
-    ROLES,
-    TASKS,
-    VOTE_COLUMNS,
-    item_id,
-    items_schema,
-    read_items,
-    votes_schema,
-)
+from croc_hum.schema import ANSWERS, VOTE_NAMES, votes_schema
 from croc_hum.votes.assignment import Settings, choose, number, room, waiting
 from croc_hum.votes.database import ITEM_FIELDS, VOTE_FIELDS, Database
 
-__all__ = [
-    "ANSWERS",
-    "ITEM_COLUMNS",
-    "ROLES",
-    "TASKS",
-    "VOTE_COLUMNS",
-    "Annotator",
-    "Offer",
-    "Refused",
-    "Settings",
-    "Store",
-    "item_id",
-    "items_schema",
-    "read_items",
-    "votes_schema",
-]
+__all__ = ["Annotator", "Offer", "Refused", "Settings", "Store"]
 
 
 class Refused(InputError):
@@ -514,7 +489,7 @@ class Store(Database):
                 {"history": history, "who": annotator},
             )
             for row in rows:
-                vote = {name: row[name] for name in VOTE_COLUMNS}
+                vote = {name: row[name] for name in VOTE_NAMES}
                 vote["attention"], vote["undone"] = bool(row["attention"]), bool(row["undone"])
                 for name in ("shown_at", "voted_at"):
                     if vote[name] is not None:

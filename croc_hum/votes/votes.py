@@ -17,15 +17,14 @@ from croc_hum.schema import ANSWERS, ROLES, TASKS, VOTE_COLUMNS
 KEYS = ("item_id", "annotator", "task", "answer")
 """The columns without which a row is no vote; the others may be missing and are null then."""
 
-_KINDS: Mapping[str, pl.DataType] = {
-    "attention": pl.Boolean(),
-    "undone": pl.Boolean(),
-    "duration_s": pl.Float64(),
-    "image_index": pl.Int64(),
-    "shown_at": pl.Datetime("ms", "UTC"),
-    "voted_at": pl.Datetime("ms", "UTC"),
+_POLARS: Mapping[str, pl.DataType] = {
+    "string": pl.String(),
+    "int64": pl.Int64(),
+    "float64": pl.Float64(),
+    "bool": pl.Boolean(),
+    "timestamp": pl.Datetime("ms", "UTC"),
 }
-"""Columns that are not text."""
+_TYPES: Mapping[str, pl.DataType] = {column.name: _POLARS[column.kind] for column in VOTE_COLUMNS}
 
 YES, NO = "yes", "no"
 VERDICTS: Mapping[str, Mapping[str, str | None]] = {
@@ -120,7 +119,7 @@ def table(frame: pl.DataFrame, source: str = "the votes") -> pl.DataFrame:
         InputError: a row is no vote, or somebody has two votes on one item.
     """
     require_columns(frame, KEYS, source)
-    frame = frame.select([_typed(frame, name, source) for name in VOTE_COLUMNS])
+    frame = frame.select([_typed(frame, name, source) for name in _TYPES])
     frame = frame.with_columns(
         pl.col("role").fill_null("annotator"),
         pl.col("attention").fill_null(False),
@@ -155,13 +154,13 @@ def table(frame: pl.DataFrame, source: str = "the votes") -> pl.DataFrame:
 
 def _typed(frame: pl.DataFrame, name: str, source: str) -> pl.Series:
     """A column in the type that it has in exported votes; one that is missing is null throughout."""
-    kind = _KINDS.get(name, pl.String())
+    kind = _TYPES[name]
     if name not in frame.columns:
         return pl.Series(name, [None] * len(frame), kind)
     values = frame[name]
     if values.dtype.is_nested():
         raise InputError(f"{source}, column {name!r}: lists are no cells of a table of votes")
-    if values.dtype == pl.String and name in _KINDS:
+    if values.dtype == pl.String and kind != pl.String():
         values = values.set(values.str.strip_chars() == "", None)
     try:
         if kind == pl.Boolean() and values.dtype == pl.String:

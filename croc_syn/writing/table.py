@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from croc.checks.schema import SPEC_COLUMNS, STYLE
+from croc.checks.columns import Column, arrow_schema, pick
+from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, SPEC_COLUMNS, STYLE
 from croc_syn import world
 
 if TYPE_CHECKING:
@@ -23,28 +24,44 @@ RESPONSE_COLUMNS = ("answer", "reasoning")
 """What a language model wrote, for people to read; no later stage needs these columns."""
 
 
+PROMPT_COLUMNS: tuple[Column, ...] = (
+    *pick(CHECK_COLUMNS, ("check_id", *SPEC_COLUMNS, "generation", "prompt", "contrast_prompt")),
+    Column("value", "string", "value of the property in the original prompt"),
+    Column("contrast_value", "string", "value of the property in the contrast prompt"),
+    Column("text_model", "string", "the model that wrote the prompts"),
+    Column("image_model", "string", "the image model that the prompts are written for; null if for any"),
+    *pick(CHECK_COLUMNS, ("language",)),
+    Column("tries", "int64", "number of pairs drawn, or of responses requested"),
+    Column("error", "string", "why there is no usable pair of prompts, or null"),
+    Column("contrasted", "string", "the property that the language model names"),
+    Column("edits", "int64", "number of words that differ between the two prompts"),
+    Column(
+        "tokens",
+        "record",
+        "number of tokens for each text encoder, and its limit",
+        many=True,
+        fields=(
+            Column("encoder", "string", "the text encoder"),
+            Column("prompt", "int64", "tokens of the original prompt"),
+            Column("contrast_prompt", "int64", "tokens of the contrast prompt"),
+            Column("limit", "int64", "largest number of tokens that it reads"),
+        ),
+    ),
+    *pick(EXTRA_COLUMNS, (STYLE,)),
+    Column("refused", "string", "why earlier responses could not be used", many=True),
+    Column("refused_kinds", "string", "the kinds of these reasons", many=True),
+    Column("answer", "string", "the last response, unchanged"),
+    Column("reasoning", "string", "the reasoning in the last response"),
+    Column("served_as", "string", "name of the model in the response of the service"),
+    Column("input_tokens", "int64", "tokens of all requests"),
+    Column("output_tokens", "int64", "tokens of all responses"),
+)
+"""The columns of the table. Those after ``error`` are filled by language models only."""
+
+
 def prompt_schema() -> pa.Schema:
-    """Columns of the table.
-
-    ``tries`` counts the pairs drawn or the responses requested; ``error`` is null or a reason.
-    ``image_model`` names the model for which the prompts were written, null if they are for any. The columns
-    after ``error`` are filled by language models only: ``contrasted`` is the property that the model names,
-    ``edits`` the number of words between the two prompts, ``tokens`` the tokens per text encoder, ``style``
-    the guide. ``refused`` holds the reasons why earlier responses could not be used, ``answer`` and
-    ``reasoning`` the last response as it came, ``served_as`` the name that the service gave its model.
-    """
-    import pyarrow as pa
-
-    text, number = pa.string(), pa.int64()
-    columns = [("check_id", text), *((name, text) for name in SPEC_COLUMNS), ("generation", number)]
-    columns += [(name, text) for name in ("prompt", "contrast_prompt", "value", "contrast_value")]
-    columns += [("text_model", text), ("image_model", text), ("language", text)]
-    columns += [("tries", number), ("error", text), ("contrasted", text), ("edits", number)]
-    counts = [("encoder", text), ("prompt", number), ("contrast_prompt", number), ("limit", number)]
-    columns += [("tokens", pa.list_(pa.struct(counts))), (STYLE, text)]
-    columns += [("refused", pa.list_(text)), ("refused_kinds", pa.list_(text))]
-    columns += [(name, text) for name in (*RESPONSE_COLUMNS, "served_as")]
-    return pa.schema([*columns, ("input_tokens", number), ("output_tokens", number)])
+    """The Arrow schema of the table."""
+    return arrow_schema(PROMPT_COLUMNS)
 
 
 def columns_of(spec: Spec) -> dict[str, str | None]:

@@ -17,8 +17,9 @@ from huggingface_hub import snapshot_download
 
 from croc.errors import CrocError, InputError
 from croc_hum.page import VERSION, Campaign, launch
+from croc_hum.schema import read_items
 from croc_hum.votes.hub_copy import Mirror
-from croc_hum.votes.store import Settings, Store, read_items
+from croc_hum.votes.store import Settings, Store
 
 LASTING = Path("/data")
 """Where a Space has its persistent storage, when it has one."""

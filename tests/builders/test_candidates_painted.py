@@ -15,7 +15,8 @@ from click.testing import CliRunner
 
 from builders.verify import verify
 from croc.cli import main
-from croc_hum.votes.store import Settings, Store, read_items
+from croc_hum.schema import read_items
+from croc_hum.votes.store import Settings, Store
 
 pytestmark = pytest.mark.slow
 

@@ -28,8 +28,9 @@ from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import LabelNoise, read_sample
 from croc_hum.agreement.rankings import rankings
 from croc_hum.candidates.prompts import load
+from croc_hum.schema import read_items
 from croc_hum.votes.store import Settings as Handing
-from croc_hum.votes.store import Store, read_items
+from croc_hum.votes.store import Store
 from croc_hum.votes.votes import Rule, decide, read_votes
 from croc_syn import world
 from croc_syn.painting.settings import Images

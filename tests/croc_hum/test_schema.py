@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 from hum_items import item, items, write
 
 from croc.errors import InputError
-from croc_hum.schema import read_items
+from croc_hum.schema import items_schema, read_items, votes_schema
 
 pytest_plugins = ("hum_store",)
 
@@ -35,3 +36,60 @@ def test_items_that_cannot_be_shown_are_refused_with_their_row(tmp_path, change,
     write([item(0), {**item(1), **change}], tmp_path / "items.parquet")
     with pytest.raises(InputError, match=f"row 1: .*{message}"):
         list(read_items(tmp_path / "items.parquet"))
+
+
+# The schemas of files that exist: a change of the declaration must not change them.
+ITEM_FILE = pa.schema(
+    [
+        ("item_id", pa.string()),
+        ("task", pa.string()),
+        ("check_id", pa.string()),
+        ("concept_id", pa.string()),
+        ("category", pa.string()),
+        ("property", pa.string()),
+        ("prompt", pa.string()),
+        ("contrast_prompt", pa.string()),
+        ("side", pa.string()),
+        ("image_index", pa.int64()),
+        ("image", pa.struct({"bytes": pa.binary(), "path": pa.string()})),
+        ("expected", pa.string()),
+        ("attention", pa.bool_()),
+        ("text_model", pa.string()),
+        ("image_model", pa.string()),
+        ("seed", pa.int64()),
+    ]
+)
+VOTE_FILE = pa.schema(
+    [
+        ("vote_id", pa.string()),
+        ("item_id", pa.string()),
+        ("annotator", pa.string()),
+        ("role", pa.string()),
+        ("task", pa.string()),
+        ("answer", pa.string()),
+        ("reason", pa.string()),
+        ("shown_first", pa.string()),
+        ("shown_at", pa.timestamp("ms", tz="UTC")),
+        ("voted_at", pa.timestamp("ms", tz="UTC")),
+        ("duration_s", pa.float64()),
+        ("version", pa.string()),
+        ("attention", pa.bool_()),
+        ("expected", pa.string()),
+        ("undone", pa.bool_()),
+        ("check_id", pa.string()),
+        ("concept_id", pa.string()),
+        ("category", pa.string()),
+        ("property", pa.string()),
+        ("prompt", pa.string()),
+        ("contrast_prompt", pa.string()),
+        ("side", pa.string()),
+        ("image_index", pa.int64()),
+        ("text_model", pa.string()),
+        ("image_model", pa.string()),
+    ]
+)
+
+
+def test_the_arrow_schemas_of_items_and_votes_are_those_of_existing_files():
+    assert items_schema() == ITEM_FILE
+    assert votes_schema() == VOTE_FILE

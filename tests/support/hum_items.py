@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from croc_hum.votes.store import Store, item_id, items_schema
+from croc_hum.schema import item_id, items_schema
+from croc_hum.votes.store import Store
 from croc_syn.world import draw
 
 PAIRS = (

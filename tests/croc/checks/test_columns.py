@@ -29,7 +29,7 @@ names = st.text(st.characters(categories=["Ll", "Nd"]), min_size=1, max_size=6)
 plain = st.builds(
     Column,
     names,
-    st.sampled_from(["string", "int32", "int64", "float64", "bool", "image"]),
+    st.sampled_from(["string", "int32", "int64", "float64", "bool", "timestamp", "image"]),
     st.just("meaning"),
     st.booleans(),
 )

@@ -13,6 +13,7 @@ import polars as pl
 import pytest
 
 from croc.errors import InputError
+from croc.tables.signature import Signature
 from croc_hum.agreement import views as agreement_views
 from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import weighted_share
@@ -204,3 +205,22 @@ def test_the_guide_quotes_what_comes_out(shared_data: Path) -> None:
         report = AgreementReport.of(votes(shared_data), settings=FAST)
         found = next(alpha.alpha.value for alpha in report.alphas if alpha.level == level)
         assert f"{found:.3f}" == value
+
+
+def test_a_report_is_read_back_from_its_json_with_its_signature() -> None:
+    votes = frame({"a": "124.", "b": "12.5", "c": "2245"}, "rating", category="counting", duration_s=3.0)
+    report = AgreementReport.of(votes, settings=Settings(resamples=20))
+    content = json.loads(report.to_json())
+    assert content == report.to_dict()
+    assert AgreementReport.from_dict(content) == report
+    assert content["signature"] == str(report.signature)
+    assert Signature.parse(content["signature"]).get("annotators") == "3"
+
+
+@pytest.mark.parametrize(
+    ("change", "place"), [({"signature": "no signature"}, "signature"), ({"alphas": [{"task": 1}]}, "alphas")]
+)
+def test_json_that_is_no_report_is_refused_with_its_place(change: dict[str, Any], place: str) -> None:
+    content = AgreementReport.of(frame({"a": "yn", "b": "yn"}), settings=FAST).to_dict()
+    with pytest.raises(InputError, match=place):
+        AgreementReport.from_dict(content | change)

@@ -16,7 +16,7 @@ import pytest
 from hum_items import item, items, judge_all
 
 from croc.errors import InputError
-from croc_hum.schema import VOTE_COLUMNS
+from croc_hum.schema import VOTE_NAMES
 from croc_hum.votes import label_studio
 from croc_hum.votes.store import Refused, Store
 
@@ -30,7 +30,7 @@ def test_a_vote_holds_what_was_shown_and_when(make, clock):
     clock.now += 2.5
     store.vote(who.code, offer.offer, "no", "  there is a dog ")
     (vote,) = store.votes()
-    assert set(vote) == set(VOTE_COLUMNS)
+    assert set(vote) == set(VOTE_NAMES)
     assert (vote["annotator"], vote["answer"], vote["reason"]) == (who.name, "no", "there is a dog")
     assert (vote["duration_s"], vote["image_model"], vote["version"]) == (
         2.5,

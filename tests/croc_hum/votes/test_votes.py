@@ -12,7 +12,7 @@ from croc.errors import InputError
 from croc_hum.agreement import views as agreement_views
 from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import LabelNoise
-from croc_hum.schema import VOTE_COLUMNS, votes_schema
+from croc_hum.schema import VOTE_NAMES, votes_schema
 from croc_hum.votes.votes import (
     DIVIDED,
     FEW,
@@ -128,7 +128,7 @@ def test_a_csv_reads_like_the_export(tmp_path: Path) -> None:
         "utf-8",
     )
     frame = read_votes(file)
-    assert frame.columns == list(VOTE_COLUMNS)
+    assert frame.columns == list(VOTE_NAMES)
     assert frame["reason"].to_list()[0] == '=HYPERLINK("x") 🐊 <b>'  # free text stays what it is
     assert frame["duration_s"].to_list() == [2.5, None]
     assert frame["image_index"].to_list() == [3, None]
@@ -236,7 +236,8 @@ def test_a_report_and_a_noise_leave_them_out_and_say_so() -> None:
     assert agreement_views.lines(strict)[0] == (
         "1 annotator is left out: a3 (1 of 4 attention checks passed)"
     )
-    assert "attention0.75" in strict.signature and "attention" not in plain.signature
+    assert strict.signature.get("rule") == "majority,3,0.667,attention0.75"
+    assert plain.signature.get("rule") == "majority,3,0.667"
     sample = {"task": "shows", "population": {"": 5}, "source": {}}
     noise = LabelNoise.of(watched(), sample, rule)
     assert (noise.votes, noise.annotators, noise.left_out) == (15, 3, 1)
