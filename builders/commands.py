@@ -152,14 +152,14 @@ def build_syn(
     "near",
     type=Integer(0, 64),
     metavar="BITS",
-    help="Treat images as the same if their perceptual hashes differ in at most this number of bits.",
+    help="Treat images as duplicates if their perceptual hashes differ in at most this number of bits.",
 )
 @workers_option
 @out_folder
 def build_staged(kind: str, folder: Path, out: Path, train: float, validation: float, **options: Any) -> None:
     """Build a dataset from generated images.
 
-    FOLDER is what 'croc images' made.
+    FOLDER is a folder that 'croc images' made.
     """
     from builders import hum, syn
 
@@ -173,7 +173,7 @@ def build_staged(kind: str, folder: Path, out: Path, train: float, validation: f
     "release",
     required=True,
     metavar="FOLDER|HUB_ID",
-    help="The release: TSV files and a tar.gz file of images.",
+    help="Release of the authors: TSV files, and a tar.gz file with the images.",
 )
 @click.option("--license", help="Licence of the images. Default: unknown.")
 @workers_option
@@ -245,7 +245,7 @@ def build_train(
 @click.argument("folder", type=PATH)
 @out_folder
 def build_nlvr(folder: Path, out: Path) -> None:
-    """Build checks with labels by people from NLVR.
+    """Build checks with human labels from NLVR.
 
     FOLDER is one split of NLVR: sentences that people wrote about drawn images, and the votes of five raters
     on whether each sentence is true.
@@ -310,10 +310,10 @@ def build_scenes(
     workers: int,
     out: Path,
 ) -> None:
-    """Build annotated scenes for training an image model.
+    """Build annotated scenes for pretraining a model.
 
     Each row has an image, the things in it with their boxes and properties, and pairs of a true and a false
-    prompt. Only concepts of the split train are drawn. Give the same shares as for the checks.
+    prompt. Only concepts of the split train are drawn. Use the same shares as for the checks.
     """
     from builders import scenes
 
@@ -329,7 +329,7 @@ def build_scenes(
     totals = {name: sum(part["counts"][name] for part in manifest.parts) for name in ("images", "claims")}
     banned = sum(part["counts"]["banned"] for part in manifest.parts)
     click.echo(f"{out}: {totals['images']} images, {totals['claims']} pairs of prompts")
-    click.echo(f"{banned} pairs of prompts were left out, because --without has one of them")
+    click.echo(f"{banned} pairs of prompts were left out, because a prompt is in the checks of --without")
 
 
 _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
@@ -346,7 +346,7 @@ _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
     "--nlvr",
     type=PATH,
     metavar="FOLDER",
-    help="A split of NLVR. With it the metrics also run on checks with labels by people.",
+    help="Folder of a split of NLVR. The metrics then also run on its human-labelled checks.",
 )
 @click.option("--workers", default=2, show_default=True, type=Integer(1), help="Number of processes.")
 def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -> None:
@@ -395,7 +395,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
         real = evaluate(score_dataset(out / "nlvr", names, out / "scores-nlvr", log=log_indented))
         others.append(real)
         lines = agreement_lines(report.agreement(real))
-        extra.append(("Do the benchmarks agree?", "".join(f"<p>{line}</p>" for line in lines)))
+        extra.append(("Agreement of the benchmarks", "".join(f"<p>{line}</p>" for line in lines)))
     click.secho("3. Results", bold=True, err=True)
     for shown in (report, *others):
         show(terminal(shown))
@@ -454,7 +454,7 @@ Examples:
 def verify(target: str, revision: str | None, images: bool) -> None:
     """Verify a dataset in a folder or on the Hub.
 
-    The checksums, columns, splits, images and the card are checked.
+    It checks the checksums, columns, splits, images and the card.
     """
     from builders import verify as verification
 

@@ -54,7 +54,7 @@ def check_taxonomy(file: Path | None) -> None:
 
 @taxonomy.command("show", epilog="Example: croc taxonomy show --exact")
 @_taxonomy_file
-@click.option("--exact", is_flag=True, help="Only what the exact world can draw.")
+@click.option("--exact", is_flag=True, help="Show only what the exact world can draw.")
 def show_taxonomy(file: Path | None, exact: bool) -> None:
     """Show a taxonomy as a tree.
 
@@ -82,7 +82,7 @@ Examples:
     help="Output folder. Run the same command again to resume an interrupted run.",
 )
 @click.option(
-    "--checks", type=Integer(1), help="Number of checks, spread evenly over the plan. Default: all."
+    "--checks", type=Integer(1), help="Number of checks, evenly spaced over the plan. Default: all."
 )
 @click.option(
     "--text-model",
@@ -94,7 +94,7 @@ Examples:
 @_subset_option
 @_property_option
 @click.option(
-    "--seed", type=Integer(0), help="Random seed of the checks and the answers. Default: the preset's."
+    "--seed", type=Integer(0), help="Random seed of the checks and the responses. Default: the preset's."
 )
 @preset_changes
 @executor_options
@@ -102,7 +102,7 @@ Examples:
     "--show",
     "number_shown",
     type=Integer(1),
-    help="Print this number of requests to the language model, send none, and stop.",
+    help="Print this number of requests to the language model without sending them.",
 )
 @click.option("--overwrite", is_flag=True, help="Delete earlier prompts instead of resuming.")
 def prompts(
@@ -125,9 +125,9 @@ def prompts(
 
     PRESET is paper or small (language models), exact (a grammar of controlled English), or a YAML file.
 
-    Each answer of a language model is checked. An answer that cannot be used is requested again, and recorded
-    with the reason if that does not help. The yield is printed at the end and written to yield.csv and
-    refusals.csv in the output folder.
+    Each response of a language model is checked. If it is refused, it is requested again, and finally
+    recorded with the reason. At the end the yield is printed, and written to yield.csv and refusals.csv in
+    the output folder.
     """
     from croc_syn import presets
     from croc_syn.writing import yields
@@ -192,7 +192,7 @@ Examples:
 )
 @executor_options
 @click.option(
-    "--max-failures", type=Integer(0), help="Stop when more parts fail than this. Default: never stop."
+    "--max-failures", type=Integer(0), help="Stop if more than this number of parts fail. Default: no limit."
 )
 @out_folder
 def images(
@@ -210,10 +210,10 @@ def images(
     """Generate images for a folder of prompt pairs.
 
     PROMPTS is a folder that 'croc prompts' made. The images come from diffusion models, an image service, or
-    the exact world. 'croc build staged syn' makes a dataset of the output folder.
+    the exact world. Use 'croc build staged syn' to make a dataset from the output folder.
 
-    Columns beside the images flag what the filters of the preset find; no row is removed. A run can be
-    resumed with another executor and another number of workers.
+    The filters of the preset only flag images, in separate columns. A run can be resumed with another
+    executor and another number of workers.
     """
     from croc_syn import presets
     from croc_syn.painting.images import make_images
@@ -266,7 +266,7 @@ Examples:
     default="h100",
     show_default=True,
     type=click.Choice(["h200", "h100", "a100", "l40s", "rtx4090"]),
-    help="GPU whose hours are estimated.",
+    help="GPU for which the hours are estimated.",
 )
 def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
     """Estimate calls, GPU hours and disk before generation.
@@ -314,8 +314,8 @@ Examples:
 def draw(prompt: str, out: Path, seed: int, size: int, count: int) -> None:
     """Draw a prompt in controlled English.
 
-    This is the exact world: synthetic scenes that show the prompt with certainty, drawn without a model. A
-    prompt outside its controlled English is an error.
+    The exact world draws synthetic scenes that show the prompt with certainty. It needs no model. A prompt
+    that is not controlled English is an error.
     """
     from croc_syn import world
 
@@ -346,7 +346,7 @@ def sheet(folder: Path, out: Path, **options: Any) -> None:
     """Draw a contact sheet of checks.
 
     FOLDER is a finished dataset. Each cell shows a prompt with its image, and the contrast prompt with its
-    image. Another seed chooses other checks.
+    image. Change the seed to see other checks.
     """
     from croc_syn.contact_sheet import sheet as draw_sheet
 

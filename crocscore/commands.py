@@ -17,7 +17,7 @@ _questions_option = click.option(
     required=True,
     type=PATH,
     metavar="FOLDER",
-    help="Questions that 'croc build train' made.",
+    help="Folder of questions that 'croc build train' made.",
 )
 
 
@@ -39,7 +39,7 @@ Examples:
 @click.option(
     "--push",
     metavar="ORG/NAME",
-    help="After training, publish the model with its processor, recipe and card in this repository.",
+    help="After training, publish the model with its processor, recipe and card to this repository.",
 )
 @click.option("--private", is_flag=True, help="With --push: only members of the organisation can see it.")
 @click.pass_context
@@ -87,8 +87,8 @@ def _publish(ctx: click.Context, **options: Any) -> None:
 def calibrate(model: Path, questions: Path, split: str, at_most: int | None, device: str | None) -> None:
     """Calibrate the probabilities of a yes/no model.
 
-    MODEL is a folder. The calibration is written into its configuration, its figures (calibration.json) and
-    plot (calibration.png) beside the weights and on the card.
+    MODEL is a folder. The calibration is added to its configuration. The measures (calibration.json) and a
+    plot (calibration.png) are added to the folder and to the card.
     """
     from rich.table import Table
 
@@ -119,7 +119,7 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
 def experiment() -> None:
     """Measure what a yes/no model learns from checks.
 
-    Each experiment writes NAME.json and NAME.png.
+    Each experiment writes its results as NAME.json and a plot as NAME.png.
     """
 
 
@@ -191,8 +191,8 @@ def _experiment(
     multiple=True,
     metavar="FOLDER",
     help="Annotated scenes that 'croc build scenes' made. Repeatable. With them only the image tower of "
-    "MODEL is used: a new language model first learns from the scenes, without any property in question; "
-    "each run then adds the other properties, but not its own.",
+    "MODEL is used. A new language model is first trained on the scenes without any of the properties to "
+    "leave out; each run then adds all of them except its own.",
 )
 @click.option(
     "--scene-steps",
@@ -243,13 +243,13 @@ def learning_curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ..
     "levels",
     multiple=True,
     type=Number(0, 1),
-    help="Share of the answers that is flipped. Repeatable. Default: 0, 0.1, 0.3 and 0.5.",
+    help="Share of the answers to flip. Repeatable. Default: 0, 0.1, 0.3 and 0.5.",
 )
 def label_noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
-    """Train with a share of wrong answers.
+    """Train with a share of the answers flipped.
 
-    MODEL is the folder of the initial model. The experiment estimates what images that show the wrong thing
-    cost, and so what a better image generator is worth.
+    MODEL is the folder of the initial model. The experiment estimates how much accuracy is lost when images
+    do not show their prompts.
     """
     from crocscore.experiments.training_runs import label_noise as conditions
 
@@ -264,10 +264,12 @@ def label_noise(levels: tuple[float, ...], out: Path, settings: tuple[str, ...],
 @click.option(
     "--checks",
     metavar="FOLDER|HUB_ID",
-    help="Checks with labels by people, such as those that 'croc build nlvr' makes.",
+    help="Checks with human labels, such as those that 'croc build nlvr' makes.",
 )
 @click.option("--split", metavar="NAME", help="Split of the checks. Default: test, or the only one.")
-@click.option("--tifa", type=PATH, metavar="FOLDER", help="TIFA160: generated images with ratings by people.")
+@click.option(
+    "--tifa", type=PATH, metavar="FOLDER", help="Folder of TIFA160: generated images with human ratings."
+)
 @click.option("--max-checks", type=Integer(1), help="Maximum number of checks. Default: all.")
 @click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Output folder.")
 def zero_shot(
@@ -278,7 +280,7 @@ def zero_shot(
     max_checks: int | None,
     out: Path,
 ) -> None:
-    """Test a scorer on images that it was not trained for.
+    """Test a scorer on images unlike its training images.
 
     SCORER is a name from 'croc scorers list', or the folder of a yes/no model.
     """

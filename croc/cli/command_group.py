@@ -26,10 +26,10 @@ DISTRIBUTION = "croc-t2i"
 SECTIONS = {
     "make": "Make checks",
     "run": "Run metrics",
-    "judge": "Evaluate metrics",
+    "evaluate": "Evaluate metrics",
     "share": "Share",
     "train": "Train a metric",
-    "people": "Ask people",
+    "people": "Collect human labels",
     "more": "More",
 }
 """Sections of ``croc --help`` and their headings, in order."""

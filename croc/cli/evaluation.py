@@ -26,11 +26,10 @@ _report_options = together(
     click.option(
         "--protocol",
         metavar="syn|hum",
-        help="Protocol: syn (labels from the generator) or hum (labels by people). "
-        "Default: as the tables say.",
+        help="Protocol: syn (pseudo-labels) or hum (human labels). Default: the one in the tables.",
     ),
     click.option(
-        "--paper", is_flag=True, help="Compute as in the paper: ties lose, chance level is 5/6 or 1/2."
+        "--paper", is_flag=True, help="Compute as in the paper: a tie fails, chance level is 5/6 or 1/2."
     ),
     click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric. Repeatable."),
     click.option(
@@ -78,7 +77,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         )
 
 
-@section("judge")
+@section("evaluate")
 @click.command(
     epilog="""\b
 Examples:
@@ -130,7 +129,7 @@ def evaluate(
     write(heatmap_file, heatmap_png(report) if heatmap_file else b"")
 
 
-@section("judge")
+@section("evaluate")
 @click.command(epilog="Example: croc agree syn_scores/ --with hum_scores/ --by category")
 @_tables_argument
 @click.option(
@@ -159,10 +158,12 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
         agreements += first.agreement(second, by)
     for line in agreement_lines(agreements):
         click.echo(line)
-    click.echo(agreements[0].signature if agreements else "the two benchmarks share no group of checks")
+    click.echo(
+        agreements[0].signature if agreements else "the two benchmarks have no group of checks in common"
+    )
 
 
-@section("judge")
+@section("evaluate")
 @click.command(
     epilog="""\b
 Examples:
@@ -179,7 +180,9 @@ Examples:
     help="Column of human ratings. Repeatable.",
 )
 @click.option(
-    "--cluster", metavar="COLUMN", help="Resample all items with the same value, such as prompt, together."
+    "--cluster",
+    metavar="COLUMN",
+    help="Column, such as prompt. Items with the same value are resampled together.",
 )
 @click.option("--metric", "metrics", multiple=True, metavar="COLUMN", help="Only this metric. Repeatable.")
 @click.option(

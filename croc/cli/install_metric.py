@@ -60,7 +60,7 @@ Examples:
   HF_EVALUATE_OFFLINE=1 python -c 'import evaluate; print(evaluate.load("croc").citation)'""",
 )
 @click.argument("names", nargs=-1, type=click.Choice(list(MODULES)), metavar="[NAMES]...")
-@click.option("--remove", "removing", is_flag=True, help="Remove the modules again.")
+@click.option("--remove", "removing", is_flag=True, help="Remove the installed modules.")
 def install_metric(names: tuple[str, ...], removing: bool) -> None:
     """Make evaluate.load("croc") work in any folder, offline.
 

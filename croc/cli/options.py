@@ -23,7 +23,7 @@ class Integer(click.IntRange):
 
 
 class Number(click.FloatRange):
-    """A number between two ends."""
+    """A number between a minimum and a maximum."""
 
     name = "number"
 
@@ -32,7 +32,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[_Function], _Function]:
-    """One decorator for several options, which the help lists in this order."""
+    """Combine several options into one decorator; the help lists them in this order."""
 
     def decorate(function: _Function) -> _Function:
         for option in reversed(options):
@@ -77,26 +77,26 @@ executor_options = together(
     click.option(
         "--address",
         metavar="ADDRESS",
-        help="Address of a running Ray cluster, such as ray://HOST:10001. Default: start one here.",
+        help="Address of a running Ray cluster, such as ray://HOST:10001. Default: start a cluster on this machine.",
     ),
     click.option(
         "--workers",
         type=Integer(1),
-        help="Number of processes, or maximum number of actors on a cluster. Default: one per GPU, or one.",
+        help="Number of processes, or maximum number of workers on a Ray cluster. Default: one per GPU, or one.",
     ),
     click.option(
         "--gpus-per-worker",
         type=Number(0),
-        help="GPUs per actor on the cluster. Default: 1 for models that run there, else 0.",
+        help="GPUs per worker on a Ray cluster. Default: 1 if the workers run a model, otherwise 0.",
     ),
 )
 
 
 def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
-    """``KEY=VALUE`` words as a dictionary; a value is read as YAML: numbers, true, lists, text.
+    """``KEY=VALUE`` arguments as a dictionary; a value is read as YAML: numbers, true, lists, text.
 
     Raises:
-        InputError: a word has no ``=``, or its value is no YAML.
+        InputError: an argument has no ``=``, or its value is not valid YAML.
     """
     import yaml
 

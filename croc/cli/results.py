@@ -15,7 +15,7 @@ from croc.errors import CrocError, InputError
 _SHOWN_PROBLEMS = 10
 
 
-@section("judge")
+@section("evaluate")
 @click.group(cls=CommandGroup)
 def results() -> None:
     """Create and verify results files for a leaderboard."""
@@ -39,12 +39,14 @@ Examples:
 @click.option(
     "--protocol",
     metavar="syn|hum",
-    help="Protocol: syn (labels from the generator) or hum (labels by people). Default: as the table says.",
+    help="Protocol: syn (pseudo-labels) or hum (human labels). Default: the one in the table.",
 )
 @click.option("--metric", metavar="NAME", help="Name of the metric, if the table has several.")
-@click.option("--trained-on-croc", is_flag=True, help="State that the metric was trained on such checks.")
+@click.option("--trained-on-croc", is_flag=True, help="Declare that the metric was trained on CROC checks.")
 @click.option("--url", metavar="HTTPS", help="Web page of the metric.")
-@click.option("--paper", is_flag=True, help="Compute as in the paper: ties lose, chance level is 5/6 or 1/2.")
+@click.option(
+    "--paper", is_flag=True, help="Compute as in the paper: a tie fails, chance level is 5/6 or 1/2."
+)
 def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
     """Create a results file from a score TABLE.
 
@@ -69,7 +71,10 @@ Examples:
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option(
-    "--table", type=PATH, metavar="FILE", help="Score table. Default: the file of that name beside RESULT."
+    "--table",
+    type=PATH,
+    metavar="FILE",
+    help="Score table. Default: the table of the same name in the folder of RESULT.",
 )
 @click.option(
     "--dataset", metavar="FOLDER|HUB_ID", help="Also compare the checks with those of this dataset."
@@ -81,8 +86,8 @@ def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **o
     """Compute results files again from their score tables.
 
     RESULT is a results file, or a folder of them, such as a download of a pull request. Each number that
-    differs is an error. With --dataset, checks that the dataset does not have are an error, too, and the
-    output says how many of its checks the table has.
+    differs is an error. With --dataset, checks that are not in the dataset are also errors, and the output
+    gives the number of checks of the dataset that are in the table.
     """
     from croc.checks.sources import open_checks
     from croc.results.files import verify_checks, verify_result
@@ -94,9 +99,9 @@ def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **o
             raise InputError(f"{path}: no results file (.json) in this folder")
         files += inside
     if table is not None and len(files) > 1:
-        raise InputError(f"--table {table}: give one result with it, not {len(files)}")
+        raise InputError(f"--table {table}: give one results file with it, not {len(files)}")
     if dataset is None and (given := [f"--{name}" for name, value in options.items() if value]):
-        raise InputError(f"{given[0]} describes a dataset; give --dataset, too")
+        raise InputError(f"{given[0]} needs --dataset")
     checks = None if dataset is None else open_checks(dataset, streaming=True, **options)
     failures = []
     for path in files:
@@ -112,14 +117,14 @@ def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **o
             hidden = len(problems) - _SHOWN_PROBLEMS
             more = f"\n  … and {hidden} more" if hidden > 0 else ""
             shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
-            failures.append(f"{path} differs from what its table gives:\n  {shown}{more}")
+            failures.append(f"{path} does not match its score table:\n  {shown}{more}")
         else:
             click.echo(f"{path}: verified" + (f"; {summary}" if summary else ""))
     if failures:
         raise CrocError("\n".join(failures))
 
 
-@section("judge")
+@section("evaluate")
 @click.command(epilog="Example: croc leaderboard results/ --html leaderboard.html")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
@@ -138,15 +143,15 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
 
     board = load(paths)
     for problem in board.problems:
-        click.echo(f"left out: {problem}", err=True)
+        click.echo(f"ignored: {problem}", err=True)
     if not board.benchmarks:
-        raise InputError("none of these files is a results file ('croc results create' makes one)")
+        raise InputError("no results file found; create one with 'croc results create'")
     for benchmark in board.benchmarks:
         heading = Text(f"\n{benchmark.report.dataset.name}", "bold")
         show([heading, *terminal(benchmark.report)])
         trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
         if trained:
-            click.echo(f"Trained on such checks: {', '.join(trained)}")
+            click.echo(f"Trained on CROC checks: {', '.join(trained)}")
     for pair in board.agreements:
         click.echo(f"{pair.first} and {pair.second}")
         for line in agreement_lines(pair.agreements):

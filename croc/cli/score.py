@@ -23,7 +23,7 @@ from croc.errors import InputError
 _protocol_option = click.option(
     "--protocol",
     metavar="syn|hum",
-    help="Protocol: syn (labels from the generator) or hum (labels by people). Default: as the columns show.",
+    help="Protocol: syn (pseudo-labels) or hum (human labels). Default: derived from the columns.",
 )
 
 
@@ -63,16 +63,16 @@ Examples:
 @out_folder
 @dataset_options
 @click.option(
-    "--max-checks", type=Integer(1), help="Maximum number of checks, spread evenly over the dataset."
+    "--max-checks", type=Integer(1), help="Maximum number of checks, evenly spaced over the dataset."
 )
 @_protocol_option
 @click.option(
     "--batch-size",
     type=Integer(1),
-    help="Pairs per batch, halved when memory runs out. Default: set by each scorer.",
+    help="Pairs per batch; halved if memory runs out. Default: set by each scorer.",
 )
 @click.option(
-    "--max-failures", type=Integer(0), help="Stop when more pairs fail than this. Default: never stop."
+    "--max-failures", type=Integer(0), help="Stop if more than this number of pairs fail. Default: no limit."
 )
 @click.option("--device", help="Device: cpu, cuda or mps. Default: the best one available.")
 @click.option(
@@ -80,7 +80,7 @@ Examples:
     "options",
     multiple=True,
     metavar="KEY=VALUE",
-    help="Argument for the scorers that have it, such as model=my/checkpoint. Repeatable.",
+    help="Argument for scorers that accept it, such as model=my/checkpoint. Repeatable.",
 )
 @executor_options
 @click.option("--overwrite", is_flag=True, help="Delete earlier scores instead of resuming.")
@@ -110,7 +110,7 @@ def score(
     given = key_values(options, "--option")
     for key in given:
         if not any(takes(name, key) for name in scorers):
-            raise InputError(f"--option {key}: none of {', '.join(scorers)} takes it")
+            raise InputError(f"--option {key}: not an argument of {' or '.join(scorers)}")
     runner = None
     if executor != "local" or address is not None or (workers or 1) > 1:
         gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
@@ -148,8 +148,8 @@ def scores() -> None:
 def export_pairs(dataset: str, out: Path, **options: Any) -> None:
     """Export image-prompt pairs for a metric that runs elsewhere.
 
-    DATASET is a folder, a Parquet file, or a Hub id. Use this for a metric that needs an environment of its
-    own; 'croc scores import' reads what it writes.
+    DATASET is a folder, a Parquet file, or a Hub id. Use this for a metric that needs its own environment.
+    'croc scores import' reads the scores that it writes.
     """
     from croc.scoring import exchange
 
@@ -172,10 +172,9 @@ def export_pairs(dataset: str, out: Path, **options: Any) -> None:
     help="Field of the metric's signature, such as revision=COMMIT. Repeatable.",
 )
 def import_scores(folder: Path, score_file: Path, name: str, out: Path, fields: tuple[str, ...]) -> None:
-    """Import scores that a metric gave to exported pairs.
+    """Import the scores of exported pairs as a score table.
 
-    PAIRS is the folder that 'croc scores export' made. SCORES is a file with a score for each pair_id. The
-    result is a score table.
+    PAIRS is the folder that 'croc scores export' made. SCORES is a file with a score for each pair_id.
     """
     from croc.scoring import exchange
 
@@ -186,13 +185,15 @@ def import_scores(folder: Path, score_file: Path, name: str, out: Path, fields: 
 @section("run")
 @click.group(cls=CommandGroup)
 def scorers() -> None:
-    """Show which metrics can be run by name."""
+    """Show the metrics that can be run by name."""
 
 
 @scorers.command("list", epilog="Example: croc scorers list --baselines")
-@click.option("--baselines", is_flag=True, help="Only baselines, which ignore the image, the prompt or both.")
+@click.option(
+    "--baselines", is_flag=True, help="List only baselines, which ignore the image, the prompt or both."
+)
 def list_scorers(baselines: bool) -> None:
-    """List the metrics that have a name."""
+    """List all metrics that can be run by name."""
     from rich.table import Table
 
     from croc.scorers.registry import available

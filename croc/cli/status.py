@@ -21,8 +21,8 @@ _SHOWN_FAILURES = 10
 def status(folder: Path) -> None:
     """Show the progress of resumable work in a folder.
 
-    For each job in FOLDER: parts that are done, failed and left, the size of its files, its speed, and an
-    estimate of the time left.
+    For each job in FOLDER it prints the numbers of parts done, failed and left, the size of the files, the
+    speed, and an estimate of the time left.
     """
     from croc.jobs.runner import status as read
 
@@ -37,7 +37,7 @@ def status(folder: Path) -> None:
             click.echo(f"  failed: {name}: {reason}")
     if not plans:
         finished = (folder / "manifest.json").exists()
-        click.echo(f"{folder}: no resumable work here" + (", but a finished dataset" if finished else ""))
+        click.echo(f"{folder}: no resumable work" + (", but a finished dataset" if finished else ""))
 
 
 def _pace(job: Status) -> str:

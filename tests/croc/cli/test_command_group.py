@@ -67,7 +67,7 @@ def test_another_distribution_adds_a_command_and_a_subcommand(tmp_path: Path) ->
     listed = croc(tmp_path, "--help")
     assert listed.returncode == 0 and listed.stderr == ""
     assert "hello" in section_of(listed.stdout, "More") and "Say hello." in listed.stdout
-    assert "survey" in section_of(listed.stdout, "Ask people")
+    assert "survey" in section_of(listed.stdout, "Collect human labels")
     assert croc(tmp_path, "hello", "--times", "2").stdout == "hello hello \n"
     assert "Say hello." in croc(tmp_path, "scorers", "--help").stdout
     assert croc(tmp_path, "scorers", "hello").stdout == "hello \n"

@@ -333,5 +333,5 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     page = tmp_path / "board.html"
     shown = run.invoke(main, ["leaderboard", str(results), "--html", str(page)])
     assert shown.exit_code == 0, shown.output
-    assert "Trained on such checks: good" in shown.output
+    assert "Trained on CROC checks: good" in shown.output
     assert "Kendall tau-b" in shown.output and "croc/hum" in page.read_text("utf-8")
