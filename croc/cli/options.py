@@ -77,12 +77,14 @@ executor_options = together(
     click.option(
         "--address",
         metavar="ADDRESS",
-        help="Address of a running Ray cluster, such as ray://HOST:10001. Default: start a cluster on this machine.",
+        help="Address of a running Ray cluster, such as ray://HOST:10001. "
+        "Default: start a cluster on this machine.",
     ),
     click.option(
         "--workers",
         type=Integer(1),
-        help="Number of processes, or maximum number of workers on a Ray cluster. Default: one per GPU, or one.",
+        help="Number of processes, or maximum number of workers on a Ray cluster. "
+        "Default: one per GPU, or one.",
     ),
     click.option(
         "--gpus-per-worker",
