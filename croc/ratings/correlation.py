@@ -13,11 +13,12 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
+from croc.ratings.coefficients import CORRELATIONS, Correlation, correlation, weighted_correlation
 from croc.tables.delimited import require_cells, to_numbers
 from croc.tables.signature import Signature
 from croc.verdict import statistics
 from croc.verdict.records import Count, Distance, Rank, Record, Scaled, Stored, Text, optional
-from croc.verdict.statistics import CORRELATIONS, Array, Correlation
+from croc.verdict.statistics import Array
 
 KINDS: dict[Correlation, str] = dict(zip(CORRELATIONS, ("Kendall tau-b", "Spearman", "Pearson"), strict=True))
 """The coefficients as people read them."""
@@ -231,8 +232,8 @@ def _coefficient(
     """The coefficient on some of the items, and in each resample of them."""
     x, y = scores[items], rating[items]
     return (
-        statistics.correlation(x, y, kind),
-        statistics.weighted_correlation(x, y, counts[:, items], kind),
+        correlation(x, y, kind),
+        weighted_correlation(x, y, counts[:, items], kind),
     )
 
 

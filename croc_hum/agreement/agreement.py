@@ -18,10 +18,11 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from croc.errors import InputError
+from croc.ratings.coefficients import CORRELATIONS, correlation, weighted_correlation
 from croc.tables.signature import Signature
 from croc.verdict import statistics
 from croc.verdict.records import first_problem
-from croc.verdict.statistics import Array, Correlation
+from croc.verdict.statistics import Array
 from croc_hum.agreement.coefficients import (
     Counts,
     Level,
@@ -58,8 +59,6 @@ LONGEST_S = 300.0
 
 FEWEST_ITEMS = 10
 """Items that two columns of ratings must share for a correlation to be given."""
-
-CORRELATIONS: tuple[Correlation, ...] = ("kendall", "spearman", "pearson")
 
 
 @dataclass(frozen=True)
@@ -401,7 +400,7 @@ class Votes:
                 continue
             x, y = matrix[a, both], matrix[b, both]
             rating = self.task == "rating"
-            tau = statistics.correlation(x, y, "kendall") if rating and both.sum() > 1 else np.nan
+            tau = correlation(x, y, "kendall") if rating and both.sum() > 1 else np.nan
             found.append(
                 Pair(
                     self.task,
@@ -469,14 +468,11 @@ class Votes:
             rng = np.random.default_rng(settings.seed)
             counts = statistics.resample_counts(clusters, settings.resamples, rng)
         for kind in CORRELATIONS if own else ():
-            point = [
-                statistics.correlation(mine, others, kind)
-                for (_, mine), others in zip(own, rest, strict=True)
-            ]
+            point = [correlation(mine, others, kind) for (_, mine), others in zip(own, rest, strict=True)]
             drawn = None
             if counts is not None:
                 each = [
-                    statistics.weighted_correlation(mine, others, counts[:, self.concept[items]], kind)
+                    weighted_correlation(mine, others, counts[:, self.concept[items]], kind)
                     for (items, mine), others in zip(own, rest, strict=True)
                 ]
                 drawn = _mean(np.stack(each, axis=1), np.array(weights, float))

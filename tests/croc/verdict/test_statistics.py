@@ -1,4 +1,4 @@
-"""Intervals, tests and correlations against exhaustive computations, published values and scipy."""
+"""Intervals and tests against exhaustive computations, published values and scipy."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from croc.verdict.statistics import (
     bootstrap_p,
     bootstrap_sums,
     cluster_sums,
-    correlation,
     holm,
     minimum_detectable_difference,
     percentile_interval,
@@ -22,7 +21,6 @@ from croc.verdict.statistics import (
     resample_counts,
     sign_flip_sums,
     significance_ranks,
-    weighted_correlation,
     wilson_interval,
 )
 
@@ -204,41 +202,6 @@ def test_rank_agreement_is_kendalls_tau_b():
     first, second = rng.integers(0, 4, (30, 6)).astype(float), rng.integers(0, 4, (30, 6)).astype(float)
     expected = [stats.kendalltau(a, b).statistic for a, b in zip(first, second, strict=True)]
     assert rank_agreement(first, second) == pytest.approx(expected, nan_ok=True)
-
-
-# ---- Correlation ----
-
-
-@pytest.mark.parametrize("ties", [False, True])
-@pytest.mark.parametrize("kind", ["kendall", "spearman", "pearson"])
-def test_weighted_correlation_is_scipys_on_the_repeated_sample(kind, ties):
-    rng = np.random.default_rng(4)
-    x, y = rng.normal(size=25), rng.normal(size=25)
-    y += x
-    if ties:
-        x, y = np.round(x), np.round(y)
-    counts = resample_counts(25, 20, rng)
-    of = {"kendall": stats.kendalltau, "spearman": stats.spearmanr, "pearson": stats.pearsonr}[kind]
-    for found, row in zip(weighted_correlation(x, y, counts, kind), counts.astype(int), strict=True):
-        assert found == pytest.approx(of(np.repeat(x, row), np.repeat(y, row)).statistic, abs=1e-6)
-    ones = np.ones((1, 25))
-    assert weighted_correlation(x, y, ones, kind)[0] == pytest.approx(correlation(x, y, kind), abs=1e-6)
-
-
-@pytest.mark.parametrize("kind", ["kendall", "spearman", "pearson"])
-def test_a_constant_has_no_correlation(kind):
-    x = np.arange(4.0)
-    assert np.isnan(correlation(x, np.ones(4), kind))
-    assert np.isnan(weighted_correlation(x, x, np.array([[4.0, 0, 0, 0]]), kind)[0])
-
-
-def test_blocks_of_pairs_change_no_kendall(monkeypatch):
-    rng = np.random.default_rng(4)
-    x, y = rng.normal(size=(2, 23))
-    counts = resample_counts(23, 5, rng)
-    whole = weighted_correlation(x, y, counts, "kendall")
-    monkeypatch.setattr(statistics, "_BLOCK", 50)
-    assert weighted_correlation(x, y, counts, "kendall") == pytest.approx(whole, abs=1e-6)
 
 
 def test_bootstrap_p_is_twice_the_smaller_tail():
