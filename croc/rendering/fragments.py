@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from difflib import SequenceMatcher
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
@@ -25,10 +25,11 @@ from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
 from croc.rendering import page
 from croc.rendering.card import card
-from croc.rendering.formats import agreement_lines, percent
+from croc.rendering.formats import agreement_lines, further_columns, percent
 from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.results.hub_metadata import eval_results_files
+from croc.verdict.records import DIRECTION_NAMES, Result, Score
 from croc.verdict.report import NO_VALUE
 
 if TYPE_CHECKING:
@@ -374,41 +375,134 @@ class Shown(NamedTuple):
 EVERYONE = Shown()
 
 
+class Order(NamedTuple):
+    """How a leaderboard is ordered: highest number or first name at the top.
+
+    Attributes:
+        column: a key of ``ORDERS``.
+        reverse: lowest number or last name at the top.
+    """
+
+    column: str = "scaled"
+    reverse: bool = False
+
+    @property
+    def direction(self) -> Literal["ascending", "descending"]:
+        """What ``aria-sort`` of the column's header says."""
+        return "ascending" if (self.column == "metric") != self.reverse else "descending"
+
+
+BEST_FIRST = Order()
+
+ORDERS = {
+    "scaled": "mean",
+    "metric": "scorer",
+    **DIRECTION_NAMES,
+    **{name: column.label for name, column in further_columns(Score).items()},
+}
+"""The columns of a ranking that order it, with their names for people."""
+
+
+class _Numbers(NamedTuple):
+    """What a report says on a group of checks: a score per metric, and a result per metric and direction."""
+
+    scores: Mapping[str, Score]
+    results: Mapping[tuple[str, str], Result]
+
+    def value(self, metric: str, column: str) -> float | None:
+        if column in DIRECTION_NAMES:
+            result = self.results.get((metric, column))
+            return None if result is None else result.scaled
+        score = self.scores.get(metric)
+        return None if score is None else getattr(score, column)
+
+
+def _numbers(benchmark: Benchmark, group: str | None) -> _Numbers:
+    key = (None if group is None else "category", group)
+    report = benchmark.report
+    return _Numbers(
+        {score.metric: score for score in report.scores if (score.group, score.group_value) == key},
+        {
+            (result.metric, result.direction): result
+            for result in report.results
+            if (result.group, result.group_value) == key and result.text_model is None
+        },
+    )
+
+
+def ordered_metrics(benchmark: Benchmark, order: Order = BEST_FIRST, group: str | None = None) -> list[str]:
+    """The metrics of a benchmark in an order; those without a number are last, equal ones by name.
+
+    Args:
+        benchmark: of a leaderboard.
+        order: by which column.
+        group: a category, whose numbers count; None is all checks.
+    """
+    names = sorted(benchmark.report.metrics, key=str.casefold)
+    if order.column == "metric":
+        return names[::-1] if order.reverse else names
+    numbers = _numbers(benchmark, group)
+    values = {name: numbers.value(name, order.column) for name in names}
+    known = {name: value for name, value in values.items() if value is not None}
+    best_first = sorted(known, key=lambda name: known[name], reverse=not order.reverse)
+    return best_first + [name for name in names if name not in known]
+
+
+def _sorted(rows: Iterable[dict[str, Any]], shown: Shown, metrics: Sequence[str]) -> list[dict[str, Any]]:
+    place = {name: i for i, name in enumerate(metrics)}
+    kept = [row for row in rows if shown.keeps(row)]
+    return sorted(kept, key=lambda row: place.get(row["metric"], len(place)))
+
+
 def ranking(
-    benchmark: Benchmark, shown: Shown = EVERYONE, *, group: str | None = None, most: int | None = None
+    benchmark: Benchmark,
+    shown: Shown = EVERYONE,
+    order: Order = BEST_FIRST,
+    *,
+    group: str | None = None,
+    most: int | None = None,
 ) -> str:
-    """One benchmark: scorers by directions, on all checks or on one category, sortable.
+    """One benchmark: scorers by directions, on all checks or on one category.
+
+    The tables of a leaderboard are plain HTML that the server orders, and not ``gr.Dataframe`` (gradio 6.31),
+    for three reasons. Its sorting needs a mouse: the button that opens the menu of a column has
+    ``tabindex="-1"``, and no key opens the menu. Once a column is sorted, axe reports a serious
+    ``aria-prohibited-attr`` on ``<span class="sort-indicator" aria-label="Sorted ascending">``, and the
+    header has no ``aria-sort``; a style that hides the span hides the only mark of the order. It sorts a
+    missing number as 0, which is chance level; here a missing number is last.
 
     Args:
         benchmark: of a leaderboard.
         shown: which scorers.
+        order: of the rows.
         group: a category; None is all checks.
-        most: only so many, best first.
+        most: only so many, from the top.
     """
-    column = None if group is None else "category"
-    rows = [row for row in benchmark.rows() if shown.keeps(row)][:most]
-    results = {
-        (result.metric, result.direction): result
-        for result in benchmark.report.results
-        if (result.group, result.group_value, result.text_model) == (column, group, None)
-    }
-    scores = {s.metric: s for s in benchmark.report.scores if (s.group, s.group_value) == (column, group)}
-    return fragment("ranking", benchmark, rows, results, scores, group=group)
+    rows = _sorted(benchmark.rows(), shown, ordered_metrics(benchmark, order, group))[:most]
+    numbers = _numbers(benchmark, group)
+    return fragment("ranking", benchmark, rows, numbers.results, numbers.scores, order, group)
 
 
-def categories(benchmark: Benchmark, shown: Shown = EVERYONE) -> str:
-    """One benchmark: scorers by categories, sortable."""
-    rows = [row for row in benchmark.rows() if shown.keeps(row)]
-    cells = {(s.metric, s.group_value): s for s in benchmark.report.scores if s.group == "category"}
+def categories(
+    benchmark: Benchmark, shown: Shown = EVERYONE, order: Order = BEST_FIRST, *, group: str | None = None
+) -> str:
+    """One benchmark: scorers by categories, the rows ordered as those of :func:`ranking`."""
+    rows = _sorted(benchmark.rows(), shown, ordered_metrics(benchmark, order, group))
+    scores = {(s.metric, s.group_value): s for s in benchmark.report.scores if s.group == "category"}
     names = sorted(benchmark.groups("category"), key=lambda name: name == NO_VALUE)
-    return fragment("categories", benchmark, rows, names, cells)
+    return fragment("categories", benchmark, rows, names, scores)
 
 
-def side_by_side(board: Leaderboard, shown: Shown = EVERYONE) -> str:
-    """Every benchmark in one row a scorer, with the rank agreement of syn and hum."""
-    lines = [(each, line) for each in board.agreements for line in agreement_lines(each.agreements[:1])]
-    rows = [row for row in board.side_by_side() if shown.keeps(row)]
-    return fragment("side_by_side", board, rows, lines)
+def side_by_side(board: Leaderboard, shown: Shown = EVERYONE, metrics: Sequence[str] = ()) -> str:
+    """Every benchmark in one row per scorer, with the rank agreement of syn and hum.
+
+    Args:
+        board: the leaderboard.
+        shown: which scorers.
+        metrics: names of scorers in the order of their rows; the others follow.
+    """
+    lines = [(pair, line) for pair in board.agreements for line in agreement_lines(pair.agreements[:1])]
+    return fragment("side_by_side", board, _sorted(board.side_by_side(), shown, metrics), lines)
 
 
 def findings(benchmark: Benchmark) -> str:

@@ -117,18 +117,20 @@ def theme() -> Any:
 
 @cache
 def looks() -> dict[str, Any]:
-    """What ``Blocks.launch`` takes for the looks of a page: ``theme``, ``css`` and ``head``."""
-    script = (_TEMPLATES / "pages.js").read_text("utf-8")
-    return {
-        "theme": theme(),
-        "css": (_TEMPLATES / "pages.css").read_text("utf-8"),
-        "head": f"<script>{script}</script>",
-    }
+    """What ``Blocks.launch`` takes for the looks of a page: ``theme`` and ``css``."""
+    return {"theme": theme(), "css": (_TEMPLATES / "pages.css").read_text("utf-8")}
 
 
 def html(value: str = "", elem_id: str | None = None) -> Any:
-    """A fragment of :mod:`croc.rendering.fragments` on a page; what replaces it later is read out."""
-    return _gradio().HTML(value, elem_id=elem_id, elem_classes=["live"] if elem_id else [], padding=False)
+    """A fragment of :mod:`croc.rendering.fragments`; screen readers announce what replaces it later.
+
+    Args:
+        value: the fragment.
+        elem_id: of a fragment that events replace.
+    """
+    # gradio changes the element in place, as a live region needs.
+    template = '<div aria-live="polite">${value}</div>' if elem_id else "${value}"
+    return _gradio().HTML(value, elem_id=elem_id, html_template=template, padding=False)
 
 
 def guarded(page: Callable[..., Any], outputs: int = 1) -> Callable[..., Any]:

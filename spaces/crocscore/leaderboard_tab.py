@@ -31,14 +31,22 @@ def _shown(show: list[str] | None, find: str | None) -> pages.Shown:
     return pages.Shown(BASELINES in (show or []), TRAINED in (show or []), find or "")
 
 
-def page(name: str | None, group: str | None, show: list[str] | None, find: str | None) -> tuple[str, ...]:
-    """Ranking, categories, side by side."""
+def page(
+    name: str | None,
+    group: str | None,
+    show: list[str] | None,
+    find: str | None,
+    column: str | None,
+    reverse: bool,
+) -> tuple[str, ...]:
+    """Ranking, categories, side by side: their rows are in one order."""
     benchmark, shown = _benchmark(name), _shown(show, find)
     chosen = group if group in benchmark.groups("category") else None
+    order = pages.Order(column if column in pages.ORDERS else pages.BEST_FIRST.column, bool(reverse))
     return (
-        pages.ranking(benchmark, shown, group=chosen),
-        pages.categories(benchmark, shown),
-        pages.side_by_side(board(), shown),
+        pages.ranking(benchmark, shown, order, group=chosen),
+        pages.categories(benchmark, shown, order, group=chosen),
+        pages.side_by_side(board(), shown, pages.ordered_metrics(benchmark, order, chosen)),
     )
 
 
@@ -77,15 +85,21 @@ def build(ui: webui.Wiring) -> None:
     first = board().benchmarks[0]
     groups = sorted({group for each in board().benchmarks for group in each.groups("category")})
     categories_of = [(ALL, ALL), *((pages.words(group), group) for group in groups if group != NO_VALUE)]
-    start = page(names[0], ALL, [BASELINES, TRAINED], "")
+    columns = [(label.capitalize(), column) for column, label in pages.ORDERS.items()]
+    start = page(names[0], ALL, [BASELINES, TRAINED], "", pages.BEST_FIRST.column, False)
     with gr.Row():
         name = gr.Dropdown(names, value=names[0], label="Benchmark", min_width=240)
         group = gr.Dropdown(categories_of, value=ALL, label="Category", min_width=240)
+        column = gr.Dropdown(columns, value=pages.BEST_FIRST.column, label="Sort by", min_width=160)
+        reverse = gr.Checkbox(
+            label="Reverse order", info="Lowest number or last name first.", min_width=160, container=True
+        )
+    with gr.Row():
         show = gr.CheckboxGroup([BASELINES, TRAINED], value=[BASELINES, TRAINED], label="Show")
         find = gr.Textbox(label="Find a scorer", placeholder="part of its name", max_lines=1)
     ranking = webui.html(start[0], elem_id="leaderboard-ranking")
     webui.html(
-        '<div class="croc"><p class="soft">Click a header to sort. Baselines ignore the image, the text or '
+        '<div class="croc"><p class="soft">Baselines ignore the image, the text or '
         "both; scorers trained on CROC have seen checks of this kind.</p>"
         "<h2>By category</h2></div>"
     )
@@ -113,8 +127,9 @@ def build(ui: webui.Wiring) -> None:
             gallery(benchmark.name, metrics[0]),
         )
 
-    for component, event in ((name, "input"), (group, "input"), (show, "input"), (find, "change")):
-        ui.on(component, page, [name, group, show, find], tables, event=event)
+    inputs = [name, group, show, find, column, reverse]
+    for component in inputs:
+        ui.on(component, page, inputs, tables, event="change" if component is find else "input")
     ui.on(name, turn, [name], [metric, told, failed], event="input")
     ui.on(metric, gallery, [name, metric], failed, event="input")
     ui.endpoint("leaderboard", endpoint, [name])

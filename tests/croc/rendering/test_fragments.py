@@ -5,14 +5,17 @@ from __future__ import annotations
 import base64
 import io
 import json
+import re
 from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
+from parsed import Page
 from PIL import Image
 
+from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.rendering import fragments as pages
 from croc.results.files import read_result, verify_result
@@ -173,15 +176,115 @@ def test_problems_are_short_escaped_and_read_out():
 # ---- The leaderboard ----
 
 
+def rows_of(shown):
+    """The rows of the first table of a fragment, a dictionary each."""
+    table = Page(shown).tables[0]
+    return [dict(zip(table.head, row, strict=True)) for row in table.rows]
+
+
+def names_of(shown):
+    """The scorers of the first table of a fragment, without their tags."""
+    return [row["Scorer"].split()[0] for row in rows_of(shown)]
+
+
 def test_the_ranking_has_intervals_and_can_be_filtered(board):
     benchmark = board.benchmarks[0]
-    everything = pages.ranking(benchmark)
-    assert all(name in everything for name in benchmark.report.metrics)
-    assert "aria-sort" in everything
-    seeing = pages.ranking(benchmark, pages.Shown(baselines=False))
-    assert "random" not in seeing
-    assert "colour-words" in seeing
-    assert "No scorer is left" in pages.ranking(benchmark, pages.Shown(name="nothing of the kind"))
+    rows = rows_of(pages.ranking(benchmark))
+    assert [row["Scorer"].split()[0] for row in rows] == list(benchmark.report.metrics)
+    best = benchmark.report.ranking[0]
+    assert rows[0]["Mean"] == f"+{best.scaled:.2f}[+{best.ci_low:.2f}, +{best.ci_high:.2f}]"
+    assert set(names_of(pages.ranking(benchmark, pages.Shown(baselines=False)))) == {
+        score.metric for score in benchmark.report.ranking if not score.baseline
+    }
+    shown = pages.ranking(benchmark, pages.Shown(name="nothing of the kind"))
+    assert "No scorer is left" in Page(shown).text
+
+
+def with_means(benchmark, means):
+    """A benchmark whose metrics have these means on all checks, in the order of its report."""
+    scores = [
+        score
+        if score.group is not None
+        else replace(score, scaled=means[score.metric], ci_low=None, ci_high=None)
+        for score in benchmark.report.scores
+    ]
+    return replace(benchmark, report=replace(benchmark.report, scores=tuple(scores)))
+
+
+@pytest.mark.parametrize(
+    ("order", "names"),
+    [
+        # As numbers: as texts, "+0.10" is below "+0.9" and "−0.2" above both. A missing number is last.
+        (pages.Order("scaled"), ["colour-words", "random", "crocscore-tiny", "crocscore-dual"]),
+        (pages.Order("scaled", reverse=True), ["crocscore-tiny", "random", "colour-words", "crocscore-dual"]),
+        (pages.Order("metric"), ["colour-words", "crocscore-dual", "crocscore-tiny", "random"]),
+        (pages.Order("metric", reverse=True), ["random", "crocscore-tiny", "crocscore-dual", "colour-words"]),
+    ],
+)
+def test_the_order_is_that_of_numbers_and_the_missing_one_is_last(board, order, names):
+    means = {"crocscore-dual": None, "crocscore-tiny": -0.2, "random": 0.1, "colour-words": 0.9}
+    benchmark = with_means(board.benchmarks[0], means)
+    assert names_of(pages.ranking(benchmark, order=order)) == names
+    assert names_of(pages.categories(benchmark, order=order)) == names
+
+
+def test_equal_numbers_are_ordered_by_name(board):
+    names = sorted(board.benchmarks[0].report.metrics)
+    benchmark = with_means(board.benchmarks[0], dict.fromkeys(names, 0.5))
+    for reverse in (False, True):
+        assert names_of(pages.ranking(benchmark, order=pages.Order(reverse=reverse))) == names
+
+
+@pytest.mark.parametrize("column", pages.ORDERS)
+def test_every_column_of_the_ranking_orders_it_and_its_header_says_so(board, column):
+    benchmark = board.benchmarks[0]
+    for reverse in (False, True):
+        order = pages.Order(column, reverse)
+        shown = pages.ranking(benchmark, order=order)
+        assert re.findall(r'aria-sort="(\w+)">([^<]*)</th>', shown) == [
+            (order.direction, pages.ORDERS[column].capitalize())
+        ]
+        if column != "metric":
+            values = [
+                benchmark.report.scaled(name, column)
+                if column in DIRECTIONS
+                else getattr(benchmark.report.score(name), column)
+                for name in names_of(shown)
+            ]
+            assert values == sorted(values, reverse=not reverse)
+
+
+def test_a_category_is_ordered_by_its_own_numbers(board):
+    benchmark = board.benchmarks[0]
+    category = benchmark.groups("category")[0]
+    names = names_of(pages.ranking(benchmark, group=category))
+    values = [benchmark.report.score(name, "category", category).scaled for name in names]
+    assert values == sorted(values, reverse=True)
+
+
+def test_the_rows_of_all_tables_are_in_one_order(board):
+    names = pages.ordered_metrics(board.benchmarks[0], pages.Order("metric", reverse=True))
+    assert names_of(pages.side_by_side(board, metrics=names))[: len(names)] == names
+
+
+@pytest.mark.parametrize("name", [EVIL, "[x](javascript:alert(1)) `code` **bold**", "{{7*7}}${7*7}"])
+def test_a_name_is_text_and_its_address_a_link(tmp_path, name):
+    address = "https://example.org/metric?a=1&b=2"
+    content = (pages.RESULTS / "syn" / "colour-words.json").read_text()
+    content = json.loads(content.replace('"colour-words"', json.dumps(name)))
+    (tmp_path / "result.json").write_text(json.dumps(content | {"url": address}))
+    board = leaderboard([tmp_path], resamples=50, flips=50)
+    assert board.problems == ()
+    for shown in (
+        pages.ranking(board.benchmarks[0]),
+        pages.categories(board.benchmarks[0]),
+        pages.side_by_side(board),
+    ):
+        page = Page(shown)
+        assert "script" not in page.tags
+        assert page.tables[0].rows[0][page.tables[0].head.index("Scorer")].startswith(name)
+        assert set(page.addresses) <= {address}
+    assert address in Page(pages.ranking(board.benchmarks[0])).addresses
 
 
 def test_a_scorer_trained_on_such_checks_is_marked():
