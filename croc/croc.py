@@ -294,7 +294,7 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
 def _as_result(report: Report) -> dict[str, Any]:
     """A Report as the flat dictionary that modules of ``evaluate`` return."""
     from croc.checks.schema import DIRECTIONS
-    from croc.verdict.records import Score, columns
+    from croc.verdict.records import Score, display_columns
 
     content = report.to_dict()
     best = report.metrics[0]
@@ -307,13 +307,12 @@ def _as_result(report: Report) -> dict[str, Any]:
             for direction, result in results.items()
             if result is not None
         }
-        accuracies = [row["accuracy"] for row in rows.values() if row["accuracy"] is not None]
         return {
             "score": score.scaled,
             "ci_low": score.ci_low,
             "ci_high": score.ci_high,
-            "accuracy": sum(accuracies) / len(accuracies) if accuracies else None,
-            **{name: getattr(score, name) for name in columns(Score) if name != "scaled"},
+            "accuracy": score.mean_accuracy,
+            **{name: getattr(score, name) for name in display_columns(Score) if name != "scaled"},
             "directions": rows,
         }
 

@@ -191,7 +191,8 @@ def correlate(
                 _Measured.of(metric, table[metric].cast(pl.Float64).to_numpy(), rating, counts, kind)
                 for metric in chosen
             ]
-            measured.sort(key=lambda one: -np.nan_to_num(one.value, nan=-9.0))
+            names, values = [one.metric for one in measured], np.array([one.value for one in measured])
+            measured = [measured[m] for m in statistics.best_first(names, values)]
             p, tested = _tests(measured, human, rating, counts, kind, level)
             results += _results(measured, human, kind, p, level)
             tests += tested
@@ -265,7 +266,7 @@ def _tests(
 def _results(
     measured: Sequence[_Measured], human: str, kind: Correlation, p: Array, level: float
 ) -> list[CorrelationResult]:
-    ranks = statistics.significance_ranks(range(len(measured)), p)
+    ranks = statistics.significance_ranks(np.array([one.value for one in measured]), p)
     results = []
     for one, rank in zip(measured, ranks, strict=True):
         low, high = statistics.percentile_interval(one.resampled, level)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
-from croc.verdict.records import Agreement, Column, Dependence, Kind, Record, columns
+from croc.verdict.records import Agreement, Dependence, DisplayColumn, NumberKind, Record, display_columns
 from croc.verdict.report import Report
 
 DASH = "–"
@@ -47,7 +47,7 @@ def p_value(p: float | None) -> str:
     return DASH if p is None else f"{p:.2g}"
 
 
-_WRITERS: Mapping[Kind, Callable[..., str]] = {
+_WRITERS: Mapping[NumberKind, Callable[..., str]] = {
     "scaled": number,
     "share": percent,
     "probability": probability,
@@ -57,12 +57,12 @@ _WRITERS: Mapping[Kind, Callable[..., str]] = {
 
 def cell(record: Record, name: str) -> str:
     """A field of a record as text, as its column says."""
-    return _WRITERS[columns(type(record))[name].kind](getattr(record, name))
+    return _WRITERS[display_columns(type(record))[name].kind](getattr(record, name))
 
 
 def cell_interval(record: Record, name: str) -> str:
     """The interval of a field of a record as text; empty where there is none."""
-    column = columns(type(record))[name]
+    column = display_columns(type(record))[name]
     if column.interval is None:
         return ""
     low, high = (getattr(record, end) for end in column.interval)
@@ -72,9 +72,9 @@ def cell_interval(record: Record, name: str) -> str:
     return f"[{write(low)}, {write(high)}]"
 
 
-def further_columns(record: type[Record]) -> dict[str, Column]:
+def further_columns(record: type[Record]) -> dict[str, DisplayColumn]:
     """The columns of a record that tables show after its first one."""
-    return dict(list(columns(record).items())[1:])
+    return dict(list(display_columns(record).items())[1:])
 
 
 def tone(value: float | None) -> str:

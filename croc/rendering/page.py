@@ -12,7 +12,7 @@ from croc.checks.schema import DIRECTIONS
 from croc.rendering import formats
 from croc.rendering.heatmap import DPI, heatmap_png
 from croc.rendering.latex import latex
-from croc.verdict.records import DIRECTION_NAMES, Result, Score, columns
+from croc.verdict.records import DIRECTION_NAMES, Result, Score, display_columns
 from croc.verdict.report import Report
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def environment() -> Environment:
         "percent": formats.percent,
         "probability": formats.probability,
         "rank_agreement_of": formats.rank_agreement_of,
-        "result_columns": columns(Result),
+        "result_columns": display_columns(Result),
         "score_columns": formats.further_columns(Score),
         "tone": formats.tone,
     }

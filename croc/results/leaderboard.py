@@ -22,7 +22,7 @@ from croc.results.concept_sums import verdicts_of_sums
 from croc.results.files import ResultsFile, read_result
 from croc.tables.signature import Signature
 from croc.verdict.evaluation import join_reports
-from croc.verdict.records import Agreement, columns
+from croc.verdict.records import Agreement, display_columns
 from croc.verdict.report import Report, Settings
 
 
@@ -75,7 +75,7 @@ class Benchmark:
                     "ci_high": score.ci_high,
                     **directions,
                     **{value: None if found is None else found.scaled for value, found in values.items()},
-                    **{name: getattr(score, name) for name in columns(type(score))},
+                    **{name: getattr(score, name) for name in display_columns(type(score))},
                     "checks": file.report.checks,
                     "all_checks": report.checks,
                     "baseline": score.baseline,

@@ -151,9 +151,8 @@ class CheckVerdicts:
         )
 
     def sorted_by_score(self) -> CheckVerdicts:
-        """Reorder the metrics: the best first, those without a verdict last."""
-        order = np.argsort(-np.nan_to_num(self.observed(), nan=-np.inf), kind="stable")
-        return self.ordered([self.metrics[m] for m in order])
+        """Reorder the metrics: the best first, equal ones by name, those without a verdict last."""
+        return self.ordered([self.metrics[m] for m in statistics.best_first(self.metrics, self.observed())])
 
     def ordered(self, metrics: Sequence[str]) -> CheckVerdicts:
         """Reorder the metrics."""

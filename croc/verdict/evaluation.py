@@ -289,9 +289,17 @@ def _scores(
             coverage=optional(covered[m]),
             rank=ranks.get(metric) if not np.isnan(observed[m]) else None,
             baseline=metric in baselines,
+            mean_accuracy=_mean_accuracy(results, metric),
         )
         for m, metric in enumerate(verdicts.metrics)
     ]
+
+
+def _mean_accuracy(results: Sequence[Result], metric: str) -> float | None:
+    """The mean of a metric's accuracy over its directions."""
+    accuracies = [r.accuracy for r in results if r.metric == metric and r.text_model is None]
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
+    return sum(known) / len(known) if known else None
 
 
 def _certain_means(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
@@ -364,7 +372,7 @@ class _Tested:
             tuple(tests),
             {test.group.key: test.directions for test in tests if test.directions is not None},
             comparisons,
-            _ranks(tests[0].group.verdicts.metrics, comparisons),
+            _ranks(tests[0].group.verdicts.metrics, tests[0].scores, comparisons),
         )
 
 
@@ -404,7 +412,7 @@ def _comparisons(tests: Sequence[GroupTests]) -> tuple[Comparison, ...]:
     return tuple(comparisons)
 
 
-def _ranks(metrics: Sequence[str], comparisons: Sequence[Comparison]) -> dict[str, int]:
+def _ranks(metrics: Sequence[str], scores: Array, comparisons: Sequence[Comparison]) -> dict[str, int]:
     """Rank of each metric, given best first, from the tests on all checks; {} without tests."""
     tested = [c for c in comparisons if c.group is None]
     if not tested:
@@ -413,4 +421,4 @@ def _ranks(metrics: Sequence[str], comparisons: Sequence[Comparison]) -> dict[st
     for c in tested:
         a, b = metrics.index(c.better), metrics.index(c.worse)
         p[a, b] = p[b, a] = c.p_holm
-    return dict(zip(metrics, statistics.significance_ranks(range(len(metrics)), p), strict=True))
+    return dict(zip(metrics, statistics.significance_ranks(scores, p), strict=True))

@@ -6,8 +6,8 @@ its own computation needs no validation. Their annotations hold the ranges, so t
 read from outside (``Report.from_dict``, ``croc.results.files.read_result``): unknown keys, values out of
 range, NaN and texts in place of numbers are refused.
 
-A field whose annotation holds a :class:`Column` is shown in the tables of all renderings. A field with the
-default None may be absent from a file that an earlier version wrote.
+A field whose annotation holds a :class:`DisplayColumn` is shown in the tables of all renderings. A field with
+the default None may be absent from a file that an earlier version wrote.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ Distance = Annotated[float, Field(ge=-2, le=2)] | None
 Count = Annotated[int, Field(ge=0)]
 Rank = Annotated[int, Field(ge=1)] | None
 
-Kind = Literal["scaled", "share", "probability", "count"]
+NumberKind = Literal["scaled", "share", "probability", "count"]
 """How a number is written: ``+0.25``, ``25%``, ``0.250`` or ``25``."""
 
 
 @dataclass(frozen=True)
-class Column:
-    """A field as a column of tables.
+class DisplayColumn:
+    """How tables show a field of a record.
 
     Attributes:
         label: the heading.
@@ -47,7 +47,7 @@ class Column:
     """
 
     label: str
-    kind: Kind
+    kind: NumberKind
     interval: tuple[str, str] | None = None
 
 
@@ -110,12 +110,12 @@ class Result(Record):
     group: Text | None
     group_value: Text | None
     text_model: Text | None
-    accuracy: Annotated[Share, Column("accuracy", "probability", ("ci_low", "ci_high"))]
-    scaled: Annotated[Scaled, Column("scaled accuracy", "scaled", ("scaled_ci_low", "scaled_ci_high"))]
-    chance: Annotated[Share, Column("chance", "probability")]
-    n: Annotated[Count, Column("checks", "count")]
-    ties: Annotated[Share, Column("ties", "share")]
-    coverage: Annotated[Share, Column("coverage", "share")]
+    accuracy: Annotated[Share, DisplayColumn("accuracy", "probability", ("ci_low", "ci_high"))]
+    scaled: Annotated[Scaled, DisplayColumn("scaled accuracy", "scaled", ("scaled_ci_low", "scaled_ci_high"))]
+    chance: Annotated[Share, DisplayColumn("chance", "probability")]
+    n: Annotated[Count, DisplayColumn("checks", "count")]
+    ties: Annotated[Share, DisplayColumn("ties", "share")]
+    coverage: Annotated[Share, DisplayColumn("coverage", "share")]
     ci_low: Share
     ci_high: Share
     scaled_ci_low: Scaled
@@ -144,20 +144,22 @@ class Score(Record):
         coverage: share of the scores that are read and not missing, over all directions.
         rank: position in the ranking on all checks, from 1; metrics of one rank are statistically tied.
         baseline: the metric ignores the image, the prompt or both.
+        mean_accuracy: mean of ``accuracy`` over the directions that have a value, 0…1.
     """
 
     metric: Text
     group: Text | None
     group_value: Text | None
-    scaled: Annotated[Scaled, Column("mean", "scaled", ("ci_low", "ci_high"))]
+    scaled: Annotated[Scaled, DisplayColumn("mean", "scaled", ("ci_low", "ci_high"))]
     ci_low: Scaled
     ci_high: Scaled
-    n: Annotated[Count, Column("checks", "count")]
-    group_score: Annotated[Share, Column("group score", "share")]
-    ties: Annotated[Share, Column("ties", "share")]
-    coverage: Annotated[Share, Column("coverage", "share")]
+    n: Annotated[Count, DisplayColumn("checks", "count")]
+    group_score: Annotated[Share, DisplayColumn("group score", "share")]
+    ties: Annotated[Share, DisplayColumn("ties", "share")]
+    coverage: Annotated[Share, DisplayColumn("coverage", "share")]
     rank: Rank
     baseline: bool
+    mean_accuracy: Share = None
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -305,20 +307,20 @@ class Dependence(Record):
         return tuple(difference.metric for difference in self.differences)
 
 
-def columns(record: type[Record]) -> Mapping[str, Column]:
+def display_columns(record: type[Record]) -> Mapping[str, DisplayColumn]:
     """The fields of a record that tables show, in order."""
-    cached: Mapping[str, Column] = _columns(record)  # type: ignore[arg-type]  # dataclasses are hashable
+    cached: Mapping[str, DisplayColumn] = _display_columns(record)  # type: ignore[arg-type]  # dataclasses are hashable
     return cached
 
 
 @cache
-def _columns(record: type[Record]) -> Mapping[str, Column]:
+def _display_columns(record: type[Record]) -> Mapping[str, DisplayColumn]:
     hints = get_type_hints(record, include_extras=True)
     return {
         item.name: column
         for item in fields(record)
         for column in getattr(hints[item.name], "__metadata__", ())
-        if isinstance(column, Column)
+        if isinstance(column, DisplayColumn)
     }
 
 

@@ -7,6 +7,7 @@ back to the scores.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
@@ -18,6 +19,9 @@ Seed = int | Sequence[int]
 
 # A block of resampled weights is held at a time: about this many numbers.
 _BLOCK = 4_000_000
+
+# Values that agree to so many digits are equal: sums of floats differ in the last ones.
+_DIGITS = 12
 
 
 def cluster_sums(values: Array, cluster: NDArray[np.int64], clusters: int) -> Array:
@@ -177,29 +181,38 @@ def minimum_detectable_difference(standard_error: Any, alpha: float = 0.05, powe
     return (norm.ppf(1 - alpha / 2) + norm.ppf(power)) * np.asarray(standard_error)
 
 
-def significance_ranks(order: Sequence[int], p: Array, alpha: float = 0.05) -> list[int]:
-    """The ranks of metrics: statistically tied ones share a rank.
+def best_first(names: Sequence[str], values: Array) -> list[int]:
+    """The order of metrics: highest value first, equal values by name, NaN last."""
+    rounded = np.round(values, _DIGITS)
+    return sorted(
+        range(len(names)),
+        key=lambda m: (bool(np.isnan(rounded[m])), -np.nan_to_num(rounded[m]), names[m]),
+    )
+
+
+def significance_ranks(values: Array, p: Array, alpha: float = 0.05) -> list[int]:
+    """The ranks of metrics: statistically tied ones share a rank, as do those of equal value.
 
     Going down the ranking, the first metric that some metric of the current rank beats significantly opens
-    the next rank, as in the WMT metrics tasks.
+    the next rank, as in the WMT metrics tasks; metrics of equal value are taken together. A rank is 1 plus
+    the number of metrics with a better one ("1, 1, 3").
 
     Args:
-        order: numbers of the metrics, best first.
-        p: (m, m) adjusted p values of the pairwise tests.
+        values: (m,), highest first, as :func:`best_first` orders them.
+        p: (m, m) adjusted p values of the pairwise tests, in the same order.
         alpha: level of significance.
 
     Returns:
-        Rank of each entry of ``order``, from 1.
+        Rank of each metric, from 1.
     """
     ranks: list[int] = []
     tied: list[int] = []
-    for metric in order:
-        if tied and any(p[other, metric] < alpha for other in tied):
+    for _, block in itertools.groupby(range(len(values)), key=np.round(values, _DIGITS).__getitem__):
+        equal = list(block)
+        if any(p[other, metric] < alpha for other in tied for metric in equal):
             tied = []
-            ranks.append(ranks[-1] + 1)
-        else:
-            ranks.append(ranks[-1] if ranks else 1)
-        tied.append(metric)
+        tied += equal
+        ranks += [tied[0] + 1] * len(equal)
     return ranks
 
 

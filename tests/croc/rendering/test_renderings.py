@@ -21,7 +21,7 @@ from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.rendering.page import page, write_all
 from croc.rendering.terminal import terminal
-from croc.verdict.records import DIRECTION_NAMES, Result, Score, columns
+from croc.verdict.records import DIRECTION_NAMES, Result, Score, display_columns
 from croc.verdict.report import Settings
 
 NAMES = [
@@ -63,13 +63,13 @@ def ranking_cells(report):
     """The cells of the ranking that every rendering has: mean, directions, further columns."""
     for score in report.ranking:
         directions = [formats.number(report.result(score.metric, d).scaled) for d in DIRECTIONS]
-        further = [formats.cell(score, name) for name in columns(Score)][1:]
+        further = [formats.cell(score, name) for name in display_columns(Score)][1:]
         yield formats.number(score.scaled), directions, further
 
 
 def cells_of(record, name):
     """A number, and its interval where it has one."""
-    interval = [formats.cell_interval(record, name)] if columns(type(record))[name].interval else []
+    interval = [formats.cell_interval(record, name)] if display_columns(type(record))[name].interval else []
     return [formats.cell(record, name), *interval]
 
 
@@ -94,14 +94,14 @@ def test_a_page_needs_no_network(odd):
 def test_the_tables_of_a_page_hold_the_numbers_of_the_report(report, request):
     report = request.getfixturevalue(report)
     ranking, *rest = Page(page(report)).tables
-    labels = [column.label for column in columns(Score).values()][1:]
+    labels = [column.label for column in display_columns(Score).values()][1:]
     heads = ["Rank", "Metric", "Mean", "Interval", "−1 … 0 … 1", *DIRECTION_NAMES.values(), *labels]
     assert [head.lower() for head in ranking.head] == [head.lower() for head in heads]
     for row, (mean, directions, further) in zip(ranking.rows, ranking_cells(report), strict=True):
         assert (row[2], row[5:9], row[9:]) == (mean, directions, further)
     (accuracies,) = [table for table in rest if table.head[1:2] == ["Direction"]]
     expected = [
-        [text for name in columns(Result) for text in cells_of(report.result(metric, d), name)]
+        [text for name in display_columns(Result) for text in cells_of(report.result(metric, d), name)]
         for metric in report.metrics
         for d in DIRECTIONS
     ]
@@ -131,7 +131,7 @@ def test_reports_on_other_benchmarks_are_on_the_same_page(odd, plain):
 def test_the_table_of_a_card_is_a_table_with_the_numbers_of_the_report(report, request):
     report = request.getfixturevalue(report)
     (table,) = markdown_tables(card(report))
-    labels = [column.label for column in columns(Score).values()][1:]
+    labels = [column.label for column in display_columns(Score).values()][1:]
     assert table.head == ["metric", "mean", "95% interval", *DIRECTION_NAMES.values(), *labels]
     for row, score, (mean, directions, further) in zip(
         table.rows, report.ranking, ranking_cells(report), strict=True

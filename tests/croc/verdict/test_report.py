@@ -5,10 +5,12 @@ from __future__ import annotations
 import io
 import itertools
 import json
+import re
 from dataclasses import fields
 
 import numpy as np
 import pytest
+from parsed import Page
 from reports import FAST, PERFECT, WRONG, noisy, report_of
 from rich.console import Console
 from score_rows import check_rows
@@ -291,9 +293,34 @@ def test_a_better_metric_is_found_and_ranked_and_like_ones_share_a_rank():
     report = report_of({"weak": noisy(0, 80, 0.1), "good": noisy(1, 80, 2.0), "like": noisy(2, 80, 2.0)})
     ranks = {score.metric: score.rank for score in report.scores if score.group is None}
     assert ranks["good"] == ranks["like"] == 1
-    assert ranks["weak"] == 2
+    assert ranks["weak"] == 3
     assert report.metrics[-1] == "weak"
     assert all(one.difference >= 0 and one.p <= one.p_holm for one in report.comparisons)
+
+
+def test_equal_metrics_have_one_rank_and_are_ordered_by_name():
+    rows = {"weak": noisy(0, 80, 0.1), "b": noisy(1, 80, 2.0), "a": noisy(1, 80, 2.0), "c": noisy(1, 80, 2.0)}
+    for names in (list(rows), list(reversed(rows))):
+        report = report_of({name: rows[name] for name in names})
+        assert [(score.metric, score.rank) for score in report.ranking] == [
+            ("a", 1), ("b", 1), ("c", 1), ("weak", 4),
+        ]  # fmt: skip
+        rows_shown = Page(html_page(report)).tables[0].rows
+        assert [row[:2] for row in rows_shown] == [["1", "a"], ["1", "b"], ["1", "c"], ["4", "weak"]]
+        assert re.findall(r"(?m)^(\w+) & ", latex(report))[1:] == ["a", "b", "c", "weak"]
+
+
+@pytest.mark.parametrize("group", [None, "category"])
+def test_the_mean_accuracy_is_that_of_the_directions_with_a_value(group):
+    report = report_of({"m": [*noisy(0, 20), *noisy(1, 20, category="shapes")]})
+    for score in report.scores:
+        accuracies = [
+            result.accuracy
+            for result in report.results
+            if (result.group, result.group_value) == (score.group, score.group_value)
+        ]
+        assert len(accuracies) == 4
+        assert score.mean_accuracy == pytest.approx(sum(accuracies) / 4)
 
 
 def test_a_metric_without_any_score_has_no_rank():

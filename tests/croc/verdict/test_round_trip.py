@@ -11,7 +11,7 @@ from reports import FAST, noisy, report_of
 from score_rows import check_rows
 
 from croc.errors import InputError
-from croc.verdict.records import Result, Score, columns
+from croc.verdict.records import Result, Score, display_columns
 from croc.verdict.report import Report, Settings
 
 SCORES = st.one_of(st.none(), st.floats(-3, 3), st.sampled_from([0.0, 1.0]))
@@ -123,7 +123,7 @@ def test_what_is_no_object_is_refused(content):
 
 @pytest.mark.parametrize("record", [Result, Score])
 def test_every_number_of_a_table_says_how_it_is_written(record):
-    shown = columns(record)
+    shown = display_columns(record)
     assert shown
     for column in shown.values():
         assert column.label and column.kind in ("scaled", "share", "probability", "count")

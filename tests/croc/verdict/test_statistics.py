@@ -10,6 +10,7 @@ from scipy import stats
 
 from croc.verdict import statistics
 from croc.verdict.statistics import (
+    best_first,
     bootstrap_p,
     bootstrap_sums,
     cluster_sums,
@@ -181,20 +182,29 @@ def significant(pairs, size=4):
     ("pairs", "expected"),
     [
         ([], [1, 1, 1, 1]),
-        ([(0, 3)], [1, 1, 1, 2]),
-        ([(0, 2), (0, 3)], [1, 1, 2, 2]),
+        ([(0, 3)], [1, 1, 1, 4]),
+        ([(0, 2), (0, 3)], [1, 1, 3, 3]),
         ([(0, 1), (1, 2), (2, 3)], [1, 2, 3, 4]),
-        ([(1, 2), (2, 3)], [1, 1, 2, 3]),
+        ([(1, 2), (2, 3)], [1, 1, 3, 4]),
         # Not transitive: 3 differs from 1 alone, which stands in the first cluster.
-        ([(0, 2), (1, 3)], [1, 1, 2, 2]),
+        ([(0, 2), (1, 3)], [1, 1, 3, 3]),
     ],
 )
 def test_significance_ranks(pairs, expected):
-    assert significance_ranks(range(4), significant(pairs)) == expected
+    assert significance_ranks(np.array([0.8, 0.6, 0.4, 0.2]), significant(pairs)) == expected
 
 
-def test_significance_ranks_follow_the_order_given():
-    assert significance_ranks([2, 0, 1], significant([(2, 1)], 3)) == [1, 1, 2]
+@pytest.mark.parametrize("pairs", [[(0, 1)], [(0, 2)], [(0, 1), (0, 2)]])
+def test_equal_values_have_one_rank_whichever_of_them_is_beaten(pairs):
+    values = np.array([0.8, 0.1 + 0.2, 0.3, 0.1])  # 0.1 + 0.2 is 0.30000000000000004
+    assert significance_ranks(values, significant(pairs)) == [1, 2, 2, 2]
+    assert significance_ranks(values, significant([*pairs, (1, 3)])) == [1, 2, 2, 4]
+
+
+def test_the_best_are_first_equal_ones_by_name_and_missing_ones_last():
+    names = ["d", "c", "b", "a"]
+    assert best_first(names, np.array([np.nan, 0.3, 0.1 + 0.2, 0.5])) == [3, 2, 1, 0]
+    assert best_first(names, np.array([np.nan, -0.5, np.nan, 0.0])) == [3, 1, 2, 0]
 
 
 def test_rank_agreement_is_kendalls_tau_b():
