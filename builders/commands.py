@@ -420,6 +420,12 @@ Examples:
 )
 @click.option("--private", is_flag=True, help="Only members of the organisation can see the repository.")
 @click.option("--tag", metavar="NAME", help="Tag of this version, such as v1.0.0.")
+@click.option(
+    "--benchmark",
+    is_flag=True,
+    help="Add eval.yaml, which declares a dataset of checks as a benchmark with a leaderboard. The Hub must "
+    "list croc as an evaluation framework.",
+)
 @click.option("--dry-run", is_flag=True, help="List every file and print the card, but upload nothing.")
 @click.option(
     "--check-access",

@@ -118,6 +118,7 @@ def publish(
     *,
     private: bool = False,
     tag: str | None = None,
+    benchmark: bool = False,
     dry_run: bool = False,
     token: str | None = None,
     endpoint: str | None = None,
@@ -133,6 +134,7 @@ def publish(
         private: only members of the organisation may see it. An existing public repository is refused then;
             an existing private one stays private in any case.
         tag: name of this version; a tag that is already on another version is refused, versions do not move.
+        benchmark: declare a dataset of checks as a benchmark of the Hub, by an ``eval.yaml``.
         dry_run: say what would go up, and send nothing; without a network it compares with nothing.
         token: of a user who may write there; None takes ``HF_TOKEN`` or the one of ``hf auth login``.
         endpoint: of another Hub; None takes ``HF_ENDPOINT``.
@@ -151,7 +153,7 @@ def publish(
     _refuse_name(repo)
     if tag is not None and not re.fullmatch(r"[\w-][\w.+-]*", tag):
         raise InputError(f"--tag {tag}: a tag is made of letters, digits, dots and dashes, such as v1.0.0")
-    files, left_out, card = collect(kind, Path(folder), repo)
+    files, left_out, card = collect(kind, Path(folder), repo, benchmark=benchmark)
     from huggingface_hub import HfApi, get_token
 
     # The base of all network errors of the HTTP library that huggingface_hub uses.

@@ -12,6 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from croc.errors import InputError
+from croc.results.hub_metadata import BENCHMARK
 from croc.storage.files import read_json, sha256_of
 from hub_cards.facts import LABEL_NOISE
 
@@ -61,7 +62,9 @@ class File:
         return self.source.read_bytes() if isinstance(self.source, Path) else self.source
 
 
-def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[str], str]:
+def collect(
+    kind: str, folder: Path, repo: str, *, benchmark: bool = False
+) -> tuple[tuple[File, ...], list[str], str]:
     """The files of a folder that make up a version, what is left out, and the card's text.
 
     The card is made from the folder's data for this repository; one that lies there is not taken.
@@ -70,10 +73,13 @@ def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[
         kind: one of ``REPO_TYPES``.
         folder: the folder; it is checked, but for what is in its images: their checksums are.
         repo: ``organisation/name``, which the card's examples load.
+        benchmark: with an ``eval.yaml``, which declares a dataset of checks as a benchmark.
 
     Raises:
         InputError: it is not a finished folder of that kind, or it does not hold what it says.
     """
+    if benchmark and kind not in ("syn", "hum"):
+        raise InputError(f"--benchmark is for a dataset of checks (syn or hum), not for {kind}")
     if not folder.is_dir():
         raise InputError(f"{folder} is not a folder")
     files, left_out = _of_dataset(kind, folder) if REPO_TYPES[kind] == "dataset" else _of_folder(kind, folder)
@@ -81,6 +87,8 @@ def collect(kind: str, folder: Path, repo: str) -> tuple[tuple[File, ...], list[
         files += _module(folder, repo)
     card = _card(kind, folder, repo)
     made = {CARD: card}
+    if benchmark:
+        made[BENCHMARK] = _benchmark(folder)
     if kind == "model":
         made |= _results_for_the_hub(folder)
     if REPO_TYPES[kind] == "dataset":
@@ -110,6 +118,12 @@ def _results_for_the_hub(folder: Path) -> dict[str, str]:
 
     report = model_report(folder)
     return {} if report is None else eval_results_files(report)
+
+
+def _benchmark(folder: Path) -> str:
+    from hub_cards import benchmark
+
+    return benchmark(folder)
 
 
 def _croissant(folder: Path, repo: str) -> str:

@@ -1,5 +1,6 @@
 """Templates of dataset, model and Space cards, and the code that fills and checks them."""
 
+from hub_cards.benchmark import benchmark
 from hub_cards.cards import (
     compare_cards,
     dataset_card,
@@ -16,6 +17,7 @@ from hub_cards.facts import Facts, View, read_facts
 __all__ = [
     "Facts",
     "View",
+    "benchmark",
     "compare_cards",
     "croissant",
     "dataset_card",

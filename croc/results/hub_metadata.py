@@ -3,12 +3,14 @@
 The Hub reads evaluation results in two forms: ``model-index`` in the metadata of a model card, which is the
 older one, and files ``.eval_results/*.yaml`` in a model's repository, from which it also fills the
 leaderboard of a benchmark dataset. Both are written here from a report, with the dataset that the score
-tables name.
+tables name. A dataset becomes a benchmark by an ``eval.yaml`` in its repository, which names its tasks: a
+task is a configuration, scored on the test split (https://huggingface.co/docs/hub/eval-results).
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
@@ -22,6 +24,14 @@ TASK_TYPE, TASK_NAME = "visual-question-answering", "contrastive robustness chec
 METRIC_TYPE = "scaled_accuracy"
 FOLDER = ".eval_results"
 """Where the Hub looks for evaluation results in a model's repository."""
+
+BENCHMARK = "eval.yaml"
+"""The file of a dataset's repository that declares its tasks."""
+
+BENCHMARK_SPLIT = "test"
+FRAMEWORK = "croc"
+"""The evaluation framework that computes the values. The Hub accepts those of its list alone:
+https://github.com/huggingface/huggingface.js/blob/main/packages/tasks/src/eval.ts"""
 
 _DIGITS = 4
 _HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -79,11 +89,31 @@ def card_metadata(report: Report, metric: str | None = None, **fields: Any) -> M
     return ModelCardData(eval_results=results or None, **fields)
 
 
-def eval_result_entries(report: Report, metric: str | None = None) -> list[EvalResultEntry]:
-    """The mean scaled accuracy of a metric for ``.eval_results``; empty where the dataset is not on the Hub.
+def task_id(config: str | None) -> str:
+    """The id of the task that a configuration of a dataset is; ``default`` where the dataset has none."""
+    return config or "default"
 
-    The task is the dataset's configuration, ``default`` where it has none: under this id the dataset's
-    ``eval.yaml`` declares it as a benchmark.
+
+def benchmark_file(name: str, description: str, configs: Iterable[str]) -> str:
+    """The ``eval.yaml`` of a dataset: each configuration is a task.
+
+    Args:
+        name: of the benchmark, for people.
+        description: one sentence.
+        configs: configurations with a test split.
+    """
+    import yaml
+
+    tasks = [{"id": task_id(config), "config": config, "split": BENCHMARK_SPLIT} for config in configs]
+    content = {"name": name, "description": description, "evaluation_framework": FRAMEWORK, "tasks": tasks}
+    return yaml.safe_dump(content, sort_keys=False, allow_unicode=True)
+
+
+def eval_result_entries(report: Report, metric: str | None = None) -> list[EvalResultEntry]:
+    """The mean scaled accuracy of a metric for ``.eval_results``.
+
+    Empty where the dataset is not on the Hub, or the split is not that of its task. The id of the task is
+    that of :func:`benchmark_file`.
 
     Args:
         report: what the results are taken from.
@@ -93,13 +123,14 @@ def eval_result_entries(report: Report, metric: str | None = None) -> list[EvalR
 
     metric = metric or report.metrics[0]
     value = report.score(metric).scaled
-    if value is None or not is_on_hub(report.dataset):
+    other_split = report.dataset.split not in (None, BENCHMARK_SPLIT)
+    if value is None or other_split or not is_on_hub(report.dataset):
         return []
     revision = _revision(report.dataset)
     return [
         EvalResultEntry(
             dataset_id=report.dataset.name,
-            task_id=report.dataset.config or "default",
+            task_id=task_id(report.dataset.config),
             value=round(value, _DIGITS),
             dataset_revision=revision if revision and _COMMIT.fullmatch(revision) else None,
             notes=f"mean scaled accuracy, {report.signatures[metric]}",
