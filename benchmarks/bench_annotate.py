@@ -1,10 +1,10 @@
-"""Annotators who vote at once at the served page: seconds a vote takes, votes lost or doubled.
+"""Annotators who vote at once on the served page: seconds per vote, lost and doubled votes.
 
-    python benchmarks/bench_annotate.py --people 32 --rate 8 --seconds 60
+    python benchmarks/bench_annotate.py --annotators 32 --rate 8 --seconds 60
 
-The page runs in a process of its own; the people are threads here. ``--rate`` is the arrival rate, votes a
-second of all people together, with exponential waits between one person's votes; a person does not vote
-before the last vote was answered.
+The page runs in a process of its own; the annotators are threads. ``--rate`` is the number of votes per
+second of all annotators together. The times between two votes are exponential, and each annotator waits for
+the response to the last vote.
 """
 
 from __future__ import annotations
@@ -21,31 +21,32 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"
 
 
 def main() -> None:
-    from annotate_server import Page
+    from annotate_server import Page, read_votes, vote_concurrently
     from hum_items import items, write
-    from test_annotate_page import held_by, load
 
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--people", type=int, default=32)
+    parser.add_argument("--annotators", type=int, default=32)
     parser.add_argument("--rate", type=float, default=8.0)
     parser.add_argument("--seconds", type=float, default=60.0)
-    asked = parser.parse_args()
+    arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         file, store = write(items(300), folder / "items.parquet"), folder / "votes.sqlite"
-        options = ("--overlap", str(asked.people), "--attention-every", "0", "--batch", "10000")
+        options = ("--overlap", str(arguments.annotators), "--attention-every", "0", "--batch", "10000")
         with Page(file, store, *options) as page:
-            acknowledged, took, failed = load(page, asked.people, asked.rate, asked.seconds)
-        held = held_by(store)
-    ids = {vote["vote_id"] for vote in held}
-    twice = Counter((vote["annotator"], vote["item_id"]) for vote in held)
-    low, middle, high = np.percentile(took, [50, 95, 99])
-    arriving = f"{asked.people} people, {asked.rate:g} votes/s arriving"
-    print(f"{arriving}: {len(acknowledged)} acknowledged, {failed} failed")
-    print(f"seconds a vote: median {low:.3f}, p95 {middle:.3f}, p99 {high:.3f}")
-    print(f"lost {len(set(acknowledged) - ids)}, doubled {sum(n > 1 for n in twice.values())}")
+            acknowledged, seconds, failed = vote_concurrently(
+                page, arguments.annotators, arguments.rate, arguments.seconds
+            )
+        stored = read_votes(store)
+    ids = {vote["vote_id"] for vote in stored}
+    counts = Counter((vote["annotator"], vote["item_id"]) for vote in stored)
+    median, p95, p99 = np.percentile(seconds, [50, 95, 99])
+    load = f"{arguments.annotators} annotators, {arguments.rate:g} votes/s"
+    print(f"{load}: {len(acknowledged)} acknowledged, {failed} failed")
+    print(f"seconds per vote: median {median:.3f}, p95 {p95:.3f}, p99 {p99:.3f}")
+    print(f"lost {len(set(acknowledged) - ids)}, doubled {sum(n > 1 for n in counts.values())}")
 
 
 if __name__ == "__main__":

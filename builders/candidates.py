@@ -13,8 +13,14 @@ from croc.errors import CrocError, InputError
 from croc.jobs.parts import Executor
 from croc.storage.files import atomic, read_json
 from croc_hum.agreement.label_noise import LabelNoise
-from croc_hum.candidates.items import Candidates, attention_item, property_of, staged_rows, write_items
-from croc_hum.candidates.prompts import PromptPair, PromptSet, rows, stage
+from croc_hum.candidates.items import (
+    Candidates,
+    contrasted_property,
+    make_attention_item,
+    read_staged_rows,
+    write_items,
+)
+from croc_hum.candidates.prompts import PromptPair, PromptSet, make_rows, stage
 from croc_syn import world
 from croc_syn.painting.exact import sample_scene
 from croc_syn.painting.images import make_images
@@ -68,14 +74,14 @@ def of_pairs(
     """
     folder, settings = Path(out), settings or Images()
     exact = not settings.models
-    stage(rows(sets, EXACT if exact else None, exact_only=exact), folder / "prompts", progress=False)
+    stage(make_rows(sets, EXACT if exact else None, exact_only=exact), folder / "prompts", progress=False)
     images = folder / "images"
     made = make_images(
         folder / "prompts", images, settings, executor=executor, workers=workers, progress=progress
     )
     models = [model.name for model in settings.models] or [EXACT]
     return write_items(
-        staged_rows(made.files()),
+        read_staged_rows(made.files()),
         folder,
         task=task,
         attention=attention_checks(attention, task),
@@ -115,7 +121,7 @@ def of_build(
     sample = sample_rows(shard_files(build), checks, seed=seed, where=where)
     population: Counter[str] = Counter()
     for (subset, name), count in sample.population.items():
-        population[property_of({"subset": subset, "property": name})] += count
+        population[contrasted_property({"subset": subset, "property": name})] += count
     manifest = read_json(Path(build) / "manifest.json", "no manifest.json: not a finished build")
     return write_items(
         read_rows(sample.places),
@@ -173,7 +179,7 @@ def attention_checks(count: int, task: str) -> list[dict[str, Any]]:
         shown = (other, prompt) if wrong else (prompt, other)
         _, seed, _ = sample_scene(*shown, ("attention", number))
         image = world.draw(shown[0], seed).png
-        checks.append(attention_item(question, prompt, other, image, answers[wrong], EXACT))
+        checks.append(make_attention_item(question, prompt, other, image, answers[wrong], EXACT))
     return checks
 
 

@@ -28,7 +28,7 @@ from croc.jobs.runner import read_manifest, run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import write_parquet
 from croc_hum.release import nlvr
-from croc_hum.release.release import Judged
+from croc_hum.release.release import VotedCandidates
 from croc_hum.votes.votes import Rule, read_votes
 
 NLVR_TITLE = "NLVR as contrastive checks: sentences that people wrote about drawn scenes"
@@ -176,27 +176,27 @@ def build_voted(
     """
     started = time.monotonic()
     rule, folder = rule or Rule(), Path(out)
-    judged = Judged.of(items, read_votes(votes), rule, task=task)
-    files = sorted({candidate.file for candidate in judged.candidates})
+    voted = VotedCandidates.of(items, read_votes(votes), rule, task=task)
+    files = sorted({candidate.file for candidate in voted.candidates})
     recipe = {
         "kind": "hum",
         "votes": sha256_of(Path(votes)),
         "items": [sha256_of(file) for file in files],
         "rule": rule.fields(),
-        "task": judged.task,
+        "task": voted.task,
         "both_sides": both_sides,
         "splits": dict(TEST_ONLY),
     }
     if shards.is_finished(folder, recipe):
         return read_report(folder)
-    starts = range(0, len(judged.candidates), _CHECKS_PER_PART)
+    starts = range(0, len(voted.candidates), _CHECKS_PER_PART)
     return _stage_and_assemble(
         folder,
         recipe,
         [Part(f"{start:06d}", {"start": start, "stop": start + _CHECKS_PER_PART}) for start in starts],
-        partial(_write_voted, judged=judged),
+        partial(_write_voted, voted=voted),
         both_sides=both_sides,
-        notes=judged.lines(),
+        notes=voted.lines(),
         started=started,
         workers=1,
         progress=progress,
@@ -204,11 +204,11 @@ def build_voted(
 
 
 def _write_voted(
-    payload: Mapping[str, Any], path: Path, *, judged: Judged, schema: pa.Schema
+    payload: Mapping[str, Any], path: Path, *, voted: VotedCandidates, schema: pa.Schema
 ) -> dict[str, Any]:
     rows, dropped = [], Counter[str]()
-    for candidate in judged.candidates[payload["start"] : payload["stop"]]:
-        row, lost = judged.row(candidate)
+    for candidate in voted.candidates[payload["start"] : payload["stop"]]:
+        row, lost = voted.row(candidate)
         rows.append(row)
         dropped.update(lost)
     write_parquet([pa.Table.from_pylist([row], schema=schema) for row in rows], path, schema)

@@ -36,8 +36,8 @@ Examples:
 def prompts(source: Path | None, listed: bool, category: str | None, min_pairs: int, schema: bool) -> None:
     """Check prompt pairs and count them.
 
-    SOURCE is a YAML file or a folder of them. Default: the pairs in the package. For pairs marked as exact,
-    the exact world must be able to draw both prompts, and to prove that no image shows both.
+    SOURCE is a YAML file or a folder of YAML files. Default: the pairs in the package. For pairs marked as
+    exact, the exact world must be able to draw both prompts and to prove that no image shows both.
     """
     from croc_hum.candidates.prompts import PromptSet, load
 
@@ -167,7 +167,7 @@ def candidates(
     workers: int,
     out: Path,
 ) -> None:
-    """Generate or sample images for people to judge.
+    """Generate or sample images for annotators.
 
     Without --preset and --model the exact world draws the pairs that are marked as exact. With --from-build
     the images are a sample of a finished dataset, to measure its label noise.
@@ -232,7 +232,7 @@ Examples:
   croc publish hum runs/hum --repo ORG/hum""",
 )
 @click.argument("votes", type=PATH)
-@click.option("--items", required=True, type=PATH, metavar="FOLDER", help="Candidates on which people voted.")
+@click.option("--items", required=True, type=PATH, metavar="FOLDER", help="Folder of the candidates.")
 @rule_options
 @click.option(
     "--task",
@@ -252,11 +252,11 @@ def release(
     both_sides: bool,
     out: Path,
 ) -> None:
-    """Build checks of the images on which people agree.
+    """Build checks from the images that show their prompt by the votes.
 
-    VOTES is a file that 'croc hum votes' or the administrator's page exported (Parquet, CSV or TSV). Where
-    the votes do not decide, the vote of an adjudicator does. Images that are not released are counted with
-    the reasons in the output and on the card.
+    VOTES is a file that 'croc hum votes' or the administrator's page exported (Parquet, CSV or TSV). An
+    adjudicator decides about images on which the votes do not decide. The output and the card count the
+    images that are not released, by reason.
     """
     from builders.hum import build_voted
     from croc_hum.votes.votes import Rule

@@ -26,9 +26,10 @@ All steps in order:
   croc hum release votes.parquet --items runs/candidates --out runs/hum""",
 )
 def hum() -> None:
-    """Collect votes on images and make checks of them.
+    """Label images with annotators, and build checks from their votes.
 
-    This is how CROChum is made: people judge candidate images, and images on which they agree become checks.
+    CROChum is made in this way: annotators vote on candidate images, and the images that show their prompt
+    become checks.
     """
 
 
@@ -86,7 +87,7 @@ def annotate(
     commit_every: float,
     contact: str | None,
 ) -> None:
-    """Serve the web page on which annotators judge images.
+    """Serve the web page on which annotators label images.
 
     ITEMS is a file or folder of candidates, as 'croc hum candidates' makes it. It can be left out when the
     store already has items. Run the command again to resume a campaign.
@@ -99,6 +100,7 @@ def annotate(
     from contextlib import ExitStack
     from dataclasses import replace
 
+    from croc.rendering.formats import count
     from croc_hum.page import VERSION, Campaign, launch
     from croc_hum.schema import read_items
     from croc_hum.votes.store import Store
@@ -110,10 +112,10 @@ def annotate(
         if changed:
             store.configure(replace(store.settings, **changed))
         if items is not None:
-            log(f"{store.add_items(read_items(items))} new items")
+            log(f"{count(store.add_items(read_items(items)), 'new item')}")
         elif not any(True for _ in store.items()):
             raise InputError(
-                f"{store_path}: this store has no items; give a file of items (croc hum candidates makes one)"
+                f"{store_path}: no items in the store; name a file of items ('croc hum candidates' makes one)"
             )
         token = os.environ.get("CROC_ADMIN_TOKEN")
         if not token:
@@ -124,9 +126,9 @@ def annotate(
             from croc_hum.votes.hub_copy import Mirror
 
             mirror = stack.enter_context(Mirror(store, repo, every=commit_every))
-        about = {"contact": contact} if contact else {}
+        page_options = {"contact": contact} if contact else {}
         log(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)")
-        launch(Campaign(store, token, mirror, **about), host=host, port=port)
+        launch(Campaign(store, token, mirror, **page_options), host=host, port=port)
 
 
 @hum.command(
@@ -158,35 +160,39 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
     """
     import json
 
+    from croc.rendering.formats import count
     from croc.storage.files import atomic
     from croc_hum.votes import label_studio
     from croc_hum.votes.store import Store
 
     if not store.is_file():
-        raise InputError(f"{store}: no such file (croc hum annotate makes it)")
+        raise InputError(f"{store}: no such file ('croc hum annotate' makes it)")
     if out is not None and out.suffix not in (".parquet", ".csv", ".json"):
         raise InputError(f"{out}: the name must end in .parquet, .csv or .json")
-    with Store(store) as opened:
+    with Store(store) as votes_store:
         if labelled is not None:
             try:
-                given = label_studio.read(labelled.read_text("utf-8"), opened.secret)
+                imported = label_studio.read(labelled.read_text("utf-8"), votes_store.secret)
             except (OSError, UnicodeDecodeError) as problem:
                 raise InputError(f"{labelled}: cannot be read ({problem})") from None
-            new = opened.add_votes(given.votes)
-            log(f"{new} of {len(given.votes)} votes are new; {given.skipped} tasks have no answer")
+            new = votes_store.add_votes(imported.votes)
+            log(
+                f"{new} of {count(len(imported.votes), 'vote')} are new; annotations without an answer: "
+                f"{imported.skipped}"
+            )
         if out is None:
             return
         if out.suffix == ".parquet":
-            count = opened.export(out)
+            total = votes_store.export(out)
         elif out.suffix == ".csv":
-            count = label_studio.write_csv(opened, out)
+            total = label_studio.write_csv(votes_store, out)
         else:
-            tasks = label_studio.tasks(opened, images=True)
-            count = sum(len(task["annotations"]) for task in tasks)
+            tasks = label_studio.tasks(votes_store, images=True)
+            total = sum(len(task["annotations"]) for task in tasks)
             for file, text in ((out, json.dumps(tasks)), (out.with_suffix(".xml"), label_studio.CONFIG)):
                 with atomic(file) as temporary:
                     temporary.write_text(text, "utf-8")
-        click.echo(f"{out}: {count} {'vote' if count == 1 else 'votes'}")
+        click.echo(f"{out}: {count(total, 'vote')}")
 
 
 rule_options = together(
@@ -214,10 +220,10 @@ rule_options = together(
         "--min-attention",
         default=0.0,
         type=Number(0, 1),
-        help="Leave out annotators who pass a smaller share of the attention checks. Default: 0.",
+        help="Exclude annotators who pass a smaller share of the attention checks. Default: 0.",
     ),
 )
-"""The options that say when votes decide about an image."""
+"""Options of the rule by which votes decide about an image."""
 
 
 @hum.command(
@@ -234,7 +240,7 @@ Examples:
     "--items",
     type=PATH,
     metavar="FOLDER",
-    help="Candidates on which people voted. With it the label noise of each property is measured, too.",
+    help="Folder of the candidates. With it the label noise of each property is measured, too.",
 )
 @click.option(
     "--scores",
@@ -257,7 +263,7 @@ Examples:
     default="concept",
     show_default=True,
     type=click.Choice(["concept", "item"]),
-    help="What is resampled for alpha. Images of one concept are not independent.",
+    help="What is resampled for alpha. Votes on images of one concept are correlated.",
 )
 @click.option("--seed", type=Integer(0), help="Seed of the resamples. Default: a fixed one.")
 @click.option(
@@ -284,33 +290,35 @@ def agreement(
     json_file: Path | None,
     html_file: Path | None,
 ) -> None:
-    """Measure how far annotators agree.
+    """Measure the agreement of annotators.
 
     VOTES is a file that 'croc hum votes' or the administrator's page exported (Parquet, CSV or TSV). The
-    report has Krippendorff's alpha, kappa of each pair of annotators, working hours, discard rates by
-    category, and each annotator compared with the others.
+    report contains Krippendorff's alpha, kappa for each pair of annotators, working hours, discard rates by
+    category, and a comparison of each annotator with the others.
     """
     from dataclasses import replace
 
     from croc_hum.agreement import views as agreement_views
     from croc_hum.agreement.agreement import AgreementReport, Settings
     from croc_hum.agreement.label_noise import LabelNoise, read_sample
-    from croc_hum.release.release import item_ids
-    from croc_hum.votes.votes import Rule, known_items, read_votes
+    from croc_hum.release.release import read_item_ids
+    from croc_hum.votes.votes import Rule, read_votes, require_known_items
 
-    rule, table = Rule(min_votes, min_share, method, min_attention), read_votes(votes)
+    rule, frame = Rule(min_votes, min_share, method, min_attention), read_votes(votes)
     sample = None if items is None else read_sample(items)
     if items is not None:
-        known_items(table, item_ids(items), str(votes))
+        require_known_items(frame, read_item_ids(items), str(votes))
     settings = Settings(unit, resamples, *(() if seed is None else (seed,)))
-    report = AgreementReport.of(table, rule, replace(settings, level=level))
+    report = AgreementReport.of(frame, rule, replace(settings, level=level))
     if sample is not None:
-        report = replace(report, noise=LabelNoise.of(table, sample, rule, level=level))
+        report = replace(report, noise=LabelNoise.of(frame, sample, rule, level=level))
     if scores:
-        from croc_hum.agreement.rankings import rankings
+        from croc_hum.agreement.rankings import rank_by_annotator
 
         task = sample["task"] if sample else report.groups[0].task
-        report = replace(report, rankings=rankings(scores, table, rule, task=task, resamples=resamples))
+        report = replace(
+            report, rankings=rank_by_annotator(scores, frame, rule, task=task, resamples=resamples)
+        )
     show(agreement_views.terminal(report))
     write(json_file, report.to_json() if json_file else "")
     write(html_file, agreement_views.html(report) if html_file else "")

@@ -1,10 +1,9 @@
-"""What is shown and what is answered: the two tables of human labelling.
+"""The two tables of human labelling, which are exchanged as Parquet files.
 
-They leave and enter as Parquet, and every other program reads these alone:
-
-* **items** (:func:`items_schema`): what is shown. ``croc hum candidates`` writes the file, the page loads it.
-* **votes** (:func:`votes_schema`): what was answered. ``Store.export`` writes it; a row a vote that
-  stands, with the item's columns beside it, so that a reader needs no join (images stay in the items file).
+* **Items** (:func:`items_schema`) are shown to annotators. ``croc hum candidates`` writes the file, the page
+  loads it.
+* **Votes** (:func:`votes_schema`) are the answers: one row per vote, with the columns of the item except the
+  image. ``Store.export`` writes the file.
 """
 
 from __future__ import annotations
@@ -24,15 +23,15 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 TASKS: tuple[str, ...] = ("shows", "rating", "preference")
-"""Does the image show the prompt? How well? Which of two prompts fits?"""
+"""The questions: does the image show the prompt, how well does it, which of two prompts fits."""
 
 ANSWERS: dict[str, tuple[str, ...]] = {
     "shows": ("yes", "no", "unsure"),
     "rating": ("1", "2", "3", "4", "5"),
     "preference": ("prompt", "contrast", "unsure"),
 }
-"""Every answer a task has, as text. ``preference``: the item's ``prompt`` or its ``contrast_prompt``,
-wherever they stood on the screen."""
+"""The answers of each task. ``preference``: the item's ``prompt`` or its ``contrast_prompt``, whichever was
+shown first."""
 
 ROLES: tuple[str, ...] = ("annotator", "adjudicator", "imported")
 
@@ -93,7 +92,7 @@ VOTE_COLUMNS: tuple[Column, ...] = (
         ),
     ),
 )
-"""The columns of a file of votes. Those of the item are repeated, so that a reader needs no join."""
+"""The columns of a file of votes, including those of the item, so that a reader needs no join."""
 
 ITEM_NAMES: tuple[str, ...] = tuple(column.name for column in ITEM_COLUMNS)
 VOTE_NAMES: tuple[str, ...] = tuple(column.name for column in VOTE_COLUMNS)
@@ -119,33 +118,33 @@ def item_id(
     side: str | None = None,
     image_index: int | None = None,
 ) -> str:
-    """The id of an item: a hash of its task, prompts, image and place in its check."""
+    """The id of an item: a hash of its task, prompts, image and place in the check."""
     digest = hashlib.sha256(image).hexdigest()
     return stable_hash("item", task, prompt, contrast_prompt, check_id, side, image_index, digest, length=20)
 
 
 ITEMS = "items.parquet"
-"""What the file of items is called in a folder of candidates, beside the work that they came from."""
+"""Name of the file of items in a folder of candidates."""
 
-LETTERS = 2000
-"""A prompt, a reason or an id longer than this is an error, not something to show."""
+MAX_CHARACTERS = 2000
+"""Maximum length of a prompt or an id."""
 
 
 def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
-    """The rows of a file of items, each checked; ``image`` is the bytes of the image file.
+    """Read and check the rows of a file of items; ``image`` is the content of the image file.
 
     Args:
         path: a Parquet file, a folder of candidates, or a folder of Parquet files, with the columns of
-            ``ITEM_COLUMNS``; provenance and ``attention`` may be missing.
+            ``ITEM_COLUMNS``; only ``item_id``, ``task``, ``prompt`` and ``image`` are required.
 
     Raises:
-        InputError: the file cannot be read, lacks a column, or a row cannot be shown.
+        InputError: the file cannot be read, a column is missing, or a row is not an item.
     """
     import pyarrow as pa
 
     from croc.storage.parquet import batches
 
-    files = item_files(path)
+    files = find_item_files(path)
     for file in files:
         number = 0
         try:
@@ -154,53 +153,59 @@ def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
                     name for name in ("item_id", "task", "prompt", "image") if name not in table.schema.names
                 ]
                 if missing:
-                    raise InputError(f"{file}: a file of items needs the columns {', '.join(missing)}")
+                    raise InputError(f"{file}: columns missing from the file of items: {', '.join(missing)}")
                 for row in table.to_pylist():
-                    yield _checked(row, f"{file}, row {number}")
+                    yield _check_item(row, f"{file}, row {number}")
                     number += 1
         except (OSError, pa.ArrowException) as problem:
             raise InputError(f"{file}: cannot be read as a file of items ({problem})") from None
 
 
-def item_files(path: Path | str) -> list[Path]:
-    """The files of items that a path stands for; see :func:`read_items`.
+def find_item_files(path: Path | str) -> list[Path]:
+    """The files of items at a path; see :func:`read_items`.
 
     Raises:
-        InputError: there is none.
+        InputError: there is no file.
     """
     folder = Path(path)
     if (folder / ITEMS).is_file():
         return [folder / ITEMS]
     files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
     if not files or not files[0].is_file():
-        raise InputError(f"{path}: no Parquet file of items in it (croc hum candidates makes one)")
+        raise InputError(f"{path}: no Parquet file of items ('croc hum candidates' makes one)")
     return files
 
 
-def _checked(row: Mapping[str, Any], where: str) -> dict[str, Any]:
+def _check_item(row: Mapping[str, Any], where: str) -> dict[str, Any]:
     item = {name: row.get(name) for name in ITEM_NAMES}
     task = item["task"]
     if task not in TASKS:
-        raise InputError(f"{where}: task is one of {', '.join(TASKS)}, not {task!r}")
+        raise InputError(f"{where}: task must be one of {', '.join(TASKS)}, not {task!r}")
     for name in ("item_id", "prompt", "contrast_prompt"):
         value = item[name]
         if name != "contrast_prompt" and not value:
-            raise InputError(f"{where}: {name} is empty")
-        if value and len(value) > LETTERS:
-            raise InputError(f"{where}: {name} has {len(value)} letters; {LETTERS} can be shown")
+            raise InputError(f"{where}: {name} must not be empty")
+        if value and len(value) > MAX_CHARACTERS:
+            raise InputError(
+                f"{where}: {name} has {len(value)} characters; at most {MAX_CHARACTERS} are allowed"
+            )
     if task == "preference" and not item["contrast_prompt"]:
-        raise InputError(f"{where}: a preference needs a contrast_prompt")
+        raise InputError(f"{where}: the task preference needs a contrast_prompt")
     if item["expected"] is not None and item["expected"] not in ANSWERS[task]:
-        raise InputError(f"{where}: expected is one of {', '.join(ANSWERS[task])}, not {item['expected']!r}")
+        raise InputError(
+            f"{where}: expected must be one of {', '.join(ANSWERS[task])}, not {item['expected']!r}"
+        )
     item["attention"] = bool(item["attention"])
     if item["attention"] and item["expected"] is None:
         raise InputError(f"{where}: an attention check needs an expected answer")
     if item["category"] is not None and item["category"] not in CATEGORIES:
-        raise InputError(f"{where}: category {item['category']!r} is not one of {', '.join(CATEGORIES)}")
+        raise InputError(
+            f"{where}: category must be one of {', '.join(CATEGORIES)}, not {item['category']!r}"
+        )
     image = item["image"]
     item["image"] = image["bytes"] if isinstance(image, Mapping) else image
     if not item["image"]:
-        raise InputError(f"{where}: the image has no bytes")
+        raise InputError(f"{where}: the image is empty")
     plain_image(item["image"], where)
     return item
 
@@ -210,16 +215,16 @@ _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def plain_image(data: bytes, where: str = "image") -> tuple[bytes, tuple[int, int]]:
-    """An image as it may be shown: the same pixels as PNG, and nothing that tells where it is from.
+    """Convert an image to a PNG with the same pixels and without metadata.
 
-    A generator writes its prompt, its settings or its name into an image file; the exact world writes the
-    scene. An annotator shall see none of it.
+    An image model may store its prompt, its settings or its name in the file, and the exact world stores the
+    scene. Annotators must not see any of it.
 
     Returns:
         The PNG, and (width, height).
 
     Raises:
-        InputError: it is no image that can be decoded.
+        InputError: the data cannot be decoded as an image.
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -227,8 +232,8 @@ def plain_image(data: bytes, where: str = "image") -> tuple[bytes, tuple[int, in
         with Image.open(io.BytesIO(data)) as opened:
             size = opened.size
             if opened.format == "PNG" and not getattr(opened, "is_animated", False):
-                opened.load()  # a file that is cut short fails here
-                return _without_text(data), size
+                opened.load()  # fails for a truncated file
+                return _drop_metadata(data), size
             still = ImageOps.exif_transpose(opened).convert("RGB")
     except (
         UnidentifiedImageError,
@@ -243,11 +248,11 @@ def plain_image(data: bytes, where: str = "image") -> tuple[bytes, tuple[int, in
     return out.getvalue(), still.size
 
 
-def _without_text(data: bytes) -> bytes:
-    kept, at = [_PNG], len(_PNG)
-    while at + 12 <= len(data):
-        (length,) = struct.unpack(">I", data[at : at + 4])
-        if data[at + 4 : at + 8] in _KEPT_CHUNKS:
-            kept.append(data[at : at + 12 + length])
-        at += 12 + length
-    return b"".join(kept)
+def _drop_metadata(data: bytes) -> bytes:
+    parts, start = [_PNG], len(_PNG)
+    while start + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[start : start + 4])
+        if data[start + 4 : start + 8] in _KEPT_CHUNKS:
+            parts.append(data[start : start + 12 + length])
+        start += 12 + length
+    return b"".join(parts)

@@ -1,5 +1,5 @@
-"""How far annotators agree, and what that means for the metrics.
+"""Agreement of annotators, and what it means for the evaluation of metrics.
 
-In: a table of votes; score tables.
-Out: an AgreementReport; rankings by annotator; label noise.
+In: a table of votes; score tables of the candidates.
+Out: a report of agreement; rankings of metrics by annotator; label noise.
 """

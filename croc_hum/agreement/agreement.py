@@ -1,7 +1,7 @@
-"""How far do annotators agree? Alpha, kappa, hours, discard rates, and what one reaches against the rest.
+"""Agreement of annotators: alpha, kappa, hours, discard rates, and each annotator compared with the others.
 
-Intervals resample concepts, never single votes: images of one concept are judged alike. ``unsure`` is an
-answer of its own. Attention checks and adjudicators take no part.
+Intervals resample concepts, never single votes, because votes on images of one concept are correlated.
+``unsure`` is an answer of its own. Attention checks and adjudicators are left out.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from croc.errors import InputError
 from croc.ratings.coefficients import CORRELATIONS, correlation, weighted_correlation
 from croc.tables.signature import Signature
 from croc.verdict import statistics
-from croc.verdict.records import first_problem
+from croc.verdict.records import first_problem, optional
 from croc.verdict.statistics import Array
 from croc_hum.agreement.coefficients import (
     Counts,
@@ -37,14 +37,14 @@ from croc_hum.schema import ANSWERS
 from croc_hum.votes.votes import (
     NO,
     YES,
-    LeftOut,
+    ExcludedAnnotator,
     Rule,
-    attention_of,
-    attentive,
+    add_vote_verdicts,
+    count_attention_checks,
     dawid_skene,
     decide,
-    of_people,
-    saying,
+    exclude_inattentive,
+    select_annotator_votes,
 )
 
 SCALES: Mapping[str, tuple[Level, ...]] = {
@@ -52,13 +52,13 @@ SCALES: Mapping[str, tuple[Level, ...]] = {
     "preference": ("nominal",),
     "rating": ("nominal", "ordinal", "interval"),
 }
-"""Levels of measurement at which alpha is given, by task."""
+"""Levels of measurement for which alpha is computed, by task."""
 
-LONGEST_S = 300.0
-"""Seconds that one vote counts at most: who left an item open did not think all the time."""
+MAX_VOTE_S = 300.0
+"""Maximum number of seconds that one vote counts, as an item may stay open during a break."""
 
-FEWEST_ITEMS = 10
-"""Items that two columns of ratings must share for a correlation to be given."""
+MIN_SHARED_ITEMS = 10
+"""Minimum number of items that two annotators must share for a correlation."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +66,11 @@ class Settings:
     """How a report is computed.
 
     Attributes:
-        resamples: of the bootstrap; 0 gives no intervals.
+        unit: what is resampled for alpha: ``concept``, because votes on images of one concept are correlated,
+            or ``item``.
+        resamples: number of bootstrap resamples; 0 computes no intervals.
         seed: of the bootstrap.
-        level: of the intervals.
-        unit: what is drawn for alpha: ``concept``, as images of one concept are judged alike, or ``item``.
+        level: confidence level of the intervals.
     """
 
     unit: str = "concept"
@@ -80,7 +81,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A number with its interval; all are None where it is not defined."""
+    """A number with its interval; None where it is undefined."""
 
     value: float | None
     low: float | None = None
@@ -99,11 +100,11 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Alpha:
-    """Krippendorff's alpha of one task on one group (category; None is all).
+    """Krippendorff's alpha of one task in one category (None for all).
 
     Attributes:
-        items: items with at least two votes, which are all that alpha looks at.
-        votes: votes on them.
+        items: number of items with at least two votes; alpha is computed on these.
+        votes: number of votes on them.
     """
 
     task: str
@@ -116,12 +117,12 @@ class Alpha:
 
 @dataclass(frozen=True)
 class Pair:
-    """Two annotators on the items that both judged.
+    """Two annotators on the items that both labelled.
 
     Attributes:
         agreement: share of equal answers.
-        kappa: Cohen's; None where one of them, or both, gave one answer throughout.
-        weighted: with quadratic weights, for ratings.
+        kappa: Cohen's kappa; None where it is undefined, as when both gave one answer throughout.
+        weighted: kappa with quadratic weights, for ratings.
         tau: Kendall's tau-b, for ratings.
     """
 
@@ -140,15 +141,16 @@ class Annotator:
     """One annotator on one task.
 
     Attributes:
-        hours: time at the items; one vote counts ``LONGEST_S`` at most. None without durations.
-        median_s: median seconds a vote.
+        hours: working time; one vote counts at most ``MAX_VOTE_S``. None without durations.
+        median_s: median seconds per vote.
         answers: share of each answer.
-        others: share of votes that are those of the majority of the others; ties count their part.
-        others_items: votes that this was taken over.
-        by_category: the same by category, with the number of votes.
-        attention: attention checks answered right, of how many, whatever the task.
-        errors: estimated probability of "no" where an image shows its prompt, and of "yes" where it does
-            not (Dawid–Skene); None where nothing can be said.
+        others: share of votes that are equal to the majority of the others. In a tie of k answers each of
+            them counts 1/k.
+        others_items: number of votes in that share.
+        by_category: the share and the number of votes by category.
+        attention: numbers of attention checks passed and seen, over all tasks.
+        errors: estimated probability of "no" for an image that shows its prompt, and of "yes" for one that
+            does not (Dawid–Skene); None where there is no estimate.
     """
 
     task: str
@@ -166,15 +168,15 @@ class Annotator:
 
 @dataclass(frozen=True)
 class Group:
-    """What the labelling of one task cost and gave, in one category (None is all).
+    """Working time and results of one task in one category (None for all).
 
     Attributes:
-        items: images with a vote.
-        votes: votes on them, those of adjudicators left out.
+        items: number of images with a vote.
+        votes: number of votes on them, without those of adjudicators.
         hours: see ``Annotator``.
-        seconds: mean seconds a vote.
-        kept, discarded, undecided: images by the verdict of the rule.
-        discard: share discarded of those decided.
+        seconds: mean seconds per vote.
+        kept, discarded, undecided: numbers of images by the verdict of the rule.
+        discard: share of the decided images that are discarded.
     """
 
     task: str
@@ -191,13 +193,13 @@ class Group:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What a person reaches against all the others: how high a metric can be asked to come.
+    """Agreement of one annotator with all the others: the human ceiling for a metric.
 
     Attributes:
-        measure: ``accuracy`` against the majority of the others (ties count their part), or a correlation
-            with the mean of the others' ratings.
-        annotators: how many it is averaged over, weighted by their votes.
-        votes: how many votes.
+        measure: ``accuracy`` against the majority of the others (in a tie of k answers each counts 1/k), or a
+            correlation with the mean of the others' ratings.
+        annotators: number of annotators in the mean, which is weighted by their votes.
+        votes: number of votes.
     """
 
     task: str
@@ -210,10 +212,10 @@ class Ceiling:
 
 @dataclass(frozen=True)
 class AgreementReport:
-    """All of it; terminal, JSON and HTML only render it (:mod:`croc_hum.agreement.views`).
+    """The agreement of the annotators of a campaign; :mod:`croc_hum.agreement.views` renders it.
 
-    ``left_out`` are annotators whose votes count nowhere in it. ``noise`` and ``rankings`` are measured where
-    the candidates or their score tables are given, too.
+    ``left_out`` are excluded annotators, whose votes do not count. ``noise`` needs the candidates,
+    ``rankings`` their score tables.
     """
 
     rule: Rule
@@ -224,7 +226,7 @@ class AgreementReport:
     groups: tuple[Group, ...]
     ceilings: tuple[Ceiling, ...]
     signature: Signature
-    left_out: tuple[LeftOut, ...] = ()
+    left_out: tuple[ExcludedAnnotator, ...] = ()
     noise: LabelNoise | None = None
     rankings: Rankings | None = None
 
@@ -235,23 +237,24 @@ class AgreementReport:
         """Measure agreement.
 
         Args:
-            votes: as :func:`croc_hum.votes.votes.read_votes` gives them.
+            votes: as :func:`croc_hum.votes.votes.read_votes` returns them.
             rule: when votes decide about an image.
             settings: see ``Settings``.
 
         Raises:
-            InputError: there is no vote of an annotator.
+            InputError: there is no vote on which agreement can be measured.
             MissingExtra: a library of the extra ``hum`` is not installed.
         """
         rule, settings = rule or Rule(), settings or Settings()
-        votes, left_out = attentive(votes, rule)
-        people = of_people(votes)
+        votes, left_out = exclude_inattentive(votes, rule)
+        people = select_annotator_votes(votes)
         if people.is_empty():
-            more = ", nor do those who missed them" if left_out else ""
+            more = ", nor do the votes of excluded annotators" if left_out else ""
             raise InputError(
-                f"there is no vote to measure agreement on (attention checks do not count{more})"
+                "there is no vote on which agreement can be measured (votes on attention checks do not "
+                f"count{more})"
             )
-        attention = attention_of(votes)
+        attention = count_attention_checks(votes)
         decided = decide(votes, rule)
         alphas: list[Alpha] = []
         pairs: list[Pair] = []
@@ -259,16 +262,16 @@ class AgreementReport:
         groups: list[Group] = []
         ceilings: list[Ceiling] = []
         for task in (name for name in ANSWERS if (people["task"] == name).any()):
-            mine = people.filter(pl.col("task") == task)
-            for category in _categories(mine):
-                part = mine if category is None else mine.filter(pl.col("category") == category)
-                matrix = Votes.of(part, task)
+            task_votes = people.filter(pl.col("task") == task)
+            for category in _list_categories(task_votes):
+                part = task_votes if category is None else task_votes.filter(pl.col("category") == category)
+                matrix = VoteMatrix.of(part, task)
                 alphas += [matrix.alpha(level, category, settings) for level in SCALES[task]]
-                groups.append(_group(part, decided, task, category, settings))
+                groups.append(_count_group(part, decided, task, category, settings))
                 ceilings += matrix.ceilings(category, settings)
-            whole = Votes.of(mine, task)
-            pairs += whole.pairs()
-            annotators += _annotators(whole, mine, attention)
+            matrix = VoteMatrix.of(task_votes, task)
+            pairs += matrix.pairs()
+            annotators += _describe_annotators(matrix, task_votes, attention)
         from croc import __version__
 
         attention_share = f",attention{rule.min_attention:.3g}" if rule.min_attention else ""
@@ -324,76 +327,76 @@ def _adapter() -> TypeAdapter[AgreementReport]:
     return TypeAdapter(AgreementReport)
 
 
-def _categories(votes: pl.DataFrame) -> list[str | None]:
+def _list_categories(votes: pl.DataFrame) -> list[str | None]:
     return [None, *votes["category"].drop_nulls().unique().sort().to_list()]
 
 
 @dataclass(frozen=True)
-class Votes:
-    """The votes of one task as arrays; vote v is ``who[v]``'s answer ``what[v]`` on item ``item[v]``.
+class VoteMatrix:
+    """The votes of one task as arrays: annotator ``annotator[v]`` gave ``answer[v]`` on item ``item[v]``.
 
     Attributes:
         task: one of ``TASKS``.
         names: annotators.
-        item, who, what: (votes,) numbers.
+        item, annotator, answer: (votes,) numbers.
         category: (votes,) category or None.
         concept: (items,) number of the item's concept.
-        counts: (items, answers) votes for each answer.
+        counts: (items, answers) number of votes for each answer.
     """
 
     task: str
     names: tuple[str, ...]
     item: Counts
-    who: Counts
-    what: Counts
+    annotator: Counts
+    answer: Counts
     category: tuple[str | None, ...]
     concept: Counts
     counts: Counts
 
     @classmethod
-    def of(cls, votes: pl.DataFrame, task: str) -> Votes:
-        """Take them from a table of one task's votes."""
+    def of(cls, votes: pl.DataFrame, task: str) -> VoteMatrix:
+        """Convert a table with the votes of one task."""
         names = tuple(votes["annotator"].unique().sort())
-        item = _codes(votes["item_id"])
+        item = _number(votes["item_id"])
         answers = ANSWERS[task]
-        what = np.array([answers.index(each) for each in votes["answer"]], dtype=np.int64)
+        answer = np.array([answers.index(value) for value in votes["answer"]], dtype=np.int64)
         counts = np.zeros((int(item.max()) + 1, len(answers)), dtype=np.int64)
-        np.add.at(counts, (item, what), 1)
+        np.add.at(counts, (item, answer), 1)
         concept = np.zeros(len(counts), dtype=np.int64)
-        concept[item] = _codes(votes["concept_id"])
+        concept[item] = _number(votes["concept_id"])
         return cls(
             task,
             names,
             item,
-            np.array([names.index(each) for each in votes["annotator"]], dtype=np.int64),
-            what,
+            np.array([names.index(name) for name in votes["annotator"]], dtype=np.int64),
+            answer,
             tuple(votes["category"]),
             concept,
             counts,
         )
 
     def alpha(self, level: Level, category: str | None, settings: Settings) -> Alpha:
-        """Krippendorff's alpha with its interval: what an item adds is summed once and drawn again."""
+        """Krippendorff's alpha with its interval, from resampled sums of coincidences."""
         counts = self.counts
         several = counts.sum(axis=1) > 1
-        drawn = None
+        samples = None
         if settings.resamples:
             values = counts.shape[1]
             unit = self.concept if settings.unit == "concept" else np.arange(len(counts))
-            each = coincidences(counts).reshape(len(counts), -1)
-            sums = statistics.cluster_sums(each[several], unit[several], int(unit.max()) + 1)
-            # A cluster without two votes on anything is none that could be drawn.
+            terms = coincidences(counts).reshape(len(counts), -1)
+            sums = statistics.cluster_sums(terms[several], unit[several], int(unit.max()) + 1)
+            # A cluster without an item that has two votes adds nothing to alpha.
             sums = sums[sums.sum(axis=1) > 0]
             if len(sums):
-                drawn = statistics.bootstrap_sums(sums, settings.resamples, settings.seed)
-                drawn = alpha_of(drawn.reshape(-1, values, values), level)
-        value = Estimate.of(krippendorff_alpha(counts, level), drawn, settings.level)
+                samples = statistics.bootstrap_sums(sums, settings.resamples, settings.seed)
+                samples = alpha_of(samples.reshape(-1, values, values), level)
+        value = Estimate.of(krippendorff_alpha(counts, level), samples, settings.level)
         return Alpha(self.task, category, level, int(several.sum()), int(counts[several].sum()), value)
 
     def pairs(self) -> list[Pair]:
-        """Every two annotators with items in common."""
+        """Every pair of annotators that shares items."""
         matrix = self.matrix()
-        found = []
+        pairs = []
         for a, b in itertools.combinations(range(len(self.names)), 2):
             both = ~np.isnan(matrix[a]) & ~np.isnan(matrix[b])
             if not both.any():
@@ -401,183 +404,184 @@ class Votes:
             x, y = matrix[a, both], matrix[b, both]
             rating = self.task == "rating"
             tau = correlation(x, y, "kendall") if rating and both.sum() > 1 else np.nan
-            found.append(
+            pairs.append(
                 Pair(
                     self.task,
                     self.names[a],
                     self.names[b],
                     int(both.sum()),
                     float((x == y).mean()),
-                    _plain(cohen_kappa(x, y)),
-                    _plain(cohen_kappa(x, y, weights="quadratic")) if rating else None,
-                    _plain(tau),
+                    optional(cohen_kappa(x, y)),
+                    optional(cohen_kappa(x, y, weights="quadratic")) if rating else None,
+                    optional(tau),
                 )
             )
-        return found
+        return pairs
 
     def matrix(self) -> Array:
         """(annotators, items) number of the answer, NaN where there is none."""
         matrix = np.full((len(self.names), len(self.counts)), np.nan)
-        matrix[self.who, self.item] = self.what
+        matrix[self.annotator, self.item] = self.answer
         return matrix
 
-    def agrees(self) -> Array:
-        """(votes,) 1 where a vote is the majority of the others, 0, its part of a tie, or NaN alone."""
+    def agreement_with_majority(self) -> Array:
+        """(votes,) 1 if a vote is the majority of the others, 1/k in a tie, else 0; NaN without others."""
         others = self.counts[self.item].astype(float)
-        others[np.arange(len(others)), self.what] -= 1
+        others[np.arange(len(others)), self.answer] -= 1
         top = others.max(axis=1, keepdims=True)
         tied = others == top
-        part = tied[np.arange(len(others)), self.what] / tied.sum(axis=1)
-        return np.where(others.sum(axis=1) > 0, part, np.nan)
+        share = tied[np.arange(len(others)), self.answer] / tied.sum(axis=1)
+        return np.where(others.sum(axis=1) > 0, share, np.nan)
 
     def ceilings(self, category: str | None, settings: Settings) -> list[Ceiling]:
-        """What one person reaches against the rest."""
-        agrees = self.agrees()
-        known = ~np.isnan(agrees)
+        """The agreement of one annotator with the others."""
+        agreement = self.agreement_with_majority()
+        known = ~np.isnan(agreement)
         concept = self.concept[self.item]
         clusters = int(self.concept.max()) + 1
-        found = []
+        ceilings = []
         if known.any():
             sums = np.stack(
-                [np.bincount(concept[known], weights, clusters) for weights in (agrees[known], None)], axis=1
+                [np.bincount(concept[known], weights, clusters) for weights in (agreement[known], None)],
+                axis=1,
             ).astype(float)
-            drawn = None
+            samples = None
             if settings.resamples:
                 total = statistics.bootstrap_sums(sums, settings.resamples, settings.seed)
                 with np.errstate(invalid="ignore", divide="ignore"):
-                    drawn = total[:, 0] / total[:, 1]
-            value = Estimate.of(float(agrees[known].mean()), drawn, settings.level)
-            people = len(np.unique(self.who[known]))
-            found.append(Ceiling(self.task, category, "accuracy", people, int(known.sum()), value))
+                    samples = total[:, 0] / total[:, 1]
+            value = Estimate.of(float(agreement[known].mean()), samples, settings.level)
+            people = len(np.unique(self.annotator[known]))
+            ceilings.append(Ceiling(self.task, category, "accuracy", people, int(known.sum()), value))
         if self.task == "rating":
-            found += self._rating_ceilings(category, settings)
-        return found
+            ceilings += self._rating_ceilings(category, settings)
+        return ceilings
 
     def _rating_ceilings(self, category: str | None, settings: Settings) -> list[Ceiling]:
         own, rest, weights = [], [], []
         for a in range(len(self.names)):
-            items, mine, others = self.against_others(a)
-            if len(items) >= FEWEST_ITEMS:
-                own.append((items, mine))
+            items, ratings, others = self.compare_with_others(a)
+            if len(items) >= MIN_SHARED_ITEMS:
+                own.append((items, ratings))
                 rest.append(others)
                 weights.append(len(items))
-        found = []
+        ceilings = []
         clusters = int(self.concept.max()) + 1
         counts = None
         if settings.resamples and own:
             rng = np.random.default_rng(settings.seed)
             counts = statistics.resample_counts(clusters, settings.resamples, rng)
         for kind in CORRELATIONS if own else ():
-            point = [correlation(mine, others, kind) for (_, mine), others in zip(own, rest, strict=True)]
-            drawn = None
+            point = [
+                correlation(ratings, others, kind) for (_, ratings), others in zip(own, rest, strict=True)
+            ]
+            samples = None
             if counts is not None:
-                each = [
-                    weighted_correlation(mine, others, counts[:, self.concept[items]], kind)
-                    for (items, mine), others in zip(own, rest, strict=True)
+                correlations = [
+                    weighted_correlation(ratings, others, counts[:, self.concept[items]], kind)
+                    for (items, ratings), others in zip(own, rest, strict=True)
                 ]
-                drawn = _mean(np.stack(each, axis=1), np.array(weights, float))
+                samples = _mean(np.stack(correlations, axis=1), np.array(weights, float))
             value = _mean(np.array([point]), np.array(weights, float))[0]
-            estimate = Estimate.of(float(value), drawn, settings.level)
-            found.append(Ceiling(self.task, category, kind, len(own), sum(weights), estimate))
-        return found
+            estimate = Estimate.of(float(value), samples, settings.level)
+            ceilings.append(Ceiling(self.task, category, kind, len(own), sum(weights), estimate))
+        return ceilings
 
-    def against_others(self, annotator: int) -> tuple[Counts, Array, Array]:
-        """One annotator's ratings and the mean of the others' on the same items.
+    def compare_with_others(self, annotator: int) -> tuple[Counts, Array, Array]:
+        """One annotator's ratings, and the mean of the others' ratings of the same items.
 
         Returns:
-            Numbers of the items that others rated too, the ratings 1…5, the means.
+            Numbers of the items that others rated, too; the ratings 1…5; the means.
         """
-        mine = np.flatnonzero(self.who == annotator)
+        votes = np.flatnonzero(self.annotator == annotator)
         scale = np.arange(1, self.counts.shape[1] + 1)
-        others = self.counts[self.item[mine]].sum(axis=1) - 1
-        use = mine[others > 0]
-        own = self.what[use] + 1.0
+        others = self.counts[self.item[votes]].sum(axis=1) - 1
+        use = votes[others > 0]
+        own = self.answer[use] + 1.0
         total = self.counts[self.item[use]] @ scale
         return self.item[use], own, (total - own) / (self.counts[self.item[use]].sum(axis=1) - 1)
 
 
-def _annotators(
-    whole: Votes, votes: pl.DataFrame, attention: Mapping[str, tuple[int, int]]
+def _describe_annotators(
+    matrix: VoteMatrix, votes: pl.DataFrame, attention: Mapping[str, tuple[int, int]]
 ) -> list[Annotator]:
-    agrees = whole.agrees()
-    category = np.array([name or "" for name in whole.category])
+    agreement = matrix.agreement_with_majority()
+    category = np.array([name or "" for name in matrix.category])
     durations = votes["duration_s"].to_numpy()
-    errors = dawid_skene(saying(votes)).errors
-    found = []
-    for number, name in enumerate(whole.names):
-        mine = whole.who == number
-        known = mine & ~np.isnan(agrees)
-        seconds = durations[mine]
+    errors = dawid_skene(add_vote_verdicts(votes)).errors
+    annotators = []
+    for number, name in enumerate(matrix.names):
+        own = matrix.annotator == number
+        known = own & ~np.isnan(agreement)
+        seconds = durations[own]
         seconds = seconds[~np.isnan(seconds.astype(float))].astype(float)
-        shares = np.bincount(whole.what[mine], minlength=len(ANSWERS[whole.task])) / mine.sum()
-        by = {
+        shares = np.bincount(matrix.answer[own], minlength=len(ANSWERS[matrix.task])) / own.sum()
+        by_category = {
             str(value): (
-                float(agrees[known & (category == value)].mean()),
+                float(agreement[known & (category == value)].mean()),
                 int((known & (category == value)).sum()),
             )
             for value in np.unique(category[known])
             if value
         }
-        found.append(
+        annotators.append(
             Annotator(
-                whole.task,
+                matrix.task,
                 name,
-                int(mine.sum()),
-                _hours(seconds),
+                int(own.sum()),
+                _sum_hours(seconds),
                 float(np.median(seconds)) if len(seconds) else None,
-                dict(zip(ANSWERS[whole.task], map(float, shares), strict=True)),
-                float(agrees[known].mean()) if known.any() else None,
+                dict(zip(ANSWERS[matrix.task], map(float, shares), strict=True)),
+                float(agreement[known].mean()) if known.any() else None,
                 int(known.sum()),
-                by,
+                by_category,
                 attention.get(name, (0, 0)),
                 errors.get(name, (None, None)),
             )
         )
-    return found
+    return annotators
 
 
-def _group(
+def _count_group(
     votes: pl.DataFrame, decided: pl.DataFrame, task: str, category: str | None, settings: Settings
 ) -> Group:
     images = decided.filter((pl.col("task") == task) & (pl.col("votes") > 0))
     if category is not None:
         images = images.filter(pl.col("category") == category)
     seconds = votes["duration_s"].drop_nulls().to_numpy()
-    kept, thrown = (int((images["verdict"] == word).sum()) for word in (YES, NO))
+    kept, discarded = (int((images["verdict"] == verdict).sum()) for verdict in (YES, NO))
     discard = Estimate(None)
-    if kept + thrown:
-        low, high = statistics.wilson_interval(thrown / (kept + thrown), kept + thrown, settings.level)
-        discard = Estimate(thrown / (kept + thrown), float(low), float(high))
+    if kept + discarded:
+        low, high = statistics.wilson_interval(
+            discarded / (kept + discarded), kept + discarded, settings.level
+        )
+        discard = Estimate(discarded / (kept + discarded), float(low), float(high))
     return Group(
         task,
         category,
         len(images),
         len(votes),
-        _hours(seconds),
-        float(np.minimum(seconds, LONGEST_S).mean()) if len(seconds) else None,
+        _sum_hours(seconds),
+        float(np.minimum(seconds, MAX_VOTE_S).mean()) if len(seconds) else None,
         kept,
-        thrown,
-        len(images) - kept - thrown,
+        discarded,
+        len(images) - kept - discarded,
         discard,
     )
 
 
-def _hours(seconds: Array) -> float | None:
-    return float(np.minimum(seconds, LONGEST_S).sum() / 3600) if len(seconds) else None
+def _sum_hours(seconds: Array) -> float | None:
+    return float(np.minimum(seconds, MAX_VOTE_S).sum() / 3600) if len(seconds) else None
 
 
-def _codes(values: pl.Series) -> Counts:
+def _number(values: pl.Series) -> Counts:
     codes: Counts = values.rank("dense").to_numpy().astype(np.int64) - 1
     return codes
 
 
 def _mean(values: Array, weights: Array) -> Array:
-    """Weighted mean over the last axis, NaN left out; NaN where all are."""
+    """Weighted mean over the last axis without NaN; NaN where all values are."""
     known = ~np.isnan(values)
     total = (known * weights).sum(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return np.where(total > 0, (np.nan_to_num(values) * weights).sum(axis=-1) / total, np.nan)
-
-
-def _plain(value: float) -> float | None:
-    return float(value) if np.isfinite(value) else None

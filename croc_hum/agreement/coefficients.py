@@ -1,4 +1,4 @@
-"""Coefficients of agreement, and what accuracy is worth when labels are wrong: pure functions on arrays."""
+"""Coefficients of agreement, and the correction of an accuracy for label noise: pure functions on arrays."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ Counts = NDArray[np.int64]
 
 
 def krippendorff_alpha(counts: Counts, level: Level) -> float:
-    """Krippendorff's alpha by the library of that name: 1 is perfect, 0 chance.
+    """Krippendorff's alpha by the library ``krippendorff``: 1 is perfect agreement, 0 is chance level.
 
     Args:
-        counts: (items, values) how many annotators gave each value, the values in order.
-        level: one of ``LEVELS``; interval takes the values for 1, 2, 3, …
+        counts: (items, values) number of annotators who gave each value, with the values in order.
+        level: one of ``LEVELS``; for ``interval`` the values are 1, 2, 3, …
 
     Returns:
-        NaN where no item has two votes, or all votes are one value.
+        NaN when no item has two votes, or all votes have one value.
 
     Raises:
-        MissingExtra: the library is not installed. It is under GPL-3.0-or-later, so that it comes with the
-            extra ``hum`` alone and is loaded here alone.
+        MissingExtra: the library is not installed. Its licence is GPL-3.0-or-later, so it is part of the
+            extra ``hum`` only and is imported here only.
     """
     try:
         import krippendorff
@@ -43,25 +43,26 @@ def krippendorff_alpha(counts: Counts, level: Level) -> float:
 
 
 def coincidences(counts: Counts) -> Array:
-    """What each item adds to the matrix of coincidences, which is all that alpha is made of.
+    """The coincidences of each item; alpha is computed from their sum.
 
     Args:
-        counts: (items, values) how many annotators gave each value.
+        counts: (items, values) number of annotators who gave each value.
 
     Returns:
-        (items, values, values): ordered pairs of votes on the item, over its votes less one; 0 with one vote.
+        (items, values, values): number of ordered pairs of votes on the item, divided by its votes minus one;
+        0 for an item with one vote.
     """
     n = counts.astype(float)
     total = n.sum(axis=1)
     pairs = n[:, :, None] * n[:, None, :]
     values = np.arange(n.shape[1])
     pairs[:, values, values] -= n
-    each: Array = pairs / np.maximum(total - 1, 1)[:, None, None]
-    return each
+    result: Array = pairs / np.maximum(total - 1, 1)[:, None, None]
+    return result
 
 
 def alpha_of(matrices: Array, level: Level) -> Array:
-    """Alpha of summed coincidences, so that a resample re-weighs sums and counts nothing again.
+    """Alpha of summed coincidences, so that a resample needs only their weighted sum.
 
     Krippendorff (2011), "Computing Krippendorff's Alpha-Reliability": with o_ck the coincidences, n_c their
     row sums and n the sum of all, alpha = 1 − (n − 1) Σ o_ck d_ck / Σ n_c n_k d_ck, where d_ck is 1 unless
@@ -72,7 +73,7 @@ def alpha_of(matrices: Array, level: Level) -> Array:
         level: one of ``LEVELS``.
 
     Returns:
-        (k,); NaN where all votes are one value.
+        (k,); NaN where all votes have one value.
     """
     sums = matrices.sum(axis=2)
     total = sums.sum(axis=1)
@@ -91,11 +92,11 @@ def alpha_of(matrices: Array, level: Level) -> Array:
 
 
 def cohen_kappa(first: Array, second: Array, *, weights: str | None = None) -> float:
-    """Cohen's kappa of two annotators by scikit-learn; NaN where one answer is all that both gave.
+    """Cohen's kappa of two annotators by scikit-learn; NaN when both gave one answer only.
 
     Args:
-        first: (n,) answers as numbers.
-        second: (n,) answers of the other.
+        first: (n,) answers of one annotator, as numbers.
+        second: (n,) answers of the other one.
         weights: None, or ``quadratic`` for ratings.
 
     Raises:
@@ -108,27 +109,27 @@ def cohen_kappa(first: Array, second: Array, *, weights: str | None = None) -> f
     if len(np.union1d(first, second)) < 2:
         return float("nan")
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore")  # it warns where it gives NaN, which is what is asked for
+        warnings.simplefilter("ignore")  # a warning where the result is NaN, which is wanted here
         return float(cohen_kappa_score(first, second, weights=weights))
 
 
 def flip_rate(wrong: Any, shows_other: Any) -> Any:
-    """How often a comparison has its answer turned round, when some images do not show their prompt.
+    """Probability η that a wrong image reverses the correct answer of a comparison.
 
-    An image that shows the other prompt turns the right answer into the wrong one; one that shows neither
-    leaves nothing to be right about, which is a coin: half a turn. So η = e (1 + f) / 2.
+    An image that shows the other prompt reverses the answer. For one that shows neither prompt both answers
+    are equally likely to be correct, which counts as half a reversal. So η = e (1 + f) / 2.
 
     Args:
         wrong: e, share of images that do not show their prompt.
-        shows_other: f, share of those that show the contrast prompt, 0…1.
+        shows_other: f, share of the wrong images that show the contrast prompt, 0…1.
     """
     return np.asarray(wrong, float) * (1 + np.asarray(shows_other, float)) / 2
 
 
 def true_accuracy(observed: Any, flip: Any) -> Any:
-    """The accuracy that a metric would have with right labels, from the one it has with wrong ones.
+    """The accuracy of a metric with correct labels, estimated from its accuracy with noisy ones.
 
-    A label that is turned round with probability η, whatever the metric says, gives the accuracy
+    A label that is reversed with probability η, independently of the metric, gives the accuracy
     a' = a (1 − η) + (1 − a) η; so a = (a' − η) / (1 − 2η). Angluin and Laird (1988), "Learning From Noisy
     Examples", Machine Learning 2, equation for random classification noise; Rogan and Gladen (1978),
     American Journal of Epidemiology 107, in terms of sensitivity and specificity.
@@ -138,9 +139,9 @@ def true_accuracy(observed: Any, flip: Any) -> Any:
         flip: η, see :func:`flip_rate`.
 
     Returns:
-        Cut to 0…1; NaN where η is a half or more, for then the labels say nothing.
+        Clipped to 0…1; NaN where η is at least 1/2, because such labels carry no information.
     """
     observed, flip = np.asarray(observed, float), np.asarray(flip, float)
     with np.errstate(invalid="ignore", divide="ignore"):
-        turned = np.clip((observed - flip) / (1 - 2 * flip), 0.0, 1.0)
-    return np.where(flip < 0.5, turned, np.nan)
+        corrected = np.clip((observed - flip) / (1 - 2 * flip), 0.0, 1.0)
+    return np.where(flip < 0.5, corrected, np.nan)

@@ -1,4 +1,4 @@
-"""How many images do not show their prompt, property by property: the label noise of what was judged."""
+"""Label noise: the share of images that do not show their prompt, by property."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
+from croc.rendering.formats import count
 from croc.storage.files import read_json
 from croc.verdict import statistics
 from croc_hum.candidates.items import SAMPLE
-from croc_hum.votes.votes import NO, YES, Rule, attentive, decide
+from croc_hum.votes.votes import NO, YES, Rule, decide, exclude_inattentive
 
 
 @dataclass(frozen=True)
@@ -24,12 +25,12 @@ class PropertyNoise:
 
     Attributes:
         property: its name; for variations of entities the name of their subset.
-        checks: how many checks of the build the property has.
-        images: images that were decided.
-        wrong: those of them that do not show their prompt.
-        undecided: images that the votes did not decide.
-        share: wrong among decided, None where none was decided.
-        low, high: Wilson's interval of it.
+        checks: number of checks of the build with this property.
+        images: number of decided images.
+        wrong: number of decided images that do not show their prompt.
+        undecided: number of images that the votes did not decide.
+        share: wrong / images; None without decided images.
+        low, high: its Wilson interval.
     """
 
     property: str
@@ -44,18 +45,18 @@ class PropertyNoise:
 
 @dataclass(frozen=True)
 class LabelNoise:
-    """What votes say of the labels of a set of images.
+    """The label noise of a set of images, by votes.
 
     Attributes:
         properties: by property.
-        share: of all images of the build, each property weighted by the checks that it has there.
+        share: in the whole build, with each property weighted by its number of checks there.
         low, high: its interval, see :func:`weighted_share`.
         images, wrong, undecided: sums over the properties.
-        annotators, votes: who said so.
-        left_out: annotators whose votes do not count, because they missed attention checks.
-        rule: when votes decided.
-        level: of the intervals.
+        annotators, votes: numbers of annotators and votes.
+        rule: when votes decide, as a sentence.
+        level: confidence level of the intervals.
         source: where the images are from, as in ``sample.json``.
+        left_out: number of annotators who are excluded because they missed attention checks.
     """
 
     properties: tuple[PropertyNoise, ...]
@@ -76,75 +77,79 @@ class LabelNoise:
     def of(
         cls, votes: pl.DataFrame, sample: Mapping[str, Any], rule: Rule | None = None, *, level: float = 0.95
     ) -> LabelNoise:
-        """Count.
+        """Measure the label noise of a sample.
 
         Args:
-            votes: as :func:`croc_hum.votes.votes.read_votes` gives them.
-            sample: as :func:`read_sample` gives it.
+            votes: as :func:`croc_hum.votes.votes.read_votes` returns them.
+            sample: as :func:`read_sample` returns it.
             rule: when votes decide about an image.
-            level: of the intervals.
+            level: confidence level of the intervals.
 
         Raises:
-            InputError: no vote is on the task of the sample.
+            InputError: there is no vote on the task of the sample.
         """
         rule = rule or Rule()
-        votes, left_out = attentive(votes, rule)
-        mine = votes.filter((pl.col("task") == sample["task"]) & ~pl.col("attention"))
-        if mine.is_empty():
-            raise InputError(f"no vote is of the task {sample['task']!r}, which is that of the sample")
-        decided = decide(mine, rule)
-        found = []
+        votes, left_out = exclude_inattentive(votes, rule)
+        task_votes = votes.filter((pl.col("task") == sample["task"]) & ~pl.col("attention"))
+        if task_votes.is_empty():
+            raise InputError(f"there is no vote on the task {sample['task']!r} of the sample")
+        decided = decide(task_votes, rule)
+        properties = []
         for name, checks in sample["population"].items():
             own = decided.filter(pl.col("property").fill_null("") == name)
-            kept, wrong = (int((own["verdict"] == word).sum()) for word in (YES, NO))
+            kept, wrong = (int((own["verdict"] == verdict).sum()) for verdict in (YES, NO))
             low = high = share = None
             if images := kept + wrong:
                 share = wrong / images
                 low, high = map(float, statistics.wilson_interval(share, images, level))
-            found.append(PropertyNoise(name, checks, images, wrong, len(own) - images, share, low, high))
-        known = [each for each in found if each.share is not None]
+            properties.append(PropertyNoise(name, checks, images, wrong, len(own) - images, share, low, high))
+        known = [noise for noise in properties if noise.share is not None]
         share = low = high = None
         if known:
             share, low, high = weighted_share(
-                [each.share for each in known if each.share is not None],
-                [each.images for each in known],
-                [each.checks for each in known],
+                [noise.share for noise in known if noise.share is not None],
+                [noise.images for noise in known],
+                [noise.checks for noise in known],
                 level,
             )
-        people = mine.filter(pl.col("role") != "adjudicator")
+        people = task_votes.filter(pl.col("role") != "adjudicator")
         return cls(
-            tuple(sorted(found, key=lambda each: (-(each.share or 0.0), each.property))),
+            tuple(sorted(properties, key=lambda noise: (-(noise.share or 0.0), noise.property))),
             share,
             low,
             high,
-            sum(each.images for each in found),
-            sum(each.wrong for each in found),
-            sum(each.undecided for each in found),
+            sum(noise.images for noise in properties),
+            sum(noise.wrong for noise in properties),
+            sum(noise.undecided for noise in properties),
             people["annotator"].n_unique(),
             len(people),
-            rule.words(),
+            rule.describe(),
             level,
             sample["source"],
             len(left_out),
         )
 
     def lines(self) -> list[str]:
-        """The numbers in words."""
+        """The numbers in sentences."""
         if self.share is None:
-            return [f"None of {self.undecided} images is decided by the votes"]
-        text = [
+            return [f"The votes decide about none of {count(self.undecided, 'image')}"]
+        lines = [
             f"{self.share:.1%} of the images do not show their prompt ({self.low:.1%} to {self.high:.1%}); "
-            f"{self.images} images were decided by {self.votes} votes of {self.annotators} annotators"
+            f"{count(self.votes, 'vote')} of {count(self.annotators, 'annotator')} decided about "
+            f"{count(self.images, 'image')}"
         ]
         if self.left_out:
-            are = "annotator is" if self.left_out == 1 else "annotators are"
-            text.append(f"{self.left_out} more {are} left out, who missed too many attention checks")
+            verb = "is" if self.left_out == 1 else "are"
+            lines.append(
+                f"{count(self.left_out, 'annotator')} {verb} excluded for missing too many attention checks"
+            )
         if self.undecided:
-            text.append(f"{self.undecided} more images were judged and not decided")
-        return text
+            verb = "is" if self.undecided == 1 else "are"
+            lines.append(f"{count(self.undecided, 'image')} with votes {verb} undecided")
+        return lines
 
     def to_dict(self) -> dict[str, Any]:
-        """The numbers as JSON values, with the lines."""
+        """The numbers as JSON values, with the sentences of :meth:`lines`."""
         return {**asdict(self), "lines": self.lines()}
 
     @classmethod
@@ -152,34 +157,34 @@ class LabelNoise:
         """The inverse of :meth:`to_dict`.
 
         Raises:
-            InputError: these are not the values of a label noise.
+            InputError: the values are not those of a label noise.
         """
         try:
-            given = {name: value for name, value in values.items() if name != "lines"}
-            properties = tuple(PropertyNoise(**row) for row in given.pop("properties"))
-            return cls(properties=properties, **given)
+            fields = {name: value for name, value in values.items() if name != "lines"}
+            properties = tuple(PropertyNoise(**row) for row in fields.pop("properties"))
+            return cls(properties=properties, **fields)
         except (KeyError, TypeError, AttributeError) as problem:
             raise InputError(f"not the label noise that 'croc hum agreement' writes: {problem}") from None
 
     def to_json(self) -> str:
-        """``to_dict`` as text: what a build's folder holds as ``label_noise.json``."""
+        """``to_dict`` as text: the content of ``label_noise.json`` in a build."""
         return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def weighted_share(
     shares: list[float], n: list[int], weights: list[int], level: float = 0.95
 ) -> tuple[float, float, float]:
-    """A weighted mean of shares and its interval, from the Wilson interval of each.
+    """The weighted mean of shares and its interval, from the Wilson interval of each share.
 
     With weights w that add up to 1, the mean is θ = Σ w p, and its ends are θ − √Σ w² (p − l)² and
-    θ + √Σ w² (u − p)², l and u being the ends of each. Zou, Huang and Zhang (2009), "A note on confidence
-    interval estimation for a linear function of binomial proportions", CSDA 53.
+    θ + √Σ w² (u − p)², where l and u are the ends of each interval. Zou, Huang and Zhang (2009), "A note on
+    confidence interval estimation for a linear function of binomial proportions", CSDA 53.
 
     Args:
         shares: p of each stratum.
-        n: what it was observed on.
+        n: number of observations in each stratum.
         weights: of the strata, in any unit.
-        level: of confidence.
+        level: confidence level.
     """
     p, w = np.array(shares), np.array(weights, float) / sum(weights)
     low, high = statistics.wilson_interval(p, np.array(n), level)
@@ -189,16 +194,20 @@ def weighted_share(
 
 
 def read_sample(folder: str | Path) -> dict[str, Any]:
-    """What the items of a folder of candidates stand for: its ``sample.json``.
+    """Read ``sample.json`` of a folder of candidates: which checks its items represent.
 
     Raises:
-        InputError: the folder has none, or it is something else.
+        InputError: the folder has no such file, or the file has another content.
     """
-    place = Path(folder) if Path(folder).is_dir() else Path(folder).parent
-    found = read_json(
-        place / SAMPLE, f"no {SAMPLE}: not a folder of candidates (croc hum candidates makes one)"
+    directory = Path(folder) if Path(folder).is_dir() else Path(folder).parent
+    sample = read_json(
+        directory / SAMPLE, f"no {SAMPLE}: not a folder of candidates ('croc hum candidates' makes one)"
     )
-    wanted = {"task": str, "source": dict, "population": dict, "sha256": str}
-    if not isinstance(found, dict) or any(not isinstance(found.get(k), kind) for k, kind in wanted.items()):
-        raise InputError(f"{place / SAMPLE}: not what croc hum candidates writes ({', '.join(wanted)})")
-    return found
+    expected = {"task": str, "source": dict, "population": dict, "sha256": str}
+    if not isinstance(sample, dict) or any(
+        not isinstance(sample.get(key), kind) for key, kind in expected.items()
+    ):
+        raise InputError(
+            f"{directory / SAMPLE}: expected the keys {', '.join(expected)}, see 'croc hum candidates'"
+        )
+    return sample

@@ -1,4 +1,4 @@
-"""Does the ranking of metrics move with the annotator? One verdict for each of them, and one for all."""
+"""Rankings of metrics by the votes of each annotator, compared with the ranking by the votes of all."""
 
 from __future__ import annotations
 
@@ -15,17 +15,25 @@ from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
 from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.report import Report
-from croc.verdict.report import Settings as Judging
+from croc.verdict.report import Settings as EvaluationSettings
 from croc_hum.agreement.coefficients import flip_rate, true_accuracy
-from croc_hum.votes.votes import NO, YES, Rule, attentive, decide, of_people, saying
+from croc_hum.votes.votes import (
+    NO,
+    YES,
+    Rule,
+    add_vote_verdicts,
+    decide,
+    exclude_inattentive,
+    select_annotator_votes,
+)
 
 _IMAGE = pl.Schema({"check_id": pl.String, "image_side": pl.String, "image_index": pl.Int64})
 _TEXT = ("forward_text", "inverse_text")
 
 
 @dataclass(frozen=True)
-class Place:
-    """One metric in one ranking: mean scaled accuracy and its interval."""
+class RankedMetric:
+    """A metric in a ranking: mean scaled accuracy with its interval."""
 
     metric: str
     scaled: float | None
@@ -35,20 +43,20 @@ class Place:
 
 @dataclass(frozen=True)
 class Ranking:
-    """The verdict on the images that somebody says show their prompt.
+    """A ranking of metrics on the images that show their prompt, by the votes of one annotator or of all.
 
     Attributes:
-        annotator: who; None are all of them by the rule.
-        checks, images: what the verdict is on.
+        annotator: the annotator; None for the votes of all by the rule.
+        checks, images: numbers of checks and images.
         places: the metrics, best first.
-        tau: Kendall's tau-b to the ranking by the rule; None where it is that one, or undefined.
-        low, high: its interval, concepts resampled.
+        tau: Kendall's tau-b with the ranking by the rule; None for that ranking itself, or where undefined.
+        low, high: its interval, with concepts resampled.
     """
 
     annotator: str | None
     checks: int
     images: int
-    places: tuple[Place, ...]
+    places: tuple[RankedMetric, ...]
     tau: float | None = None
     low: float | None = None
     high: float | None = None
@@ -56,14 +64,14 @@ class Ranking:
 
 @dataclass(frozen=True)
 class Corrected:
-    """Accuracy of a metric in the text directions, with labels by the maker of the images and by people.
+    """Accuracy of a metric in the text directions, with unverified labels and with those of annotators.
 
     Attributes:
-        metric: as its table names it.
-        claimed: on all judged images, each taken to show its prompt.
-        low, high: what that is worth by :func:`croc_hum.agreement.coefficients.true_accuracy`; one end is for
-            wrong images that show neither prompt, the other for wrong images that show the other prompt.
-        verified: on the images that people say show their prompt.
+        metric: name of the metric.
+        claimed: on all decided images, assuming that each shows its prompt.
+        low, high: ``claimed`` corrected by :func:`croc_hum.agreement.coefficients.true_accuracy`, assuming
+            that the wrong images show neither prompt, or that they show the other prompt.
+        verified: on the images that show their prompt by the votes.
     """
 
     metric: str
@@ -75,14 +83,14 @@ class Corrected:
 
 @dataclass(frozen=True)
 class Rankings:
-    """Verdicts by annotator.
+    """Rankings by the rule and by annotator.
 
     Attributes:
-        by_rule: on what is released by the rule.
-        by_annotator: on what each of them alone would release.
-        corrected: what wrong labels do to each metric.
+        by_rule: on the images that the rule releases.
+        by_annotator: on the images that each annotator alone would release.
+        corrected: the effect of wrong labels on each metric.
         wrong: share of the decided images that do not show their prompt.
-        signature: of the verdict by the rule.
+        signature: of the ranking by the rule.
     """
 
     by_rule: Ranking
@@ -92,17 +100,24 @@ class Rankings:
     signature: Signature
 
     def lines(self) -> list[str]:
-        """What it comes to, in words."""
-        taus = [each.tau for each in self.by_annotator if each.tau is not None]
+        """The result in sentences."""
+        taus = [ranking.tau for ranking in self.by_annotator if ranking.tau is not None]
         first = self.by_rule.places[0].metric
-        same = sum(each.places[0].metric == first for each in self.by_annotator)
-        text = [f"{first} is first by the rule, and for {same} of {len(self.by_annotator)} annotators alone"]
+        same = sum(ranking.places[0].metric == first for ranking in self.by_annotator)
+        total = len(self.by_annotator)
+        lines = [
+            f"{first} is first by the votes of all annotators, and by the votes of {same} of {total} "
+            f"{'annotator' if total == 1 else 'annotators'} alone"
+        ]
         if taus:
-            text.append(f"Kendall's tau-b to the ranking by the rule is {min(taus):.2f} at least")
-        return text
+            lines.append(
+                f"Kendall's tau-b between the ranking by all votes and that of an annotator is at least "
+                f"{min(taus):.2f}"
+            )
+        return lines
 
 
-def rankings(
+def rank_by_annotator(
     scores: Sequence[str | Path],
     votes: pl.DataFrame,
     rule: Rule | None = None,
@@ -111,80 +126,82 @@ def rankings(
     resamples: int = 1_000,
     seed: int = 20250511,
 ) -> Rankings:
-    """Judge metrics by each annotator's images, and by those of the rule.
+    """Rank metrics on the images that each annotator alone would release, and on those of the rule.
 
     Args:
         scores: score tables of the candidate images (``croc score CANDIDATES/images …``).
-        votes: as :func:`croc_hum.votes.votes.read_votes` gives them.
+        votes: as :func:`croc_hum.votes.votes.read_votes` returns them.
         rule: when votes decide about an image.
-        task: which task's votes.
-        resamples: of the bootstrap.
+        task: the task whose votes count.
+        resamples: number of bootstrap resamples.
         seed: of the bootstrap.
 
     Raises:
-        InputError: the tables cannot be used, or none of the judged images is in them.
+        InputError: the tables cannot be used, or none of the decided images is in them.
     """
     rule = rule or Rule()
     tables = read_score_tables(scores, protocol="hum")
-    settings = Judging(resamples=resamples, flips=0, seed=seed)
-    votes, _ = attentive(votes, rule)
-    mine = saying(votes.filter((pl.col("task") == task) & ~pl.col("attention")))
-    decided = decide(mine.drop("says"), rule)
-    pooled = _judged(tables, decided.filter(pl.col("verdict") == YES), settings)
+    settings = EvaluationSettings(resamples=resamples, flips=0, seed=seed)
+    votes, _ = exclude_inattentive(votes, rule)
+    task_votes = add_vote_verdicts(votes.filter((pl.col("task") == task) & ~pl.col("attention")))
+    decided = decide(task_votes.drop("vote_verdict"), rule)
+    pooled = _evaluate(tables, decided.filter(pl.col("verdict") == YES), settings)
     if pooled is None:
         raise InputError(
-            "none of the images that people say show their prompt is in the score tables; score the "
-            "candidates themselves: croc score CANDIDATES/images --scorer NAME --out scores"
+            "none of the images that show their prompt, by the votes, is in the score tables; score the "
+            "candidates: croc score CANDIDATES/images --scorer NAME --out scores"
         )
-    people = of_people(mine)
-    found = []
+    people = select_annotator_votes(task_votes)
+    by_annotator = []
     for name in people["annotator"].unique().sort():
-        own = people.filter((pl.col("annotator") == name) & (pl.col("says") == YES))
-        report = _judged(tables, own, settings)
+        own = people.filter((pl.col("annotator") == name) & (pl.col("vote_verdict") == YES))
+        report = _evaluate(tables, own, settings)
         if report is None:
             continue
         tau = pooled.agreement(report)[0] if resamples and len(pooled.metrics) > 1 else None
         ends = (None, None, None) if tau is None else (tau.tau, tau.ci_low, tau.ci_high)
-        found.append(_ranking(report, name, _count(tables, own), *ends))
-    kept, wrong = (decided.filter(pl.col("verdict") == word) for word in (YES, NO))
+        by_annotator.append(_make_ranking(report, name, _count_images(tables, own), *ends))
+    kept, wrong = (decided.filter(pl.col("verdict") == verdict) for verdict in (YES, NO))
     share = len(wrong) / (len(kept) + len(wrong))
-    claimed = _judged(tables, pl.concat([kept, wrong]), settings)
+    claimed = _evaluate(tables, pl.concat([kept, wrong]), settings)
     assert claimed is not None
     return Rankings(
-        _ranking(pooled, None, _count(tables, kept)),
-        tuple(found),
-        tuple(_corrected(name, claimed, pooled, share) for name in pooled.metrics),
+        _make_ranking(pooled, None, _count_images(tables, kept)),
+        tuple(by_annotator),
+        tuple(_correct(name, claimed, pooled, share) for name in pooled.metrics),
         share,
         pooled.signature,
     )
 
 
-def _judged(tables: Sequence[ScoreTable], images: pl.DataFrame, settings: Judging) -> Report | None:
-    """The verdict on some images; None when the tables hold none of them."""
-    chosen = [replace(table, frame=_rows(table, images)) for table in tables]
+def _evaluate(
+    tables: Sequence[ScoreTable], images: pl.DataFrame, settings: EvaluationSettings
+) -> Report | None:
+    """The report on some images; None when the tables contain none of them."""
+    chosen = [replace(table, frame=_select_rows(table, images)) for table in tables]
     return None if any(table.frame.is_empty() for table in chosen) else evaluate_tables(chosen, settings)
 
 
-def _rows(table: ScoreTable, images: pl.DataFrame) -> pl.DataFrame:
+def _select_rows(table: ScoreTable, images: pl.DataFrame) -> pl.DataFrame:
     wanted = (
         images.select("check_id", pl.col("side").alias("image_side"), "image_index").cast(_IMAGE).unique()
     )
     keys = [pl.col(name).cast(kind) for name, kind in _IMAGE.items()]
-    here = table.frame.with_columns(keys).join(wanted, on=list(_IMAGE), how="semi", maintain_order="left")
-    return here.cast({name: table.frame.schema[name] for name in _IMAGE})
+    selected = table.frame.with_columns(keys).join(wanted, on=list(_IMAGE), how="semi", maintain_order="left")
+    return selected.cast({name: table.frame.schema[name] for name in _IMAGE})
 
 
-def _count(tables: Sequence[ScoreTable], images: pl.DataFrame) -> int:
-    return max(len(_rows(table, images).select(list(_IMAGE)).unique()) for table in tables)
+def _count_images(tables: Sequence[ScoreTable], images: pl.DataFrame) -> int:
+    return max(len(_select_rows(table, images).select(list(_IMAGE)).unique()) for table in tables)
 
 
-def _ranking(report: Report, who: str | None, images: int, *tau: float | None) -> Ranking:
+def _make_ranking(report: Report, annotator: str | None, images: int, *tau: float | None) -> Ranking:
     scores = [score for score in report.scores if score.group is None]
-    places = tuple(Place(each.metric, each.scaled, each.ci_low, each.ci_high) for each in scores)
-    return Ranking(who, report.checks, images, places, *tau)
+    places = tuple(RankedMetric(score.metric, score.scaled, score.ci_low, score.ci_high) for score in scores)
+    return Ranking(annotator, report.checks, images, places, *tau)
 
 
-def _corrected(metric: str, claimed: Report, verified: Report, wrong: float) -> Corrected:
+def _correct(metric: str, claimed: Report, verified: Report, wrong: float) -> Corrected:
     observed = _text_accuracy(claimed, metric)
     low = high = None
     if observed is not None:
@@ -194,11 +211,12 @@ def _corrected(metric: str, claimed: Report, verified: Report, wrong: float) -> 
 
 
 def _text_accuracy(report: Report, metric: str) -> float | None:
-    """Mean of the two text directions."""
-    of = [
-        each.accuracy
-        for each in report.results
-        if (each.metric, each.group, each.text_model) == (metric, None, None) and each.direction in _TEXT
+    """Mean accuracy of the two text directions."""
+    accuracies = [
+        result.accuracy
+        for result in report.results
+        if (result.metric, result.group, result.text_model) == (metric, None, None)
+        and result.direction in _TEXT
     ]
-    known = [each for each in of if each is not None]
+    known = [accuracy for accuracy in accuracies if accuracy is not None]
     return sum(known) / len(known) if known else None

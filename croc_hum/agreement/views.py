@@ -1,4 +1,4 @@
-"""A report of agreement for people: on the terminal and as a page. Nothing is computed here."""
+"""A report of agreement on the terminal and as a web page. Nothing is computed here."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from croc.rendering.formats import interval, number, percent
+from croc.rendering.formats import count, interval, number, percent
 from croc_hum.agreement.agreement import AgreementReport, Estimate
-from croc_hum.votes.votes import left_out_words
+from croc_hum.votes.votes import describe_excluded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
 ALL = "all"
-_PAIRS = 28
-"""Pairs of annotators that are shown one by one; the JSON has them all."""
+_MAX_PAIRS = 28
+"""Maximum number of pairs of annotators that are shown; the JSON has all of them."""
 
 _DASH = "–"
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table to show.
+class ReportTable:
+    """A table of the report.
 
     Attributes:
-        title: what it answers.
+        title: its heading.
         caption: how to read it.
         header: names of the columns.
         rows: cells as text.
-        names: how many columns from the left hold names rather than numbers.
+        names: number of columns, from the left, that contain names rather than numbers.
     """
 
     title: str
@@ -39,47 +39,48 @@ class Sheet:
     names: int = 1
 
 
-def sheets(report: AgreementReport) -> list[Sheet]:
-    """The tables of a report, those that hold nothing left out."""
+def make_tables(report: AgreementReport) -> list[ReportTable]:
+    """The tables of a report, without empty ones."""
     level = f"{100 * report.settings.level:g} %"
-    found = [
-        Sheet(
+    tables = [
+        ReportTable(
             "Krippendorff's alpha",
-            f"1 is perfect, 0 what chance gives; {level} interval, {report.settings.unit}s resampled.",
+            f"1 is perfect agreement, 0 is chance level. {level} intervals; {report.settings.unit}s are "
+            "resampled.",
             ("task", "category", "level", "items", "votes", "alpha", "interval"),
-            _rows(
+            _format_rows(
                 (a.task, a.category or ALL, a.level, a.items, a.votes, *_estimate(a.alpha))
                 for a in report.alphas
             ),
             3,
         ),
-        Sheet(
-            "What one person reaches against the others",
-            "Read a metric's number against this: people agree with each other no better.",
-            ("task", "category", "measure", "people", "votes", "ceiling", "interval"),
-            _rows(
+        ReportTable(
+            "Agreement of one annotator with the others",
+            "The human ceiling for the result of a metric: annotators do not agree better with each other.",
+            ("task", "category", "measure", "annotators", "votes", "ceiling", "interval"),
+            _format_rows(
                 (c.task, c.category or ALL, c.measure, c.annotators, c.votes, *_estimate(c.ceiling))
                 for c in report.ceilings
             ),
             3,
         ),
-        Sheet(
-            "Hours and discards",
-            f"Discarded: judged not to show its prompt. {_upper(report.rule.words())}.",
+        ReportTable(
+            "Working time and discarded images",
+            f"Discarded: the image does not show its prompt. {_capitalize(report.rule.describe())}.",
             (
                 "task",
                 "category",
                 "images",
                 "votes",
                 "hours",
-                "s a vote",
+                "seconds per vote",
                 "kept",
                 "discarded",
                 "undecided",
-                "rate",
-                level,
+                "discard rate",
+                f"{level} interval",
             ),
-            _rows(
+            _format_rows(
                 (
                     *(g.task, g.category or ALL, g.items, g.votes, _decimal(g.hours), _decimal(g.seconds, 1)),
                     *(g.kept, g.discarded, g.undecided, percent(g.discard.value), _ends(g.discard)),
@@ -88,22 +89,22 @@ def sheets(report: AgreementReport) -> list[Sheet]:
             ),
             2,
         ),
-        Sheet(
+        ReportTable(
             "Annotators",
-            "Agreement is with the majority of the others. Misses, inventions: probability (Dawid–Skene) of "
-            "“no” where the image shows its prompt, and of “yes” where it does not.",
+            "Agreement with the majority of the others. False no, false yes: estimated probability "
+            "(Dawid–Skene) of “no” for an image that shows its prompt, and of “yes” for one that does not.",
             (
                 "annotator",
                 "task",
                 "votes",
                 "hours",
-                "median s",
+                "median seconds",
                 "agreement",
-                "misses",
-                "inventions",
-                "attention",
+                "false no",
+                "false yes",
+                "attention checks",
             ),
-            _rows(
+            _format_rows(
                 (
                     *(
                         a.annotator,
@@ -120,27 +121,31 @@ def sheets(report: AgreementReport) -> list[Sheet]:
             ),
             2,
         ),
-        Sheet(
+        ReportTable(
             "Agreement with the others, by category",
-            "Share of an annotator's votes that are those of the majority of the others.",
-            ("annotator", "task", *_categories(report)),
-            _rows(
+            "Share of an annotator's votes that are equal to the majority of the others.",
+            ("annotator", "task", *_list_categories(report)),
+            _format_rows(
                 (
                     a.annotator,
                     a.task,
-                    *(percent(a.by_category.get(name, (None, 0))[0]) for name in _categories(report)),
+                    *(percent(a.by_category.get(name, (None, 0))[0]) for name in _list_categories(report)),
                 )
                 for a in report.annotators
                 if a.by_category
             ),
             2,
         ),
-        Sheet(
+        ReportTable(
             "Pairs of annotators",
-            "Kappa is Cohen's; weighted has quadratic weights."
-            + (f" The first {_PAIRS} of {len(report.pairs)}." if len(report.pairs) > _PAIRS else ""),
-            ("first", "second", "task", "items", "equal", "kappa", "weighted", "tau-b"),
-            _rows(
+            "Kappa: Cohen's kappa. Weighted: with quadratic weights."
+            + (
+                f" The first {_MAX_PAIRS} of {len(report.pairs)} pairs."
+                if len(report.pairs) > _MAX_PAIRS
+                else ""
+            ),
+            ("first", "second", "task", "items", "equal answers", "kappa", "weighted", "tau-b"),
+            _format_rows(
                 (
                     p.first,
                     p.second,
@@ -149,74 +154,75 @@ def sheets(report: AgreementReport) -> list[Sheet]:
                     percent(p.agreement),
                     *map(_coefficient, (p.kappa, p.weighted, p.tau)),
                 )
-                for p in report.pairs[:_PAIRS]
+                for p in report.pairs[:_MAX_PAIRS]
             ),
             3,
         ),
-        *_noise(report),
-        *_rankings(report),
+        *_make_noise_table(report),
+        *_make_ranking_tables(report),
     ]
-    return [sheet for sheet in found if sheet.rows]
+    return [table for table in tables if table.rows]
 
 
-def _noise(report: AgreementReport) -> Iterable[Sheet]:
+def _make_noise_table(report: AgreementReport) -> Iterable[ReportTable]:
     if report.noise is None:
         return
-    yield Sheet(
+    yield ReportTable(
         "Label noise by property",
-        "Share of the decided images that do not show their prompt, with Wilson's interval.",
-        ("property", "checks there", "images", "wrong", "undecided", "share", "interval"),
-        _rows(
+        "Share of the decided images that do not show their prompt, with its Wilson interval.",
+        ("property", "checks in the build", "images", "wrong", "undecided", "share", "interval"),
+        _format_rows(
             (
-                *(each.property or "none", each.checks, each.images, each.wrong, each.undecided),
-                *_estimate(Estimate(each.share, each.low, each.high), percent),
+                *(noise.property or "none", noise.checks, noise.images, noise.wrong, noise.undecided),
+                *_estimate(Estimate(noise.share, noise.low, noise.high), percent),
             )
-            for each in report.noise.properties
+            for noise in report.noise.properties
         ),
     )
 
 
-def _rankings(report: AgreementReport) -> Iterable[Sheet]:
-    found = report.rankings
-    if found is None:
+def _make_ranking_tables(report: AgreementReport) -> Iterable[ReportTable]:
+    rankings = report.rankings
+    if rankings is None:
         return
-    names = [place.metric for place in found.by_rule.places]
-    every = (found.by_rule, *found.by_annotator)
-    cells = [{place.metric: place for place in each.places} for each in every]
-    yield Sheet(
-        "The verdict by annotator",
-        "Mean scaled accuracy on the images that one says are right; tau-b to the ranking by the rule.",
-        ("images of", "checks", "images", *names, "first", "tau-b", "interval"),
-        _rows(
+    names = [place.metric for place in rankings.by_rule.places]
+    rows = (rankings.by_rule, *rankings.by_annotator)
+    cells = [{place.metric: place for place in ranking.places} for ranking in rows]
+    yield ReportTable(
+        "Ranking of metrics by annotator",
+        "Mean scaled accuracy on the images that show their prompt, by the votes of one annotator or of all. "
+        "Kendall's tau-b with the ranking by all votes.",
+        ("votes of", "checks", "images", *names, "first", "tau-b", "interval"),
+        _format_rows(
             (
-                each.annotator or "the rule",
-                *(each.checks, each.images),
+                ranking.annotator or "all, by the rule",
+                *(ranking.checks, ranking.images),
                 *(number(places[name].scaled) if name in places else _DASH for name in names),
-                *(each.places[0].metric, _coefficient(each.tau), interval(each.low, each.high)),
+                *(ranking.places[0].metric, _coefficient(ranking.tau), interval(ranking.low, ranking.high)),
             )
-            for each, places in zip(every, cells, strict=True)
+            for ranking, places in zip(rows, cells, strict=True)
         ),
     )
-    yield Sheet(
-        "What wrong labels do to a metric",
-        f"Accuracy in the text directions. {found.wrong:.1%} of the judged images do not show their prompt; "
-        "corrected is what the claimed accuracy is worth then.",
-        ("metric", "labels as claimed", "corrected", "labels by people"),
-        _rows(
+    yield ReportTable(
+        "Effect of wrong labels",
+        f"Accuracy in the text directions. {rankings.wrong:.1%} of the decided images do not show their "
+        "prompt. Corrected: the accuracy with unverified labels, corrected for this.",
+        ("metric", "unverified labels", "corrected", "labels by votes"),
+        _format_rows(
             (
-                each.metric,
-                *(_decimal(each.claimed, 3), f"{_decimal(each.low, 3)} … {_decimal(each.high, 3)}"),
-                _decimal(each.verified, 3),
+                row.metric,
+                *(_decimal(row.claimed, 3), f"{_decimal(row.low, 3)} … {_decimal(row.high, 3)}"),
+                _decimal(row.verified, 3),
             )
-            for each in found.corrected
+            for row in rankings.corrected
         ),
     )
 
 
-def lines(report: AgreementReport) -> list[str]:
-    """What the parts of a report say in words."""
-    said = left_out_words(report.left_out) + ([] if report.noise is None else report.noise.lines())
-    return said + ([] if report.rankings is None else report.rankings.lines())
+def summarize(report: AgreementReport) -> list[str]:
+    """The main results in sentences."""
+    lines = describe_excluded(report.left_out) + ([] if report.noise is None else report.noise.lines())
+    return lines + ([] if report.rankings is None else report.rankings.lines())
 
 
 def terminal(report: AgreementReport) -> list[RenderableType]:
@@ -225,21 +231,21 @@ def terminal(report: AgreementReport) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[RenderableType] = []
-    for sheet in sheets(report):
+    for part in make_tables(report):
         table = Table(
-            title=Text(sheet.title), title_justify="left", caption=Text(sheet.caption), caption_justify="left"
+            title=Text(part.title), title_justify="left", caption=Text(part.caption), caption_justify="left"
         )
-        for place, name in enumerate(sheet.header):
-            table.add_column(Text(name), justify="left" if place < sheet.names else "right", overflow="fold")
-        for row in sheet.rows:
+        for place, name in enumerate(part.header):
+            table.add_column(Text(name), justify="left" if place < part.names else "right", overflow="fold")
+        for row in part.rows:
             table.add_row(*map(Text, row))
         parts.append(table)
-    parts += [Text(f"• {line}") for line in lines(report)]
+    parts += [Text(f"• {line}") for line in summarize(report)]
     return [*parts, Text(str(report.signature), style="dim")]
 
 
 def html(report: AgreementReport) -> str:
-    """The report as one self-contained page, light and dark; all text is escaped."""
+    """The report as one self-contained web page for light and dark themes; all text is escaped."""
     from jinja2 import Environment, PackageLoader, select_autoescape
     from jinja2.loaders import ChoiceLoader
 
@@ -247,22 +253,23 @@ def html(report: AgreementReport) -> str:
         [PackageLoader("croc_hum.agreement", "templates"), PackageLoader("croc.rendering", "templates")]
     )
     environment = Environment(loader=loader, autoescape=select_autoescape(["html"]), trim_blocks=True)
-    votes = sum(each.votes for each in report.groups if each.category is None)
-    people = len({each.annotator for each in report.annotators})
+    votes = sum(group.votes for group in report.groups if group.category is None)
+    annotators = len({annotator.annotator for annotator in report.annotators})
     return environment.get_template("agreement.html").render(
-        sheets=sheets(report),
-        lines=lines(report),
-        lead=f"{votes} votes of {people} annotators. {_upper(report.rule.words())}.",
+        tables=make_tables(report),
+        lines=summarize(report),
+        lead=f"{count(votes, 'vote')} of {count(annotators, 'annotator')}. "
+        f"{_capitalize(report.rule.describe())}.",
         signature=str(report.signature),
     )
 
 
-def _rows(rows: Iterable[Sequence[object]]) -> tuple[tuple[str, ...], ...]:
+def _format_rows(rows: Iterable[Sequence[object]]) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(map(str, row)) for row in rows)
 
 
-def _categories(report: AgreementReport) -> list[str]:
-    return sorted({name for each in report.annotators for name in each.by_category})
+def _list_categories(report: AgreementReport) -> list[str]:
+    return sorted({name for annotator in report.annotators for name in annotator.by_category})
 
 
 def _estimate(estimate: Estimate, show: Callable[[float | None], str] | None = None) -> tuple[str, str]:
@@ -283,5 +290,5 @@ def _decimal(value: float | None, digits: int = 2) -> str:
     return _DASH if value is None else f"{value:.{digits}f}"
 
 
-def _upper(sentence: str) -> str:
+def _capitalize(sentence: str) -> str:
     return sentence[:1].upper() + sentence[1:]

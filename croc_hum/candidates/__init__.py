@@ -1,5 +1,5 @@
-"""Candidate images that people judge, and the prompt pairs they are made for.
+"""Candidate images for annotators, and the prompt pairs for which they are made.
 
 In: rows of checks with candidate images; prompt pairs of each category (YAML).
-Out: one Parquet file of items.
+Out: a Parquet file of items.
 """

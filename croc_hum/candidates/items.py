@@ -1,8 +1,8 @@
-"""Candidate images → items that people judge: rows of checks in, one Parquet file of items out.
+"""Items for annotators, from rows of checks with candidate images.
 
-The rows come from any image backend (a folder of staged images), or from a finished build of CROCsyn of which
-a stratified sample is judged, so that its label noise is known. Beside the items lies ``sample.json``, which
-says how many checks of each property they stand for.
+The rows come from any image backend (a folder of staged images), or from a finished build of CROCsyn, of
+which a stratified sample is labelled to measure its label noise. ``sample.json`` beside the items records how
+many checks of each property they represent.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from typing import Any
 from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import SIDES
 from croc.errors import InputError
+from croc.rendering.formats import count
 from croc.storage.files import atomic, sha256_of, write_json
 from croc.storage.parquet import batches, write_parquet
 from croc_hum.schema import ANSWERS, ITEMS, TASKS, item_id, items_schema
@@ -27,14 +28,14 @@ _EXPECTED = {"shows": ("yes", "no"), "preference": ("prompt", "contrast")}
 
 @dataclass(frozen=True)
 class Candidates:
-    """What was made.
+    """The written items.
 
     Attributes:
-        file: the items.
-        items, checks: numbers of them.
-        categories: items by category; the key ``""`` stands for none.
-        attention: attention checks among the items.
-        repeated: images that were left out, because their side of the check has the same image already.
+        file: the file of items.
+        items, checks: numbers of items and checks.
+        categories: number of items by category; the key ``""`` is for items without one.
+        attention: number of attention checks.
+        repeated: number of images left out because their side of the check already has the same image.
     """
 
     file: Path
@@ -45,20 +46,20 @@ class Candidates:
     repeated: int
 
     def lines(self) -> list[str]:
-        """The numbers in words."""
-        shares = ", ".join(f"{name or 'no category'} {count}" for name, count in self.categories.items())
-        text = [f"{self.items} items of {self.checks} checks ({shares})"]
+        """The numbers in sentences."""
+        categories = ", ".join(f"{name or 'no category'}: {n}" for name, n in self.categories.items())
+        lines = [f"{count(self.items, 'item')} of {count(self.checks, 'check')} ({categories})"]
         if self.attention:
-            text.append(f"{self.attention} more items are attention checks")
+            lines.append(f"{count(self.attention, 'attention check')} added")
         if self.repeated:
-            text.append(
-                f"{self.repeated} images were left out: their side of the check has the same image already"
+            lines.append(
+                f"{count(self.repeated, 'image')} left out as duplicates on the same side of a check"
             )
-        return text
+        return lines
 
 
-def staged_rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
-    """The rows of staged images, a few in memory at once.
+def read_staged_rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
+    """Read the rows of staged images, in batches.
 
     Raises:
         InputError: a file cannot be read.
@@ -70,7 +71,7 @@ def staged_rows(files: Sequence[Path]) -> Iterator[dict[str, Any]]:
             for table in batches(file):
                 yield from table.to_pylist()
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{file}: not a readable file of checks ({error})") from None
+            raise InputError(f"{file}: cannot be read as a file of checks ({error})") from None
 
 
 def write_items(
@@ -83,20 +84,17 @@ def write_items(
     population: Mapping[str, int] | None = None,
     source: Mapping[str, Any] | None = None,
 ) -> Candidates:
-    """Make a folder of items that people judge.
+    """Write a folder of items for annotators.
 
     Args:
-        checks: rows with the columns of a check; ``images_valid`` and ``contrast_images_valid`` say per image
-            whether it shows its prompt, where the image model knows.
-        out: the folder; ``items.parquet`` and ``sample.json`` in it are replaced.
+        checks: rows with the columns of a check; ``images_valid`` and ``contrast_images_valid`` contain for
+            each image whether it shows its prompt, where that is known.
+        out: the folder; its ``items.parquet`` and ``sample.json`` are replaced.
         task: one of ``TASKS``.
-        images: images a side, the first ones; None takes all.
-        attention: finished items of :func:`attention_item`, shown to everyone.
-        population: how many checks of each property the items stand for; None counts those given.
+        images: number of images per side, the first ones; None takes all.
+        attention: items of :func:`make_attention_item`, shown to all annotators.
+        population: number of checks of each property that the items represent; None counts ``checks``.
         source: where the checks come from, for ``sample.json``.
-
-    Returns:
-        What was made.
 
     Raises:
         InputError: there is no image, an image cannot be decoded, or the task lacks a contrast prompt.
@@ -104,70 +102,72 @@ def write_items(
     import pyarrow as pa
 
     if task not in TASKS:
-        raise InputError(f"task {task!r} is not known; known are {', '.join(TASKS)}")
+        raise InputError(f"the task must be one of {', '.join(TASKS)}, not {task!r}")
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     schema = items_schema()
     ids: set[str] = set()
-    made = 0
+    written = 0
     counts: Counter[str] = Counter()
     properties: Counter[str] = Counter()
     repeated = 0
 
     def tables() -> Iterator[pa.Table]:
-        nonlocal made, repeated
+        nonlocal written, repeated
         for check in checks:
             if check["check_id"] in ids:
-                raise InputError(
-                    f"check {check['check_id']} is there twice; one of them would hide the other"
-                )
+                raise InputError(f"check {check['check_id']} occurs twice; expected each check once")
             ids.add(check["check_id"])
-            properties[property_of(check)] += 1
-            found, seen = [], set()
-            for item in items_of(check, task, images=images):
-                shown = (item["side"], hashlib.sha256(item["image"]["bytes"]).digest())
-                if shown in seen:
+            properties[contrasted_property(check)] += 1
+            items, seen = [], set()
+            for item in make_items(check, task, images=images):
+                key = (item["side"], hashlib.sha256(item["image"]["bytes"]).digest())
+                if key in seen:
                     repeated += 1
                     continue
-                seen.add(shown)
+                seen.add(key)
                 counts[item["category"] or ""] += 1
-                found.append(item)
-            made += len(found)
-            if found:
-                yield pa.Table.from_pylist(found, schema=schema)
+                items.append(item)
+            written += len(items)
+            if items:
+                yield pa.Table.from_pylist(items, schema=schema)
         if attention:
-            yield pa.Table.from_pylist([dict(each) for each in attention], schema=schema)
+            yield pa.Table.from_pylist([dict(item) for item in attention], schema=schema)
 
     with atomic(folder / ITEMS) as temporary:
         write_parquet(tables(), temporary, schema)
-        if not made:
-            raise InputError(f"{folder}: there is no candidate image to judge")
-    described = {
+        if not written:
+            raise InputError(f"{folder}: there is no candidate image")
+    sample = {
         "task": task,
         "source": dict(source or {}),
         "sha256": sha256_of(folder / ITEMS),
-        "items": made,
+        "items": written,
         "checks": len(ids),
         "sampled": dict(sorted(properties.items())),
         "population": dict(sorted((population or properties).items())),
     }
-    write_json(folder / SAMPLE, described)
-    return Candidates(folder / ITEMS, made, len(ids), dict(sorted(counts.items())), len(attention), repeated)
+    write_json(folder / SAMPLE, sample)
+    return Candidates(
+        folder / ITEMS, written, len(ids), dict(sorted(counts.items())), len(attention), repeated
+    )
 
 
-def property_of(check: Mapping[str, Any]) -> str:
-    """What a check contrasts: its property; where it has none, as in variations of entities, its subset."""
+def contrasted_property(check: Mapping[str, Any]) -> str:
+    """The property of a check; for checks without one, as in variations of entities, their subset."""
     return str(check.get("property") or check.get("subset") or "")
 
 
-def items_of(check: Mapping[str, Any], task: str, *, images: int | None = None) -> Iterator[dict[str, Any]]:
-    """The items of one check: each image held against the prompt that it was made for.
+def make_items(check: Mapping[str, Any], task: str, *, images: int | None = None) -> Iterator[dict[str, Any]]:
+    """The items of one check: each image with the prompt that it was made for.
 
     Raises:
-        InputError: an image cannot be decoded, or the task needs a contrast prompt that is not there.
+        InputError: an image cannot be decoded, or the task needs a contrast prompt and there is none.
     """
     if task == "preference" and not (check["prompt"] and check["contrast_prompt"]):
-        raise InputError(f"check {check['check_id']}: which of two prompts fits needs two prompts")
+        raise InputError(
+            f"check {check['check_id']}: the task 'preference' needs a prompt and a contrast prompt"
+        )
     texts = (check["prompt"], check["contrast_prompt"])
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
         own, other = texts if side == SIDES[0] else texts[::-1]
@@ -191,7 +191,7 @@ def items_of(check: Mapping[str, Any], task: str, *, images: int | None = None) 
                 "check_id": check["check_id"],
                 "concept_id": check["concept_id"],
                 "category": check.get("category"),
-                "property": property_of(check) or None,
+                "property": contrasted_property(check) or None,
                 "prompt": own,
                 "contrast_prompt": other,
                 "side": side,
@@ -205,23 +205,23 @@ def items_of(check: Mapping[str, Any], task: str, *, images: int | None = None) 
             }
 
 
-def attention_item(
+def make_attention_item(
     task: str, prompt: str, contrast_prompt: str, image: bytes, expected: str, image_model: str | None = None
 ) -> dict[str, Any]:
-    """An obvious item with a certain answer: whoever misses it does not look.
+    """Make an attention check: an item with an obvious answer.
 
     Raises:
-        InputError: the answer is none of the task's.
+        InputError: the task has no such answer.
     """
     if expected not in ANSWERS.get(task, ()):
-        raise InputError(f"task {task!r} has no answer {expected!r}")
-    own = item_id(task, prompt, contrast_prompt, image, check_id="attention")
+        raise InputError(f"the task {task!r} has no answer {expected!r}")
+    own_id = item_id(task, prompt, contrast_prompt, image, check_id="attention")
     return {
         **dict.fromkeys(items_schema().names),
-        "item_id": own,
+        "item_id": own_id,
         "task": task,
-        "check_id": f"attention-{own}",
-        "concept_id": f"attention-{own}",
+        "check_id": f"attention-{own_id}",
+        "concept_id": f"attention-{own_id}",
         "prompt": prompt,
         "contrast_prompt": contrast_prompt,
         "side": SIDES[0],

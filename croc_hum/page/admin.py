@@ -1,6 +1,6 @@
-"""The administrator's view: progress, agreement so far, items to decide, files out and in.
+"""The administrator's view: progress, agreement, disputed items, export, import and withdrawal.
 
-Every request brings the token; the server remembers nobody.
+Every request contains the token; the server keeps no session.
 """
 
 from __future__ import annotations
@@ -9,245 +9,288 @@ import atexit
 import json
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from croc.errors import CrocError
-from croc_hum.page import words
+from croc.rendering.formats import count as format_count
+from croc_hum.page import fragments
+from croc_hum.page.campaign import Campaign
 from croc_hum.schema import ANSWERS
 from croc_hum.votes import label_studio
-from croc_hum.votes.store import Store
+from croc_hum.votes.store import REASON_CHARACTERS, Store
 
-if TYPE_CHECKING:
-    from croc_hum.page import Campaign
+EXPORTS = ("votes.parquet", "votes.csv", "label-studio.json")
 
 
-def survey(store: Store) -> dict[str, Any]:
-    """What the view shows, from the votes as they are now.
+@dataclass(frozen=True)
+class Summary:
+    """The votes so far.
 
-    Returns:
-        ``tasks`` and ``annotators`` (rows of their tables), ``agreement`` (rows, or a sentence), ``divided``
-        (items to decide, with their votes).
+    Attributes:
+        tasks: (task, items, votes, items with enough votes).
+        annotators: (pseudonym, votes, median seconds, attention checks passed, last vote).
+        agreement: (task, category, scale, items, votes, alpha).
+        agreement_message: why there is no agreement, or an empty text.
+        disputed: items on which annotators disagree, with their votes in ``item_votes``.
     """
+
+    tasks: Sequence[tuple[Any, ...]]
+    annotators: Sequence[tuple[Any, ...]]
+    agreement: Sequence[tuple[Any, ...]] = ()
+    agreement_message: str = ""
+    disputed: Sequence[Mapping[str, Any]] = ()
+
+
+def summarize(store: Store) -> Summary:
+    """Summarize the votes of a store for the administrator."""
+    votes = list(store.votes())
+    tasks, annotators = _count_items(store, votes), _summarize_annotators(votes)
+    if not votes:
+        return Summary(tasks, annotators, agreement_message="There are no votes yet.")
+
     import polars as pl
 
-    votes = list(store.votes())
-    items = list(store.items())
-    overlap = store.settings.overlap
-    judged: dict[str, int] = {}
-    people: dict[str, list[dict[str, Any]]] = {}
+    from croc_hum.votes.votes import DISPUTED, Rule, check_votes, decide
+
+    frame = check_votes(pl.DataFrame(votes, infer_schema_length=None))
+    rule = Rule(min_votes=min(3, store.settings.overlap))
+    disputed = [
+        {**row, "item_votes": [vote for vote in votes if vote["item_id"] == row["item_id"]]}
+        for row in decide(frame, rule).filter(pl.col("why") == DISPUTED).to_dicts()
+    ]
+    agreement, message = _measure_agreement(frame, rule)
+    return Summary(tasks, annotators, agreement, message, disputed)
+
+
+def _count_items(store: Store, votes: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    counts: dict[str, int] = {}
     for vote in votes:
         if vote["role"] != "adjudicator":
-            people.setdefault(vote["annotator"], []).append(vote)
-            judged[vote["item_id"]] = judged.get(vote["item_id"], 0) + 1
-    tasks = []
-    for task in ANSWERS:
-        mine = [item["item_id"] for item in items if item["task"] == task and not item["attention"]]
-        if mine:
-            given = [judged.get(item, 0) for item in mine]
-            tasks.append((task, len(mine), sum(given), sum(count >= overlap for count in given)))
-    annotators = []
-    for name, theirs in sorted(people.items()):
-        checks = [vote["answer"] == vote["expected"] for vote in theirs if vote["attention"]]
-        times = sorted(vote["duration_s"] for vote in theirs if vote["duration_s"] is not None)
-        middle = f"{times[len(times) // 2]:.1f}" if times else None
-        last = max(vote["voted_at"] for vote in theirs).strftime("%Y-%m-%d %H:%M")
-        annotators.append((name, len(theirs), middle, f"{sum(checks)} of {len(checks)}", last))
-    agreement: Any = "There are no votes yet."
-    divided: list[dict[str, Any]] = []
-    if votes:
-        from croc_hum.votes.votes import DIVIDED, Rule, decide, table
-
-        frame = table(pl.DataFrame(votes, infer_schema_length=None))
-        rule = Rule(min_votes=min(3, overlap))
-        open_items = decide(frame, rule).filter(pl.col("why") == DIVIDED)
-        for row in open_items.to_dicts():
-            votes_here = [vote for vote in votes if vote["item_id"] == row["item_id"]]
-            divided.append({**row, "given": votes_here})
-        agreement = _agreement(frame, rule)
-    return {"tasks": tasks, "annotators": annotators, "agreement": agreement, "divided": divided}
-
-
-def _agreement(frame: Any, rule: Any) -> Any:
-    from croc_hum.agreement.agreement import AgreementReport, Settings
-
-    try:
-        report = AgreementReport.of(frame, rule, Settings(resamples=0))
-    except CrocError as problem:
-        return f"No agreement yet: {problem}."
+            counts[vote["item_id"]] = counts.get(vote["item_id"], 0) + 1
+    items = [item for item in store.items() if not item["attention"]]
     rows = []
-    for found in report.alphas:
-        value = "–" if found.alpha.value is None else f"{found.alpha.value:.2f}"
-        rows.append((found.task, found.category or "all", found.level, found.items, found.votes, value))
+    for task in ANSWERS:
+        task_counts = [counts.get(item["item_id"], 0) for item in items if item["task"] == task]
+        if task_counts:
+            complete = sum(count >= store.settings.overlap for count in task_counts)
+            rows.append((task, len(task_counts), sum(task_counts), complete))
     return rows
 
 
-def add_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
-    """Put the view under ``/admin``.
+def _summarize_annotators(votes: Sequence[Mapping[str, Any]]) -> list[tuple[Any, ...]]:
+    by_annotator: dict[str, list[Mapping[str, Any]]] = {}
+    for vote in votes:
+        if vote["role"] != "adjudicator":
+            by_annotator.setdefault(vote["annotator"], []).append(vote)
+    rows = []
+    for name, own_votes in sorted(by_annotator.items()):
+        passed = [vote["answer"] == vote["expected"] for vote in own_votes if vote["attention"]]
+        seconds = sorted(vote["duration_s"] for vote in own_votes if vote["duration_s"] is not None)
+        median = f"{seconds[len(seconds) // 2]:.1f}" if seconds else None
+        last = max(vote["voted_at"] for vote in own_votes).strftime("%Y-%m-%d %H:%M")
+        rows.append((name, len(own_votes), median, f"{sum(passed)} of {len(passed)}", last))
+    return rows
+
+
+def _measure_agreement(votes: Any, rule: Any) -> tuple[list[tuple[Any, ...]], str]:
+    from croc_hum.agreement.agreement import AgreementReport, Settings
+
+    try:
+        report = AgreementReport.of(votes, rule, Settings(resamples=0))
+    except CrocError as problem:
+        return [], f"No agreement yet: {problem}."
+    rows = []
+    for alpha in report.alphas:
+        value = "–" if alpha.alpha.value is None else f"{alpha.alpha.value:.2f}"
+        rows.append((alpha.task, alpha.category or "all", alpha.level, alpha.items, alpha.votes, value))
+    return rows, ""
+
+
+def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
+    """Add the view to the page under ``/admin``.
 
     Returns:
-        What deletes the files that were made for download; a withdrawal must not leave votes in them.
+        A function that deletes the exported files, which must not keep the votes of who withdraws.
     """
     store = campaign.store
-    exports = Path(tempfile.mkdtemp(prefix="croc-exports-"))
-    atexit.register(shutil.rmtree, exports, ignore_errors=True)
+    folder = Path(tempfile.mkdtemp(prefix="croc-exports-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
-    def forget() -> None:
-        for file in exports.glob("*"):
+    def delete_exports() -> None:
+        for file in folder.glob("*"):
             file.unlink(missing_ok=True)
 
     with demo.route("Administration", "/admin", show_in_navbar=False):
         gr.Navbar(visible=False)
-        gr.HTML('<section class="words"><h1>Administration</h1></section>', js_on_load=None)
-        status = gr.HTML(words.note("Nothing is shown without the token."), elem_id="status", js_on_load=None)
+        gr.HTML('<section class="text"><h1>Administration</h1></section>', js_on_load=None)
+        status = gr.HTML(
+            fragments.message("Enter the administrator's token."), elem_id="status", js_on_load=None
+        )
         token = gr.Textbox(label="Token", type="password", max_length=200, elem_id="token")
-        enter = gr.Button("Show", elem_id="enter", elem_classes="primary-button")
+        show = gr.Button("Show", elem_id="show", elem_classes="primary-button")
         with gr.Column(visible=False, elem_id="panel") as panel:
-            numbers = gr.HTML("", elem_id="numbers", js_on_load=None)
-            with gr.Column(elem_id="decide"):
-                divided = gr.HTML("", elem_id="divided", js_on_load=None)
-                current = gr.Textbox(visible="hidden", label="item", elem_id="current")
-                rows, deciding = {}, {}
-                for task, choices in ANSWERS.items():
+            summary = gr.HTML("", elem_id="summary", js_on_load=None)
+            with gr.Column():
+                disputed = gr.HTML("", elem_id="disputed", js_on_load=None)
+                item_id = gr.Textbox(visible="hidden", label="item")
+                rows, answers = {}, {}
+                for task, task_answers in ANSWERS.items():
                     with gr.Row(visible=False, elem_classes="answers") as rows[task]:
-                        for answer in choices:
-                            deciding[task, answer] = gr.Button(answer, elem_id=f"decide-{task}-{answer}")
-                why = gr.Textbox(label="Reason (optional)", max_length=1000, elem_id="decide-reason")
-            export = gr.Button("Make files", elem_id="export", elem_classes="plain-button")
-            files = {
-                name: gr.DownloadButton(
-                    name, visible=False, elem_id=f"file-{place}", elem_classes="plain-button"
+                        for answer in task_answers:
+                            answers[task, answer] = gr.Button(answer, elem_id=f"decide-{task}-{answer}")
+                reason = gr.Textbox(
+                    label="Reason (optional)", max_length=REASON_CHARACTERS, elem_id="decide-reason"
                 )
-                for place, name in enumerate(("votes.parquet", "votes.csv", "label-studio.json"))
+            export = gr.Button("Export votes", elem_id="export", elem_classes="secondary-button")
+            downloads = {
+                name: gr.DownloadButton(
+                    f"Download {name}",
+                    visible=False,
+                    elem_id=f"download-{number}",
+                    elem_classes="secondary-button",
+                )
+                for number, name in enumerate(EXPORTS)
             }
             gr.HTML(
-                '<div class="words"><label for="brought">Label Studio JSON to bring in</label> '
-                '<input id="brought" type="file" accept="application/json"></div>',
+                '<div class="text"><label for="import-file">Votes from Label Studio (JSON file)</label> '
+                '<input id="import-file" type="file" accept="application/json"></div>',
                 js_on_load=None,
             )
             content = gr.Textbox(visible="hidden", label="content")
-            bring = gr.Button("Bring in", elem_id="bring", elem_classes="plain-button")
-            name = gr.Textbox(label="Pseudonym to withdraw", max_length=60, elem_id="withdraw-name")
-            remove = gr.Button(
-                "Delete this annotator's votes", elem_id="remove", elem_classes="danger-button"
+            import_votes = gr.Button("Import votes", elem_id="import", elem_classes="secondary-button")
+            pseudonym = gr.Textbox(
+                label="Pseudonym of an annotator who withdraws", max_length=60, elem_id="withdraw-name"
+            )
+            withdraw = gr.Button(
+                "Delete this annotator's votes", elem_id="withdraw-annotator", elem_classes="danger-button"
             )
 
-        def opened(note: str = "") -> dict[Any, Any]:
-            found = survey(store)
-            shown = [
-                words.table(
+        def show_panel(message: str = "") -> dict[Any, Any]:
+            current = summarize(store)
+            parts = [
+                fragments.table(
                     "Progress",
-                    ("task", "items", "votes", f"with {store.settings.overlap} votes"),
-                    found["tasks"],
-                )
+                    ("task", "items", "votes", f"items with at least {store.settings.overlap} votes"),
+                    current.tasks,
+                ),
+                fragments.table(
+                    "Annotators",
+                    ("annotator", "votes", "median seconds", "attention checks passed", "last vote (UTC)"),
+                    current.annotators,
+                ),
+                fragments.message(current.agreement_message)
+                or fragments.table(
+                    "Agreement so far (1 is perfect, 0 is chance level, – is undefined)",
+                    ("task", "category", "scale", "items", "votes", "Krippendorff’s alpha"),
+                    current.agreement,
+                ),
             ]
-            people = ("annotator", "votes", "median seconds", "attention checks", "last vote (UTC)")
-            shown.append(words.table("Annotators", people, found["annotators"]))
-            if isinstance(found["agreement"], str):
-                shown.append(f'<p class="note">{words.text(found["agreement"])}</p>')
-            else:
-                columns = ("task", "category", "scale", "items", "votes", "Krippendorff’s alpha")
-                shown.append(words.table("Agreement so far", columns, found["agreement"]))
-            first = found["divided"][0] if found["divided"] else None
+            first = current.disputed[0] if current.disputed else None
             return {
                 panel: gr.update(visible=True),
-                numbers: "".join(shown),
-                divided: words.to_decide(first, len(found["divided"]), store),
-                current: first["item_id"] if first else "",
+                summary: "".join(parts),
+                disputed: fragments.disputed_item(first, len(current.disputed), store),
+                item_id: first["item_id"] if first else "",
                 **{
                     row: gr.update(visible=first is not None and first["task"] == task)
                     for task, row in rows.items()
                 },
-                why: gr.update(value="", visible=bool(first)),
-                status: words.note(f"{note} As of {datetime.now(UTC):%H:%M} UTC.".strip()),
+                reason: gr.update(value="", visible=first is not None),
+                status: fragments.message(f"{message} As of {datetime.now(UTC):%H:%M} UTC.".strip()),
             }
 
-        def guarded(act: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
-            def run(given: Any, *values: Any) -> dict[Any, Any]:
-                if not campaign.opens(given):
+        def authorize(handle: Callable[..., dict[Any, Any]]) -> Callable[..., dict[Any, Any]]:
+            """Run a handler only with the right token, and show its errors."""
+
+            def run(value: Any, *values: Any) -> dict[Any, Any]:
+                if not campaign.is_token(value):
                     return {
-                        status: words.note("This token is not right.", wrong=True),
+                        status: fragments.message("This token is wrong.", error=True),
                         panel: gr.update(visible=False),
                     }
                 try:
-                    return act(*values)
+                    return handle(*values)
                 except CrocError as problem:
-                    return {status: words.note(f"{problem}.", wrong=True)}
+                    text = str(problem)
+                    return {status: fragments.message(f"{text[:1].upper()}{text[1:]}.", error=True)}
 
             return run
 
         def on_decide(answer: str) -> Callable[[str, str], dict[Any, Any]]:
-            def act(item: str, reason: str) -> dict[Any, Any]:
-                store.adjudicate(item, answer, reason)
-                return opened("Decided.")
+            def decide_item(item: str, text: str) -> dict[Any, Any]:
+                store.adjudicate(item, answer, text)
+                return show_panel("Decision saved.")
 
-            return act
+            return decide_item
 
         def on_export() -> dict[Any, Any]:
-            made = {file: exports / file for file in files}
-            count = store.export(made["votes.parquet"])
-            label_studio.write_csv(store, made["votes.csv"])
-            made["label-studio.json"].write_text(
-                json.dumps(label_studio.tasks(store), ensure_ascii=False), "utf-8"
-            )
-            shown = {button: gr.update(value=str(made[file]), visible=True) for file, button in files.items()}
-            return {**shown, status: words.note(f"{count} votes are in the files.")}
-
-        def on_bring(text: str) -> dict[Any, Any]:
-            found = label_studio.read(text or "", store.secret)
-            new, given = store.add_votes(found.votes), len(found.votes)
-            return {
-                **opened(
-                    f"{new} of {given} votes are new; {found.skipped} more were skipped or had no answer."
-                ),
-                content: "",
+            parquet, table, tasks = (folder / name for name in EXPORTS)
+            count = store.export(parquet)
+            label_studio.write_csv(store, table)
+            tasks.write_text(json.dumps(label_studio.tasks(store), ensure_ascii=False), "utf-8")
+            updates = {
+                button: gr.update(value=str(folder / name), visible=True)
+                for name, button in downloads.items()
             }
+            return {**updates, status: fragments.message(f"Exported {format_count(count, 'vote')}.")}
 
-        def on_remove(who: str) -> dict[Any, Any]:
-            store.withdraw_name(str(who).strip())
-            forget()
+        def on_import(text: str) -> dict[Any, Any]:
+            imported = label_studio.read(text or "", store.secret)
+            new = store.add_votes(imported.votes)
+            message = (
+                f"Imported {format_count(new, 'vote')}. Already stored: {len(imported.votes) - new}. Without "
+                f"an answer: {imported.skipped}."
+            )
+            return {**show_panel(message), content: ""}
+
+        def on_withdraw(name: str) -> dict[Any, Any]:
+            store.withdraw_annotator(str(name).strip())
+            delete_exports()
             if campaign.mirror is not None:
                 campaign.mirror.erase()
-            hidden = {button: gr.update(value=None, visible=False) for button in files.values()}
-            return {**opened("Deleted."), name: "", **hidden}
+            hidden = {button: gr.update(value=None, visible=False) for button in downloads.values()}
+            return {**show_panel("Votes deleted."), pseudonym: "", **hidden}
 
         outputs = [
             status,
             panel,
-            numbers,
-            divided,
-            current,
+            summary,
+            disputed,
+            item_id,
             *rows.values(),
-            why,
-            *files.values(),
+            reason,
+            *downloads.values(),
             content,
-            name,
+            pseudonym,
         ]
 
-        def wire(
-            event: Any, act: Callable[..., dict[Any, Any]], inputs: list[Any], api: str, **more: Any
+        def connect(
+            event: Any, handle: Callable[..., dict[Any, Any]], inputs: list[Any], name: str, **options: Any
         ) -> None:
             event(
-                guarded(act),
+                authorize(handle),
                 inputs=[token, *inputs],
                 outputs=outputs,
-                api_name=f"admin_{api}",
+                api_name=f"admin_{name}",
                 api_visibility="undocumented",
                 queue=False,
                 show_progress="hidden",
-                **more,
+                **options,
             )
 
-        wire(enter.click, opened, [], "show")
-        wire(token.submit, opened, [], "enter")
-        for (task, answer), button in deciding.items():
-            wire(button.click, on_decide(answer), [current, why], f"decide_{task}_{answer}")
-        wire(export.click, on_export, [], "export")
-        read = (
-            "async (token, _) => [token, (await document.getElementById('brought').files[0]?.text()) ?? '']"
+        connect(show.click, show_panel, [], "show")
+        connect(token.submit, show_panel, [], "enter")
+        for (task, answer), button in answers.items():
+            connect(button.click, on_decide(answer), [item_id, reason], f"decide_{task}_{answer}")
+        connect(export.click, on_export, [], "export")
+        read_file = (
+            "async (token, _) => "
+            "[token, (await document.getElementById('import-file').files[0]?.text()) ?? '']"
         )
-        wire(bring.click, on_bring, [content], "bring", js=read)
-        wire(remove.click, on_remove, [name], "remove")
-    return forget
+        connect(import_votes.click, on_import, [content], "import", js=read_file)
+        connect(withdraw.click, on_withdraw, [pseudonym], "withdraw")
+    return delete_exports

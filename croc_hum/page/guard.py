@@ -1,4 +1,4 @@
-"""What the page's server takes from outside: small requests, no files."""
+"""Limits of the page's server: it accepts small requests and no uploads."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 BODY_BYTES = 2 * 2**20
-"""The largest request: annotations that an administrator brings in. A vote has a few hundred bytes."""
+"""Largest request: votes that an administrator imports. A single vote has a few hundred bytes."""
 
 _DRAINED_BYTES, _DRAINED_S = 16 * 2**20, 5.0
-"""How much of a refused body, and how long, is read on: who still sends when the connection closes sees it
-break, and never reads why."""
+"""How many bytes of a refused body are still read, and for how many seconds: a client that is still sending
+when the connection is closed gets a broken connection instead of the response."""
 
 _CLOSED = ("/gradio_api/upload", "/gradio_api/proxy=", "/gradio_api/stream", "/gradio_api/component_server")
 
@@ -27,48 +27,48 @@ class _TooLarge(Exception):
 
 
 class Guard:
-    """ASGI middleware: refuses uploads and bodies above a size, also those that do not say their size."""
+    """ASGI middleware that refuses uploads and bodies above a size, also without a ``content-length``."""
 
     def __init__(self, app: Any, limit: int = BODY_BYTES) -> None:
         self.app, self.limit = app, limit
 
     async def __call__(self, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-        """Let a request through, or answer it."""
+        """Pass a request on, or refuse it."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         if any(scope["path"].startswith(path) for path in _CLOSED):
-            await _refuse(receive, send, 403, "this server takes no files")
+            await _refuse(receive, send, 403, "this server does not accept files")
             return
         lengths = [value for name, value in scope["headers"] if name == b"content-length"]
         if any(not value.isdigit() or int(value) > self.limit for value in lengths):
             await _refuse(receive, send, 413, "the request is too large")
             return
-        passed, begun = 0, False
+        received, started = 0, False
 
-        async def taking() -> Message:
-            nonlocal passed
+        async def receive_limited() -> Message:
+            nonlocal received
             message = await receive()
-            passed += len(message.get("body", b""))
-            if passed > self.limit:
+            received += len(message.get("body", b""))
+            if received > self.limit:
                 raise _TooLarge
             return message
 
-        async def giving(message: Message) -> None:
-            nonlocal begun
-            begun = True
+        async def send_response(message: Message) -> None:
+            nonlocal started
+            started = True
             await send(message)
 
         try:
-            await self.app(scope, taking, giving)
+            await self.app(scope, receive_limited, send_response)
         except _TooLarge:
-            if not begun:
+            if not started:
                 await _refuse(receive, send, 413, "the request is too large")
 
 
-async def _refuse(receive: Receive, send: Send, status: int, why: str) -> None:
+async def _refuse(receive: Receive, send: Send, status: int, reason: str) -> None:
     await _drain(receive)
-    body = json.dumps({"detail": why}).encode()
+    body = json.dumps({"detail": reason}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send(
         {"type": "http.response.start", "status": status, "headers": [*headers, (b"connection", b"close")]}

@@ -1,5 +1,5 @@
-"""Votes → released checks, by a stated rule.
+"""Checks from votes, by a rule.
 
 In: votes and items; sentences and votes of NLVR.
-Out: rows of checks with every vote beside them.
+Out: rows of checks with all their votes.
 """

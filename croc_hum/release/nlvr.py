@@ -1,8 +1,8 @@
-"""Checks from NLVR: sentences that people wrote about drawn scenes, with the votes of several raters.
+"""Checks from NLVR: sentences about drawn scenes, with the votes of several annotators.
 
-Suhr, Lewis, Yeh and Artzi, "A Corpus of Natural Language for Visual Reasoning", ACL 2017 (CC-BY-4.0). The
-same sentence stands beside several images, true of some and false of others: that is the image direction of
-a human-verified check. There is no second sentence, so the text directions have nothing to compare.
+Suhr, Lewis, Yeh and Artzi, "A Corpus of Natural Language for Visual Reasoning", ACL 2017 (CC-BY-4.0). Each
+sentence has several images, for some of which it is true and for others false: these are the image directions
+of a human-labelled check. There is no contrast prompt, so the text directions are not evaluated.
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def check_of(sentence: Mapping[str, Any], folder: Path) -> ContrastCheck:
     for example in sorted(examples, key=lambda example: str(example["identifier"])):
         sides[example["label"]].append(example)
     votes = [
-        Vote(annotator=rater, item=str(example["identifier"]), value=value)
+        Vote(annotator=annotator, item=str(example["identifier"]), value=value)
         for example in examples
-        for rater, value in sorted(example["evals"].items())
+        for annotator, value in sorted(example["evals"].items())
     ]
     agreed = [value == example["label"] for example in examples for value in example["evals"].values()]
     prompt = sentence["sentence"].strip()

@@ -1,5 +1,5 @@
-"""Votes: the store behind the annotation page, its backups, and reading votes of any source.
+"""The store of votes behind the page, its copy on the Hub, and tables of votes from any source.
 
-In: answers of annotators; vote tables and Label Studio exports.
-Out: a table of votes and a decision per image.
+In: answers of annotators; files of votes; exports of Label Studio.
+Out: a table of votes, and a decision about each image.
 """

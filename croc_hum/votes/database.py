@@ -1,4 +1,4 @@
-"""The SQLite file of a campaign: its tables, one connection that writes, transactions that last."""
+"""The SQLite file of a campaign: its tables, one connection that writes, durable transactions."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ VOTE_FIELDS = (
 
 
 class Database:
-    """The file below :class:`croc_hum.votes.store.Store`; see there."""
+    """The database of a :class:`croc_hum.votes.store.Store`; see there for the arguments."""
 
     def __init__(
         self,
@@ -79,15 +79,15 @@ class Database:
         self._lock = threading.RLock()
         try:
             self._db = self._connect()
-            # FULL: a vote that was acknowledged outlives the machine's power, too.
+            # FULL: an acknowledged vote survives a power failure, too.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
             self._db.execute("PRAGMA secure_delete = ON")
             self._db.executescript(TABLES)
             with self._write() as db:
                 kept = db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
-                before = Settings.of(json.loads(kept[0])) if kept else Settings()
-                self.settings = settings or before
+                stored = Settings.of(json.loads(kept[0])) if kept else Settings()
+                self.settings = settings or stored
                 if not kept or settings is not None:
                     db.execute(
                         "INSERT OR REPLACE INTO meta VALUES ('settings', ?)",
@@ -95,10 +95,10 @@ class Database:
                     )
                 db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_hex(16),))
         except sqlite3.DatabaseError as problem:
-            raise InputError(f"{self.path}: cannot be used as a store of votes ({problem})") from None
+            raise InputError(f"{self.path}: not a store of votes ({problem})") from None
 
     def close(self) -> None:
-        """Write what lies in the WAL file back and let go of the file."""
+        """Write the WAL file back into the database and close it."""
         with self._lock:
             self._db.close()
 
@@ -109,7 +109,7 @@ class Database:
         self.close()
 
     def configure(self, settings: Settings) -> None:
-        """Hand out items by other settings from now on; they are kept in the file."""
+        """Change how items are handed out; the settings are stored in the file."""
         with self._write() as db:
             row = json.dumps(settings.row())
             db.execute("INSERT OR REPLACE INTO meta VALUES ('settings', ?)", (row,))
@@ -117,17 +117,17 @@ class Database:
 
     @property
     def secret(self) -> str:
-        """Random, the same for the life of the file."""
+        """A random text that stays the same for this file."""
         with self._lock:
             return str(self._db.execute("SELECT value FROM meta WHERE key = 'secret'").fetchone()[0])
 
-    # ---- What a copy elsewhere has to know ----
+    # ---- For a copy elsewhere ----
 
-    def withdrawn(self, *, ever: bool = False) -> list[str]:
-        """Pseudonyms of those who withdrew and whose votes may still lie in a copy elsewhere.
+    def list_withdrawn(self, *, ever: bool = False) -> list[str]:
+        """Pseudonyms of annotators who withdrew and whose votes may still be in a copy.
 
         Args:
-            ever: also of those whose votes no copy holds any more.
+            ever: also those whose votes are no longer in any copy.
         """
         with self._reading() as db:
             rows = db.execute(
@@ -135,42 +135,42 @@ class Database:
             )
             return [row[0] for row in rows]
 
-    def keys(self) -> dict[str, str]:
-        """By pseudonym, the hash of the code: a copy of the votes then knows who may withdraw them."""
+    def code_hashes(self) -> dict[str, str]:
+        """The hash of each annotator's code, by pseudonym; with it the code also works with a copy."""
         with self._reading() as db:
-            found = db.execute("SELECT annotator, key FROM annotators WHERE key IS NOT NULL")
-            return {row[0]: row[1] for row in found}
+            rows = db.execute("SELECT annotator, key FROM annotators WHERE key IS NOT NULL")
+            return {row[0]: row[1] for row in rows}
 
-    def erased(self, names: Iterable[str]) -> None:
-        """Note that no copy holds the votes of these any more."""
+    def mark_erased(self, names: Iterable[str]) -> None:
+        """Record that the votes of these annotators are no longer in any copy."""
         with self._write() as db:
             db.executemany(
                 "UPDATE withdrawals SET erased_at = ? WHERE annotator = ?",
                 [(self._now(), name) for name in names],
             )
 
-    def withdrawn_elsewhere(self, names: Iterable[str]) -> None:
-        """Delete what is here of those who withdrew on another machine, or before this disk's time."""
+    def import_withdrawals(self, names: Iterable[str]) -> None:
+        """Delete the votes of annotators who withdrew elsewhere, on another machine or an earlier disk."""
         with self._write() as db:
             known = {row[0] for row in db.execute("SELECT annotator FROM withdrawals")}
             new = [name for name in names if name not in known]
             for name in new:
                 self._erase(db, name)
         if new:
-            self._forget_pages()
+            self._overwrite_deleted()
 
-    def _erase(self, db: sqlite3.Connection, who: str) -> None:
-        db.execute("INSERT OR REPLACE INTO withdrawals VALUES (?, ?, NULL)", (who, self._now()))
+    def _erase(self, db: sqlite3.Connection, annotator: str) -> None:
+        db.execute("INSERT OR REPLACE INTO withdrawals VALUES (?, ?, NULL)", (annotator, self._now()))
         for table in ("votes", "assignments", "annotators"):
-            db.execute(f"DELETE FROM {table} WHERE annotator = ?", (who,))
+            db.execute(f"DELETE FROM {table} WHERE annotator = ?", (annotator,))
 
-    def _forget_pages(self) -> None:
-        """Pages of the file that held what was deleted are overwritten; the WAL file holds copies of them."""
+    def _overwrite_deleted(self) -> None:
+        """Overwrite the deleted rows in the file and in the WAL file."""
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def revision(self) -> tuple[int, int]:
-        """Changes when a vote is appended or somebody withdraws."""
+        """Numbers that change when a vote is appended or an annotator withdraws."""
         with self._reading() as db:
             row = db.execute(
                 "SELECT (SELECT MAX(number) FROM votes), (SELECT COUNT(*) FROM withdrawals)"
@@ -189,7 +189,7 @@ class Database:
 
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
-        """One transaction; when it ends without an exception, it is on disk."""
+        """One transaction. When it ends without an exception, it is on disk."""
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             try:
@@ -201,6 +201,6 @@ class Database:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A connection of its own: who reads much keeps nobody from voting."""
+        """A separate connection, so that a long read does not delay votes."""
         with closing(self._connect()) as db:
             yield db

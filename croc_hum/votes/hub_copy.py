@@ -1,9 +1,9 @@
-"""The private dataset on the Hub that holds a copy of the votes: one file an annotator, sent in intervals.
+"""A private dataset on the Hub with a copy of the votes: one file per annotator, committed at intervals.
 
-A file holds an annotator's votes as JSON lines, those taken back marked, and the hash of the annotator's
-code, so that they may still withdraw after the machine has lost its disk. A withdrawal deletes the file and
-squashes the history, so that no earlier commit holds it either; the pseudonym stays in a list, so that no
-older disk and no other machine brings the votes back.
+A file holds an annotator's votes as JSON lines, including those that were undone, and the hash of the
+annotator's code, so that the annotator can withdraw even after the machine has lost its disk. A withdrawal
+deletes the file and squashes the history, so that no earlier commit holds it. The pseudonym is kept in a
+list, so that the votes are not restored from an older disk or another machine.
 """
 
 from __future__ import annotations
@@ -30,26 +30,26 @@ from croc_hum.votes.store import Store
 
 FOLDER = "votes"
 WITHDRAWN = "withdrawn.txt"
-"""Pseudonyms of those who withdrew, one a line."""
+"""File with the pseudonyms of annotators who withdrew, one per line."""
 
 
 class Mirror(CommitScheduler):
-    """Keeps a private dataset equal to a store; first it brings what the dataset has into the store.
+    """Keeps a private dataset equal to a store. At the start the votes of the dataset are added to the store.
 
-    What was acknowledged is on this machine's disk. A machine that loses its disk loses what was not sent
-    yet: nothing when it is told to end (leave the context then), at most ``every`` minutes when it is not.
+    Acknowledged votes are on the disk of this machine. When the disk is lost, votes that were not sent are
+    lost: none after a regular exit of the context, otherwise those of the last ``every`` minutes.
 
     Args:
         store: the votes; its items must be loaded.
-        repo: the dataset's id; made, private, when it is not there.
-        every: minutes between commits.
-        api: of the Hub; its token must be allowed to write.
+        repo: id of the dataset; it is created as private if it does not exist.
+        every: minutes between two commits.
+        api: client of the Hub; its token needs write access.
 
     Attributes:
-        restored: votes of the dataset that the store did not have.
+        restored: number of votes that the dataset had and the store did not.
 
     Raises:
-        InputError: the dataset is not private, or holds votes on items that the store does not have.
+        InputError: the dataset is not private, or has votes on items that are not in the store.
     """
 
     def __init__(self, store: Store, repo: str, *, every: float = 5, api: HfApi | None = None) -> None:
@@ -57,16 +57,16 @@ class Mirror(CommitScheduler):
         self._store, self._repo, self._api = store, repo, api
         self._sent: tuple[int, int] | None = None
         self._head: str | None = None
-        self._there: dict[str, str] = {}
-        # Before anything is sent: a dataset that everybody can read must never hold a vote.
+        self._digests: dict[str, str] = {}
+        # Checked before anything is sent: a public dataset must never contain a vote.
         api.create_repo(repo, repo_type="dataset", private=True, exist_ok=True)
         if not api.dataset_info(repo).private:
-            raise InputError(f"{repo} is public; the votes need a private dataset")
-        self.restored = self._take_in()
-        # The first commit comes at once.
+            raise InputError(f"the dataset {repo} is public; votes need a private one")
+        self.restored = self._pull()
+        # The first commit is made at once.
         super().__init__(
             repo_id=repo,
-            folder_path=store.path.parent,  # nothing is read from it: what is sent comes from the store
+            folder_path=store.path.parent,  # required, but not read: the files are made from the store
             repo_type="dataset",
             private=True,
             every=every,
@@ -74,81 +74,82 @@ class Mirror(CommitScheduler):
         )
 
     def push_to_hub(self) -> CommitInfo | None:
-        """Send what is new; called by the scheduler's one thread, and when the program ends."""
-        if self._store.revision() == self._sent and not self._store.withdrawn():
+        """Commit what is new; called by the scheduler's thread and at the end of the program."""
+        if self._store.revision() == self._sent and not self._store.list_withdrawn():
             return None
-        # A disk older than the dataset, or another machine: what they have not seen must not be written over.
-        self._take_in()
-        revision, gone = self._store.revision(), self._store.withdrawn()
-        done = self._commit(gone)
-        if gone:
-            # Also when no file was left: an earlier attempt may have ended between the two.
+        # The dataset may have votes that this store has not: of another machine, or newer than this disk.
+        self._pull()
+        revision, withdrawn = self._store.revision(), self._store.list_withdrawn()
+        commit = self._commit(withdrawn)
+        if withdrawn:
+            # Also when there is no file: an earlier attempt may have stopped between the two steps.
             self._api.super_squash_history(self._repo, repo_type="dataset", branch="main")
             self._head = None
-            self._store.erased(gone)
+            self._store.mark_erased(withdrawn)
         self._sent = revision
-        return done
+        return commit
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: object, *more: object) -> None:
-        """Send what was not sent yet, and stop."""
+        """Commit what is new, and stop the scheduler."""
         try:
             self.trigger().result()
         except Exception as problem:
             if kind is None:
-                why = next(iter(str(problem).splitlines()), type(problem).__name__)
+                reason = next(iter(str(problem).splitlines()), type(problem).__name__)
                 raise CrocError(
-                    f"{self._repo}: the last votes could not be sent ({why}); they are in {self._store.path}"
+                    f"{self._repo}: the last votes could not be sent ({reason}); they are stored in "
+                    f"{self._store.path}"
                 ) from problem
         finally:
             self.stop()
 
     def erase(self, timeout: float = 60) -> bool:
-        """Rewrite the dataset without who withdrew; False when it cannot be reached now: later again."""
+        """Delete withdrawn votes from the dataset; False if this failed and is tried again later."""
         try:
             self.trigger().result(timeout=timeout)
-        except Exception:  # whatever the network does, the withdrawal stands and is carried out later
+        except Exception:  # whatever the reason: the scheduler tries again
             return False
-        return not self._store.withdrawn()
+        return not self._store.list_withdrawn()
 
-    def _commit(self, gone: list[str]) -> CommitInfo | None:
-        """One commit on top of what was read: the Hub refuses it when another machine came between."""
-        files = {f"{FOLDER}/{name}.jsonl": text for name, text in _lines(self._store)}
-        out = self._store.withdrawn(ever=True)
-        if out:
-            files[WITHDRAWN] = "".join(f"{name}\n" for name in out)
+    def _commit(self, withdrawn: list[str]) -> CommitInfo | None:
+        """Commit on the revision that was read; the Hub refuses it after a commit of another machine."""
+        files = {f"{FOLDER}/{name}.jsonl": text for name, text in _make_files(self._store)}
+        listed = self._store.list_withdrawn(ever=True)
+        if listed:
+            files[WITHDRAWN] = "".join(f"{name}\n" for name in listed)
         contents = {path: text.encode() for path, text in files.items()}
         digests = {path: sha256(content).hexdigest() for path, content in contents.items()}
-        changed = [path for path in contents if self._there.get(path) != digests[path]]
-        dead = [path for name in gone if (path := f"{FOLDER}/{name}.jsonl") in self._there]
-        if not changed and not dead:
+        changed = [path for path in contents if self._digests.get(path) != digests[path]]
+        deleted = [path for name in withdrawn if (path := f"{FOLDER}/{name}.jsonl") in self._digests]
+        if not changed and not deleted:
             return None
-        made = self._api.create_commit(
+        commit = self._api.create_commit(
             self._repo,
             [
                 *(CommitOperationAdd(path, contents[path]) for path in changed),
-                *(CommitOperationDelete(path) for path in dead),
+                *(CommitOperationDelete(path) for path in deleted),
             ],
-            commit_message="Withdrawal" if gone else "Votes",
+            commit_message="Withdrawal" if withdrawn else "Votes",
             repo_type="dataset",
             parent_commit=self._head,
         )
-        self._head = made.oid
-        self._there = {path: digest for path, digest in self._there.items() if path not in dead}
-        self._there |= {path: digests[path] for path in changed}
-        return made
+        self._head = commit.oid
+        self._digests = {path: digest for path, digest in self._digests.items() if path not in deleted}
+        self._digests |= {path: digests[path] for path in changed}
+        return commit
 
-    def _take_in(self) -> int:
-        """Bring into the store what the dataset has and it has not; the number of new votes."""
+    def _pull(self) -> int:
+        """Add votes and withdrawals of the dataset to the store; returns the number of new votes."""
         info = self._api.dataset_info(self._repo)
         if info.sha == self._head:
             return 0
-        new, there = 0, dict[str, str]()
+        new, digests = 0, dict[str, str]()
         paths = [file.rfilename for file in info.siblings or ()]
         wanted = [path for path in paths if path == WITHDRAWN or fnmatch(path, f"{FOLDER}/*.jsonl")]
-        # Not in the cache of the Hub's client: a withdrawal would leave the votes in it.
+        # Not in the cache of the Hub's client, where withdrawn votes would remain.
         with TemporaryDirectory(prefix="croc-votes-") as folder:
             if wanted:
                 snapshot_download(
@@ -162,33 +163,33 @@ class Mirror(CommitScheduler):
                 )
             root = Path(folder)
             if (listed := root / WITHDRAWN).is_file():
-                there[WITHDRAWN] = sha256(listed.read_bytes()).hexdigest()
-                self._store.withdrawn_elsewhere(listed.read_text("utf-8").split())
+                digests[WITHDRAWN] = sha256(listed.read_bytes()).hexdigest()
+                self._store.import_withdrawals(listed.read_text("utf-8").split())
             for file in sorted((root / FOLDER).glob("*.jsonl")):
                 content = file.read_bytes()
                 path = f"{FOLDER}/{file.name}"
-                there[path] = sha256(content).hexdigest()
-                if there[path] == self._there.get(path):
+                digests[path] = sha256(content).hexdigest()
+                if digests[path] == self._digests.get(path):
                     continue
                 try:
                     rows = [json.loads(line) for line in content.decode().split("\n") if line]
                 except ValueError as problem:
-                    raise InputError(f"{self._repo}/{path}: not JSON lines ({problem})") from None
+                    raise InputError(f"{self._repo}/{path}: the file is not JSON lines ({problem})") from None
                 new += self._store.add_votes(rows, "annotator")
-        self._head, self._there = info.sha, there
+        self._head, self._digests = info.sha, digests
         return new
 
 
-def _lines(store: Store) -> Iterator[tuple[str, str]]:
-    """By pseudonym, the votes as JSON lines."""
+def _make_files(store: Store) -> Iterator[tuple[str, str]]:
+    """The pseudonym of each annotator and their votes as JSON lines."""
     votes: dict[str, list[dict[str, Any]]] = {}
     for vote in store.votes(history=True):
         votes.setdefault(vote["annotator"], []).append(vote)
-    keys = store.keys()
-    for name, theirs in votes.items():
-        rows = ({**vote, "key": keys.get(name)} for vote in theirs)
-        yield name, "".join(f"{json.dumps(row, ensure_ascii=False, default=_plain)}\n" for row in rows)
+    hashes = store.code_hashes()
+    for name, own_votes in votes.items():
+        rows = ({**vote, "key": hashes.get(name)} for vote in own_votes)
+        yield name, "".join(f"{json.dumps(row, ensure_ascii=False, default=_format_time)}\n" for row in rows)
 
 
-def _plain(value: Any) -> str:
+def _format_time(value: Any) -> str:
     return str(value.isoformat())

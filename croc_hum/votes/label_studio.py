@@ -1,8 +1,8 @@
-"""Votes to and from Label Studio, and to a table for a spreadsheet.
+"""Export to and import from Label Studio, and export as CSV.
 
-The JSON is a list of tasks with their annotations, as Label Studio imports and exports it. Label Studio takes
-only its own users in ``completed_by``, so the pseudonym and the vote's id travel in ``meta`` of the answer.
-Names and e-mail addresses of its users stay outside: an annotator becomes a pseudonym.
+The JSON is a list of tasks with their annotations, as Label Studio imports and exports it. Label Studio
+accepts only its own users in ``completed_by``, so the pseudonym and the id of a vote are in ``meta`` of the
+answer. Names and e-mail addresses of its users are not imported: each user becomes a pseudonym.
 """
 
 from __future__ import annotations
@@ -37,30 +37,30 @@ CONFIG = """<View>
   <TextArea name="reason" toName="image" maxSubmissions="1"/>
 </View>
 """
-"""A labelling interface for the tasks; who uses one task only removes the others' controls."""
+"""A labelling interface with the controls of all tasks."""
 
 
 def tasks(store: Store, *, images: bool = False) -> list[dict[str, Any]]:
-    """Items with the votes that stand, as Label Studio's tasks.
+    """The items and their current votes as tasks of Label Studio.
 
     Args:
         store: items and votes.
-        images: with each image as a data address; else ``image`` is null, and ``item_id`` finds it.
+        images: include each image as a data URL; otherwise ``image`` is null.
     """
-    found: dict[str, dict[str, Any]] = {}
+    by_item: dict[str, dict[str, Any]] = {}
     for number, item in enumerate(store.items(), 1):
-        shown = None
+        url = None
         if images:
             png, _ = plain_image(store.image(item["item_id"]))
-            shown = f"data:image/png;base64,{b64encode(png).decode()}"
-        kept = {name: item[name] for name in ("item_id", "task", "category", "prompt", "contrast_prompt")}
-        found[item["item_id"]] = {"id": number, "data": {**kept, "image": shown}, "annotations": []}
+            url = f"data:image/png;base64,{b64encode(png).decode()}"
+        data = {name: item[name] for name in ("item_id", "task", "category", "prompt", "contrast_prompt")}
+        by_item[item["item_id"]] = {"id": number, "data": {**data, "image": url}, "annotations": []}
     for number, vote in enumerate(store.votes(), 1):
-        own = {"annotator": vote["annotator"], "vote_id": vote["vote_id"]}
-        result = [{**_result(vote["task"], vote["answer"]), "meta": own}]
+        meta = {"annotator": vote["annotator"], "vote_id": vote["vote_id"]}
+        result = [{**_make_answer(vote["task"], vote["answer"]), "meta": meta}]
         if vote["reason"]:
-            result.append(_piece("reason", "textarea", {"text": [vote["reason"]]}))
-        found[vote["item_id"]]["annotations"].append(
+            result.append(_make_result("reason", "textarea", {"text": [vote["reason"]]}))
+        by_item[vote["item_id"]]["annotations"].append(
             {
                 "id": number,
                 "created_at": vote["voted_at"].isoformat(),
@@ -69,49 +69,48 @@ def tasks(store: Store, *, images: bool = False) -> list[dict[str, Any]]:
                 "result": result,
             }
         )
-    return list(found.values())
+    return list(by_item.values())
 
 
-def _piece(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
+def _make_result(name: str, kind: str, value: dict[str, Any]) -> dict[str, Any]:
     return {"from_name": name, "to_name": "image", "type": kind, "value": value}
 
 
-def _result(task: str, answer: str) -> dict[str, Any]:
+def _make_answer(task: str, answer: str) -> dict[str, Any]:
     if task == "rating":
-        return _piece("rating", "rating", {"rating": int(answer)})
-    return _piece(task, "choices", {"choices": [answer]})
+        return _make_result("rating", "rating", {"rating": int(answer)})
+    return _make_result(task, "choices", {"choices": [answer]})
 
 
 @dataclass(frozen=True)
-class Found:
-    """Votes of a file.
+class ImportedVotes:
+    """The votes of a file.
 
     Attributes:
         votes: rows for :meth:`croc_hum.votes.store.Store.add_votes`.
-        skipped: annotations that were cancelled or hold no answer.
+        skipped: number of annotations that were cancelled or have no answer.
     """
 
     votes: list[dict[str, Any]]
     skipped: int
 
 
-def read(text: str, salt: str = "") -> Found:
-    """Votes from Label Studio's JSON.
+def read(text: str, salt: str = "") -> ImportedVotes:
+    """Read votes from the JSON of Label Studio.
 
     Args:
-        text: the file's content: a list of tasks whose ``data`` has the ``item_id`` that was exported.
-        salt: a secret, the same for every file of a campaign, so that nobody finds an e-mail address by
-            trying which one gives a pseudonym.
+        text: a list of tasks whose ``data`` has the exported ``item_id``.
+        salt: a secret of the campaign. Without it nobody can find the e-mail address of a pseudonym by trial.
 
     Raises:
-        InputError: it is not such a list; the message names the task.
+        InputError: the text is not such a list; the message names the task.
     """
     try:
         content = json.loads(text)
     except ValueError as problem:
-        raise InputError(f"not JSON ({problem})") from None
+        raise InputError(f"the file is not JSON ({problem})") from None
     if not isinstance(content, list):
-        raise InputError("Label Studio's JSON is a list of tasks")
+        raise InputError("the JSON is not a list of tasks, as Label Studio exports it")
     votes: list[dict[str, Any]] = []
     skipped = 0
     for number, task in enumerate(content, 1):
@@ -120,69 +119,71 @@ def read(text: str, salt: str = "") -> Found:
             kind = task["data"].get("task", "shows")
             annotations = task.get("annotations") or []
         except (TypeError, KeyError, AttributeError):
-            raise InputError(f"task {number}: its data has no item_id") from None
+            raise InputError(f"task {number}: its data have no item_id") from None
         if kind not in ANSWERS:
-            raise InputError(f"task {number}: {kind!r} is not one of {', '.join(ANSWERS)}")
+            raise InputError(f"task {number}: task must be one of {', '.join(ANSWERS)}, not {kind!r}")
         for annotation in annotations:
             try:
-                answer, reason, meta = _answer(annotation.get("result") or [], kind)
-                when, took = annotation.get("created_at"), annotation.get("lead_time")
-                when = None if when is None else datetime.fromisoformat(when)
-                took = None if took is None else float(took)
+                answer, reason, meta = _read_answer(annotation.get("result") or [], kind)
+                voted_at, seconds = annotation.get("created_at"), annotation.get("lead_time")
+                voted_at = None if voted_at is None else datetime.fromisoformat(voted_at)
+                seconds = None if seconds is None else float(seconds)
             except (AttributeError, TypeError, KeyError, IndexError, ValueError):
-                raise InputError(f"task {number}: an annotation cannot be read") from None
+                raise InputError(
+                    f"task {number}: an annotation is not readable (result, created_at or lead_time)"
+                ) from None
             if annotation.get("was_cancelled") or answer is None:
                 skipped += 1
                 continue
-            own = meta.get("vote_id") or annotation.get("unique_id")
-            own = own or stable_hash("ls", item, annotation.get("id"), answer)
-            who = str(meta.get("annotator") or "")
+            vote_id = meta.get("vote_id") or annotation.get("unique_id")
+            vote_id = vote_id or stable_hash("ls", item, annotation.get("id"), answer)
+            annotator = str(meta.get("annotator") or "")
+            if not _PSEUDONYM.fullmatch(annotator):
+                annotator = _pseudonymize(annotation.get("completed_by"), salt)
             votes.append(
                 {
-                    "vote_id": str(own),
+                    "vote_id": str(vote_id),
                     "item_id": str(item),
-                    "annotator": who
-                    if _PSEUDONYM.fullmatch(who)
-                    else _pseudonym(annotation.get("completed_by"), salt),
+                    "annotator": annotator,
                     "answer": answer,
                     "reason": reason,
-                    "voted_at": when,
-                    "duration_s": took,
+                    "voted_at": voted_at,
+                    "duration_s": seconds,
                     "version": "label-studio",
                 }
             )
-    return Found(votes, skipped)
+    return ImportedVotes(votes, skipped)
 
 
-def _answer(result: list[Any], kind: str) -> tuple[str | None, str | None, dict[str, Any]]:
+def _read_answer(result: list[Any], kind: str) -> tuple[str | None, str | None, dict[str, Any]]:
     answer = reason = None
     meta: dict[str, Any] = {}
-    for piece in result:
-        value = piece["value"]
-        if piece["from_name"] == kind:
+    for entry in result:
+        value = entry["value"]
+        if entry["from_name"] == kind:
             answer = str(value["rating"] if kind == "rating" else value["choices"][0])
-            meta = dict(piece.get("meta") or {})
-        elif piece["from_name"] == "reason" and value.get("text"):
-            words = value["text"]
-            reason = "\n".join(words) if isinstance(words, list) else str(words)
+            meta = dict(entry.get("meta") or {})
+        elif entry["from_name"] == "reason" and value.get("text"):
+            text = value["text"]
+            reason = "\n".join(text) if isinstance(text, list) else str(text)
     return answer, reason, meta
 
 
 _PSEUDONYM = re.compile(r"[ai][0-9a-f]{8}")
 
 
-def _pseudonym(who: Any, salt: str) -> str:
-    """A pseudonym in the place of an id or an e-mail address of Label Studio."""
-    if isinstance(who, Mapping):
-        who = who.get("id") or who.get("email")
-    return f"i{stable_hash('label studio', salt, who, length=8)}"
+def _pseudonymize(user: Any, salt: str) -> str:
+    """A pseudonym for a user of Label Studio, who is given as an id, an e-mail address or a mapping."""
+    if isinstance(user, Mapping):
+        user = user.get("id") or user.get("email")
+    return f"i{stable_hash('label studio', salt, user, length=8)}"
 
 
 _FORMULA = ("=", "+", "-", "@", "＝", "＋", "－", "＠", "\t", "\r", "\n", "|", "%")
 
 
 def write_csv(store: Store, path: Path) -> int:
-    """The votes that stand as CSV; a cell that a spreadsheet would compute begins with ``'``.
+    """Write the current votes as CSV. A cell that a spreadsheet would run as a formula begins with ``'``.
 
     Returns:
         Number of rows.
@@ -192,11 +193,11 @@ def write_csv(store: Store, path: Path) -> int:
         writer = csv.writer(file)
         writer.writerow(VOTE_NAMES)
         for vote in store.votes():
-            writer.writerow([_cell(vote[name]) for name in VOTE_NAMES])
+            writer.writerow([_escape_formula(vote[name]) for name in VOTE_NAMES])
             count += 1
     return count
 
 
-def _cell(value: Any) -> str:
+def _escape_formula(value: Any) -> str:
     text = "" if value is None else str(value)
     return f"'{text}" if text.startswith(_FORMULA) else text

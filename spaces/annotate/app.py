@@ -1,7 +1,7 @@
-"""CROC: the page on which people judge images, as a Space.
+"""CROC: the page on which annotators label images, as a Space.
 
-Settings come from the Space's variables and secrets; ``README.md`` lists them. Nothing is served without a
-token for the administrator, nor on a disk that does not last without a dataset for the votes.
+The settings are the Space's variables and secrets, see ``README.md``. The page needs a token for the
+administrator, and either persistent storage or a dataset for the votes.
 """
 
 from __future__ import annotations
@@ -21,65 +21,65 @@ from croc_hum.schema import read_items
 from croc_hum.votes.hub_copy import Mirror
 from croc_hum.votes.store import Settings, Store
 
-LASTING = Path("/data")
-"""Where a Space has its persistent storage, when it has one."""
+PERSISTENT = Path("/data")
+"""Persistent storage of a Space, if it has any."""
 
 
 def main() -> None:
-    """Load the items, bring votes back, serve; send what is left when the machine is told to stop."""
-    given = os.environ.get("CROC_DATA")
-    lasts = bool(given) or LASTING.is_dir() or not os.environ.get("SPACE_ID")
+    """Load the items, restore the votes and serve the page; at the end commit the last votes."""
+    folder = os.environ.get("CROC_DATA")
+    persistent = bool(folder) or PERSISTENT.is_dir() or not os.environ.get("SPACE_ID")
     repo = os.environ.get("CROC_VOTES")
-    if not (lasts or repo):
+    if not (persistent or repo):
         raise InputError(
-            "a restart of this Space would lose every vote: name a private dataset in CROC_VOTES, or give "
-            "the Space persistent storage"
+            "this Space would lose all votes at a restart: set CROC_VOTES to a private dataset, or add "
+            "persistent storage"
         )
-    data = Path(given) if given else LASTING if LASTING.is_dir() else Path("data")
+    data = Path(folder) if folder else PERSISTENT if PERSISTENT.is_dir() else Path("data")
     with ExitStack() as stack:
-        store = stack.enter_context(Store(data / "votes.sqlite", settings(), version=VERSION))
-        store.add_items(read_items(items()))
+        store = stack.enter_context(Store(data / "votes.sqlite", read_settings(), version=VERSION))
+        store.add_items(read_items(find_items()))
         mirror = None
         if repo:
-            every = number("CROC_EVERY", float, 5.0 if lasts else 1.0)
+            every = read_number("CROC_EVERY", float, 5.0 if persistent else 1.0)
             mirror = stack.enter_context(Mirror(store, repo, every=every))
-        about = {"contact": os.environ["CROC_CONTACT"]} if os.environ.get("CROC_CONTACT") else {}
+        options = {"contact": os.environ["CROC_CONTACT"]} if os.environ.get("CROC_CONTACT") else {}
         launch(
-            Campaign(store, os.environ.get("CROC_ADMIN_TOKEN", ""), mirror, **about),
+            Campaign(store, os.environ.get("CROC_ADMIN_TOKEN", ""), mirror, **options),
             host=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"),
-            port=number("GRADIO_SERVER_PORT", int, 7860),
+            port=read_number("GRADIO_SERVER_PORT", int, 7860),
         )
 
 
-def settings() -> Settings:
-    """How items are handed out."""
+def read_settings() -> Settings:
+    """The settings by which items are handed out."""
     return Settings(
-        overlap=number("CROC_OVERLAP", int, 3),
-        limit=number("CROC_LIMIT", int, None),
-        batch=number("CROC_BATCH", int, 50),
-        attention_every=number("CROC_ATTENTION_EVERY", int, 20),
+        overlap=read_number("CROC_OVERLAP", int, 3),
+        limit=read_number("CROC_LIMIT", int, None),
+        batch=read_number("CROC_BATCH", int, 50),
+        attention_every=read_number("CROC_ATTENTION_EVERY", int, 20),
     )
 
 
-def items() -> Path:
-    """Where the items are: a file or folder here, or a dataset of the Hub."""
-    wanted = os.environ.get("CROC_ITEMS", "items")
-    if Path(wanted).exists():
-        return Path(wanted)
-    if wanted.count("/") != 1:
-        raise InputError(f"CROC_ITEMS={wanted}: neither a file, a folder nor a dataset's id")
-    return Path(snapshot_download(wanted, repo_type="dataset", allow_patterns="*.parquet"))
+def find_items() -> Path:
+    """The path of the items: a local file or folder, or a downloaded dataset."""
+    source = os.environ.get("CROC_ITEMS", "items")
+    if Path(source).exists():
+        return Path(source)
+    if source.count("/") != 1:
+        raise InputError(f"CROC_ITEMS={source}: expected a file, a folder or the id of a dataset")
+    return Path(snapshot_download(source, repo_type="dataset", allow_patterns="*.parquet"))
 
 
-def number(name: str, kind: Callable[[str], Any], default: Any) -> Any:
-    """The number in an environment variable."""
+def read_number(name: str, kind: Callable[[str], Any], default: Any) -> Any:
+    """The number in an environment variable, or the default if it is not set."""
     value = os.environ.get(name)
     if not value:
         return default
     try:
         return kind(value)
     except ValueError:
-        raise InputError(f"{name}={value}: not a number") from None
+        raise InputError(f"{name}={value}: expected a number") from None
 
 
 if __name__ == "__main__":

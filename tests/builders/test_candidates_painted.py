@@ -117,11 +117,11 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
     with Store(tmp_path / "votes.sqlite", Settings(overlap=3)) as store:
         store.add_items(read_items(sample))
         for _ in range(3):
-            code = store.join().code
-            while (offer := store.next(code)) is not None:
+            code = store.add_annotator().code
+            while (offer := store.offer_item(code)) is not None:
                 right = truth[offer.item["item_id"]]
                 flipped = {"yes": "no", "no": "yes"}[right]
-                store.vote(code, offer.offer, flipped if chance.random() < wrong_votes else right)
+                store.vote(code, offer.offer_id, flipped if chance.random() < wrong_votes else right)
         store.export(tmp_path / "votes.parquet")
 
     file = tmp_path / "agreement.json"

@@ -1,4 +1,4 @@
-"""The whole way of the human benchmark, offline: pairs → candidates → votes → agreement → release → verdict.
+"""The human benchmark end to end, offline: pairs → candidates → votes → agreement → release → evaluation.
 
 Five annotators are simulated. They vote through the real store, know the truth from the oracle (the exact
 world draws a fifth of the images wrong and says which), and err at known rates.
@@ -26,10 +26,10 @@ from croc.scoring.run import ScoringSettings, score_dataset
 from croc.verdict.evaluation import evaluate
 from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import LabelNoise, read_sample
-from croc_hum.agreement.rankings import rankings
+from croc_hum.agreement.rankings import rank_by_annotator
 from croc_hum.candidates.prompts import load
 from croc_hum.schema import read_items
-from croc_hum.votes.store import Settings as Handing
+from croc_hum.votes.store import Settings as StoreSettings
 from croc_hum.votes.store import Store
 from croc_hum.votes.votes import Rule, decide, read_votes
 from croc_syn import world
@@ -61,7 +61,7 @@ class Oracle:
 
 
 @dataclass(frozen=True)
-class Walk:
+class Campaign:
     root: Path
     truth: dict[str, str]
     order: list[str]
@@ -80,48 +80,50 @@ class Walk:
 
 
 @pytest.fixture(scope="module")
-def walk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Walk]:
-    root = tmp_path_factory.mktemp("walk")
+def campaign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Campaign]:
+    root = tmp_path_factory.mktemp("campaign")
     settings = Images(count=2, size=48, noise=NOISE)
     of_pairs(load(), root / "candidates", settings, attention=6, progress=False)
     rng = np.random.default_rng(7)
     order = []
-    clock = iter(range(1_800_000_000, 1_900_000_000, 2))  # every look at the clock is two seconds later
-    with Store(root / "votes.sqlite", Handing(overlap=5), clock=lambda: float(next(clock))) as store:
-        store._db.execute("PRAGMA synchronous = OFF")  # a test need not outlive the machine's power
+    clock = iter(range(1_800_000_000, 1_900_000_000, 2))  # the time advances by two seconds per call
+    with Store(root / "votes.sqlite", StoreSettings(overlap=5), clock=lambda: float(next(clock))) as store:
+        store._db.execute("PRAGMA synchronous = OFF")  # faster; this test needs no durability
         store.add_items(read_items(root / "candidates"))
         truth = {item["item_id"]: item["expected"] for item in store.items()}
-        # The order of items hangs on an annotator's random name; what each of them says of an item does not.
-        luck = {name: rng.random(len(RATES)) for name in sorted(truth)}
-        for number, (miss, invent) in enumerate(RATES):
-            who = store.join()
-            order.append(who.name)
-            while (offer := store.next(who.code)) is not None:
+        # The order of items depends on the random pseudonym; the answers do not.
+        draws = {name: rng.random(len(RATES)) for name in sorted(truth)}
+        for number, (false_no, false_yes) in enumerate(RATES):
+            annotator = store.add_annotator()
+            order.append(annotator.name)
+            while (offer := store.offer_item(annotator.code)) is not None:
                 right = truth[offer.item["item_id"]]
-                wrong = luck[offer.item["item_id"]][number] < (miss if right == "yes" else invent)
-                store.vote(who.code, offer.offer, {"yes": "no", "no": "yes"}[right] if wrong else right)
+                wrong = draws[offer.item["item_id"]][number] < (false_no if right == "yes" else false_yes)
+                store.vote(
+                    annotator.code, offer.offer_id, {"yes": "no", "no": "yes"}[right] if wrong else right
+                )
         store.export(root / "votes.parquet")
-    yield Walk(root, truth, order)
+    yield Campaign(root, truth, order)
 
 
 @pytest.fixture(scope="module")
-def release(walk: Walk) -> Path:
-    out = walk.root / "hum"
+def release(campaign: Campaign) -> Path:
+    out = campaign.root / "hum"
     done = CliRunner().invoke(
-        main, ["hum", "release", str(walk.file), "--items", str(walk.items), "--out", str(out)]
+        main, ["hum", "release", str(campaign.file), "--items", str(campaign.items), "--out", str(out)]
     )
     assert done.exit_code == 0, done.output
     return out
 
 
 @pytest.fixture(scope="module")
-def report(walk: Walk) -> AgreementReport:
-    return AgreementReport.of(walk.votes, settings=Settings(resamples=200))
+def report(campaign: Campaign) -> AgreementReport:
+    return AgreementReport.of(campaign.votes, settings=Settings(resamples=200))
 
 
-def test_the_error_rates_of_the_annotators_are_found_again(walk: Walk, report: AgreementReport) -> None:
-    found = {each.annotator: each.errors for each in report.annotators}
-    estimated = np.array([found[name] for name in walk.order], float)
+def test_the_error_rates_of_the_annotators_are_recovered(campaign: Campaign, report: AgreementReport) -> None:
+    errors = {annotator.annotator: annotator.errors for annotator in report.annotators}
+    estimated = np.array([errors[name] for name in campaign.order], float)
     # About 230 images show their prompt and 55 do not: three errors of a rate of 0.2 are 0.08 and 0.16.
     assert np.abs(estimated[:, 0] - np.array(RATES)[:, 0]).max() < 0.08
     assert np.abs(estimated[:, 1] - np.array(RATES)[:, 1]).max() < 0.16
@@ -129,7 +131,7 @@ def test_the_error_rates_of_the_annotators_are_found_again(walk: Walk, report: A
     assert (kinds[0], kinds[-1]) == (3, 4)
 
 
-def test_agreement_counts_what_was_done(walk: Walk, report: AgreementReport) -> None:
+def test_agreement_counts_items_votes_and_hours(campaign: Campaign, report: AgreementReport) -> None:
     whole = next(group for group in report.groups if group.category is None)
     assert (whole.items, whole.votes) == (284, 5 * 284)
     assert whole.kept + whole.discarded + whole.undecided == whole.items
@@ -137,27 +139,27 @@ def test_agreement_counts_what_was_done(walk: Walk, report: AgreementReport) -> 
         5 * 284 * 2 / 3600, rel=0.01
     )  # two seconds a vote, by the store's clock
     assert len(report.pairs) == 10
-    assert sum(each.attention[1] for each in report.annotators) == 5 * 6
-    (alpha,) = [each for each in report.alphas if each.category is None]
+    assert sum(row.attention[1] for row in report.annotators) == 5 * 6
+    (alpha,) = [row for row in report.alphas if row.category is None]
     assert alpha.alpha.low is not None and alpha.alpha.low < alpha.alpha.value < alpha.alpha.high
 
 
-def test_the_label_noise_is_found_again(walk: Walk) -> None:
-    noise = LabelNoise.of(walk.votes, read_sample(walk.items))
+def test_the_label_noise_is_recovered(campaign: Campaign) -> None:
+    noise = LabelNoise.of(campaign.votes, read_sample(campaign.items))
     drawn_wrong = np.mean(
-        [walk.truth[name] == "no" for name in walk.truth if name in set(walk.votes["item_id"])]
+        [campaign.truth[name] == "no" for name in campaign.truth if name in set(campaign.votes["item_id"])]
     )
     assert noise.low is not None and noise.low < NOISE < noise.high
     assert noise.share == pytest.approx(drawn_wrong, abs=0.06)
-    assert sum(each.images + each.undecided for each in noise.properties) == 284
+    assert sum(row.images + row.undecided for row in noise.properties) == 284
 
 
-def test_the_release_loads_and_passes_and_says_what_it_left_out(walk: Walk, release: Path) -> None:
+def test_the_release_loads_and_its_card_states_the_rule(campaign: Campaign, release: Path) -> None:
     from datasets import load_dataset
 
     assert verify(release) == []
     rows = load_dataset(str(release), split="test")
-    decided = decide(walk.votes)
+    decided = decide(campaign.votes)
     kept = int((decided["verdict"] == "yes").sum())
     assert sum(len(row["images"]) + len(row["contrast_images"]) for row in rows) == kept
     built = json.loads((release / "build.json").read_text())
@@ -168,21 +170,25 @@ def test_the_release_loads_and_passes_and_says_what_it_left_out(walk: Walk, rele
     named = {vote["item"] for vote in one["votes"]}
     assert {f"original/{seed}" for seed in one["seeds"]} <= named
     card = (release / "README.md").read_text()
-    assert "judged not to show its prompt" in card and "at least 3 votes" in card and "5 annotators" in card
+    assert (
+        "does not show its prompt, by the votes" in card
+        and "at least 3 votes" in card
+        and "5 annotators" in card
+    )
 
 
-def test_agreement_of_a_check_is_the_share_of_votes_that_say_what_was_decided(
-    walk: Walk, release: Path
+def test_the_agreement_of_a_check_is_the_share_of_votes_equal_to_the_decision(
+    campaign: Campaign, release: Path
 ) -> None:
     from datasets import load_dataset
 
     row = load_dataset(str(release), split="test").remove_columns(["images", "contrast_images"])[0]
-    decided = decide(walk.votes.filter(pl.col("check_id") == row["check_id"])).drop_nulls("verdict")
+    decided = decide(campaign.votes.filter(pl.col("check_id") == row["check_id"])).drop_nulls("verdict")
     agreeing = decided.select(pl.when(pl.col("verdict") == "yes").then("yes").otherwise("no").sum()).item()
     assert row["agreement"] == pytest.approx(agreeing / decided["votes"].sum())
 
 
-def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: Path, tmp_path: Path) -> None:
+def test_a_release_is_scored_and_evaluated(campaign: Campaign, release: Path, tmp_path: Path) -> None:
     files = score_dataset(release, ["random"], tmp_path / "scores", QUIET)
     verdict = evaluate(files)
     assert verdict.protocol == "hum" and abs(verdict.scores[0].scaled or 1) < 0.3
@@ -192,68 +198,75 @@ def test_released_images_are_right_and_the_verdict_says_so(walk: Walk, release: 
     assert done.exit_code == 0 and "hum protocol" in done.output
 
 
-def test_who_votes_changes_what_is_released_and_wrong_labels_are_turned_back(
-    walk: Walk, tmp_path: Path
+def test_metrics_are_ranked_by_annotator_and_corrected_for_wrong_labels(
+    campaign: Campaign, tmp_path: Path
 ) -> None:
-    files = score_dataset(walk.items / "images", [Oracle(walk.items), "random"], tmp_path / "scores", QUIET)
-    found = rankings(files, walk.votes, resamples=100)
-    assert [each.annotator for each in found.by_annotator] == sorted(walk.order)
-    assert {each.places[0].metric for each in found.by_annotator} == {"oracle"}
-    assert len({each.images for each in found.by_annotator}) > 1
-    oracle = next(each for each in found.corrected if each.metric == "oracle")
-    # Wrong images show the other prompt here: the oracle loses just those, and all of that is turned back.
+    files = score_dataset(
+        campaign.items / "images", [Oracle(campaign.items), "random"], tmp_path / "scores", QUIET
+    )
+    rankings = rank_by_annotator(files, campaign.votes, resamples=100)
+    assert [row.annotator for row in rankings.by_annotator] == sorted(campaign.order)
+    assert {row.places[0].metric for row in rankings.by_annotator} == {"oracle"}
+    assert len({row.images for row in rankings.by_annotator}) > 1
+    oracle = next(row for row in rankings.corrected if row.metric == "oracle")
+    # Wrong images show the other prompt here. The oracle fails on these only, so the correction gives 1.
     assert oracle.claimed == pytest.approx(1 - NOISE, abs=0.07)
     assert oracle.high == pytest.approx(1.0, abs=0.05)
     assert oracle.verified is not None and oracle.verified > oracle.claimed + 0.1
-    text = "\n".join(found.lines())
-    assert "oracle is first by the rule, and for 5 of 5 annotators alone" in text
+    text = "\n".join(rankings.lines())
+    assert (
+        "oracle is first by the votes of all annotators, and by the votes of 5 of 5 annotators alone" in text
+    )
 
 
-def test_the_command_reports_in_every_form(walk: Walk, tmp_path: Path) -> None:
+def test_the_command_writes_all_forms_of_the_report(campaign: Campaign, tmp_path: Path) -> None:
     page, numbers = tmp_path / "a.html", tmp_path / "a.json"
-    words = ["hum", "agreement", str(walk.file), "--items", str(walk.items), "--resamples", "50"]
-    done = CliRunner().invoke(main, [*words, "--html", str(page), "--json", str(numbers)])
+    arguments = ["hum", "agreement", str(campaign.file), "--items", str(campaign.items), "--resamples", "50"]
+    done = CliRunner().invoke(main, [*arguments, "--html", str(page), "--json", str(numbers)])
     assert done.exit_code == 0, done.output
     for title in (
         "Krippendorff's alpha",
-        "Hours and discards",
+        "Working time and discarded images",
         "Pairs of annotators",
         "Label noise by property",
     ):
         assert title in done.output
-    assert walk.order[0] in page.read_text() and "<script" not in page.read_text()
+    assert campaign.order[0] in page.read_text() and "<script" not in page.read_text()
     stored = json.loads(numbers.read_text())
     assert stored["rule"]["min_votes"] == 3 and stored["noise"]["images"] > 200
 
 
-def test_votes_on_other_items_and_wrong_folders_are_one_clear_sentence(walk: Walk, tmp_path: Path) -> None:
-    strange = tmp_path / "votes.csv"
-    strange.write_text("item_id,annotator,task,answer\nnobody,a1,shows,yes\n")
-    run = lambda *words: CliRunner().invoke(main, ["hum", *map(str, words)])  # noqa: E731
+def test_votes_on_other_items_and_wrong_folders_are_one_clear_sentence(
+    campaign: Campaign, tmp_path: Path
+) -> None:
+    unknown = tmp_path / "votes.csv"
+    unknown.write_text("item_id,annotator,task,answer\nnobody,a1,shows,yes\n")
+    run = lambda *arguments: CliRunner().invoke(main, ["hum", *map(str, arguments)])  # noqa: E731
     for command in (
-        ("release", strange, "--items", walk.items, "--out", tmp_path / "out"),
-        ("agreement", strange, "--items", walk.items),
+        ("release", unknown, "--items", campaign.items, "--out", tmp_path / "out"),
+        ("agreement", unknown, "--items", campaign.items),
     ):
         done = run(*command)
         assert (
-            done.exit_code == 2
-            and "a vote is on item 'nobody', which is none of the candidates" in done.output
+            done.exit_code == 2 and "item 'nobody' has a vote but is not one of the candidates" in done.output
         )
-    done = run("release", walk.file, "--items", tmp_path, "--out", tmp_path / "out")
-    assert done.exit_code == 2 and "no Parquet file of items in it" in done.output
+    done = run("release", campaign.file, "--items", tmp_path, "--out", tmp_path / "out")
+    assert done.exit_code == 2 and "no Parquet file of items" in done.output
     report = tmp_path / "agreement.json"
     done = run("card", tmp_path, "--agreement", report)
     assert done.exit_code == 2 and "agreement.json: no such file" in done.output
-    run("agreement", walk.file, "--resamples", 0, "--json", report)
+    run("agreement", campaign.file, "--resamples", 0, "--json", report)
     done = run("card", tmp_path, "--agreement", report)
     assert done.exit_code == 2 and "no label noise in it" in done.output
-    run("agreement", walk.file, "--items", walk.items, "--resamples", 0, "--json", report)
+    run("agreement", campaign.file, "--items", campaign.items, "--resamples", 0, "--json", report)
     done = run("card", tmp_path, "--agreement", report)
     assert done.exit_code == 2 and "not a finished build" in done.output
     report.write_text('{"noise": {"share": 0.5}}')
     done = run("card", tmp_path, "--agreement", report)
     assert done.exit_code == 2 and "not the label noise" in done.output
-    few = run("release", walk.file, "--items", walk.items, "--min-votes", 6, "--out", tmp_path / "few")
+    few = run(
+        "release", campaign.file, "--items", campaign.items, "--min-votes", 6, "--out", tmp_path / "few"
+    )
     assert few.exit_code == 2 and "no check was made" in few.output and "too few votes" in few.output
 
 
@@ -282,8 +295,8 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
         ).write_csv(tmp_path / "votes.csv")
     before = (tmp_path / "syn" / "manifest.json").read_bytes()
     file = str(tmp_path / "agreement.json")
-    words = ["hum", "agreement", str(tmp_path / "votes.csv"), "--items", str(tmp_path / "sample")]
-    done = CliRunner().invoke(main, [*words, "--json", file])
+    arguments = ["hum", "agreement", str(tmp_path / "votes.csv"), "--items", str(tmp_path / "sample")]
+    done = CliRunner().invoke(main, [*arguments, "--json", file])
     assert done.exit_code == 0, done.output
     done = CliRunner().invoke(main, ["hum", "card", str(tmp_path / "syn"), "--agreement", file])
     assert done.exit_code == 0, done.output
@@ -303,45 +316,47 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
     assert refused.exit_code == 2 and "the sample was taken from another build (syn)" in refused.output
 
 
-def test_a_release_keeps_the_votes_of_who_does_not_look_and_counts_without_them(
-    walk: Walk, tmp_path: Path
+def test_a_release_keeps_the_votes_of_excluded_annotators_and_counts_without_them(
+    campaign: Campaign, tmp_path: Path
 ) -> None:
-    """The fourth of the annotators is made to miss every attention check."""
-    careless = walk.order[3]
+    """The votes of the fourth annotator are changed: every attention check is missed."""
+    careless = campaign.order[3]
     missed = pl.when((pl.col("annotator") == careless) & pl.col("attention"))
     other = pl.when(pl.col("expected") == "yes").then(pl.lit("no")).otherwise(pl.lit("yes"))
     passed = pl.when(pl.col("attention")).then("expected").otherwise("answer")
-    walk.votes.with_columns(missed.then(other).otherwise(passed).alias("answer")).write_parquet(
+    campaign.votes.with_columns(missed.then(other).otherwise(passed).alias("answer")).write_parquet(
         tmp_path / "votes.parquet"
     )
-    words = ["hum", "release", str(tmp_path / "votes.parquet"), "--items", str(walk.items)]
-    done = CliRunner().invoke(main, [*words, "--min-attention", "0.8", "--out", str(tmp_path / "hum")])
+    arguments = ["hum", "release", str(tmp_path / "votes.parquet"), "--items", str(campaign.items)]
+    done = CliRunner().invoke(main, [*arguments, "--min-attention", "0.8", "--out", str(tmp_path / "hum")])
     assert done.exit_code == 0, done.output
-    said = f"1 annotator is left out: {careless} (0 of 6 attention checks passed)"
-    assert said in (tmp_path / "hum" / "README.md").read_text()
+    message = f"1 annotator is excluded: {careless} (0 of 6 attention checks passed)"
+    assert message in (tmp_path / "hum" / "README.md").read_text()
     assert verify(tmp_path / "hum") == []
     from datasets import load_dataset
 
     rows = load_dataset(str(tmp_path / "hum"), split="test").remove_columns(["images", "contrast_images"])
     assert careless in {vote["annotator"] for row in rows for vote in row["votes"]}
-    heard = walk.votes.filter((pl.col("annotator") != careless) & (pl.col("check_id") == rows[0]["check_id"]))
-    decided = decide(heard).drop_nulls("verdict")
+    counted = campaign.votes.filter(
+        (pl.col("annotator") != careless) & (pl.col("check_id") == rows[0]["check_id"])
+    )
+    decided = decide(counted).drop_nulls("verdict")
     agreeing = decided.select(pl.when(pl.col("verdict") == "yes").then("yes").otherwise("no").sum()).item()
     assert rows[0]["agreement"] == pytest.approx(agreeing / decided["votes"].sum())
 
 
 def test_attention_checks_are_certain_and_balanced() -> None:
-    found = attention_checks(12, "shows")
-    assert [each["expected"] for each in found].count("yes") == 6
-    for each in found:
-        scene = world.read_scene(each["image"]["bytes"])
-        assert world.satisfies(scene, each["prompt"]) == (each["expected"] == "yes")
-        assert world.satisfies(scene, each["contrast_prompt"]) == (each["expected"] == "no")
-    assert {each["task"] for each in attention_checks(2, "rating")} == {"shows"}
+    checks = attention_checks(12, "shows")
+    assert [check["expected"] for check in checks].count("yes") == 6
+    for check in checks:
+        scene = world.read_scene(check["image"]["bytes"])
+        assert world.satisfies(scene, check["prompt"]) == (check["expected"] == "yes")
+        assert world.satisfies(scene, check["contrast_prompt"]) == (check["expected"] == "no")
+    assert {check["task"] for check in attention_checks(2, "rating")} == {"shows"}
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("arguments", "message"),
     [
         (("--from-build", "x", "--label-noise", "0.1"), "--label-noise: --from-build generates no images"),
         (("--property", "colour"), "--subset and --property need --from-build"),
@@ -351,29 +366,31 @@ def test_attention_checks_are_certain_and_balanced() -> None:
     ],
 )
 def test_candidates_refuses_what_does_not_go_together(
-    tmp_path: Path, words: tuple[str, ...], said: str
+    tmp_path: Path, arguments: tuple[str, ...], message: str
 ) -> None:
-    done = CliRunner().invoke(main, ["hum", "candidates", *words, "--out", str(tmp_path / "out")])
-    assert done.exit_code == 2 and said in done.output, done.output
+    done = CliRunner().invoke(main, ["hum", "candidates", *arguments, "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2 and message in done.output, done.output
 
 
-def test_several_tasks_need_a_word_about_which_decides(walk: Walk, tmp_path: Path) -> None:
+def test_votes_on_several_tasks_need_a_choice(campaign: Campaign, tmp_path: Path) -> None:
     from builders.hum import build_voted
 
-    first = walk.votes.filter(~pl.col("attention")).head(1)
+    first = campaign.votes.filter(~pl.col("attention")).head(1)
     rated = first.with_columns(
         pl.lit("rating").alias("task"), pl.lit("5").alias("answer"), pl.lit("z").alias("annotator")
     )
-    pl.concat([walk.votes, rated]).write_parquet(tmp_path / "votes.parquet")
-    with pytest.raises(InputError, match=r"several tasks \(rating, shows\); say which one decides"):
-        build_voted(tmp_path / "votes.parquet", walk.items, tmp_path / "out", progress=False)
+    pl.concat([campaign.votes, rated]).write_parquet(tmp_path / "votes.parquet")
+    with pytest.raises(InputError, match=r"several tasks \(rating, shows\); choose one with --task"):
+        build_voted(tmp_path / "votes.parquet", campaign.items, tmp_path / "out", progress=False)
 
 
-def test_dawid_skene_releases_by_probability(walk: Walk) -> None:
-    truth = pl.DataFrame({"item_id": list(walk.truth), "truth": list(walk.truth.values())})
+def test_dawid_skene_releases_by_probability(campaign: Campaign) -> None:
+    truth = pl.DataFrame({"item_id": list(campaign.truth), "truth": list(campaign.truth.values())})
     right = {}
     for method, share in (("majority", 2 / 3), ("dawid-skene", 0.9)):
-        decided = decide(walk.votes, replace(Rule(), method=method, min_share=share)).drop_nulls("verdict")
+        decided = decide(campaign.votes, replace(Rule(), method=method, min_share=share)).drop_nulls(
+            "verdict"
+        )
         both = decided.join(truth, on="item_id")
         right[method] = (both["verdict"] == both["truth"]).mean(), len(decided)
     assert right["dawid-skene"][0] >= right["majority"][0] - 0.01 > 0.9

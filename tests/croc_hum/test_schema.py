@@ -22,13 +22,13 @@ def test_items_come_from_a_file_or_a_folder_and_twice_is_once(make, tmp_path):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"task": "poem"}, "task is one of"),
-        ({"prompt": ""}, "prompt is empty"),
-        ({"prompt": "x" * 2001}, "2001 letters"),
+        ({"task": "poem"}, "task must be one of"),
+        ({"prompt": ""}, "prompt must not be empty"),
+        ({"prompt": "x" * 2001}, "2001 characters"),
         ({"image": b"no image"}, "cannot be decoded"),
-        ({"expected": "perhaps"}, "expected is one of"),
+        ({"expected": "perhaps"}, "expected must be one of"),
         ({"attention": True, "expected": None}, "needs an expected answer"),
-        ({"category": "<b>"}, "is not one of"),
+        ({"category": "<b>"}, "category must be one of"),
         ({"task": "preference", "expected": None, "contrast_prompt": None}, "needs a contrast_prompt"),
     ],
 )

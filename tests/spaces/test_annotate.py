@@ -1,4 +1,4 @@
-"""The page for annotators as a Space: published, started as one, on a disk that does not last."""
+"""The page for annotators as a Space: published, and started on a disk that is not persistent."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ def hub(tmp_path_factory) -> Iterator[Hub]:
 
 @pytest.fixture(scope="module")
 def published(hub, tmp_path_factory) -> Path:
-    """The folder as the Hub hands it to a machine; the items are in a private dataset."""
+    """The folder as downloaded from the Hub; the items are in a private dataset."""
     folder = tmp_path_factory.mktemp("published")
     sent = subprocess.run(
-        [sys.executable, "-m", "croc", "publish", "space", str(SPACE), "--repo", "org/judge"],
+        [sys.executable, "-m", "croc", "publish", "space", str(SPACE), "--repo", "org/annotate"],
         env={**os.environ, **hub.client_environment(folder / "home", "hf_writer")},
         capture_output=True,
         text=True,
@@ -48,44 +48,44 @@ def published(hub, tmp_path_factory) -> Path:
         api.upload_file(
             path_or_fileobj=file, path_in_repo=file.name, repo_id="org/items", repo_type="dataset"
         )
-        got = api.snapshot_download("org/judge", repo_type="space", local_dir=folder / "app")
+        got = api.snapshot_download("org/annotate", repo_type="space", local_dir=folder / "app")
     return Path(got)
 
 
 @pytest.fixture
 def space(hub, published, tmp_path) -> Path:
-    """A machine that the Space begins on; no vote is anywhere."""
+    """A new machine, without votes on the Hub."""
     hub.repos.pop(VOTES, None)
     return Path(shutil.copytree(published, tmp_path / "app"))
 
 
 def variables(hub: Hub, home: Path) -> dict[str, str]:
-    """What whoever runs the Space sets, and what the Hub sets."""
+    """The variables of the Space and of the Hub."""
     ours = {"CROC_ITEMS": "org/items", "CROC_VOTES": "org/votes", "CROC_OVERLAP": "2", "CROC_LIMIT": "6"}
     ours |= {"CROC_BATCH": "3", "CROC_ATTENTION_EVERY": "0", "CROC_CONTACT": "lab@example.org"}
-    # Long enough that nothing but the end of the machine sends votes.
-    ours |= {"CROC_EVERY": "60", "SPACE_ID": "org/judge"}
+    # Long enough that votes are sent only when the machine stops.
+    ours |= {"CROC_EVERY": "60", "SPACE_ID": "org/annotate"}
     return {**os.environ, **hub.client_environment(home, "hf_writer"), **ours}
 
 
 def new_disk(space: Path) -> None:
-    """What a restart leaves of the disk of a Space: its repository."""
+    """Delete what a restart deletes on the disk of a Space."""
     shutil.rmtree(space / "data")
 
 
-def test_the_card_is_one_of_a_space_and_says_what_to_set(hub, space):
+def test_the_card_is_valid_and_lists_the_variables(hub, space):
     card = SpaceCard.load(space / "README.md")
     assert card.data.sdk == "gradio" and card.data.app_file == "app.py"
     assert f"gradio=={card.data.sdk_version}" in (space / "requirements.txt").read_text().split()
     for name in variables(hub, space).keys() & set(["CROC_ITEMS", "CROC_VOTES", "CROC_LIMIT", "CROC_EVERY"]):
         assert f"`{name}`" in card.text
-    assert hub.repos["space", "org/judge"].sdk == "gradio"
+    assert hub.repos["space", "org/annotate"].sdk == "gradio"
     assert {path.name for path in space.iterdir() if path.is_file()} >= {"app.py", "requirements.txt"}
 
 
-def test_votes_come_back_after_the_disk_is_lost_and_those_withdrawn_do_not(hub, space, tmp_path):
-    given = variables(hub, tmp_path / "home")
-    page = Page.space(space, tmp_path / "log", **given)
+def test_votes_are_restored_after_the_disk_is_lost_and_withdrawn_ones_are_not(hub, space, tmp_path):
+    environment = variables(hub, tmp_path / "home")
+    page = Page.space(space, tmp_path / "log", **environment)
     with page:
         clients = [Client(page), Client(page)]
         votes = [[client.vote() for _ in range(2)] for client in clients]
@@ -96,18 +96,18 @@ def test_votes_come_back_after_the_disk_is_lost_and_those_withdrawn_do_not(hub, 
 
     page.start()
     with page:
-        # The page that was open all the time: its item is from before, so it gets the one that is open now.
+        # A page that was open before the restart gets the item that is open now.
         assert clients[0].vote() is None and clients[0].task
         with Store(space / "data" / "votes.sqlite") as store:
             assert sorted(vote["vote_id"] for vote in store.votes()) == sorted(votes[0] + votes[1])
         for client in clients:
-            client.look()
+            client.reload()
             assert client.task
         seen = 2
         while clients[0].task and clients[0].vote():
             seen += 1
-            clients[0].look()
-        assert seen == 6  # the limit counts what was judged before
+            clients[0].reload()
+        assert seen == 6  # the limit includes earlier votes
         assert "deleted here" in page.call("withdraw", True, clients[1].code)
         files = [path for commit in hub.repos[VOTES].commits.values() for path in commit.tree]
         assert sum(path.startswith("votes/") for path in set(files)) == 1
@@ -116,10 +116,10 @@ def test_votes_come_back_after_the_disk_is_lost_and_those_withdrawn_do_not(hub, 
     page.start()
     with page, Store(space / "data" / "votes.sqlite") as store:
         assert len(list(store.votes())) == 6 and len({vote["annotator"] for vote in store.votes()}) == 1
-        assert "not known" in page.call("resume", clients[1].code)
+        assert "unknown" in page.call("use_code", clients[1].code)
 
 
-def test_a_killed_space_loses_only_what_came_after_the_last_commit(hub, space, tmp_path):
+def test_a_killed_space_loses_only_votes_since_the_last_commit(hub, space, tmp_path):
     page = Page.space(space, tmp_path / "log", **{**variables(hub, tmp_path / "home"), "CROC_EVERY": "0.02"})
     with page:
         client = Client(page)
@@ -128,7 +128,7 @@ def test_a_killed_space_loses_only_what_came_after_the_last_commit(hub, space, t
         for _ in range(3000):
             if stored():
                 break
-            client.look()
+            client.reload()
         page.kill()
     new_disk(space)
     page.start()
@@ -148,14 +148,14 @@ def test_consent_and_votes_in_a_browser_that_still_knows_its_code_on_a_new_disk(
         tab.goto(page.url)
         tab.wait_for_selector("#consent-title")
         consent = tab.inner_text("#welcome")
-        assert "lab@example.org" in consent and "private data set" in consent
-        tab.locator("#agreed input").check()
+        assert "lab@example.org" in consent and "private dataset" in consent
+        tab.locator("#consent input").check()
         tab.locator("#begin").click()
         for done in range(3):
             tab.wait_for_selector(f"#card article[data-number='{done + 1}']")
             task = tab.get_attribute("#card article", "data-task")
             tab.keyboard.press({"shows": "y", "rating": "4", "preference": "1"}[task])
-        tab.wait_for_selector("#go-on")
+        tab.wait_for_selector("#pause-resume")
     new_disk(space)
     page.start()
     with page:
@@ -170,19 +170,19 @@ def test_consent_and_votes_in_a_browser_that_still_knows_its_code_on_a_new_disk(
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
-        ({"CROC_VOTES": ""}, "name a private dataset in CROC_VOTES"),
-        ({"CROC_ITEMS": "nowhere"}, "CROC_ITEMS=nowhere: neither a file"),
-        ({"CROC_OVERLAP": "three"}, "CROC_OVERLAP=three: not a number"),
+        ({"CROC_VOTES": ""}, "set CROC_VOTES to a private dataset"),
+        ({"CROC_ITEMS": "nowhere"}, "CROC_ITEMS=nowhere: expected a file"),
+        ({"CROC_OVERLAP": "three"}, "CROC_OVERLAP=three: expected a number"),
         ({"CROC_ADMIN_TOKEN": "short"}, "CROC_ADMIN_TOKEN"),
     ],
 )
-def test_a_space_that_is_not_set_up_says_so_in_one_sentence(hub, space, tmp_path, change, said):
+def test_a_missing_or_wrong_variable_gives_one_sentence(hub, space, tmp_path, change, message):
     done = subprocess.run(
         [sys.executable, "app.py"], cwd=space, capture_output=True, text=True, timeout=300,
         env={**variables(hub, tmp_path / "home"), "CROC_ADMIN_TOKEN": "x" * 16, **change},
     )  # fmt: skip
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("error: ") and said in done.stderr.splitlines()[-1]
+    assert done.stderr.splitlines()[-1].startswith("error: ") and message in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr

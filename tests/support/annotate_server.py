@@ -1,20 +1,24 @@
-"""The page for annotators as its own process, and a client that speaks as a browser does."""
+"""The page for annotators in a process of its own, and clients that send requests as a browser does."""
 
 from __future__ import annotations
 
 import json
 import os
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from html import unescape
 from pathlib import Path
 from typing import Any
+
+from croc_hum.votes.store import Store
 
 TOKEN = "token-of-the-tests"
 
@@ -25,11 +29,11 @@ class Page:
     Args:
         items: file of items.
         store: the SQLite file.
-        options: more of the command line.
+        options: further options of the command line.
     """
 
     def __init__(self, items: Path, store: Path, *options: str) -> None:
-        self.log, self._folder, self._more = store.with_suffix(".log"), None, {}
+        self.log, self._folder, self._variables = store.with_suffix(".log"), None, {}
         self._take_port()
         self._line = [sys.executable, "-m", "croc", "hum", "annotate", str(items), "--store", str(store)]
         self._line += ["--port", str(self.port), *options]
@@ -38,22 +42,26 @@ class Page:
     @classmethod
     def space(cls, folder: Path, log: Path, **variables: str) -> Page:
         """The page as a Space starts it: ``python app.py`` in its folder, with variables and secrets."""
-        made = cls.__new__(cls)
-        made.log, made._folder, made._line = log, folder, [sys.executable, "app.py"]
-        made._take_port()
-        made._more = {**variables, "GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(made.port)}
-        made.start()
-        return made
+        page = cls.__new__(cls)
+        page.log, page._folder, page._line = log, folder, [sys.executable, "app.py"]
+        page._take_port()
+        page._variables = {
+            **variables,
+            "GRADIO_SERVER_NAME": "127.0.0.1",
+            "GRADIO_SERVER_PORT": str(page.port),
+        }
+        page.start()
+        return page
 
     @classmethod
     def typed(cls, words: list[str], log: Path, **variables: str) -> Page:
-        """Any page, as the words of a command line start it here, but on a free port."""
-        made = cls.__new__(cls)
-        made.log, made._folder, made._more = log, None, variables
-        made._take_port()
-        made._line = [sys.executable, "-m", *words, "--port", str(made.port)]
-        made.start()
-        return made
+        """Any page that a command line starts, on a free port."""
+        page = cls.__new__(cls)
+        page.log, page._folder, page._variables = log, None, variables
+        page._take_port()
+        page._line = [sys.executable, "-m", *words, "--port", str(page.port)]
+        page.start()
+        return page
 
     def _take_port(self) -> None:
         with socket.socket() as free:
@@ -61,15 +69,15 @@ class Page:
             self.port = int(free.getsockname()[1])
         self.url = f"http://127.0.0.1:{self.port}"
 
-    def start(self, patience: float = 300) -> None:
-        """Start the process and wait until it answers."""
+    def start(self, timeout: float = 300) -> None:
+        """Start the process and wait until it responds."""
         environment = {**os.environ, "CROC_ADMIN_TOKEN": TOKEN, "GRADIO_ANALYTICS_ENABLED": "False"}
-        environment |= self._more
+        environment |= self._variables
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 self._line, stdout=log, stderr=log, env=environment, cwd=self._folder
             )
-        end = time.monotonic() + patience
+        end = time.monotonic() + timeout
         while True:
             try:
                 urllib.request.urlopen(f"{self.url}/config", timeout=10).close()
@@ -80,12 +88,12 @@ class Page:
                 time.sleep(0.1)
 
     def kill(self) -> None:
-        """As the machine would end it: without a chance to write anything."""
+        """Kill the process, which cannot write anything before."""
         self.process.send_signal(signal.SIGKILL)
         self.process.wait()
 
     def end(self) -> None:
-        """As a machine ends a service that it wants to end well."""
+        """Stop the process regularly, as a machine stops a service."""
         self.process.terminate()
         self.process.wait()
 
@@ -96,18 +104,18 @@ class Page:
         self.end()
 
     def call(self, name: str, *values: Any, timeout: float = 60) -> str:
-        """One request of the page; the answer is the JSON text of what the page would show.
+        """Send one request; the response is the JSON of what the page would show.
 
         Raises:
-            OSError: it was not answered.
+            OSError: there was no response.
         """
         request = urllib.request.Request(
             f"{self.url}/gradio_api/run/{name}",
             json.dumps({"data": values}).encode(),
             {"content-type": "application/json"},
         )
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
-            return str(answer.read().decode())
+        with urllib.request.urlopen(request, timeout=timeout) as response:
+            return str(response.read().decode())
 
 
 _OFFER = re.compile(r'data-offer="([0-9a-f]{32}\.\d+)" data-task="(\w+)"')
@@ -117,25 +125,77 @@ ANSWERS = {"shows": "yes", "rating": "4", "preference": "first"}
 
 
 class Client:
-    """One annotator at the page."""
+    """One annotator."""
 
     def __init__(self, page: Page) -> None:
-        self.page, self.offer, self.task, self.seen = page, "", "", ""
-        self.code = _CODE.search(self._take(page.call("begin", True)))[1]  # type: ignore[index]
+        self.page, self.offer, self.task, self.content = page, "", "", ""
+        self.code = _CODE.search(self._read(page.call("begin", True)))[1]  # type: ignore[index]
 
-    def _take(self, answer: str) -> str:
-        self.seen = unescape(answer.replace('\\"', '"').replace("\\n", ""))
-        found = _OFFER.search(self.seen)
-        self.offer, self.task = found.groups() if found else ("", "")
-        return answer
+    def _read(self, response: str) -> str:
+        self.content = unescape(response.replace('\\"', '"').replace("\\n", ""))
+        match = _OFFER.search(self.content)
+        self.offer, self.task = match.groups() if match else ("", "")
+        return response
 
-    def look(self) -> None:
+    def reload(self) -> None:
         """Load the page again."""
-        self._take(self.page.call("load", self.code))
+        self._read(self.page.call("load", self.code))
 
     def vote(self, answer: str | None = None) -> str | None:
-        """Answer what is open; the id of the acknowledged vote, or None when the page says no."""
+        """Answer the open item; returns the id of the acknowledged vote, or None if the page refused it."""
         name = f"vote_{self.task}_{answer or ANSWERS[self.task]}"
-        said = self._take(self.page.call(name, self.code, self.offer, ""))
-        found = _VOTE.search(said.replace('\\"', '"'))
-        return found[1] if found else None
+        response = self._read(self.page.call(name, self.code, self.offer, ""))
+        match = _VOTE.search(response.replace('\\"', '"'))
+        return match[1] if match else None
+
+
+def vote_concurrently(
+    page: Page, annotators: int, rate: float, duration: float
+) -> tuple[list[str], list[float], int]:
+    """Let annotators vote at once.
+
+    Args:
+        page: the served page.
+        annotators: number of threads, each of which waits for the response to its last vote.
+        rate: votes per second of all annotators together; waiting times are exponential.
+        duration: seconds.
+
+    Returns:
+        Ids of acknowledged votes, seconds per request, number of failed requests.
+    """
+    acknowledged: list[str] = []
+    seconds: list[float] = []
+    failed = 0
+    end = time.monotonic() + duration
+
+    def work(seed: int) -> None:
+        nonlocal failed
+        rng = random.Random(seed)
+        client = Client(page)
+        due = time.monotonic()
+        while (due := due + rng.expovariate(rate / annotators)) < end and client.task:
+            time.sleep(max(0.0, due - time.monotonic()))
+            started = time.monotonic()
+            try:
+                vote = client.vote()
+            except OSError:
+                failed += 1
+                continue
+            seconds.append(time.monotonic() - started)
+            if vote:
+                acknowledged.append(vote)
+            if not client.task:
+                client.reload()
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(annotators)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return acknowledged, seconds, failed
+
+
+def read_votes(store: Path) -> list[dict[str, Any]]:
+    """The current votes of a store."""
+    with Store(store) as opened:
+        return list(opened.votes())

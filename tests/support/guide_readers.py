@@ -223,7 +223,7 @@ def annotation(folder: Path) -> Iterator[Hub]:
         yield running
         for name in ("candidates", "votes"):
             assert running.repos["dataset", f"ORG/{name}"].private
-        assert ("space", "ORG/judge") in running.repos
+        assert ("space", "ORG/annotate") in running.repos
         assert len(pl.read_parquet(folder / "votes.parquet")) > 100
         assert "Label noise, by people" in (folder / "runs" / "syn" / "README.md").read_text("utf-8")
 

@@ -80,11 +80,11 @@ def write(rows: list[dict[str, Any]], path: Path) -> Path:
 def judge_all(store: Store, code: str, answer=None) -> list[str]:
     """The ids of the items that an annotator gets, each answered."""
     seen = []
-    while (offer := store.next(code)) is not None:
+    while (offer := store.offer_item(code)) is not None:
         seen.append(offer.item["item_id"])
         store.vote(
             code,
-            offer.offer,
+            offer.offer_id,
             answer or {"shows": "yes", "rating": "4", "preference": "first"}[offer.item["task"]],
         )
     return seen

@@ -97,7 +97,7 @@ class Serving(ExitStack):
         served = self.enter_context(Page.typed(words, Path("served.log"), **variables))
         self.port = served.port
         if words[1:3] == ["hum", "annotate"]:
-            people_vote(served, Path(words[3]))
+            vote_as_annotators(served, Path(words[3]))
             self.close()
 
     def reached(self, text: str) -> str:
@@ -105,20 +105,20 @@ class Serving(ExitStack):
         return text.replace("127.0.0.1:7860", f"127.0.0.1:{self.port}") if self.port else text
 
 
-def people_vote(page: Page, items: Path) -> None:
-    """Three people look at every image and say what it shows; they err in 5, 10 and 15 % of the votes."""
-    from croc_hum.votes.store import read_items
+def vote_as_annotators(page: Page, items: Path) -> None:
+    """Let three annotators label every image; 5, 10 and 15 % of their votes are wrong."""
+    from croc_hum.schema import read_items
 
     expected = {pixels(item["image"]): item["expected"] for item in read_items(items)}
-    for number, errs in enumerate((0.05, 0.10, 0.15)):
-        chance = np.random.default_rng(number)
-        person = Client(page)
-        while person.task:
-            shown = re.search(r"data:image/png;base64,([\w+/=]+)", person.seen)
-            assert shown, person.seen
-            right = expected[pixels(base64.b64decode(shown[1]))]
-            wrong = {"yes": "no", "no": "yes"}[right]
-            assert person.vote(wrong if chance.random() < errs else right)
+    for seed, error_rate in enumerate((0.05, 0.10, 0.15)):
+        rng = np.random.default_rng(seed)
+        annotator = Client(page)
+        while annotator.task:
+            image = re.search(r"data:image/png;base64,([\w+/=]+)", annotator.content)
+            assert image, annotator.content
+            correct = expected[pixels(base64.b64decode(image[1]))]
+            wrong = {"yes": "no", "no": "yes"}[correct]
+            assert annotator.vote(wrong if rng.random() < error_rate else correct)
 
 
 def pixels(image: bytes) -> bytes:

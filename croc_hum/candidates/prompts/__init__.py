@@ -1,9 +1,12 @@
-"""Prompt pairs of CROChum: one YAML file a category, with the category's definition and how to judge by it.
+"""The prompt pairs of CROChum: one YAML file per category, with its definition and criteria for annotators.
 
-A pair is two prompts that differ in one property and that no image shows both of. Those marked ``exact`` are
-in the controlled English of the exact world, so that candidates of every category can be drawn offline. Which
-prompt of a pair is the original is decided by the pair's hash: a scorer that sees only the text is right half
-of the time in each direction.
+The two prompts of a pair differ in one property, and no image shows both. Pairs marked ``exact`` are in the
+controlled English of the exact world, so that candidates of each category can be drawn offline. A hash of the
+pair decides which prompt is the original, so that a text-only scorer is correct half of the time in each
+direction.
+
+In: YAML files.
+Out: prompt sets; rows of staged prompts, from which image models make candidates.
 """
 
 from __future__ import annotations
@@ -20,9 +23,9 @@ from croc.errors import InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest, run
 
-OURS = Path(__file__).parent
+FOLDER = Path(__file__).parent
 AUTHOR = "human"
-"""The text model of a check whose prompts people wrote."""
+"""The text model of a check with prompts by people."""
 
 _STRICT = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
 
@@ -31,10 +34,11 @@ class PromptPair(BaseModel):
     """Two prompts that differ in one property.
 
     Attributes:
-        id: small letters, digits and ``_``; unique in its file. Category and id make the concept id.
+        id: lower-case letters, digits and ``_``; unique in its file. Category and id define the concept.
         property: the property of the taxonomy in which the prompts differ.
         prompt, contrast_prompt: the two prompts.
-        exact: both are in the exact world's controlled English, which proves that they exclude each other.
+        exact: whether both are in the controlled English of the exact world, which proves that no image shows
+            both.
     """
 
     model_config = _STRICT
@@ -45,9 +49,9 @@ class PromptPair(BaseModel):
     exact: bool = False
 
     @model_validator(mode="after")
-    def _they_differ(self) -> PromptPair:
+    def _check_prompts(self) -> PromptPair:
         if self.prompt.lower() == self.contrast_prompt.lower():
-            raise ValueError("the two prompts are the same")
+            raise ValueError("the two prompts are equal")
         return self
 
 
@@ -55,11 +59,11 @@ class PromptSet(BaseModel):
     """The pairs of one category.
 
     Attributes:
-        version: of this form, 1.
-        category: one of the eight.
-        definition: what the category is about, in one sentence.
-        look_for: what an annotator looks at.
-        shows, fails: when an image shows its prompt, and when it does not.
+        version: version of the format, 1.
+        category: one of ``CATEGORIES``.
+        definition: the category in one sentence.
+        look_for: what an annotator should look at.
+        shows, fails: criteria for an image that shows its prompt, and for one that does not.
         pairs: the pairs.
     """
 
@@ -73,9 +77,9 @@ class PromptSet(BaseModel):
     pairs: tuple[PromptPair, ...] = Field(min_length=1)
 
     @model_validator(mode="after")
-    def _nothing_is_there_twice(self) -> PromptSet:
+    def _check_pairs(self) -> PromptSet:
         if self.category not in CATEGORIES:
-            raise ValueError(f"category {self.category!r} is none of {', '.join(CATEGORIES)}")
+            raise ValueError(f"category must be one of {', '.join(CATEGORIES)}, not {self.category!r}")
         seen: dict[Any, str] = {}
         for pair in self.pairs:
             texts = frozenset({pair.prompt.lower(), pair.contrast_prompt.lower()})
@@ -90,25 +94,25 @@ def load(source: str | Path | None = None) -> dict[str, PromptSet]:
     """Read prompt pairs.
 
     Args:
-        source: a YAML file, or a folder of them; None takes ours.
+        source: a YAML file, or a folder of YAML files; None takes those of this package.
 
     Returns:
         The sets by category, in the order of ``CATEGORIES``.
 
     Raises:
-        InputError: a file cannot be read or used, or two files are of one category.
+        InputError: a file cannot be read or is not valid, or two files have the same category.
     """
-    where = Path(source) if source is not None else OURS
+    where = Path(source) if source is not None else FOLDER
     files = sorted(where.glob("*.yaml")) if where.is_dir() else [where]
     if not files:
-        raise InputError(f"{where}: no YAML file of prompt pairs is there")
-    found: dict[str, PromptSet] = {}
+        raise InputError(f"{where}: there is no YAML file of prompt pairs")
+    sets: dict[str, PromptSet] = {}
     for file in files:
-        read = _read(file)
-        if read.category in found:
-            raise InputError(f"{file}: category {read.category!r} has a file already")
-        found[read.category] = read
-    return {category: found[category] for category in CATEGORIES if category in found}
+        prompt_set = _read(file)
+        if prompt_set.category in sets:
+            raise InputError(f"{file}: another file already has the category {prompt_set.category!r}")
+        sets[prompt_set.category] = prompt_set
+    return {category: sets[category] for category in CATEGORIES if category in sets}
 
 
 def _read(file: Path) -> PromptSet:
@@ -117,59 +121,59 @@ def _read(file: Path) -> PromptSet:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{file}: cannot be read as YAML ({error})") from None
     if not isinstance(content, Mapping):
-        raise InputError(f"{file}: not a file of prompt pairs (a mapping with the keys category, pairs, …)")
+        raise InputError(f"{file}: expected a mapping with the keys category, pairs, …")
     try:
         return PromptSet.model_validate(content)
     except ValidationError as error:
-        raise InputError(f"{file}: {'; '.join(_problems(error, content))}") from None
+        raise InputError(f"{file}: {'; '.join(_describe_problems(error, content))}") from None
 
 
-def _problems(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
-    said = []
-    for each in error.errors()[:5]:
-        place = [str(step) for step in each["loc"]]
-        if place[:1] == ["pairs"] and len(place) > 1:  # a number says less than the pair's own id
+def _describe_problems(error: ValidationError, content: Mapping[str, Any]) -> list[str]:
+    messages = []
+    for problem in error.errors()[:5]:
+        place = [str(step) for step in problem["loc"]]
+        if place[:1] == ["pairs"] and len(place) > 1:  # named by its id, or else by its number
             try:
-                place[1] = str(content["pairs"][each["loc"][1]]["id"])
+                place[1] = str(content["pairs"][problem["loc"][1]]["id"])
             except (KeyError, IndexError, TypeError):
-                place[1] = f"number {int(each['loc'][1]) + 1}"
-        reason = each["msg"].removeprefix("Value error, ")
-        if each["type"] == "extra_forbidden":
+                place[1] = f"number {int(problem['loc'][1]) + 1}"
+        reason = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
             reason = "there is no such key"
-        said.append(f"{'.'.join(place)}: {reason}" if place else reason)
-    return said
+        messages.append(f"{'.'.join(place)}: {reason}" if place else reason)
+    return messages
 
 
 def concept_id(category: str, pair: PromptPair) -> str:
-    """The concept of a pair: its category and id alone, so that a better wording keeps it."""
+    """The concept of a pair. It depends on category and id only, so that a change of the wording keeps it."""
     return stable_hash("hum", category, pair.id)
 
 
-def rows(
+def make_rows(
     sets: Mapping[str, PromptSet], image_model: str | None = None, *, exact_only: bool = False
 ) -> list[dict[str, Any]]:
-    """The pairs as rows of staged prompts, the form in which images are made of them.
+    """The pairs as rows of staged prompts, the input of image models.
 
     Args:
-        sets: as :func:`load` gives them.
-        image_model: the model that will make the images, where it is known already.
+        sets: as :func:`load` returns them.
+        image_model: the model that will make the images, if it is known.
         exact_only: only pairs in controlled English.
 
     Raises:
-        InputError: no pair is left.
+        InputError: there is no such pair.
     """
-    found = [
-        _row(category, pair, image_model)
-        for category, one in sets.items()
-        for pair in one.pairs
+    rows = [
+        _make_row(category, pair, image_model)
+        for category, prompt_set in sets.items()
+        for pair in prompt_set.pairs
         if pair.exact or not exact_only
     ]
-    if not found:
-        raise InputError("no prompt pair is left: none of them is in the exact world's controlled English")
-    return found
+    if not rows:
+        raise InputError("there is no prompt pair in the controlled English of the exact world (exact: true)")
+    return rows
 
 
-def _row(category: str, pair: PromptPair, image_model: str | None) -> dict[str, Any]:
+def _make_row(category: str, pair: PromptPair, image_model: str | None) -> dict[str, Any]:
     concept = concept_id(category, pair)
     prompt, contrast_prompt = pair.prompt, pair.contrast_prompt
     if int(stable_hash("original", concept, length=1), 16) % 2:
@@ -193,23 +197,23 @@ def _row(category: str, pair: PromptPair, image_model: str | None) -> dict[str, 
     }
 
 
-def stage(found: Sequence[Mapping[str, Any]], out: str | Path, *, progress: bool = False) -> Manifest:
-    """Put rows of pairs into a folder of staged prompts, a part a category.
+def stage(rows: Sequence[Mapping[str, Any]], out: str | Path, *, progress: bool = False) -> Manifest:
+    """Write rows of pairs to a folder of staged prompts, one part per category.
 
     Args:
-        found: what :func:`rows` gave.
+        rows: as :func:`make_rows` returns them.
         out: the folder to make.
-        progress: show a bar.
+        progress: show a progress bar.
 
     Raises:
-        InputError: the folder holds other work.
+        InputError: the folder contains other work.
     """
     by_category: dict[str, list[Mapping[str, Any]]] = {}
-    for row in found:
+    for row in rows:
         by_category.setdefault(row["category"], []).append(row)
     parts = [
-        Part(f"{number:02d}-{name}", [dict(row) for row in mine])
-        for number, (name, mine) in enumerate(by_category.items())
+        Part(f"{number:02d}-{name}", [dict(row) for row in category_rows])
+        for number, (name, category_rows) in enumerate(by_category.items())
     ]
     return run(
         parts,

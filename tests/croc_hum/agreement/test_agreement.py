@@ -17,7 +17,7 @@ from croc.tables.signature import Signature
 from croc_hum.agreement import views as agreement_views
 from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import weighted_share
-from croc_hum.votes.votes import table
+from croc_hum.votes.votes import check_votes
 
 
 def frame(answers: dict[str, str], task: str = "shows", **more: Any) -> pl.DataFrame:
@@ -29,7 +29,7 @@ def frame(answers: dict[str, str], task: str = "shows", **more: Any) -> pl.DataF
         for at, letter in enumerate(letters)
         if letter != "."
     ]
-    return table(pl.DataFrame(rows, infer_schema_length=None))
+    return check_votes(pl.DataFrame(rows, infer_schema_length=None))
 
 
 FAST = Settings(resamples=0)
@@ -69,8 +69,8 @@ def test_categories_stand_apart() -> None:
     assert next(a.by_category for a in report.annotators if a.annotator == "c")["counting"] == (0.5, 2)
 
 
-def test_only_attention_checks_are_nothing_to_agree_on() -> None:
-    with pytest.raises(InputError, match="no vote to measure agreement on"):
+def test_attention_checks_alone_are_refused() -> None:
+    with pytest.raises(InputError, match="no vote on which agreement can be measured"):
         AgreementReport.of(frame({"a": "yn"}, attention=True))
 
 
@@ -112,7 +112,7 @@ def nlvr_votes(folder: Path) -> pl.DataFrame:
         for example in map(json.loads, (folder / "nlvr" / "dev" / "dev.json").open())
         for rater, answer in example["evals"].items()
     ]
-    return table(pl.DataFrame(rows))
+    return check_votes(pl.DataFrame(rows))
 
 
 def tifa_votes(folder: Path) -> pl.DataFrame:
@@ -129,7 +129,7 @@ def tifa_votes(folder: Path) -> pl.DataFrame:
         for name, item in items.items()
         for n, score in enumerate(item["human_scores"], 1)
     ]
-    return table(pl.DataFrame(rows))
+    return check_votes(pl.DataFrame(rows))
 
 
 def dsg_votes(folder: Path) -> pl.DataFrame:
@@ -145,7 +145,7 @@ def dsg_votes(folder: Path) -> pl.DataFrame:
             }
             for vote in csv.DictReader(file)
         ]
-    return table(pl.DataFrame(rows))
+    return check_votes(pl.DataFrame(rows))
 
 
 def test_the_five_raters_of_nlvr(shared_data: Path) -> None:

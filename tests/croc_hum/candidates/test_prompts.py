@@ -13,7 +13,7 @@ from builders.candidates import check_pairs
 from croc.checks.schema import CATEGORIES
 from croc.cli import main
 from croc.errors import InputError
-from croc_hum.candidates.prompts import load, rows, stage
+from croc_hum.candidates.prompts import load, make_rows, stage
 from croc_syn.taxonomy.taxonomy import load as taxonomy
 
 PAIR = {
@@ -31,7 +31,7 @@ def pairs_file(
     content = {
         "version": 1,
         "category": "negation",
-        "definition": "Whether something is said to be there.",
+        "definition": "Whether something is message to be there.",
         "look_for": "What is denied: is it anywhere?",
         "shows": ["nowhere to be seen"],
         "fails": ["there"],
@@ -42,40 +42,44 @@ def pairs_file(
     return folder / name
 
 
-def test_every_category_has_at_least_twelve_pairs_and_each_exact_one_is_proved() -> None:
+def test_every_category_has_at_least_twelve_pairs_and_the_exact_ones_are_confirmed() -> None:
     sets = load()
     assert tuple(sets) == CATEGORIES
     check_pairs(sets, least=12)
 
 
-def test_each_pair_differs_in_a_property_that_the_taxonomy_puts_into_its_category() -> None:
+def test_each_pair_differs_in_a_property_of_its_category() -> None:
     known = taxonomy().properties
-    for category, one in load().items():
-        assert {known[pair.property].hum_category for pair in one.pairs} == {category}
+    for category, prompt_set in load().items():
+        assert {known[pair.property].hum_category for pair in prompt_set.pairs} == {category}
 
 
-def test_a_coin_decides_which_prompt_is_the_original() -> None:
-    written = {pair.prompt for one in load().values() for pair in one.pairs}
-    kept = [row["prompt"] in written for row in rows(load())]
+def test_a_hash_decides_which_prompt_is_the_original() -> None:
+    written = {pair.prompt for prompt_set in load().values() for pair in prompt_set.pairs}
+    kept = [row["prompt"] in written for row in make_rows(load())]
     # 144 fair coins lie between 50 and 94 but for one case in 3,000.
     assert 50 < sum(kept) < 94
 
 
 def test_a_better_wording_keeps_the_concept_and_changes_the_check(tmp_path: Path) -> None:
-    before = rows(load(pairs_file(tmp_path)))[0]
-    after = rows(load(pairs_file(tmp_path, {**PAIR, "prompt": "in a park, there is a dog and no cat"})))[0]
+    before = make_rows(load(pairs_file(tmp_path)))[0]
+    after = make_rows(load(pairs_file(tmp_path, {**PAIR, "prompt": "in a park, there is a dog and no cat"})))[
+        0
+    ]
     assert before["concept_id"] == after["concept_id"]
     assert before["check_id"] != after["check_id"]
 
 
-def test_staged_pairs_are_a_part_a_category(tmp_path: Path) -> None:
-    made = stage(rows(load(), exact_only=True), tmp_path / "prompts")
-    assert [entry["name"][3:] for entry in made.parts] == list(CATEGORIES)
-    assert made.counts["checks"] == sum(pair.exact for one in load().values() for pair in one.pairs)
+def test_staged_pairs_have_one_part_per_category(tmp_path: Path) -> None:
+    manifest = stage(make_rows(load(), exact_only=True), tmp_path / "prompts")
+    assert [entry["name"][3:] for entry in manifest.parts] == list(CATEGORIES)
+    assert manifest.counts["checks"] == sum(
+        pair.exact for prompt_set in load().values() for pair in prompt_set.pairs
+    )
 
 
 @pytest.mark.parametrize(
-    ("pair", "said"),
+    ("pair", "message"),
     [
         (
             {"contrast_prompt": "a dog in a park"},
@@ -87,32 +91,32 @@ def test_staged_pairs_are_a_part_a_category(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_an_exact_pair_that_is_not_is_named(tmp_path: Path, pair: dict[str, object], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_an_exact_pair_that_is_not_is_named(tmp_path: Path, pair: dict[str, object], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         check_pairs(load(pairs_file(tmp_path, {**PAIR, **pair})))
 
 
 @pytest.mark.parametrize(
-    ("changes", "said"),
+    ("changes", "message"),
     [
-        ({"category": "colours"}, "category 'colours' is none of action"),
+        ({"category": "colours"}, "category must be one of action"),
         ({"pairs": [PAIR, {**PAIR, "prompt": "x" * 501}]}, "pairs.park_cat.prompt: "),
         ({"pairs": [PAIR, PAIR]}, "pair 'park_cat' repeats the id or the prompts of 'park_cat'"),
-        ({"pairs": [{**PAIR, "contrast_prompt": PAIR["prompt"]}]}, "the two prompts are the same"),
+        ({"pairs": [{**PAIR, "contrast_prompt": PAIR["prompt"]}]}, "the two prompts are equal"),
         ({"colour": "red"}, "colour: there is no such key"),
         ({"version": 2}, "version: "),
     ],
 )
-def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, changes: dict[str, object], said: str) -> None:
+def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, changes: dict[str, object], message: str) -> None:
     with pytest.raises(InputError) as error:
         load(pairs_file(tmp_path, **changes))
-    assert said in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and "\n" not in str(error.value)
 
 
 def test_two_files_of_one_category_are_refused(tmp_path: Path) -> None:
     pairs_file(tmp_path)
     pairs_file(tmp_path, name="more.yaml")
-    with pytest.raises(InputError, match=r"negation\.yaml: category 'negation' has a file already"):
+    with pytest.raises(InputError, match=r"negation\.yaml: another file already has the category 'negation'"):
         load(tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""What the page's server takes from outside, asked over a real connection on loopback."""
+"""Limits of the page's server, tested over a real connection on loopback."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from croc_hum.page.guard import Guard
 
 LIMIT = 1000
 arrived: list[int] = []
-"""Bytes of each body that came through to the program behind the guard."""
+"""Number of bytes of each body that reached the program behind the guard."""
 
 
 async def count(request: Request) -> PlainTextResponse:
@@ -32,7 +32,7 @@ async def count(request: Request) -> PlainTextResponse:
 
 
 async def answers_early(request: Request) -> StreamingResponse:
-    """Begins its answer before it has read the request."""
+    """Starts its response before it has read the request."""
 
     async def parts():
         yield b"begun "
@@ -137,7 +137,7 @@ def test_uploads_are_refused_whatever_their_size(port):
     for headers, body in ((["Content-Length: 1"], b"x"), ([CHUNKED], chunk(1) + END)):
         with connection(port) as made:
             made.sendall(post("/gradio_api/upload", *headers) + body)
-            refused(made, 403, "this server takes no files")
+            refused(made, 403, "this server does not accept files")
 
 
 def test_who_sends_a_refused_body_slowly_is_waited_for_no_longer_than_the_limit(port, monkeypatch):

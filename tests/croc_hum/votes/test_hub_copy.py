@@ -51,7 +51,7 @@ def ids(store: Store) -> list[str]:
 def test_the_hub_holds_every_vote_and_a_machine_without_its_disk_gets_them_back(mirrored, make):
     rows = items(6)
     store = make(rows, overlap=3, attention_every=0)
-    leaver, stayer = store.join(), store.join()
+    leaver, stayer = store.add_annotator(), store.add_annotator()
     for who in (leaver, stayer):
         judge_all(store, who.code)
     store.undo(stayer.code)
@@ -67,13 +67,13 @@ def test_the_hub_holds_every_vote_and_a_machine_without_its_disk_gets_them_back(
 def test_a_disk_that_is_older_than_the_dataset_does_not_write_over_it(mirrored, make, tmp_path):
     rows = items(6)
     store = make(rows, overlap=3, attention_every=0)
-    code = store.join().code
-    store.vote(code, store.next(code).offer, "yes")
+    code = store.add_annotator().code
+    store.vote(code, store.offer_item(code).offer_id, "yes")
     with Store(tmp_path / "old.sqlite", Settings(attention_every=0)) as old:
         old.add_items(rows)
-        old.add_votes([{**vote, "key": store.keys()[vote["annotator"]]} for vote in store.votes()])
+        old.add_votes([{**vote, "key": store.code_hashes()[vote["annotator"]]} for vote in store.votes()])
         again = store.undo(code)
-        store.vote(code, again.offer, "no")
+        store.vote(code, again.offer_id, "no")
         judge_all(store, code)
         mirrored(store)
         mirrored(old)
@@ -83,7 +83,7 @@ def test_a_disk_that_is_older_than_the_dataset_does_not_write_over_it(mirrored, 
 
 def test_the_hub_forgets_who_withdraws_in_its_history_too(mirrored, make, hub):
     store = make(items(6), overlap=3, attention_every=0)
-    leaver, stayer = store.join(), store.join()
+    leaver, stayer = store.add_annotator(), store.add_annotator()
     mirror = mirrored(store)
     for who in (leaver, stayer):
         judge_all(store, who.code)
@@ -91,11 +91,11 @@ def test_the_hub_forgets_who_withdraws_in_its_history_too(mirrored, make, hub):
     store.withdraw(leaver.code)
     hub.fail("POST", "/super-squash/", status=403)
     assert not mirror.erase()
-    assert store.withdrawn() == [leaver.name]
+    assert store.list_withdrawn() == [leaver.name]
     assert mirror.erase()
     assert f"votes/{stayer.name}.jsonl" in held(hub)
     assert f"votes/{leaver.name}.jsonl" not in held(hub)
-    assert store.withdrawn() == []
+    assert store.list_withdrawn() == []
 
 
 def held(hub: Hub) -> set[str]:
@@ -106,7 +106,7 @@ def held(hub: Hub) -> set[str]:
 def test_a_disk_from_before_a_withdrawal_does_not_bring_the_votes_back(mirrored, make, hub, tmp_path):
     rows = items(4)
     store = make(rows, overlap=3, attention_every=0)
-    leaver, stayer = store.join(), store.join()
+    leaver, stayer = store.add_annotator(), store.add_annotator()
     for who in (leaver, stayer):
         judge_all(store, who.code)
     mirror = mirrored(store)
@@ -119,7 +119,7 @@ def test_a_disk_from_before_a_withdrawal_does_not_bring_the_votes_back(mirrored,
         mirrored(old)
         assert ids(old) == ids(store) and len(ids(old)) == 4
         with pytest.raises(Refused):
-            old.next(leaver.code)
+            old.offer_item(leaver.code)
     assert f"votes/{leaver.name}.jsonl" not in held(hub)
     fresh = make(rows)
     mirrored(fresh)
@@ -130,14 +130,14 @@ def test_two_machines_at_once_lose_nothing_of_each_other(mirrored, make):
     """As when a Space is built anew: the old machine sends its last votes after the new one has begun."""
     rows = items(6)
     first = make(rows, overlap=3, attention_every=0)
-    code = first.join().code
-    first.vote(code, first.next(code).offer, "yes")
+    code = first.add_annotator().code
+    first.vote(code, first.offer_item(code).offer_id, "yes")
     ending = mirrored(first)
     second = make(rows, overlap=3, attention_every=0)
     beginning = mirrored(second)
     assert ids(second) == ids(first)
-    for store, who in ((first, code), (second, second.join().code)):
-        store.vote(who, store.next(who).offer, "no")
+    for store, who in ((first, code), (second, second.add_annotator().code)):
+        store.vote(who, store.offer_item(who).offer_id, "no")
     with ending:
         pass
     beginning.trigger().result()
@@ -152,11 +152,11 @@ def test_a_commit_that_came_between_is_read_before_the_next_try(mirrored, make, 
     one, two = (make(rows, overlap=3, attention_every=0) for _ in range(2))
     mirrors = [mirrored(store, send=False) for store in (one, two)]
     for store in (one, two):
-        judge_all(store, store.join().code)
-    taken = mirrors[1]._take_in
+        judge_all(store, store.add_annotator().code)
+    taken = mirrors[1]._pull
     # The other machine sends after this one has read.
     with monkeypatch.context() as patch, pytest.raises(HfHubHTTPError, match="412"):
-        patch.setattr(mirrors[1], "_take_in", lambda: (taken(), mirrors[0].trigger().result()))
+        patch.setattr(mirrors[1], "_pull", lambda: (taken(), mirrors[0].trigger().result()))
         mirrors[1].trigger().result()
     mirrors[1].trigger().result()
     last = make(rows)
@@ -167,12 +167,12 @@ def test_a_commit_that_came_between_is_read_before_the_next_try(mirrored, make, 
 def test_what_is_left_goes_out_at_the_end_and_a_failure_says_where_it_is(mirrored, make, hub):
     store = make(items(2), overlap=3, attention_every=0)
     with mirrored(store):
-        code = store.join().code
+        code = store.add_annotator().code
         judge_all(store, code)
     again = make(items(2))
     assert mirrored(again).restored == 2
     with (
-        pytest.raises(CrocError, match=r"the last votes could not be sent .*; they are in .*sqlite"),
+        pytest.raises(CrocError, match=r"the last votes could not be sent .*; they are stored in .*sqlite"),
         mirrored(store, send=False) as late,
     ):
         store.undo(code)
@@ -184,7 +184,7 @@ def test_nothing_of_the_votes_lies_in_the_cache_of_the_hubs_client(mirrored, mak
     from huggingface_hub import constants
 
     store = make(items(1), overlap=3, attention_every=0)
-    judge_all(store, store.join().code)
+    judge_all(store, store.add_annotator().code)
     mirrored(store)
     assert mirrored(make(items(1))).restored == 1
     assert not [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if "votes" in path.name]

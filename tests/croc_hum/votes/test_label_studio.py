@@ -20,7 +20,7 @@ pytest_plugins = ("hum_store",)
 def test_label_studio_out_and_in_gives_the_same_votes(make):
     rows = items(9, ("shows", "rating", "preference"))
     store = make(rows, attention_every=0)
-    judge_all(store, store.join().code)
+    judge_all(store, store.add_annotator().code)
     found = label_studio.read(json.dumps(label_studio.tasks(store, images=True)))
     other = make(rows, attention_every=0)
     assert other.add_votes(found.votes) == 9
@@ -33,11 +33,11 @@ def test_label_studio_out_and_in_gives_the_same_votes(make):
 
 def test_label_studio_names_people_by_pseudonyms_alone(make):
     name = items(1)[0]["item_id"]
-    said = [{"from_name": "shows", "type": "choices", "value": {"choices": ["no"]}}]
+    message = [{"from_name": "shows", "type": "choices", "value": {"choices": ["no"]}}]
     people = [{"id": 5, "email": "jane@example.org"}, "jane@example.org", 17, "alicejane"]
     task = {
         "data": {"item_id": name, "task": "shows"},
-        "annotations": [{"id": n, "completed_by": who, "result": said} for n, who in enumerate(people)]
+        "annotations": [{"id": n, "completed_by": who, "result": message} for n, who in enumerate(people)]
         + [{"id": 9, "was_cancelled": True, "completed_by": 1, "result": []}],
     }
     found = label_studio.read(json.dumps([task]))
@@ -50,11 +50,11 @@ def test_label_studio_names_people_by_pseudonyms_alone(make):
 
 def test_the_second_vote_of_somebody_on_an_item_takes_the_place_of_the_first(make):
     name = items(1)[0]["item_id"]
-    said = [
+    message = [
         {"result": [{"from_name": "shows", "value": {"choices": [answer]}}], "id": number, "completed_by": 5}
         for number, answer in enumerate(("yes", "no"))
     ]
-    task = {"data": {"item_id": name}, "annotations": said}
+    task = {"data": {"item_id": name}, "annotations": message}
     store = make(items(1))
     assert store.add_votes(label_studio.read(json.dumps([task])).votes) == 2
     assert [vote["answer"] for vote in store.votes()] == ["no"]
@@ -74,8 +74,8 @@ def test_label_studio_files_that_are_none_are_refused(content):
 
 def test_a_spreadsheet_computes_nothing_of_a_csv(make, tmp_path):
     store = make([item(0, prompt="=1+1")], attention_every=0)
-    code = store.join().code
-    store.vote(code, store.next(code).offer, "yes", "@SUM(A1)")
+    code = store.add_annotator().code
+    store.vote(code, store.offer_item(code).offer_id, "yes", "@SUM(A1)")
     label_studio.write_csv(store, tmp_path / "votes.csv")
     with (tmp_path / "votes.csv").open(encoding="utf-8-sig", newline="") as file:
         (row,) = csv.DictReader(file)
@@ -84,7 +84,7 @@ def test_a_spreadsheet_computes_nothing_of_a_csv(make, tmp_path):
 
 def test_the_command_takes_votes_out_and_brings_those_of_label_studio_in(make, tmp_path):
     store = make(items(6, ("shows", "rating", "preference")), attention_every=0)
-    judge_all(store, store.join().code)
+    judge_all(store, store.add_annotator().code)
     run = lambda *words: CliRunner().invoke(main, ["hum", "votes", *map(str, words)])  # noqa: E731
     for name in ("votes.parquet", "votes.csv"):
         assert run(store.path, "--out", tmp_path / name).exit_code == 0
@@ -98,10 +98,10 @@ def test_the_command_takes_votes_out_and_brings_those_of_label_studio_in(make, t
     assert done.exit_code == 0 and "6 of 6 votes are new" in done.output
     assert "0 of 6 votes are new" in run(other.path, "--import", tmp_path / "tasks.json").output
     assert len(list(other.votes())) == 6
-    for words, said in (
+    for words, message in (
         ((tmp_path / "no.sqlite", "--out", tmp_path / "v.csv"), "no.sqlite: no such file"),
         ((store.path, "--out", tmp_path / "v.txt"), "must end in .parquet, .csv or .json"),
         ((store.path, "--import", tmp_path / "none.json"), "cannot be read"),
     ):
         refused = run(*words)
-        assert refused.exit_code == 2 and said in refused.output
+        assert refused.exit_code == 2 and message in refused.output

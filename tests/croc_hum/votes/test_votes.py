@@ -14,18 +14,18 @@ from croc_hum.agreement.agreement import AgreementReport, Settings
 from croc_hum.agreement.label_noise import LabelNoise
 from croc_hum.schema import VOTE_NAMES, votes_schema
 from croc_hum.votes.votes import (
-    DIVIDED,
-    FEW,
-    UNCLEAR,
-    WRONG,
-    LeftOut,
+    ADJUDICATOR_UNSURE,
+    DISPUTED,
+    NOT_SHOWN,
+    TOO_FEW_VOTES,
+    ExcludedAnnotator,
     Rule,
-    attentive,
+    add_vote_verdicts,
+    check_votes,
     dawid_skene,
     decide,
+    exclude_inattentive,
     read_votes,
-    saying,
-    table,
 )
 
 
@@ -49,7 +49,11 @@ def ruling(answer: str, item: str = "i") -> dict[str, Any]:
 
 
 def decision(rows: list[dict[str, Any]], rule: Rule | None = None) -> tuple[str | None, str | None]:
-    return decide(table(pl.DataFrame(rows, infer_schema_length=None)), rule).select("verdict", "why").row(0)
+    return (
+        decide(check_votes(pl.DataFrame(rows, infer_schema_length=None)), rule)
+        .select("verdict", "why")
+        .row(0)
+    )
 
 
 @pytest.mark.parametrize(
@@ -57,11 +61,11 @@ def decision(rows: list[dict[str, Any]], rule: Rule | None = None) -> tuple[str 
     [
         ("yyy", ("yes", None)),
         ("yyn", ("yes", None)),  # two of three are two thirds
-        ("ynn", ("no", WRONG)),
-        ("yyun", (None, DIVIDED)),  # two of four: unsure is a vote
-        ("yy", (None, FEW)),
-        ("yynn", (None, DIVIDED)),
-        ("uuu", (None, DIVIDED)),
+        ("ynn", ("no", NOT_SHOWN)),
+        ("yyun", (None, DISPUTED)),  # two of four: unsure is a vote
+        ("yy", (None, TOO_FEW_VOTES)),
+        ("yynn", (None, DISPUTED)),
+        ("uuu", (None, DISPUTED)),
     ],
 )
 def test_the_default_rule(answers: str, expected: tuple[str | None, str | None]) -> None:
@@ -70,7 +74,7 @@ def test_the_default_rule(answers: str, expected: tuple[str | None, str | None])
 
 def test_an_adjudicator_settles_a_tie_and_their_last_word_counts() -> None:
     assert decision([*votes("yynn"), ruling("yes")]) == ("yes", None)
-    assert decision([*votes("yynn"), ruling("unsure")]) == (None, UNCLEAR)
+    assert decision([*votes("yynn"), ruling("unsure")]) == (None, ADJUDICATOR_UNSURE)
     early, late = (
         {**ruling(answer), "voted_at": when}
         for answer, when in (("no", "2026-01-01T00:00:00"), ("yes", "2026-01-02T00:00:00"))
@@ -90,7 +94,7 @@ def test_ratings_of_four_and_five_say_yes(answers: str, expected: str | None) ->
 
 def test_attention_checks_and_taken_back_votes_decide_nothing() -> None:
     rows = [*votes("yyy"), *votes("nnn", item="check", attention=True)]
-    found = decide(table(pl.DataFrame(rows, infer_schema_length=None)))
+    found = decide(check_votes(pl.DataFrame(rows, infer_schema_length=None)))
     assert found["item_id"].to_list() == ["i"]
     back = [*votes("yyy", undone=False), {**votes("n")[0], "annotator": "a0", "undone": True}]
     assert decision(back) == ("yes", None)
@@ -109,13 +113,13 @@ def test_dawid_skene_weighs_the_careful_above_the_careless() -> None:
             {"item_id": f"i{number:02}", "annotator": w, "task": "shows", "answer": a}
             for w, a in given.items()
         ]
-    frame = table(pl.DataFrame(rows))
+    frame = check_votes(pl.DataFrame(rows))
     last = pl.col("item_id") == "i30"
     assert decide(frame, Rule(min_share=0.6)).filter(last)["verdict"].to_list() == ["no"]
     assert decide(frame, Rule(min_share=0.9, method="dawid-skene")).filter(last)["verdict"].to_list() == [
         "yes"
     ]
-    errors = dawid_skene(saying(frame)).errors
+    errors = dawid_skene(add_vote_verdicts(frame)).errors
     assert max(errors["c1"]) < 0.05 and min(errors["b0"]) > 0.3
 
 
@@ -140,56 +144,59 @@ GOOD = "item_id,annotator,task,answer\ni1,a1,shows,yes\n"
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("item,annotator,task,answer\ni1,a1,shows,yes\n", "missing column 'item_id'"),
         ("item_id,annotator,task,anwser\ni1,a1,shows,yes\n", "missing column 'answer' (there is 'anwser')"),
-        (GOOD + "i2,a1,shows,maybe\n", "row 2: answer of shows is one of yes, no, unsure, not 'maybe'"),
-        (GOOD + "i2,a1,rating,6\n", "row 2: answer of rating is one of 1, 2, 3, 4, 5, not '6'"),
-        (GOOD + "i2,a1,guess,yes\n", "row 2: task is one of shows, rating, preference, not 'guess'"),
+        (GOOD + "i2,a1,shows,maybe\n", "row 2: answer of shows must be one of yes, no, unsure, not 'maybe'"),
+        (GOOD + "i2,a1,rating,6\n", "row 2: answer of rating must be one of 1, 2, 3, 4, 5, not '6'"),
+        (GOOD + "i2,a1,guess,yes\n", "row 2: task must be one of shows, rating, preference, not 'guess'"),
         (GOOD + "i1,a1,shows,no\n", "annotator 'a1' has two votes on item 'i1'"),
-        (GOOD + "i2,=cmd|'/c calc'!A1,shows,yes\n", "row 2: annotator does not begin like a formula"),
-        (GOOD + "@i,a1,shows,yes\n", "row 2: item_id does not begin like a formula"),
+        (GOOD + "i2,=cmd|'/c calc'!A1,shows,yes\n", "row 2: annotator must not begin like a formula"),
+        (GOOD + "@i,a1,shows,yes\n", "row 2: item_id must not begin like a formula"),
         (GOOD + "i2,,shows,yes\n", "row 2: annotator must not be empty"),
-        ("item_id,annotator,task,answer,role\ni1,a1,shows,yes,king\n", "role is one of annotator"),
+        ("item_id,annotator,task,answer,role\ni1,a1,shows,yes,king\n", "role must be one of annotator"),
         ("item_id,annotator,task,answer,duration_s\ni1,a1,shows,yes,long\n", "'long' is not a number"),
-        ("item_id,annotator,task,answer,voted_at\ni1,a1,shows,yes,noon\n", "column 'voted_at': not what it"),
-        ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,perhaps\n", "undone is true or false"),
-        ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,true\n", "no vote is in it"),
+        (
+            "item_id,annotator,task,answer,voted_at\ni1,a1,shows,yes,noon\n",
+            "column 'voted_at': expected Datetime",
+        ),
+        ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,perhaps\n", "undone must be true or false"),
+        ("item_id,annotator,task,answer,undone\ni1,a1,shows,yes,true\n", "there are no votes"),
         ("item_id,annotator,task,answer\n", "the table has no rows"),
     ],
 )
-def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, text: str, said: str) -> None:
+def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "votes.csv"
     file.write_text(text, "utf-8")
     with pytest.raises(InputError) as error:
         read_votes(file)
-    assert said in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
+    assert message in str(error.value) and str(file) in str(error.value) and "\n" not in str(error.value)
 
 
 def test_a_file_that_is_no_parquet_or_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "votes.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match=r"votes\.parquet: not a readable file of votes"):
+    with pytest.raises(InputError, match=r"votes\.parquet: cannot be read as a file of votes"):
         read_votes(tmp_path / "votes.parquet")
-    with pytest.raises(InputError, match="there is no such file of votes"):
+    with pytest.raises(InputError, match="no such file"):
         read_votes(tmp_path / "none.csv")
 
 
 def test_the_columns_are_typed_as_the_export_is() -> None:
-    frame = table(pl.DataFrame(votes("y")))
+    frame = check_votes(pl.DataFrame(votes("y")))
     assert frame.to_arrow().schema.names == votes_schema().names
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
-        ({"min_votes": 0}, "at least 1 vote"),
+        ({"min_votes": 0}, "must be at least 1"),
         ({"min_share": 0.5}, "above 0.5"),
-        ({"method": "median"}, "method 'median' is not known"),
+        ({"method": "median"}, "the method must be one of"),
     ],
 )
-def test_a_rule_that_decides_nothing_is_refused(settings: dict[str, Any], said: str) -> None:
-    with pytest.raises(InputError, match=said):
+def test_a_rule_that_decides_nothing_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
         Rule(**settings)
 
 
@@ -208,23 +215,23 @@ def watched() -> pl.DataFrame:
          "expected": "yes" if at == 0 else "no", "answer": "yes" if at == 0 or who == 3 else "no"}
         for at in range(4) for who in (1, 2, 3)
     ]  # fmt: skip
-    return table(pl.DataFrame(rows))
+    return check_votes(pl.DataFrame(rows))
 
 
-def test_who_misses_attention_checks_is_left_out_and_named() -> None:
+def test_annotators_who_miss_attention_checks_are_excluded_and_named() -> None:
     frame = watched()
-    assert attentive(frame, Rule())[1] == ()
-    heard, out = attentive(frame, Rule(min_attention=0.75))
-    assert out == (LeftOut("a3", 1, 4),)
+    assert exclude_inattentive(frame, Rule())[1] == ()
+    heard, out = exclude_inattentive(frame, Rule(min_attention=0.75))
+    assert out == (ExcludedAnnotator("a3", 1, 4),)
     # a0 saw no attention check and stays.
     assert set(heard["annotator"]) == {"a0", "a1", "a2"}
-    assert attentive(frame, Rule(min_attention=0.25))[1] == (), "a quarter is a quarter"
+    assert exclude_inattentive(frame, Rule(min_attention=0.25))[1] == (), "a quarter is a quarter"
     before, after = decide(frame, Rule()), decide(heard, Rule())
     assert before["votes"].to_list() == [4] * 5 and after["votes"].to_list() == [3] * 5
     assert before["share"][4] == 0.75 and after["share"][4] == 1.0
 
 
-def test_a_report_and_a_noise_leave_them_out_and_say_so() -> None:
+def test_reports_name_excluded_annotators_and_count_without_them() -> None:
     rule = Rule(min_attention=0.75)
     plain, strict = (AgreementReport.of(watched(), each, Settings(resamples=0)) for each in (Rule(), rule))
     alphas = [next(a.alpha.value for a in report.alphas if a.category is None) for report in (plain, strict)]
@@ -232,20 +239,20 @@ def test_a_report_and_a_noise_leave_them_out_and_say_so() -> None:
     assert alphas[1] == pytest.approx(1.0) and alphas[0] < 0.85
     assert {each.annotator: each.attention for each in plain.annotators}["a3"] == (1, 4)
     assert "a3" not in {each.annotator for each in strict.annotators}
-    assert not any("left out" in line for line in agreement_views.lines(plain))
-    assert agreement_views.lines(strict)[0] == (
-        "1 annotator is left out: a3 (1 of 4 attention checks passed)"
+    assert not any("excluded" in line for line in agreement_views.summarize(plain))
+    assert agreement_views.summarize(strict)[0] == (
+        "1 annotator is excluded: a3 (1 of 4 attention checks passed)"
     )
     assert strict.signature.get("rule") == "majority,3,0.667,attention0.75"
     assert plain.signature.get("rule") == "majority,3,0.667"
     sample = {"task": "shows", "population": {"": 5}, "source": {}}
     noise = LabelNoise.of(watched(), sample, rule)
     assert (noise.votes, noise.annotators, noise.left_out) == (15, 3, 1)
-    assert any("1 more annotator is left out" in line for line in noise.lines())
-    assert "less than 75% of their attention checks is left out" in noise.rule
+    assert any("1 annotator is excluded" in line for line in noise.lines())
+    assert "less than 75% of their attention checks are excluded" in noise.rule
 
 
-def test_where_all_are_left_out_nothing_is_measured() -> None:
+def test_without_counted_votes_there_is_no_report() -> None:
     alone = watched().filter(pl.col("annotator") == "a3")
-    with pytest.raises(InputError, match="nor do those who missed them"):
+    with pytest.raises(InputError, match="nor do the votes of excluded annotators"):
         AgreementReport.of(alone, Rule(min_attention=1.0))
