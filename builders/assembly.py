@@ -17,6 +17,7 @@ from croc.errors import InputError
 from croc.jobs.executors import local_executor
 from croc.jobs.runner import Manifest, run
 from croc.storage.files import read_json
+from croc.wording import counted
 
 if TYPE_CHECKING:
     import datasets
@@ -75,23 +76,30 @@ class BuildReport:
         """
         splits = ", ".join(f"{name} {count}" for name, count in self.splits.items())
         drawn = self.images + self.redraws
-        text = [f"{self.checks} {self.what} with {self.images} images ({splits})"]
+        what = self.what.removesuffix("s")
+        text = [f"{counted(self.checks, what)} with {counted(self.images, 'image')} ({splits})"]
         if self.redraws:
             text.append(
-                f"{self.redraws} of {drawn} drawings ({self.redraws / drawn:.1%}) were not kept: "
+                f"{self.redraws:,} of {drawn:,} drawings ({self.redraws / drawn:.1%}) were discarded: "
                 "they do not show their prompt, or also show the other one"
             )
         if self.noisy:
-            text.append(f"{self.noisy} images show the other prompt, as requested; the truth is in a column")
+            text.append(
+                f"label noise, as requested: {counted(self.noisy, 'image')} of the other prompt, marked in "
+                "the columns images_valid and contrast_images_valid"
+            )
         if self.duplicates:
-            text.append(f"{self.duplicates} checks have the captions of another check")
+            text.append(f"{counted(self.duplicates, 'check')} with the captions of another check")
         if self.passed_over:
-            text.append(f"{self.passed_over} specs were left out: the exact world cannot draw them")
+            text.append(f"{counted(self.passed_over, 'spec')} left out: the exact world cannot draw them")
         reasons = sorted(self.dropped.items(), key=lambda item: -item[1])
-        text += [f"{count} checks were dropped: {reason}" for reason, count in reasons[:5]]
+        text += [f"{counted(count, what)} dropped: {reason}" for reason, count in reasons[:5]]
         if others := sum(count for _, count in reasons[5:]):
-            text.append(f"{others} checks were dropped for {len(reasons) - 5} other reasons (see build.json)")
-        text += [f"{count} images were dropped: {reason}" for reason, count in self.images_dropped.items()]
+            more = counted(len(reasons) - 5, "other reason")
+            text.append(f"{counted(others, what)} dropped for {more} (see build.json)")
+        text += [
+            f"{counted(count, 'image')} dropped: {reason}" for reason, count in self.images_dropped.items()
+        ]
         text += self.notes
         if audit and self.audit is not None:
             text += self.audit["lines"]
@@ -182,7 +190,7 @@ def assemble(
     earlier = Counter(_dropped(staged)) + Counter(dropped or {})
     if not plan.parts:
         reasons = "; ".join(sorted({**earlier, **plan.left_out})) or "the plan is empty"
-        raise InputError(f"{staged.folder}: no check was made ({reasons})")
+        raise InputError(f"{staged.folder}: no check could be built ({reasons})")
     size = sum(entry["bytes"] for entry in staged.parts)
     made = run(
         plan.parts,

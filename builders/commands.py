@@ -21,6 +21,7 @@ from croc.cli.options import (
 )
 from croc.cli.output import log, show
 from croc.errors import CrocError
+from croc.wording import counted
 
 _split_options = together(
     click.option(
@@ -328,8 +329,9 @@ def build_scenes(
     )
     totals = {name: sum(part["counts"][name] for part in manifest.parts) for name in ("images", "claims")}
     banned = sum(part["counts"]["banned"] for part in manifest.parts)
-    click.echo(f"{out}: {totals['images']} images, {totals['claims']} pairs of prompts")
-    click.echo(f"{banned} pairs of prompts were left out, because a prompt is in the checks of --without")
+    pairs = counted(totals["claims"], "prompt pair")
+    click.echo(f"{out}: {counted(totals['images'], 'image')}, {pairs}")
+    click.echo(f"{counted(banned, 'prompt pair')} left out, with a prompt in the checks of --without")
 
 
 _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
@@ -381,7 +383,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
     loaded = datasets.load_dataset(str(out / "syn"), split="test")
-    log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {len(loaded)} rows")
+    log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {counted(len(loaded), 'row')}")
     draw_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
     click.secho("2. Running scorers", bold=True, err=True)
     tables = score_dataset(out / "syn", names, out / "scores-syn", log=log_indented)
@@ -470,6 +472,5 @@ def verify(target: str, revision: str | None, images: bool) -> None:
     else:
         problems = verification.verify_repo(target, revision=revision, images=images)
     if problems:
-        number = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-        raise CrocError("\n  ".join([f"{target}: {number}", *problems]))
+        raise CrocError("\n  ".join([f"{target}: {counted(len(problems), 'problem')}", *problems]))
     click.echo(f"{target}: no problems")

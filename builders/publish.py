@@ -37,6 +37,7 @@ from builders.upload_files import (
     without_secrets,
 )
 from croc.errors import CrocError, InputError
+from croc.wording import counted
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -99,13 +100,11 @@ class Publication:
             text += [f"{'left out':8} {'':>9}  {path}" for path in self.left_out]
             text += ["", "README.md:", self.card.rstrip(), ""]
         counts = {"new": self.added, "changed": self.changed, "same": self.same, "removed": self.removed}
-        counted = ", ".join(f"{len(paths)} {name}" for name, paths in counts.items() if paths)
-        verb = "would send" if self.dry_run else "sent"
-        text.append(
-            f"{self.repo} ({self.repo_type}): {counted or 'nothing'}; {verb} {_size(self.upload_bytes)}"
-        )
+        files = ", ".join(f"{len(paths)} {name}" for name, paths in counts.items() if paths)
+        size = f"{'to upload' if self.dry_run else 'uploaded'}: {_size(self.upload_bytes)}"
+        text.append(f"{self.repo} ({self.repo_type}): {f'{files} files' if files else 'no files'}; {size}")
         if self.dry_run:
-            text.append("dry run: nothing was sent" + (f"; the tag would be {self.tag}" if self.tag else ""))
+            text.append("dry run: nothing was uploaded" + (f"; tag: {self.tag}" if self.tag else ""))
         else:
             text.append(f"{self.url} at {self.commit}" + (f", tagged {self.tag}" if self.tag else ""))
         return text
@@ -152,7 +151,7 @@ def publish(
         raise InputError(f"{kind!r} cannot be published; choose one of {', '.join(REPO_TYPES)}")
     _refuse_name(repo)
     if tag is not None and not re.fullmatch(r"[\w-][\w.+-]*", tag):
-        raise InputError(f"--tag {tag}: a tag is made of letters, digits, dots and dashes, such as v1.0.0")
+        raise InputError(f"--tag {tag}: a tag consists of letters, digits, dots and dashes, such as v1.0.0")
     files, left_out, card = collect(kind, Path(folder), repo, benchmark=benchmark)
     from huggingface_hub import HfApi, get_token
 
@@ -162,7 +161,7 @@ def publish(
     secret = (token or get_token() or "").strip()
     if not re.fullmatch(r"[!-~]*", secret):
         # The HTTP library would quote it when it refuses it.
-        raise InputError("the access token holds spaces or letters that no token has; copy it again")
+        raise InputError("the access token contains invalid characters; copy it again")
     refuse_secrets(files, secret)
     api = HfApi(endpoint=endpoint, token=secret or None, library_name="croc")
     job = _Job(api, kind, repo, files, tuple(left_out), card, private, tag, log)
@@ -175,7 +174,7 @@ def publish(
                 wait = None if _lacks_xet(reason) else _wait_seconds(error, attempt)
                 if wait is None or attempt + 1 == ATTEMPTS:
                     raise CrocError(_message(error, repo, reason, wait is not None)) from None
-                log(f"interrupted ({reason}); trying again in {wait:.0f} s")
+                log(f"interrupted ({reason}); retrying in {wait:.0f} s")
                 sleep(wait)
     raise AssertionError("unreachable")
 
@@ -249,9 +248,9 @@ class _Job:
         try:
             there = self._read_remote()
         except RepositoryNotFoundError:
-            there, notes = None, (f"{self.repo} is not there yet (or not to be seen with this token)",)
+            there, notes = None, (f"{self.repo} does not exist yet, or this token has no access to it",)
         except (HTTPError, OSError):
-            there, notes = None, ("the Hub cannot be reached: every file counts as new",)
+            there, notes = None, ("the Hub cannot be reached, so every file counts as new",)
         return self._compare(there, notes, dry_run=True)
 
     def perform(self) -> Publication:
@@ -292,7 +291,7 @@ class _Job:
         if "manifest.json" not in there.files:
             if strange := [path for path in there.files if path not in _HARMLESS]:
                 raise InputError(
-                    f"{self.repo} holds files of unknown origin ({strange[0]} …); "
+                    f"{self.repo} contains files of unknown origin ({strange[0]} …); "
                     "choose another name or remove them"
                 )
             return frozenset()
@@ -303,7 +302,7 @@ class _Job:
             stored = {}
         made = stored.get("recipe", {}).get("kind", self.kind)
         if made != self.kind:
-            raise InputError(f"{self.repo} holds a {made} dataset; choose another name for this one")
+            raise InputError(f"{self.repo} contains a {made} dataset; choose another name for this one")
         return frozenset(stored.get("files", {}))
 
     def _text(self, there: _Remote, path: str) -> str:
@@ -322,9 +321,7 @@ class _Job:
         from huggingface_hub.utils.sha import git_hash
 
         if self.private and there is not None and there.private is False:
-            raise InputError(
-                f"{self.repo} is public already; make it private on the Hub first, or leave out --private"
-            )
+            raise InputError(f"{self.repo} is public; make it private on the Hub first, or omit --private")
         held = there.files if there else {}
         added: list[str] = []
         changed: list[str] = []
@@ -338,11 +335,11 @@ class _Job:
         moved = there is not None and self.tag in there.tags
         if moved and there and (there.tags[str(self.tag)] != there.head or added or changed or gone):
             raise InputError(
-                f"{self.repo} has a version {self.tag} already, with other content; choose another --tag"
+                f"{self.repo} already has a tag {self.tag} with other content; choose another --tag"
             )
         kept = [p for p in held if p not in ours and p not in gone and p not in _HARMLESS]
         if kept:
-            notes += (f"{len(kept)} other files on the Hub stay as they are ({kept[0]} …)",)
+            notes += (f"{counted(len(kept), 'other file')} on the Hub not changed ({kept[0]} …)",)
         return Publication(
             self.repo,
             self.type,
@@ -377,7 +374,8 @@ class _Job:
                     place.symlink_to(file.source.resolve())
                 else:
                     place.write_bytes(file.source)
-            self.log(f"{self.repo}: sending {len(files)} files, {_size(sum(file.size for file in files))}")
+            size = _size(sum(file.size for file in files))
+            self.log(f"{self.repo}: uploading {counted(len(files), 'file')}, {size}")
             made = self.api.upload_folder(
                 **self.address,
                 folder_path=staged,
@@ -431,14 +429,16 @@ def _message(error: BaseException, repo: str, reason: str, tried: bool) -> str:
     if _lacks_xet(reason):
         return f"{repo}: this Hub has no Xet storage; set HF_HUB_DISABLE_XET=1 to upload over HTTP"
     if tried:
-        return f"{repo}: gave up after {ATTEMPTS} attempts ({reason}); run it again, uploaded files are kept"
+        return f"{repo}: stopped after {ATTEMPTS} attempts ({reason}); run the command again to resume"
     if status == 401 or "NotFound" in type(error).__name__:
-        return f"{repo}: the Hub does not accept this access token ({reason}); set HF_TOKEN to one that can"
+        return f"{repo}: the Hub does not accept this access token ({reason}); set HF_TOKEN to a valid one"
     if status == 403:
-        return f"{repo}: this access token has no write access there ({reason})"
+        return f"{repo}: this access token has no write access ({reason})"
     if status in (409, 412):
-        return f"{repo}: the repository changed during the upload ({reason}); check it and run this again"
-    return f"{repo}: the Hub refused ({reason})"
+        return (
+            f"{repo}: the repository changed during the upload ({reason}); check it and run the command again"
+        )
+    return f"{repo}: the Hub refused the request ({reason})"
 
 
 @contextlib.contextmanager

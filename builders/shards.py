@@ -357,8 +357,8 @@ def is_finished(out: Path, recipe: Mapping[str, Any]) -> bool:
     if different:
         key = different[0]
         raise InputError(
-            f"{out} holds another build ({key}: {stored.get(key)} there, {mine.get(key)} here); "
-            "choose another folder or remove it"
+            f"{out} contains another build ({key}: {stored.get(key)} in the folder, {mine.get(key)} "
+            "requested); choose another folder or remove it"
         )
     return True
 

@@ -160,11 +160,11 @@ def build_train(
     candidates = _read(folder, files, ratios, selection.seed)
     if not any(check.split == "train" for check in candidates):
         raise InputError(
-            f"{folder}: it has no split train; build it with --train, or give the shares of the splits"
+            f"{folder} has no split train; build it with --train, or give the shares of the splits"
         )
     selected, left_out = select(candidates, selection)
     if not any(check.split == "train" for check in selected):
-        raise InputError(f"{folder}: no question is left for train ({'; '.join(sorted(left_out))})")
+        raise InputError(f"{folder}: no questions remain for training ({'; '.join(sorted(left_out))})")
     parts = _plan(selected, files, folder)
     schema = pair_features().arrow_schema
     made = run(
@@ -193,7 +193,7 @@ def build_train(
         duplicates=0,
         audit=None,
         what="questions",
-        notes=[f"The answer to half of the {sum(counted.values())} questions is Yes."],
+        notes=[f"the answer is Yes for half of the {sum(counted.values()):,} questions"],
         seconds=time.monotonic() - started,
     )
     shards.finish(out, made, recipe, report_files(report), partial(write_card, draw=_draw_examples))

@@ -41,9 +41,9 @@ def verify(folder: Path, *, images: bool = True) -> list[str]:
     """
     folder = Path(folder)
     if not folder.is_dir():
-        return [f"{folder}: there is no such folder"]
+        return [f"{folder}: no such folder"]
     if (folder / WORK).is_dir():
-        return [f"{folder} is half-built ({WORK} is still there); run its build again"]
+        return [f"{folder} is unfinished ({WORK} still exists); run the build again"]
     try:
         manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished folder of data")
     except InputError as error:
@@ -86,22 +86,22 @@ def verify_repo(repo: str, *, revision: str | None = None, images: bool = True) 
 def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
     content = {key: value for key, value in manifest.items() if key != "sha256"}
     if manifest.get("sha256") != hashlib.sha256(canonical(content).encode()).hexdigest():
-        yield "manifest.json: its own checksum does not match its content"
+        yield "manifest.json: its checksum does not match its content"
     if manifest.get("canary") != CANARY:
-        yield "manifest.json: the canary is missing or another"
+        yield "manifest.json: the canary is missing or different"
 
 
 def _files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     for name, entry in files.items():
         path = folder / name
         if Path(name).is_absolute() or ".." in Path(name).parts:
-            yield f"manifest.json: {name} lies outside of the folder"
+            yield f"manifest.json: {name} is outside the folder"
         elif not path.is_file():
             yield f"{name} is missing"
         elif name in (_CARD, _CROISSANT):
             continue  # made again for another repository they differ; they are compared with the data itself
         elif path.stat().st_size != entry["bytes"]:
-            yield f"{name}: {path.stat().st_size} bytes, the manifest says {entry['bytes']}"
+            yield f"{name}: {path.stat().st_size} bytes, the manifest has {entry['bytes']}"
         elif sha256_of(path) != entry["sha256"]:
             yield f"{name}: its content differs from the checksum in the manifest"
     there = {f"{name}/{path.name}" for name in ("data", MINI) for path in (folder / name).glob("*")}
@@ -125,17 +125,17 @@ def _shards(folder: Path, manifest: Mapping[str, Any], images: bool) -> list[str
                 problems.append(f"{name}: its columns differ from those of the other files")
                 continue
             if b"huggingface" not in (schema.metadata or {}):
-                problems.append(f"{name}: it does not say its features, so images would load as bytes")
+                problems.append(f"{name}: no features in its metadata, so images would load as bytes")
             if (schema.metadata or {}).get(CANARY_KEY) != CANARY.encode():
-                problems.append(f"{name}: the canary is missing or another")
+                problems.append(f"{name}: the canary is missing or different")
             if metadata.num_rows != entry.get("rows"):
-                problems.append(f"{name}: {metadata.num_rows} rows, the manifest says {entry.get('rows')}")
+                problems.append(f"{name}: {metadata.num_rows} rows, the manifest has {entry.get('rows')}")
             counted = 0
             for table in batches(path):
                 look = seen.sample if name.startswith(f"{MINI}/") else seen.look
                 counted += look(name, table, images)
             if counted != entry.get("images"):
-                problems.append(f"{name}: {counted} images, the manifest says {entry.get('images')}")
+                problems.append(f"{name}: {counted} images, the manifest has {entry.get('images')}")
         except (OSError, pa.ArrowException, KeyError) as error:
             problems.append(f"{name}: cannot be read ({str(error).splitlines()[0]})")
     return [*problems, *seen.problems()]
@@ -202,7 +202,7 @@ class _Seen:
             own = str(row[self.key])
             home = Path(self.ids.get(own, "")).name.split("-")[0]
             if home != split or self.marks.get(own) != _mark_of(row, columns):
-                self._note("copy", f"{name}: {self.key} {own} is no copy of a row of {split}")
+                self._note("copy", f"{name}: {self.key} {own} is not a copy of a row of {split}")
             count += sum(len(row[column] or ()) for column in columns)
         return count
 
@@ -232,7 +232,7 @@ class _Seen:
         for problems in self.found.values():
             shown += problems[:MOST]
             if len(problems) > MOST:
-                shown.append(f"… and {len(problems) - MOST} more like the last")
+                shown.append(f"… and {len(problems) - MOST} more of this kind")
         return shown
 
 
@@ -243,19 +243,19 @@ def _card(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
         return [f"{_CARD}: cannot be read ({error})"]
     problems = compare_cards(stored, render_again(folder, stored))
     if CANARY not in stored:
-        problems.append(f"{_CARD}: the canary is missing or another")
+        problems.append(f"{_CARD}: the canary is missing or different")
     facts = read_facts(folder)
     counted = Counter({split: facts.splits[split] for split in facts.splits})
-    said = facts.report.get("splits")
-    if said is not None and Counter(said) != counted:
-        problems.append(f"build.json: it counts {said}, the files hold {dict(counted)}")
+    stated = facts.report.get("splits")
+    if stated is not None and Counter(stated) != counted:
+        problems.append(f"build.json: states {stated}, but the files contain {dict(counted)}")
     described = read_json(folder / _CROISSANT)
     if described is None:
         problems.append(f"{_CROISSANT} is missing")
     else:
         fresh = croissant(folder, repo=str(described.get("url", "")).partition("/datasets/")[2] or None)
         if described.get("distribution") != fresh["distribution"]:
-            problems.append(f"{_CROISSANT}: it describes other files than there are")
+            problems.append(f"{_CROISSANT}: describes other files than those in the folder")
         elif different := [key for key in fresh if described.get(key) != fresh[key]]:
-            problems.append(f"{_CROISSANT}: {', '.join(different)} are not what the data gives")
+            problems.append(f"{_CROISSANT}: {', '.join(different)} do not match the data")
     return problems

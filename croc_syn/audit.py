@@ -27,6 +27,7 @@ from croc.jobs.runner import Manifest, run
 from croc.tables.columns import SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.writers import write_scores
+from croc.wording import counted
 from croc_syn import world
 from croc_syn.stratified_rows import RowPlace, read_rows, sample_rows
 from croc_syn.writing.table import EXACT
@@ -73,15 +74,17 @@ class Audit:
 
     def lines(self) -> list[str]:
         """The results as sentences."""
-        extent = f"{self.checks} checks, {self.groups} subsets and properties"
+        extent = f"{counted(self.checks, 'check')}, {self.groups} subsets and properties"
         if self.oracle_errors:
             places = "; ".join(self.oracle_errors[:5])
-            text = [f"The oracle is wrong in {len(self.oracle_errors)} places ({extent}): {places}."]
+            text = [
+                f"The oracle is wrong for {counted(len(self.oracle_errors), 'group')} ({extent}): {places}."
+            ]
         else:
             text = [f"The oracle reaches scaled accuracy 1.0 in all four directions ({extent})."]
         if self.leaks:
             leaks = "; ".join(self.leaks[:5])
-            text.append(f"Baselines are not at chance level: {leaks}. The data leaks the answer.")
+            text.append(f"Baselines are not at chance level: {leaks}. The data reveals the answer.")
         elif "all" in self.too_few_concepts:
             text.append(f"Baselines were not evaluated: fewer than {FEWEST_CONCEPTS} concepts.")
         else:

@@ -19,6 +19,7 @@ from croc.cli.options import (
     seed_option,
 )
 from croc.cli.output import log, show, write
+from croc.wording import counted
 
 _taxonomy_file = click.argument("file", required=False, type=PATH)
 _subset_option = click.option(
@@ -237,18 +238,15 @@ def _image_counts(manifest: Any) -> list[str]:
     from collections import Counter
 
     counts = manifest.counts
-    lines = [f"{counts.get('checks', 0)} checks with {counts.get('images', 0)} images"]
+    lines = [f"{counted(counts.get('checks', 0), 'check')} with {counted(counts.get('images', 0), 'image')}"]
     flags = {key.removeprefix("flagged_"): n for key, n in counts.items() if key.startswith("flagged_")}
     if flags:
-        lines.append("flagged, and kept: " + ", ".join(f"{n} {flag}" for flag, n in sorted(flags.items())))
-    for key, singular, plural in (
-        ("lost", "image is missing", "images are missing"),
-        ("dropped", "check was dropped", "checks were dropped"),
-    ):
+        lines.append("flagged: " + ", ".join(f"{n} {flag}" for flag, n in sorted(flags.items())))
+    for key, noun, what in (("lost", "image", "missing"), ("dropped", "check", "dropped")):
         reasons: Counter[str] = Counter()
         for part in manifest.parts:
             reasons.update(part["counts"].get(key, {}))
-        lines += [f"{n} {singular if n == 1 else plural}: {reason}" for reason, n in reasons.most_common(5)]
+        lines += [f"{counted(n, noun)} {what}: {reason}" for reason, n in reasons.most_common(5)]
     return lines
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import InputError
+from croc.wording import counted
 from croc_syn.painting.settings import ImageModel, Images
 
 if TYPE_CHECKING:
@@ -77,18 +78,19 @@ class Estimate:
     def text(self) -> list[str]:
         """The estimate as sentences."""
         lines = [
-            f"{self.specs:,} specs and generations, {self.checks:,} checks, {self.images:,} images, "
+            f"{counted(self.specs, 'spec')}, {counted(self.checks, 'check')}, "
+            f"{counted(self.images, 'image')}, "
             f"about {self.disk / 1e9:,.3g} GB"
         ]
         for line in self.lines:
-            hours = "GPU hours not known" if line.gpu_hours is None else _hours(line.gpu_hours, self.gpu)
+            hours = "unknown GPU hours" if line.gpu_hours is None else _hours(line.gpu_hours, self.gpu)
             lines.append(
                 f"{line.model}: {line.calls:,} {line.what}, {hours}, about {line.disk / 1e9:,.3g} GB"
             )
         if total := sum(line.gpu_hours or 0 for line in self.lines):
             lines.append(
-                f"about {_hours(total, self.gpu)} in all, estimated from the models' sizes at "
-                f"{UTILISATION:.0%} of the peak, without retries and loading"
+                f"about {_hours(total, self.gpu)} in total, estimated from the sizes of the models at "
+                f"{UTILISATION:.0%} of the peak performance, without retries and loading"
             )
         return lines
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from croc.jobs.parts import Abort
 from croc.jobs.worker_state import keep_one
 from croc.storage.files import canonical
-from croc.storage.service import hopeless, said
+from croc.storage.service import error_message, permanent_failure
 from croc_syn.model_settings import Endpoint, Model
 
 log = logging.getLogger(__name__)
@@ -87,7 +87,9 @@ def service_failure(error: Exception, model: Model, settings: Endpoint, address:
     Raises:
         Abort: no other request would succeed either: the key, the model's name, the address.
     """
-    reason = hopeless(error, model=model.model, key_variable=settings.key_variable, address=str(address))
+    reason = permanent_failure(
+        error, model=model.model, key_variable=settings.key_variable, address=str(address)
+    )
     if reason is not None:
         raise Abort(f"{model.name}: {reason}") from error
-    return f"the service failed, after all retries: {said(error)}"
+    return f"the service failed, after all retries: {error_message(error)}"

@@ -15,11 +15,12 @@ import yaml
 
 from croc import __version__
 from croc.errors import InputError
-from croc.rendering.formats import count, interval, number
+from croc.rendering.formats import interval, number
 from croc.results import hub_metadata
 from croc.storage.files import read_json
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
+from croc.wording import counted
 from hub_cards.facts import DEFAULT_VIEW, PROPERTY_VIEW, Facts, read_facts
 
 CARD = "README.md"
@@ -130,7 +131,7 @@ def _dataset_head(facts: Facts) -> dict[str, Any]:
     if "other" in named:
         data["license_name"] = "per-image-model" if len(licences) > 1 else next(iter(licences))
         data["license_details"] = "; ".join(f"{name}: {count} rows" for name, count in licences.items())
-    # Without the splits: where they are given, loading with `filters=` fails for having fewer rows than said.
+    # Without the splits: with them, loading with `filters=` fails, because it finds fewer rows.
     infos = {
         view.name: DatasetInfo(
             config_name=view.name,
@@ -174,19 +175,19 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
 
     folder = Path(folder)
     config = read_json(folder / "config.json", "no config.json: not the folder of a model")
-    said = read_json(folder / "card.json") or {}
+    details = read_json(folder / "card.json") or {}
     report = model_report(folder)
     calibration = read_json(folder / "calibration.json")
     recipe = _text(folder / "recipe.yaml")
-    name = str(said.get("name") or folder.resolve().name)
-    repo = repo or str(said.get("repo") or f"croc/{name}")
+    name = str(details.get("name") or folder.resolve().name)
+    repo = repo or str(details.get("repo") or f"croc/{name}")
     fields = {
         "language": "en",
-        "license": said.get("license", "apache-2.0"),
-        "library_name": said.get("library_name", "transformers"),
-        "pipeline_tag": said.get("pipeline_tag", "image-text-to-text"),
-        "base_model": said.get("base_model"),
-        "datasets": said.get("datasets"),
+        "license": details.get("license", "apache-2.0"),
+        "library_name": details.get("library_name", "transformers"),
+        "pipeline_tag": details.get("pipeline_tag", "image-text-to-text"),
+        "base_model": details.get("base_model"),
+        "datasets": details.get("datasets"),
         "tags": ["croc", "text-to-image", "metric", "evaluation"],
     }
     if report is None:
@@ -201,7 +202,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         repo,
         name=name,
         config=config,
-        said=said,
+        details=details,
         report=report,
         calibration=calibration,
         figure=FIGURE if (folder / FIGURE).is_file() else None,
@@ -239,38 +240,38 @@ def space_card(folder: str | Path, *, repo: str | None = None) -> str:
             a card that was written by hand would be lost.
     """
     folder = Path(folder)
-    said = _space(folder)
+    details = _space(folder)
     stored = _text(folder / CARD) or ""
-    if not said and stored.startswith("---") and not _MARK.search(stored):
-        raise InputError(f"{folder / CARD} was written by hand; put what it says into space.yaml")
+    if not details and stored.startswith("---") and not _MARK.search(stored):
+        raise InputError(f"{folder / CARD} was not generated from space.yaml; move its text there")
     kinds = {"app.py": "gradio", "Dockerfile": "docker", "index.html": "static"}
     page = next((name for name in kinds if (folder / name).is_file()), None)
     if page is None:
-        raise InputError(f"{folder}: not a Space: none of {', '.join(kinds)} is there")
-    sdk = said.get("sdk", kinds[page])
-    title = str(said.get("title") or folder.resolve().name)
+        raise InputError(f"{folder}: not a Space: it has none of {', '.join(kinds)}")
+    sdk = details.get("sdk", kinds[page])
+    title = str(details.get("title") or folder.resolve().name)
     head: dict[str, Any] = {
         "title": title,
-        "emoji": said.get("emoji", "🐊"),
-        "colorFrom": said.get("colorFrom", "green"),
-        "colorTo": said.get("colorTo", "blue"),
+        "emoji": details.get("emoji", "🐊"),
+        "colorFrom": details.get("colorFrom", "green"),
+        "colorTo": details.get("colorTo", "blue"),
         "sdk": sdk,
     }
     if sdk == "gradio":
-        head |= {"sdk_version": str(said.get("sdk_version") or _gradio(folder)), "app_file": page}
-        if said.get("python_version"):
-            head["python_version"] = str(said["python_version"])
+        head |= {"sdk_version": str(details.get("sdk_version") or _gradio(folder)), "app_file": page}
+        if details.get("python_version"):
+            head["python_version"] = str(details["python_version"])
     head |= {
         "pinned": False,
-        "license": said.get("license", "apache-2.0"),
-        "tags": said.get("tags", ["croc"]),
+        "license": details.get("license", "apache-2.0"),
+        "tags": details.get("tags", ["croc"]),
     }
     for key in ("short_description", "models", "datasets"):
-        if said.get(key):
-            head[key] = said[key]
+        if details.get(key):
+            head[key] = details[key]
     repo = repo or f"croc/{folder.resolve().name}"
-    said |= {"usage": str(said.get("usage", "")).replace("{repo}", repo)}
-    return _fill("space.md.j2", head, repo, title=title, said=said)
+    details |= {"usage": str(details.get("usage", "")).replace("{repo}", repo)}
+    return _fill("space.md.j2", head, repo, title=title, details=details)
 
 
 def space_module(folder: str | Path) -> str | None:
@@ -292,13 +293,13 @@ _SPACE_KEYS = {
 def _space(folder: Path) -> dict[str, Any]:
     text = _text(folder / "space.yaml")
     try:
-        said = yaml.safe_load(text) if text else {}
+        details = yaml.safe_load(text) if text else {}
     except yaml.YAMLError as error:
         raise InputError(f"{folder / 'space.yaml'}: not YAML ({str(error).splitlines()[0]})") from None
-    if not isinstance(said, dict) or (unknown := sorted(set(said) - _SPACE_KEYS)):
-        wrong = "no mapping" if not isinstance(said, dict) else f"unknown key {unknown[0]!r}"
+    if not isinstance(details, dict) or (unknown := sorted(set(details) - _SPACE_KEYS)):
+        wrong = "no mapping" if not isinstance(details, dict) else f"unknown key {unknown[0]!r}"
         raise InputError(f"{folder / 'space.yaml'}: {wrong}; known keys are {', '.join(sorted(_SPACE_KEYS))}")
-    return said
+    return details
 
 
 def _gradio(folder: Path) -> str:
@@ -337,15 +338,15 @@ def compare_cards(stored: str, fresh: str) -> list[str]:
     for key in dict.fromkeys([*new, *old]):
         if old.get(key) != new.get(key):
             problems.append(
-                f"README.md: {key} is {_short(old.get(key))}, the data gives {_short(new.get(key))}"
+                f"README.md: {key} is {_short(old.get(key))}, but the data gives {_short(new.get(key))}"
             )
     marks = [_MARK.search(text) for text in (stored, fresh)]
     if marks[0] is None:
-        problems.append("README.md: it was not made from the data (no mark of its template)")
+        problems.append("README.md: not generated from the data (the mark of its template is missing)")
     elif not problems and marks[1] and marks[0]["mark"] == marks[1]["mark"] and stored != fresh:
         pairs = zip(stored.splitlines(), fresh.splitlines(), strict=False)
         line = next((number for number, (a, b) in enumerate(pairs, 1) if a != b), "the last")
-        problems.append(f"README.md: the text differs from what the data gives, first in line {line}")
+        problems.append(f"README.md: the text does not match the data, first in line {line}")
     return problems
 
 
@@ -387,7 +388,7 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
         "directions": DIRECTION_NAMES,
         "number": number,
         "interval": interval,
-        "count": count,
+        "counted": counted,
     }
     environment.filters |= {"cell": _cell, "megabytes": lambda size: f"{size / 1e6:,.1f} MB"}
     body = environment.get_template(template).render(

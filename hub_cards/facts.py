@@ -22,7 +22,7 @@ DEFAULT_VIEW = "all"
 SAMPLE = "mini"
 PROPERTY_VIEW = "property-"
 LABEL_NOISE = "label_noise.json"
-"""What people said of a sample of the images: beside the data, as it comes after it."""
+"""Results of annotators on a sample of the images, in a separate file because they come after the build."""
 
 _PLACES = ("run", "category", "property", "subset", "world")
 _COUNTED = (

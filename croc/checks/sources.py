@@ -101,8 +101,8 @@ class Checks:
         with_subset = sum(texts.subset is not None for texts in self.texts)
         if 0 < with_subset < len(self.texts):
             raise InputError(
-                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset, so it is not clear "
-                "whether they are syn or hum checks; choose the protocol"
+                f"{self.name}: {with_subset} of {len(self.texts)} checks have a subset, so the protocol is "
+                "ambiguous; choose syn or hum"
             )
         return "syn" if with_subset else "hum"
 
@@ -167,7 +167,7 @@ def open_checks(
     if max_checks is None:
         return _open(dataset, config, split, revision, streaming)
     if max_checks < 1:
-        raise InputError(f"max_checks: at least 1, not {max_checks}")
+        raise InputError(f"max_checks must be at least 1, not {max_checks}")
     if type(dataset).__name__ == "IterableDataset":
         dataset = dataset.take(max_checks)  # the rest of a stream may have no end
     return _open(dataset, config, split, revision, streaming).some(max_checks)
@@ -227,7 +227,7 @@ def _of_builder(
         builder = datasets.load_dataset_builder(name, config, revision=None if folder else revision)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{name}: no dataset can be loaded from there: {reason}") from error
+        raise InputError(f"{name}: no dataset can be loaded: {reason}") from error
     data_files = builder.config.data_files or {}
     chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
     checks = _of_split(builder, chosen, name, folder, stream)

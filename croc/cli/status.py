@@ -32,7 +32,7 @@ def status(folder: Path) -> None:
         state = "complete" if job.complete else "running" if job.running else "stopped"
         failed = f", {len(job.failed)} failed" if job.failed else ""
         done = f"{job.done} of {job.total} parts{failed}, {job.left} left"
-        click.echo(f"{plan.parent}: {done}, {job.bytes / 1e6:.1f} MB, {state}{_pace(job)}")
+        click.echo(f"{plan.parent}: {done}, {job.bytes / 1e6:.1f} MB, {state}{_speed(job)}")
         for name, reason in list(job.failed.items())[:_SHOWN_FAILURES]:
             click.echo(f"  failed: {name}: {reason}")
     if not plans:
@@ -40,8 +40,8 @@ def status(folder: Path) -> None:
         click.echo(f"{folder}: no resumable work" + (", but a finished dataset" if finished else ""))
 
 
-def _pace(job: Status) -> str:
-    """Speed and time left, if the last run measured them."""
+def _speed(job: Status) -> str:
+    """The speed of the last run and the time left, if they are known."""
     from croc.jobs.progress import format_duration
 
     if job.rate is None or job.complete:

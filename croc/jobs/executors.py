@@ -1,7 +1,7 @@
 """Executors make the parts of a plan: in this process, in processes of this machine, or on a Ray cluster.
 
-An executor is handed to :func:`croc.jobs.runner.run`, which alone writes the plan, the records and the
-manifest. So the files are the same whichever executor ran, and one can finish what another began.
+Only :func:`croc.jobs.runner.run`, which takes an executor, writes the plan, the records and the manifest. So
+the files are the same with every executor, and one executor can finish what another began.
 """
 
 from __future__ import annotations
@@ -24,14 +24,15 @@ from typing import Any
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.jobs.parts import Executor, MakePart, Outcomes, Part, WorkerDied, finish_part, make_part, write_part
 from croc.storage.files import fsync
+from croc.wording import counted
 
 EXECUTORS = ("local", "ray")
 
 _IN_FLIGHT = 2
-"""Parts that a worker holds: one in work and one waiting, so that it never idles."""
+"""Parts per worker: one in progress and one waiting, so that the worker is never idle."""
 
 _SLOW = 10.0
-"""Seconds: a part that took this long is recorded before the next one begins: a kill must not lose it."""
+"""In seconds. A part that took this long is recorded before the next one begins, so a kill cannot lose it."""
 
 
 def executor_for(
@@ -46,28 +47,29 @@ def executor_for(
 
     Args:
         name: ``local`` or ``ray``.
-        workers: processes, or actors of the cluster. None: locally one per GPU, or one; on a cluster as many
-            as it has room for.
-        address: of a running cluster, such as ``ray://head:10001`` or ``auto``; None starts one here.
-        gpus: devices of this machine, shared out among the local workers; see :func:`visible_gpus`.
+        workers: number of processes, or of actors on a cluster. None: locally one per GPU, or one; on a
+            cluster as many as it has resources for.
+        address: of a running cluster, such as ``ray://head:10001`` or ``auto``; None starts one on this
+            machine.
+        gpus: devices of this machine, assigned to the local workers in turn; see :func:`visible_gpus`.
         gpus_per_worker: GPUs that an actor of the cluster needs.
 
     Raises:
-        InputError: there is no such executor, or an option belongs to the other one.
+        InputError: the executor is unknown, or an option belongs to the other one.
     """
     if name not in EXECUTORS:
         raise InputError(f"executor {name!r} is not known; known are {', '.join(EXECUTORS)}")
     if name == "ray":
         return ray_executor(address, workers=workers, gpus_per_worker=gpus_per_worker)
     if address is not None:
-        raise InputError("an address is for --executor ray; --executor local runs on this machine")
+        raise InputError("--address needs --executor ray; --executor local runs on this machine")
     return local_executor(workers or max(1, len(gpus)), gpus=gpus)
 
 
 def visible_gpus() -> list[str]:
-    """The GPUs that this process may use, as CUDA names them; empty without any.
+    """The GPUs that this process may use, by their CUDA names; may be empty.
 
-    They are those of ``CUDA_VISIBLE_DEVICES`` where it is set, else all that torch counts.
+    They are those in ``CUDA_VISIBLE_DEVICES`` if it is set, otherwise all that torch counts.
     """
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     if visible is not None:
@@ -83,7 +85,7 @@ def visible_gpus() -> list[str]:
 
 
 def local_executor(workers: int, *, gpus: Sequence[str] = ()) -> Executor:
-    """Parts are made on this machine: in this process, or in several worker processes.
+    """An executor that makes parts on this machine: in this process, or in several worker processes.
 
     Args:
         workers: worker processes; 1 means this process.
@@ -99,7 +101,7 @@ def local_executor(workers: int, *, gpus: Sequence[str] = ()) -> Executor:
 
 
 def _in_this_process(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
-    # Checksums and the disk leave the processor and the interpreter free for the next part.
+    # The thread computes checksums and syncs to disk, which leaves the interpreter free for the next part.
     with ThreadPoolExecutor(1) as beside:
         before: tuple[Part, Future[dict[str, Any]]] | None = None
         try:
@@ -115,7 +117,7 @@ def _in_this_process(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcome
         except GeneratorExit:
             raise
         except BaseException:
-            # An interrupt in the middle of a part: the one before it is whole.
+            # After an interrupt in the middle of a part, the previous part is complete.
             if before is not None:
                 yield before[0], before[1].result()
             raise
@@ -127,7 +129,7 @@ def _in_processes(
     make: MakePart, todo: Sequence[Part], tmp: Path, workers: int, gpus: Sequence[str]
 ) -> Outcomes:
     context = multiprocessing.get_context("spawn")
-    # Workers exit when this pipe closes, so none outlives an interrupted or killed parent.
+    # Workers exit when this pipe closes, so that none survives an interrupted or killed parent.
     lifeline, held = context.Pipe(duplex=False)
     places = context.SimpleQueue()
     count = min(workers, len(todo))
@@ -150,8 +152,8 @@ def _in_processes(
     except BrokenProcessPool as error:
         names = ", ".join(sorted(part.name for part in flying.values())[:8])
         raise WorkerDied(
-            f"{tmp.parent}: a worker process died (killed, or out of memory?) while working on {names}; "
-            "finished parts are kept; run again to resume, with fewer workers if memory was short"
+            f"{tmp.parent}: a worker process died while making {names}, perhaps out of memory; finished "
+            "parts are kept; run the command again to resume, with fewer workers if memory was short"
         ) from error
     finally:
         if not whole:
@@ -162,7 +164,7 @@ def _in_processes(
 
 
 def _start_worker(lifeline: Connection, places: Any) -> None:
-    """Start a worker process with a GPU of its own; it ends when its parent does."""
+    """Initialise a worker process: set its GPU, and let it exit when its parent does."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -182,17 +184,17 @@ def _start_worker(lifeline: Connection, places: Any) -> None:
 def ray_executor(
     address: str | None = None, *, workers: int | None = None, gpus_per_worker: float = 0
 ) -> Executor:
-    """Parts are made on a Ray cluster: Ray Data hands them to a pool of actors, which send the files back.
+    """An executor that makes parts on a Ray cluster: Ray Data assigns them to actors, which return the files.
 
-    The files travel through the cluster, so its machines need no file system in common for what is made. What
-    a part is made from must be readable there, unless ``make`` has a method ``carried(payload)`` that puts it
-    into the payload. A part whose machine dies is made again elsewhere.
+    The machines need no shared file system for the output. The input of a part must be readable on them,
+    unless ``make`` has a method ``carried(payload)`` that adds it to the payload. If a machine fails, its
+    parts are made again on another one.
 
     Args:
-        address: of a running cluster; None starts one on this machine for the time of the run. A cluster that
-            this process is connected to already is used as it is.
-        workers: actors, at most; None takes as many as there is room for.
-        gpus_per_worker: GPUs an actor needs.
+        address: of a running cluster; None starts one on this machine for this run. If this process is
+            already connected to a cluster, that one is used.
+        workers: maximum number of actors; None means as many as the cluster has resources for.
+        gpus_per_worker: GPUs that an actor needs.
     """
 
     def execute(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
@@ -216,7 +218,7 @@ def _on_cluster(
         from ray.data import ActorPoolStrategy
 
         most = workers or _room(connection, gpus_per_worker)
-        # A block a part: what a lost machine held is made again part by part.
+        # One block per part, so that only single parts are made again after a machine failed.
         parts = client.data.from_items(
             [
                 {"number": number, "payload": json.dumps(carried(part.payload))}
@@ -235,7 +237,7 @@ def _on_cluster(
         try:
             for row in made.iter_rows():
                 number = int(row["number"])
-                if number in done:  # made twice, because a machine died: the bytes are the same
+                if number in done:  # made twice because a machine failed; the bytes are the same
                     continue
                 done.add(number)
                 outcome = json.loads(row["outcome"])
@@ -248,18 +250,18 @@ def _on_cluster(
         except client.exceptions.RayError as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[-1]
             raise WorkerDied(
-                f"{tmp.parent}: the cluster gave up ({reason[:300]}); finished parts are kept; "
-                "run again to resume"
+                f"{tmp.parent}: the cluster failed ({reason[:300]}); finished parts are kept; "
+                "run the command again to resume"
             ) from error
     if len(done) < len(todo):
         raise WorkerDied(
-            f"{tmp.parent}: the cluster ended with {len(todo) - len(done)} parts not made; "
-            "finished parts are kept; run again to resume"
+            f"{tmp.parent}: the cluster stopped before {counted(len(todo) - len(done), 'part')}; "
+            "finished parts are kept; run the command again to resume"
         )
 
 
 class _Maker:
-    """An actor of the pool; what ``make`` keeps in its process, such as a model, stays between parts."""
+    """An actor of the pool; what ``make`` keeps in its process, such as a model, is kept for later parts."""
 
     def __init__(self, make: MakePart) -> None:
         self.make = make
@@ -274,7 +276,7 @@ class _Maker:
 
 @contextmanager
 def _connected(address: str | None) -> Iterator[Any]:
-    """A connection to a cluster; one that is there already stays, one that is made here ends here."""
+    """Connect to a cluster; a connection that exists already is used and kept open."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
         import ray as client
@@ -283,20 +285,22 @@ def _connected(address: str | None) -> Iterator[Any]:
         raise MissingExtra("--executor ray", "ray") from error
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
-    # Its messages about its plan are for developers of Ray.
+    # Ray's messages about its plan are for its developers.
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     mine = not client.is_initialized()
     if mine:
         options: dict[str, Any] = {}
         if address is None:
-            # What this process can import its workers can; a cluster elsewhere is set up by its owner.
+            # Lets the workers import what this process can; other clusters are set up by their owners.
             paths = os.pathsep.join(path or str(Path.cwd()) for path in sys.path)
             options = {"include_dashboard": False, "runtime_env": {"env_vars": {"PYTHONPATH": paths}}}
         try:
             client.init(address or "local", log_to_driver=False, logging_level=logging.ERROR, **options)
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            raise InputError(f"no Ray cluster answers at {address or 'this machine'}: {reason}") from error
+            raise InputError(
+                f"cannot connect to a Ray cluster at {address or 'this machine'}: {reason}"
+            ) from error
     try:
         yield client
     finally:
@@ -305,11 +309,12 @@ def _connected(address: str | None) -> Iterator[Any]:
 
 
 def _room(connection: Any, gpus_per_worker: float) -> int:
-    """How many workers the cluster has room for."""
+    """The number of workers that the cluster has resources for."""
     resources = connection.cluster_resources()
     room = int(resources.get("GPU", 0) / gpus_per_worker) if gpus_per_worker else int(resources.get("CPU", 1))
     if room < 1:
         raise CrocError(
-            f"the cluster has {resources.get('GPU', 0):g} GPUs, and a worker needs {gpus_per_worker:g}"
+            f"a worker needs more GPUs ({gpus_per_worker:g}) than the cluster has "
+            f"({resources.get('GPU', 0):g})"
         )
     return room

@@ -1,4 +1,4 @@
-"""One unit of work: what a part is, how one is made, and what an executor does with many.
+"""Parts, the units of work: their definition, how one is made, and the interface of executors.
 
 The runner (:mod:`croc.jobs.runner`) and the executors (:mod:`croc.jobs.executors`) both build on this.
 """
@@ -26,7 +26,7 @@ class Part:
 
     Attributes:
         name: stem of its file: letters, digits, ``.``, ``_`` and ``-``; unique within the plan.
-        payload: JSON-able description of what to make; a changed payload is another plan.
+        payload: JSON-serialisable description of what to make; a changed payload changes the plan.
     """
 
     name: str
@@ -35,24 +35,24 @@ class Part:
 
 MakePart = Callable[[Any, Path], Mapping[str, Any]]
 """``make(payload, path)`` writes one file at ``path`` and returns counts, such as ``{"rows": 1000}``; equal
-payloads give equal bytes. With several workers it is picklable: a module's function or a ``partial``."""
+payloads give equal bytes. For several workers it must be picklable: a module's function or a ``partial``."""
 
 Outcomes = Generator[tuple["Part", dict[str, Any]]]
 Executor = Callable[[MakePart, Sequence[Part], Path], Outcomes]
-"""``executor(make, todo, tmp)`` has every part made somewhere and yields it with the outcome of
-:func:`make_part`, in any order; its file lies at ``outcome["path"]`` in the folder ``tmp``."""
+"""``executor(make, todo, tmp)`` makes every part and yields it with the outcome of :func:`make_part`, in any
+order; the file of the part is ``outcome["path"]`` in the folder ``tmp``."""
 
 
 class Abort(CrocError):
-    """Raised by a function that makes parts: the reason holds for all parts alike, so the run stops."""
+    """Raised by a function that makes parts to stop the run, because every other part would fail, too."""
 
 
 class WorkerDied(CrocError):
-    """A worker process was killed from outside, for instance for memory."""
+    """A worker process was killed, for example because memory ran out."""
 
 
 def make_part(make: MakePart, payload: Any, path: Path) -> dict[str, Any]:
-    """MakePart one file, whole and on disk at its temporary name; an exception becomes a reason.
+    """Make one file at a temporary path and sync it to disk; an exception is returned as a reason.
 
     Returns:
         ``path``, ``bytes``, checksums, ``counts`` and ``seconds``; or ``reason`` and ``traceback``; or
@@ -62,7 +62,7 @@ def make_part(make: MakePart, payload: Any, path: Path) -> dict[str, Any]:
 
 
 def write_part(make: MakePart, payload: Any, path: Path) -> dict[str, Any]:
-    """The first half of :func:`make_part`: the file is written; checksums and the disk are still to come."""
+    """The first half of :func:`make_part`: write the file, without checksums and sync."""
     start = time.monotonic()
     try:
         counts = make(payload, path)
@@ -75,7 +75,7 @@ def write_part(make: MakePart, payload: Any, path: Path) -> dict[str, Any]:
 
 
 def finish_part(draft: Mapping[str, Any]) -> dict[str, Any]:
-    """The second half of :func:`make_part`, which may run beside the first half of the next part."""
+    """The second half of :func:`make_part`, which may run during the first half of the next part."""
     if "path" not in draft:
         return dict(draft)
     start, path = time.monotonic(), Path(draft["path"])

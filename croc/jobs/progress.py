@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, elsewhere a line on standard error every half minute."""
+"""Progress reports: a bar on a terminal, otherwise a line on standard error every half minute."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from contextlib import contextmanager
 LINE_EVERY_S = 30.0
 
 Show = Callable[[int, int | None, str], None]
-"""``show(done, total, note)``; a total of None is unknown."""
+"""``show(done, total, note)``; ``total`` is None if it is unknown."""
 
 
 @contextmanager
 def progress_bar(what: str, unit: str) -> Iterator[Show]:
-    """A function to call with the state so far; rate and time left are shown with it.
+    """Yield a function that shows the progress, with speed and time left.
 
     Args:
-        what: name of the work, in a word or two.
+        what: name of the work, in one or two words.
         unit: plural of what is counted, such as ``pairs``.
     """
     if not sys.stderr.isatty():
@@ -66,7 +66,7 @@ def _lines(what: str, unit: str) -> Show:
             else ""
         )
         of = "" if total is None else f" of {total}"
-        # At once: a job on a cluster is read while it runs, and may be killed.
+        # Flushed at once: the log of a cluster job is read while it runs, and the job may be killed.
         sys.stderr.write(f"{what}: {done}{of} {unit}, {speed:.3g}/s{left}{note and f', {note}'}\n")
         sys.stderr.flush()
 

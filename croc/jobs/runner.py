@@ -1,15 +1,15 @@
 """The only resumable runner: plan → part → atomic file → manifest → status.
 
-A stage hands over a list of parts and a pure function that makes one file from one part. The folder holds::
+A stage gives it a list of parts and a pure function that makes one file from one part. The folder contains::
 
     plan.json        written first: the fingerprint of the work and the list of its parts
     parts/           one file per part, each renamed into place when it is complete and on disk
-    records/         beside each part: size, sha256, counts, seconds
+    records/         for each part: size, sha256, counts, seconds
     failed/          the reason of each part that failed
-    manifest.json    written last: its presence means that every part is there
+    manifest.json    written last: if it exists, every part is complete
 
-Whatever kills the process, the next run with the same fingerprint makes only what is missing, and files and
-manifest come out the same, whatever the number of workers.
+After an interruption, the next run with the same fingerprint makes only the missing parts. Files and manifest
+do not depend on interruptions or on the number of workers.
 """
 
 from __future__ import annotations
@@ -46,21 +46,21 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
-_NO_PLAN = "neither plan.json nor manifest.json is there, so it is no folder of resumable work"
+_NO_PLAN = "not a folder of resumable work: it has neither plan.json nor manifest.json"
 _LISTED = ("bytes", "sha256", "xxh128", "counts")
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """What a finished folder holds; equal work gives equal manifests, byte for byte.
+    """The contents of a finished folder; equal work gives identical manifest files.
 
     Attributes:
-        folder: where it lies.
-        fingerprint: what defines the work, as the caller gave it.
+        folder: path of the folder.
+        fingerprint: the settings that define the work, from the caller.
         parts: per part, in the order of the plan: ``name``, ``file``, ``bytes``, ``sha256``, ``xxh128``,
             ``counts``.
-        counts: the parts' numeric counts added up.
-        sha256: identity of the content (fingerprint and checksums), the revision of what lies here.
+        counts: sums of the parts' numeric counts.
+        sha256: hash of fingerprint and checksums; it identifies the content as a revision does.
     """
 
     folder: Path
@@ -76,18 +76,18 @@ class Manifest:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of a folder; read from its files alone, so it works during a run and after a crash.
+    """The state of a folder, read from its files only, so it is available during a run and after a crash.
 
     Attributes:
         total, done: numbers of parts.
-        failed: reason by part name; a later run tries these again.
+        failed: reason by part name; the next run tries these parts again.
         bytes: size of the finished parts.
-        seconds: time spent making them, added up over the workers.
-        rate: parts a second in the last run, None before its first part is done.
-        eta: seconds left at that rate, None when the rate is unknown.
-        running: whether a process works on the folder now.
-        complete: whether the manifest is there.
-        counts: the numeric counts of the finished parts added up.
+        seconds: time spent on making them, summed over the workers.
+        rate: parts per second in the last run, None before its first part is done.
+        eta: seconds left at that rate, None if the rate is unknown.
+        running: whether a process is working on the folder now.
+        complete: whether the manifest exists.
+        counts: sums of the numeric counts of the finished parts.
     """
 
     total: int
@@ -103,21 +103,22 @@ class Status:
 
     @property
     def left(self) -> int:
-        """Parts still to be made, the failed ones among them."""
+        """Number of parts that are not done, including the failed ones."""
         return self.total - self.done
 
 
 class PartsFailed(CrocError):
-    """Some parts could not be made; the others are kept, and another run tries only these again."""
+    """Some parts failed; the others are kept, and the next run makes only the failed ones."""
 
     def __init__(
         self, out: Path, what: str, failed: Mapping[str, str], total: int, stopped: bool = False
     ) -> None:
         shown = "; ".join(f"{name}: {reason}" for name, reason in list(failed.items())[:5])
         more = f"; and {len(failed) - 5} more" if len(failed) > 5 else ""
-        end = "stopped there" if stopped else "the others are done"
+        end = "the run was stopped" if stopped else "the others are done"
         super().__init__(
-            f"{out}: {len(failed)} of {total} {what} failed ({shown}{more}); {end}, run again to retry"
+            f"{out}: {len(failed)} of {total} {what} failed ({shown}{more}); {end}; "
+            "run the command again to retry"
         )
         self.failed = dict(failed)
 
@@ -138,7 +139,7 @@ def run(
     existing: Literal["resume", "overwrite"] = "resume",
     executor: Executor | None = None,
 ) -> Manifest:
-    """MakePart every part that is not there yet.
+    """Make every part that is not finished yet.
 
     Args:
         parts: the whole plan; it is read into a list before anything is made.
@@ -146,15 +147,16 @@ def run(
             read-only disk stop the run.
         out: the folder; created.
         suffix: ending of the parts' files, such as ``.parquet``.
-        fingerprint: JSON-able settings that the bytes depend on (options, versions, seeds, input checksums).
-        progress: True shows a bar on a terminal, elsewhere a line now and then; False nothing; a function is
-            called before the first part and after each one, with the status.
-        what: word for the parts in messages.
+        fingerprint: JSON-serialisable settings that the bytes depend on (options, versions, seeds, checksums
+            of the input).
+        progress: True shows a bar on a terminal, otherwise a line every half minute; False shows nothing; a
+            function is called with the status before the first part and after each one.
+        what: name of the parts in messages, in the plural.
         max_failures: stop when more parts than this have failed; None continues to the end.
         existing: ``resume`` keeps finished parts of the same work and refuses other work; ``overwrite``
             starts from nothing.
-        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process. With worker
-            processes the calling script needs a ``__main__`` guard.
+        executor: makes the parts, see :mod:`croc.jobs.executors`; None makes them in this process. With
+            worker processes the calling script needs a ``__main__`` guard.
 
     Returns:
         The manifest, which is also in ``manifest.json``.
@@ -185,7 +187,7 @@ def status(out: str | Path) -> Status:
     """The status of the work in a folder, during a run or after a crash.
 
     Raises:
-        InputError: the folder holds no plan.
+        InputError: the folder contains no plan.
     """
     folder = Path(out)
     plan = read_json(folder / "plan.json", _NO_PLAN)
@@ -203,14 +205,14 @@ def read_manifest(out: str | Path) -> Manifest:
     """The manifest of a finished folder.
 
     Raises:
-        InputError: there is none, because the folder is half-built or something else.
+        InputError: there is none, because the folder is unfinished or contains something else.
     """
     folder = Path(out)
     if not (folder / "manifest.json").is_file() and (folder / "plan.json").is_file():
         now = status(folder)
         failed = f", {len(now.failed)} failed" if now.failed else ""
         raise InputError(
-            f"{folder} is half-built: {now.done} of {now.total} parts are done{failed}; run the command again"
+            f"{folder} is unfinished: {now.done} of {now.total} parts are done{failed}; run the command again"
         )
     stored = read_json(folder / "manifest.json", _NO_PLAN)
     try:
@@ -220,14 +222,14 @@ def read_manifest(out: str | Path) -> Manifest:
         whole = False
     if not whole:
         raise InputError(
-            f"{folder / 'manifest.json'}: its own checksum does not match its content, so it was changed; "
-            "remove it and run the command that made the folder again"
+            f"{folder / 'manifest.json'}: its checksum does not match its content, so it was changed; "
+            "remove it and repeat the command that made the folder"
         )
     return Manifest(folder, stored["fingerprint"], stored["parts"], stored["counts"], stored["sha256"])
 
 
 def verify(out: str | Path) -> list[str]:
-    """Compare every finished part with its record, checksum included; no problem gives an empty list."""
+    """Compare every finished part with its record, including its checksum; return the problems."""
     folder = Path(out)
     plan = read_json(folder / "plan.json", _NO_PLAN)
     problems, known = [], set()
@@ -239,13 +241,11 @@ def verify(out: str | Path) -> list[str]:
         elif not path.is_file():
             problems.append(f"{entry['name']}: {path} is missing")
         elif path.stat().st_size != record["bytes"]:
-            problems.append(
-                f"{entry['name']}: {path.stat().st_size} bytes, its record says {record['bytes']}"
-            )
+            problems.append(f"{entry['name']}: {path.stat().st_size} bytes, expected {record['bytes']}")
         elif sha256_of(path) != record["sha256"]:
             problems.append(f"{entry['name']}: the content of {path} differs from its recorded checksum")
     strays = {path.name for path in (folder / "parts").glob("*")} - known
-    problems += [f"{name}: in parts/ but not in the plan" for name in sorted(strays)]
+    problems += [f"{name}: in parts/, but not in the plan" for name in sorted(strays)]
     return problems
 
 
@@ -264,10 +264,12 @@ class _Plan:
         for part in parts:
             if not _NAME.fullmatch(part.name):
                 raise InputError(
-                    f"part {part.name!r}: a name is up to 120 letters, digits, dots, dashes and underscores"
+                    f"part {part.name!r}: a name has up to 120 letters, digits, dots, dashes and underscores"
                 )
             if part.name.lower() in seen:
-                raise InputError(f"part {part.name!r} is twice in the plan; names differ in more than case")
+                raise InputError(
+                    f"part {part.name!r} is in the plan twice; names must differ in more than case"
+                )
             seen.add(part.name.lower())
             digests.append(digest_of(part.payload, f"the payload of part {part.name!r}"))
         digest_of(dict(fingerprint), "the fingerprint")
@@ -285,13 +287,13 @@ class _Plan:
         if stored is None:
             if any((folder / name).exists() for name in ("parts", "records", "manifest.json")):
                 raise InputError(
-                    f"{folder} holds parts/ or a manifest but no plan.json, so they are of unknown origin; "
+                    f"{folder} contains parts/ or a manifest of unknown origin, without plan.json; "
                     "choose another folder"
                 )
             write_json(folder / "plan.json", mine)
         elif difference := _difference(stored, mine):
             raise InputError(
-                f"{folder} holds other work ({difference}); choose another folder or overwrite it explicitly"
+                f"{folder} contains other work ({difference}); choose another folder or overwrite this one"
             )
 
     def split(self, folder: Path) -> tuple[dict[str, dict[str, Any]], list[Part]]:
@@ -336,7 +338,7 @@ def _identity(content: Mapping[str, Any]) -> str:
 
 
 class _Run:
-    """One run: makes parts, keeps their records, and reports its status."""
+    """One run: makes parts, writes their records, and reports the status."""
 
     def __init__(
         self,
@@ -373,7 +375,7 @@ class _Run:
             raise PartsFailed(self.folder, self.plan.what, self.failed, total)
 
     def keep(self, part: Part, outcome: dict[str, Any]) -> None:
-        """Move a part into place, then its record: a file without a record does not count."""
+        """Move the part's file into place, then write its record; a file without a record does not count."""
         failure = self.folder / "failed" / f"{part.name}.json"
         if "fatal" in outcome:
             raise CrocError(f"{self.folder}: stopped at part {part.name}: {outcome['fatal']}")
@@ -383,10 +385,10 @@ class _Run:
             write_json(failure, outcome)
             return
         target = self.folder / "parts" / (part.name + self.plan.suffix)
-        # That the new name is on disk can wait for the end: a record without its file does not count either.
+        # The rename may be synced at the end: a record without its file does not count either.
         Path(outcome.pop("path")).replace(target)
         record = {"name": part.name, "payload": self.digest[part.name], **outcome, "finished": time.time()}
-        # Nor does a quick part's record: what a power cut takes of it is made again.
+        # The record of a quick part is not synced: after a power cut the part is made again.
         durable = record["seconds"] >= 1
         write_json(self.folder / "records" / f"{part.name}.json", record, durable=durable)
         failure.unlink(missing_ok=True)
@@ -405,7 +407,7 @@ def _shown(what: str) -> Iterator[Progress]:
 
 @dataclass
 class _Tally:
-    """Running sums over records, so that a status costs the same for ten parts and for a million."""
+    """Running sums over records, so that the cost of a status does not grow with the number of parts."""
 
     total: int
     started: float = 0.0
@@ -445,7 +447,7 @@ class _Tally:
 
 
 def _clear(folder: Path) -> None:
-    """Remove what the runner wrote, the manifest first; anything else in the folder stays."""
+    """Remove the files of the runner, the manifest first; other files in the folder stay."""
     for name in ("manifest.json", "session.json"):
         (folder / name).unlink(missing_ok=True)
     for name in ("records", "failed", "tmp", "parts"):
@@ -459,16 +461,16 @@ def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
     found = differences({key: stored.get(key) for key in keys}, {key: mine[key] for key in keys})
     old, new = stored.get("parts", []), mine["parts"]
     if len(old) != len(new):
-        found.append(f"parts: {len(old)} there, {len(new)} here")
+        found.append(f"number of parts: {len(old)} in the folder, {len(new)} requested")
     elif old != new:
         first = next(a["name"] for a, b in zip(old, new, strict=True) if a != b)
-        found.append(f"part {first}: made from something else")
+        found.append(f"part {first}: made from other input")
     return "; ".join(found[:3]) + (f"; and {len(found) - 3} more" if len(found) > 3 else "")
 
 
 def _record(folder: Path, name: str) -> Any:
     path = folder / "records" / f"{name}.json"
-    # After a power cut a file may be there without its content.
+    # After a power cut a file may exist without its content.
     return read_json(path) if path.is_file() and path.stat().st_size else None
 
 

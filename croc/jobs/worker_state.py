@@ -1,4 +1,4 @@
-"""What a process keeps between parts, such as a loaded model: one object per purpose."""
+"""Objects that a process keeps between parts, such as a loaded model: one object per purpose."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ _KEPT: dict[str, tuple[str, Any]] = {}
 
 
 def keep_one(purpose: str, key: str, load: Callable[[], T]) -> T:
-    """The object of this key; the one that was kept for the purpose before is closed and dropped first.
+    """Return the object of this key; a previous object of the same purpose is closed and dropped first.
 
     Args:
         purpose: what the object is for, such as ``croc.scoring``; each purpose keeps one object.
         key: everything that defines the object.
-        load: makes it, once per key.
+        load: makes the object, once per key.
 
     Returns:
-        The object. If it has a method ``close()``, that is called when another one takes its place.
+        The object. If it has a method ``close()``, that is called before another one replaces it.
     """
     if purpose not in _KEPT or _KEPT[purpose][0] != key:
         drop(purpose)  # before the new one is loaded: both may not fit into memory
@@ -28,7 +28,7 @@ def keep_one(purpose: str, key: str, load: Callable[[], T]) -> T:
 
 
 def drop(purpose: str) -> None:
-    """Close and forget what is kept for a purpose."""
+    """Close and drop the object of a purpose."""
     _, kept = _KEPT.pop(purpose, (None, None))
     if callable(close := getattr(kept, "close", None)):
         close()

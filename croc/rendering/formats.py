@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from croc.verdict.records import Agreement, Dependence, DisplayColumn, NumberKind, Record, display_columns
 from croc.verdict.report import Report
+from croc.wording import counted
 
 DASH = "–"
 
@@ -35,11 +36,9 @@ def probability(value: float | None) -> str:
     return DASH if value is None else f"{value:.3f}"
 
 
-def count(value: int | None, noun: str = "") -> str:
-    """A count as text, with its noun in the right number; a dash where there is none."""
-    if value is None:
-        return DASH
-    return f"{value:,} {noun if value == 1 else noun + 's'}" if noun else f"{value:,}"
+def count(value: int | None) -> str:
+    """A count as text; a dash where there is none."""
+    return DASH if value is None else f"{value:,}"
 
 
 def p_value(p: float | None) -> str:
@@ -102,7 +101,7 @@ def confidence(report: Report) -> str:
 def comparison_of(pair: Dependence) -> str:
     """On what two generators are compared, as text."""
     on = (
-        f"the same {count(pair.concepts, 'concept')}, paired"
+        f"the same {counted(pair.concepts, 'concept')}, paired"
         if pair.paired
         else "different concepts, not paired"
     )
@@ -114,7 +113,7 @@ def rank_agreement_of(pair: Dependence) -> str:
     if pair.tau is None:
         return ""
     ends = "" if pair.tau_low is None else f" {interval(pair.tau_low, pair.tau_high)}"
-    return f"Rankings of {count(len(pair.differences), 'metric')}: Kendall tau-b {number(pair.tau)}{ends}"
+    return f"Rankings of {counted(len(pair.differences), 'metric')}: Kendall tau-b {number(pair.tau)}{ends}"
 
 
 def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
@@ -124,5 +123,5 @@ def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
         where = f" on {agreement.group_value}" if agreement.group_value else ""
         ends = interval(agreement.ci_low, agreement.ci_high)
         tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {ends}"
-        lines.append(f"Rankings of {count(len(agreement.metrics), 'metric')}{where}: Kendall tau-b {tau}")
+        lines.append(f"Rankings of {counted(len(agreement.metrics), 'metric')}{where}: Kendall tau-b {tau}")
     return lines

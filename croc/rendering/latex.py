@@ -6,6 +6,7 @@ from croc.checks.schema import DIRECTIONS
 from croc.rendering.formats import confidence
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
+from croc.wording import counted
 
 _MOST_VALUES = 12
 """Groupings with more values do not fit on a page."""
@@ -31,8 +32,8 @@ def latex(report: Report) -> str:
     mode = "published computation" if report.settings.paper else "default mode"
     caption = (
         f"Scaled accuracy ({report.protocol} protocol, {mode}): 0 is chance level, 1 is perfect; "
-        f"{report.checks} checks of {report.concepts} concepts, {confidence(report)} "
-        "intervals, concepts resampled. "
+        f"{counted(report.checks, 'check')} of {counted(report.concepts, 'concept')}, "
+        f"{confidence(report)} intervals, concepts resampled. "
     ).replace("%", r"\%")
     return "\n".join(
         [

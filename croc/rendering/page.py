@@ -14,6 +14,7 @@ from croc.rendering.heatmap import DPI, heatmap_png
 from croc.rendering.latex import latex
 from croc.verdict.records import DIRECTION_NAMES, Result, Score, display_columns
 from croc.verdict.report import Report
+from croc.wording import counted
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -33,6 +34,7 @@ def environment() -> Environment:
         "cell_interval": formats.cell_interval,
         "comparison_of": formats.comparison_of,
         "count": formats.count,
+        "counted": counted,
         "directions": DIRECTIONS,
         "interval": formats.interval,
         "labels": DIRECTION_NAMES,

@@ -21,6 +21,7 @@ from croc.rendering.formats import (
 )
 from croc.verdict.records import DIRECTION_NAMES, Dependence, Score
 from croc.verdict.report import Report
+from croc.wording import counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -52,8 +53,9 @@ def _ranking(report: Report) -> RenderableType:
     from rich.table import Table
     from rich.text import Text
 
+    checks = counted(report.checks, "check")
     table = Table(
-        title=f"Scaled accuracy, {report.protocol} protocol, {mode(report)}: {count(report.checks, 'check')}",
+        title=f"Scaled accuracy, {report.protocol} protocol, {mode(report)}: {checks}",
         title_justify="left",
         caption="0 is chance level, 1 is perfect",
         caption_justify="left",
@@ -145,7 +147,7 @@ def correlations(found: Correlations) -> list[RenderableType]:
                     count(row.n),
                 )
         parts.append(table)
-    parts.append(Text("Metrics of one rank are statistically tied in tau-b.", style="dim"))
+    parts.append(Text("Metrics with the same rank are statistically tied in tau-b.", style="dim"))
     parts.append(Text(str(found.signature), style="dim"))
     return parts
 

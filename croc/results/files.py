@@ -35,6 +35,7 @@ from croc.verdict.aggregation import CheckVerdicts
 from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.records import Comparison, Result, Score, Stored, Text, first_problem
 from croc.verdict.report import Report, Settings
+from croc.wording import counted
 
 FORMAT: Literal[2] = 2
 GROUPS = ("subset", "category", "property")
@@ -99,7 +100,7 @@ class ResultsFile(Stored):
     def __post_init__(self) -> None:
         """Check that the report is on one metric."""
         if len(self.report.metrics) != 1:
-            raise ValueError(f"a results file is on one metric, not {len(self.report.metrics)}")
+            raise ValueError(f"a results file contains one metric, not {len(self.report.metrics)}")
         if not 0 < len(self.metric) <= MAX_NAME:
             raise ValueError(
                 f"the metric's name has {len(self.metric)} characters; at most {MAX_NAME} are allowed"
@@ -153,14 +154,12 @@ def make_result(
     """
     file = Path(table)
     if file.suffix != ".parquet" or file.is_dir():
-        raise InputError(
-            f"{file}: a result is made from a Parquet table, because its metadata names scorer and dataset"
-        )
+        raise InputError(f"{file}: a result needs a Parquet table, whose metadata names scorer and dataset")
     wanted = None if metric is None else [metric]
     tables = read_score_tables([file], protocol=protocol, groups=columns_there(file), metrics=wanted)
     names = [name for part in tables for name in part.metrics]
     if len(names) != 1:
-        raise InputError(f"{file} holds {len(names)} metrics ({', '.join(names[:5])}); name one of them")
+        raise InputError(f"{file} contains {len(names)} metrics ({', '.join(names[:5])}); name one of them")
     scores = tables[0]
     by = tuple(column for column in GROUPS if has_values(scores.frame, column))
     settings = replace(settings or Settings(), by=by)
@@ -255,7 +254,7 @@ def verify_result(path: str | Path, table: str | Path | None = None) -> list[str
     file = _table_of(path, stored, table)
     differences = []
     if sha256_of(file) != stored.table.sha256:
-        differences.append(f"table: {file.name} is not the file that the result names (its checksum differs)")
+        differences.append(f"table: the checksum of {file.name} differs from the one in the result")
     computed = make_result(
         file,
         protocol=stored.report.protocol,
@@ -300,20 +299,20 @@ def verify_checks(path: str | Path, table: str | Path | None, checks: Checks) ->
     revision = stored.report.dataset.revision
     if revision and revision.partition("[")[0] != checks.revision:
         differences.append(
-            f"report.dataset.revision: is {revision!r}, and that of {checks.name} is {checks.revision!r}"
+            f"report.dataset.revision: is {revision!r}, but {checks.name} has {checks.revision!r}"
         )
     if unknown := sorted(scored - known):
         differences.append(
-            f"table: {len(unknown)} of its {len(scored)} checks are not in {checks.name} "
-            f"(the first: {unknown[0]})"
+            f"table: {len(unknown)} of {counted(len(scored), 'check')} not in {checks.name}, "
+            f"such as {unknown[0]}"
         )
-    return differences, f"{len(scored & known)} of {len(known)} checks of {checks.name}"
+    return differences, f"{len(scored & known)} of {counted(len(known), 'check')} of {checks.name}"
 
 
 def _table_of(path: str | Path, stored: ResultsFile, table: str | Path | None) -> Path:
     file = Path(path).parent / stored.table.file if table is None else Path(table)
     if not file.is_file():
-        raise InputError(f"{path}: its score table {file} is not there; give it with --table")
+        raise InputError(f"{path}: its score table {file} does not exist; name it with --table")
     return file
 
 
@@ -329,7 +328,7 @@ def _differences(theirs: Any, ours: Any, where: str = "", *, resampled: bool = F
         return out
     if isinstance(theirs, list) and isinstance(ours, list):
         if len(theirs) != len(ours):
-            return [f"{where}: {len(theirs)} entries, and the table gives {len(ours)}"]
+            return [f"{where}: {counted(len(theirs), 'entry', 'entries')}, but the table gives {len(ours)}"]
         pairs = enumerate(zip(theirs, ours, strict=True))
         return [
             difference
@@ -343,7 +342,7 @@ def _differences(theirs: Any, ours: Any, where: str = "", *, resampled: bool = F
     return (
         []
         if theirs == ours
-        else [f"{where}: is {_cut(theirs, ours)}, and the table gives {_cut(ours, theirs)}"]
+        else [f"{where}: is {_cut(theirs, ours)}, but the table gives {_cut(ours, theirs)}"]
     )
 
 

@@ -32,7 +32,8 @@ from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.pairs import UnscoredPairs, require_pairs
 from croc.scorers.vqa import QUESTION
 from croc.storage.files import digest_of, read_json, write_json
-from croc.storage.service import hopeless, key_of, said
+from croc.storage.service import api_key, error_message, permanent_failure
+from croc.wording import counted
 
 _LOG = logging.getLogger(__name__)
 _TOP = 20
@@ -65,8 +66,8 @@ class Usage:
         floored = f", {self.floored} with the score 0 because Yes was not returned" if self.floored else ""
         limits = "".join(f", {name} {value}" for name, value in sorted(self.limits.items()))
         return (
-            f"{self.requests} requests, {self.replayed} replayed, {self.input_tokens} + {self.output_tokens} "
-            f"tokens, {cost}{floored}{limits}"
+            f"{counted(self.requests, 'request')}, {self.replayed} replayed, "
+            f"{self.input_tokens} + {self.output_tokens} tokens, {cost}{floored}{limits}"
         )
 
 
@@ -114,7 +115,7 @@ class ApiVqaScore:
         if question.count("{prompt}") != 1:
             raise InputError(f"the question {question!r} must contain {{prompt}} once")
         if replay_only and records is None:
-            raise InputError("replay_only needs records: the folder with the kept responses")
+            raise InputError("replay_only needs records: the folder with the stored responses")
         if max_cost is not None and prices is None:
             raise InputError("max_cost needs prices: US dollars per million (input, output) tokens")
         if workers < 1:
@@ -195,7 +196,7 @@ class ApiVqaScore:
         except ImportError as error:
             raise MissingExtra("a scorer over an API", "score") from error
         return openai.OpenAI(
-            api_key=key_of(self._key_variable),
+            api_key=api_key(self._key_variable),
             base_url=self._base_url,
             max_retries=self._max_retries,
             timeout=self._timeout,
@@ -211,7 +212,7 @@ class ApiVqaScore:
             with self._lock:
                 self.usage.replayed += 1
         elif self._replay_only:
-            raise _NoScore(f"no kept response in {self._records}")
+            raise _NoScore(f"no stored response in {self._records}")
         else:
             response = self._send(request)
             if path is not None:
@@ -248,12 +249,14 @@ class ApiVqaScore:
         with self._lock:
             spent = self.usage.cost
         if self._max_cost is not None and spent is not None and spent >= self._max_cost:
-            raise CrocError(f"{self.name}: ${spent:.4f} are spent, and max_cost is ${self._max_cost:g}")
+            raise CrocError(
+                f"{self.name}: the cost of ${spent:.4f} has reached max_cost (${self._max_cost:g})"
+            )
         try:
             raw = self._client.chat.completions.with_raw_response.create(**request)
             body = raw.parse()
         except openai.OpenAIError as error:
-            reason = hopeless(
+            reason = permanent_failure(
                 error,
                 model=self.model,
                 key_variable=self._key_variable,
@@ -261,7 +264,7 @@ class ApiVqaScore:
             )
             if reason is not None:
                 raise CrocError(f"{self.name}: {reason}") from error
-            raise _NoScore(f"the endpoint failed: {said(error)}") from error
+            raise _NoScore(f"the endpoint failed: {error_message(error)}") from error
         usage = body.usage
         with self._lock:
             self.usage.requests += 1
@@ -290,7 +293,9 @@ class ApiVqaScore:
         if response["refusal"] or response["finish_reason"] == "content_filter":
             raise _NoScore(f"the model refused to answer: {response['refusal'] or 'content filter'}")
         if not response["top"]:
-            raise _NoScore("the endpoint returned no log-probabilities: this model or endpoint has none")
+            raise _NoScore(
+                "the endpoint returned no log-probabilities; this model or endpoint may not support them"
+            )
         yes, no = (
             [p for token, p in response["top"] if token.strip().lower() == word.lower()]
             for word in self.answers
@@ -320,5 +325,5 @@ def _read_record(path: Path | None) -> dict[str, Any] | None:
         return None
     record = read_json(path)
     if not isinstance(record, dict) or not {"refusal", "finish_reason", "text", "top"} <= set(record):
-        raise InputError(f"{path} is not a kept response: delete it to send the request again")
+        raise InputError(f"{path} is not a stored response: delete it to send the request again")
     return record

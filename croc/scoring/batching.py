@@ -39,7 +39,7 @@ TOLERANCE = {"float32": 1e-4, "float64": 1e-4, "bfloat16": 3e-2, "float16": 1e-2
 """How far faster methods may differ from plain scoring, relative to max(1, |score|), by the model's dtype."""
 
 _SELF_CHECK_IMAGES = 3
-_HOPELESS_AFTER = 16
+_MAX_INITIAL_FAILURES = 16
 _SIMILARITY_ROWS = 8192
 _IMAGES_PER_TASK = 8
 
@@ -137,9 +137,9 @@ class BatchScorer:
         # One pair an image, the first prompt and the second in turn: plain scoring is what costs.
         turns = {key: [prompts[i % len(prompts)]] for i, (key, prompts) in enumerate(ask.items())}
         plain = dict(self._by_pairs(iter(some.items()), turns, lambda pairs: None))
-        # What happened here says nothing about the run.
+        # Failures of this comparison do not count for the run.
         self._good = self._bad = 0
-        both = {pair: (quick[pair], said) for pair, said in plain.items() if not isinstance(said, str)}
+        both = {pair: (quick[pair], score) for pair, score in plain.items() if not isinstance(score, str)}
         if not both:
             self.remark = "not compared with plain scoring: no pair of the first part could be scored"
             return
@@ -149,9 +149,9 @@ class BatchScorer:
             (abs(q - p) / max(1.0, abs(p)) for q, p in both.values() if not isinstance(q, str)), default=0.0
         )
         if reason is not None or worst > tolerance:
-            said = reason or f"differs by {worst:.2g} from plain scoring, more than {tolerance:g}"
-            self.remark = f"no reuse: {self.method} {said}"
-            self._log(f"{self.scorer.name}: {self.remark}; every pair is scored by itself")
+            problem = reason or f"scores differ by {worst:.2g} from plain scoring, more than {tolerance:g}"
+            self.remark = f"no reuse ({self.method}): {problem}"
+            self._log(f"{self.scorer.name}: {self.remark}; every pair is scored separately")
             self.method = "pairs"
 
     # ---- The three methods ----
@@ -360,13 +360,14 @@ class BatchScorer:
 
     def _failed(self, count: int, reason: str) -> None:
         self._bad += count
-        if self._good == 0 and self._bad >= _HOPELESS_AFTER:
-            raise Abort(f"scorer {self.scorer.name} failed on each of the first {self._bad} items: {reason}")
+        if self._good == 0 and self._bad >= _MAX_INITIAL_FAILURES:
+            raise Abort(f"scorer {self.scorer.name} failed on all of the first {self._bad} items: {reason}")
 
     def _shrink(self, size: int) -> None:
         if size < self.batch_size:
             self._log(
-                f"{self.scorer.name}: out of memory with {self.batch_size}, going on in batches of {size}"
+                f"{self.scorer.name}: out of memory with batches of {self.batch_size}, "
+                f"continuing with batches of {size}"
             )
             self.batch_size = size
         gc.collect()
@@ -404,8 +405,8 @@ class BatchScorer:
         except (TypeError, ValueError) as error:
             raise Abort(f"scorer {self.scorer.name}: {what} returned no array: {error}") from None
         if values.dtype.kind not in "fiu":
-            said = f"{type(got).__name__} of {values.dtype}" if values.shape else type(got).__name__
-            raise Abort(f"scorer {self.scorer.name}: {what} returned {said}; expected numbers")
+            kind = f"{type(got).__name__} of {values.dtype}" if values.shape else type(got).__name__
+            raise Abort(f"scorer {self.scorer.name}: {what} returned {kind}; expected numbers")
         return values
 
 

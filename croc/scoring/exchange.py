@@ -27,6 +27,7 @@ from croc.storage.files import atomic, file_stem, read_json, write_json
 from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
+from croc.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -185,7 +186,7 @@ def import_scores(
         InputError: a file is not what it should be; the sentence names file and line.
     """
     folder, scores = Path(folder), Path(scores)
-    about = read_json(folder / "export.json", "no export.json: this is no finished export of pairs")
+    about = read_json(folder / "export.json", "no export.json: not a finished export of pairs")
     known = _known_pairs(folder)
     found = _read_scores(scores, known)
     rows = list(_rows(folder, found, scores.name))
@@ -207,7 +208,7 @@ def import_scores(
     target = Path(out) / f"{file_stem(name)}.parquet"
     write_scores(table, metadata, target)
     missing = len(known - {pair for pair, score in found.items() if isinstance(score, float)})
-    log(f"{target}: {len(known)} pairs, {missing} without a score")
+    log(f"{target}: {counted(len(known), 'pair')}, {missing} without a score")
     return target
 
 
@@ -224,7 +225,7 @@ def _read_scores(path: Path, known: set[str]) -> dict[str, float | str]:
         if pair not in known:
             raise InputError(f"{where}: pair_id {pair!r} is not in the exported pairs")
         if pair in found:
-            raise InputError(f"{where}: pair_id {pair!r} is there twice")
+            raise InputError(f"{where}: pair_id {pair!r} occurs twice")
         value, error = line.get("score"), line.get("error")
         if value is None or value == "":
             found[pair] = str(error or "no score")

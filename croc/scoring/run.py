@@ -29,6 +29,7 @@ from croc.scoring.workers import WorkerSlices, name_for_workers
 from croc.storage.files import file_stem
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
+from croc.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -108,15 +109,15 @@ def score_dataset(
     if settings.protocol not in (None, *PROTOCOLS):
         raise InputError(f"unknown protocol {settings.protocol!r}; known are {', '.join(PROTOCOLS)}")
     if not scorers:
-        raise InputError("no scorer was given")
+        raise InputError("at least one scorer is needed")
     for option in options or {}:
         if not any([takes(spec, option) for spec in scorers]):
-            raise InputError(f"none of the scorers has an option {option!r}")
+            raise InputError(f"no scorer has the option {option!r}")
     # Before any scorer is loaded: accelerate says which device is this process's own.
     processes = _processes()
     if executor is not None:
         if processes[1] > 1:
-            raise InputError("--executor and `accelerate launch` both share out the work: use one of them")
+            raise InputError("--executor and `accelerate launch` both distribute the work: use one of them")
         dataset = name_for_workers(dataset, scorers)
     source = {
         "dataset": dataset,
@@ -128,7 +129,7 @@ def score_dataset(
     }
     checks = open_checks(**source)
     if not checks.texts:
-        raise InputError(f"{checks.name}: there are no checks in it")
+        raise InputError(f"{checks.name} contains no checks")
     run = _Run(checks, source, Path(out), settings, processes, executor, log)
     written: dict[str, Path] = {}
     for spec in scorers:
@@ -284,18 +285,18 @@ def _usage(scorer: Any) -> str:
 def _summary(
     metadata: ScoreMetadata, counts: Counter[str], new: float, seconds: float, target: Path, usage: str
 ) -> str:
-    speed = f"{new} new, {new / max(seconds, 1e-9):.3g} pairs/s" if new else "all scored before"
+    speed = f"{new} new, {new / max(seconds, 1e-9):.3g} pairs/s" if new else "all from an earlier run"
     remarks = [
-        f"{counts[key]} {words}"
-        for key, words in (
-            ("failed", "pairs without a score"),
-            ("truncated", "images with a truncated text"),
-            ("checks_without_images", "checks without images"),
+        f"{counted(counts[key], noun)} {what}"
+        for key, noun, what in (
+            ("failed", "pair", "without a score"),
+            ("truncated", "image", "with a truncated text"),
+            ("checks_without_images", "check", "without images"),
         )
         if counts[key]
     ]
     suffix = "".join(f", {remark}" for remark in remarks) + (f"; {usage}" if usage else "")
-    return f"{target}: {counts['pairs']} pairs, {speed}{suffix} | {metadata.signature}"
+    return f"{target}: {counted(counts['pairs'], 'pair')}, {speed}{suffix} | {metadata.signature}"
 
 
 def _processes() -> tuple[int, int, Callable[[], None]]:

@@ -26,6 +26,7 @@ from croc.jobs.runner import Status
 from croc.scorers import Scorer
 from croc.scoring.batching import BatchScorer, Outcome
 from croc.tables.columns import NO_CONTRAST_PROMPT, TRUNCATED, score_schema, shared_cells
+from croc.wording import counted
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,7 +159,7 @@ class SliceScorer:
         limit = self.max_failures
         if limit is not None and self.failed > limit:
             listed = "; ".join(self.failures[:20])
-            raise Abort(f"{self.failed} pairs have no score, and {limit} may fail ({listed})")
+            raise Abort(f"{counted(self.failed, 'pair')} without a score, more than {limit} ({listed})")
         pq.write_table(_table(rows), path)
         self.done += len(checks.rows)
         return {
@@ -177,7 +178,7 @@ class SliceScorer:
         self.done = max(self.done, int(status.counts.get("checks", 0)))
         limit = self.max_failures
         if self.stop_on_update and limit is not None and self.failed > limit:
-            raise Abort(f"{self.failed} pairs have no score, and {limit} may fail")
+            raise Abort(f"{counted(self.failed, 'pair')} without a score, more than {limit}")
         self._show(self.done)
 
     def _show(self, done: int) -> None:

@@ -142,11 +142,11 @@ def digest_of(value: Any, name: str) -> str:
         raise InputError(f"{name} is not plain JSON: {error}") from None
 
 
-def differences(there: Mapping[str, Any], here: Mapping[str, Any]) -> list[str]:
-    """In words, what differs between two mappings of settings: ``model.revision: "a" there, "b" here``."""
-    old, new = _flat(there), _flat(here)
+def differences(stored: Mapping[str, Any], requested: Mapping[str, Any]) -> list[str]:
+    """The differences between two mappings of settings: ``revision: "a" in the folder, "b" requested``."""
+    old, new = _flat(stored), _flat(requested)
     return [
-        f"{key}: {_short(old.get(key))} there, {_short(new.get(key))} here"
+        f"{key}: {_short(old.get(key))} in the folder, {_short(new.get(key))} requested"
         for key in sorted(old.keys() | new.keys())
         if old.get(key) != new.get(key)
     ]

@@ -1,4 +1,4 @@
-"""Services that speak OpenAI's interface: where their key is, how fast to ask, what an error means."""
+"""Services with OpenAI's interface: API keys, rate limits, and the meaning of errors."""
 
 from __future__ import annotations
 
@@ -10,67 +10,73 @@ from typing import Any
 from croc.errors import InputError
 
 
-def key_of(variable: str) -> str:
-    """The key in an environment variable; keys are never arguments.
+def api_key(variable: str) -> str:
+    """Read an API key from an environment variable; keys are never arguments.
 
     Raises:
-        InputError: it is not set.
+        InputError: the variable is not set.
     """
     key = os.environ.get(variable)
     if not key:
-        raise InputError(f"the environment variable {variable} is not set: put the API key there")
+        raise InputError(f"the environment variable {variable} is not set; it must contain the API key")
     return key
 
 
-def said(error: Any, most: int = 200) -> str:
-    """What a service says of an error, in one line, without what was sent to it."""
+def error_message(error: Any, most: int = 200) -> str:
+    """The message of a service's error in one line, without the request."""
     body = getattr(error, "body", None)
     text = str(body["message"]) if isinstance(body, dict) and body.get("message") else str(error)
     return " ".join(text.split())[:most] or type(error).__name__
 
 
-def hopeless(error: Exception, *, model: str, key_variable: str, address: str) -> str | None:
-    """Why no other request would fare better than the one that failed; None where it might.
+def permanent_failure(error: Exception, *, model: str, key_variable: str, address: str) -> str | None:
+    """The reason why every other request would fail, too; None if another request may succeed.
 
     Args:
         error: of the openai client, after all its retries.
-        model: what the service was asked for.
-        key_variable: where its key is.
-        address: where it should be.
+        model: name of the model in the request.
+        key_variable: environment variable with the API key.
+        address: address of the service.
     """
     import openai
 
     if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
-        return f"{address} does not take the key in {key_variable} (expired, or not for this): {said(error)}"
+        return (
+            f"{address} does not accept the key in {key_variable} (expired or without permission): "
+            f"{error_message(error)}"
+        )
     if isinstance(error, openai.NotFoundError):
-        return f"{address} has no model {model}: {said(error)}"
+        return f"{address} has no model {model}: {error_message(error)}"
     if isinstance(error, openai.APITimeoutError):
         return None
     if isinstance(error, openai.APIConnectionError):
-        return f"no service answers at {address}"
+        return f"there is no service at {address}"
     status, code = getattr(error, "status_code", None), getattr(error, "code", None)
     if status == 402 or (status == 429 and code == "insufficient_quota"):
-        return f"the account behind {key_variable} is used up: {said(error)}"
+        return f"the quota of the key in {key_variable} is exhausted: {error_message(error)}"
     return None
 
 
-class Pace:
-    """Gives out turns, so many a minute, evenly: who takes one is told how long to wait for it.
+class RateLimiter:
+    """Spaces requests evenly over time.
 
-    Threads and coroutines take turns alike, as each sleeps in its own way.
+    :meth:`reserve` does not sleep itself, so threads and coroutines can share one limiter.
+
+    Args:
+        per_minute: requests per minute; None sets no limit.
     """
 
     def __init__(self, per_minute: float | None) -> None:
-        self._step = 0.0 if per_minute is None else 60.0 / per_minute
+        self._interval = 0.0 if per_minute is None else 60.0 / per_minute
         self._next = 0.0
         self._lock = threading.Lock()
 
-    def turn(self) -> float:
-        """Seconds from now to the turn that is taken hereby; 0.0 without a limit."""
-        if not self._step:
+    def reserve(self) -> float:
+        """Reserve the next free time for a request; return the seconds until then, 0.0 without a limit."""
+        if not self._interval:
             return 0.0
         with self._lock:
             now = time.monotonic()
-            mine = max(now, self._next)
-            self._next = mine + self._step
-        return mine - now
+            reserved = max(now, self._next)
+            self._next = reserved + self._interval
+        return reserved - now

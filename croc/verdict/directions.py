@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from croc.checks.schema import DIRECTIONS, SIDES
 from croc.errors import InputError
 from croc.tables.columns import NO_CONTRAST_PROMPT
+from croc.wording import counted
 
 Array = NDArray[np.float64]
 
@@ -272,8 +273,8 @@ class Layout:
             if len(again):
                 row = frame.row(int(order[again[0]]), named=True)
                 raise InputError(
-                    f"{source}: {len(again)} duplicate rows; the first is check {row['check_id']!r}, "
-                    f"{row['image_side']} image {row['image_index']}"
+                    f"{source}: {counted(len(again), 'duplicate row')}; the first is check "
+                    f"{row['check_id']!r}, {row['image_side']} image {row['image_index']}"
                 )
         starts = np.flatnonzero(first)
         position = np.empty(len(cell), np.int64)

@@ -13,6 +13,7 @@ from croc.verdict.groups import GroupTests
 from croc.verdict.records import DIRECTION_NAMES, Finding
 from croc.verdict.report import Report
 from croc.verdict.statistics import Array
+from croc.wording import counted
 
 ALPHA = 0.05
 FAR = 0.1
@@ -37,7 +38,7 @@ def _missing_scores(report: Report, tests: Sequence[GroupTests]) -> Iterator[Fin
     for m, metric in enumerate(report.metrics):
         if coverage[m] < 1:
             reasons = sorted(report.missing_scores.get(metric, {}).items(), key=lambda item: -item[1])
-            shown = "; ".join(f"{reason}: {_count(number, 'row')}" for reason, number in reasons[:3])
+            shown = "; ".join(f"{reason}: {counted(number, 'row')}" for reason, number in reasons[:3])
             text = (
                 f"{metric} has {coverage[m]:.1%} of the scores that its results are computed from "
                 f"({shown or 'rows are absent'})."
@@ -189,7 +190,7 @@ def _depends_on_generator(report: Report, tests: Sequence[GroupTests]) -> Iterat
         for difference in pair.differences:
             if difference.p_holm is None or difference.p_holm >= ALPHA or difference.difference is None:
                 continue
-            where = f"the same {pair.concepts} concepts" if pair.paired else "different concepts"
+            where = f"the same {counted(pair.concepts, 'concept')}" if pair.paired else "different concepts"
             low, high = difference.ci_low, difference.ci_high
             ends = "" if low is None or high is None else f" [{low:+.2f}, {high:+.2f}]"
             text = (
@@ -219,10 +220,6 @@ def _no_better_than_baseline(report: Report, tests: Sequence[GroupTests]) -> Ite
         power = f" (minimum detectable difference: {smallest:.2f})" if smallest else ""
         text = f"{other} is not significantly better than the baseline {best}{power}."
         yield Finding("no_better_than_baseline", text, (other, best), comparison.p_holm)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 _KINDS: tuple[Callable[[Report, Sequence[GroupTests]], Iterable[Finding]], ...] = (

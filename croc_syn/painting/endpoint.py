@@ -20,7 +20,7 @@ import numpy as np
 from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
 from croc.jobs.parts import Abort
-from croc.storage.service import Pace, key_of, said
+from croc.storage.service import RateLimiter, api_key, error_message
 from croc_syn.model_runtime import service_failure
 from croc_syn.model_settings import Endpoint
 from croc_syn.painting import ImageRequest, PaintedImage
@@ -49,7 +49,7 @@ class EndpointPainter:
     format: str = "webp"
 
     def __post_init__(self) -> None:
-        self._pace = Pace(self.settings.per_minute)
+        self._rate_limiter = RateLimiter(self.settings.per_minute)
 
     def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
         """Request all images, several at a time.
@@ -75,7 +75,7 @@ class EndpointPainter:
         except ImportError as error:
             raise MissingExtra("painting through an endpoint", "generate") from error
         try:
-            key = key_of(self.settings.key_variable)
+            key = api_key(self.settings.key_variable)
         except InputError as error:
             raise Abort(f"{self.model.name}: {error}") from None
         return openai.OpenAI(
@@ -88,7 +88,7 @@ class EndpointPainter:
     def _paint(self, client: Any, request: ImageRequest) -> PaintedImage:
         import openai
 
-        time.sleep(self._pace.turn())
+        time.sleep(self._rate_limiter.reserve())
         options = {"output_format": self.format, **self.model.call}
         try:
             body = client.images.generate(
@@ -105,9 +105,11 @@ class EndpointPainter:
             if error.code in _CONTENT:
                 return PaintedImage(error=REFUSED)
             if error.param == "prompt":
-                return PaintedImage(error=f"the service cannot use the prompt: {said(error)}")
+                return PaintedImage(error=f"the service cannot use the prompt: {error_message(error)}")
             # The prompt is not at fault, so the request is, and every other one fails in the same way.
-            raise Abort(f"{self.model.name}: the service cannot use the request: {said(error)}") from error
+            raise Abort(
+                f"{self.model.name}: the service cannot use the request: {error_message(error)}"
+            ) from error
         except openai.OpenAIError as error:
             return PaintedImage(error=service_failure(error, self.model, self.settings, client.base_url))
         return _read(body)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from croc.errors import MissingExtra
-from croc.storage.service import Pace, key_of, said
+from croc.storage.service import RateLimiter, api_key, error_message
 from croc_syn.model_runtime import service_failure
 from croc_syn.writing import FollowUp, PromptRequest, WriterResponse
 from croc_syn.writing.settings import Sampling, TextEndpoint, TextModel
@@ -48,8 +48,8 @@ class EndpointWriter:
         if not self.response_format:
             automatic = "none" if self.model.reasons else "json_schema"
             self.response_format = automatic if wanted == "auto" else wanted
-        self._key = key_of(self.settings.key_variable)
-        self._pace = Pace(self.settings.per_minute)
+        self._key = api_key(self.settings.key_variable)
+        self._rate_limiter = RateLimiter(self.settings.per_minute)
         self._warned = False
 
     def write(self, requests: Sequence[PromptRequest], follow_up: FollowUp) -> None:
@@ -68,7 +68,7 @@ class EndpointWriter:
         gate = asyncio.Semaphore(self.settings.concurrency)
 
         async def wait(_: Any) -> None:
-            await asyncio.sleep(self._pace.turn())
+            await asyncio.sleep(self._rate_limiter.reserve())
 
         async with openai.AsyncOpenAI(
             api_key=self._key,
@@ -109,12 +109,12 @@ class EndpointWriter:
                 return WriterResponse(error=f"no answer in {self.settings.timeout:g} s, after all retries")
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
                 if getattr(error, "code", None) in ("content_filter", "content_policy_violation"):
-                    return WriterResponse(finish="content_filter", refusal=said(error))
+                    return WriterResponse(finish="content_filter", refusal=error_message(error))
                 text = f"{error} {getattr(error, 'param', '')}".lower()
                 if response_format != "none" and any(word in text for word in _FORMAT_WORDS):
                     self._weaken(response_format)
                     continue
-                return WriterResponse(error=f"the service cannot use the request: {said(error)}")
+                return WriterResponse(error=f"the service cannot use the request: {error_message(error)}")
             except openai.OpenAIError as error:
                 return WriterResponse(
                     error=service_failure(error, self.model, self.settings, client.base_url)

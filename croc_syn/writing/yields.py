@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from croc.errors import InputError
 from croc.jobs.runner import Manifest, read_manifest
 from croc.storage.files import atomic
+from croc.wording import counted
 
 if TYPE_CHECKING:
     import polars as pl
@@ -97,9 +98,9 @@ def summary(made: Manifest) -> str:
     """The yield in one line."""
     counts = {name: int(value) for name, value in made.counts.items()}
     asked = counts.get("checks", 0) + counts.get("failed", 0)
-    parts = [f"{counts.get('checks', 0)} of {asked} pairs can be used"]
+    parts = [f"{counts.get('checks', 0):,} of {counted(asked, 'pair')} usable"]
     if counts.get("tries"):
-        parts.append(f"{counts['tries']} responses requested again")
+        parts.append(f"{counted(counts['tries'], 'response')} requested again")
     if counts.get("output_tokens"):
         parts.append(f"{counts['input_tokens']:,} + {counts['output_tokens']:,} tokens")
     return ", ".join(parts)

@@ -109,7 +109,7 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
     properties = ("colour", "count", "negation", "left_right")
     croc("build", "syn", "--checks", 60, "--images", 2, "--size", 48, "--label-noise", noise,
          *(word for name in properties for word in ("--property", name)), "--out", syn)  # fmt: skip
-    assert "Label noise, by people" not in (syn / "README.md").read_text()
+    assert "Label noise measured by annotators" not in (syn / "README.md").read_text()
     croc("hum", "candidates", "--from-build", syn, "--checks", 40, "--attention", 4, "--out", sample)
 
     truth = {item["item_id"]: item["expected"] for item in read_items(sample)}
@@ -136,7 +136,11 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
     card = (syn / "README.md").read_text()
     assert f"{stored['share']:.1%} of the images do not show their prompt" in card
     table = dict(
-        re.findall(r"^\| (\w+) \| .*?(\d+) \|", card[card.index("Label noise, by people") :], re.MULTILINE)
+        re.findall(
+            r"^\| (\w+) \| .*?(\d+) \|",
+            card[card.index("Label noise measured by annotators") :],
+            re.MULTILINE,
+        )
     )
     assert set(table) >= set(properties)
     for each in stored["properties"]:

@@ -64,7 +64,7 @@ def test_annotated_scenes_are_built_and_counted(tmp_path: Path) -> None:
     rows = [row for file in (out / "parts").glob("*.parquet") for row in pq.read_table(file).to_pylist()]
     assert len(rows) == 6
     pairs = sum(len(row["true"]) for row in rows)
-    assert done.stdout.splitlines()[0] == f"{out}: 6 images, {pairs} pairs of prompts"
+    assert done.stdout.splitlines()[0] == f"{out}: 6 images, {pairs} prompt pairs"
     assert {name for row in rows for name in row["about"]} == {"colour"}
     refused = croc("build", "scenes", "--images", "2", "--train", "0", "--out", tmp_path / "none")
     assert refused.exit_code == 2 and "no concept goes into the split train" in refused.output

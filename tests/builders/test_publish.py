@@ -242,7 +242,7 @@ def test_what_somebody_else_put_there_stays(hub, folder):
     api.upload_file(path_or_fileobj=b"hi", path_in_repo="FAQ.md", repo_id="org/set", repo_type="dataset")
     again = send(hub, folder)
     assert "FAQ.md" in tree(hub)
-    assert again.notes == ("1 other files on the Hub stay as they are (FAQ.md …)",)
+    assert again.notes == ("1 other file on the Hub not changed (FAQ.md …)",)
 
 
 def test_a_version_does_not_move(hub, folder):
@@ -250,7 +250,7 @@ def test_a_version_does_not_move(hub, folder):
     assert send(hub, folder, tag="v1").commit == done.commit
     write(folder, "data/test-00001.parquet", b"other")
     received = hub.received
-    with pytest.raises(InputError, match="v1 already"):
+    with pytest.raises(InputError, match="already has a tag v1"):
         send(hub, sealed(folder), tag="v1")
     assert hub.received == received
     assert hub.repos["dataset", "org/set"].head.oid == done.commit
@@ -267,7 +267,7 @@ def test_a_dataset_of_unknown_origin_or_of_another_kind_is_not_written_over(hub,
     with pytest.raises(InputError, match="unknown origin"):
         send(hub, folder, repo="org/theirs")
     send(hub, folder)
-    with pytest.raises(InputError, match="holds a syn dataset"):
+    with pytest.raises(InputError, match="contains a syn dataset"):
         send(hub, dataset(tmp_path / "hum", kind="hum"), "hum")
 
 
@@ -290,7 +290,7 @@ def test_private_refuses_a_repository_that_is_public(hub, folder):
     send(hub, folder)
     calls = len(hub.calls)
     for dry_run in (True, False):
-        with pytest.raises(InputError, match="public already"):
+        with pytest.raises(InputError, match="is public; make it private"):
             send(hub, folder, private=True, dry_run=dry_run)
     asked = [(method, path) for method, path, _ in hub.calls[calls:] if method not in ("GET", "HEAD")]
     assert asked == [("POST", "/api/repos/create")], "and that one answers that it is there"
@@ -384,7 +384,7 @@ def test_an_answer_that_is_lost_does_not_make_it_happen_twice(hub, folder, where
 def test_a_hub_that_stays_down_is_given_up_and_the_next_run_goes_on(hub, folder):
     hub.fail("POST", "/commit/", 503, times=100)
     waits = []
-    with pytest.raises(CrocError, match=r"gave up after 5 attempts .*run it again"):
+    with pytest.raises(CrocError, match=r"stopped after 5 attempts .*run the command again"):
         send(hub, folder, sleep=waits.append)
     assert len(waits) == 4
     assert set(tree(hub)) == {".gitattributes"}, "a reader sees nothing of it"

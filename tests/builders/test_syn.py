@@ -208,7 +208,9 @@ def test_a_finished_folder_is_read_and_another_build_in_it_refused(built):
     before = digests(built.out)
     again = build_exact(built.out, **SMALL)
     assert again == replace(built, seconds=0.0)
-    with pytest.raises(InputError, match=r"holds another build \(checks: 24 there, 25 here\)"):
+    with pytest.raises(
+        InputError, match=r"contains another build \(checks: 24 in the folder, 25 requested\)"
+    ):
         build_exact(built.out, **{**SMALL, "checks": 25})
     assert digests(built.out) == before
 
@@ -339,7 +341,7 @@ def test_the_script_runs_by_path_from_anywhere(tmp_path):
         [*command, "--seed", "9"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert again.returncode == 2
-    assert again.stderr.startswith("croc: syn holds another build")
+    assert again.stderr.startswith("croc: syn contains another build")
 
 
 @pytest.mark.slow

@@ -174,7 +174,7 @@ def test_another_seed_makes_another_choice_and_the_same_one_the_same_bytes(built
 def test_a_benchmark_without_a_share_for_training_is_refused(folder, tmp_path):
     rows = stage(tmp_path / "staged", checks()[:4])
     out = build_staged(rows.folder, tmp_path / "syn", progress=False).out
-    with pytest.raises(InputError, match="it has no split train"):
+    with pytest.raises(InputError, match="has no split train"):
         build_train(out, tmp_path / "train", progress=False)
     with pytest.raises(InputError, match="not a finished folder"):
         build_train(tmp_path, tmp_path / "train", progress=False)

@@ -96,7 +96,7 @@ def test_a_flipped_bit_is_found(folder):
 def test_a_cut_file_is_found(folder):
     file = next((folder / "data").iterdir())
     file.write_bytes(file.read_bytes()[:-10])
-    only(verify(folder), "bytes, the manifest says", "cannot be read")
+    only(verify(folder), "bytes, the manifest has", "cannot be read")
 
 
 def test_a_missing_and_a_stray_file_are_found(folder):
@@ -108,7 +108,7 @@ def test_a_missing_and_a_stray_file_are_found(folder):
 def test_a_manifest_that_was_edited_is_found(folder):
     text = (folder / "manifest.json").read_text()
     (folder / "manifest.json").write_text(text.replace('"kind": "syn"', '"kind": "hum"'))
-    only(verify(folder), "its own checksum does not match")
+    only(verify(folder), "its checksum does not match")
 
 
 def test_an_image_that_cannot_be_decoded_is_found_with_its_place(folder):
@@ -127,7 +127,7 @@ def test_an_image_that_cannot_be_decoded_is_found_with_its_place(folder):
 
 def test_a_check_that_is_there_twice_is_found(folder):
     change(folder, "train-*", lambda rows: rows.append(dict(rows[0])))
-    only(verify(folder), "check_id", "is in data/", "the files hold")
+    only(verify(folder), "check_id", "is in data/", "the files contain")
 
 
 def test_what_crosses_a_split_is_found(folder):
@@ -162,7 +162,7 @@ def test_a_sample_that_is_no_copy_is_found(folder):
         [pa.Table.from_pylist(rows, schema=shards.with_canary(SCHEMA))], file, shards.with_canary(SCHEMA)
     )
     sealed(folder)
-    only(verify(folder), f"{rows[0]['check_id']} is no copy of a row of test", "unknown is no copy")
+    only(verify(folder), f"{rows[0]['check_id']} is not a copy of a row of test", "unknown is not a copy")
 
 
 def test_other_columns_and_a_missing_canary_are_found(folder):
@@ -176,15 +176,15 @@ def test_other_columns_and_a_missing_canary_are_found(folder):
 def test_a_card_that_says_what_was_true_before_is_found(folder):
     change(folder, "train-*", lambda rows: rows.pop())
     problems = verify(folder)
-    only(problems, "README.md: rows is", "build.json: it counts", "croissant.json: it describes other files")
+    only(problems, "README.md: rows is", "build.json: states", "croissant.json: describes other files")
 
 
 @pytest.mark.parametrize(
     ("old", "new", "problem"),
     [
         ("pretty_name: CROCsyn", "pretty_name: Mine", "README.md: pretty_name is"),
-        ("two prompts that differ", "two prompts which differ", "README.md: the text differs"),
-        ("<!-- card of", "<!-- no card of", "it was not made from the data"),
+        ("two prompts that differ", "two prompts which differ", "README.md: the text does not match"),
+        ("<!-- card of", "<!-- no card of", "not generated from the data"),
         ("---\n", "", "does not begin with metadata"),
         (shards.CANARY, "", "README.md: the canary is missing"),
     ],
@@ -199,7 +199,7 @@ def test_a_card_that_was_edited_by_hand_is_found(folder, old, new, problem):
 
 def test_a_half_built_folder_is_no_finished_one(folder, tmp_path):
     (folder / ".build").mkdir()
-    only(verify(folder), "half-built")
+    only(verify(folder), "unfinished")
     only(verify(tmp_path), "no manifest.json")
     only(verify(tmp_path / "nowhere"), "no such folder")
 
@@ -208,13 +208,13 @@ def test_a_manifest_with_a_way_out_of_the_folder_reads_nothing_there(folder):
     manifest = json.loads((folder / "manifest.json").read_text())
     manifest["files"]["../secret"] = {"bytes": 0, "sha256": ""}
     reseal(folder, manifest)
-    only(verify(folder), "../secret lies outside of the folder")
+    only(verify(folder), "../secret is outside the folder")
 
 
 def test_many_problems_of_one_kind_are_counted(folder):
     change(folder, "train-*", lambda rows: rows.extend([dict(rows[0])] * 30))
-    problems = [problem for problem in verify(folder) if "more like the last" in problem]
-    assert problems[0] == "… and 10 more like the last"
+    problems = [problem for problem in verify(folder) if "more of this kind" in problem]
+    assert problems[0] == "… and 10 more of this kind"
 
 
 def test_a_repository_that_is_not_there_is_one_sentence():

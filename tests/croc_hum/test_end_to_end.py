@@ -304,7 +304,7 @@ def test_a_sample_of_a_build_puts_its_label_noise_on_the_card(tmp_path: Path) ->
     wrong = sum(item["expected"] == "no" for item in items)
     stored = json.loads((tmp_path / "syn" / "label_noise.json").read_text())
     assert stored["wrong"] == wrong > 0 and stored["images"] == 36
-    assert "### Label noise, by people" in card and "| colour |" in card
+    assert "### Label noise measured by annotators" in card and "| colour |" in card
     assert verify(tmp_path / "syn") == []
     assert (tmp_path / "syn" / "manifest.json").read_bytes() == before  # score tables keep their meaning
     from builders.upload_files import collect

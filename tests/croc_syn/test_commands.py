@@ -73,7 +73,7 @@ def test_what_cannot_be_is_a_sentence_and_nothing_is_made(prompts: Path, tmp_pat
         (["--set", "images.format=gif"], "images.format: Input should be 'webp', 'png' or 'jpeg'"),
         (["--set", "images.quality=101"], "images.quality: Input should be less than or equal to 100"),
         (["--set", "images.pipeline={cache: {kind: fast}}"], "cache needs a kind: first-block, taylorseer"),
-        (["--address", "ray://head:10001"], "an address is for --executor ray"),
+        (["--address", "ray://head:10001"], "--address needs --executor ray"),
         (["--model", "flux.1-dev", "--model", "flux.1-dev"], "flux.1-dev, flux.1-dev are not all different"),
     ]
     for words, sentence in cases:
@@ -116,7 +116,7 @@ def test_a_key_that_expires_stops_the_run_says_which_and_keeps_what_was_done(
     ]
     done = croc("images", prompts, *words, "--out", tmp_path / "out")
     assert done.exit_code == 2
-    assert "does not take the key in IMAGES_KEY (expired, or not for this): expired" in done.stderr
+    assert "does not accept the key in IMAGES_KEY (expired or without permission): expired" in done.stderr
     assert KEY not in done.output
     said = croc("status", tmp_path / "out").stdout
     assert "2 of 3 parts, 1 left" in said
@@ -144,9 +144,9 @@ def test_images_that_are_lost_or_flagged_are_counted(
     server.close()
     assert done.stdout.splitlines()[1:] == [
         "2 checks with 8 images",
-        "flagged, and kept: 4 near_duplicate",  # the server sends one image for all
-        "4 images are missing: the service declined",
-        "1 check was dropped: no image: the service declined",
+        "flagged: 4 near_duplicate",  # the server sends one image for all
+        "4 images missing: the service declined",
+        "1 check dropped: no image: the service declined",
     ]
 
 
@@ -170,7 +170,7 @@ def test_the_published_benchmark_has_over_a_million_images() -> None:
         "flux.1-schnell",
         "sd3.5-large-turbo",
     ]
-    assert "GPU hours (h100) in all" in total
+    assert "GPU hours (h100) in total" in total
 
 
 def test_more_images_cost_in_proportion_and_another_gpu_other_hours() -> None:
@@ -189,7 +189,7 @@ def test_more_images_cost_in_proportion_and_another_gpu_other_hours() -> None:
 def test_the_exact_world_needs_no_gpu_and_an_unknown_size_is_said() -> None:
     assert "exact world: 3,000 images, no GPU" in croc("cost", "exact").stdout
     done = croc("cost", "exact", "--set", "images.models=[org/own]", "--set", "images.format=webp")
-    assert "own: 3,000 images, GPU hours not known" in done.stdout
+    assert "own: 3,000 images, unknown GPU hours" in done.stdout
     assert (
         "gpt-image: 3,000 images, no GPU"
         in croc("cost", "exact", "--set", "images.models=[gpt-image]").stdout

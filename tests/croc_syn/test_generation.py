@@ -90,7 +90,7 @@ def test_prompts_become_a_verdict_on_metrics_and_on_who_made_the_checks(
         server.close()
     assert list(said) == ["cost", "prompts", "images", "build", "score", "evaluate"]
     # 3 checks × 2 language models × 2 image models, each prompt by 2 seeds.
-    assert "12 of 12 pairs can be used" in said["prompts"]
+    assert "12 of 12 pairs usable" in said["prompts"]
     assert "12 checks with 48 images" in said["images"]
     rows = datasets.load_dataset("runs/syn", split="test")
     assert len(rows) == 12

@@ -237,7 +237,7 @@ def test_a_card_that_was_written_by_hand_is_not_lost(tmp_path):
     (tmp_path / "app.py").write_text("")
     (tmp_path / "README.md").write_text("---\nsdk: gradio\n---\n# Mine\n")
     with pytest.raises(
-        InputError, match=r"README\.md was written by hand; put what it says into space\.yaml"
+        InputError, match=r"README\.md was not generated from space\.yaml; move its text there"
     ):
         space_card(tmp_path)
     (tmp_path / "space.yaml").write_text("title: Mine\n")

@@ -225,7 +225,9 @@ def annotation(folder: Path) -> Iterator[Hub]:
             assert running.repos["dataset", f"ORG/{name}"].private
         assert ("space", "ORG/annotate") in running.repos
         assert len(pl.read_parquet(folder / "votes.parquet")) > 100
-        assert "Label noise, by people" in (folder / "runs" / "syn" / "README.md").read_text("utf-8")
+        assert "Label noise measured by annotators" in (folder / "runs" / "syn" / "README.md").read_text(
+            "utf-8"
+        )
 
 
 @contextmanager

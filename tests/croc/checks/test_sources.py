@@ -196,7 +196,7 @@ def test_a_half_built_folder_is_refused(tmp_path: Path) -> None:
     planned = [Part("a", 0), Part("b", 1)]
     with pytest.raises(runner.PartsFailed):
         runner.run(planned, shard, tmp_path, suffix=".parquet", fingerprint={}, progress=False)
-    with pytest.raises(InputError, match="half-built"):
+    with pytest.raises(InputError, match="unfinished"):
         open_checks(tmp_path)
 
 

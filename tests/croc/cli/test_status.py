@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from croc.cli import main
-from croc.cli.status import _pace
+from croc.cli.status import _speed
 from croc.jobs.parts import Part
 from croc.jobs.runner import Status, run
 
@@ -43,5 +43,5 @@ def test_status_says_what_is_done_failed_and_left(tmp_path: Path) -> None:
         (Status(10, 10, rate=0.5, eta=0.0, complete=True), ""),
     ],
 )
-def test_a_pace_is_in_images_and_the_time_left_in_a_unit_that_people_take(status: Status, words: str) -> None:
-    assert _pace(status) == words
+def test_speed_is_in_images_and_the_time_left_in_a_readable_unit(status: Status, words: str) -> None:
+    assert _speed(status) == words

@@ -117,14 +117,17 @@ def test_verify_finds_a_changed_byte_and_a_stray_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"fingerprint": {"version": 2, "model": {"revision": "abc"}}}, "version: 1 there, 2 here"),
+        (
+            {"fingerprint": {"version": 2, "model": {"revision": "abc"}}},
+            "version: 1 in the folder, 2 requested",
+        ),
         (
             {"fingerprint": {"version": 1, "model": {"revision": "xyz"}}},
-            'model.revision: "abc" there, "xyz" here',
+            'model.revision: "abc" in the folder, "xyz" requested',
         ),
-        ({"fingerprint": {"model": {"revision": "abc"}}}, "version: 1 there, nothing here"),
-        ({"n": 6}, "parts: 5 there, 6 here"),
-        ({"suffix": ".csv"}, 'suffix: ".txt" there, ".csv" here'),
+        ({"fingerprint": {"model": {"revision": "abc"}}}, "version: 1 in the folder, nothing requested"),
+        ({"n": 6}, "number of parts: 5 in the folder, 6 requested"),
+        ({"suffix": ".csv"}, 'suffix: ".txt" in the folder, ".csv" requested'),
     ],
 )
 def test_other_work_in_the_folder_is_refused_by_naming_the_difference(
@@ -141,7 +144,7 @@ def test_other_work_in_the_folder_is_refused_by_naming_the_difference(
 def test_a_part_made_from_something_else_is_other_work(tmp_path: Path) -> None:
     run(tmp_path)
     changed = [*plan(4), Part("part-004", {"n": 40})]
-    with pytest.raises(InputError, match="part part-004: made from something else"):
+    with pytest.raises(InputError, match="part part-004: made from other input"):
         runner.run(
             changed,
             square,
@@ -180,7 +183,7 @@ def test_a_failed_part_is_recorded_the_others_are_made_and_a_rerun_tries_it_agai
     now = runner.status(tmp_path)
     assert (now.total, now.done, now.left, now.complete, now.running) == (5, 4, 1, False, False)
     assert now.failed == {"part-002": "ValueError: 2 is not to my taste"}
-    with pytest.raises(InputError, match=r"half-built: 4 of 5 parts are done, 1 failed"):
+    with pytest.raises(InputError, match=r"unfinished: 4 of 5 parts are done, 1 failed"):
         runner.read_manifest(tmp_path)
     run(tmp_path, partial(picky, bad=()), executor=local_executor(workers))
     assert runner.status(tmp_path).failed == {}
@@ -189,7 +192,7 @@ def test_a_failed_part_is_recorded_the_others_are_made_and_a_rerun_tries_it_agai
 
 
 def test_more_failures_than_allowed_stop_the_run(tmp_path: Path) -> None:
-    with pytest.raises(PartsFailed, match="stopped there") as caught:
+    with pytest.raises(PartsFailed, match="the run was stopped") as caught:
         run(tmp_path, partial(picky, bad=(0, 1, 2, 3)), max_failures=1)
     assert list(caught.value.failed) == ["part-000", "part-001"]
     assert runner.status(tmp_path).done == 0
@@ -199,13 +202,13 @@ def test_more_failures_than_allowed_stop_the_run(tmp_path: Path) -> None:
     "error", [OSError(errno.ENOSPC, "No space left on device"), MissingExtra("scoring", "score")]
 )
 def test_what_would_fail_every_part_stops_at_the_first(tmp_path: Path, error: Exception) -> None:
-    def hopeless(payload: dict[str, Any], path: Path) -> dict[str, Any]:
+    def always_fails(payload: dict[str, Any], path: Path) -> dict[str, Any]:
         if payload["n"] == 1:
             raise error
         return square(payload, path)
 
     with pytest.raises(CrocError, match=r"part-001.*(No space left|croc-t2i\[score\])"):
-        run(tmp_path, hopeless)
+        run(tmp_path, always_fails)
     assert runner.status(tmp_path).done == 1
 
 
@@ -236,7 +239,7 @@ def test_equal_work_has_an_equal_revision_and_other_bytes_another(tmp_path: Path
 
 
 def test_a_killed_worker_is_reported_and_the_run_can_go_on(tmp_path: Path) -> None:
-    with pytest.raises(WorkerDied, match="run again"):
+    with pytest.raises(WorkerDied, match="run the command again"):
         run(tmp_path, suicidal, n=8, executor=local_executor(2))
     assert not (tmp_path / "manifest.json").exists()
     run(tmp_path, n=8)
@@ -297,7 +300,7 @@ def test_an_empty_plan_is_complete(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("ask", [runner.status, runner.read_manifest, runner.verify])
 def test_a_folder_of_something_else_is_one_clear_error(tmp_path: Path, ask: Any) -> None:
-    with pytest.raises(InputError, match="no folder of resumable work"):
+    with pytest.raises(InputError, match="not a folder of resumable work"):
         ask(tmp_path / "nothing")
     (tmp_path / "plan.json").write_text('{"parts": [')
     (tmp_path / "manifest.json").write_text("{")
@@ -438,5 +441,5 @@ def test_a_manifest_that_was_edited_is_refused(tmp_path):
     assert runner.read_manifest(tmp_path) == made
     file = tmp_path / "manifest.json"
     file.write_text(file.read_text().replace(made.parts[0]["sha256"], "0" * 64))
-    with pytest.raises(InputError, match="its own checksum does not match"):
+    with pytest.raises(InputError, match="its checksum does not match"):
         runner.read_manifest(tmp_path)

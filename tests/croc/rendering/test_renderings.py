@@ -23,6 +23,7 @@ from croc.rendering.page import page, write_all
 from croc.rendering.terminal import terminal
 from croc.verdict.records import DIRECTION_NAMES, Result, Score, display_columns
 from croc.verdict.report import Settings
+from croc.wording import counted
 
 NAMES = [
     "<script>alert(1)</script>",
@@ -233,8 +234,10 @@ def test_all_renderings_are_written_together(odd, tmp_path):
     assert sorted(path.name for path in paths[0].parent.iterdir()) == sorted(path.name for path in paths)
 
 
-@pytest.mark.parametrize(
-    ("number", "text"), [(1, "1 check"), (0, "0 checks"), (1200, "1,200 checks"), (None, "–")]
-)
-def test_counts_have_their_noun_in_the_right_number(number, text):
-    assert formats.count(number, "check") == text
+@pytest.mark.parametrize(("number", "text"), [(1, "1 check"), (0, "0 checks"), (1200, "1,200 checks")])
+def test_counts_have_their_noun_in_the_singular_or_plural(number, text):
+    assert counted(number, "check") == text
+
+
+def test_a_count_without_a_value_is_a_dash():
+    assert (formats.count(1200), formats.count(None)) == ("1,200", "–")

@@ -178,8 +178,8 @@ def test_the_checks_of_a_table_are_compared_with_those_of_its_dataset(results: P
     assert verify_checks(told, None, larger) == ([], "120 of 121 checks of croc/syn")
     other = Checks("croc/syn", "v2", texts[1:], whole.read)
     (revision, strange), coverage = verify_checks(told, None, other)
-    assert revision == "report.dataset.revision: is 'v1', and that of croc/syn is 'v2'"
-    assert strange == "table: 1 of its 120 checks are not in croc/syn (the first: check 0-0)"
+    assert revision == "report.dataset.revision: is 'v1', but croc/syn has 'v2'"
+    assert strange == "table: 1 of 120 checks not in croc/syn, such as check 0-0"
     assert coverage == "119 of 119 checks of croc/syn"
 
 
@@ -324,12 +324,12 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     hollow = run.invoke(main, ["results", "verify", str(tmp_path / "hollow")])
     assert hollow.exit_code == 2 and "no results file" in hollow.output
     alone = run.invoke(main, ["results", "verify", str(tmp_path / "weak.json")])
-    assert alone.exit_code == 2 and "weak.parquet is not there" in alone.output
+    assert alone.exit_code == 2 and "weak.parquet does not exist" in alone.output
     edited = changed(results, tmp_path, lambda told: told["report"]["results"][0].update(n=7))
     wrong = run.invoke(
         main, ["results", "verify", str(edited), "--table", str(results / "syn" / "fair.parquet")]
     )
-    assert wrong.exit_code == 2 and "report.results[0].n: is 7, and the table gives 120" in wrong.output
+    assert wrong.exit_code == 2 and "report.results[0].n: is 7, but the table gives 120" in wrong.output
     page = tmp_path / "board.html"
     shown = run.invoke(main, ["leaderboard", str(results), "--html", str(page)])
     assert shown.exit_code == 0, shown.output

@@ -199,7 +199,7 @@ def test_a_run_is_repeated_from_its_records_without_the_endpoint(endpoint, tmp_p
     assert (again.usage.requests, again.usage.replayed) == (0, 2)
     with pytest.raises(UnscoredPairs) as refused:
         again.score(IMAGES[1:3], ["a dog", "a cat"])
-    assert refused.value.reasons == dict.fromkeys((0, 1), f"no kept response in {tmp_path}")
+    assert refused.value.reasons == dict.fromkeys((0, 1), f"no stored response in {tmp_path}")
     assert len(endpoint.requests) == 2
     kept = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert KEY not in kept and "Bearer" not in kept
@@ -246,7 +246,7 @@ def test_cost_and_rate_limits_are_shown(endpoint, caplog):
 def test_the_run_stops_when_the_money_is_spent(endpoint):
     endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}, tokens=(1000, 0)))]}
     judge = scorer(endpoint, prices=(1000.0, 0.0), max_cost=2.0, workers=1)
-    with pytest.raises(CrocError, match=r"\$2.0000 are spent, and max_cost is \$2"):
+    with pytest.raises(CrocError, match=r"the cost of \$2.0000 has reached max_cost \(\$2\)"):
         judge.score(IMAGES, ["a dog"] * 4)
     assert len(endpoint.requests) == 2
 
@@ -259,7 +259,7 @@ def test_no_more_requests_than_workers_are_under_way(endpoint):
 
 
 @pytest.mark.parametrize(
-    ("status", "said"), [(401, "does not take the key in OPENAI_API_KEY"), (404, "has no model judge")]
+    ("status", "said"), [(401, "does not accept the key in OPENAI_API_KEY"), (404, "has no model judge")]
 )
 def test_a_wrong_key_or_model_stops_the_run_in_one_sentence(endpoint, status, said):
     endpoint.script = {"a dog": [(status, FAILED)]}
@@ -274,7 +274,7 @@ def test_the_key_comes_from_the_environment_and_is_in_no_field(endpoint, monkeyp
     judge = scorer(endpoint)
     assert KEY not in json.dumps(judge.fields())
     monkeypatch.delenv("OPENAI_API_KEY")
-    with pytest.raises(InputError, match="variable OPENAI_API_KEY is not set: put the API key there"):
+    with pytest.raises(InputError, match="variable OPENAI_API_KEY is not set; it must contain the API key"):
         scorer(endpoint).score(IMAGES[:1], ["a dog"])
     monkeypatch.setenv("OTHER_KEY", KEY)
     assert scorer(endpoint, key_variable="OTHER_KEY").score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])

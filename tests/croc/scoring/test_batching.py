@@ -217,7 +217,7 @@ def test_reuse_that_differs_falls_back_and_says_so(make: type[Any]) -> None:
     engine.self_check(FILES, WANTED)
     assert engine.method == "pairs"
     assert "0.0003 from plain scoring, more than 0.0001" in engine.remark
-    assert "every pair is scored by itself" in told[0]
+    assert "every pair is scored separately" in told[0]
     assert engine.score(FILES, WANTED) == TRUTH
 
 
@@ -361,9 +361,7 @@ def test_a_scorer_that_always_fails_stops_the_run() -> None:
 
     scorer = Dead()
     files = {f"k{i}": png(i) for i in range(100)}
-    with pytest.raises(
-        Abort, match=r"scorer plain failed on each of the first 16 items: KeyError: 'weights'"
-    ):
+    with pytest.raises(Abort, match=r"scorer plain failed on all of the first 16 items: KeyError: 'weights'"):
         BatchScorer(scorer).score(files, {key: ["a"] for key in files})
     assert scorer.calls < 50
 

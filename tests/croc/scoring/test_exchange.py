@@ -161,7 +161,7 @@ def test_missing_and_failed_scores_lower_coverage_with_their_reason(tmp_path: Pa
             '{"pair_id": "zzz", "score": 1}\n',
             r"s.jsonl, line 1: pair_id 'zzz' is not in the exported",
         ),
-        ("s.jsonl", "{PAIR}\n{PAIR}\n", r"line 2: pair_id '\w+' is there twice"),
+        ("s.jsonl", "{PAIR}\n{PAIR}\n", r"line 2: pair_id '\w+' occurs twice"),
         ("s.jsonl", '\n{"pair_id": "{ID}", "score": "high"}\n', r"line 2: score 'high' is not a number"),
         ("s.jsonl", '{"pair_id": "{ID}", "score": [1]}\n', r"score \[1\] is not a number"),
         ("s.jsonl", "{PAIR}\n{\n", r"line 2: not JSON"),
@@ -185,7 +185,7 @@ def test_a_file_of_scores_that_is_wrong_is_refused_with_its_line(
 
 
 def test_files_that_are_not_there_or_not_text_are_one_sentence(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="no finished export"):
+    with pytest.raises(InputError, match="not a finished export"):
         import_scores(tmp_path, tmp_path / "s.tsv", tmp_path, name="x")
     export_pairs(some_checks()[:1], tmp_path)
     with pytest.raises(InputError, match="cannot be read: No such file"):

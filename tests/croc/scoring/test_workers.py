@@ -75,7 +75,7 @@ def test_objects_are_not_for_workers(checks: Path, tmp_path: Path) -> None:
 
 
 def test_too_many_failures_stop_workers_too(checks: Path, tmp_path: Path) -> None:
-    with pytest.raises(CrocError, match="2 pairs have no score, and 1 may fail"):
+    with pytest.raises(CrocError, match="2 pairs without a score, more than 1"):
         score(checks, tmp_path, ["random"], executor=local_executor(1), max_failures=1)
 
 

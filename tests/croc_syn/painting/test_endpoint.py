@@ -71,7 +71,7 @@ def test_several_requests_are_under_way_and_results_keep_their_order(server: Ser
     assert [int(np.asarray(one.pixels)[0, 0, 0]) for one in painted] == [10 * i for i in range(8)]
 
 
-def test_requests_keep_to_a_pace(server: Server) -> None:
+def test_requests_keep_to_the_rate_limit(server: Server) -> None:
     painter = painter_of(server, per_minute=1200)
     begun = time.monotonic()
     list(painter.paint(JOBS * 3))
@@ -139,13 +139,13 @@ def test_a_prompt_that_the_service_cannot_use_loses_its_own_images(server: Serve
 STOPS = [
     (
         failed(401, "Incorrect API key provided.", "invalid_api_key"),
-        r"gpt: http://.*/v1/ does not take the key in OPENAI_API_KEY \(expired, .*: Incorrect API key",
+        r"gpt: http://.*/v1/ does not accept the key in OPENAI_API_KEY \(expired .*: Incorrect API key",
     ),
-    (failed(403, "Your organization must be verified."), "does not take the key .* must be verified"),
+    (failed(403, "Your organization must be verified."), "does not accept the key .* must be verified"),
     (failed(404, "no such model"), "gpt: http://.* has no model gpt-image: no such model"),
     (
         failed(429, "You exceeded your quota", "insufficient_quota"),
-        "the account behind OPENAI_API_KEY is used",
+        "the quota of the key in OPENAI_API_KEY is exhausted",
     ),
     (failed(400, "Unknown parameter: 'output_format'."), "gpt: the service cannot use the request: Unknown"),
 ]
@@ -174,7 +174,9 @@ def test_a_key_that_expires_midway_stops_and_what_was_painted_is_there(server: S
 
 def test_without_a_key_nothing_is_asked(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OTHER_KEY", raising=False)
-    with pytest.raises(Abort, match=r"gpt: the environment variable OTHER_KEY is not set: put the API key"):
+    with pytest.raises(
+        Abort, match=r"gpt: the environment variable OTHER_KEY is not set; it must contain the API key"
+    ):
         list(painter_of(server, key_variable="OTHER_KEY").paint(JOBS))
     assert server.requests == []
 
@@ -182,7 +184,7 @@ def test_without_a_key_nothing_is_asked(server: Server, monkeypatch: pytest.Monk
 def test_a_service_that_is_not_there_is_one_sentence(server: Server) -> None:
     painter = painter_of(server, retries=0)
     server.close()
-    with pytest.raises(Abort, match=r"gpt: no service answers at http://127.0.0.1:\d+/v1/"):
+    with pytest.raises(Abort, match=r"gpt: there is no service at http://127.0.0.1:\d+/v1/"):
         list(painter.paint(JOBS))
 
 

@@ -127,7 +127,7 @@ def test_the_files_do_not_depend_on_the_number_of_workers(prompts: Path, tmp_pat
 def test_how_a_service_is_asked_is_no_other_work_and_a_seed_is(prompts: Path, tmp_path: Path) -> None:
     paint(prompts, tmp_path, settings())
     paint(prompts, tmp_path, settings(endpoint={"concurrency": 9, "per_minute": 3}))
-    with pytest.raises(InputError, match=r"holds other work .*first_seed"):
+    with pytest.raises(InputError, match=r"contains other work .*first_seed"):
         paint(prompts, tmp_path, settings(first_seed=1))
 
 

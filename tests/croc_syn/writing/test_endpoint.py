@@ -156,12 +156,15 @@ def test_answers_without_content_or_choices_are_no_crash(server: llm.Server) -> 
     [
         (
             llm.failed(401, "key expired"),
-            r"/v1/ does not take the key in OPENAI_API_KEY \(expired.*key expired",
+            r"/v1/ does not accept the key in OPENAI_API_KEY \(expired.*key expired",
         ),
-        (llm.failed(403, "not yours"), "does not take the key in OPENAI_API_KEY"),
+        (llm.failed(403, "not yours"), "does not accept the key in OPENAI_API_KEY"),
         (llm.failed(404, "no such model"), "has no model org/talker: no such model"),
-        (llm.failed(402, "pay first"), "account behind OPENAI_API_KEY is used up: pay first"),
-        (llm.failed(429, "no money", "insufficient_quota"), "account behind OPENAI_API_KEY is used up"),
+        (llm.failed(402, "pay first"), "quota of the key in OPENAI_API_KEY is exhausted: pay first"),
+        (
+            llm.failed(429, "no money", "insufficient_quota"),
+            "quota of the key in OPENAI_API_KEY is exhausted",
+        ),
     ],
 )
 def test_what_holds_for_every_request_stops_at_once(server: llm.Server, reply: llm.Reply, words: str) -> None:
@@ -173,12 +176,12 @@ def test_what_holds_for_every_request_stops_at_once(server: llm.Server, reply: l
 
 
 def test_a_service_that_is_not_there_is_named(server: llm.Server) -> None:
-    with pytest.raises(Abort, match=r"no service answers at http://127\.0\.0\.1:9/v1"):
+    with pytest.raises(Abort, match=r"there is no service at http://127\.0\.0\.1:9/v1"):
         respond(server, requests(1), base_url="http://127.0.0.1:9/v1", retries=0)
 
 
 def test_without_a_key_nothing_is_asked(server: llm.Server, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="MY_KEY is not set: put the API key there"):
+    with pytest.raises(InputError, match="MY_KEY is not set; it must contain the API key"):
         respond(server, requests(1), key_variable="MY_KEY")
     monkeypatch.setenv("MY_KEY", "another")
     respond(server, requests(1), key_variable="MY_KEY")

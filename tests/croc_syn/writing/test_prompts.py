@@ -202,7 +202,7 @@ def test_a_key_that_expires_stops_at_once_and_what_was_done_stays(server: llm.Se
     server.script = script
     chosen = preset(server, text__endpoint={"base_url": server.url, "concurrency": 1, "retries": 1})
     with pytest.raises(
-        CrocError, match=r"stopped at part .*does not take the key in OPENAI_API_KEY.*key expired"
+        CrocError, match=r"stopped at part .*does not accept the key in OPENAI_API_KEY.*key expired"
     ):
         make_prompts(chosen, tmp_path, progress=False)
     # One more may be on its way when the answer comes.
@@ -241,7 +241,7 @@ def test_a_run_gives_the_same_files_whatever_the_order_and_the_workers(
 
 def test_other_settings_are_other_work(server: llm.Server, tmp_path: Path) -> None:
     make_prompts(preset(server), tmp_path, progress=False)
-    with pytest.raises(InputError, match=r"holds other work.*temperature"):
+    with pytest.raises(InputError, match=r"contains other work.*temperature"):
         make_prompts(preset(server, text__sampling__temperature=1.0), tmp_path, progress=False)
 
 
@@ -391,7 +391,7 @@ def test_the_command_shows_what_came_of_it(server: llm.Server, tmp_path: Path) -
     words += ["--set", f"text.endpoint.base_url={server.url}", "--set", "text.rules.encoders=[]"]
     result = croc(*words)
     assert result.exit_code == 0, result.output
-    assert "4 of 8 pairs can be used, 8 responses requested again" in result.output
+    assert "4 of 8 pairs usable, 8 responses requested again" in result.output
     assert "no JSON" in result.output and "yield.csv" in result.output
     assert "2 of 2 parts" in croc("status", tmp_path / "p").output
     before = len(server.requests)
