@@ -10,6 +10,7 @@ from builders.commands import print_report
 from croc.cli.options import PATH, Integer, Number, key_values, out_folder, preset_changes, workers_option
 from croc.cli.output import log
 from croc.errors import InputError
+from croc.wording import counted
 from croc_hum.commands import rule_options
 
 
@@ -57,7 +58,7 @@ def prompts(source: Path | None, listed: bool, category: str | None, min_pairs: 
             mark = "exact" if pair.exact else "     "
             click.echo(f"  {pair.id} [{mark}] {pair.property}: {pair.prompt} / {pair.contrast_prompt}")
     total = sum(len(prompt_set.pairs) for prompt_set in sets.values())
-    click.echo(f"{total} pairs in {len(sets)} {'category' if len(sets) == 1 else 'categories'}")
+    click.echo(f"{counted(total, 'pair')} in {counted(len(sets), 'category', 'categories')}")
 
 
 @click.command(

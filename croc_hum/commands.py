@@ -100,7 +100,7 @@ def annotate(
     from contextlib import ExitStack
     from dataclasses import replace
 
-    from croc.rendering.formats import count
+    from croc.wording import counted
     from croc_hum.page import VERSION, Campaign, launch
     from croc_hum.schema import read_items
     from croc_hum.votes.store import Store
@@ -112,7 +112,7 @@ def annotate(
         if changed:
             store.configure(replace(store.settings, **changed))
         if items is not None:
-            log(f"{count(store.add_items(read_items(items)), 'new item')}")
+            log(f"{counted(store.add_items(read_items(items)), 'new item')}")
         elif not any(True for _ in store.items()):
             raise InputError(
                 f"{store_path}: no items in the store; name a file of items ('croc hum candidates' makes one)"
@@ -160,8 +160,8 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
     """
     import json
 
-    from croc.rendering.formats import count
     from croc.storage.files import atomic
+    from croc.wording import counted
     from croc_hum.votes import label_studio
     from croc_hum.votes.store import Store
 
@@ -177,7 +177,7 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
                 raise InputError(f"{labelled}: cannot be read ({problem})") from None
             new = votes_store.add_votes(imported.votes)
             log(
-                f"{new} of {count(len(imported.votes), 'vote')} are new; annotations without an answer: "
+                f"{new} of {counted(len(imported.votes), 'vote')} are new; annotations without an answer: "
                 f"{imported.skipped}"
             )
         if out is None:
@@ -192,7 +192,7 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
             for file, text in ((out, json.dumps(tasks)), (out.with_suffix(".xml"), label_studio.CONFIG)):
                 with atomic(file) as temporary:
                     temporary.write_text(text, "utf-8")
-        click.echo(f"{out}: {count(total, 'vote')}")
+        click.echo(f"{out}: {counted(total, 'vote')}")
 
 
 rule_options = together(

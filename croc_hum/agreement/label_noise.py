@@ -12,9 +12,9 @@ import numpy as np
 import polars as pl
 
 from croc.errors import InputError
-from croc.rendering.formats import count
 from croc.storage.files import read_json
 from croc.verdict import statistics
+from croc.wording import counted
 from croc_hum.candidates.items import SAMPLE
 from croc_hum.votes.votes import NO, YES, Rule, decide, exclude_inattentive
 
@@ -132,20 +132,20 @@ class LabelNoise:
     def lines(self) -> list[str]:
         """The numbers in sentences."""
         if self.share is None:
-            return [f"The votes decide about none of {count(self.undecided, 'image')}"]
+            return [f"The votes decide about none of {counted(self.undecided, 'image')}"]
         lines = [
             f"{self.share:.1%} of the images do not show their prompt ({self.low:.1%} to {self.high:.1%}); "
-            f"{count(self.votes, 'vote')} of {count(self.annotators, 'annotator')} decided about "
-            f"{count(self.images, 'image')}"
+            f"{counted(self.votes, 'vote')} of {counted(self.annotators, 'annotator')} decided about "
+            f"{counted(self.images, 'image')}"
         ]
         if self.left_out:
             verb = "is" if self.left_out == 1 else "are"
             lines.append(
-                f"{count(self.left_out, 'annotator')} {verb} excluded for missing too many attention checks"
+                f"{counted(self.left_out, 'annotator')} {verb} excluded for missing too many attention checks"
             )
         if self.undecided:
             verb = "is" if self.undecided == 1 else "are"
-            lines.append(f"{count(self.undecided, 'image')} with votes {verb} undecided")
+            lines.append(f"{counted(self.undecided, 'image')} with votes {verb} undecided")
         return lines
 
     def to_dict(self) -> dict[str, Any]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from croc.rendering.formats import count, interval, number, percent
+from croc.rendering.formats import interval, number, percent
+from croc.wording import counted
 from croc_hum.agreement.agreement import AgreementReport, Estimate
 from croc_hum.votes.votes import describe_excluded
 
@@ -258,7 +259,7 @@ def html(report: AgreementReport) -> str:
     return environment.get_template("agreement.html").render(
         tables=make_tables(report),
         lines=summarize(report),
-        lead=f"{count(votes, 'vote')} of {count(annotators, 'annotator')}. "
+        lead=f"{counted(votes, 'vote')} of {counted(annotators, 'annotator')}. "
         f"{_capitalize(report.rule.describe())}.",
         signature=str(report.signature),
     )

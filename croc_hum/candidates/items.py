@@ -17,9 +17,9 @@ from typing import Any
 from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import SIDES
 from croc.errors import InputError
-from croc.rendering.formats import count
 from croc.storage.files import atomic, sha256_of, write_json
 from croc.storage.parquet import batches, write_parquet
+from croc.wording import counted
 from croc_hum.schema import ANSWERS, ITEMS, TASKS, item_id, items_schema
 
 SAMPLE = "sample.json"
@@ -48,12 +48,12 @@ class Candidates:
     def lines(self) -> list[str]:
         """The numbers in sentences."""
         categories = ", ".join(f"{name or 'no category'}: {n}" for name, n in self.categories.items())
-        lines = [f"{count(self.items, 'item')} of {count(self.checks, 'check')} ({categories})"]
+        lines = [f"{counted(self.items, 'item')} of {counted(self.checks, 'check')} ({categories})"]
         if self.attention:
-            lines.append(f"{count(self.attention, 'attention check')} added")
+            lines.append(f"{counted(self.attention, 'attention check')} added")
         if self.repeated:
             lines.append(
-                f"{count(self.repeated, 'image')} left out as duplicates on the same side of a check"
+                f"{counted(self.repeated, 'image')} left out as duplicates on the same side of a check"
             )
         return lines
 

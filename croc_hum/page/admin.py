@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError
-from croc.rendering.formats import count as format_count
+from croc.wording import counted
 from croc_hum.page import fragments
 from croc_hum.page.campaign import Campaign
 from croc_hum.schema import ANSWERS
@@ -236,13 +236,13 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
                 button: gr.update(value=str(folder / name), visible=True)
                 for name, button in downloads.items()
             }
-            return {**updates, status: fragments.message(f"Exported {format_count(count, 'vote')}.")}
+            return {**updates, status: fragments.message(f"Exported {counted(count, 'vote')}.")}
 
         def on_import(text: str) -> dict[Any, Any]:
             imported = label_studio.read(text or "", store.secret)
             new = store.add_votes(imported.votes)
             message = (
-                f"Imported {format_count(new, 'vote')}. Already stored: {len(imported.votes) - new}. Without "
+                f"Imported {counted(new, 'vote')}. Already stored: {len(imported.votes) - new}. Without "
                 f"an answer: {imported.skipped}."
             )
             return {**show_panel(message), content: ""}

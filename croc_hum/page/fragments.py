@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from croc.rendering.formats import count as format_count
+from croc.wording import counted
 from croc_hum.schema import plain_image
 from croc_hum.votes.store import Offer, Store
 
@@ -286,7 +286,7 @@ def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -
 
 def pause(count: int) -> str:
     """The break between two batches."""
-    return f"""<section class="text"><h1>You have labelled {format_count(count, "image")}. Thank you!</h1>
+    return f"""<section class="text"><h1>You have labelled {counted(count, "image")}. Thank you!</h1>
 <p>This is a good time for a break. All your answers are saved.</p></section>"""
 
 
@@ -304,7 +304,7 @@ def end(count: int, *, stopped: bool) -> str:
         )
     )
     return f"""<section class="text"><h1>{title}</h1>
-<p>You have labelled {format_count(count, "image")}. Thank you! {hint}</p>
+<p>You have labelled {counted(count, "image")}. Thank you! {hint}</p>
 <p>Keep your code. With it you can resume later, also on another device, or withdraw. It is stored only in
 your browser, and we cannot recover it.</p></section>"""
 

@@ -12,8 +12,8 @@ import polars as pl
 
 from croc.checks.schema import SIDES, ContrastCheck, Vote
 from croc.errors import InputError
-from croc.rendering.formats import count
 from croc.storage.parquet import batches, spans
+from croc.wording import counted
 from croc_hum.schema import find_item_files
 from croc_hum.votes.votes import (
     NO_VOTES,
@@ -163,9 +163,9 @@ class VotedCandidates:
         votes = [vote for item_votes in self.votes.values() for vote in item_votes]
         annotators = {vote["annotator"] for vote in votes if vote["role"] != "adjudicator"}
         decisions = sum(vote["role"] == "adjudicator" for vote in votes)
-        total = f"{count(len(votes) - decisions, 'vote')} of {count(len(annotators), 'annotator')}"
+        total = f"{counted(len(votes) - decisions, 'vote')} of {counted(len(annotators), 'annotator')}"
         if decisions:
-            total += f" and {count(decisions, 'decision')} of an adjudicator"
+            total += f" and {counted(decisions, 'decision')} of an adjudicator"
         lines = [f"Rule: {self.rule.describe()}", f"{total} on the task {self.task!r}"]
         return lines + describe_excluded(self.left_out)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from croc.errors import InputError, MissingExtra
 from croc.tables.delimited import read_delimited, require_columns, to_numbers
+from croc.wording import counted
 from croc_hum.schema import ANSWERS, ROLES, TASKS, VOTE_COLUMNS
 
 KEYS = ("item_id", "annotator", "task", "answer")
@@ -78,7 +79,7 @@ class Rule:
 
     def describe(self) -> str:
         """The rule in a sentence."""
-        votes = "1 vote" if self.min_votes == 1 else f"{self.min_votes} votes"
+        votes = counted(self.min_votes, "vote")
         condition = (
             f"at least {self.min_share:.0%} of them agree"
             if self.method == "majority"
