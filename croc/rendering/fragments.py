@@ -54,7 +54,7 @@ _TAGS = ("category", "property", "topic")
 _USUAL = ("category", "property")
 _THUMBNAIL = 256  # pixels
 
-# From this probability on, the word holds; no finer words than a reader can tell apart.
+# The lowest probability of each level, its words and its step of colour.
 LEVELS = (
     (0.9, "clearly shown", 4),
     (0.65, "probably shown", 3),
@@ -130,11 +130,13 @@ def read_picture(path: str | None, name: str = "the image") -> Image:
     try:
         return decode(to_bytes(path))
     except InputError as problem:
-        said = str(problem).replace("the image", name, 1)
-        raise InputError(said if "cannot be read" not in said else f"{name} is gone: add it again") from None
+        message = str(problem).replace("the image", name, 1)
+        if "cannot be read" in message:
+            message = f"{name} is gone: add it again"
+        raise InputError(message) from None
 
 
-def judge(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
+def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
     """The report on an uploaded score table.
 
     Args:
@@ -143,7 +145,7 @@ def judge(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
         paper: the published computation.
 
     Raises:
-        InputError: there is no file, or it cannot be judged; see
+        InputError: there is no file, or it cannot be evaluated; see
         :func:`croc.tables.readers.read_score_tables`.
     """
     from croc.results.files import columns_there, has_values
@@ -156,7 +158,7 @@ def judge(path: str | None, by: Sequence[str] | None, paper: bool) -> Report:
     wanted = list(by or ())
     try:
         tables = read_score_tables([path], groups=wanted or columns_there(Path(path)))
-        wanted = wanted or [name for name in _USUAL if all(has_values(each.frame, name) for each in tables)]
+        wanted = wanted or [name for name in _USUAL if all(has_values(table.frame, name) for table in tables)]
         return evaluate_tables(tables, Settings(paper=bool(paper), by=tuple(wanted)))
     except InputError as problem:
         # The server's folders are no one's business; the file's name is.
@@ -210,9 +212,10 @@ def fragment(template_macro: str, *values: Any, **named: Any) -> str:
 
 def problem(error: Exception | str) -> str:
     """One sentence that says what was wrong, read out by screen readers."""
-    said = str(error)
-    said = said if len(said) <= _LONGEST_SHOWN else said[: _LONGEST_SHOWN - 1] + "…"
-    return fragment("problem", said[:1].upper() + said[1:])
+    message = str(error)
+    if len(message) > _LONGEST_SHOWN:
+        message = message[: _LONGEST_SHOWN - 1] + "…"
+    return fragment("problem", message[:1].upper() + message[1:])
 
 
 def note(text: str) -> str:
@@ -220,21 +223,24 @@ def note(text: str) -> str:
     return fragment("note", text)
 
 
-def explanations(found: Sequence[Any], *, calibrated: bool) -> str:
-    """Prompts best first, each with its scale and its clauses coloured by how well the image meets them.
+def explanations(explained: Sequence[Any], *, calibrated: bool) -> str:
+    """Prompts best first, with a scale, and with clauses coloured by how well the image shows them.
 
     Args:
-        found: objects with ``prompt, margin, probability, clauses``; see ``crocscore.model.Explanation``.
+        explained: objects with ``prompt, margin, probability, clauses``; see ``crocscore.model.Explanation``.
         calibrated: whether the probabilities were fitted to labelled pairs.
     """
-    ranked = sorted(found, key=lambda each: -each.margin)
+    best_first = sorted(explained, key=lambda explanation: -explanation.margin)
     return fragment(
-        "explanations", [(each, coloured(each)) for each in ranked], calibrated=calibrated, levels=LEVELS
+        "explanations",
+        [(explanation, coloured(explanation)) for explanation in best_first],
+        calibrated=calibrated,
+        levels=LEVELS,
     )
 
 
 def coloured(explanation: Any) -> Markup:
-    """The prompt as HTML with a mark for each clause; what lies between clauses stays plain."""
+    """The prompt as HTML, its clauses marked by colour."""
     out, at = Markup(""), 0
     for clause in explanation.clauses:
         out += explanation.prompt[at : clause.start]
@@ -248,7 +254,7 @@ def coloured(explanation: Any) -> Markup:
 
 
 def contrast(
-    prompts: tuple[str, str], margins: Any, probabilities: Any, verdicts: Mapping[str, float], remark: str
+    prompts: tuple[str, str], margins: Any, probabilities: Any, passed: Mapping[str, float], remark: str
 ) -> str:
     """Two prompts by two images: the scores, and which of the four directions pass.
 
@@ -256,16 +262,16 @@ def contrast(
         prompts: A and B.
         margins: [prompt][image].
         probabilities: the same, 0 to 1.
-        verdicts: per direction, 1 passed, 0 failed, 1/2 a tie.
+        passed: per direction, 1 passed, 0 failed, 1/2 a tie.
         remark: what else is known of the pair of prompts; may be empty.
     """
     return fragment(
-        "contrast", marked_words(*prompts), margins, probabilities, verdicts, sum(verdicts.values()), remark
+        "contrast", marked_words(*prompts), margins, probabilities, passed, sum(passed.values()), remark
     )
 
 
 def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str:
-    """The verdict on a metric, with links that download what is given.
+    """The results of a metric, with links to downloads.
 
     Args:
         found: the report.
@@ -276,7 +282,7 @@ def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str
         (s for s in found.scores if s.group == "property" and s.scaled is not None),
         key=lambda s: s.scaled or 0.0,
     )[:12]
-    return fragment("judged", found, Markup(shown), worst, downloads)
+    return fragment("report", found, Markup(shown), worst, downloads)
 
 
 def downloads(found: Report) -> list[tuple[str, str, str]]:
@@ -388,7 +394,7 @@ class Order(NamedTuple):
 
     @property
     def direction(self) -> Literal["ascending", "descending"]:
-        """What ``aria-sort`` of the column's header says."""
+        """The value of ``aria-sort`` of the column's header."""
         return "ascending" if (self.column == "metric") != self.reverse else "descending"
 
 
@@ -404,7 +410,7 @@ ORDERS = {
 
 
 class _Numbers(NamedTuple):
-    """What a report says on a group of checks: a score per metric, and a result per metric and direction."""
+    """The numbers of a report on a group of checks: scores per metric, results per metric and direction."""
 
     scores: Mapping[str, Score]
     results: Mapping[tuple[str, str], Result]
@@ -513,7 +519,7 @@ def findings(benchmark: Benchmark) -> str:
 def failures(
     benchmark: Benchmark, metric: str, known: Mapping[str, Mapping[str, Any]], most: int = 12
 ) -> str:
-    """Checks that a scorer failed, with their images where the dataset is at hand.
+    """Checks that a scorer failed, with their images where the dataset is available.
 
     Args:
         benchmark: of a leaderboard.
@@ -522,21 +528,21 @@ def failures(
         most: how many are shown.
     """
     failed = benchmark.files[metric].failures
-    there = [each for each in failed if each.check_id in known]
+    shown = [failure for failure in failed if failure.check_id in known]
     notes = {
-        each.check_id: "Fails " + ", ".join(f"{name.replace('_', ' ')}" for name in each.failed) + "."
-        for each in there
+        failure.check_id: f"Fails {', '.join(DIRECTION_NAMES[name] for name in failure.failed)}."
+        for failure in shown
     }
     if not failed:
         return note(f"{metric} failed no check of {benchmark.name}.")
-    if not there:
-        kinds = sorted({each.category or each.property or "other" for each in failed})
+    if not shown:
+        kinds = sorted({failure.category or failure.property or "other" for failure in failed})
         return note(
             f"{metric} failed {len(failed)} of the checks that its result names (of {', '.join(kinds)}); the "
-            f"images of {benchmark.report.dataset.name} are not at hand here."
+            f"images of {benchmark.report.dataset.name} are not available here."
         )
-    about = f"{min(len(there), most)} of the checks that {metric} failed on {benchmark.name}."
-    return checks((known[each.check_id] for each in there[:most]), about, notes)
+    about = f"{min(len(shown), most)} of the checks that {metric} failed on {benchmark.name}."
+    return checks((known[failure.check_id] for failure in shown[:most]), about, notes)
 
 
 def plain(value: Any) -> Any:

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 MAX_UPLOAD = "64mb"
 KEPT_SECONDS = 900
-"""Uploads older than this, in seconds, are deleted; it is looked for them three times as often."""
+"""Uploads older than this, in seconds, are deleted; the check runs three times as often."""
 
-LIMITS = {"model": 1, "draw": 1, "judge": 1, "read": 4}
+LIMITS = {"model": 1, "draw": 1, "evaluate": 1, "read": 4}
 """How many calls of a kind run at once; the others wait in the queue."""
 
 QUEUE = 64
-"""Calls that may wait; further ones are told to come back."""
+"""Number of calls that may wait; further ones are refused."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 
@@ -117,7 +117,7 @@ def theme() -> Any:
 
 @cache
 def looks() -> dict[str, Any]:
-    """What ``Blocks.launch`` takes for the looks of a page: ``theme`` and ``css``."""
+    """The arguments of ``Blocks.launch`` for the looks of a page: ``theme`` and ``css``."""
     return {"theme": theme(), "css": (_TEMPLATES / "pages.css").read_text("utf-8")}
 
 
@@ -141,8 +141,8 @@ def guarded(page: Callable[..., Any], outputs: int = 1) -> Callable[..., Any]:
         try:
             return page(*inputs)
         except CrocError as error:
-            said = pages.problem(error)
-            return said if outputs == 1 else (said, *([None] * (outputs - 1)))
+            message = pages.problem(error)
+            return message if outputs == 1 else (message, *([None] * (outputs - 1)))
 
     return shown
 
@@ -212,15 +212,15 @@ class Wiring:
         gr = _gradio()
 
         @wraps(answer)
-        def said(*values: Any) -> Any:
+        def respond(*values: Any) -> Any:
             try:
-                found = answer(*values)
+                response = answer(*values)
             except CrocError as error:
                 raise gr.Error(str(error), print_exception=False) from None
-            return pages.plain(found) if outputs is None else found
+            return pages.plain(response) if outputs is None else response
 
         gr.Button(visible=False).click(
-            said,
+            respond,
             list(inputs),
             gr.JSON(visible=False) if outputs is None else outputs,
             api_name=name,
@@ -234,7 +234,7 @@ def _path_of(payload: Any) -> str | None:
 
 
 def table_upload(ui: Wiring) -> None:
-    """Lay out a field for a score table, and the verdict on it; the endpoint is ``/benchmark``."""
+    """Lay out a field for a score table and its results; the endpoint is ``/benchmark``."""
     gr = _gradio()
     html(
         pages.note(
@@ -255,16 +255,16 @@ def table_upload(ui: Wiring) -> None:
             )
             paper = gr.Checkbox(label="As published: ties lose, fixed chance")
     with gr.Row():
-        ready = gr.Button("Take an example table")
-        button = gr.Button("Judge", variant="primary")
+        ready = gr.Button("Use the example table")
+        button = gr.Button("Evaluate", variant="primary")
     result = html(elem_id="benchmark-result")
 
     def shown(path: str | None, columns: list[str] | None, published: bool) -> str:
-        found = pages.judge(path, columns, published)
-        return pages.report(found, pages.downloads(found))
+        report = pages.evaluate_upload(path, columns, published)
+        return pages.report(report, pages.downloads(report))
 
     def benchmark(path: str | None, by: list[str] | None, paper: bool) -> dict[str, Any]:
-        """Judge a score table: scaled accuracy in four directions, intervals, tests, findings.
+        """Evaluate a score table: scaled accuracy in four directions, intervals, tests, findings.
 
         Args:
             path: a score table as Parquet, CSV or TSV.
@@ -274,11 +274,11 @@ def table_upload(ui: Wiring) -> None:
         Returns:
             The report, as croc evaluate --json writes it.
         """
-        return pages.judge(path, by, paper).to_dict()
+        return pages.evaluate_upload(path, by, paper).to_dict()
 
     ui.on(ready, lambda: str(pages.EXAMPLE_TABLE), [], file)
-    ui.on(button, guarded(shown), [file, by, paper], result, limit="judge")
-    ui.endpoint("benchmark", benchmark, [file, by, paper], limit="judge")
+    ui.on(button, guarded(shown), [file, by, paper], result, limit="evaluate")
+    ui.endpoint("benchmark", benchmark, [file, by, paper], limit="evaluate")
 
 
 def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool = True) -> str:

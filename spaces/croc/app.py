@@ -63,10 +63,10 @@ with webui.blocks("CROC: can a text-to-image metric be trusted?") as demo:
     )
     ui = webui.Wiring(demo)
     webui.html(pages.fragment("calls", CALLS))
-    webui.html(pages.fragment("heading", "Judge your score table"))
+    webui.html(pages.fragment("heading", "Evaluate your score table"))
     webui.table_upload(ui)
     board = leaderboard([pages.results_folder()])
-    webui.html(pages.fragment("heading", "Who leads"))
+    webui.html(pages.fragment("heading", "Leaderboard"))
     for benchmark in board.benchmarks:
         webui.html(pages.ranking(benchmark, most=MOST))
 

@@ -1,4 +1,4 @@
-"""The third tab: drop the score table of a metric, read the verdict."""
+"""The third tab: evaluate the score table of a metric."""
 
 from __future__ import annotations
 

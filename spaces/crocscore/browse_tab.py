@@ -86,8 +86,8 @@ def build(ui: webui.Wiring) -> None:
         _, at, last = _slice(_chosen(*values[:3]), (values[3] or 1) + by)
         return page(*values[:3], at), min(at, last)
 
-    for each in fields:
-        ui.on(each, first, fields, [shown, number], event="input")
+    for field in fields:
+        ui.on(field, first, fields, [shown, number], event="input")
     ui.on(number, page, [*fields, number], shown, event="submit")
     ui.on(back, lambda *values: step(-1, *values), [*fields, number], [shown, number])
     ui.on(on, lambda *values: step(1, *values), [*fields, number], [shown, number])

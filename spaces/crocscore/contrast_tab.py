@@ -19,7 +19,7 @@ SIZE = 512  # pixels
 
 @gpu
 def matrix(images: list[Any], prompts: list[str]) -> tuple[Any, Any]:
-    """What the model says of every prompt on every image."""
+    """Margin and probability of every prompt on every image."""
     return MODEL.matrix(images, prompts)
 
 
@@ -33,7 +33,7 @@ def _read(prompt_a: str, prompt_b: str) -> list[str]:
     return prompts
 
 
-def _judge(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> dict[str, Any]:
+def _scores(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> dict[str, Any]:
     prompts = _read(prompt_a, prompt_b)
     images = [pages.read_picture(image_a, "image A"), pages.read_picture(image_b, "image B")]
     margins, probabilities = matrix(images, prompts)
@@ -46,8 +46,8 @@ def _judge(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | Non
 
 
 def page(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> str:
-    """The matrix and the verdicts."""
-    found = _judge(prompt_a, prompt_b, image_a, image_b)
+    """The matrix of scores, and which directions pass."""
+    found = _scores(prompt_a, prompt_b, image_a, image_b)
     return pages.contrast(
         tuple(found["prompts"]),
         found["margins"],
@@ -58,7 +58,7 @@ def page(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None)
 
 
 def endpoint(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> dict[str, Any]:
-    """Score two prompts on two images and say which of the four directions pass.
+    """Score two prompts on two images and list which of the four directions pass.
 
     Args:
         prompt_a: the prompt that image A was made for.
@@ -70,7 +70,7 @@ def endpoint(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | N
         {"prompts", "margins": [prompt][image], "probabilities": the same, "directions": {"forward_text",
         "inverse_text", "forward_image", "inverse_image"}}; a direction is 1 passed, 0 failed, 0.5 a tie.
     """
-    return _judge(prompt_a, prompt_b, image_a, image_b)
+    return _scores(prompt_a, prompt_b, image_a, image_b)
 
 
 def _remark(prompt_a: str, prompt_b: str) -> str:
@@ -110,8 +110,7 @@ def draw(prompt_a: str, prompt_b: str, seed: float) -> tuple[str, Any, Any]:
     for side, (own, other) in enumerate((prompts, prompts[::-1])):
         scene, _, _ = sample_scene(own, other, ("page", int(seed or 0), side))
         images.append(Image.open(io.BytesIO(rasterise(to_svg(scene, SIZE)))).convert("RGB"))
-    said = _remark(*prompts)
-    return pages.note(f"Both are drawn. {said}"), *images
+    return pages.note(f"Both are drawn. {_remark(*prompts)}"), *images
 
 
 def draw_endpoint(prompt_a: str, prompt_b: str, seed: float) -> tuple[Any, Any]:

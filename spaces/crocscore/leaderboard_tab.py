@@ -24,7 +24,7 @@ def board() -> Leaderboard:
 
 
 def _benchmark(name: str | None) -> Benchmark:
-    return next((each for each in board().benchmarks if each.name == name), board().benchmarks[0])
+    return next((known for known in board().benchmarks if known.name == name), board().benchmarks[0])
 
 
 def _shown(show: list[str] | None, find: str | None) -> pages.Shown:
@@ -65,12 +65,12 @@ def endpoint(name: str | None) -> dict[str, Any]:
 
     Returns:
         {"benchmarks": all names, "benchmark": this one, "rows": [{"rank", "metric", "scaled", "ci_low",
-        "ci_high", a key for each direction and category, "n", "group_score", "ties", "coverage", "checks",
+        "ci_high", a key per direction and category, "n", "group_score", "ties", "coverage", "checks",
         "all_checks", "baseline", "trained_on_croc", "url", "signature"}]}, best first.
     """
     benchmark = _benchmark(name)
     return {
-        "benchmarks": [each.name for each in board().benchmarks],
+        "benchmarks": [benchmark.name for benchmark in board().benchmarks],
         "benchmark": benchmark.name,
         "rows": benchmark.rows(),
     }
@@ -78,12 +78,12 @@ def endpoint(name: str | None) -> dict[str, Any]:
 
 def build(ui: webui.Wiring) -> None:
     """Lay out the tab."""
-    names = [each.name for each in board().benchmarks]
+    names = [benchmark.name for benchmark in board().benchmarks]
     if not names:
         webui.html(pages.note("There are no results yet."))
         return
     first = board().benchmarks[0]
-    groups = sorted({group for each in board().benchmarks for group in each.groups("category")})
+    groups = sorted({group for benchmark in board().benchmarks for group in benchmark.groups("category")})
     categories_of = [(ALL, ALL), *((pages.words(group), group) for group in groups if group != NO_VALUE)]
     columns = [(label.capitalize(), column) for column, label in pages.ORDERS.items()]
     start = page(names[0], ALL, [BASELINES, TRAINED], "", pages.BEST_FIRST.column, False)
@@ -107,7 +107,7 @@ def build(ui: webui.Wiring) -> None:
     webui.html(pages.fragment("heading", "Pseudo-labelled and human-labelled checks side by side"))
     sides = webui.html(start[2], elem_id="leaderboard-sides")
     webui.html(pages.fragment("heading", "What the tests show"))
-    told = webui.html(pages.findings(first))
+    findings = webui.html(pages.findings(first))
     webui.html(pages.fragment("heading", "Failed checks"))
     metric = gr.Dropdown(list(first.report.metrics), value=first.report.metrics[0], label="Scorer")
     failed = webui.html(gallery(names[0], first.report.metrics[0]), elem_id="leaderboard-failed")
@@ -130,6 +130,6 @@ def build(ui: webui.Wiring) -> None:
     inputs = [name, group, show, find, column, reverse]
     for component in inputs:
         ui.on(component, page, inputs, tables, event="change" if component is find else "input")
-    ui.on(name, turn, [name], [metric, told, failed], event="input")
+    ui.on(name, turn, [name], [metric, findings, failed], event="input")
     ui.on(metric, gallery, [name, metric], failed, event="input")
     ui.endpoint("leaderboard", endpoint, [name])

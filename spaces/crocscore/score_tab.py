@@ -22,7 +22,7 @@ READY = (
 
 @gpu
 def explain(image: Any, prompts: list[str]) -> list[Any]:
-    """What the model says of each prompt."""
+    """Margin, probability and clauses of every prompt."""
     return MODEL.explain(image, prompts)
 
 
@@ -49,7 +49,7 @@ def endpoint(path: str | None, text: str) -> dict[str, Any]:
     return {
         "model": MODEL.name,
         "calibrated": MODEL.calibrated,
-        "prompts": [asdict(each) for each in found],
+        "prompts": [asdict(explanation) for explanation in found],
     }
 
 

@@ -115,16 +115,16 @@ def test_draw_makes_both_images_and_another_seed_makes_others(client):
 
 
 def test_what_cannot_be_drawn_is_explained(client):
-    said = refused(client, "a dog", "a tyrannosaur in a tutu", 1, api_name="/draw")
-    assert "Prompt B cannot be drawn" in said
-    assert "tyrannosaur" in said
+    message = refused(client, "a dog", "a tyrannosaur in a tutu", 1, api_name="/draw")
+    assert "Prompt B cannot be drawn" in message
+    assert "tyrannosaur" in message
 
 
 def test_benchmark_gives_the_report(client):
     from gradio_client import handle_file
 
     found = client.predict(handle_file(str(pages.EXAMPLE_TABLE)), None, False, api_name="/benchmark")
-    assert found == json.loads(pages.judge(str(pages.EXAMPLE_TABLE), None, False).to_json())
+    assert found == json.loads(pages.evaluate_upload(str(pages.EXAMPLE_TABLE), None, False).to_json())
 
 
 def test_leaderboard_gives_rows_with_signatures(client):
@@ -182,9 +182,9 @@ def test_an_upload_that_is_no_image_is_refused_with_a_sentence(server, client, t
 
     file = tmp_path / "upload.png"
     file.write_bytes(broken_images(tmp_path)[kind])
-    said = refused(client, handle_file(str(file)), "a dog", api_name="/score")
-    assert "image" in said
-    assert str(tmp_path) not in said
+    message = refused(client, handle_file(str(file)), "a dog", api_name="/score")
+    assert "image" in message
+    assert str(tmp_path) not in message
     assert server.answers()
 
 
@@ -201,11 +201,11 @@ def test_a_pixel_and_a_polyglot_are_images_and_nothing_else(client, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [("", "Type a prompt first"), ("x" * 100_000, "100,000 characters"), ("a\n" * 40, "at most 8")],
 )
-def test_prompts_that_cannot_be_read_are_refused(client, image, text, said):
-    assert said in refused(client, image, text, api_name="/score")
+def test_prompts_that_cannot_be_read_are_refused(client, image, text, message):
+    assert message in refused(client, image, text, api_name="/score")
 
 
 def test_prompts_with_markup_are_scored_as_text(client, image):
@@ -214,7 +214,7 @@ def test_prompts_with_markup_are_scored_as_text(client, image):
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "said"),
+    ("name", "content", "message"),
     [
         ("table.csv", b"", "empty"),
         ("table.csv", b"a,b\n1,2\n", "check_id"),
@@ -223,18 +223,18 @@ def test_prompts_with_markup_are_scored_as_text(client, image):
         ("table.png", b"\x89PNG\r\n\x1a\n", "table.png"),
     ],
 )
-def test_a_table_that_cannot_be_judged_is_refused_with_a_sentence(
-    server, client, tmp_path, name, content, said
+def test_a_table_that_cannot_be_evaluated_is_refused_with_a_sentence(
+    server, client, tmp_path, name, content, message
 ):
     from gradio_client import handle_file
 
     (tmp_path / name).write_bytes(content)
     answer = refused(client, handle_file(str(tmp_path / name)), None, False, api_name="/benchmark")
-    assert said in answer
+    assert message in answer
     assert server.answers()
 
 
-def test_a_table_of_a_million_rows_is_judged(server, client, tmp_path):
+def test_a_table_of_a_million_rows_is_evaluated(server, client, tmp_path):
     from gradio_client import handle_file
 
     rows = pl.read_parquet(pages.EXAMPLE_TABLE)

@@ -128,7 +128,7 @@ def test_draw_a_ready_pair_and_score_the_contrast(visit):
     page.wait_for_function("document.querySelectorAll('.image-frame img, img[alt]').length >= 2")
     page.get_by_role("button", name="Score the contrast").click()
     shown(page, "contrast-result", "table.matrix")
-    assert page.locator("#contrast-result ul.verdicts li").count() == 4
+    assert page.locator("#contrast-result ul.directions li").count() == 4
     assert "No image can show both prompts" in page.locator("#contrast-result").inner_text()
 
 
@@ -138,18 +138,18 @@ def test_drawing_says_which_word_it_does_not_know(visit):
     page.get_by_label("Prompt A").fill("a dog in a park")
     page.get_by_label("Prompt B").fill("a tyrannosaur in a park")
     page.get_by_role("button", name="Draw it").click()
-    said = shown(page, "contrast-result", ".problem").inner_text()
-    assert "Prompt B cannot be drawn" in said
-    assert "tyrannosaur" in said
+    message = shown(page, "contrast-result", ".problem").inner_text()
+    assert "Prompt B cannot be drawn" in message
+    assert "tyrannosaur" in message
 
 
-def test_judge_an_uploaded_table_and_download_the_report(visit, tmp_path):
+def test_evaluate_an_uploaded_table_and_download_the_report(visit, tmp_path):
     page = visit()
     turn_to(page, "Benchmark your metric")
     page.locator("input[type=file]:not([accept*=image])").last.set_input_files(str(pages.EXAMPLE_TABLE))
     page.get_by_text("colour-words.parquet").first.wait_for()
-    page.get_by_role("button", name="Judge", exact=True).click()
-    shown(page, "benchmark-result", ".verdict")
+    page.get_by_role("button", name="Evaluate", exact=True).click()
+    shown(page, "benchmark-result", ".report")
     assert page.locator("#benchmark-result .picture img").get_attribute("alt")
     for what, begins in (
         ("Heatmap (PNG)", b"\x89PNG"),
@@ -248,22 +248,22 @@ def test_without_a_model_the_page_says_so_and_the_other_tabs_work(visit, tmp_pat
 
     with serve("crocscore", tmp_path, model=tmp_path / "nothing") as bare:
         page = visit(bare.url)
-        said = shown(page, "model-state", ".problem").inner_text()
-        assert said.startswith("There is no model to score with")
+        message = shown(page, "model-state", ".problem").inner_text()
+        assert message.startswith("There is no model to score with")
         turn_to(page, "Leaderboard")
         assert scorers(page)
 
 
-def test_the_page_of_the_metric_explains_judges_and_ranks(visit, tmp_path):
+def test_the_page_of_the_metric_explains_evaluates_and_ranks(visit, tmp_path):
     from page_server import serve
 
     with serve("croc", tmp_path) as metric:
         page = visit(metric.url, width=390)
         text = page.locator("body").inner_text()
         assert 'evaluate.load("croc/croc")' in text
-        assert "Who leads" in text
-        page.get_by_role("button", name="Take an example table").click()
+        assert "Leaderboard" in text
+        page.get_by_role("button", name="Use the example table").click()
         page.wait_for_selector(".file-preview")  # a narrow page breaks the name in two
-        page.get_by_role("button", name="Judge", exact=True).click()
-        shown(page, "benchmark-result", ".verdict")
+        page.get_by_role("button", name="Evaluate", exact=True).click()
+        shown(page, "benchmark-result", ".report")
         assert page.evaluate("document.documentElement.scrollWidth") <= 390

@@ -32,11 +32,11 @@ def board():
 
 @pytest.fixture(scope="module")
 def report():
-    return pages.judge(str(pages.EXAMPLE_TABLE), None, False)
+    return pages.evaluate_upload(str(pages.EXAMPLE_TABLE), None, False)
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         (None, "Type a prompt first"),
         (" \n \n", "Type a prompt first"),
@@ -45,8 +45,8 @@ def report():
         ("a cat\n" + "x" * 3_000, "prompt 2 has 3,000 characters"),
     ],
 )
-def test_prompts_that_cannot_be_read_are_named(text, said):
-    with pytest.raises(InputError, match=said):
+def test_prompts_that_cannot_be_read_are_named(text, message):
+    with pytest.raises(InputError, match=message):
         pages.read_prompts(text)
 
 
@@ -57,12 +57,12 @@ def test_prompts_are_lines():
 def test_a_picture_is_named_as_the_page_names_it(tmp_path):
     broken = tmp_path / "secret-folder.png"
     broken.write_bytes(b"\x89PNG\r\n\x1a\nnothing")
-    for path, said in (
+    for path, message in (
         (None, "Add image A first"),
         (str(broken), "image A"),
         (str(tmp_path / "gone.png"), "image A is gone"),
     ):
-        with pytest.raises(InputError, match=said) as problem:
+        with pytest.raises(InputError, match=message) as problem:
             pages.read_picture(path, "image A")
         assert str(tmp_path) not in str(problem.value)
 
@@ -151,16 +151,16 @@ def test_the_report_has_a_text_table_beside_the_picture_and_all_downloads(report
 def test_a_file_is_named_without_the_servers_folders(tmp_path):
     (tmp_path / "mine.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"mine\.csv") as problem:
-        pages.judge(str(tmp_path / "mine.csv"), None, False)
+        pages.evaluate_upload(str(tmp_path / "mine.csv"), None, False)
     assert str(tmp_path) not in str(problem.value)
     with pytest.raises(InputError, match="Add a score table first"):
-        pages.judge(None, None, False)
+        pages.evaluate_upload(None, None, False)
 
 
 def test_cells_with_formulas_and_markup_are_text(tmp_path):
     rows = pl.read_parquet(pages.EXAMPLE_TABLE).with_columns(property=pl.lit(f"=HYPERLINK(1){EVIL}"))
     rows.write_csv(tmp_path / "table.csv")
-    found = pages.judge(str(tmp_path / "table.csv"), ["property"], False)
+    found = pages.evaluate_upload(str(tmp_path / "table.csv"), ["property"], False)
     shown = pages.report(found, pages.downloads(found))
     assert "<script>" not in shown
     assert "=HYPERLINK(1)&lt;script&gt;" in shown
@@ -310,7 +310,7 @@ def test_failed_checks_are_shown_with_images(board):
     assert "data:image/webp;base64," in shown
     assert "Fails" in shown
     elsewhere = pages.failures(board.benchmarks[1], "random", known)
-    assert "not at hand" in elsewhere
+    assert "not available" in elsewhere
 
 
 def test_the_shipped_results_follow_from_the_shipped_tables():
