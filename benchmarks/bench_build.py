@@ -69,6 +69,7 @@ SIZE = 256
 def main() -> None:
     """Measure and print."""
     from builders.syn import build_exact
+    from croc.jobs.executors import local_executor
     from croc_syn.audit import audit
     from croc_syn.stratified_rows import shard_files
 
@@ -93,7 +94,9 @@ def main() -> None:
         print(
             f"bare rasterise-and-encode: CPU {alone:.2f} s; overhead {used / alone - 1:+.1%} (at most 15 %)"
         )
-        _, clock2, own, others = timed(lambda: build_exact(folder / "two", **settings, workers=2))
+        _, clock2, own, others = timed(
+            lambda: build_exact(folder / "two", **settings, executor=local_executor(2))
+        )
         print(
             f"2 processes: {clock2:.1f} s, {report.checks / clock2:.1f} checks/s, gain {clock / clock2:.2f} "
             f"(at least 1.8); CPU {own:.2f} s here, {others:.2f} s in the workers: two free cores allow "

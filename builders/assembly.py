@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from builders import shards
 from builders.screening import IMAGE_REASONS
 from croc.errors import InputError
-from croc.jobs.executors import local_executor
+from croc.jobs.executors import on_this_machine
+from croc.jobs.parts import Executor
 from croc.jobs.runner import Manifest, run
 from croc.storage.files import read_json
 from croc.wording import counted
@@ -115,7 +116,7 @@ def assemble_staged(
     both_sides: bool = True,
     splits: Mapping[str, float] | None = None,
     near: int | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> BuildReport:
     """Put a folder of staged rows into shards, without an audit.
@@ -129,7 +130,7 @@ def assemble_staged(
         splits: share by split name; None puts everything into ``test``.
         near: number of bits; images whose 64-bit perceptual hashes differ in at most so many count as equal.
             None compares the files only.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
 
     Raises:
@@ -147,7 +148,7 @@ def assemble_staged(
         features=features,
         both_sides=both_sides,
         started=started,
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
 
@@ -163,7 +164,7 @@ def assemble(
     dropped: Mapping[str, int] | None = None,
     notes: Sequence[str] = (),
     started: float,
-    workers: int,
+    executor: Executor | None,
     progress: bool,
 ) -> BuildReport:
     """Put staged rows into shards, audit them, and make the folder visible.
@@ -178,7 +179,7 @@ def assemble(
         dropped: what an earlier step dropped, by reason, in addition to the counts of the staged parts.
         notes: further sentences for the card.
         started: ``time.monotonic()`` when the build began.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
 
     Raises:
@@ -199,7 +200,7 @@ def assemble(
         suffix=".parquet",
         fingerprint={**recipe, "staged": staged.sha256},
         # Copying is fast: below a gigabyte starting a process takes longer.
-        executor=local_executor(workers if size > 1_000_000_000 else 1),
+        executor=on_this_machine(executor) if size > 1_000_000_000 else None,
         progress=progress,
         what="shards",
     )

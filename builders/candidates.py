@@ -49,7 +49,6 @@ def of_pairs(
     task: str = "shows",
     attention: int = 10,
     executor: Executor | None = None,
-    workers: int = 1,
     progress: bool = True,
 ) -> Candidates:
     """Make candidate images from prompt pairs, as items for annotators.
@@ -64,8 +63,7 @@ def of_pairs(
         settings: the section ``images:`` of a preset; None draws 5 images per side with the exact world.
         task: the question to annotators, one of ``TASKS``.
         attention: number of attention checks to add.
-        executor: what makes the parts of images; None takes ``workers`` processes of this machine.
-        workers: processes.
+        executor: what makes the parts of images, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
 
     Raises:
@@ -76,9 +74,7 @@ def of_pairs(
     exact = not settings.models
     stage(make_rows(sets, EXACT if exact else None, exact_only=exact), folder / "prompts", progress=False)
     images = folder / "images"
-    made = make_images(
-        folder / "prompts", images, settings, executor=executor, workers=workers, progress=progress
-    )
+    made = make_images(folder / "prompts", images, settings, executor=executor, progress=progress)
     models = [model.name for model in settings.models] or [EXACT]
     return write_items(
         read_staged_rows(made.files()),

@@ -134,7 +134,6 @@ def build_syn(
         properties=properties or None,
         splits=_splits(train, validation),
         only=only or None,
-        workers=workers or 1,
         executor=make_executor(executor, address, workers, gpus_per_worker, gpu=False),
         **options,
     )
@@ -232,6 +231,7 @@ def build_train(
     CHECKS is a finished dataset that has a split train.
     """
     from builders import train
+    from croc.jobs.executors import local_executor
 
     caps = {
         "property_variation": None,
@@ -239,7 +239,7 @@ def build_train(
         "entity_placement": entity_placement,
     }
     selection = train.Selection(caps, per_property, images, samples, seed)
-    print_report(out, train.build_train(checks, out, selection=selection, workers=workers))
+    print_report(out, train.build_train(checks, out, selection=selection, executor=local_executor(workers)))
 
 
 @build.command("nlvr", epilog="Example: croc build nlvr nlvr/dev --out runs/nlvr")
@@ -317,6 +317,7 @@ def build_scenes(
     prompt. Only concepts of the split train are drawn. Use the same shares as for the checks.
     """
     from builders import scenes
+    from croc.jobs.executors import local_executor
 
     manifest = scenes.build_scenes(
         out,
@@ -325,7 +326,7 @@ def build_scenes(
         without=without,
         properties=properties,
         settings=scenes.Settings(about=about, unusual=unusual, seed=seed),
-        workers=workers,
+        executor=local_executor(workers),
     )
     totals = {name: sum(part["counts"][name] for part in manifest.parts) for name in ("images", "claims")}
     banned = sum(part["counts"]["banned"] for part in manifest.parts)
@@ -360,6 +361,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     import sys
 
     from builders.syn import build_exact
+    from croc.jobs.executors import local_executor
     from croc.rendering.formats import agreement_lines
     from croc.rendering.page import write_all
     from croc.rendering.terminal import terminal
@@ -374,7 +376,11 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     names = ["colour-words", "random", "prompt-length", "image-only"]
     click.secho("1. Building checks with the exact world", bold=True, err=True)
     built = build_exact(
-        out / "syn", checks=checks, images=images, properties=_DEMO_PROPERTIES, workers=workers
+        out / "syn",
+        checks=checks,
+        images=images,
+        properties=_DEMO_PROPERTIES,
+        executor=local_executor(workers),
     )
     for line in built.lines():
         log_indented(line)

@@ -22,8 +22,8 @@ from builders import authors_release as releases
 from builders import shards
 from builders.assembly import TEST_ONLY, BuildReport, assemble, assemble_staged, read_report
 from croc.checks.schema import check_features
-from croc.jobs.executors import local_executor
-from croc.jobs.parts import Part
+from croc.jobs.executors import on_this_machine
+from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import read_manifest, run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import write_parquet
@@ -41,7 +41,7 @@ def build_release(
     out: str | Path,
     *,
     license: str | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> BuildReport:
     """Build checks from the authors' release.
@@ -52,7 +52,7 @@ def build_release(
         source: a folder with the release's TSV and tar.gz, or its Hub id.
         out: the folder to make.
         license: licence of the images; None if it is not known.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
 
     Raises:
@@ -85,20 +85,20 @@ def build_release(
         dropped=lost,
         notes=release.notes,
         started=started,
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
 
 
 def build_nlvr(
-    source: str | Path, out: str | Path, *, workers: int = 1, progress: bool = True
+    source: str | Path, out: str | Path, *, executor: Executor | None = None, progress: bool = True
 ) -> BuildReport:
     """Build checks from a split of NLVR: sentences by people, votes of several raters, drawn images.
 
     Args:
         source: a split's folder, such as ``nlvr/dev``.
         out: the folder to make.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
 
     Raises:
@@ -127,7 +127,7 @@ def build_nlvr(
             "a sentence has no contrast prompt: the text directions have nothing to compare",
         ],
         started=started,
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
 
@@ -198,7 +198,7 @@ def build_voted(
         both_sides=both_sides,
         notes=voted.lines(),
         started=started,
-        workers=1,
+        executor=None,
         progress=progress,
     )
 
@@ -223,7 +223,7 @@ def _stage_and_assemble(
     *,
     staged_callback: Callable[[], None] | None = None,
     both_sides: bool = False,
-    workers: int,
+    executor: Executor | None,
     progress: bool,
     **options: Any,
 ) -> BuildReport:
@@ -235,7 +235,7 @@ def _stage_and_assemble(
         folder / shards.WORK / "checks",
         suffix=".parquet",
         fingerprint=recipe,
-        executor=local_executor(workers),
+        executor=on_this_machine(executor),
         progress=progress,
         what="parts of checks",
     )
@@ -247,7 +247,7 @@ def _stage_and_assemble(
         recipe,
         features=features,
         both_sides=both_sides,
-        workers=workers,
+        executor=executor,
         progress=progress,
         **options,
     )

@@ -199,6 +199,7 @@ def candidates(
         return
     if subset or varied:
         raise InputError("--subset and --property need --from-build; prompt pairs have a --category")
+    from croc.jobs.executors import local_executor
     from croc_hum.candidates.prompts import load
     from croc_syn import presets
 
@@ -212,13 +213,15 @@ def candidates(
     changed |= {key: value for key, value in options.items() if value is not None}
     if models:
         changed["images.models"] = list(models)
+    settings = presets.load(preset, changed).images
+    settings = settings.model_copy(update={"endpoint": settings.endpoint.shared_by(workers)})
     candidates = of_pairs(
         select_category(load(pairs), category),
         out,
-        presets.load(preset, changed).images,
+        settings,
         task=task,
         attention=attention,
-        workers=workers,
+        executor=local_executor(workers),
     )
     print_report(out, candidates)
 

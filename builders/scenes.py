@@ -25,8 +25,7 @@ import pyarrow.parquet as pq
 from builders.screening import fold_caption, split_of
 from croc.checks.schema import stable_hash
 from croc.errors import CrocError, InputError
-from croc.jobs.executors import local_executor
-from croc.jobs.parts import Part
+from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.exact import sample_scene
@@ -110,7 +109,7 @@ def build_scenes(
     properties: Sequence[str] = (),
     taxonomy: str | Path | None = None,
     settings: Settings = Settings(),
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> Manifest:
     """Draw annotated scenes of the concepts of the split ``train``.
@@ -123,7 +122,7 @@ def build_scenes(
         properties: draw only checks of these properties; empty takes all, and a third of other checks.
         taxonomy: a taxonomy file; None takes the one that comes with the package.
         settings: how to draw.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show a bar.
 
     Returns:
@@ -179,7 +178,7 @@ def build_scenes(
         out,
         suffix=".parquet",
         fingerprint=fingerprint,
-        executor=local_executor(workers),
+        executor=executor,
         progress=progress,
         what="parts of scenes",
     )

@@ -46,7 +46,7 @@ def build_exact(
     size: int = 256,
     seed: int = 0,
     taxonomy: str | Path | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
     noise: float = 0.0,
     subsets: Sequence[str] | None = None,
     properties: Sequence[str] | None = None,
@@ -54,7 +54,6 @@ def build_exact(
     only: Sequence[str] | None = None,
     audit_checks: int = 2000,
     progress: bool = True,
-    executor: Executor | None = None,
 ) -> BuildReport:
     """Build a dataset of checks of the exact world: no model, no network, labels that are certain.
 
@@ -69,7 +68,9 @@ def build_exact(
         size: width and height in pixels.
         seed: decides which checks, prompts and images are made.
         taxonomy: a taxonomy file; None takes the one that comes with the package.
-        workers: processes. With more than one, the calling script needs a ``__main__`` guard.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process. A
+            cluster makes prompts and images; what reads the files of the folder runs in this process. With
+            worker processes, the calling script needs a ``__main__`` guard.
         noise: probability that an image shows the other prompt; ``images_valid`` holds the truth.
         subsets: only these subsets; None takes all.
         properties: only variations of these properties of the taxonomy; None takes all.
@@ -79,7 +80,6 @@ def build_exact(
             would have there, selected from the concepts of these splits.
         audit_checks: number of checks to audit, at most; 0 omits the audit.
         progress: show bars.
-        executor: what draws the images, see :mod:`croc.jobs.executors`; None takes ``workers`` processes.
 
     Raises:
         InputError: an argument cannot be used, or the folder holds something else.
@@ -121,24 +121,24 @@ def build_exact(
     if shards.is_finished(folder, recipe):
         return read_report(folder)
     work = folder / shards.WORK
-    make_prompts(preset, work / _PROMPTS, plan=plan, workers=workers, progress=progress)
-    staged = make_images(
-        work / _PROMPTS, work / _IMAGES, preset.images, executor=executor, workers=workers, progress=progress
-    )
+    make_prompts(preset, work / _PROMPTS, plan=plan, executor=executor, progress=progress)
+    staged = make_images(work / _PROMPTS, work / _IMAGES, preset.images, executor=executor, progress=progress)
     audited = audit_checks > 0 and not noise
     return assemble(
         staged,
         folder,
         recipe,
         features=exact_features(),
-        audit=partial(_audit, checks=audit_checks, workers=workers, progress=progress) if audited else None,
+        audit=partial(_audit, checks=audit_checks, executor=executor, progress=progress) if audited else None,
         started=started,
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
 
 
-def _audit(made: Manifest, work: Path, *, checks: int, workers: int, progress: bool) -> dict[str, Any]:
+def _audit(
+    made: Manifest, work: Path, *, checks: int, executor: Executor | None, progress: bool
+) -> dict[str, Any]:
     from croc_syn.audit import audit
 
     result = audit(
@@ -146,7 +146,7 @@ def _audit(made: Manifest, work: Path, *, checks: int, workers: int, progress: b
         work / _AUDIT,
         checks=checks,
         revision=made.sha256[:12],
-        workers=workers,
+        executor=executor,
         progress=progress,
     )
     return {**asdict(result), "lines": result.lines()}

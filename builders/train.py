@@ -31,8 +31,8 @@ from builders.screening import ELSEWHERE, SPLITS, content_hash, fold_caption, sp
 from croc.checks.columns import features
 from croc.checks.schema import IMAGE_COLUMNS, PAIR_COLUMNS, SHARED_COLUMNS, SIDES, SUBSETS, stable_hash
 from croc.errors import InputError
-from croc.jobs.executors import local_executor
-from croc.jobs.parts import Part
+from croc.jobs.executors import on_this_machine
+from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import run
 from croc.storage.files import read_json, sha256_of
 from croc.storage.parquet import batches, write_parquet
@@ -114,7 +114,7 @@ def build_train(
     *,
     selection: Selection | None = None,
     splits: Mapping[str, float] | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> BuildReport:
     """Build training questions from a finished folder of checks.
@@ -124,7 +124,7 @@ def build_train(
         out: the folder to make.
         selection: which checks; None is the paper's selection.
         splits: share by split name; None keeps the splits of the checks, which must have a ``train``.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
 
     Returns:
@@ -173,7 +173,7 @@ def build_train(
         out / shards.WORK / "shards",
         suffix=".parquet",
         fingerprint=recipe,
-        executor=local_executor(workers),
+        executor=on_this_machine(executor),
         progress=progress,
         what="shards of questions",
     )

@@ -21,8 +21,8 @@ import numpy as np
 from PIL import Image
 
 from croc.checks.schema import DIRECTIONS, IMAGE_COLUMNS, SIDES, stable_hash
-from croc.jobs.executors import local_executor
-from croc.jobs.parts import Part
+from croc.jobs.executors import on_this_machine
+from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import Manifest, run
 from croc.tables.columns import SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
@@ -106,7 +106,7 @@ def audit(
     seed: int = 0,
     dataset: str | None = None,
     revision: str | None = None,
-    workers: int = 1,
+    executor: Executor | None = None,
     progress: bool = True,
 ) -> Audit:
     """Audit the checks in some Parquet files.
@@ -120,7 +120,7 @@ def audit(
         seed: of the sample.
         dataset: name of the dataset in the score tables; None leaves it out.
         revision: its revision.
-        workers: processes.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show a bar.
 
     Raises:
@@ -137,7 +137,7 @@ def audit(
         work / "scores",
         suffix=".parquet",
         fingerprint={"dataset": dataset, "revision": revision, "seed": seed, "world": EXACT},
-        executor=local_executor(workers),
+        executor=on_this_machine(executor),
         progress=progress,
         what="parts of the audit",
     )

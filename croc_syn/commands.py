@@ -152,10 +152,10 @@ def prompts(
         return
     if out is None:
         raise click.UsageError("give --out FOLDER, or --show N to print requests only")
+    settings = settings.model_copy(update={"text": settings.text.shared_by(workers or 1)})
     manifest = make_prompts(
         settings,
         out,
-        workers=workers or 1,
         executor=make_executor(executor, address, workers, gpus_per_worker, gpu=needs_gpu(settings.text)),
         keep_responses=executor != "ray",
         existing="overwrite" if overwrite else "resume",

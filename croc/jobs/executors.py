@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -196,11 +197,22 @@ def ray_executor(
         workers: maximum number of actors; None means as many as the cluster has resources for.
         gpus_per_worker: GPUs that an actor needs.
     """
+    return _RayExecutor(address, workers, gpus_per_worker)
 
-    def execute(make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
-        return _on_cluster(make, todo, tmp, address, workers, gpus_per_worker)
 
-    return execute
+@dataclass(frozen=True)
+class _RayExecutor:
+    address: str | None
+    workers: int | None
+    gpus_per_worker: float
+
+    def __call__(self, make: MakePart, todo: Sequence[Part], tmp: Path) -> Outcomes:
+        return _on_cluster(make, todo, tmp, self.address, self.workers, self.gpus_per_worker)
+
+
+def on_this_machine(executor: Executor | None) -> Executor | None:
+    """The executor for parts that read files of this machine: in place of a cluster, this process (None)."""
+    return None if isinstance(executor, _RayExecutor) else executor
 
 
 def _on_cluster(

@@ -11,7 +11,6 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from pathlib import Path
 
-from croc.jobs.executors import local_executor
 from croc.jobs.parts import Executor
 from croc.jobs.progress import progress_bar
 from croc.jobs.runner import Manifest, Progress, Status, read_manifest, run
@@ -27,7 +26,6 @@ def make_images(
     settings: Images,
     *,
     executor: Executor | None = None,
-    workers: int = 1,
     painter: Callable[[ImageModel, Images], Painter] | None = None,
     max_failures: int | None = None,
     progress: bool | Progress = True,
@@ -40,8 +38,7 @@ def make_images(
         prompts: the folder, finished by :func:`croc_syn.writing.prompts.make_prompts`.
         out: the folder to make.
         settings: the section ``images:`` of a preset; without models the exact world draws.
-        executor: what makes the parts; None takes this process, or ``workers`` of this machine.
-        workers: processes of this machine.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         painter: makes the painter of a model; None takes the one that its entry names.
         max_failures: stop when more parts than this have failed.
         progress: show images per second and the time left, or a function that is called with the status.
@@ -77,7 +74,7 @@ def make_images(
             out,
             suffix=".parquet",
             fingerprint=fingerprint,
-            executor=executor or local_executor(workers),
+            executor=executor,
             what="parts of images",
             max_failures=max_failures,
             progress=show,

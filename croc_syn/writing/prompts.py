@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from croc.errors import InputError
-from croc.jobs.executors import local_executor
 from croc.jobs.parts import Executor, MakePart, Part
 from croc.jobs.progress import Show, progress_bar
 from croc.jobs.runner import Manifest, Status, run
@@ -82,7 +81,6 @@ def make_prompts(
     out: str | Path,
     *,
     plan: PromptPlan | None = None,
-    workers: int = 1,
     executor: Executor | None = None,
     keep_responses: bool = True,
     progress: bool = True,
@@ -94,8 +92,8 @@ def make_prompts(
         preset: what is contrasted, and who writes.
         out: the folder of the parts.
         plan: from :func:`plan_prompts` with this preset; None makes it.
-        workers: processes; together they keep to the limits of the endpoint.
-        executor: what makes the parts; None takes processes of this machine.
+        executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
+            Several workers call an endpoint at once: give each its share of the limits by ``Text.shared_by``.
         keep_responses: keep the responses of models in the folder until their part is finished, so that a
             resumed run does not request them again. Workers on other machines cannot write there.
         progress: show a bar, in pairs.
@@ -111,14 +109,13 @@ def make_prompts(
     responses = None
     if preset.text.models:
         responses = folder / RESPONSES if keep_responses else None
-        text = preset.text.shared_by(workers)
-        make = stage.PromptPartMaker(text, preset.seed, responses=responses)
+        make = stage.PromptPartMaker(preset.text, preset.seed, responses=responses)
         fingerprint = stage.fingerprint(preset)
         stage.check_ready(preset)
     else:
         make = partial(exact.make_part, seed=preset.seed)
         fingerprint = {"kind": "prompts", "text_model": EXACT, "seed": preset.seed}
-        workers = workers if plan.checks > _MANY else 1
+        executor = executor if plan.checks > _MANY else None
     with progress_bar("prompts", "pairs") if progress else nullcontext(_show_nothing) as show:
         made = run(
             plan.parts,
@@ -126,7 +123,7 @@ def make_prompts(
             folder,
             suffix=".parquet",
             fingerprint=fingerprint,
-            executor=executor or local_executor(workers),
+            executor=executor,
             progress=partial(_show_pairs, total=plan.checks, show=show),
             existing=existing,
             what="parts of prompts",

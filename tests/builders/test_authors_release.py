@@ -18,6 +18,7 @@ from builders.hum import build_release, build_staged
 from builders.verify import verify
 from croc.checks.schema import check_features
 from croc.errors import InputError
+from croc.jobs.executors import local_executor
 
 
 def rows_of(out: Path):
@@ -58,7 +59,7 @@ def test_the_same_release_gives_the_same_bytes_with_two_processes_and_after_an_i
     folder, tmp_path, monkeypatch
 ):
     calm = build_release(folder, tmp_path / "calm", progress=False).out
-    build_release(folder, tmp_path / "two", workers=2, progress=False)
+    build_release(folder, tmp_path / "two", executor=local_executor(2), progress=False)
     monkeypatch.setattr(hum, "assemble", _interrupt)
     with pytest.raises(KeyboardInterrupt):
         build_release(folder, tmp_path / "stopped", progress=False)

@@ -19,6 +19,7 @@ from datasets.exceptions import DatasetNotFoundError
 from builders import syn
 from builders.syn import build_exact
 from croc.errors import CrocError, InputError
+from croc.jobs.executors import local_executor
 from croc_syn import presets, world
 from croc_syn.painting import exact as painter
 from croc_syn.painting.exact import ExactSettings, plan_check
@@ -160,7 +161,7 @@ def test_no_two_images_of_a_check_are_the_same(rows):
 
 
 def test_two_processes_write_the_same_bytes_as_one(built, tmp_path):
-    build_exact(tmp_path / "again", **SMALL, workers=2)
+    build_exact(tmp_path / "again", **SMALL, executor=local_executor(2))
     assert digests(tmp_path / "again") == digests(built.out)
 
 

@@ -19,6 +19,7 @@ from builders.syn import build_staged
 from builders.train import Selection, build_train, pair_features
 from builders.verify import verify
 from croc.errors import InputError
+from croc.jobs.executors import local_executor
 
 THIRDS = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
@@ -163,7 +164,7 @@ def test_samples_and_images_a_side_are_kept_to(folder, tmp_path):
 
 
 def test_another_seed_makes_another_choice_and_the_same_one_the_same_bytes(built, folder, tmp_path):
-    same = build_train(folder, tmp_path / "same", workers=2, progress=False)
+    same = build_train(folder, tmp_path / "same", executor=local_executor(2), progress=False)
     assert (same.out / "manifest.json").read_bytes() == (built.out / "manifest.json").read_bytes()
     other = build_train(folder, tmp_path / "other", selection=Selection(seed=1), progress=False)
     first = {each["check_id"]: each["image_index"] for each in rows_of(built.out)}

@@ -11,7 +11,7 @@ import pytest
 
 from croc.errors import CrocError, InputError
 from croc.jobs import runner
-from croc.jobs.executors import executor_for, local_executor, ray_executor, visible_gpus
+from croc.jobs.executors import executor_for, local_executor, on_this_machine, ray_executor, visible_gpus
 from croc.jobs.parts import Abort, MakePart, Part
 from croc.jobs.runner import PartsFailed
 
@@ -162,3 +162,10 @@ def test_what_a_part_is_made_from_travels_with_it(tmp_path: Path, ray_here: Any)
 def test_more_gpus_than_there_are_is_said(tmp_path: Path, ray_here: Any) -> None:
     with pytest.raises(CrocError, match=r"a worker needs more GPUs \(1\) than the cluster has \(0\)"):
         run(tmp_path / "out", executor=ray_executor(gpus_per_worker=1))
+
+
+def test_parts_that_read_files_of_this_machine_are_not_sent_to_a_cluster():
+    assert on_this_machine(None) is None
+    assert on_this_machine(ray_executor("ray://elsewhere:10001")) is None
+    local = local_executor(2)
+    assert on_this_machine(local) is local

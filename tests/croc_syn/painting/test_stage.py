@@ -350,6 +350,7 @@ KILLED = """
 import os, random, signal, sys, time
 from pathlib import Path
 import cheap_painter
+from croc.jobs.executors import local_executor
 from croc_syn.painting.images import make_images
 from croc_syn.painting.settings import Images
 from croc_syn.painting.table import painted_features
@@ -357,7 +358,8 @@ from croc_syn.painting.table import painted_features
 def work(out, workers=1):
     settings = Images.model_validate({"models": [{"name": "flux.1-schnell"}, {"name": "sd3.5-large-turbo"}],
                             "count": 2, "format": "png", "checks_per_part": 1})
-    make_images(sys.argv[1], out, settings, painter=cheap_painter.steady, workers=workers, progress=False)
+    make_images(sys.argv[1], out, settings, painter=cheap_painter.steady, progress=False,
+                executor=local_executor(workers))
 
 def killed(out, workers, wait):
     records = out / "records"
