@@ -156,15 +156,19 @@ def build_syn(
 )
 @workers_option
 @out_folder
-def build_staged(kind: str, folder: Path, out: Path, train: float, validation: float, **options: Any) -> None:
+def build_staged(
+    kind: str, folder: Path, out: Path, train: float, validation: float, near: int | None, workers: int
+) -> None:
     """Build a dataset from generated images.
 
     FOLDER is a folder that 'croc images' made.
     """
     from builders import hum, syn
+    from croc.jobs.executors import local_executor
 
-    builders = {"syn": syn.build_staged, "hum": hum.build_staged}
-    print_report(out, builders[kind](folder, out, splits=_splits(train, validation), **options))
+    build = {"syn": syn.build_staged, "hum": hum.build_staged}[kind]
+    splits = _splits(train, validation)
+    print_report(out, build(folder, out, splits=splits, near=near, executor=local_executor(workers)))
 
 
 @build.command("hum", epilog="Example: croc build hum --from-release nllg/croc_hum --out runs/hum")
@@ -178,11 +182,12 @@ def build_staged(kind: str, folder: Path, out: Path, train: float, validation: f
 @click.option("--license", help="Licence of the images. Default: unknown.")
 @workers_option
 @out_folder
-def build_hum(release: str, out: Path, **options: Any) -> None:
+def build_hum(release: str, out: Path, license: str | None, workers: int) -> None:
     """Build checks from the authors' release of CROChum."""
     from builders.hum import build_release
+    from croc.jobs.executors import local_executor
 
-    print_report(out, build_release(release, out, **options))
+    print_report(out, build_release(release, out, license=license, executor=local_executor(workers)))
 
 
 @build.command("train", epilog="Example: croc build train runs/syn --out runs/questions --samples 16000")
