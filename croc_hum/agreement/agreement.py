@@ -458,33 +458,30 @@ class VoteMatrix:
         return ceilings
 
     def _rating_ceilings(self, category: str | None, settings: Settings) -> list[Ceiling]:
-        own, rest, weights = [], [], []
+        compared, weights = [], []
         for a in range(len(self.names)):
             items, ratings, others = self.compare_with_others(a)
             if len(items) >= MIN_SHARED_ITEMS:
-                own.append((items, ratings))
-                rest.append(others)
+                compared.append((items, ratings, others))
                 weights.append(len(items))
         ceilings = []
         clusters = int(self.concept.max()) + 1
         counts = None
-        if settings.resamples and own:
+        if settings.resamples and compared:
             rng = np.random.default_rng(settings.seed)
             counts = statistics.resample_counts(clusters, settings.resamples, rng)
-        for kind in CORRELATIONS if own else ():
-            point = [
-                correlation(ratings, others, kind) for (_, ratings), others in zip(own, rest, strict=True)
-            ]
+        for kind in CORRELATIONS if compared else ():
+            point = [correlation(ratings, others, kind) for _, ratings, others in compared]
             samples = None
             if counts is not None:
                 correlations = [
                     weighted_correlation(ratings, others, counts[:, self.concept[items]], kind)
-                    for (items, ratings), others in zip(own, rest, strict=True)
+                    for items, ratings, others in compared
                 ]
                 samples = _mean(np.stack(correlations, axis=1), np.array(weights, float))
             value = _mean(np.array([point]), np.array(weights, float))[0]
             estimate = Estimate.of(float(value), samples, settings.level)
-            ceilings.append(Ceiling(self.task, category, kind, len(own), sum(weights), estimate))
+            ceilings.append(Ceiling(self.task, category, kind, len(compared), sum(weights), estimate))
         return ceilings
 
     def compare_with_others(self, annotator: int) -> tuple[Counts, Array, Array]:

@@ -96,13 +96,15 @@ class LabelNoise:
         decided = decide(task_votes, rule)
         properties = []
         for name, checks in sample["population"].items():
-            own = decided.filter(pl.col("property").fill_null("") == name)
-            kept, wrong = (int((own["verdict"] == verdict).sum()) for verdict in (YES, NO))
+            images_of_property = decided.filter(pl.col("property").fill_null("") == name)
+            kept, wrong = (int((images_of_property["verdict"] == verdict).sum()) for verdict in (YES, NO))
             low = high = share = None
             if images := kept + wrong:
                 share = wrong / images
                 low, high = map(float, statistics.wilson_interval(share, images, level))
-            properties.append(PropertyNoise(name, checks, images, wrong, len(own) - images, share, low, high))
+            properties.append(
+                PropertyNoise(name, checks, images, wrong, len(images_of_property) - images, share, low, high)
+            )
         known = [noise for noise in properties if noise.share is not None]
         share = low = high = None
         if known:

@@ -154,13 +154,13 @@ def rank_by_annotator(
     people = select_annotator_votes(task_votes)
     by_annotator = []
     for name in people["annotator"].unique().sort():
-        own = people.filter((pl.col("annotator") == name) & (pl.col("vote_verdict") == YES))
-        report = _evaluate(tables, own, settings)
+        released = people.filter((pl.col("annotator") == name) & (pl.col("vote_verdict") == YES))
+        report = _evaluate(tables, released, settings)
         if report is None:
             continue
         tau = pooled.agreement(report)[0] if resamples and len(pooled.metrics) > 1 else None
         ends = (None, None, None) if tau is None else (tau.tau, tau.ci_low, tau.ci_high)
-        by_annotator.append(_make_ranking(report, name, _count_images(tables, own), *ends))
+        by_annotator.append(_make_ranking(report, name, _count_images(tables, released), *ends))
     kept, wrong = (decided.filter(pl.col("verdict") == verdict) for verdict in (YES, NO))
     share = len(wrong) / (len(kept) + len(wrong))
     claimed = _evaluate(tables, pl.concat([kept, wrong]), settings)

@@ -186,9 +186,9 @@ def _make_ranking_tables(report: AgreementReport) -> Iterable[ReportTable]:
     rankings = report.rankings
     if rankings is None:
         return
-    names = [place.metric for place in rankings.by_rule.places]
+    names = [ranked.metric for ranked in rankings.by_rule.places]
     rows = (rankings.by_rule, *rankings.by_annotator)
-    cells = [{place.metric: place for place in ranking.places} for ranking in rows]
+    cells = [{ranked.metric: ranked for ranked in ranking.places} for ranking in rows]
     yield ReportTable(
         "Ranking of metrics by annotator",
         "Mean scaled accuracy on the images that show their prompt, by the votes of one annotator or of all. "
@@ -236,8 +236,8 @@ def terminal(report: AgreementReport) -> list[RenderableType]:
         table = Table(
             title=Text(part.title), title_justify="left", caption=Text(part.caption), caption_justify="left"
         )
-        for place, name in enumerate(part.header):
-            table.add_column(Text(name), justify="left" if place < part.names else "right", overflow="fold")
+        for index, name in enumerate(part.header):
+            table.add_column(Text(name), justify="left" if index < part.names else "right", overflow="fold")
         for row in part.rows:
             table.add_row(*map(Text, row))
         parts.append(table)

@@ -170,11 +170,11 @@ def make_items(check: Mapping[str, Any], task: str, *, images: int | None = None
         )
     texts = (check["prompt"], check["contrast_prompt"])
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
-        own, other = texts if side == SIDES[0] else texts[::-1]
+        prompt, other_prompt = texts if side == SIDES[0] else texts[::-1]
         valid = check.get(f"{prefix}images_valid")
         seeds = check.get(f"{prefix}seeds") or ()
         for index, image in enumerate((check[f"{prefix}images"] or ())[:images]):
-            if not own:
+            if not prompt:
                 continue
             where = f"check {check['check_id']}, {side} image {index}"
             try:
@@ -185,15 +185,15 @@ def make_items(check: Mapping[str, Any], task: str, *, images: int | None = None
             claimed = _EXPECTED.get(task)
             yield {
                 "item_id": item_id(
-                    task, own, other, data, check_id=check["check_id"], side=side, image_index=index
+                    task, prompt, other_prompt, data, check_id=check["check_id"], side=side, image_index=index
                 ),
                 "task": task,
                 "check_id": check["check_id"],
                 "concept_id": check["concept_id"],
                 "category": check.get("category"),
                 "property": contrasted_property(check) or None,
-                "prompt": own,
-                "contrast_prompt": other,
+                "prompt": prompt,
+                "contrast_prompt": other_prompt,
                 "side": side,
                 "image_index": index,
                 "image": {"bytes": data, "path": None},

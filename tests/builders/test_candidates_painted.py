@@ -1,4 +1,4 @@
-"""The whole way with painted candidates, and with a sample of a build: as its users type it."""
+"""The commands end to end: with candidates of image models, and with a sample of a build."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ pairs:
 """
 
 
-def croc(*words: Any) -> str:
-    done = CliRunner().invoke(main, [str(word) for word in words])
+def croc(*arguments: Any) -> str:
+    done = CliRunner().invoke(main, [str(argument) for argument in arguments])
     assert done.exit_code == 0, done.output
     return done.output
 
 
-def test_painted_candidates_are_judged_on_the_page_and_released(tmp_path: Path) -> None:
+def test_candidates_of_image_models_are_labelled_and_released(tmp_path: Path) -> None:
     pytest.importorskip("diffusers")
     pytest.importorskip("gradio", reason="the page needs gradio")
     pytest.importorskip("krippendorff", reason="agreement needs the extra hum")
@@ -55,38 +55,38 @@ def test_painted_candidates_are_judged_on_the_page_and_released(tmp_path: Path) 
     (tmp_path / "preset.yaml").write_text(json.dumps({"images": preset}))
     candidates = tmp_path / "candidates"
     made = ("hum", "candidates", "--pairs", tmp_path / "pairs.yaml", "--preset", tmp_path / "preset.yaml")
-    said = croc(*made, "--images", 3, "--attention", 2, "--out", candidates)
-    assert "24 items of 4 checks (counting 24)" in said and "2 more items are attention checks" in said
+    output = croc(*made, "--images", 3, "--attention", 2, "--out", candidates)
+    assert "24 items of 4 checks (counting: 24)" in output and "2 attention checks added" in output
     items = {item["item_id"]: item for item in read_items(candidates)}
     images = {item["image"] for item in items.values() if not item["attention"]}
-    assert len(images) == 24, "every image is one of its own"
+    assert len(images) == 24, "all images are different"
     before = (candidates / "items.parquet").read_bytes()
     croc(*made, "--images", 3, "--attention", 2, "--out", candidates)
-    assert (candidates / "items.parquet").read_bytes() == before, "run again, nothing is painted anew"
+    assert (candidates / "items.parquet").read_bytes() == before, "a second run makes no new images"
 
     options = ("--overlap", "3", "--attention-every", "4", "--batch", "100")
     with Page(candidates, tmp_path / "votes.sqlite", *options) as page:
-        for who in range(3):
-            client, given = Client(page), 0
+        for number in range(3):
+            client, count = Client(page), 0
             assert "tiny-flux" not in page.call("load", client.code)
             while client.task:
-                # The third says no to every other image; all the rest is yes.
-                assert client.vote("no" if who == 2 and given % 2 else "yes")
-                given += 1
-            assert given == 26
+                # The third annotator answers no to every second image; all other answers are yes.
+                assert client.vote("no" if number == 2 and count % 2 else "yes")
+                count += 1
+            assert count == 26
     with Store(tmp_path / "votes.sqlite") as store:
         assert store.export(tmp_path / "votes.parquet") == 78
 
-    said = croc("hum", "agreement", tmp_path / "votes.parquet", "--items", candidates, "--resamples", 20,
+    output = croc("hum", "agreement", tmp_path / "votes.parquet", "--items", candidates, "--resamples", 20,
                 "--json", tmp_path / "agreement.json")  # fmt: skip
-    assert "Krippendorff's alpha" in said
-    found = json.loads((tmp_path / "agreement.json").read_text())
-    (whole,) = [group for group in found["groups"] if group["category"] is None]
-    assert (whole["items"], whole["votes"], whole["kept"]) == (24, 72, 24)
-    assert whole["hours"] > 0
+    assert "Krippendorff's alpha" in output
+    report = json.loads((tmp_path / "agreement.json").read_text())
+    (total,) = [group for group in report["groups"] if group["category"] is None]
+    assert (total["items"], total["votes"], total["kept"]) == (24, 72, 24)
+    assert total["hours"] > 0
 
     out = tmp_path / "hum"
-    said = croc("hum", "release", tmp_path / "votes.parquet", "--items", candidates, "--out", out)
+    output = croc("hum", "release", tmp_path / "votes.parquet", "--items", candidates, "--out", out)
     assert verify(out) == []
     from datasets import load_dataset
 
@@ -94,7 +94,7 @@ def test_painted_candidates_are_judged_on_the_page_and_released(tmp_path: Path) 
     assert len(rows) == 4 and {len(row["images"]) for row in rows} == {3}
     models = {row["image_model"].partition("@")[0] for row in rows}
     assert models == {"tiny-flux", "tiny-sd"}
-    assert {row["concept_id"] for row in rows} == {items[each]["concept_id"] for each in items} - {
+    assert {row["concept_id"] for row in rows} == {item["concept_id"] for item in items.values()} - {
         item["concept_id"] for item in items.values() if item["attention"]
     }
     assert sum(len(row["votes"]) for row in rows) == 72
@@ -103,7 +103,7 @@ def test_painted_candidates_are_judged_on_the_page_and_released(tmp_path: Path) 
     assert "at least 3 votes" in card and "tiny-flux" in card and "tiny-sd" in card
 
 
-def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card(tmp_path: Path) -> None:
+def test_the_label_noise_of_a_build_is_measured_and_added_to_its_card(tmp_path: Path) -> None:
     noise, wrong_votes = 0.25, 0.05
     syn, sample = tmp_path / "syn", tmp_path / "sample"
     properties = ("colour", "count", "negation", "left_right")
@@ -113,7 +113,7 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
     croc("hum", "candidates", "--from-build", syn, "--checks", 40, "--attention", 4, "--out", sample)
 
     truth = {item["item_id"]: item["expected"] for item in read_items(sample)}
-    chance = np.random.default_rng(3)
+    rng = np.random.default_rng(3)
     with Store(tmp_path / "votes.sqlite", Settings(overlap=3)) as store:
         store.add_items(read_items(sample))
         for _ in range(3):
@@ -121,15 +121,15 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
             while (offer := store.offer_item(code)) is not None:
                 right = truth[offer.item["item_id"]]
                 flipped = {"yes": "no", "no": "yes"}[right]
-                store.vote(code, offer.offer_id, flipped if chance.random() < wrong_votes else right)
+                store.vote(code, offer.offer_id, flipped if rng.random() < wrong_votes else right)
         store.export(tmp_path / "votes.parquet")
 
     file = tmp_path / "agreement.json"
-    said = croc(
+    output = croc(
         "hum", "agreement", tmp_path / "votes.parquet", "--items", sample, "--resamples", 20, "--json", file
     )
     croc("hum", "card", syn, "--agreement", file)
-    assert "Label noise by property" in said
+    assert "Label noise by property" in output
     stored = json.loads((syn / "label_noise.json").read_text())
     assert stored["images"] == 160 and stored["low"] < noise < stored["high"]
     votes = pl.read_parquet(tmp_path / "votes.parquet")
@@ -143,12 +143,14 @@ def test_the_label_noise_of_a_build_is_measured_by_people_and_stands_on_its_card
         )
     )
     assert set(table) >= set(properties)
-    for each in stored["properties"]:
-        mine = votes.filter((pl.col("property") == each["property"]) & ~pl.col("attention"))
-        really = [truth[name] == "no" for name in mine["item_id"].unique()]
-        assert each["images"] == len(really)
-        assert abs(each["wrong"] - sum(really)) <= 2, "three votes leave few errors of five in a hundred"
-        assert each["low"] <= np.mean(really) <= each["high"]
+    for noise_row in stored["properties"]:
+        property_votes = votes.filter((pl.col("property") == noise_row["property"]) & ~pl.col("attention"))
+        is_wrong = [truth[name] == "no" for name in property_votes["item_id"].unique()]
+        assert noise_row["images"] == len(is_wrong)
+        assert abs(noise_row["wrong"] - sum(is_wrong)) <= 2, (
+            "with 5 % errors a majority of three is rarely wrong"
+        )
+        assert noise_row["low"] <= np.mean(is_wrong) <= noise_row["high"]
     assert verify(syn) == []
     shown = croc("publish", "syn", syn, "--repo", "org/syn", "--dry-run")
     assert "label_noise.json" in shown

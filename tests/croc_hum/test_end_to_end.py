@@ -132,10 +132,10 @@ def test_the_error_rates_of_the_annotators_are_recovered(campaign: Campaign, rep
 
 
 def test_agreement_counts_items_votes_and_hours(campaign: Campaign, report: AgreementReport) -> None:
-    whole = next(group for group in report.groups if group.category is None)
-    assert (whole.items, whole.votes) == (284, 5 * 284)
-    assert whole.kept + whole.discarded + whole.undecided == whole.items
-    assert whole.hours == pytest.approx(
+    total = next(group for group in report.groups if group.category is None)
+    assert (total.items, total.votes) == (284, 5 * 284)
+    assert total.kept + total.discarded + total.undecided == total.items
+    assert total.hours == pytest.approx(
         5 * 284 * 2 / 3600, rel=0.01
     )  # two seconds a vote, by the store's clock
     assert len(report.pairs) == 10

@@ -133,7 +133,7 @@ def test_a_killed_space_loses_only_votes_since_the_last_commit(hub, space, tmp_p
     new_disk(space)
     page.start()
     with page, Store(space / "data" / "votes.sqlite") as store:
-        assert [each["vote_id"] for each in store.votes()] == [vote]
+        assert [row["vote_id"] for row in store.votes()] == [vote]
 
 
 @pytest.mark.browser

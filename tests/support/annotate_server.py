@@ -54,12 +54,12 @@ class Page:
         return page
 
     @classmethod
-    def typed(cls, words: list[str], log: Path, **variables: str) -> Page:
+    def from_command(cls, arguments: list[str], log: Path, **variables: str) -> Page:
         """Any page that a command line starts, on a free port."""
         page = cls.__new__(cls)
         page.log, page._folder, page._variables = log, None, variables
         page._take_port()
-        page._line = [sys.executable, "-m", *words, "--port", str(page.port)]
+        page._line = [sys.executable, "-m", *arguments, "--port", str(page.port)]
         page.start()
         return page
 

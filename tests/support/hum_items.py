@@ -1,4 +1,4 @@
-"""For tests of labelling: items of the exact world with certain answers, somebody who answers, a clock."""
+"""For tests of labelling: items of the exact world with known answers, an annotator, and a clock."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def picture(prompt: str, seed: int) -> bytes:
 def item(
     number: int, task: str = "shows", *, attention: bool = False, image: bytes | None = None, **more: Any
 ) -> dict[str, Any]:
-    """Item ``number``: every other one shows the prompt, the others show the contrast prompt."""
+    """Item ``number``: even ones show the prompt, odd ones the contrast prompt."""
     prompt, contrast, category, contrasted = PAIRS[number % len(PAIRS)]
     true = number % 2 == 0
     data = picture(prompt if true else contrast, number) if image is None else image
@@ -62,13 +62,13 @@ def item(
 
 
 def items(count: int, tasks: Sequence[str] = ("shows",), *, attention: int = 0) -> list[dict[str, Any]]:
-    """``count`` items with the tasks in turn, and attention checks after them."""
+    """``count`` items with alternating tasks, followed by attention checks."""
     rows = [item(number, tasks[number % len(tasks)]) for number in range(count)]
     return rows + [item(1000 + number, attention=True) for number in range(attention)]
 
 
 def write(rows: list[dict[str, Any]], path: Path) -> Path:
-    """The rows as the Parquet file that the page loads."""
+    """Write the rows to a Parquet file for the page."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -77,8 +77,8 @@ def write(rows: list[dict[str, Any]], path: Path) -> Path:
     return path
 
 
-def judge_all(store: Store, code: str, answer=None) -> list[str]:
-    """The ids of the items that an annotator gets, each answered."""
+def vote_on_all(store: Store, code: str, answer=None) -> list[str]:
+    """Vote on all items that an annotator gets; returns their ids."""
     seen = []
     while (offer := store.offer_item(code)) is not None:
         seen.append(offer.item["item_id"])
@@ -91,7 +91,7 @@ def judge_all(store: Store, code: str, answer=None) -> list[str]:
 
 
 class Clock:
-    """Time that a test moves."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 1_700_000_000.0

@@ -94,7 +94,7 @@ class Serving(ExitStack):
     def start(self, words: list[str], variables: dict[str, str]) -> None:
         """End the page before, start this one, and let three people vote if it is the annotators'."""
         self.close()
-        served = self.enter_context(Page.typed(words, Path("served.log"), **variables))
+        served = self.enter_context(Page.from_command(words, Path("served.log"), **variables))
         self.port = served.port
         if words[1:3] == ["hum", "annotate"]:
             vote_as_annotators(served, Path(words[3]))

@@ -1,4 +1,4 @@
-"""Agreement of annotators: by hand on a few votes, and on real votes of other people's studies."""
+"""Agreement of annotators: computed by hand for a few votes, and on published votes."""
 
 from __future__ import annotations
 
@@ -21,11 +21,17 @@ from croc_hum.votes.votes import check_votes
 
 
 def frame(answers: dict[str, str], task: str = "shows", **more: Any) -> pl.DataFrame:
-    """Votes by annotator, an answer a letter (y, n, u, or a number), items in order; a dot is none."""
-    words = {"y": "yes", "n": "no", "u": "unsure"}
+    """Votes by annotator: one letter per item (y, n, u, or a number); a dot is no vote."""
+    answers_by_letter = {"y": "yes", "n": "no", "u": "unsure"}
     rows = [
-        {"item_id": f"i{at:02}", "annotator": who, "task": task, "answer": words.get(letter, letter), **more}
-        for who, letters in answers.items()
+        {
+            "item_id": f"i{at:02}",
+            "annotator": name,
+            "task": task,
+            "answer": answers_by_letter.get(letter, letter),
+            **more,
+        }
+        for name, letters in answers.items()
         for at, letter in enumerate(letters)
         if letter != "."
     ]
@@ -42,11 +48,11 @@ def test_three_annotators_by_hand() -> None:
     # a says yes 3 of 5, b 2 of 5: by chance 3/5·2/5 + 2/5·3/5 = 12/25; (20/25 − 12/25) / (13/25).
     assert by["a", "b"].kappa == pytest.approx(8 / 13)
     assert by["a", "c"].items == 4
-    agrees = {each.annotator: (each.others, each.others_items) for each in report.annotators}
+    agreement = {row.annotator: (row.others, row.others_items) for row in report.annotators}
     # a on item 2: the others say y and n, a tie that counts a half; on item 5 b alone, who differs.
-    assert agrees["a"] == (pytest.approx((1 + 0.5 + 1 + 1 + 0) / 5), 5)
+    assert agreement["a"] == (pytest.approx((1 + 0.5 + 1 + 1 + 0) / 5), 5)
     # c on item 2: both others say yes.
-    assert agrees["c"] == (pytest.approx(3 / 4), 4)
+    assert agreement["c"] == (pytest.approx(3 / 4), 4)
     (ceiling,) = report.ceilings
     assert ceiling.ceiling.value == pytest.approx((3.5 + 3.5 + 3) / 14)
     assert ceiling.votes == 14
@@ -100,14 +106,14 @@ def test_a_weighted_share_of_one_stratum_is_its_wilson_interval() -> None:
 
 def nlvr_votes(folder: Path) -> pl.DataFrame:
     """Five raters an image, of ten; the sentence is the concept."""
-    said = {"true": "yes", "false": "no", "nonsense": "unsure"}
+    answers = {"true": "yes", "false": "no", "nonsense": "unsure"}
     rows = [
         {
             "item_id": example["identifier"],
             "concept_id": example["identifier"].split("-")[0],
             "annotator": rater,
             "task": "shows",
-            "answer": said[answer],
+            "answer": answers[answer],
         }
         for example in map(json.loads, (folder / "nlvr" / "dev" / "dev.json").open())
         for rater, answer in example["evals"].items()
@@ -197,14 +203,14 @@ def test_the_workers_of_dsg(shared_data: Path) -> None:
     assert rating.annotators == 5 and np.isfinite(rating.ceiling.value)  # type: ignore[arg-type]
 
 
-def test_the_guide_quotes_what_comes_out(shared_data: Path) -> None:
+def test_the_guide_quotes_computed_numbers(shared_data: Path) -> None:
     page = (Path(__file__).parents[3] / "docs" / "annotation.md").read_text("utf-8")
     quoted = dict(re.findall(r"^\| (NLVR|TIFA160|DSG)[^|]*\|[^|]*\| (\w+ [−.\d]+)", page, re.MULTILINE))
     for name, votes in (("NLVR", nlvr_votes), ("TIFA160", tifa_votes), ("DSG", dsg_votes)):
         level, value = quoted[name].split()
         report = AgreementReport.of(votes(shared_data), settings=FAST)
-        found = next(alpha.alpha.value for alpha in report.alphas if alpha.level == level)
-        assert f"{found:.3f}" == value
+        computed = next(alpha.alpha.value for alpha in report.alphas if alpha.level == level)
+        assert f"{computed:.3f}" == value
 
 
 def test_a_report_is_read_back_from_its_json_with_its_signature() -> None:

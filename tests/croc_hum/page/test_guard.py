@@ -125,11 +125,11 @@ def test_a_chunked_body_in_many_small_pieces_is_refused_too(port):
         refused(made, 413, "the request is too large")
 
 
-@pytest.mark.parametrize("said", [f"Content-Length: {LIMIT + 1}", f"Content-Length: {10**9}"])
-def test_a_body_that_says_it_is_too_large_is_refused_before_it_is_read(port, said, monkeypatch):
+@pytest.mark.parametrize("header", [f"Content-Length: {LIMIT + 1}", f"Content-Length: {10**9}"])
+def test_a_body_with_a_too_large_content_length_is_refused_before_it_is_read(port, header, monkeypatch):
     monkeypatch.setattr(guard, "_DRAINED_S", 0.2)
     with connection(port) as made:
-        made.sendall(post("/", said) + b"x" * 10)
+        made.sendall(post("/", header) + b"x" * 10)
         refused(made, 413, "the request is too large")
 
 

@@ -137,12 +137,12 @@ def test_consent_votes_by_keyboard_undo_and_withdrawal(served, tab):
     assert serious_findings(tab) == []
     assert tab.evaluate("window.hacked") is None
 
-    mine = [vote for vote in read_history(served) if vote["annotator"] not in before]
-    assert len({vote["annotator"] for vote in mine}) == 1
-    assert [vote["undone"] for vote in mine] == [False, False, True, False, False]
-    assert mine[3]["reason"] == "y n u, for 1 reason"
-    assert mine[3]["item_id"] == mine[2]["item_id"]
-    assert all(vote["version"] and vote["duration_s"] is not None for vote in mine)
+    own = [vote for vote in read_history(served) if vote["annotator"] not in before]
+    assert len({vote["annotator"] for vote in own}) == 1
+    assert [vote["undone"] for vote in own] == [False, False, True, False, False]
+    assert own[3]["reason"] == "y n u, for 1 reason"
+    assert own[3]["item_id"] == own[2]["item_id"]
+    assert all(vote["version"] and vote["duration_s"] is not None for vote in own)
 
     code = tab.inner_text("#own-code")
     tab.reload()

@@ -58,7 +58,7 @@ def test_the_folder_loads_with_datasets_and_verifies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("{not json", "line 1: not an NLVR example"),
         ('{"sentence": "x"}', "line 1: not an NLVR example"),
@@ -66,13 +66,13 @@ def test_the_folder_loads_with_datasets_and_verifies(tmp_path: Path) -> None:
         (json.dumps(example("7-0", "x", "true", r0="true")), "no sentence has images"),
     ],
 )
-def test_a_file_that_is_no_split_is_one_clear_sentence(tmp_path: Path, line: str, said: str) -> None:
+def test_a_file_that_is_no_split_is_one_clear_sentence(tmp_path: Path, line: str, message: str) -> None:
     folder = split(tmp_path, [])
     (folder / "images" / "dev-7-0-0.png").write_bytes(png(0))
     (folder / "dev.json").write_text(line)
     with pytest.raises(InputError) as error:
         build_nlvr(folder, tmp_path / "out", progress=False)
-    assert said in str(error.value)
+    assert message in str(error.value)
 
 
 def test_a_missing_image_is_named(tmp_path: Path) -> None:

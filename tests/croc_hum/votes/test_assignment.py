@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hum_items import Clock, item, items, judge_all
+from hum_items import Clock, item, items, vote_on_all
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -36,8 +36,8 @@ def test_everyone_has_an_order_of_their_own_that_a_restart_does_not_change(tmp_p
     for place in range(2):
         with Store(tmp_path / f"{place}", Settings(overlap=9, attention_every=0)) as store:
             store.add_items(rows)
-            orders.append(judge_all(store, store.add_annotator().code))
-            orders.append(judge_all(store, store.add_annotator().code))
+            orders.append(vote_on_all(store, store.add_annotator().code))
+            orders.append(vote_on_all(store, store.add_annotator().code))
     assert all(sorted(order) == sorted(orders[0]) for order in orders)
     assert len({tuple(order) for order in orders}) == 4
 
@@ -47,7 +47,7 @@ def test_blocks_are_finished_before_the_next_is_begun(make):
     blocks = {row["item_id"]: row["block"] for row in store.items()}
     assert Counter(blocks.values()) == {0: 10, 1: 10, 2: 10, 3: 10}
     for code in (store.add_annotator().code, store.add_annotator().code):
-        seen = [blocks[name] for name in judge_all(store, code)]
+        seen = [blocks[name] for name in vote_on_all(store, code)]
         assert seen == sorted(seen)
 
 
@@ -57,9 +57,9 @@ def test_an_abandoned_item_goes_back_to_the_pool_and_is_refused_to_who_comes_too
     left = store.offer_item(first)
     assert store.offer_item(second) is None
     clock.now += 61
-    taken = store.offer_item(second)
-    assert taken.item == left.item
-    store.vote(second, taken.offer_id, "yes")
+    second_offer = store.offer_item(second)
+    assert second_offer.item == left.item
+    store.vote(second, second_offer.offer_id, "yes")
     with pytest.raises(Refused, match="other annotators have labelled it"):
         store.vote(first, left.offer_id, "yes")
     assert store.offer_item(first) is None
@@ -91,7 +91,7 @@ def test_attention_checks_come_to_everyone_once_in_every_run_and_stand_outside_t
     store = make(items(30, attention=3), overlap=4, attention_every=10, block=60)
     obvious = {row["item_id"] for row in store.items() if row["attention"]}
     for _ in range(4):
-        seen = judge_all(store, store.add_annotator().code)
+        seen = vote_on_all(store, store.add_annotator().code)
         assert len(seen) == 33
         places = [place for place, name in enumerate(seen) if name in obvious]
         assert len(places) == 3
@@ -101,17 +101,17 @@ def test_attention_checks_come_to_everyone_once_in_every_run_and_stand_outside_t
 
 def test_a_limit_ends_the_work_of_one_and_not_of_others(make):
     store = make(items(10), overlap=2, limit=4, attention_every=0)
-    assert len(judge_all(store, store.add_annotator().code)) == 4
-    assert len(judge_all(store, store.add_annotator().code)) == 4
+    assert len(vote_on_all(store, store.add_annotator().code)) == 4
+    assert len(vote_on_all(store, store.add_annotator().code)) == 4
 
 
 def test_the_same_image_is_not_shown_twice_unless_asked_for(make):
     image = item(0)["image"]
     rows = [item(0, task, image=image) for task in ("shows", "rating", "preference")]
     store = make(rows, attention_every=0)
-    assert len(judge_all(store, store.add_annotator().code)) == 1
+    assert len(vote_on_all(store, store.add_annotator().code)) == 1
     store = make(rows, attention_every=0, repeat_images=True)
-    assert len(judge_all(store, store.add_annotator().code)) == 3
+    assert len(vote_on_all(store, store.add_annotator().code)) == 3
 
 
 def test_an_offer_tells_nothing_about_where_the_image_is_from(make):

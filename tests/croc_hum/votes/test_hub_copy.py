@@ -1,4 +1,4 @@
-"""The copy of the votes on the Hub (one on loopback): it loses none, and keeps none of who withdrew."""
+"""The copy of the votes on a Hub on loopback: no vote is lost, and withdrawn votes are deleted."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from hub_server import Hub, online
 from huggingface_hub import HfApi
 from huggingface_hub.errors import HfHubHTTPError
-from hum_items import items, judge_all
+from hum_items import items, vote_on_all
 
 from croc.errors import CrocError, InputError
 from croc_hum.votes.hub_copy import Mirror
@@ -52,8 +52,8 @@ def test_the_hub_holds_every_vote_and_a_machine_without_its_disk_gets_them_back(
     rows = items(6)
     store = make(rows, overlap=3, attention_every=0)
     leaver, stayer = store.add_annotator(), store.add_annotator()
-    for who in (leaver, stayer):
-        judge_all(store, who.code)
+    for annotator in (leaver, stayer):
+        vote_on_all(store, annotator.code)
     store.undo(stayer.code)
     mirror = mirrored(store)
     assert mirror.api.dataset_info("org/votes").private
@@ -74,7 +74,7 @@ def test_a_disk_that_is_older_than_the_dataset_does_not_write_over_it(mirrored, 
         old.add_votes([{**vote, "key": store.code_hashes()[vote["annotator"]]} for vote in store.votes()])
         again = store.undo(code)
         store.vote(code, again.offer_id, "no")
-        judge_all(store, code)
+        vote_on_all(store, code)
         mirrored(store)
         mirrored(old)
         assert ids(old) == ids(store)
@@ -85,20 +85,20 @@ def test_the_hub_forgets_who_withdraws_in_its_history_too(mirrored, make, hub):
     store = make(items(6), overlap=3, attention_every=0)
     leaver, stayer = store.add_annotator(), store.add_annotator()
     mirror = mirrored(store)
-    for who in (leaver, stayer):
-        judge_all(store, who.code)
+    for annotator in (leaver, stayer):
+        vote_on_all(store, annotator.code)
         mirror.trigger().result()
     store.withdraw(leaver.code)
     hub.fail("POST", "/super-squash/", status=403)
     assert not mirror.erase()
     assert store.list_withdrawn() == [leaver.name]
     assert mirror.erase()
-    assert f"votes/{stayer.name}.jsonl" in held(hub)
-    assert f"votes/{leaver.name}.jsonl" not in held(hub)
+    assert f"votes/{stayer.name}.jsonl" in stored_files(hub)
+    assert f"votes/{leaver.name}.jsonl" not in stored_files(hub)
     assert store.list_withdrawn() == []
 
 
-def held(hub: Hub) -> set[str]:
+def stored_files(hub: Hub) -> set[str]:
     """Paths of the dataset, in any commit."""
     return {path for commit in hub.repos["dataset", "org/votes"].commits.values() for path in commit.tree}
 
@@ -107,8 +107,8 @@ def test_a_disk_from_before_a_withdrawal_does_not_bring_the_votes_back(mirrored,
     rows = items(4)
     store = make(rows, overlap=3, attention_every=0)
     leaver, stayer = store.add_annotator(), store.add_annotator()
-    for who in (leaver, stayer):
-        judge_all(store, who.code)
+    for annotator in (leaver, stayer):
+        vote_on_all(store, annotator.code)
     mirror = mirrored(store)
     with sqlite3.connect(store.path) as now, sqlite3.connect(tmp_path / "before.sqlite") as copy:
         now.backup(copy)
@@ -120,7 +120,7 @@ def test_a_disk_from_before_a_withdrawal_does_not_bring_the_votes_back(mirrored,
         assert ids(old) == ids(store) and len(ids(old)) == 4
         with pytest.raises(Refused):
             old.offer_item(leaver.code)
-    assert f"votes/{leaver.name}.jsonl" not in held(hub)
+    assert f"votes/{leaver.name}.jsonl" not in stored_files(hub)
     fresh = make(rows)
     mirrored(fresh)
     assert ids(fresh) == ids(store)
@@ -136,8 +136,8 @@ def test_two_machines_at_once_lose_nothing_of_each_other(mirrored, make):
     second = make(rows, overlap=3, attention_every=0)
     beginning = mirrored(second)
     assert ids(second) == ids(first)
-    for store, who in ((first, code), (second, second.add_annotator().code)):
-        store.vote(who, store.offer_item(who).offer_id, "no")
+    for store, annotator_code in ((first, code), (second, second.add_annotator().code)):
+        store.vote(annotator_code, store.offer_item(annotator_code).offer_id, "no")
     with ending:
         pass
     beginning.trigger().result()
@@ -152,11 +152,11 @@ def test_a_commit_that_came_between_is_read_before_the_next_try(mirrored, make, 
     one, two = (make(rows, overlap=3, attention_every=0) for _ in range(2))
     mirrors = [mirrored(store, send=False) for store in (one, two)]
     for store in (one, two):
-        judge_all(store, store.add_annotator().code)
-    taken = mirrors[1]._pull
+        vote_on_all(store, store.add_annotator().code)
+    pull = mirrors[1]._pull
     # The other machine sends after this one has read.
     with monkeypatch.context() as patch, pytest.raises(HfHubHTTPError, match="412"):
-        patch.setattr(mirrors[1], "_pull", lambda: (taken(), mirrors[0].trigger().result()))
+        patch.setattr(mirrors[1], "_pull", lambda: (pull(), mirrors[0].trigger().result()))
         mirrors[1].trigger().result()
     mirrors[1].trigger().result()
     last = make(rows)
@@ -168,7 +168,7 @@ def test_what_is_left_goes_out_at_the_end_and_a_failure_says_where_it_is(mirrore
     store = make(items(2), overlap=3, attention_every=0)
     with mirrored(store):
         code = store.add_annotator().code
-        judge_all(store, code)
+        vote_on_all(store, code)
     again = make(items(2))
     assert mirrored(again).restored == 2
     with (
@@ -184,7 +184,7 @@ def test_nothing_of_the_votes_lies_in_the_cache_of_the_hubs_client(mirrored, mak
     from huggingface_hub import constants
 
     store = make(items(1), overlap=3, attention_every=0)
-    judge_all(store, store.add_annotator().code)
+    vote_on_all(store, store.add_annotator().code)
     mirrored(store)
     assert mirrored(make(items(1))).restored == 1
     assert not [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if "votes" in path.name]

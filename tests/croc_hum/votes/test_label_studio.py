@@ -7,7 +7,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from hum_items import item, items, judge_all
+from hum_items import item, items, vote_on_all
 
 from croc.cli import main
 from croc.errors import InputError
@@ -20,10 +20,10 @@ pytest_plugins = ("hum_store",)
 def test_label_studio_out_and_in_gives_the_same_votes(make):
     rows = items(9, ("shows", "rating", "preference"))
     store = make(rows, attention_every=0)
-    judge_all(store, store.add_annotator().code)
-    found = label_studio.read(json.dumps(label_studio.tasks(store, images=True)))
+    vote_on_all(store, store.add_annotator().code)
+    imported = label_studio.read(json.dumps(label_studio.tasks(store, images=True)))
     other = make(rows, attention_every=0)
-    assert other.add_votes(found.votes) == 9
+    assert other.add_votes(imported.votes) == 9
     kept = ("vote_id", "item_id", "annotator", "answer", "task", "duration_s", "voted_at")
     assert sorted([vote[name] for name in kept] for vote in other.votes()) == sorted(
         [vote[name] for name in kept] for vote in store.votes()
@@ -37,13 +37,13 @@ def test_label_studio_names_people_by_pseudonyms_alone(make):
     people = [{"id": 5, "email": "jane@example.org"}, "jane@example.org", 17, "alicejane"]
     task = {
         "data": {"item_id": name, "task": "shows"},
-        "annotations": [{"id": n, "completed_by": who, "result": message} for n, who in enumerate(people)]
+        "annotations": [{"id": n, "completed_by": user, "result": message} for n, user in enumerate(people)]
         + [{"id": 9, "was_cancelled": True, "completed_by": 1, "result": []}],
     }
-    found = label_studio.read(json.dumps([task]))
-    assert found.skipped == 1
-    assert "jane" not in repr(found.votes)
-    names = {vote["annotator"] for vote in found.votes}
+    imported = label_studio.read(json.dumps([task]))
+    assert imported.skipped == 1
+    assert "jane" not in repr(imported.votes)
+    names = {vote["annotator"] for vote in imported.votes}
     assert len(names) == 4
     assert names.isdisjoint(vote["annotator"] for vote in label_studio.read(json.dumps([task]), "salt").votes)
 
@@ -84,8 +84,8 @@ def test_a_spreadsheet_computes_nothing_of_a_csv(make, tmp_path):
 
 def test_the_command_takes_votes_out_and_brings_those_of_label_studio_in(make, tmp_path):
     store = make(items(6, ("shows", "rating", "preference")), attention_every=0)
-    judge_all(store, store.add_annotator().code)
-    run = lambda *words: CliRunner().invoke(main, ["hum", "votes", *map(str, words)])  # noqa: E731
+    vote_on_all(store, store.add_annotator().code)
+    run = lambda *arguments: CliRunner().invoke(main, ["hum", "votes", *map(str, arguments)])  # noqa: E731
     for name in ("votes.parquet", "votes.csv"):
         assert run(store.path, "--out", tmp_path / name).exit_code == 0
         assert len(read_votes(tmp_path / name)) == 6
@@ -98,10 +98,10 @@ def test_the_command_takes_votes_out_and_brings_those_of_label_studio_in(make, t
     assert done.exit_code == 0 and "6 of 6 votes are new" in done.output
     assert "0 of 6 votes are new" in run(other.path, "--import", tmp_path / "tasks.json").output
     assert len(list(other.votes())) == 6
-    for words, message in (
+    for arguments, message in (
         ((tmp_path / "no.sqlite", "--out", tmp_path / "v.csv"), "no.sqlite: no such file"),
         ((store.path, "--out", tmp_path / "v.txt"), "must end in .parquet, .csv or .json"),
         ((store.path, "--import", tmp_path / "none.json"), "cannot be read"),
     ):
-        refused = run(*words)
+        refused = run(*arguments)
         assert refused.exit_code == 2 and message in refused.output

@@ -13,7 +13,7 @@ from collections import Counter
 
 import pyarrow.parquet as pq
 import pytest
-from hum_items import item, items, judge_all
+from hum_items import item, items, vote_on_all
 
 from croc.errors import InputError
 from croc_hum.schema import VOTE_NAMES
@@ -25,13 +25,13 @@ pytest_plugins = ("hum_store",)
 
 def test_a_vote_holds_what_was_shown_and_when(make, clock):
     store = make(items(1), attention_every=0)
-    who = store.add_annotator()
-    offer = store.offer_item(who.code)
+    annotator = store.add_annotator()
+    offer = store.offer_item(annotator.code)
     clock.now += 2.5
-    store.vote(who.code, offer.offer_id, "no", "  there is a dog ")
+    store.vote(annotator.code, offer.offer_id, "no", "  there is a dog ")
     (vote,) = store.votes()
     assert set(vote) == set(VOTE_NAMES)
-    assert (vote["annotator"], vote["answer"], vote["reason"]) == (who.name, "no", "there is a dog")
+    assert (vote["annotator"], vote["answer"], vote["reason"]) == (annotator.name, "no", "there is a dog")
     assert (vote["duration_s"], vote["image_model"], vote["version"]) == (
         2.5,
         "secret-model@1",
@@ -82,14 +82,14 @@ def test_undo_shows_the_item_with_its_answer_and_both_votes_are_kept(make):
 def test_undo_again_and_again_goes_back_to_the_beginning(make, clock):
     store = make(items(6), attention_every=0)
     code = store.add_annotator().code
-    seen = judge_all(store, code)
+    seen = vote_on_all(store, code)
     back = []
     while (offer := store.undo(code)) is not None:
         back.append(offer.item["item_id"])
         clock.now += 1
     assert back == seen[::-1]
     assert list(store.votes()) == []
-    assert judge_all(store, code) == seen
+    assert vote_on_all(store, code) == seen
 
 
 def test_votes_cannot_be_changed_or_deleted_behind_the_stores_back(make):
@@ -142,9 +142,9 @@ def test_wrong_codes_are_refused(make, code):
 
 def test_nobody_votes_on_what_was_given_to_another(make):
     store = make(items(2), attention_every=0)
-    mine = store.offer_item(store.add_annotator().code)
+    offer = store.offer_item(store.add_annotator().code)
     with pytest.raises(Refused, match="not offered to you"):
-        store.vote(store.add_annotator().code, mine.offer_id, "yes")
+        store.vote(store.add_annotator().code, offer.offer_id, "yes")
 
 
 @pytest.mark.parametrize("answer", ["maybe", "", None, "1", ["yes"], "first"])
@@ -177,17 +177,17 @@ NASTY = [
 ]
 
 
-@pytest.mark.parametrize("words", NASTY)
-def test_any_text_leaves_as_it_came(make, tmp_path, words):
-    store = make([item(0, prompt=words)], attention_every=0)
+@pytest.mark.parametrize("text", NASTY)
+def test_texts_are_exported_unchanged(make, tmp_path, text):
+    store = make([item(0, prompt=text)], attention_every=0)
     code = store.add_annotator().code
-    store.vote(code, store.offer_item(code).offer_id, "yes", words)
+    store.vote(code, store.offer_item(code).offer_id, "yes", text)
     store.export(tmp_path / "votes.parquet")
     (row,) = pq.read_table(tmp_path / "votes.parquet").to_pylist()
-    assert (row["prompt"], row["reason"]) == (words, words)
+    assert (row["prompt"], row["reason"]) == (text, text)
     (task,) = json.loads(json.dumps(label_studio.tasks(store)))
-    assert task["data"]["prompt"] == words
-    assert task["annotations"][0]["result"][1]["value"]["text"] == [words]
+    assert task["data"]["prompt"] == text
+    assert task["annotations"][0]["result"][1]["value"]["text"] == [text]
 
 
 def test_many_at_once_lose_and_double_nothing(make):
@@ -234,7 +234,7 @@ def test_a_withdrawal_leaves_no_byte_of_the_votes_and_gives_the_items_back(make)
     assert [vote["annotator"] for vote in store.votes(history=True)] == [stayer.name]
     with pytest.raises(Refused):
         store.offer_item(leaver.code)
-    assert offer.item["item_id"] in judge_all(store, stayer.code)
+    assert offer.item["item_id"] in vote_on_all(store, stayer.code)
     assert store.list_withdrawn() == [leaver.name]
     store.mark_erased([leaver.name])
     assert store.list_withdrawn() == []
@@ -242,18 +242,18 @@ def test_a_withdrawal_leaves_no_byte_of_the_votes_and_gives_the_items_back(make)
 
 def test_neither_code_nor_address_is_in_the_file(make):
     store = make(items(1), attention_every=0)
-    who = store.add_annotator()
-    store.vote(who.code, store.offer_item(who.code).offer_id, "yes")
+    annotator = store.add_annotator()
+    store.vote(annotator.code, store.offer_item(annotator.code).offer_id, "yes")
     store.close()
     content = store.path.read_bytes()
-    assert who.name.encode() in content and who.code.encode() not in content
+    assert annotator.name.encode() in content and annotator.code.encode() not in content
 
 
 def test_what_was_exported_comes_back_as_it_was(make, tmp_path):
     rows = items(9, ("shows", "rating", "preference"))
     store = make(rows, attention_every=0)
     code = store.add_annotator().code
-    judge_all(store, code)
+    vote_on_all(store, code)
     store.undo(code)
     store.adjudicate(rows[0]["item_id"], "unsure", "split")
     history = list(store.votes(history=True))
@@ -291,19 +291,19 @@ while (offer := store.offer_item(code)) is not None:
 def test_a_vote_that_was_acknowledged_survives_kill_9(make, tmp_path):
     store = make(items(400), overlap=1, attention_every=0)
     code = store.add_annotator().code
-    said: list[str] = []
+    acknowledged: list[str] = []
     for _ in range(10):
         process = subprocess.Popen(
             [sys.executable, "-c", _WORKER, str(store.path), code], stdout=subprocess.PIPE, text=True
         )
         for _ in range(5):
-            said.append(process.stdout.readline().strip())
+            acknowledged.append(process.stdout.readline().strip())
         os.kill(process.pid, signal.SIGKILL)
-        said += [
+        acknowledged += [
             line.strip() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")
         ]
         process.wait()
-        held = [vote["vote_id"] for vote in store.votes()]
-        assert set(said) <= set(held)
-        assert len(held) == len({vote["item_id"] for vote in store.votes()})
-    assert len(said) >= 50
+        stored = [vote["vote_id"] for vote in store.votes()]
+        assert set(acknowledged) <= set(stored)
+        assert len(stored) == len({vote["item_id"] for vote in store.votes()})
+    assert len(acknowledged) >= 50

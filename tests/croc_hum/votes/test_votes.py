@@ -30,10 +30,10 @@ from croc_hum.votes.votes import (
 
 
 def votes(answers: str, task: str = "shows", item: str = "i", **more: Any) -> list[dict[str, Any]]:
-    """One vote a letter: y, n, u."""
-    words = {"y": "yes", "n": "no", "u": "unsure"}
+    """One vote per letter: y, n, u."""
+    answers_by_letter = {"y": "yes", "n": "no", "u": "unsure"}
     return [
-        {"item_id": item, "annotator": f"a{n}", "task": task, "answer": words[letter], **more}
+        {"item_id": item, "annotator": f"a{n}", "task": task, "answer": answers_by_letter[letter], **more}
         for n, letter in enumerate(answers)
     ]
 
@@ -94,24 +94,24 @@ def test_ratings_of_four_and_five_say_yes(answers: str, expected: str | None) ->
 
 def test_attention_checks_and_taken_back_votes_decide_nothing() -> None:
     rows = [*votes("yyy"), *votes("nnn", item="check", attention=True)]
-    found = decide(check_votes(pl.DataFrame(rows, infer_schema_length=None)))
-    assert found["item_id"].to_list() == ["i"]
+    decided = decide(check_votes(pl.DataFrame(rows, infer_schema_length=None)))
+    assert decided["item_id"].to_list() == ["i"]
     back = [*votes("yyy", undone=False), {**votes("n")[0], "annotator": "a0", "undone": True}]
     assert decision(back) == ("yes", None)
 
 
 def test_dawid_skene_weighs_the_careful_above_the_careless() -> None:
-    # Two annotators who always agree with each other, three who answer without a look: on the last item the
+    # Two annotators who always agree with each other, and three who answer at random: on the last item the
     # three outvote the two, and are not believed.
     careful = ["yes", "no"] * 15
     blind = [["yes", "yes", "no", "no"], ["yes", "no", "no", "yes"], ["no", "no", "yes", "yes"]]
     rows = []
     for number, answer in enumerate([*careful, "yes"]):
-        given = {"c1": answer, "c2": answer}
-        given |= {f"b{k}": of[number % 4] if number < 30 else "no" for k, of in enumerate(blind)}
+        item_votes = {"c1": answer, "c2": answer}
+        item_votes |= {f"b{k}": of[number % 4] if number < 30 else "no" for k, of in enumerate(blind)}
         rows += [
             {"item_id": f"i{number:02}", "annotator": w, "task": "shows", "answer": a}
-            for w, a in given.items()
+            for w, a in item_votes.items()
         ]
     frame = check_votes(pl.DataFrame(rows))
     last = pl.col("item_id") == "i30"
@@ -203,8 +203,8 @@ def test_a_rule_that_decides_nothing_is_refused(settings: dict[str, Any], messag
 # ---- Attention checks ----
 
 
-def watched() -> pl.DataFrame:
-    """a0 … a2 look and see images 0 … 4 ; a3 says yes to all and passed 1 of 4 attention checks."""
+def votes_with_attention_checks() -> pl.DataFrame:
+    """a0 … a2 vote correctly on images 0 … 4; a3 always votes yes and passes 1 of 4 attention checks."""
     rows = [
         {"item_id": f"i{at}", "annotator": f"a{who}", "task": "shows", "category": "counting",
          "answer": "yes" if who == 3 or at < 4 else "no"}
@@ -219,7 +219,7 @@ def watched() -> pl.DataFrame:
 
 
 def test_annotators_who_miss_attention_checks_are_excluded_and_named() -> None:
-    frame = watched()
+    frame = votes_with_attention_checks()
     assert exclude_inattentive(frame, Rule())[1] == ()
     heard, out = exclude_inattentive(frame, Rule(min_attention=0.75))
     assert out == (ExcludedAnnotator("a3", 1, 4),)
@@ -233,12 +233,14 @@ def test_annotators_who_miss_attention_checks_are_excluded_and_named() -> None:
 
 def test_reports_name_excluded_annotators_and_count_without_them() -> None:
     rule = Rule(min_attention=0.75)
-    plain, strict = (AgreementReport.of(watched(), each, Settings(resamples=0)) for each in (Rule(), rule))
+    plain, strict = (
+        AgreementReport.of(votes_with_attention_checks(), r, Settings(resamples=0)) for r in (Rule(), rule)
+    )
     alphas = [next(a.alpha.value for a in report.alphas if a.category is None) for report in (plain, strict)]
     # Without a3 all agree.
     assert alphas[1] == pytest.approx(1.0) and alphas[0] < 0.85
-    assert {each.annotator: each.attention for each in plain.annotators}["a3"] == (1, 4)
-    assert "a3" not in {each.annotator for each in strict.annotators}
+    assert {row.annotator: row.attention for row in plain.annotators}["a3"] == (1, 4)
+    assert "a3" not in {row.annotator for row in strict.annotators}
     assert not any("excluded" in line for line in agreement_views.summarize(plain))
     assert agreement_views.summarize(strict)[0] == (
         "1 annotator is excluded: a3 (1 of 4 attention checks passed)"
@@ -246,13 +248,13 @@ def test_reports_name_excluded_annotators_and_count_without_them() -> None:
     assert strict.signature.get("rule") == "majority,3,0.667,attention0.75"
     assert plain.signature.get("rule") == "majority,3,0.667"
     sample = {"task": "shows", "population": {"": 5}, "source": {}}
-    noise = LabelNoise.of(watched(), sample, rule)
+    noise = LabelNoise.of(votes_with_attention_checks(), sample, rule)
     assert (noise.votes, noise.annotators, noise.left_out) == (15, 3, 1)
     assert any("1 annotator is excluded" in line for line in noise.lines())
     assert "less than 75% of their attention checks are excluded" in noise.rule
 
 
 def test_without_counted_votes_there_is_no_report() -> None:
-    alone = watched().filter(pl.col("annotator") == "a3")
+    alone = votes_with_attention_checks().filter(pl.col("annotator") == "a3")
     with pytest.raises(InputError, match="nor do the votes of excluded annotators"):
         AgreementReport.of(alone, Rule(min_attention=1.0))
