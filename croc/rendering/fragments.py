@@ -1,4 +1,4 @@
-"""What the web pages share: looks, readers of what people type and upload, and fragments of HTML.
+"""Shared by the web pages: readers of typed and uploaded input, and fragments of HTML.
 
 Pages render a ``Report``, a ``Leaderboard``, an explanation or checks; no number is computed here. All text
 goes through templates that escape it. What needs gradio is in :mod:`croc.rendering.gradio_app`.
@@ -39,13 +39,13 @@ if TYPE_CHECKING:
     from croc.verdict.report import Report
 
 SAMPLE = Path(__file__).parents[1] / "sample"
-"""Checks, score tables and results that come with the package, so that a page has something to show."""
+"""Checks, score tables and results in the package, which a page shows by default."""
 
 CHECKS = SAMPLE / "exact-world"
 RESULTS = SAMPLE / "results"
 EXAMPLE_TABLE = RESULTS / "syn" / "colour-words.parquet"
 COLUMNS = ("subset", "category", "property", "topic", "text_model", "image_model")
-"""What a score table can be broken down by; others it has as well."""
+"""Columns that are offered for grouping; a score table may have others."""
 
 MOST_PROMPTS = 8
 LONGEST_PROMPT = 2_000
@@ -78,14 +78,14 @@ DIRECTION_WHY = {
 
 
 class Level(NamedTuple):
-    """A probability in words, and how it is coloured: 0 (not met) to 4 (met)."""
+    """A probability in words, and its step on the colour scale: 0 (not met) to 4 (met)."""
 
     words: str
     step: int
 
 
 def words(name: Any) -> str:
-    """A name of the taxonomy as people write it."""
+    """A name of the taxonomy with spaces."""
     return "without one" if name == NO_VALUE else str(name).replace("_", " ")
 
 
@@ -98,21 +98,21 @@ def level(probability: float) -> Level:
 
 
 def read_prompts(text: str | None, *, most: int = MOST_PROMPTS) -> list[str]:
-    """Prompts as people type them: one a line, empty lines left out.
+    """Read prompts from a text field: one per line, without empty lines.
 
     Raises:
         InputError: there is none, there are too many, or one is too long.
     """
     prompts = [line.strip() for line in (text or "").splitlines() if line.strip()]
     if not prompts:
-        raise InputError("Type a prompt first")
+        raise InputError("Enter a prompt first")
     if len(prompts) > most:
-        raise InputError(f"{len(prompts)} prompts were given, one a line; at most {most} are scored at once")
+        raise InputError(f"{len(prompts)} prompts (one per line); at most {most} are allowed at once")
     for number, prompt in enumerate(prompts, 1):
         if len(prompt) > LONGEST_PROMPT:
             which = f"prompt {number}" if len(prompts) > 1 else "the prompt"
             raise InputError(
-                f"{which} has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are read at once"
+                f"{which} has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are allowed"
             )
     return prompts
 
@@ -161,7 +161,7 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
         wanted = wanted or [name for name in _USUAL if all(has_values(table.frame, name) for table in tables)]
         return evaluate_tables(tables, Settings(paper=bool(paper), by=tuple(wanted)))
     except InputError as problem:
-        # The server's folders are no one's business; the file's name is.
+        # The message names the file, but not the folders of the server.
         raise InputError(str(problem).replace(str(path), Path(path).name)) from None
 
 
@@ -182,7 +182,7 @@ def _source(variable: str, default: Path) -> Path:
     if Path(named).is_dir():
         return Path(named)
     if not re.fullmatch(r"[\w.-]+/[\w.-]+", named):
-        raise InputError(f"{variable}={named}: there is no such folder, and it is no Hub id")
+        raise InputError(f"{variable}={named}: neither a folder nor a Hub id")
     from huggingface_hub import snapshot_download
 
     return Path(snapshot_download(named, repo_type="dataset", allow_patterns=["*.json"]))
@@ -211,7 +211,7 @@ def fragment(template_macro: str, *values: Any, **named: Any) -> str:
 
 
 def problem(error: Exception | str) -> str:
-    """One sentence that says what was wrong, read out by screen readers."""
+    """An error message, which screen readers read aloud."""
     message = str(error)
     if len(message) > _LONGEST_SHOWN:
         message = message[: _LONGEST_SHOWN - 1] + "…"
@@ -245,7 +245,7 @@ def coloured(explanation: Any) -> Markup:
     for clause in explanation.clauses:
         out += explanation.prompt[at : clause.start]
         met = level(clause.probability)
-        # "met"/"not met" is also in the text: colour alone would not reach everybody.
+        # The level is also in the text, for readers who cannot see the colours.
         out += Markup('<mark class="m{}" title="{}: {}">{}<sup>{}</sup></mark>').format(
             met.step, met.words, percent(clause.probability), clause.text, f"{clause.probability:.0%}"
         )
@@ -263,7 +263,7 @@ def contrast(
         margins: [prompt][image].
         probabilities: the same, 0 to 1.
         passed: per direction, 1 passed, 0 failed, 1/2 a tie.
-        remark: what else is known of the pair of prompts; may be empty.
+        remark: a further remark on the prompts; may be empty.
     """
     return fragment(
         "contrast", marked_words(*prompts), margins, probabilities, passed, sum(passed.values()), remark
@@ -286,7 +286,7 @@ def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str
 
 
 def downloads(found: Report) -> list[tuple[str, str, str]]:
-    """The files of a report as data URIs, (what it is, file name, data): none stays on the server."""
+    """The files of a report as data URIs (description, file name, data); none is stored on the server."""
     made = [
         ("Heatmap (PNG)", "croc-heatmap.png", "image/png", heatmap_png(found)),
         ("Table (LaTeX)", "croc-table.tex", "text/x-tex", latex(found).encode()),
@@ -324,7 +324,7 @@ def checks(rows: Iterable[Mapping[str, Any]], about: str, notes: Mapping[str, st
 
 
 def marked_words(first: str, second: str) -> tuple[Markup, Markup]:
-    """Two prompts as HTML, the words that differ marked."""
+    """Two prompts as HTML with marks on the words that differ."""
     a, b = (re.findall(r"\S+", text[:_LONGEST_SHOWN]) for text in (first, second))
     out: list[list[Any]] = [[], []]
     for kind, a0, a1, b0, b1 in SequenceMatcher(None, a, b, autojunk=False).get_opcodes():
@@ -546,5 +546,5 @@ def failures(
 
 
 def plain(value: Any) -> Any:
-    """A value as JSON has it: NaN becomes null."""
+    """A value that JSON can represent: NaN becomes null."""
     return json.loads(json.dumps(value, default=float, allow_nan=True), parse_constant=lambda _: None)

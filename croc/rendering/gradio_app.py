@@ -1,4 +1,4 @@
-"""Gradio for the pages: one theme, uploads that our own readers read, named endpoints, limits.
+"""Gradio for the pages: theme, uploads, named endpoints and limits.
 
 from croc.rendering import gradio_app
 
@@ -49,7 +49,7 @@ MONO = ("ui-monospace", "Consolas", "Menlo", "monospace")
 
 
 def theme() -> Any:
-    """The theme of the pages: contrasts of at least 4.5 to 1 in light and dark, no font from elsewhere."""
+    """The theme of the pages: contrasts of at least 4.5 to 1 in light and dark mode, system fonts only."""
     gr = _gradio()
     teal = gr.themes.Color(
         "#eefaf8", "#d5f2ee", "#aee3dc", "#7fd0c6", "#5ac8bd", "#12877c", "#0b6e66", "#095a54", "#084843",
@@ -134,7 +134,7 @@ def html(value: str = "", elem_id: str | None = None) -> Any:
 
 
 def guarded(page: Callable[..., Any], outputs: int = 1) -> Callable[..., Any]:
-    """A page function whose expected errors appear where its (first) result would."""
+    """A page function whose expected errors are shown in place of its (first) result."""
 
     @wraps(page)
     def shown(*inputs: Any) -> Any:
@@ -148,7 +148,7 @@ def guarded(page: Callable[..., Any], outputs: int = 1) -> Callable[..., Any]:
 
 
 class Wiring:
-    """Components and events as all pages have them.
+    """Components and events that all pages share.
 
     Args:
         demo: the page that they are put on.
@@ -162,11 +162,11 @@ class Wiring:
         self._demo.load(page, None, outputs, api_visibility="private", show_progress="hidden")
 
     def picture(self, label: str) -> Any:
-        """An image to upload or paste, handed over as a file that ``fragments.read_picture`` decodes."""
+        """An image to upload or paste, as a file that ``fragments.read_picture`` decodes."""
         image = _gradio().Image(
             label=label, type="filepath", format="png", sources=["upload", "clipboard"], height=300
         )
-        # gradio's own reading would decode before any of our limits, and answer with its own words.
+        # gradio would decode the image before our limits are checked, with its own error messages.
         image.preprocess = _path_of
         return image
 
@@ -180,12 +180,12 @@ class Wiring:
         limit: str = "read",
         event: str = "click",
     ) -> None:
-        """Run a page function on an event; it is no endpoint."""
+        """Run a page function on an event, without an endpoint."""
         getattr(component, event)(
             page,
             list(inputs),
             outputs,
-            api_name="page",  # or an event would take the name of an endpoint
+            api_name="page",  # otherwise an event could take the name of an endpoint
             api_visibility="private",
             concurrency_id=limit,
             concurrency_limit=LIMITS[limit],
@@ -204,7 +204,7 @@ class Wiring:
 
         Args:
             name: of the endpoint.
-            answer: a function of the inputs; expected errors reach the caller as a sentence.
+            answer: a function of the inputs; the caller gets the message of an expected error.
             inputs: components, whose types the endpoint takes.
             outputs: components; None gives the answer as JSON.
             limit: a key of ``LIMITS``.
@@ -238,8 +238,8 @@ def table_upload(ui: Wiring) -> None:
     gr = _gradio()
     html(
         pages.note(
-            "Drop the score table of your metric. Nothing is kept: the file is deleted within twenty "
-            "minutes, and the report and its downloads exist in your browser alone."
+            "Upload the score table of your metric. The file is deleted within twenty minutes; the report "
+            "and its downloads exist only in your browser."
         )
     )
     with gr.Row(equal_height=False):
@@ -249,11 +249,11 @@ def table_upload(ui: Wiring) -> None:
             by = gr.Dropdown(
                 list(pages.COLUMNS),
                 multiselect=True,
-                label="Break down by",
-                info="None: category and property, where the table has them.",
+                label="Group by",
+                info="Default: category and property, if the table has them.",
                 allow_custom_value=True,
             )
-            paper = gr.Checkbox(label="As published: ties lose, fixed chance")
+            paper = gr.Checkbox(label="As in the paper: a tie fails, fixed chance level")
     with gr.Row():
         ready = gr.Button("Use the example table")
         button = gr.Button("Evaluate", variant="primary")
@@ -268,7 +268,7 @@ def table_upload(ui: Wiring) -> None:
 
         Args:
             path: a score table as Parquet, CSV or TSV.
-            by: columns to break down by, such as topic; none takes category and property.
+            by: columns to group by, such as topic; by default category and property.
             paper: the published computation instead of the default one.
 
         Returns:
@@ -282,12 +282,12 @@ def table_upload(ui: Wiring) -> None:
 
 
 def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool = True) -> str:
-    """Launch a page with our looks and limits; nothing on it asks the network.
+    """Launch a page with our theme and limits; it makes no requests to other servers.
 
     Args:
         demo: the page.
-        then: called when the page is up: for what takes long and is not needed to show it.
-        block: stay here until the server is closed.
+        then: called when the page is available, for slow work that is not needed to show it.
+        block: return only when the server is closed.
 
     Returns:
         The page's address.
@@ -295,7 +295,7 @@ def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool
     demo.queue(max_size=QUEUE, default_concurrency_limit=LIMITS["read"])
     _, address, _ = demo.launch(
         **looks(),
-        # The example table: else gradio hands out only what lies in the working directory.
+        # For the example table: by default gradio serves files of the working directory only.
         allowed_paths=[str(pages.RESULTS)],
         max_file_size=MAX_UPLOAD,
         ssr_mode=False,
@@ -304,7 +304,7 @@ def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool
         prevent_thread_lock=True,
         quiet=True,
     )
-    print(f"Open {address} in a browser; Ctrl-C ends it.", flush=True)  # noqa: T201
+    print(f"Open {address} in a browser. Press Ctrl-C to stop the server.", flush=True)  # noqa: T201
     if then is not None:
         then()
     if block:
@@ -314,7 +314,7 @@ def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool
 
 def blocks(title: str) -> gr.Blocks:
     """An empty page."""
-    # Cached examples are of this model and this run; gradio would keep them in the working directory.
+    # Cached examples depend on the model and the run; gradio would keep them in the working directory.
     os.environ.setdefault("GRADIO_EXAMPLES_CACHE", tempfile.mkdtemp(prefix="croc-examples-"))
     made: gr.Blocks = _gradio().Blocks(
         title=title, analytics_enabled=False, delete_cache=(KEPT_SECONDS // 3, KEPT_SECONDS)

@@ -202,7 +202,7 @@ def test_a_pixel_and_a_polyglot_are_images_and_nothing_else(client, tmp_path):
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("", "Type a prompt first"), ("x" * 100_000, "100,000 characters"), ("a\n" * 40, "at most 8")],
+    [("", "Enter a prompt first"), ("x" * 100_000, "100,000 characters"), ("a\n" * 40, "at most 8")],
 )
 def test_prompts_that_cannot_be_read_are_refused(client, image, text, message):
     assert message in refused(client, image, text, api_name="/score")

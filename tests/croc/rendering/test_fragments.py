@@ -38,10 +38,10 @@ def report():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "Type a prompt first"),
-        (" \n \n", "Type a prompt first"),
-        ("\n".join("abcdefghi"), "9 prompts were given, one a line; at most 8 are scored at once"),
-        ("x" * 100_000, "the prompt has 100,000 characters; at most 2,000 are read at once"),
+        (None, "Enter a prompt first"),
+        (" \n \n", "Enter a prompt first"),
+        ("\n".join("abcdefghi"), r"9 prompts \(one per line\); at most 8 are allowed at once"),
+        ("x" * 100_000, "the prompt has 100,000 characters; at most 2,000 are allowed"),
         ("a cat\n" + "x" * 3_000, "prompt 2 has 3,000 characters"),
     ],
 )
