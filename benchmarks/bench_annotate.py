@@ -40,6 +40,8 @@ def main() -> None:
                 page, arguments.annotators, arguments.rate, arguments.seconds
             )
         stored = read_votes(store)
+    if not seconds:
+        sys.exit(f"no vote was answered in {arguments.seconds:g} s; use a larger --seconds")
     ids = {vote["vote_id"] for vote in stored}
     counts = Counter((vote["annotator"], vote["item_id"]) for vote in stored)
     median, p95, p99 = np.percentile(seconds, [50, 95, 99])

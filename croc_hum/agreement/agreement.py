@@ -247,8 +247,8 @@ class AgreementReport:
         """
         rule, settings = rule or Rule(), settings or Settings()
         votes, left_out = exclude_inattentive(votes, rule)
-        people = select_annotator_votes(votes)
-        if people.is_empty():
+        annotator_votes = select_annotator_votes(votes)
+        if annotator_votes.is_empty():
             more = ", nor do the votes of excluded annotators" if left_out else ""
             raise InputError(
                 "there is no vote on which agreement can be measured (votes on attention checks do not "
@@ -261,8 +261,8 @@ class AgreementReport:
         annotators: list[Annotator] = []
         groups: list[Group] = []
         ceilings: list[Ceiling] = []
-        for task in (name for name in ANSWERS if (people["task"] == name).any()):
-            task_votes = people.filter(pl.col("task") == task)
+        for task in (name for name in ANSWERS if (annotator_votes["task"] == name).any()):
+            task_votes = annotator_votes.filter(pl.col("task") == task)
             for category in _list_categories(task_votes):
                 part = task_votes if category is None else task_votes.filter(pl.col("category") == category)
                 matrix = VoteMatrix.of(part, task)
@@ -278,10 +278,10 @@ class AgreementReport:
         signature = Signature.of(
             croc=__version__,
             task="agreement",
-            votes=len(people),
-            items=people["item_id"].n_unique(),
-            concepts=people["concept_id"].n_unique(),
-            annotators=people["annotator"].n_unique(),
+            votes=len(annotator_votes),
+            items=annotator_votes["item_id"].n_unique(),
+            concepts=annotator_votes["concept_id"].n_unique(),
+            annotators=annotator_votes["annotator"].n_unique(),
             rule=f"{rule.method},{rule.min_votes},{rule.min_share:.3g}{attention_share}",
             ci=f"bootstrap{settings.resamples}@{settings.level:g}" if settings.resamples else "none",
             unit=settings.unit,
@@ -451,8 +451,8 @@ class VoteMatrix:
                 with np.errstate(invalid="ignore", divide="ignore"):
                     samples = total[:, 0] / total[:, 1]
             value = Estimate.of(float(agreement[known].mean()), samples, settings.level)
-            people = len(np.unique(self.annotator[known]))
-            ceilings.append(Ceiling(self.task, category, "accuracy", people, int(known.sum()), value))
+            annotators = len(np.unique(self.annotator[known]))
+            ceilings.append(Ceiling(self.task, category, "accuracy", annotators, int(known.sum()), value))
         if self.task == "rating":
             ceilings += self._rating_ceilings(category, settings)
         return ceilings

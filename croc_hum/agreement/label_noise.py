@@ -114,7 +114,7 @@ class LabelNoise:
                 [noise.checks for noise in known],
                 level,
             )
-        people = task_votes.filter(pl.col("role") != "adjudicator")
+        annotator_votes = task_votes.filter(pl.col("role") != "adjudicator")
         return cls(
             tuple(sorted(properties, key=lambda noise: (-(noise.share or 0.0), noise.property))),
             share,
@@ -123,8 +123,8 @@ class LabelNoise:
             sum(noise.images for noise in properties),
             sum(noise.wrong for noise in properties),
             sum(noise.undecided for noise in properties),
-            people["annotator"].n_unique(),
-            len(people),
+            annotator_votes["annotator"].n_unique(),
+            len(annotator_votes),
             rule.describe(),
             level,
             sample["source"],

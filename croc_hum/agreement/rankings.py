@@ -151,10 +151,10 @@ def rank_by_annotator(
             "none of the images that show their prompt, by the votes, is in the score tables; score the "
             "candidates: croc score CANDIDATES/images --scorer NAME --out scores"
         )
-    people = select_annotator_votes(task_votes)
+    annotator_votes = select_annotator_votes(task_votes)
     by_annotator = []
-    for name in people["annotator"].unique().sort():
-        released = people.filter((pl.col("annotator") == name) & (pl.col("vote_verdict") == YES))
+    for name in annotator_votes["annotator"].unique().sort():
+        released = annotator_votes.filter((pl.col("annotator") == name) & (pl.col("vote_verdict") == YES))
         report = _evaluate(tables, released, settings)
         if report is None:
             continue

@@ -1,6 +1,6 @@
 """The web page on which annotators label images, with the view of the administrator.
 
-In: a store of items, which people open in a browser.
+In: a store of items; answers from browsers.
 Out: votes in the store; exported files for the administrator.
 """
 

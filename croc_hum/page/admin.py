@@ -114,7 +114,7 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
     """Add the view to the page under ``/admin``.
 
     Returns:
-        A function that deletes the exported files, which must not keep the votes of who withdraws.
+        A function that deletes the exported files, which may contain votes of annotators who withdraw.
     """
     store = campaign.store
     folder = Path(tempfile.mkdtemp(prefix="croc-exports-"))
@@ -137,14 +137,16 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
             with gr.Column():
                 disputed = gr.HTML("", elem_id="disputed", js_on_load=None)
                 item_id = gr.Textbox(visible="hidden", label="item")
+                reason = gr.Textbox(
+                    label="Reason for your decision (optional)",
+                    max_length=REASON_CHARACTERS,
+                    elem_id="decide-reason",
+                )
                 rows, answers = {}, {}
                 for task, task_answers in ANSWERS.items():
                     with gr.Row(visible=False, elem_classes="answers") as rows[task]:
                         for answer in task_answers:
                             answers[task, answer] = gr.Button(answer, elem_id=f"decide-{task}-{answer}")
-                reason = gr.Textbox(
-                    label="Reason (optional)", max_length=REASON_CHARACTERS, elem_id="decide-reason"
-                )
             export = gr.Button("Export votes", elem_id="export", elem_classes="secondary-button")
             downloads = {
                 name: gr.DownloadButton(

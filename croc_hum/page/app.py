@@ -78,7 +78,7 @@ def build(campaign: Campaign) -> gr.Blocks:
                         name = label if key == label[:1] else f"{label} ({key})"
                         answers[task, value] = gr.Button(name, elem_id=f"{task}-{value}")
             reason = gr.Textbox(
-                label="Reason (optional; press r to write one, Esc to leave the field)",
+                label="Reason (optional, before you answer; press r to write, Esc to leave the field)",
                 max_length=REASON_CHARACTERS,
                 lines=1,
                 elem_id="reason",
@@ -287,7 +287,7 @@ def load_hints() -> dict[str, str]:
 
 
 def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wait: bool = True) -> Any:
-    """Serve the page until the process is told to stop; then return, so that the caller can close its files.
+    """Serve the page until the process is stopped; then return, so that the caller can close its files.
 
     Args:
         campaign: the store and its settings.

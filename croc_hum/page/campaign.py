@@ -1,4 +1,4 @@
-"""What a served page is about: the store, who may administer it, and what annotators are told."""
+"""The settings of a served page: its store, the token of its administrator, texts of the consent form."""
 
 from __future__ import annotations
 

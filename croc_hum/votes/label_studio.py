@@ -100,7 +100,7 @@ def read(text: str, salt: str = "") -> ImportedVotes:
 
     Args:
         text: a list of tasks whose ``data`` has the exported ``item_id``.
-        salt: a secret of the campaign. Without it nobody can find the e-mail address of a pseudonym by trial.
+        salt: a secret of the campaign, so that the e-mail address of a pseudonym cannot be found by trial.
 
     Raises:
         InputError: the text is not such a list; the message names the task.

@@ -155,10 +155,10 @@ def check_votes(frame: pl.DataFrame, source: str = "the votes") -> pl.DataFrame:
         present = frame[name].is_not_null() & (frame[name] != "")
         _require(frame, present, name, "must not be empty", source)
     current = frame.filter(~pl.col("undone"))
-    people = current.filter(pl.col("role") != "adjudicator")
-    twice = people.select("item_id", "annotator").is_duplicated()
+    annotator_votes = current.filter(pl.col("role") != "adjudicator")
+    twice = annotator_votes.select("item_id", "annotator").is_duplicated()
     if twice.any():
-        item, annotator = people.filter(twice).select("item_id", "annotator").row(0)
+        item, annotator = annotator_votes.filter(twice).select("item_id", "annotator").row(0)
         raise InputError(f"{source}: annotator {annotator!r} has two votes on item {item!r}; expected one")
     if current.is_empty():
         raise InputError(f"{source}: there are no votes")
@@ -302,16 +302,16 @@ def decide(votes: pl.DataFrame, rule: Rule | None = None) -> pl.DataFrame:
     votes = add_vote_verdicts(votes.filter(~pl.col("attention")))
     keys = ["task", "check_id", "concept_id", "category", "property", "side", "image_index"]
     keys += ["prompt", "contrast_prompt", "text_model", "image_model"]
-    people = pl.col("role") != "adjudicator"
+    by_annotator = pl.col("role") != "adjudicator"
     items = votes.group_by("item_id", maintain_order=True).agg(
         *(pl.col(name).first() for name in keys),
-        people.sum().alias("votes"),
-        *((people & (pl.col("vote_verdict") == word)).sum().alias(word) for word in (YES, NO)),
-        (people & pl.col("vote_verdict").is_null()).sum().alias("unsure"),
+        by_annotator.sum().alias("votes"),
+        *((by_annotator & (pl.col("vote_verdict") == verdict)).sum().alias(verdict) for verdict in (YES, NO)),
+        (by_annotator & pl.col("vote_verdict").is_null()).sum().alias("unsure"),
     )
     if rule.method == "dawid-skene":
         # Separately by task: error rates differ between tasks.
-        by_task = votes.filter(people).group_by("task", maintain_order=True)
+        by_task = votes.filter(by_annotator).group_by("task", maintain_order=True)
         posteriors = [dawid_skene(task_votes).posterior for _, task_votes in by_task]
         posterior = pl.concat(posteriors or [pl.DataFrame(schema=_POSTERIOR)])
         items = items.join(posterior, on="item_id", how="left", maintain_order="left")
@@ -329,7 +329,7 @@ def decide(votes: pl.DataFrame, rule: Rule | None = None) -> pl.DataFrame:
         .alias("verdict")
     )
     last = (
-        votes.filter(~people)
+        votes.filter(~by_annotator)
         .sort("voted_at", nulls_last=False, maintain_order=True)
         .group_by("item_id")
         .agg(pl.col("vote_verdict").last().alias("adjudicated_verdict"))

@@ -102,6 +102,9 @@ def test_consent_votes_by_keyboard_undo_and_withdrawal(served, tab):
     tab.locator("#begin").click()
     tab.wait_for_selector("#status .error")
     assert "tick the box" in tab.inner_text("#status")
+    box = tab.locator("#status .error").bounding_box()
+    # The button is at the end of a page that is longer than the window.
+    assert tab.evaluate("scrollY") > 0 and 0 <= box["y"] < 860
     assert serious_findings(tab) == []
     offer = begin(tab, served.url)
     assert serious_findings(tab) == []
