@@ -346,7 +346,7 @@ def _refuse_repeated_ids(files: Sequence[ScreenedFile], staged: Manifest) -> Non
         for row in file.rows:
             if row.check_id in first:
                 places = f"in {first[row.check_id]} and {name}"
-                raise InputError(f"{staged.folder}: check {row.check_id} is there twice, {places}")
+                raise InputError(f"{staged.folder}: duplicate check {row.check_id}, {places}")
             first[row.check_id] = name
 
 

@@ -163,7 +163,9 @@ def test_two_rows_that_claim_one_check_are_refused(tmp_path):
     rows = [row(number) for number in range(8)]
     rows[6]["check_id"] = rows[1]["check_id"]
     staged = stage(tmp_path / "staged", rows)
-    with pytest.raises(InputError, match=r"is there twice, in parts/0000\.parquet and parts/0004\.parquet"):
+    with pytest.raises(
+        InputError, match=r"duplicate check \w+, in parts/0000\.parquet and parts/0004\.parquet"
+    ):
         build_staged(staged.folder, tmp_path / "out", progress=False)
 
 
