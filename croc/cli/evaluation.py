@@ -10,7 +10,7 @@ import click
 from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
 from croc.cli.options import PATH, Integer, Number, together
-from croc.cli.output import show, write
+from croc.cli.output import log, show, write
 from croc.tables.columns import OPTIONAL_COLUMNS
 
 if TYPE_CHECKING:
@@ -167,7 +167,8 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
 @click.command(
     epilog="""\b
 Examples:
-  croc correlate ratings.csv --human human_avg --cluster prompt
+  croc correlate ratings.csv --human human_avg
+  croc correlate ratings.csv --human human_avg --group none --by category
   croc correlate ratings.parquet --human rater_1 --human rater_2 --json correlation.json"""
 )
 @click.argument("table", type=PATH)
@@ -179,48 +180,85 @@ Examples:
     metavar="COLUMN",
     help="Column of human ratings. Repeatable.",
 )
+@click.option("--metric", "metrics", multiple=True, metavar="COLUMN", help="Only this metric. Repeatable.")
+@click.option(
+    "--group",
+    type=click.Choice(["item", "system", "none"]),
+    help="Compare images of one prompt (item), of one system, or all images (none). "
+    "Default: item if a prompt has several images, otherwise none.",
+)
+@click.option(
+    "--average",
+    type=click.Choice(["mean", "fisher"]),
+    default="mean",
+    show_default=True,
+    help="Average over the groups. fisher averages Spearman's and Pearson's coefficients by Fisher's z.",
+)
 @click.option(
     "--cluster",
     metavar="COLUMN",
-    help="Column, such as prompt. Items with the same value are resampled together.",
+    help="Items with the same value are resampled together. Default: prompt if there is one.",
 )
-@click.option("--metric", "metrics", multiple=True, metavar="COLUMN", help="Only this metric. Repeatable.")
+@click.option(
+    "--missing",
+    type=click.Choice(["drop", "zero", "worst"]),
+    default="drop",
+    show_default=True,
+    help="A missing score: leave the item out, count 0, or count the metric's lowest score.",
+)
+@click.option("--by", multiple=True, metavar="COLUMN", help="Break results down by this column. Repeatable.")
+@click.option(
+    "--test",
+    type=click.Choice(["perm-inputs", "perm-both"]),
+    default="perm-inputs",
+    show_default=True,
+    help="Permutation test: exchange scores by cluster (perm-inputs) or by item (perm-both).",
+)
 @click.option(
     "--resamples",
     default=2000,
     show_default=True,
-    type=Integer(1),
-    help="Number of bootstrap resamples.",
+    type=Integer(0),
+    help="Number of bootstrap resamples. 0 computes no intervals.",
 )
-@click.option("--seed", type=Integer(0), help="Seed of the resamples. Default: a fixed one.")
+@click.option(
+    "--permutations",
+    default=1000,
+    show_default=True,
+    type=Integer(0),
+    help="Number of permutations in tests. 0 computes no tests, ranks and soft pairwise accuracy.",
+)
+@click.option("--seed", type=Integer(0), help="Seed of resamples and permutations. Default: a fixed one.")
 @_json_option
 def correlate(
     table: Path,
     humans: tuple[str, ...],
-    cluster: str | None,
     metrics: tuple[str, ...],
-    resamples: int,
     seed: int | None,
     json_file: Path | None,
+    **options: Any,
 ) -> None:
     """Correlate metrics with human ratings.
 
     TABLE is a pair table (Parquet, CSV, TSV) with the columns item_id, system and prompt, a column for each
-    metric, and a column for each human rating. The result is Kendall's tau-b, Spearman's rho and Pearson's r
-    with confidence intervals, and which metrics are statistically tied.
+    metric, and a column for each human rating. The result is the pairwise accuracy with calibrated ties,
+    Kendall's tau-b, Spearman's rho, Pearson's r and the soft pairwise accuracy of systems, with confidence
+    intervals, and which metrics are statistically tied.
     """
-    from croc.ratings import correlation
+    from croc.ratings.correlation import correlate
     from croc.rendering.terminal import correlations
     from croc.tables.readers import read_pair_table
     from croc.verdict.report import DEFAULT_SEED
 
-    report = correlation.correlate(
+    found = correlate(
         read_pair_table(table),
         humans,
-        cluster=cluster,
         metrics=metrics or None,
-        resamples=resamples,
         seed=DEFAULT_SEED if seed is None else seed,
+        **options,
     )
-    show(correlations(report))
-    write(json_file, report.to_json() if json_file else "")
+    show(correlations(found))
+    if found.ignored:
+        names = ", ".join(map(repr, found.ignored))
+        log(f"ignored, as they hold text or the index of a data frame: {names}")
+    write(json_file, found.to_json() if json_file else "")

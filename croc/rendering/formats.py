@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from croc.verdict.records import Agreement, Dependence, DisplayColumn, NumberKind, Record, display_columns
 from croc.verdict.report import Report
 from croc.wording import counted
+
+if TYPE_CHECKING:
+    from croc.ratings.records import Correlations
 
 DASH = "–"
 
@@ -124,4 +128,27 @@ def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
         ends = interval(agreement.ci_low, agreement.ci_high)
         tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {ends}"
         lines.append(f"Rankings of {counted(len(agreement.metrics), 'metric')}{where}: Kendall tau-b {tau}")
+    return lines
+
+
+_NAMED_GROUPS = 3
+
+
+def correlation_lines(found: Correlations) -> list[str]:
+    """How correlations with ratings were computed, and what was left out, as sentences."""
+    compared = {
+        "item": "Coefficients compare only images of one prompt; the values are averages over the prompts.",
+        "system": "Coefficients compare only images of one system; the values are averages over the systems.",
+        "none": "Coefficients compare all images with each other.",
+    }
+    lines = [compared[found.group], *found.notes]
+    for group in found.constant_groups:
+        what = f"ratings in {group.human!r}" if group.metric is None else f"scores of {group.metric!r}"
+        where = "" if group.by is None else f" ({group.by} {group.by_value})"
+        shown = ", ".join(group.names[:_NAMED_GROUPS])
+        more = ", …" if len(group.names) > _NAMED_GROUPS else ""
+        share = f"{len(group.names):,} of {counted(group.total, 'group')}{where}"
+        lines.append(
+            f"All {what} are equal in {share}, which have only an accuracy with ties: {shown}{more}."
+        )
     return lines

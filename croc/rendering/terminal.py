@@ -9,6 +9,7 @@ from croc.rendering.formats import (
     cell,
     comparison_of,
     confidence,
+    correlation_lines,
     count,
     further_columns,
     interval,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
-    from croc.ratings.correlation import Correlations
+    from croc.ratings.records import Correlations
 
 _STYLES = {"good": "green", "bad": "red", "": ""}
 
@@ -126,28 +127,39 @@ def _number(value: float | None) -> Text:
 
 
 def correlations(found: Correlations) -> list[RenderableType]:
-    """Correlations with ratings: a table per column of ratings, best tau-b first."""
+    """Correlations with ratings: a table per column of ratings and part, notes, signature."""
     from rich.table import Table
     from rich.text import Text
 
-    from croc.ratings.correlation import KINDS
+    from croc.ratings.records import KINDS
 
     parts: list[RenderableType] = []
     for human in dict.fromkeys(result.human for result in found.results):
-        table = Table(title=Text(f"Correlation with {human}"), title_justify="left")
-        for name in ("rank", "metric", *KINDS.values(), "items"):
-            table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
-        for row in found.results:
-            if row.human == human and row.kind == "kendall":
-                cells = [found.get(row.metric, human, kind) for kind in KINDS]
+        for by, value in found.parts:
+            here = [
+                result
+                for result in found.results
+                if (result.human, result.by, result.by_value) == (human, by, value)
+            ]
+            kinds = [kind for kind in KINDS if any(result.kind == kind for result in here)]
+            cells = {(result.metric, result.kind): result for result in here}
+            where = "" if by is None else f", {by} {value}"
+            table = Table(title=Text(f"Correlation with {human}{where}"), title_justify="left")
+            for name in ("rank", "metric", *(KINDS[kind] for kind in kinds), "items"):
+                table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
+            for row in (result for result in here if result.kind == kinds[0]):
+                coefficients = (cells[row.metric, kind] for kind in kinds)
                 table.add_row(
                     str(row.rank or ""),
                     Text(row.metric),
-                    *(_coefficient(c.value, c.ci_low, c.ci_high) for c in cells),
+                    *(_coefficient(one.value, one.ci_low, one.ci_high) for one in coefficients),
                     count(row.n),
                 )
-        parts.append(table)
-    parts.append(Text("Metrics with the same rank are statistically tied in tau-b.", style="dim"))
+            parts.append(table)
+    parts += [Text(line) for line in correlation_lines(found)]
+    parts.append(
+        Text("Metrics with the same rank are statistically tied in accuracy with ties.", style="dim")
+    )
     parts.append(Text(str(found.signature), style="dim"))
     return parts
 

@@ -19,6 +19,9 @@ from croc.errors import InputError
 
 # Spellings of a missing score; other text that is not a number is an error.
 _NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
+LIKE_A_NUMBER = r"^[+\-−]?(?:[\d.'’ ]*,\d+(?:[eE][+-]?\d+)?|\d+(?:[.,]\d+)?\s*%|\d+(?:\.\d+)?)$"
+"""Text that a person reads as a number: with a decimal comma, a percent sign or a typographic minus."""
+_DECIMAL_COMMA = re.compile(r"[+\-−]?[\d.'’ ]*,\d+(?:[eE][+-]?\d+)?")
 _LARGEST_BLOCK = 2**31 - 1  # of pyarrow's reader
 MAX_UNPACKED = 2_000_000_000  # bytes of a compressed table, which is unpacked into memory
 
@@ -77,6 +80,7 @@ def read_delimited(file: Path) -> pl.DataFrame:
         raise InputError(f"{file}: the header cannot be read as names of columns")
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
+    frame.columns = names  # polars calls a column without a name column_0
     if not len(frame):
         raise InputError(f"{file}: the table has no rows")
     return frame
@@ -134,7 +138,8 @@ def to_numbers(values: pl.Series, source: str) -> pl.Series:
     if wrong.any():
         row = int(wrong.arg_max() or 0)
         shown = str(values[row])[:80]
-        raise InputError(f"{source}, column {values.name!r}, row {row + 1}: {shown!r} is not a number")
+        hint = " (decimals are written with a point)" if _DECIMAL_COMMA.fullmatch(shown.strip()) else ""
+        raise InputError(f"{source}, column {values.name!r}, row {row + 1}: {shown!r} is not a number{hint}")
     return numbers.set(absent | ~numbers.is_finite().fill_null(False), None).alias(values.name)
 
 

@@ -18,6 +18,7 @@ from croc.tables import published
 from croc.tables.columns import REQUIRED_COLUMNS, SCORE_COLUMNS, SCORE_VALUES
 from croc.tables.delimited import read_delimited, require_cells, require_columns, to_numbers
 from croc.tables.metadata import ScoreMetadata
+from croc.tables.pair_tables import PAIR_KEYS
 from croc.tables.score_tables import ScoreTable, join_tables, require_one_dataset, score_table, select_metrics
 
 _NO_GROUPS = tuple(name for name in SCORE_COLUMNS if name not in GROUP_COLUMNS)
@@ -179,7 +180,7 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
     """Read a pair table (Parquet, CSV or TSV): ``item_id, system, prompt``, and columns of numbers.
 
     Returns:
-        The table; columns in which every cell is a number or empty are Float64.
+        The table; columns in which every cell is a number, a truth value or empty are Float64.
 
     Raises:
         InputError: the file cannot be read, an ``item_id`` is missing, or two rows have the same one.
@@ -202,8 +203,8 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
         raise InputError(f"{path}, row {row + 1}: item_id {frame['item_id'][row]!r} occurs twice")
     columns = []
     for values in frame.iter_columns():
-        if values.name in ("item_id", "system", "prompt") or not (
-            values.dtype.is_numeric() or values.dtype == pl.String
+        if values.name in PAIR_KEYS or not (
+            values.dtype.is_numeric() or values.dtype in (pl.String, pl.Boolean)
         ):
             columns.append(values)
             continue
@@ -213,4 +214,4 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
             columns.append(values)
             continue
         columns.append(numbers.set(~numbers.is_finite().fill_null(True), None))
-    return pl.DataFrame(columns)
+    return pl.DataFrame({values.name: values for values in columns})

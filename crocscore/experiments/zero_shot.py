@@ -102,8 +102,8 @@ def _correlations(scorer: Any, folder: Path) -> list[dict[str, Any]]:
 
     table = tifa160(folder, scorer)
     compared = [name for name in _COMPARED if name in table.columns]
-    report = correlate(
-        table, ["human_avg"], cluster="prompt", metrics=[scorer.name, *compared], resamples=1_000
+    report = correlate(  # pooled, as in the published table
+        table, ["human_avg"], group="none", metrics=[scorer.name, *compared], resamples=1_000
     )
     return [
         {key: value for key, value in asdict(result).items() if key != "signature"}

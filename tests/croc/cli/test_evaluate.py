@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from score_rows import check_rows, write
@@ -62,6 +63,9 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(tmp_path, case):
         (["correlate", "{pairs}", "--human", "human", "--cluster", "prompts"], "did you mean 'prompt'"),
         (["correlate", "{pairs}", "--human", "human", "--metric", "prompt"], "instead of numbers"),
         (["correlate", "{pairs}", "--human", "human", "--seed", "-4"], "-4"),
+        (["correlate", "{pairs}", "--human", "human", "--group", "item"], "each prompt has one row"),
+        (["correlate", "{pairs}", "--human", "human", "--group", "prompt"], "'prompt' is not one of"),
+        (["correlate", "{pairs}", "--human", "human", "--by", "kind"], "no column 'kind'"),
     ],
 )
 def test_a_wrong_option_is_said_in_a_sentence(tmp_path, arguments, fragment):
@@ -144,13 +148,90 @@ def test_correlations_are_printed_and_written(tmp_path):
     pairs.write_text("\n".join(["item_id,system,prompt,up,down,human", *lines]) + "\n")
     target = tmp_path / "c.json"
     done = run(
-        "correlate", pairs, "--human", "human", "--cluster", "prompt", "--json", target, "--resamples", 100
+        "correlate", pairs, "--human", "human", "--group", "none", "--json", target, "--resamples", 100
     )
     assert done.exit_code == 0, done.output
     found = {(one["metric"], one["kind"]): one["value"] for one in json.loads(target.read_text())["results"]}
     assert found["up", "kendall"] == pytest.approx(1)
     assert found["down", "spearman"] == pytest.approx(-1)
     assert "cluster:prompt|clusters:6" in done.stdout
+
+
+def rated(n=24):
+    """Lines of a pair table of four images a prompt: one metric follows the ratings, the other does not."""
+    return [
+        f"i{k},{'abcd'[k % 4]},p{k // 4},{'xy'[k % 8 // 4]},{k % 5},{k * 7 % 11},{k % 5}" for k in range(n)
+    ]
+
+
+def test_the_grouping_stands_in_the_output_and_every_option_in_the_json(tmp_path):
+    pairs, target = tmp_path / "pairs.csv", tmp_path / "c.json"
+    header = "item_id,system,prompt,kind,good,noise,human"
+    pairs.write_text("\n".join([header, *rated(), "i24,a,p6,x,,3,2", "i25,b,p6,x,1,4,"]) + "\n")
+    common = ("correlate", pairs, "--human", "human", "--json", target)
+    common += ("--resamples", 50, "--permutations", 50)
+    done = run(*common)
+    assert done.exit_code == 0, done.output
+    assert "Coefficients compare only images of one prompt" in done.stdout
+    assert "Missing scores are left out: good 1." in done.stdout
+    assert "1 item without a rating in 'human' left out." in done.stdout
+    assert "index of a data frame: 'kind'" in done.stderr
+    options = ("--group", "system", "--average", "fisher", "--missing", "worst", "--by", "kind")
+    done = run(*common, *options, "--test", "perm-both", "--metric", "noise", "--metric", "good")
+    assert done.exit_code == 0, done.output
+    content = json.loads(target.read_text())
+    for part in ("group:system", "group_mean:fisher", "missing:worst", "test:perm-both50", "cluster:prompt"):
+        assert part in content["signature"].split("|")
+    assert {(one["by"], one["by_value"]) for one in content["results"]} == {
+        (None, None),
+        ("kind", "x"),
+        ("kind", "y"),
+    }
+    assert "Correlation with human, kind y" in done.stdout
+    assert "Missing scores count as the lowest score of the metric: good 1." in done.stdout
+
+
+def test_the_row_index_of_pandas_is_no_metric(tmp_path):
+    import pandas as pd
+
+    rng = np.random.default_rng(4)
+    frame = pd.DataFrame({"item_id": [f"i{i}" for i in range(50)], "rating": rng.integers(1, 6, 50)})
+    frame["mine"] = frame.rating + rng.normal(size=50)
+    frame = frame[frame.index % 4 != 1]
+    frame.to_parquet(tmp_path / "pairs.parquet")  # as __index_level_0__
+    frame.to_csv(tmp_path / "pairs.csv")  # without a name
+    pd.read_csv(tmp_path / "pairs.csv").to_csv(tmp_path / "again.csv", index=False)  # as Unnamed: 0
+    for name, index in (
+        ("pairs.parquet", "'__index_level_0__'"),
+        ("pairs.csv", "''"),
+        ("again.csv", "'Unnamed: 0'"),
+    ):
+        target = tmp_path / "c.json"
+        options = ("--resamples", 20, "--permutations", 20, "--json", target)
+        done = run("correlate", tmp_path / name, "--human", "rating", *options)
+        assert done.exit_code == 0, done.output
+        assert {one["metric"] for one in json.loads(target.read_text())["results"]} == {"mine"}
+        assert f"index of a data frame: {index}" in done.stderr
+        assert index not in done.stdout
+
+
+def test_a_metric_with_decimal_commas_is_refused_by_name(tmp_path):
+    pairs = tmp_path / "pairs.tsv"
+    lines = [f"i{n}\t{n % 5}\t{n / 7:.3f}\t" + f"{n / 9:.3f}".replace(".", ",") for n in range(40)]
+    pairs.write_text("\n".join(["item_id\trating\tmine\ttheirs", *lines]) + "\n")
+    message = refused(run("correlate", pairs, "--human", "rating"))
+    assert "'theirs', row 1: '0,000'" in message and "written with a point" in message
+    done = run("correlate", pairs, "--human", "rating", "--metric", "mine", "--resamples", 20)
+    assert done.exit_code == 0, done.output
+
+
+def test_a_metric_without_one_number_is_named(tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("\n".join(["item_id,m,h", *(f"i{n},nan,{n}" for n in range(1, 10))]) + "\n")
+    done = run("correlate", pairs, "--human", "h", "--resamples", 50)
+    assert done.exit_code == 0, done.output
+    assert "Metrics without a finite score have no result: 'm'." in done.stdout
+    assert "'m': there is no rating" in refused(run("correlate", pairs, "--human", "m"))
 
 
 def test_one_side_of_a_published_category_is_half_a_table(tmp_path):

@@ -1,0 +1,180 @@
+"""Coefficients within groups of items: the images of one prompt, or of one system, and their averages.
+
+A pooled coefficient compares images of different prompts, so that it also measures which prompts a metric
+scores high. Within groups only images of one prompt (or of one system) are compared, as in the metrics tasks
+of WMT (Deutsch, Foster and Freitag 2023, "Ties Matter", section 3).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from croc.ratings.coefficients import Correlation, correlation, weighted_correlation
+from croc.ratings.ties import weighted_accuracy
+from croc.verdict.statistics import Array
+
+Average = Literal["mean", "fisher"]
+Kind = Literal["acc_eq", "kendall", "spearman", "pearson"]
+Rows = NDArray[np.int64]
+
+# Groups of at most this many items are computed all at once.
+_SMALL = 64
+
+
+def stack_groups(code: Rows) -> list[Rows]:
+    """Row numbers of the groups with at least two rows, groups of equal size together.
+
+    Args:
+        code: (n,) number of the group of each row.
+
+    Returns:
+        Arrays (groups, size).
+    """
+    order = np.argsort(code, kind="stable")
+    _, begin, size = np.unique(code[order], return_index=True, return_counts=True)
+    return [order[begin[size == each][:, None] + np.arange(each)] for each in np.unique(size[size > 1])]
+
+
+@dataclass(frozen=True)
+class Grouped:
+    """Scores and ratings of the items that have both, and the coefficient within each group.
+
+    Attributes:
+        scores: (n,) of the metric.
+        rating: (n,).
+        stacks: see :func:`stack_groups`.
+        kind: the coefficient.
+        threshold: largest difference of two scores that counts as a tie; used by ``acc_eq``.
+        coefficients: (G,) per group, in the order of the stacks; NaN where scores or ratings are constant.
+    """
+
+    scores: Array
+    rating: Array
+    stacks: tuple[Rows, ...]
+    kind: Kind
+    threshold: float
+    coefficients: Array
+
+    @classmethod
+    def of(
+        cls, scores: Array, rating: Array, stacks: Sequence[Rows], kind: Kind, threshold: float = 0.0
+    ) -> Grouped:
+        """Compute the coefficients."""
+        found = [_coefficients(scores[rows], rating[rows], kind, threshold) for rows in stacks]
+        together = np.concatenate(found) if found else np.empty(0)
+        return cls(scores, rating, tuple(stacks), kind, threshold, together)
+
+    def resampled(self, counts: Any, unit: Rows, average: Average) -> Array:
+        """The average coefficient in each resample.
+
+        Args:
+            counts: (k, units), how often each unit is drawn.
+            unit: (n,) number of the unit of each item.
+            average: see :func:`mean_coefficient`.
+
+        Returns:
+            (k,); NaN where no group has a coefficient.
+        """
+        values, weights = [], []
+        begin = 0
+        for rows in self.stacks:
+            of_unit = unit[rows]
+            drawn = counts[:, of_unit[:, 0]]
+            if (of_unit == of_unit[:, :1]).all():  # groups are drawn as a whole, and keep their coefficients
+                own = self.coefficients[begin : begin + len(rows)]
+                values.append(np.broadcast_to(own, drawn.shape))
+                weights.append(drawn)
+            else:
+                of_groups = [self._weighted(group, counts[:, unit[group]]) for group in rows]
+                values.append(np.stack(of_groups, axis=1))
+                weights.append(np.ones_like(drawn))
+            begin += len(rows)
+        if not values:
+            return np.full(len(counts), np.nan)
+        return mean_coefficient(np.concatenate(values, 1), average, self.kind, np.concatenate(weights, 1))
+
+    def _weighted(self, rows: Rows, counts: Any) -> Array:
+        x, y = self.scores[rows], self.rating[rows]
+        if self.kind == "acc_eq":
+            return weighted_accuracy(x, y, counts, self.threshold)
+        return weighted_correlation(x, y, counts, self.kind)
+
+
+def mean_coefficient(values: Array, average: Average, kind: Kind, weights: Any = None) -> Array:
+    """Average over groups, those without a coefficient left out.
+
+    Args:
+        values: (…, G) coefficients.
+        average: ``mean`` is the plain mean, as in the metrics tasks of WMT. ``fisher`` averages Pearson's and
+            Spearman's coefficients as z = artanh(r) and transforms the mean back (Fisher 1921); other kinds
+            have no z. A coefficient of ±1 has no finite z, so that its average is undefined.
+        kind: the coefficient.
+        weights: (…, G) how often each group counts; None counts each once.
+
+    Returns:
+        (…); NaN where no group has a coefficient.
+    """
+    fisher = average == "fisher" and kind in ("pearson", "spearman")
+    if fisher:
+        with np.errstate(divide="ignore"):
+            # Sums of rounded terms reach 1 up to the last digits only.
+            values = np.where(np.abs(values) > 1 - 1e-12, np.copysign(np.inf, values), values)
+            values = np.arctanh(np.clip(values, -1, 1))
+    known = ~np.isnan(values)
+    weight = known if weights is None else known * weights
+    with np.errstate(invalid="ignore", divide="ignore"):
+        if fisher:
+            values = np.where(np.isinf(values) & (weight > 0), np.nan, np.where(weight > 0, values, 0))
+            total = (values * weight).sum(axis=-1)
+        else:
+            total = (np.where(known, values, 0) * weight).sum(axis=-1)
+        mean: Array = total / weight.sum(axis=-1)
+    return np.tanh(mean) if fisher else mean
+
+
+def _coefficients(x: Array, y: Array, kind: Kind, threshold: float) -> Array:
+    """The coefficient of each row of two arrays (G, s)."""
+    if kind == "acc_eq":
+        return np.array([_accuracy(a, b, threshold) for a, b in zip(x, y, strict=True)])
+    if x.shape[1] > _SMALL:
+        return np.array([correlation(a, b, kind) for a, b in zip(x, y, strict=True)])
+    return correlate_rows(x, y, kind)
+
+
+def _accuracy(x: Array, y: Array, threshold: float) -> float:
+    return float(weighted_accuracy(x, y, np.ones((1, len(x))), threshold)[0])
+
+
+def correlate_rows(x: Array, y: Array, kind: Correlation) -> Array:
+    """A coefficient of each row of two arrays (…, s) that broadcast; NaN where a row is constant."""
+    if kind == "kendall":
+        first, second = np.triu_indices(x.shape[-1], 1)
+        a, b = (np.sign(v[..., first] - v[..., second]) for v in (x, y))
+        untied = np.abs(a).sum(axis=-1) * np.abs(b).sum(axis=-1)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            return np.where(untied > 0, (a * b).sum(axis=-1) / np.sqrt(untied), np.nan)
+    if kind == "spearman":
+        from scipy.stats import rankdata
+
+        x, y = rankdata(x, axis=-1), rankdata(y, axis=-1)
+    constant = (x == x[..., :1]).all(axis=-1) | (y == y[..., :1]).all(axis=-1)
+    dx, dy = (v - v.mean(axis=-1, keepdims=True) for v in (x, y))
+    # Scaled first, so that squares of tiny numbers do not underflow.
+    with np.errstate(invalid="ignore", divide="ignore"):
+        dx, dy = (v / np.abs(v).max(axis=-1, keepdims=True) for v in (dx, dy))
+        r = (dx * dy).sum(axis=-1) / np.sqrt((dx**2).sum(axis=-1) * (dy**2).sum(axis=-1))
+    return np.where(constant, np.nan, np.clip(r, -1, 1))
+
+
+def constant_groups(values: Array, stacks: Sequence[Rows]) -> list[int]:
+    """A row of each group whose values are all equal."""
+    found: list[int] = []
+    for rows in stacks:
+        same = (values[rows] == values[rows][:, :1]).all(axis=1)
+        found += rows[same, 0].tolist()
+    return found
