@@ -31,13 +31,25 @@ _report_options = together(
     click.option(
         "--paper", is_flag=True, help="Compute as in the paper: a tie fails, chance level is 5/6 or 1/2."
     ),
+    click.option(
+        "--images",
+        type=Integer(1),
+        metavar="K",
+        help="Evaluate syn with K images per side, averaged over all choices of K. Default: all images.",
+    ),
+    click.option(
+        "--average",
+        type=click.Choice(["micro", "macro"]),
+        help="Mean of a metric: micro pools the checks, macro gives each value of the first --by column the "
+        "same weight. Default: micro; with --paper, the published average.",
+    ),
     click.option("--metric", "metrics", multiple=True, metavar="NAME", help="Only this metric. Repeatable."),
     click.option(
         "--resamples",
         default=2000,
         show_default=True,
         type=Integer(0),
-        help="Number of bootstrap resamples. 0 computes no intervals.",
+        help="Number of bootstrap resamples, for rank agreement and findings. 0 computes neither.",
     ),
     click.option(
         "--permutations",
@@ -70,6 +82,8 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         flips=options["permutations"],
         seed=DEFAULT_SEED if options["seed"] is None else options["seed"],
         level=options["level"],
+        images=options["images"],
+        average=options["average"],
     )
     with Console(stderr=True).status("Evaluating score tables …"):
         return evaluate(

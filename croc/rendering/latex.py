@@ -33,7 +33,7 @@ def latex(report: Report) -> str:
     caption = (
         f"Scaled accuracy ({report.protocol} protocol, {mode}): 0 is chance level, 1 is perfect; "
         f"{counted(report.checks, 'check')} of {counted(report.concepts, 'concept')}, "
-        f"{confidence(report)} intervals, concepts resampled. "
+        f"{confidence(report)} intervals. "
     ).replace("%", r"\%")
     return "\n".join(
         [

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 from pydantic import Field
 
 from croc.checks.schema import DIRECTIONS
@@ -52,11 +53,14 @@ def concept_sums(verdicts: CheckVerdicts) -> tuple[ConceptSums, ...]:
     )
 
 
-def verdicts_of_sums(sums: Mapping[str, Sequence[ConceptSums]]) -> CheckVerdicts:
+def verdicts_of_sums(
+    sums: Mapping[str, Sequence[ConceptSums]], symmetric: NDArray[np.bool_]
+) -> CheckVerdicts:
     """Line up the sums of several metrics: a row per concept, category and text model, not per check.
 
     Args:
         sums: per metric.
+        symmetric: (4,), see :func:`croc.verdict.directions.symmetric_chance`.
 
     Raises:
         InputError: a metric has no sums, or has a concept twice.
@@ -91,4 +95,5 @@ def verdicts_of_sums(sums: Mapping[str, Sequence[ConceptSums]]) -> CheckVerdicts
         tie=empty,
         present=empty,
         expected=empty,
+        symmetric=symmetric,
     )

@@ -122,8 +122,8 @@ class ResultsFile(Stored):
 
     @property
     def benchmark(self) -> Signature:
-        """What two results must share to be compared: protocol, dataset, revision and mode."""
-        return self.report.signature.only("protocol", "mode", "dataset", "dataset_revision")
+        """What two results must share to be compared: protocol, mode, images per side and dataset."""
+        return self.report.signature.only("protocol", "mode", "images", "dataset", "dataset_revision")
 
 
 # ---- Making, writing, reading ----
@@ -144,7 +144,8 @@ def make_result(
         table: Parquet file of one scorer.
         protocol: ``syn`` or ``hum``; None takes what the table says.
         metric: which one, where a table holds several.
-        settings: ``by`` is ignored: a result is broken down by ``GROUPS``.
+        settings: ``by`` and ``average`` are ignored: results are broken down by ``GROUPS`` and pool the
+            checks.
         trained_on_croc: the metric has seen checks of this kind in training. A scorer whose ``fields()``
             have a ``trained_on`` that begins with ``croc`` is marked anyway.
         url: https address of the metric.
@@ -163,7 +164,13 @@ def make_result(
     scores = tables[0]
     by = tuple(column for column in GROUPS if has_values(scores.frame, column))
     settings = replace(settings or Settings(), by=by)
-    verdicts = CheckVerdicts.of(tables, [column for column in by if column != "subset"], paper=settings.paper)
+    settings = replace(settings, average="micro" if settings.paper else None)
+    verdicts = CheckVerdicts.of(
+        tables,
+        [column for column in by if column != "subset"],
+        paper=settings.paper,
+        images=settings.images,
+    )
     try:
         return ResultsFile(
             report=evaluate_tables(tables, settings),

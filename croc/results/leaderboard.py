@@ -16,11 +16,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.results.concept_sums import verdicts_of_sums
 from croc.results.files import ResultsFile, read_result
 from croc.tables.signature import Signature
+from croc.verdict.directions import symmetric_chance
 from croc.verdict.evaluation import join_reports
 from croc.verdict.records import Agreement, display_columns
 from croc.verdict.report import Report, Settings
@@ -212,9 +216,13 @@ def _check_dataset(result: ResultsFile) -> None:
         )
 
 
+def _symmetric(result: ResultsFile) -> NDArray[np.bool_]:
+    return symmetric_chance(result.report.protocol, paper=result.report.settings.paper)
+
+
 def _check_sums(result: ResultsFile) -> None:
     """Refuse a result whose sums give another mean than it states: it was edited by hand."""
-    computed = float(verdicts_of_sums({result.metric: result.sums}).observed()[0])
+    computed = float(verdicts_of_sums({result.metric: result.sums}, _symmetric(result)).observed()[0])
     stated = result.report.score(result.metric).scaled
     same = math.isnan(computed) if stated is None else math.isclose(computed, stated, abs_tol=1e-6)
     if not same:
@@ -228,5 +236,7 @@ def _benchmark(files: Mapping[str, ResultsFile], resamples: int, flips: int) -> 
     reports = [file.report for file in files.values()]
     largest = max(reports, key=lambda report: report.checks)
     settings = Settings(largest.settings.paper, ("category",), resamples, flips)
-    verdicts = verdicts_of_sums({metric: file.sums for metric, file in files.items()})
+    verdicts = verdicts_of_sums(
+        {metric: file.sums for metric, file in files.items()}, _symmetric(next(iter(files.values())))
+    )
     return Benchmark(join_reports(reports, verdicts, settings), dict(files))

@@ -18,7 +18,13 @@ from numpy.typing import NDArray
 from croc.checks.schema import SIDES
 from croc.tables.score_tables import ScoreTable, merge_descriptions
 from croc.verdict import statistics
-from croc.verdict.directions import Layout, MetricVerdicts, metric_verdicts, scaled_accuracy
+from croc.verdict.directions import (
+    Layout,
+    MetricVerdicts,
+    metric_verdicts,
+    scaled_accuracy,
+    symmetric_chance,
+)
 from croc.verdict.statistics import Array, Seed
 
 _ARRAYS = ("known", "value", "chance", "tie", "present", "expected")
@@ -38,7 +44,11 @@ class CheckVerdicts:
         tie: (M, 4, N).
         present: (M, 4, N).
         expected: (M, 4, N), the same for all metrics: an image without a row lacks its scores.
+        symmetric: (4,), directions whose chance is the swap null, see
+            :func:`croc.verdict.directions.scaled_accuracy`.
+        images: the lowest and the highest number of images per side that a verdict is of; (0, 0) if unknown.
         split: columns that vary inside a check; each of its values is a check of its own.
+        cell: (N,), number of the cell of each check when the mean is one over cells; None pools the checks.
     """
 
     metrics: tuple[str, ...]
@@ -52,11 +62,28 @@ class CheckVerdicts:
     tie: Array
     present: Array
     expected: Array
+    symmetric: NDArray[np.bool_]
+    images: tuple[int, int] = (0, 0)
     split: tuple[str, ...] = ()
+    cell: NDArray[np.int64] | None = None
 
     @classmethod
-    def of(cls, tables: Sequence[ScoreTable], groups: Sequence[str], *, paper: bool) -> CheckVerdicts:
-        """Compute the verdicts of every metric of the tables and align their checks."""
+    def of(
+        cls,
+        tables: Sequence[ScoreTable],
+        groups: Sequence[str],
+        *,
+        paper: bool = False,
+        images: int | None = None,
+    ) -> CheckVerdicts:
+        """Compute the verdicts of every metric of the tables and align their checks.
+
+        Args:
+            tables: score tables of one protocol.
+            groups: columns to keep.
+            paper: the published computation.
+            images: see :func:`croc.verdict.directions.metric_verdicts`.
+        """
         columns = list(dict.fromkeys((*groups, "text_model")))
         keys = [_keys(table, columns) for table in tables]
         alike = all(other.equals(keys[0]) for other in keys[1:])
@@ -67,21 +94,32 @@ class CheckVerdicts:
         rows: list[pl.DataFrame] = []
         split: dict[str, None] = {}
         layout: Layout | None = None
+        counts: list[int] = []
         for table, own in zip(tables, keys, strict=True):
             # Scorers that ran on the same checks share the rows, and then the layout.
             if layout is None or not (alike or own.equals(rows[-1])):
                 layout = Layout.of(own, columns, table.source)
                 split |= dict.fromkeys(layout.split)
                 rows.append(own)
+                present = layout.count[layout.count > 0]
+                counts += [int(present.min()), int(present.max())] if len(present) else []
             for metric, scores in table.metrics.items():
                 verdicts[metric] = metric_verdicts(
-                    table.frame, table.protocol, layout=layout, scores=scores, paper=paper
+                    table.frame, table.protocol, layout=layout, scores=scores, paper=paper, images=images
                 )
-        return cls._aligned(verdicts, rows, tuple(split))
+        most = max(counts, default=0) if images is None else images
+        return replace(
+            cls._aligned(verdicts, rows, symmetric_chance(tables[0].protocol, paper=paper)),
+            images=(min(min(counts, default=0), most), min(max(counts, default=0), most)),
+            split=tuple(split),
+        )
 
     @classmethod
     def _aligned(
-        cls, verdicts: Mapping[str, MetricVerdicts], rows: Sequence[pl.DataFrame], split: tuple[str, ...]
+        cls,
+        verdicts: Mapping[str, MetricVerdicts],
+        rows: Sequence[pl.DataFrame],
+        symmetric: NDArray[np.bool_],
     ) -> CheckVerdicts:
         """Verdicts on the union of the checks, ``rows`` being the different sets of rows of the tables."""
         frames = [of_metric.checks for of_metric in verdicts.values()]
@@ -137,7 +175,7 @@ class CheckVerdicts:
             tie,
             present,
             expected,
-            split=split,
+            symmetric,
         )
 
     def select(self, members: Any) -> CheckVerdicts:
@@ -147,8 +185,14 @@ class CheckVerdicts:
             checks=self.checks[members],
             concept=self.concept[members],
             text=self.text[members],
+            cell=None,
             **{name: getattr(self, name)[:, :, members] for name in _ARRAYS},
         )
+
+    def averaged_over(self, column: str) -> CheckVerdicts:
+        """The mean of a metric as one over the values of a column (macro average), not over checks."""
+        values = self.checks[column].cast(pl.String).fill_null("")
+        return replace(self, cell=values.rank("dense").to_numpy().astype(np.int64) - 1)
 
     def sorted_by_score(self) -> CheckVerdicts:
         """Reorder the metrics: the best first, equal ones by name, those without a verdict last."""
@@ -168,7 +212,7 @@ class CheckVerdicts:
 
     def concepts_with_verdict(self) -> Array:
         """(T, M, 4): number of concepts that have a verdict."""
-        verdicts = self.cluster_sums()[..., 2]
+        verdicts = self.cluster_sums()[..., 2].sum(axis=1)
         count: Array = (verdicts > 0).sum(axis=0)
         return count
 
@@ -179,12 +223,13 @@ class CheckVerdicts:
         return self._sums(self.text, len(self.text_models), every)
 
     def cluster_sums(self) -> Array:
-        """(clusters, T, M, 4, 3): sums of value, chance and number of verdicts per concept and text model."""
-        t = len(self.text_models)
+        """(clusters, C, T, M, 4, 3): sums of value, chance and verdicts per concept, cell and text model."""
+        t, cell = len(self.text_models), np.zeros_like(self.concept) if self.cell is None else self.cell
         _, local = np.unique(self.concept, return_inverse=True)
-        clusters = int(local.max()) + 1 if len(local) else 0
-        sums = self._sums(local * t + self.text, clusters * t, (self.value, self.chance, self.known))
-        return sums.reshape(clusters, t, *sums.shape[1:])
+        clusters, cells = (int(code.max()) + 1 if len(code) else 0 for code in (local, cell))
+        code = (local * cells + cell) * t + self.text
+        sums = self._sums(code, clusters * cells * t, (self.value, self.chance, self.known))
+        return sums.reshape(clusters, cells, t, *sums.shape[1:])
 
     def _sums(self, code: Any, size: int, arrays: Sequence[Any]) -> Array:
         """Sums over the checks of each code: (size, M, 4, len(arrays))."""
@@ -199,15 +244,17 @@ class CheckVerdicts:
 
     def scaled(self) -> Array:
         """(M, 4): scaled accuracy per direction, averaged over the text models before scaling."""
-        scaled: Array = scaled_accuracy(*average(self.totals[..., :3]))
+        scaled: Array = scaled_accuracy(*average(self.totals[..., :3]), self.symmetric)
         return scaled
 
     def observed(self) -> Array:
         """(M,): mean scaled accuracy of each metric on these checks."""
-        return mean_scaled(self.totals[..., :3])
+        if self.cell is None:
+            return mean_scaled(self.totals[None, ..., :3], self.symmetric)
+        return mean_scaled(self.cluster_sums().sum(axis=0), self.symmetric)
 
     def bootstrap(self, resamples: int, seed: Seed) -> Array:
-        """(resamples, T, M, 4, 3): the totals when the concepts are drawn again with replacement."""
+        """(resamples, C, T, M, 4, 3): the totals when the concepts are drawn again with replacement."""
         sums = self.cluster_sums()
         flat = statistics.bootstrap_sums(sums.reshape(len(sums), -1), resamples, seed)
         return flat.reshape(resamples, *sums.shape[1:])
@@ -221,7 +268,7 @@ class CheckVerdicts:
         Returns:
             (M, 4) p values.
         """
-        sums = self.cluster_sums()
+        sums = self.cluster_sums().sum(axis=1)
         n = sums[..., 2].sum(axis=0)
         per_text = (sums[..., 0] - sums[..., 1]) / np.where(n == 0, np.nan, n)
         excess = nanmean(per_text, 1).reshape(len(sums), -1)
@@ -243,12 +290,12 @@ class CheckVerdicts:
         flipped = flipped.reshape(flips, *sums.shape[1:])
         count = len(self.metrics)
         p = np.full((count, count), np.nan)
-        observed = mean_scaled(total)
+        observed = mean_scaled(total, self.symmetric)
         for a in range(count):
             for b in range(a + 1, count):
-                middle = (total[:, a] + total[:, b]) / 2
-                swing = (flipped[:, :, a] - flipped[:, :, b]) / 2
-                pair = mean_scaled(np.stack([middle + swing, middle - swing], axis=2))
+                middle = (total[:, :, a] + total[:, :, b]) / 2
+                swing = (flipped[:, :, :, a] - flipped[:, :, :, b]) / 2
+                pair = mean_scaled(np.stack([middle + swing, middle - swing], axis=3), self.symmetric)
                 null = (pair[:, 0] - pair[:, 1])[:, None]
                 p[a, b] = p[b, a] = statistics.permutation_p(observed[[a]] - observed[[b]], null)[0]
         return p
@@ -302,7 +349,17 @@ def nanmean(values: Array, axis: int) -> Array:
     return total / np.where(count == 0, np.nan, count)
 
 
-def mean_scaled(totals: Array) -> Array:
-    """Mean scaled accuracy over the directions, (…, M), from sums (…, T, M, 4, 3)."""
-    scaled: Array = scaled_accuracy(*average(totals))
-    return nanmean(scaled, -1)
+def mean_scaled(totals: Array, symmetric: NDArray[np.bool_]) -> Array:
+    """Mean scaled accuracy over cells and directions, (…, M).
+
+    Args:
+        totals: (…, C, T, M, 4, 3) sums.
+        symmetric: (4,), see :func:`croc.verdict.directions.scaled_accuracy`.
+    """
+    return nanmean(scaled_per_direction(totals, symmetric), -1)
+
+
+def scaled_per_direction(totals: Array, symmetric: NDArray[np.bool_]) -> Array:
+    """Scaled accuracy per direction, averaged over the cells: (…, M, 4) from (…, C, T, M, 4, 3)."""
+    scaled: Array = scaled_accuracy(*average(totals), symmetric)
+    return nanmean(scaled, -3)

@@ -43,19 +43,28 @@ class DirectionVerdicts(NamedTuple):
     tie: Array
 
 
-def scaled_accuracy(accuracy: Any, chance: Any) -> Any:
+def symmetric_chance(protocol: str, *, paper: bool) -> NDArray[np.bool_]:
+    """(4,): the directions whose chance is the swap null, see :func:`scaled_accuracy`."""
+    swapped = protocol == "syn" and not paper
+    return np.array([swapped and direction.endswith("_text") for direction in DIRECTIONS])
+
+
+def scaled_accuracy(accuracy: Any, chance: Any, symmetric: Any = False) -> Any:
     """Accuracy against chance: (a−c)/(1−c) above chance, (a−c)/c below; −1…1, and 0 is chance.
 
     Args:
         accuracy: value or array in 0…1.
         chance: value or array in 0…1, broadcast against ``accuracy``.
+        symmetric: whether the chance is a swap null: the mean of the accuracy and of the accuracy with the
+            two prompts exchanged. Then the result is (a−c)/(1−c) below chance, too. Exchanging the prompts
+            only changes its sign, so that a metric at chance level has 0 on average, however few the checks.
 
     Returns:
         Same shape; NaN where either is NaN, 0 where both are 1 or both are 0.
     """
     a, c = np.asarray(accuracy, dtype=float), np.asarray(chance, dtype=float)
     difference = a - c
-    room = np.where(difference >= 0, 1 - c, c)
+    room = np.where((difference >= 0) | symmetric, 1 - c, c)
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = np.where(difference == 0, 0.0, difference / room)
     scaled = np.where(np.isnan(difference), np.nan, scaled)
@@ -73,7 +82,9 @@ def _mean(values: Array, mask: NDArray[np.bool_]) -> Array:
     return total / np.where(count == 0, np.nan, count)
 
 
-def syn_text(match: Array, other: Array, *, paper: bool = False) -> DirectionVerdicts:
+def syn_text(
+    match: Array, other: Array, *, paper: bool = False, images: int | None = None
+) -> DirectionVerdicts:
     """Does the image that fits its own prompt best score higher with it than with the other prompt?
 
     Args:
@@ -81,6 +92,7 @@ def syn_text(match: Array, other: Array, *, paper: bool = False) -> DirectionVer
         other: (n, K), score of the same image with the opposing prompt.
         paper: the published computation: an image counts when its matching score is there, the first of tied
             images is taken, a tie and a missing opposing score lose, chance is 5/6.
+        images: the verdict expected with so many images drawn from those of the check; None takes all.
 
     Returns:
         The verdicts. In the default mode an image counts when both scores are there, tied images are averaged
@@ -97,18 +109,16 @@ def syn_text(match: Array, other: Array, *, paper: bool = False) -> DirectionVer
         chance = np.where(some, PAPER_CHANCE["syn"]["forward_text"], np.nan)
         return DirectionVerdicts(value, chance, np.where(some, own == opposing, np.nan))
     both = ~(np.isnan(match) | np.isnan(other))
-
-    def verdict(first: Array, second: Array) -> tuple[Array, NDArray[np.bool_]]:
-        top = np.where(both, first, -np.inf).max(axis=1, keepdims=True)
-        chosen = both & (first == top)
-        return _mean(_beats(first, second), chosen), chosen
-
-    value, chosen = verdict(match, other)
-    exchanged, _ = verdict(other, match)
-    return DirectionVerdicts(value, (value + exchanged) / 2, _mean(1.0 * (match == other), chosen))
+    match, other = np.where(both, match, np.nan), np.where(both, other, np.nan)
+    chosen = _chance_of_being_best(match, images)
+    value = _weighted(chosen, _beats(match, other))
+    exchanged = _weighted(_chance_of_being_best(other, images), _beats(other, match))
+    return DirectionVerdicts(value, (value + exchanged) / 2, _weighted(chosen, 1.0 * (match == other)))
 
 
-def syn_image(match: Array, other: Array, *, paper: bool = False) -> DirectionVerdicts:
+def syn_image(
+    match: Array, other: Array, *, paper: bool = False, images: int | None = None
+) -> DirectionVerdicts:
     """Does the best of the prompt's own images score higher with it than the best of the opposing images?
 
     Args:
@@ -116,24 +126,69 @@ def syn_image(match: Array, other: Array, *, paper: bool = False) -> DirectionVe
         other: (n, L), score of the same prompt with the opposing images.
         paper: the published computation: a tie loses, chance is 1/2, and a check without any opposing score
             loses.
+        images: the verdict expected with so many images drawn from each side; None takes all.
 
     Returns:
         The verdicts. In the default mode chance is K/(K+L), counted over scored images, a tie is one half,
         and a check needs a score on either side.
     """
     count, other_count = (~np.isnan(match)).sum(axis=1), (~np.isnan(other)).sum(axis=1)
-    own = np.where(np.isnan(match), -np.inf, match).max(axis=1)
-    opposing = np.where(np.isnan(other), -np.inf, other).max(axis=1)
-    tie = 1.0 * (own == opposing)
+    some = (count > 0) & (other_count > 0)
+    if images is None or paper:
+        own = np.where(np.isnan(match), -np.inf, match).max(axis=1)
+        opposing = np.where(np.isnan(other), -np.inf, other).max(axis=1)
+        value, tie = _beats(own, opposing), 1.0 * (own == opposing)
+    else:
+        count, other_count = np.minimum(count, images), np.minimum(other_count, images)
+        best, other_best = _chance_of_being_best(match, images), _chance_of_being_best(other, images)
+        value, tie = np.zeros(len(match)), np.zeros(len(match))
+        for score, weight in zip(other.T, other_best.T, strict=True):
+            value += weight * (best * _beats(match, score[:, None])).sum(axis=1)
+            tie += weight * (best * (match == score[:, None])).sum(axis=1)
+    chance = count / np.maximum(count + other_count, 1)
     if paper:
         some = count > 0
         value = (own > opposing) & (other_count > 0)
         chance = np.full(len(own), PAPER_CHANCE["syn"]["forward_image"])
-    else:
-        some = (count > 0) & (other_count > 0)
-        value = _beats(own, opposing)
-        chance = count / np.maximum(count + other_count, 1)
     return DirectionVerdicts(*(np.where(some, array, np.nan) for array in (value, chance, tie)))
+
+
+def _chance_of_being_best(scores: Array, images: int | None) -> Array:
+    """(n, K): the probability that each image is the best of ``images`` drawn without replacement.
+
+    The r-th lowest of c scores is the best of k drawn ones in C(r−1, k−1) of C(c, k) draws. Equal scores
+    share their probability.
+
+    Args:
+        scores: (n, K), NaN where there is none.
+        images: k; None, or more than there are, takes all.
+    """
+    from scipy.special import comb
+
+    known = ~np.isnan(scores)
+    filled = np.where(known, scores, -np.inf)
+    if images is None:
+        highest = known & (filled == filled.max(axis=1, keepdims=True, initial=-np.inf))
+        return np.asarray(highest / np.maximum(highest.sum(axis=1, keepdims=True), 1))
+    count = known.sum(axis=1, keepdims=True)
+    drawn = np.minimum(images, count)
+    order = np.argsort(filled, axis=1, kind="stable")
+    rank = np.empty_like(order)
+    np.put_along_axis(rank, order, np.arange(scores.shape[1])[None], axis=1)
+    rank -= scores.shape[1] - count  # what is missing was sorted below all others
+    weight = np.where(known, comb(np.maximum(rank, 0), drawn - 1) / np.maximum(comb(count, drawn), 1), 0.0)
+    shared, equals = np.zeros_like(weight), np.zeros_like(weight)
+    for score, of_score, there in zip(filled.T, weight.T, known.T, strict=True):
+        equal = there[:, None] & known & (filled == score[:, None])
+        shared += equal * of_score[:, None]
+        equals += equal
+    return np.asarray(shared / np.maximum(equals, 1))
+
+
+def _weighted(weights: Array, values: Array) -> Array:
+    """(n,): weighted sums of rows; NaN where no image counts."""
+    some = weights.sum(axis=1) > 0
+    return np.where(some, (weights * values).sum(axis=1), np.nan)
 
 
 def hum_text(
@@ -361,6 +416,7 @@ def metric_verdicts(
     layout: Layout,
     scores: tuple[str, str] = ("prompt_score", "contrast_score"),
     paper: bool = False,
+    images: int | None = None,
 ) -> MetricVerdicts:
     """Verdict of one metric on each check of a score table.
 
@@ -370,6 +426,8 @@ def metric_verdicts(
         layout: see :meth:`Layout.of`.
         scores: names of the columns with the score under the original and under the contrast prompt.
         paper: the published computation instead of the default one.
+        images: the verdicts expected with so many images per side, averaged over all choices of them; None
+            takes all images. Verdicts of ``hum`` are averages over images and do not depend on it.
     """
     n = len(layout.checks)
     value, chance, tie, present, expected = (np.full((4, n), np.nan) for _ in range(5))
@@ -381,14 +439,14 @@ def metric_verdicts(
             block.grid(values, side) for side in (0, 1) for values in (prompt, contrast)
         ]
         original, contrasted = layout.count[chosen].T
-        if protocol == "syn":
+        if protocol == "syn" and images != 1:
             verdicts = (
-                syn_text(p_o, c_o, paper=paper),
-                syn_text(c_c, p_c, paper=paper),
-                syn_image(p_o, p_c, paper=paper),
-                syn_image(c_c, c_o, paper=paper),
+                syn_text(p_o, c_o, paper=paper, images=images),
+                syn_text(c_c, p_c, paper=paper, images=images),
+                syn_image(p_o, p_c, paper=paper, images=images),
+                syn_image(c_c, c_o, paper=paper, images=images),
             )
-        else:
+        else:  # with one image per side, drawn in every way, the two protocols are the same
             verdicts = (
                 hum_text(p_o, c_o, original, paper=paper),
                 hum_text(c_c, p_c, contrasted, paper=paper),

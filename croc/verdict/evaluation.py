@@ -15,6 +15,7 @@ from typing import cast
 import numpy as np
 
 from croc.checks.schema import DIRECTIONS, Protocol
+from croc.errors import InputError
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
@@ -23,9 +24,9 @@ from croc.verdict import findings, statistics
 from croc.verdict.aggregation import CheckVerdicts, average, nanmean
 from croc.verdict.directions import scaled_accuracy
 from croc.verdict.generator_effects import dependences
-from croc.verdict.groups import FEWEST_CONCEPTS, Group, GroupTests, groups_by
+from croc.verdict.groups import Group, GroupTests, groups_by
 from croc.verdict.records import Comparison, Result, Score, optional
-from croc.verdict.report import Dataset, GroupKey, Report, Settings
+from croc.verdict.report import Average, Dataset, GroupKey, Report, Settings
 from croc.verdict.statistics import Array
 
 UNNAMED = "unnamed"
@@ -65,18 +66,19 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
     """Evaluate score tables that :func:`croc.tables.readers.read_score_tables` read."""
     settings = settings or Settings()
     by = tuple(dict.fromkeys(settings.by)) or _default_grouping(tables)
-    groups = _groups(tables, by, paper=settings.paper)
+    column = _macro_column(tables, by, settings)
+    groups = _groups(tables, by, column, settings)
     everything = groups[0].verdicts
     metadata = {metric: table.metadata[metric] for table in tables for metric in table.metrics}
     protocol = cast(Protocol, tables[0].protocol)
     checks, concepts = everything.checks["check_id"].n_unique(), int(everything.concept.max()) + 1
     dataset = _dataset_part(metadata.values())
-    signature = _signature(protocol, settings, dataset, checks=checks, concepts=concepts)
+    signature = _signature(protocol, settings, dataset, everything, column)
     results: list[list[Result]] = []
     tests: list[GroupTests] = []
     for group in groups:
         drawn = group.resampled(settings)  # large: those of one group at a time
-        results.append(_results(group, drawn, settings))
+        results.append(_results(group, settings))
         tests.append(GroupTests.of(group, drawn, settings))
     tested = _Tested.of(tests)
     baselines = {name for name, one in metadata.items() if one.baseline}
@@ -97,7 +99,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         scores=tuple(
             score
             for group, of_group in zip(groups, results, strict=True)
-            for score in _scores(group, of_group, tested, settings, baselines)
+            for score in _scores(group, of_group, tested, baselines, column)
         ),
         comparisons=tested.comparisons,
         findings=(),
@@ -107,7 +109,8 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         },
         samples=tested.samples,
     )
-    return replace(report, findings=tuple(findings.find(report, tested.tests)))
+    one_image = _one_image(tables, everything, tests[0], settings)
+    return replace(report, findings=tuple(findings.find(report, tested.tests, one_image)))
 
 
 def join_reports(reports: Sequence[Report], verdicts: CheckVerdicts, settings: Settings) -> Report:
@@ -149,24 +152,67 @@ def join_reports(reports: Sequence[Report], verdicts: CheckVerdicts, settings: S
         missing_scores={name: of_metric[name].missing_scores[name] for name in verdicts.metrics},
         samples=tested.samples,
     )
-    return replace(joined, findings=(*joined.findings, *findings.find(joined, tested.tests)))
+    # Sums hold the verdicts of all images; those of one image per side are there in hum alone.
+    one_image = tested.tests[0] if joined.protocol == "hum" and not settings.paper else None
+    return replace(joined, findings=(*joined.findings, *findings.find(joined, tested.tests, one_image)))
 
 
-def _groups(tables: Sequence[ScoreTable], by: Sequence[str], *, paper: bool) -> list[Group]:
+def _groups(
+    tables: Sequence[ScoreTable], by: Sequence[str], macro_column: str | None, settings: Settings
+) -> list[Group]:
     """All checks, then the checks by value of each column; the best metric first."""
-    verdicts = CheckVerdicts.of(tables, by, paper=paper)
+
+    def verdicts_by(columns: Sequence[str]) -> CheckVerdicts:
+        return CheckVerdicts.of(tables, columns, paper=settings.paper, images=settings.images)
+
+    columns = list(dict.fromkeys([*by, *([macro_column] if macro_column else [])]))
+    verdicts = verdicts_by(columns)
     # A column that varies inside a check splits it: that concerns the groups of this column alone.
     split = [column for column in verdicts.split if column != "text_model"]
     if split:
-        verdicts = CheckVerdicts.of(tables, [column for column in by if column not in split], paper=paper)
+        verdicts = verdicts_by([column for column in columns if column not in split])
+    if macro_column and _average(settings) == "macro":
+        if macro_column in split:
+            raise InputError(
+                f"the macro average needs checks that have one value of {macro_column} each; name another "
+                "column first"
+            )
+        verdicts = verdicts.averaged_over(macro_column)
     verdicts = verdicts.sorted_by_score()
     groups = [Group(None, None, verdicts)]
     for column in by:
-        source = verdicts
-        if column in split:
-            source = CheckVerdicts.of(tables, (column,), paper=paper).ordered(verdicts.metrics)
+        source = verdicts_by((column,)).ordered(verdicts.metrics) if column in split else verdicts
         groups += groups_by(source, column)
     return groups
+
+
+def _average(settings: Settings) -> Average:
+    return settings.average or ("macro" if settings.paper else "micro")
+
+
+def _macro_column(tables: Sequence[ScoreTable], by: Sequence[str], settings: Settings) -> str | None:
+    """The column whose values are the cells of the macro average; None if there is none.
+
+    Raises:
+        InputError: the macro average is asked for and there is no column.
+    """
+    published = _default_grouping(tables)
+    columns = published if settings.paper and settings.average is None else by
+    if not columns and settings.average == "macro":
+        raise InputError("the macro average needs a column to break the results down by (--by)")
+    return columns[0] if columns else None
+
+
+def _one_image(
+    tables: Sequence[ScoreTable], verdicts: CheckVerdicts, overall: GroupTests, settings: Settings
+) -> GroupTests | None:
+    """All checks with one image per side, for comparing directions; None in the published computation."""
+    if settings.paper or not (settings.flips and settings.resamples):
+        return None
+    if tables[0].protocol == "hum" or verdicts.images[1] <= 1:
+        return overall
+    single = Group(None, None, CheckVerdicts.of(tables, (), images=1).ordered(verdicts.metrics))
+    return GroupTests.of(single, single.resampled(settings), replace(settings, flips=0))
 
 
 def _default_grouping(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
@@ -182,23 +228,32 @@ def _dataset_part(metadata: Iterable[ScoreMetadata]) -> Signature:
 
 
 def _signature(
-    protocol: Protocol, settings: Settings, dataset: Signature, *, checks: int, concepts: int
+    protocol: Protocol,
+    settings: Settings,
+    dataset: Signature,
+    verdicts: CheckVerdicts,
+    macro_column: str | None,
 ) -> Signature:
     from croc import __version__
 
     published = "5/6,1/2" if protocol == "syn" else "1/2"
     own = "swap,K" if protocol == "syn" else "1/2"
+    fewest, most = verdicts.images
     program = Signature.of(
         croc=__version__,
         protocol=protocol,
         mode="paper" if settings.paper else "default",
         chance=published if settings.paper else own,
         ties="lose" if settings.paper else "half",
+        # The averages over images of hum do not depend on how many there are.
+        images=None if protocol == "hum" else f"{most}" if fewest == most else f"{fewest}-{most}",
+        average="micro" if verdicts.cell is None else f"macro({macro_column})",
     )
     computation = Signature.of(
-        checks=checks,
-        concepts=concepts,
-        ci=f"bootstrap{settings.resamples}@{settings.level:g}" if settings.resamples else "none",
+        checks=verdicts.checks["check_id"].n_unique(),
+        concepts=int(verdicts.concept.max()) + 1,
+        ci=f"wilson@{settings.level:g}",
+        resamples=settings.resamples,
         test=f"signflip{settings.flips}" if settings.flips else "none",
         seed=settings.seed,
     )
@@ -208,12 +263,11 @@ def _signature(
 # ---- Accuracies ----
 
 
-def _results(group: Group, drawn: Array | None, settings: Settings) -> list[Result]:
+def _results(group: Group, settings: Settings) -> list[Result]:
     """A row per metric, direction and text model, and one averaged over the text models."""
     verdicts = group.verdicts
     totals = verdicts.totals
     models = verdicts.text_models
-    concepts = None if drawn is None else verdicts.concepts_with_verdict()
     views: list[tuple[str | None, list[int]]] = [(None, list(range(len(models))))]
     authors = set(verdicts.text.tolist())
     views += [(model, [t]) for t, model in enumerate(models) if model is not None and t in authors]
@@ -221,16 +275,10 @@ def _results(group: Group, drawn: Array | None, settings: Settings) -> list[Resu
     for model, chosen in views:
         part = totals[chosen]
         accuracy, chance = average(part[..., :3])
-        scaled = scaled_accuracy(accuracy, chance)
+        scaled = scaled_accuracy(accuracy, chance, verdicts.symmetric)
         known = part[..., 2]
         ties = _ratio(part[..., 3], known)
-        low, high, scaled_low, scaled_high = _intervals(
-            accuracy,
-            chance,
-            None if drawn is None else drawn[:, chosen],
-            None if concepts is None else concepts[chosen].max(axis=0),
-            settings,
-        )
+        ends = group.direction_intervals(chosen, settings.level)
         with np.errstate(invalid="ignore", divide="ignore"):
             coverage = part[..., 4].sum(axis=0) / part[..., 5].sum(axis=0)
         rows += [
@@ -246,10 +294,10 @@ def _results(group: Group, drawn: Array | None, settings: Settings) -> list[Resu
                 n=int(known[:, m, d].sum()),
                 ties=optional(nanmean(ties[:, m, d], 0)),
                 coverage=optional(coverage[m, d]),
-                ci_low=optional(low[m, d]),
-                ci_high=optional(high[m, d]),
-                scaled_ci_low=optional(scaled_low[m, d]),
-                scaled_ci_high=optional(scaled_high[m, d]),
+                ci_low=optional(ends.accuracy[0, m, d]),
+                ci_high=optional(ends.accuracy[1, m, d]),
+                scaled_ci_low=optional(ends.scaled[0, m, d]),
+                scaled_ci_high=optional(ends.scaled[1, m, d]),
             )
             for m, metric in enumerate(verdicts.metrics)
             for d, direction in enumerate(DIRECTIONS)
@@ -258,18 +306,20 @@ def _results(group: Group, drawn: Array | None, settings: Settings) -> list[Resu
 
 
 def _scores(
-    group: Group, results: Sequence[Result], tested: _Tested, settings: Settings, baselines: set[str]
+    group: Group,
+    results: Sequence[Result],
+    tested: _Tested,
+    baselines: set[str],
+    macro_column: str | None,
 ) -> list[Score]:
     """A row per metric: the mean over the directions."""
     verdicts = group.verdicts
-    observed = verdicts.observed()
+    micro = replace(verdicts, cell=None).observed()
+    macro = np.full(len(micro), np.nan)
+    if group.column is None and macro_column in verdicts.checks.columns:
+        macro = verdicts.averaged_over(str(macro_column)).observed()
+    test = tested.of_group[group.key]
     passed = verdicts.group_score()
-    samples = tested.samples.get(group.key)
-    ends = np.full((2, len(observed)), np.nan)
-    if samples is not None and group.concepts >= FEWEST_CONCEPTS:
-        ends = np.array(statistics.percentile_interval(nanmean(samples, -1), settings.level))
-        for metric, known in _certain_means(results).items():
-            ends[:, verdicts.metrics.index(metric)] = known
     ranks = tested.ranks if group.column is None else {}
     totals = verdicts.totals.sum(axis=0)
     ties = nanmean(_ratio(totals[..., 3], totals[..., 2]), -1)
@@ -280,16 +330,18 @@ def _scores(
             metric=metric,
             group=group.column,
             group_value=group.value,
-            scaled=optional(observed[m]),
-            ci_low=optional(ends[0, m]),
-            ci_high=optional(ends[1, m]),
+            scaled=optional(test.scores[m]),
+            ci_low=optional(test.intervals.mean[0, m]),
+            ci_high=optional(test.intervals.mean[1, m]),
             n=int(with_value[m]),
             group_score=optional(passed[m]),
             ties=optional(ties[m]),
             coverage=optional(covered[m]),
-            rank=ranks.get(metric) if not np.isnan(observed[m]) else None,
+            rank=ranks.get(metric) if not np.isnan(test.scores[m]) else None,
             baseline=metric in baselines,
             mean_accuracy=_mean_accuracy(results, metric),
+            micro=optional(micro[m]),
+            macro=optional(macro[m]),
         )
         for m, metric in enumerate(verdicts.metrics)
     ]
@@ -302,47 +354,8 @@ def _mean_accuracy(results: Sequence[Result], metric: str) -> float | None:
     return sum(known) / len(known) if known else None
 
 
-def _certain_means(results: Sequence[Result]) -> dict[str, tuple[float, float]]:
-    """Interval of the mean of each metric whose directions all passed, or failed, on every concept."""
-    means = {}
-    for metric in dict.fromkeys(result.metric for result in results):
-        own = [r for r in results if r.metric == metric and r.text_model is None and r.accuracy is not None]
-        low = [r.scaled_ci_low for r in own if r.scaled_ci_low is not None]
-        high = [r.scaled_ci_high for r in own if r.scaled_ci_high is not None]
-        if low and len(low) == len(own) and all(r.accuracy in (0, 1) for r in own):
-            means[metric] = (sum(low) / len(low), sum(high) / len(high))
-    return means
-
-
 def _ratio(numerator: Array, denominator: Array) -> Array:
     return numerator / np.where(denominator == 0, np.nan, denominator)
-
-
-def _intervals(
-    accuracy: Array, chance: Array, drawn: Array | None, concepts: Array | None, settings: Settings
-) -> tuple[Array, Array, Array, Array]:
-    """Ends of the intervals of accuracy and scaled accuracy, (M, 4) each.
-
-    Where every concept passed, or none did, all resamples are equal; Wilson's interval over the concepts is
-    given then.
-    """
-    if drawn is None or concepts is None:
-        empty = np.full(accuracy.shape, np.nan)
-        return empty, empty, empty, empty
-    sampled, sampled_chance = average(drawn)
-    low, high = statistics.percentile_interval(sampled, settings.level)
-    scaled_low, scaled_high = statistics.percentile_interval(
-        scaled_accuracy(sampled, sampled_chance), settings.level
-    )
-    extreme = (accuracy == 0) | (accuracy == 1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        bottom, top = statistics.wilson_interval(accuracy, concepts, settings.level)
-    low, high = np.where(extreme, bottom, low), np.where(extreme, top, high)
-    scaled_low = np.where(extreme, scaled_accuracy(bottom, chance), scaled_low)
-    scaled_high = np.where(extreme, scaled_accuracy(top, chance), scaled_high)
-    few = concepts < FEWEST_CONCEPTS
-    a, b, c, d = (np.where(few, np.nan, end) for end in (low, high, scaled_low, scaled_high))
-    return a, b, c, d
 
 
 # ---- Tests between metrics ----
@@ -363,6 +376,11 @@ class _Tested:
     samples: Mapping[GroupKey, Array]
     comparisons: tuple[Comparison, ...]
     ranks: Mapping[str, int]
+
+    @property
+    def of_group(self) -> Mapping[GroupKey, GroupTests]:
+        """The tests by group."""
+        return {test.group.key: test for test in self.tests}
 
     @classmethod
     def of(cls, tests: Sequence[GroupTests]) -> _Tested:
@@ -392,9 +410,7 @@ def _comparisons(tests: Sequence[GroupTests]) -> tuple[Comparison, ...]:
         for (test, a, b, p), p_holm in zip(pairs, adjusted, strict=True):
             better, worse = (a, b) if test.scores[a] >= test.scores[b] else (b, a)
             names = test.group.verdicts.metrics
-            error = (
-                None if test.samples is None else np.nanstd(test.samples[:, a] - test.samples[:, b], ddof=1)
-            )
+            low, high = test.intervals.of_difference(better, worse)
             comparisons.append(
                 Comparison(
                     better=names[better],
@@ -404,12 +420,20 @@ def _comparisons(tests: Sequence[GroupTests]) -> tuple[Comparison, ...]:
                     difference=float(test.scores[better] - test.scores[worse]),
                     p=p,
                     p_holm=float(p_holm),
-                    minimum_detectable_difference=(
-                        None if error is None else optional(statistics.minimum_detectable_difference(error))
-                    ),
+                    minimum_detectable_difference=_detectable(test, a, b, len(pairs)),
+                    ci_low=optional(low),
+                    ci_high=optional(high),
                 )
             )
     return tuple(comparisons)
+
+
+def _detectable(test: GroupTests, a: int, b: int, tests: int) -> float | None:
+    """The minimum detectable difference of one of so many tests; None if none can reach the level."""
+    if 2 ** (1 - test.group.concepts) > statistics.ALPHA / tests:
+        return None
+    error = test.intervals.standard_error(a, b)
+    return optional(statistics.minimum_detectable_difference(error, tests=tests))
 
 
 def _ranks(metrics: Sequence[str], scores: Array, comparisons: Sequence[Comparison]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -12,10 +12,9 @@ from croc.verdict.aggregation import CheckVerdicts, nanmean
 from croc.verdict.groups import GroupTests
 from croc.verdict.records import DIRECTION_NAMES, Finding
 from croc.verdict.report import Report
-from croc.verdict.statistics import Array
+from croc.verdict.statistics import ALPHA, Array
 from croc.wording import counted
 
-ALPHA = 0.05
 FAR = 0.1
 """A gap of scaled accuracy that is tested against, so that small gaps are not reported, however certain."""
 
@@ -26,9 +25,25 @@ _FEWEST_CONCEPTS = 6
 """With five, no exact test of signs reaches 0.05; a bootstrap of so few would claim it all the same."""
 
 
-def find(report: Report, tests: Sequence[GroupTests]) -> list[Finding]:
-    """All findings of a report, the most serious kind first; without tests only counts."""
-    return [finding for kind in _KINDS for finding in kind(report, tests)]
+def find(report: Report, tests: Sequence[GroupTests], one_image: GroupTests | None = None) -> list[Finding]:
+    """All findings of a report, the most serious kind first; without tests only counts.
+
+    Args:
+        report: what they are about.
+        tests: of its groups.
+        one_image: all checks, the verdicts with one image per side: what directions are compared by. Scaled
+            accuracy grows with the number of images, in text directions more than in image directions. None
+            compares no directions.
+    """
+    return [
+        *_missing_scores(report, tests),
+        *_inverse_below_forward(report, one_image),
+        *_below_chance(report, tests),
+        *_no_better_than_baseline(report),
+        *_weak_for_all(report, tests),
+        *_depends_on_generator(report),
+        *_text_image_gap(report, one_image),
+    ]
 
 
 def _missing_scores(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
@@ -74,10 +89,12 @@ def _below_chance(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
         )
         shown = ", ".join(f"{place} ({value:+.2f})" for value, place in places[:4])
         more = f" and {len(places) - 4} more" if len(places) > 4 else ""
-        text = (
-            f"{metric} is significantly below chance level in {shown}{more}: it prefers the wrong match "
-            "there."
-        )
+        if report.settings.paper:  # the published level is 5/6 in text directions of syn: no preference shown
+            text = f"{metric} is significantly below the published chance level in {shown}{more}."
+        else:
+            text = (
+                f"{metric} is significantly below chance level in {shown}{more}: it prefers the wrong match."
+            )
         yield Finding("below_chance", text, (metric,), max(p for _, _, p in own))
 
 
@@ -86,9 +103,9 @@ def _place(direction: int, value: str | None) -> str:
     return f"{name} on {value}" if value else name
 
 
-def _text_image_gap(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
+def _text_image_gap(report: Report, one_image: GroupTests | None) -> Iterator[Finding]:
     """Text directions far from image directions: a metric distinguishes one kind and hardly the other."""
-    per_direction = _per_direction(report, tests)
+    per_direction = _per_direction(report, one_image)
     if per_direction is None:
         return
     observed, drawn = per_direction
@@ -109,14 +126,14 @@ def _text_image_gap(report: Report, tests: Sequence[GroupTests]) -> Iterator[Fin
         better, worse = ("prompts", "images") if gap[m] > 0 else ("images", "prompts")
         text = (
             f"{metric} distinguishes {better} far better than {worse}: the difference between its text and "
-            f"image directions is {gap[m]:+.2f} [{low[m]:+.2f}, {high[m]:+.2f}]."
+            f"image directions is {gap[m]:+.2f} [{low[m]:+.2f}, {high[m]:+.2f}] with one image per side."
         )
         yield Finding("text_image_gap", text, (metric,), float(p))
 
 
-def _inverse_below_forward(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
+def _inverse_below_forward(report: Report, one_image: GroupTests | None) -> Iterator[Finding]:
     """Inverse directions that are far lower for every metric: the contrast images may be wrong."""
-    per_direction = _per_direction(report, tests)
+    per_direction = _per_direction(report, one_image)
     tested = _not_baselines(report)
     if per_direction is None or len(tested) < 2:
         return
@@ -129,18 +146,18 @@ def _inverse_below_forward(report: Report, tests: Sequence[GroupTests]) -> Itera
     if (adjusted < ALPHA).all():
         text = (
             "The inverse directions are lower than the forward directions for every metric, by at least "
-            f"{-drop[tested].max():.2f}: the likely cause are the contrast images, not the metrics."
+            f"{-drop[tested].max():.2f} with one image per side: the likely cause are the contrast images, "
+            "not the metrics."
         )
         names = tuple(report.metrics[m] for m in tested)
         yield Finding("inverse_below_forward", text, names, float(adjusted.max()))
 
 
-def _per_direction(report: Report, tests: Sequence[GroupTests]) -> tuple[Array, Array] | None:
+def _per_direction(report: Report, one_image: GroupTests | None) -> tuple[Array, Array] | None:
     """Scaled accuracy per direction on all checks: observed (M, 4) and resampled (k, M, 4)."""
-    overall = next(test for test in tests if test.group.column is None)
-    if overall.directions is None or not report.settings.flips or _few(overall):
+    if one_image is None or one_image.directions is None or not report.settings.flips or _few(one_image):
         return None
-    return overall.group.verdicts.scaled(), overall.directions
+    return one_image.group.verdicts.scaled(), one_image.directions
 
 
 def _few(test: GroupTests) -> bool:
@@ -184,7 +201,7 @@ def _weakness(report: Report, test: GroupTests, metrics: Sequence[int]) -> str:
     return f"{test.group.value} ({who}{round(test.scores[best], 2) + 0.0:+.2f})"
 
 
-def _depends_on_generator(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
+def _depends_on_generator(report: Report) -> Iterator[Finding]:
     """A metric whose results change with the model that wrote the prompts or generated the images."""
     for pair in report.dependences:
         for difference in pair.differences:
@@ -201,7 +218,7 @@ def _depends_on_generator(report: Report, tests: Sequence[GroupTests]) -> Iterat
             yield Finding("depends_on_generator", text, (difference.metric,), difference.p_holm)
 
 
-def _no_better_than_baseline(report: Report, tests: Sequence[GroupTests]) -> Iterator[Finding]:
+def _no_better_than_baseline(report: Report) -> Iterator[Finding]:
     """A metric that is not significantly better than the best baseline."""
     scores = {score.metric: score for score in report.ranking}
     known = {
@@ -220,14 +237,3 @@ def _no_better_than_baseline(report: Report, tests: Sequence[GroupTests]) -> Ite
         power = f" (minimum detectable difference: {smallest:.2f})" if smallest else ""
         text = f"{other} is not significantly better than the baseline {best}{power}."
         yield Finding("no_better_than_baseline", text, (other, best), comparison.p_holm)
-
-
-_KINDS: tuple[Callable[[Report, Sequence[GroupTests]], Iterable[Finding]], ...] = (
-    _missing_scores,
-    _inverse_below_forward,
-    _below_chance,
-    _no_better_than_baseline,
-    _weak_for_all,
-    _depends_on_generator,
-    _text_image_gap,
-)

@@ -12,11 +12,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from croc.checks.schema import STYLE, stable_hash
 from croc.verdict import statistics
 from croc.verdict.aggregation import CheckVerdicts, mean_scaled
-from croc.verdict.groups import FEWEST_CONCEPTS, Group
+from croc.verdict.groups import Group
+from croc.verdict.intervals import FEWEST_CONCEPTS
 from croc.verdict.records import Dependence, Difference, optional
 from croc.verdict.report import NO_VALUE, Settings
 from croc.verdict.statistics import Array
@@ -56,7 +58,8 @@ def dependences(groups: Sequence[Group], settings: Settings) -> list[Dependence]
 def _compare(a: Group, b: Group, column: str, settings: Settings) -> Dependence:
     first, second, paired = _on_shared_concepts(a.verdicts, b.verdicts, column)
     sums = [_sums(verdicts, column) for verdicts in (first, second)]
-    scores = [mean_scaled(of_one.sum(axis=0)) for of_one in sums]
+    symmetric = a.verdicts.symmetric
+    scores = [mean_scaled(of_one.sum(axis=0), symmetric) for of_one in sums]
     gap = scores[0] - scores[1]
     seed = [settings.seed, _USE, int(stable_hash(column, a.value, b.value, length=12), 16)]
     concepts = min(len(of_one) for of_one in sums)
@@ -64,9 +67,11 @@ def _compare(a: Group, b: Group, column: str, settings: Settings) -> Dependence:
     low = high = np.full(len(gap), np.nan)
     drawn: list[Array] | None = None
     if settings.resamples and enough:
-        drawn = _resample(sums, settings.resamples, seed, paired=paired)
+        drawn = _resample(sums, symmetric, settings.resamples, seed, paired=paired)
         low, high = statistics.percentile_interval(drawn[0] - drawn[1], settings.level)
-    p = _test(sums, gap, drawn, settings.flips, seed, paired=paired) if settings.flips and enough else None
+    p = None
+    if settings.flips and enough:
+        p = _test(sums, symmetric, gap, drawn, settings.flips, seed, paired=paired)
     tau, tau_low, tau_high = _rank_agreement(scores, drawn, settings.level)
     return Dependence(
         column=column,
@@ -112,24 +117,27 @@ def _on_shared_concepts(
 
 
 def _sums(verdicts: CheckVerdicts, column: str) -> Array:
-    """(clusters, T, M, 4, 3); between text models each has one of its own, so T is summed there."""
+    """(clusters, 1, T, M, 4, 3); between text models each has one of its own, so T is summed there."""
     sums = verdicts.cluster_sums()
-    return sums.sum(axis=1, keepdims=True) if column == "text_model" else sums
+    return sums.sum(axis=2, keepdims=True) if column == "text_model" else sums
 
 
-def _resample(sums: Sequence[Array], resamples: int, seed: Sequence[int], *, paired: bool) -> list[Array]:
+def _resample(
+    sums: Sequence[Array], symmetric: NDArray[np.bool_], resamples: int, seed: Sequence[int], *, paired: bool
+) -> list[Array]:
     """The mean scaled accuracies of both in each resample, (resamples, M) each."""
     out = []
     for number, of_one in enumerate(sums):
         # Equal seeds draw equal concepts: that is what pairs them.
         stream = list(seed) if paired else [*seed, number]
         flat = statistics.bootstrap_sums(of_one.reshape(len(of_one), -1), resamples, stream)
-        out.append(mean_scaled(flat.reshape(resamples, *of_one.shape[1:])))
+        out.append(mean_scaled(flat.reshape(resamples, *of_one.shape[1:]), symmetric))
     return out
 
 
 def _test(
     sums: Sequence[Array],
+    symmetric: NDArray[np.bool_],
     gap: Array,
     drawn: Sequence[Array] | None,
     flips: int,
@@ -147,7 +155,7 @@ def _test(
     half = (sums[0] - sums[1]) / 2
     flat = statistics.sign_flip_sums(half.reshape(len(half), -1), flips, [*seed, 1])
     swing = flat.reshape(flips, *half.shape[1:])
-    null = mean_scaled(middle + swing) - mean_scaled(middle - swing)
+    null = mean_scaled(middle + swing, symmetric) - mean_scaled(middle - swing, symmetric)
     return statistics.permutation_p(gap, null)
 
 

@@ -9,13 +9,10 @@ from functools import cached_property
 import numpy as np
 
 from croc.checks.schema import stable_hash
-from croc.verdict.aggregation import CheckVerdicts, average, nanmean
-from croc.verdict.directions import scaled_accuracy
+from croc.verdict.aggregation import CheckVerdicts, nanmean, scaled_per_direction
+from croc.verdict.intervals import Intervals, intervals
 from croc.verdict.report import NO_VALUE, GroupKey, Settings
 from croc.verdict.statistics import Array
-
-FEWEST_CONCEPTS = 3
-"""Two concepts cannot show how much concepts differ; below this no interval is given."""
 
 
 @dataclass(frozen=True)
@@ -42,10 +39,26 @@ class Group:
         return [settings.seed, use, name]
 
     def resampled(self, settings: Settings) -> Array | None:
-        """Bootstrapped totals (resamples, T, M, 4, 3), or None without resamples."""
+        """Bootstrapped totals (resamples, C, T, M, 4, 3), or None without resamples."""
         if not settings.resamples:
             return None
         return self.verdicts.bootstrap(settings.resamples, self.seed(settings, 0))
+
+    @cached_property
+    def _sums(self) -> Array:
+        return self.verdicts.cluster_sums()
+
+    def direction_intervals(self, text_models: Sequence[int], level: float) -> Intervals:
+        """Intervals of accuracy and scaled accuracy per direction, on the checks of some text models."""
+        pooled = self._sums.sum(axis=1)[:, text_models]
+        return intervals(pooled, self.verdicts.symmetric, level)
+
+    def mean_intervals(self, level: float) -> Intervals:
+        """Intervals of the mean over cells and directions; a direction of a cell counts as a direction."""
+        sums = self._sums
+        clusters, cells, texts, metrics, directions, kinds = sums.shape
+        flat = np.moveaxis(sums, 1, 3).reshape(clusters, texts, metrics, cells * directions, kinds)
+        return intervals(flat, np.tile(self.verdicts.symmetric, cells), level)
 
 
 @dataclass(frozen=True)
@@ -55,6 +68,7 @@ class GroupTests:
     Attributes:
         group: the checks.
         scores: (M,) mean scaled accuracies.
+        intervals: of the means.
         directions: (resamples, M, 4) resampled scaled accuracies; None without resamples.
         below: (M, 4) p values of the tests for accuracy below chance; None without permutations.
         exchange: (M, M) p values of the tests between metrics; None without permutations.
@@ -62,6 +76,7 @@ class GroupTests:
 
     group: Group
     scores: Array
+    intervals: Intervals
     directions: Array | None
     below: Array | None
     exchange: Array | None
@@ -76,12 +91,13 @@ class GroupTests:
         """Run the tests of a group, given its bootstrapped totals."""
         verdicts = group.verdicts
         scores = verdicts.observed()
-        directions = None if drawn is None else scaled_accuracy(*average(drawn))
+        directions = None if drawn is None else scaled_per_direction(drawn, verdicts.symmetric)
+        of_means = group.mean_intervals(settings.level)
         if not settings.flips:
-            return cls(group, scores, directions, None, None)
+            return cls(group, scores, of_means, directions, None, None)
         below = verdicts.below_chance_test(settings.flips, group.seed(settings, 1))
         exchange = verdicts.exchange_test(settings.flips, group.seed(settings, 2))
-        return cls(group, scores, directions, below, exchange)
+        return cls(group, scores, of_means, directions, below, exchange)
 
 
 def groups_by(verdicts: CheckVerdicts, column: str) -> list[Group]:

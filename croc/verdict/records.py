@@ -99,7 +99,7 @@ class Result(Record):
         n: number of checks with a value in this direction.
         ties: share of tied comparisons.
         coverage: share of the scores that the direction reads and that are not missing.
-        ci_low: lower end of the interval of ``accuracy``; None with fewer than three concepts.
+        ci_low: lower end of the interval of ``accuracy``; None with fewer than five concepts.
         ci_high: upper end.
         scaled_ci_low: lower end of the interval of ``scaled``.
         scaled_ci_high: upper end.
@@ -135,8 +135,8 @@ class Score(Record):
         metric: name of the metric, as in its score table.
         group: column that the checks are grouped by; None for all checks.
         group_value: value of that column; None for all checks.
-        scaled: mean over the directions that have a value, −1…1.
-        ci_low: lower end of its interval.
+        scaled: ``micro`` or ``macro``, as the settings say; it ranks the metrics.
+        ci_low: lower end of its interval; None with fewer than five concepts.
         ci_high: upper end.
         n: number of checks with a value in at least one direction.
         group_score: share of checks that passed in all directions; None if unknown.
@@ -145,6 +145,9 @@ class Score(Record):
         rank: position in the ranking on all checks, from 1; metrics of one rank are statistically tied.
         baseline: the metric ignores the image, the prompt or both.
         mean_accuracy: mean of ``accuracy`` over the directions that have a value, 0…1.
+        micro: mean over the directions that have a value, the checks pooled, −1…1.
+        macro: mean over the directions and the values of the first column that results are broken down by;
+            None where there is no such column, and for groups.
     """
 
     metric: Text
@@ -160,6 +163,8 @@ class Score(Record):
     rank: Rank
     baseline: bool
     mean_accuracy: Share = None
+    micro: Scaled = None
+    macro: Scaled = None
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -179,8 +184,11 @@ class Comparison(Record):
         difference: of the two scores, not negative.
         p: two-sided, from exchanging the two metrics concept by concept.
         p_holm: adjusted over all comparisons of the same grouping.
-        minimum_detectable_difference: the smallest true difference that the test detects (level 0.05,
-            power 0.8); None without resamples.
+        minimum_detectable_difference: the smallest true difference that the test detects with probability 0.8
+            (level 0.05, adjusted over the same comparisons as ``p_holm``); None where there are too few
+            concepts for any difference.
+        ci_low: lower end of the interval of ``difference``; None with fewer than five concepts.
+        ci_high: upper end.
     """
 
     better: Text
@@ -191,6 +199,8 @@ class Comparison(Record):
     p: Annotated[float, Field(ge=0, le=1)]
     p_holm: Annotated[float, Field(ge=0, le=1)]
     minimum_detectable_difference: Annotated[float, Field(ge=0)] | None
+    ci_low: Distance = None
+    ci_high: Distance = None
 
     @property
     def about(self) -> tuple[str, ...]:

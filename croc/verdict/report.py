@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import cache, cached_property
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
 from pydantic import Field, PlainValidator, TypeAdapter
@@ -42,6 +42,8 @@ _R = TypeVar("_R", bound=Record)
 NO_VALUE = "(none)"
 """The group of the checks that have no value in a column."""
 
+Average = Literal["micro", "macro"]
+
 GroupKey = tuple[str | None, str | None]
 """(column, value) of a group; (None, None) is all checks."""
 
@@ -53,10 +55,15 @@ class Settings(Stored):
     Attributes:
         paper: the published computation instead of the default one.
         by: columns to break the results down by, besides all checks together.
-        resamples: number of bootstrap resamples; 0 gives no intervals.
+        resamples: number of bootstrap resamples, for rank agreement and findings; 0 gives neither.
         flips: number of permutations of each test; 0 gives no tests, so no ranks and no findings from tests.
         seed: of the resamples and permutations.
         level: confidence level of the intervals.
+        images: number of images per side that the verdicts are of, averaged over all choices of so many; None
+            takes all images.
+        average: whether the mean of a metric pools the checks (``micro``) or gives every value of the first
+            column of ``by`` the same weight (``macro``). None is ``micro``, and in the published computation
+            the paper's ``macro`` over subsets (syn) or categories (hum).
     """
 
     paper: bool = False
@@ -65,6 +72,20 @@ class Settings(Stored):
     flips: Count = 10_000
     seed: Count = DEFAULT_SEED
     level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
+    images: Annotated[int, Field(ge=1)] | None = None
+    average: Average | None = None
+
+    def __post_init__(self) -> None:
+        """Check that the settings go together.
+
+        Raises:
+            InputError: the published computation is asked for with another number of images.
+        """
+        if self.paper and self.images is not None:
+            raise InputError(
+                "the published computation has the chance level of five images per side; it cannot be "
+                "combined with a number of images"
+            )
 
 
 @dataclass(frozen=True)
@@ -227,12 +248,19 @@ class Report(Stored):
             group: a column that both are broken down by, to compare value by value; None compares all checks.
 
         Raises:
-            InputError: fewer than two metrics are shared, or a report has no resamples.
+            InputError: fewer than two metrics are shared, a report has no resamples, or the reports are of
+                different numbers of images per side.
         """
         if not (self.samples and other.samples):
             raise InputError(
                 "the agreement of two rankings needs resamples in both reports: evaluate the score tables "
                 "with more than 0 resamples"
+            )
+        images = [report.signature.get("images") for report in (self, other)]
+        if self.protocol == other.protocol and images[0] != images[1]:
+            raise InputError(
+                f"one benchmark has {images[0]} images per side and the other {images[1]}; scaled accuracy "
+                "depends on that number: evaluate both with the same number of images (--images)"
             )
         shared = tuple(name for name in self.metrics if name in other.metrics)
         if len(shared) < 2:

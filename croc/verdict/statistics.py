@@ -174,11 +174,25 @@ def wilson_interval(share: Any, n: Any, level: float = 0.95) -> tuple[Any, Any]:
     return np.maximum(middle - half, 0), np.minimum(middle + half, 1)
 
 
-def minimum_detectable_difference(standard_error: Any, alpha: float = 0.05, power: float = 0.8) -> Any:
-    """The smallest true difference that a two-sided test at ``alpha`` detects with probability ``power``."""
+ALPHA = 0.05
+"""Level of the tests."""
+
+
+def minimum_detectable_difference(
+    standard_error: Any, *, tests: int = 1, alpha: float = ALPHA, power: float = 0.8
+) -> Any:
+    """The smallest true difference that a two-sided test at ``alpha`` detects with probability ``power``.
+
+    Args:
+        standard_error: of the difference.
+        tests: number of tests whose p values are adjusted together (Holm): the first of them is done at
+            ``alpha / tests``.
+        alpha: level of significance.
+        power: probability of detection.
+    """
     from scipy.stats import norm
 
-    return (norm.ppf(1 - alpha / 2) + norm.ppf(power)) * np.asarray(standard_error)
+    return (norm.ppf(1 - alpha / 2 / tests) + norm.ppf(power)) * np.asarray(standard_error)
 
 
 def best_first(names: Sequence[str], values: Array) -> list[int]:

@@ -100,11 +100,11 @@ def _points(first, second):
     return Fraction(1) if first > second else Fraction(1, 2) if first == second else Fraction(0)
 
 
-def scale(accuracy, chance):
-    """(a−c)/(1−c) above chance, (a−c)/c below, 0 at chance."""
+def scale(accuracy, chance, swapped=False):
+    """(a−c)/(1−c) above chance, and below it where chance is the swap null; else (a−c)/c; 0 at chance."""
     if accuracy == chance:
         return Fraction(0)
-    if accuracy > chance:
+    if accuracy > chance or swapped:
         return (accuracy - chance) / (1 - chance)
     return (accuracy - chance) / chance
 
@@ -122,6 +122,7 @@ def judge(rows, protocol, paper):
     models = sorted({model for model, _ in checks}, key=str)
     out = {}
     for direction in DIRECTIONS:
+        swapped = protocol == "syn" and not paper and direction.endswith("_text")
         means = []
         total = 0
         for model in models:
@@ -136,8 +137,9 @@ def judge(rows, protocol, paper):
             if found:
                 means.append(mean)
             if model is not None:
-                out[direction, model] = _entry(*mean, len(found))
-        out[direction, None] = _entry(*(_mean([mean[part] for mean in means]) for part in range(3)), total)
+                out[direction, model] = _entry(*mean, len(found), swapped)
+        joint = (_mean([mean[part] for mean in means]) for part in range(3))
+        out[direction, None] = _entry(*joint, total, swapped)
     return out
 
 
@@ -145,8 +147,8 @@ def _mean(values):
     return sum(values) / len(values) if values else None
 
 
-def _entry(accuracy, chance, ties, n):
-    scaled = None if accuracy is None else scale(accuracy, chance)
+def _entry(accuracy, chance, ties, n, swapped):
+    scaled = None if accuracy is None else scale(accuracy, chance, swapped)
     return {"accuracy": accuracy, "chance": chance, "scaled": scaled, "ties": ties, "n": n}
 
 

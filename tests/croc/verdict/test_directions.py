@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 import reference
 from click.testing import CliRunner
@@ -456,6 +458,24 @@ def test_syn_verdicts_equal_the_published_ones(shared_data, tmp_path, name, thro
             assert one["accuracy"] == pytest.approx(expected, abs=1e-9), one
             seen += 1
     assert (seen, scaled_seen) == (4 * 2 * 3 * 6, 4 * 3 * 6)
+
+
+@pytest.mark.parametrize("name", ["a", "ties", "missing"])
+def test_the_published_average_is_the_mean_over_directions_and_subsets(shared_data, name):
+    golden = json.loads((shared_data / "golden" / f"syn_scores_{name}.json").read_text())
+    table = shared_data / "golden" / f"syn_scores_{name}.tsv.gz"
+    report = evaluate([table], settings=NUMBERS_ONLY_PAPER)
+    assert report.signature.get("average") == "macro(subset)"
+    for score in report.ranking:
+        subsets = [SYN_NAMES.get(subset, subset) for subset in report.groupings["subset"]]
+        cells = [golden[d]["scaled"][subset][score.metric] for d in DIRECTIONS for subset in subsets]
+        assert (
+            score.scaled == score.macro == pytest.approx(np.mean(cells), abs=5e-4)
+        )  # stored with three digits
+        assert score.micro != score.macro
+    assert list(report.metrics) == sorted(report.metrics, key=lambda m: -report.score(m).macro)
+    pooled = evaluate([table], settings=replace(NUMBERS_ONLY_PAPER, average="micro"))
+    assert pooled.score(report.metrics[0]).scaled == report.ranking[0].micro
 
 
 @pytest.mark.parametrize("through", [rows_in_process, rows_by_command], ids=["Report", "croc evaluate"])
