@@ -26,7 +26,7 @@ All steps in order:
   croc hum release votes.parquet --items runs/candidates --out runs/hum""",
 )
 def hum() -> None:
-    """Label images with annotators and build checks from the votes.
+    """Collect human labels and build checks from them.
 
     CROChum is made in this way: annotators vote on candidate images, and the images that show their prompt
     become checks.
