@@ -1,8 +1,10 @@
-"""Decoding of image files to upright RGB with 8 bits per channel: one rule for every scorer.
+"""Decoding of images to upright RGB with 8 bits per channel: one rule for every scorer and every way in.
+
+A path, the bytes of a file, an opened PIL image and an image in memory give the same pixels:
 
 - EXIF orientation is applied, as in image viewers.
 - Transparency is composited over white, the background that T2I images are shown on.
-- 16-bit and floating-point greys are scaled to 8 bits; CMYK, palette, grey and bilevel are converted.
+- 16-bit and floating-point greys are scaled to 8 bits; CMYK, Lab, palette, grey and bilevel are converted.
 - Of an animation the first frame is used.
 - An image of more than ``max_pixels`` is an error before any pixel is decoded; so is a truncated file.
 """
@@ -16,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from croc.errors import InputError, MissingExtra
 
@@ -33,7 +35,7 @@ def to_bytes(source: Any) -> bytes:
 
     Args:
         source: ``{"bytes", "path"}`` as in an undecoded image of ``datasets``, bytes, a path, or a PIL image
-            (which is encoded as PNG, since its file is not known).
+            (whose pixels by :func:`to_rgb` are encoded as PNG, since its file is not known).
 
     Raises:
         InputError: there is no image, or its file cannot be read.
@@ -49,7 +51,8 @@ def to_bytes(source: Any) -> bytes:
             raise InputError(f"the image file {source} cannot be read: {error.strerror}") from None
     if isinstance(source, Image.Image):
         buffer = io.BytesIO()
-        source.save(buffer, "PNG")
+        # PNG has neither all modes nor the orientation: decoded first, it is seen as its file would be.
+        to_rgb(source).save(buffer, "PNG")
         return buffer.getvalue()
     if source is None:
         raise InputError("the image is missing")
@@ -64,12 +67,41 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
     """
     if not data:
         raise InputError("the image is empty (0 bytes)")
-    try:
+    with _as_input_error(max_pixels):
         image: Image.Image = Image.open(io.BytesIO(data))
         if image.width * image.height > max_pixels:
             raise InputError(f"the image has {image.width} × {image.height} pixels, more than {max_pixels:,}")
         image.load()
         return _rgb(image)
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """A PIL image as :func:`decode` returns its file: upright RGB; the image itself where it is that already.
+
+    Raises:
+        InputError: its file is damaged, or its mode cannot be converted.
+    """
+    if _is_upright_rgb(image):
+        return image
+    with _as_input_error(MAX_PIXELS):
+        image.load()
+        return _rgb(image)
+
+
+def _is_upright_rgb(image: Image.Image) -> bool:
+    return (
+        image.mode == "RGB"
+        and "transparency" not in image.info
+        and not getattr(image, "is_animated", False)
+        and image.getexif().get(ExifTags.Base.Orientation, 1) not in range(2, 9)
+    )
+
+
+@contextmanager
+def _as_input_error(max_pixels: int) -> Iterator[None]:
+    """Turn what Pillow raises for images that it cannot decode into one sentence."""
+    try:
+        yield
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputError(f"the image has more than {max_pixels:,} pixels") from None
     except UnidentifiedImageError:
@@ -99,8 +131,13 @@ def _rgb(image: Image.Image) -> Image.Image:
         return image._new(image.im)
     if image.mode.startswith("I") or image.mode == "F":
         return Image.fromarray(_eight_bits(np.asarray(image), image.mode)).convert("RGB")
+    if image.mode == "LAB":
+        profiles = (ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB"))
+        converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
+        return image if converted is None else converted
     if image.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
+        # Premultiplied transparency converts in steps only.
+        image = image.convert({"La": "LA", "RGBa": "RGBA"}.get(image.mode, image.mode)).convert("RGBA")
         white = Image.new("RGBA", image.size, (255, 255, 255, 255))
         return Image.alpha_composite(white, image).convert("RGB")
     return image.convert("RGB")

@@ -75,6 +75,8 @@ class BatchScorer:
         self.batch_size = int(batch_size or getattr(scorer, "batch_size", None) or BATCH_SIZE)
         self.method = _best_method(scorer)
         self.remark = ""
+        # Once in a run. A second request to a service that counts its use costs money.
+        self._compares_batches = self.method == "pairs" and not hasattr(scorer, "usage")
         both = self.method == "embeddings" and _offers(scorer, "prepare_image", "encode_prepared")
         self._prepare: Prepare | None = scorer.prepare_image if both else None  # type: ignore[attr-defined]
         self._log = log
@@ -153,6 +155,24 @@ class BatchScorer:
             self.remark = f"no reuse ({self.method}): {problem}"
             self._log(f"{self.scorer.name}: {self.remark}; every pair is scored separately")
             self.method = "pairs"
+
+    def _compare_alone(self, image: Image, prompt: str, score: Outcome, size: int) -> None:
+        """Notice a scorer whose score of a pair, ``score`` in a batch of ``size``, is another one alone."""
+        if isinstance(score, str):
+            return
+        try:
+            alone = self._scores(1, lambda _: self.scorer.score([image.copy()], [prompt]), "score")[0]
+        except Abort:
+            return  # Alone it breaks its contract; the pair has its score all the same.
+        if isinstance(alone, str):
+            return
+        tolerance = TOLERANCE.get(self.scorer.fields().get("dtype", "float32"), 1e-4)
+        if abs(alone - score) > tolerance * max(1.0, abs(alone)):
+            self.remark = (
+                f"the score of a pair depends on its batch, or on chance: {alone:.6g} alone, "
+                f"{score:.6g} in a batch of {size}"
+            )
+            self._log(f"{self.scorer.name}: {self.remark}")
 
     # ---- The three methods ----
 
@@ -261,11 +281,16 @@ class BatchScorer:
             for batch in _cut(pairs, self.batch_size):
                 outcomes = self._scores(
                     len(batch),
+                    # Copies: a scorer that draws on its image must not change another pair.
                     lambda at, batch=batch, shown=shown: self.scorer.score(  # type: ignore[misc]
-                        [shown[batch[i][0]] for i in at], [batch[i][1] for i in at]
+                        [shown[batch[i][0]].copy() for i in at], [batch[i][1] for i in at]
                     ),
                     "score",
                 )
+                if self._compares_batches and len(batch) > 1:
+                    self._compares_batches = False
+                    key, prompt = batch[-1]
+                    self._compare_alone(shown[key], prompt, outcomes[-1], len(batch))
                 yield from zip(batch, outcomes, strict=True)
                 tick(len(batch))
             for key, image in window:
@@ -398,9 +423,13 @@ class BatchScorer:
         return list(values)
 
     def _array(self, got: Any, what: str) -> np.ndarray:
-        if hasattr(got, "detach"):
-            got = got.detach().float().cpu().numpy()
+        """What a scorer returned as an array of numbers; masked values, and None among numbers, are NaN."""
+        if isinstance(got, (list, tuple)) and any(value is not None for value in got):
+            got = [np.nan if value is None else _detached(value) for value in got]
+        got = _detached(got)
         try:
+            if isinstance(got, np.ma.MaskedArray):
+                got = np.where(np.ma.getmaskarray(got), np.nan, got.data)
             values = np.asarray(got)
         except (TypeError, ValueError) as error:
             raise Abort(f"scorer {self.scorer.name}: {what} returned no array: {error}") from None
@@ -408,6 +437,11 @@ class BatchScorer:
             kind = f"{type(got).__name__} of {values.dtype}" if values.shape else type(got).__name__
             raise Abort(f"scorer {self.scorer.name}: {what} returned {kind}; expected numbers")
         return values
+
+
+def _detached(value: Any) -> Any:
+    """A tensor as an array, whatever its device and type, with a gradient or without; others as they are."""
+    return value.detach().float().cpu().numpy() if hasattr(value, "detach") else value
 
 
 def _best_method(scorer: Any) -> str:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from croc.checks.decoding import decode, reuse_memory, to_bytes
+from croc.checks.decoding import decode, reuse_memory, to_bytes, to_rgb
 from croc.errors import InputError
 
 
@@ -95,6 +95,64 @@ def test_every_mode_comes_out_as_rgb(mode: str) -> None:
     assert got.mode == "RGB"
     # A 32-bit integer of 255 is dark: its range is that of 16 bits.
     assert np.asarray(got)[1, 1].tolist() == ([1] * 3 if mode == "I" else [255] * 3)
+
+
+def rotated_jpeg() -> bytes:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    return encoded(halves("red", "white"), "JPEG", exif=exif, quality=95)
+
+
+def clear_palette_png() -> bytes:
+    image = halves("red", "blue").quantize(4)
+    return encoded(image, transparency=int(np.asarray(image)[0, 0]))
+
+
+FILES = {
+    "rotated by EXIF": rotated_jpeg,
+    "transparent": lambda: encoded(halves((255, 0, 0, 0), (0, 0, 255, 255), "RGBA")),
+    "half transparent": lambda: encoded(halves((255, 0, 0, 100), (0, 0, 255, 200), "RGBA")),
+    "transparent palette": clear_palette_png,
+    "CMYK": lambda: encoded(halves("red", "white").convert("CMYK"), "JPEG"),
+    "16 bit": lambda: encoded(Image.fromarray(np.array([[0, 30000], [60000, 65535]], dtype=np.uint16))),
+    "bilevel": lambda: encoded(halves("black", "white").convert("1")),
+    "plain JPEG": lambda: encoded(halves("red", "white"), "JPEG"),
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_file_looks_the_same_whichever_way_it_is_handed_over(name: str, tmp_path: Path) -> None:
+    data = FILES[name]()
+    path = tmp_path / "image"
+    path.write_bytes(data)
+    expected = np.asarray(decode(data))
+    ways = {
+        "path": str(path),
+        "row": {"bytes": None, "path": str(path)},
+        "row with bytes": {"bytes": data, "path": "elsewhere.png"},
+        "opened": Image.open(path),
+        "opened in memory": Image.open(io.BytesIO(data)),
+        "decoded": decode(data),
+    }
+    for way, source in ways.items():
+        assert np.array_equal(np.asarray(decode(to_bytes(source))), expected), way
+        if isinstance(source, Image.Image):
+            assert np.array_equal(np.asarray(to_rgb(source)), expected), way
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "LAB", "YCbCr", "HSV", "F", "PA", "RGBX", "La", "RGBa", "I;16"])
+def test_an_image_in_memory_of_any_mode_becomes_a_file(mode: str) -> None:
+    got = decode(to_bytes(Image.new(mode, (3, 2))))
+    assert (got.mode, got.size) == ("RGB", (3, 2))
+    # Colour 0 of each: Lab's and CMYK's, and what is transparent, lies at another end of the range.
+    light = {"CMYK", "LAB", "PA", "La", "RGBa"}
+    assert (np.asarray(got).mean() > 60) == (mode in light), np.asarray(got)[0, 0]
+
+
+def test_an_upright_rgb_image_is_returned_itself() -> None:
+    image = Image.new("RGB", (2, 2))
+    assert to_rgb(image) is image
+    assert to_rgb(to_rgb(Image.open(io.BytesIO(rotated_jpeg())))).size == (4, 8)
 
 
 def test_a_bomb_is_refused_before_it_is_decoded() -> None:
