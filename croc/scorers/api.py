@@ -1,9 +1,9 @@
 """VQAScore over an OpenAI-compatible endpoint that returns log-probabilities (VQAScore-4o).
 
-Lin et al. 2024, section 3 and their GPT-4o variant: the question of :mod:`croc.scorers.vqa` with the image,
-an answer of one token, and the score is the probability of "Yes" among the most likely tokens. Endpoints
-return at most 20 of these: where "No" is among them and "Yes" is not, the score is 0 as in the published
-code, counted under ``floored``; where neither is among them, the pair has no score.
+Lin et al. 2024, section 3 and their GPT-4o variant: a question about the image, an answer of one token, and
+the score is the probability of "Yes" among the most likely tokens. The authors' package has read these tokens
+in different ways; ``reading`` names which, and the signature says it. Where neither "Yes" nor "No" is among
+the tokens, the pair has no score (in the published code 0).
 
 Every response can be kept in a folder, one file per request, so that a run can be repeated without the
 endpoint; a file contains the response, never the key.
@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
+from croc.checks.decoding import to_rgb
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.pairs import UnscoredPairs, require_pairs
 from croc.scorers.vqa import QUESTION
@@ -36,7 +37,15 @@ from croc.storage.service import api_key, error_message, permanent_failure
 from croc.wording import counted
 
 _LOG = logging.getLogger(__name__)
-_TOP = 20
+
+READINGS = ("sum", "t2v_metrics 3.0", "t2v_metrics 3.1")
+"""How the most likely tokens become a score.
+
+- ``sum``: the sum over all that are "Yes", whatever their case and spaces; 0 where "No" is among the tokens
+  and "Yes" is not (counted under ``floored``);
+- ``t2v_metrics 3.0``: the first that is exactly Yes, yes, No or no; of the latter two 1 − P;
+- ``t2v_metrics 3.1``: the last that is "Yes", whatever its case and spaces; without one 1 − P("No").
+"""
 
 
 @dataclass
@@ -81,7 +90,10 @@ class ApiVqaScore:
         base_url: the endpoint; None takes the client's default (or ``OPENAI_BASE_URL``).
         key_variable: name of the environment variable with the key; keys are never arguments.
         question: it contains ``{prompt}`` once.
-        answers: the affirmative and the negative answer; case and surrounding spaces are ignored.
+        answers: the affirmative and the negative answer.
+        reading: how the most likely tokens become a score; one of :data:`READINGS`.
+        top: how many of the most likely tokens are asked for; endpoints return at most 20.
+        text_first: whether the question stands before the image, as in the authors' package.
         records: folder of kept responses, for any number of runs; None keeps none.
         replay_only: take responses from ``records`` only; a pair without one has no score.
         max_retries: number of retries after a rate limit, a server error or a broken connection, with
@@ -103,6 +115,9 @@ class ApiVqaScore:
         key_variable: str = "OPENAI_API_KEY",
         question: str = QUESTION,
         answers: tuple[str, str] = ("Yes", "No"),
+        reading: str = "sum",
+        top: int = 20,
+        text_first: bool = False,
         records: str | Path | None = None,
         replay_only: bool = False,
         max_retries: int = 6,
@@ -114,6 +129,10 @@ class ApiVqaScore:
     ) -> None:
         if question.count("{prompt}") != 1:
             raise InputError(f"the question {question!r} must contain {{prompt}} once")
+        if reading not in READINGS:
+            raise InputError(f"reading {reading!r} is unknown: use one of {', '.join(READINGS)}")
+        if not 1 <= top <= 20:
+            raise InputError(f"top must be between 1 and 20, not {top}")
         if replay_only and records is None:
             raise InputError("replay_only needs records: the folder with the stored responses")
         if max_cost is not None and prices is None:
@@ -124,6 +143,9 @@ class ApiVqaScore:
         self.name = name or model
         self.question = question
         self.answers = answers
+        self.reading = reading
+        self.top = top
+        self.text_first = text_first
         self.usage = Usage(cost=0.0 if prices else None)
         self._revision = revision
         self._base_url = base_url
@@ -183,7 +205,9 @@ class ApiVqaScore:
             "model": self.model,
             "revision": self._revision or "unpinned",
             "endpoint": self._base_url or os.environ.get("OPENAI_BASE_URL") or "api.openai.com",
-            "formula": f"P({self.answers[0]}) among the top {_TOP}",
+            "formula": f"P({self.answers[0]}) among the top {self.top}",
+            "reading": self.reading,
+            "order": "text, image" if self.text_first else "image, text",
             "template": self.question,
             "answers": "/".join(self.answers),
             "image_size": f"longer side ≤ {self._image_side}" if self._image_side else "as is",
@@ -221,8 +245,7 @@ class ApiVqaScore:
         return self._score_response(response)
 
     def _request(self, image: Image, prompt: str) -> dict[str, Any]:
-        if image.mode != "RGB":
-            image = image.convert("RGB")
+        image = to_rgb(image)
         if self._image_side and max(image.size) > self._image_side:
             image = image.copy()
             image.thumbnail((self._image_side, self._image_side))
@@ -233,13 +256,15 @@ class ApiVqaScore:
             {"type": "image_url", "image_url": {"url": url}},
             {"type": "text", "text": self.question.replace("{prompt}", prompt)},
         ]
+        if self.text_first:
+            content.reverse()
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
             "temperature": 0,
             "max_tokens": 1,
             "logprobs": True,
-            "top_logprobs": _TOP,
+            "top_logprobs": self.top,
         }
 
     def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
@@ -296,14 +321,27 @@ class ApiVqaScore:
             raise _NoScore(
                 "the endpoint returned no log-probabilities; this model or endpoint may not support them"
             )
-        yes, no = (
-            [p for token, p in response["top"] if token.strip().lower() == word.lower()]
-            for word in self.answers
-        )
-        if not yes and not no:
+        score = self._read_tokens(response["top"])
+        if score is None:
             raise _NoScore(
                 f"neither {' nor '.join(self.answers)} is among the returned tokens: {response['text']!r}"
             )
+        return score
+
+    def _read_tokens(self, tokens: Sequence[tuple[str, float]]) -> float | None:
+        """The score of (token, log-probability) pairs; None where no answer is among them."""
+        words = [word.lower() for word in self.answers]
+        if self.reading == "t2v_metrics 3.0":
+            for token, logprob in tokens:
+                for sign, word in zip((1.0, -1.0), words, strict=True):
+                    if token in (word, word.capitalize()):
+                        return math.exp(logprob) if sign > 0 else 1.0 - math.exp(logprob)
+            return None
+        yes, no = ([p for token, p in tokens if token.strip().lower() == word] for word in words)
+        if not yes and not no:
+            return None
+        if self.reading == "t2v_metrics 3.1":
+            return math.exp(yes[-1]) if yes else 1.0 - math.exp(no[-1])
         if not yes:
             with self._lock:
                 self.usage.floored += 1

@@ -2,8 +2,12 @@
 
 The formula of T2I-CompBench (Huang et al. 2023, section 3.1): for every noun phrase BLIP-VQA gets the
 question "PHRASE?", the answer is P(yes) / (P(yes) + P(no)) at the decoder's first position, and the score is
-the product over the phrases, of which the published code takes the first eight. The published code gives a
-prompt without a noun phrase the score 1; here such a pair has no score, with that reason.
+the product over the phrases, of which the published code takes the first eight. As there, images have 480
+pixels a side (the weights' position embeddings, of 384, are interpolated), a question loses its capitals and
+punctuation, and answers and product are rounded to four decimals, which makes ties.
+
+The published code gives a prompt without a noun phrase the score 1; here such a pair has no score, with that
+reason. It runs in float32 on a GPU, as does this class by default.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import InputError
+from croc.scorers.captions import CAPTIONS, require_caption
 from croc.scorers.itm import encoder_token
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import UnscoredPairs
@@ -101,7 +106,12 @@ class BlipVqa(SharedImageScorer):
         max_phrases: largest number of phrases (8 in the published code); ``truncated`` marks longer prompts.
         skip: phrases to leave out, because they name a place and not a thing.
         window: tokens of a question, special ones included (35 in the published code).
+        image_side: pixels a side of the images; None takes the image processor's.
+        decimals: to which every answer and the product are rounded; None does not round.
+        caption: what happens to a question before the tokenizer; one of
+            :data:`~croc.scorers.captions.CAPTIONS`.
         batch_size: largest number of questions in one forward pass.
+        dtype: see :class:`~croc.scorers.loading.Checkpoint`, as are the other arguments.
     """
 
     def __init__(
@@ -113,13 +123,20 @@ class BlipVqa(SharedImageScorer):
         max_phrases: int = 8,
         skip: Sequence[str] = (),
         window: int = 35,
+        image_side: int | None = 480,
+        decimals: int | None = 4,
+        caption: str = "blip question",
         batch_size: int = 32,
+        dtype: str | None = "float32",
         **checkpoint: Any,
     ) -> None:
-        self.checkpoint = Checkpoint(model, auto="BlipForQuestionAnswering", **checkpoint)
+        self.checkpoint = Checkpoint(model, auto="BlipForQuestionAnswering", dtype=dtype, **checkpoint)
         self.name = name or self.checkpoint.name
         self.max_phrases = max_phrases
         self.window = window
+        self.image_side = image_side
+        self.decimals = decimals
+        self.caption = require_caption(caption)
         self.batch_size = batch_size
         self._skip = frozenset(skip)
         self._chunker = chunker
@@ -150,6 +167,11 @@ class BlipVqa(SharedImageScorer):
             "chunker": chunker,
             "max_phrases": str(self.max_phrases),
             "window": str(self.window),
+            "caption": self.caption,
+            "image_size": "as processed"
+            if self.image_side is None
+            else f"{self.image_side}x{self.image_side}",
+            "decimals": "all" if self.decimals is None else str(self.decimals),
         }
 
     @cached_property
@@ -169,13 +191,15 @@ class BlipVqa(SharedImageScorer):
 
     def _ids(self, phrase: str) -> tuple[list[int], bool]:
         before, after = self._tokenizer.special_tokens
-        ids = self._tokenizer.ids(f"{phrase}?")
+        ids = self._tokenizer.ids(CAPTIONS[self.caption](f"{phrase}?"))
         room = self.window - len(before) - len(after)
         start = encoder_token(self.checkpoint.model.config.text_config, before[0])
         return [start, *before[1:], *ids[:room], *after], len(ids) > room
 
     def _encode(self, images: Sequence[Image]) -> Any:
-        return self.checkpoint.model.vision_model(**self.checkpoint.pixels(images))[0]
+        size = {} if self.image_side is None else {"height": self.image_side, "width": self.image_side}
+        pixels = self.checkpoint.pixels(images, **({"size": size} if size else {}))
+        return self.checkpoint.model.vision_model(**pixels, interpolate_pos_encoding=True)[0]
 
     def _score_encoded(self, encoded: Any, prompts: Sequence[str]) -> np.ndarray:
         """The products for n image features (n, tokens, width) and their n prompts."""
@@ -193,13 +217,16 @@ class BlipVqa(SharedImageScorer):
             same_length = list(group)
             for batch in in_batches(len(same_length), self.batch_size):
                 rows = [i for i, _ in same_length[batch]]
-                answers = self._answer(encoded[rows], [ids for _, ids in same_length[batch]])
+                answers = self._rounded(self._answer(encoded[rows], [ids for _, ids in same_length[batch]]))
                 for i, answer in zip(rows, answers, strict=True):
                     scores[i] *= answer
         if np.isnan(scores).any():
             reasons = {int(i): "the prompt has no noun phrase" for i in np.flatnonzero(np.isnan(scores))}
-            raise UnscoredPairs(reasons, scores)
-        return scores
+            raise UnscoredPairs(reasons, self._rounded(scores))
+        return self._rounded(scores)
+
+    def _rounded(self, values: np.ndarray) -> np.ndarray:
+        return values if self.decimals is None else np.round(values, self.decimals)
 
     def _answer(self, encoded: Any, questions: Sequence[Sequence[int]]) -> np.ndarray:
         """P(yes) / (P(yes) + P(no)) for image features (n, tokens, width) and n questions of one length."""

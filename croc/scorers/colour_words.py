@@ -13,6 +13,8 @@ from functools import cache
 import numpy as np
 from PIL.Image import Image, Resampling
 
+from croc.checks.decoding import to_rgb
+
 SIDE = 64
 """Images are sampled at this many points per side."""
 
@@ -75,7 +77,7 @@ class ColourWords:
 
 def _shares(image: Image) -> np.ndarray:
     # Nearest neighbour: averaging would create colours that the image does not contain.
-    small = np.asarray(image.convert("RGB").resize((SIDE, SIDE), Resampling.NEAREST), dtype=np.uint8)
+    small = np.asarray(to_rgb(image).resize((SIDE, SIDE), Resampling.NEAREST), dtype=np.uint8)
     bins = small.reshape(-1, 3) >> 3
     terms = _nearest_terms()[bins[:, 0], bins[:, 1], bins[:, 2]]
     shares: np.ndarray = np.bincount(terms, minlength=len(TERMS)) / len(terms)

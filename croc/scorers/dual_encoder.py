@@ -1,7 +1,8 @@
 """Dual encoders: an image vector, a text vector, and a score from their cosine.
 
-CLIPScore, AlignScore, PickScore, HPS and SigLIP differ in the weights and in the function of the cosine, so
-they are one class and entries of the registry. Each image and each text is encoded once.
+CLIPScore, AlignScore, PickScore, HPS and SigLIP differ in the weights, in the function of the cosine and in
+the preparation of image and text, so they are one class and entries of the registry. Each image and each text
+is encoded once.
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import InputError
+from croc.scorers.captions import CAPTIONS, require_caption
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import require_pairs, require_prompts, score_batches
 from croc.scorers.prompt_tokens import PromptTokenizer
 
 FORMULAS = ("clipscore", "cosine", "logit")
 # SigLIP's text encoders were trained on texts padded to the window, without a mask over the padding.
-_PADDED_WITHOUT_MASK = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
+_SIGLIP = ("siglip", "siglip_text_model", "siglip2", "siglip2_text_model")
 
 
 class DualEncoder:
@@ -39,6 +41,9 @@ class DualEncoder:
         weight: w of the clipscore formula.
         template: text for the text encoder; must contain ``{prompt}``. CLIPScore's authors use
             ``A photo depicts {prompt}``, the literature on text-to-image metrics the prompt alone.
+        caption: what happens to the text before the tokenizer, one of
+            :data:`~croc.scorers.captions.CAPTIONS`; None takes ``lowercase`` for SigLIP 2, whose checkpoints
+            of fixed resolution come with a tokenizer that keeps capitals, and ``as is`` for others.
         window: tokens that the text encoder reads, special ones included; None takes the model's own.
         batch_size: largest number of images or texts in one forward pass.
         dtype: see :class:`~croc.scorers.loading.Checkpoint`, as are the other arguments.
@@ -52,6 +57,7 @@ class DualEncoder:
         formula: str = "cosine",
         weight: float = 2.5,
         template: str = "{prompt}",
+        caption: str | None = None,
         window: int | None = None,
         batch_size: int = 32,
         dtype: str | None = "float32",
@@ -66,6 +72,7 @@ class DualEncoder:
         self.formula = formula
         self.weight = weight
         self.template = template
+        self._caption = caption if caption is None else require_caption(caption)
         self.batch_size = batch_size
         self._window = window
 
@@ -76,6 +83,16 @@ class DualEncoder:
             return self._window
         text = self.checkpoint.model.config.get_text_config()
         return int(text.max_position_embeddings)
+
+    @cached_property
+    def caption(self) -> str:
+        """What happens to a text before the tokenizer."""
+        if self._caption is not None:
+            return self._caption
+        tokenizer = type(self.checkpoint.processor.tokenizer).__name__
+        # SigLIP's own tokenizer is another one, and lowercases; SigLIP 2's is Gemma's.
+        is_siglip2 = self.checkpoint.model.config.model_type in _SIGLIP and "Gemma" in tokenizer
+        return "lowercase" if is_siglip2 else "as is"
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
         """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,), higher is the better match."""
@@ -140,12 +157,13 @@ class DualEncoder:
         return np.array([self._ids(prompt)[1] for prompt in prompts], dtype=bool)
 
     def fields(self) -> dict[str, str]:
-        """Settings for the signature: checkpoint, formula, template and window."""
+        """Settings for the signature: checkpoint, formula, template, caption and window."""
         formula = f"{self.weight:g}*max(cos,0)" if self.formula == "clipscore" else self.formula
         return {
             **self.checkpoint.fields(),
             "formula": formula,
             "template": self.template,
+            "caption": self.caption,
             "window": str(self.window),
         }
 
@@ -155,7 +173,7 @@ class DualEncoder:
 
     def _ids(self, prompt: str) -> tuple[list[int], bool]:
         before, after = self._tokenizer.special_tokens
-        ids = self._tokenizer.ids(self.template.replace("{prompt}", prompt))
+        ids = self._tokenizer.ids(CAPTIONS[self.caption](self.template.replace("{prompt}", prompt)))
         room = self.window - len(before) - len(after)
         return [*before, *ids[:room], *after], len(ids) > room
 
@@ -163,7 +181,7 @@ class DualEncoder:
         import torch
 
         tokenizer = self.checkpoint.processor.tokenizer
-        fixed = self.checkpoint.model.config.model_type in _PADDED_WITHOUT_MASK
+        fixed = self.checkpoint.model.config.model_type in _SIGLIP
         width = self.window if fixed else max(len(row) for row in rows)
         pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
         ids = torch.tensor([row + [pad] * (width - len(row)) for row in rows])

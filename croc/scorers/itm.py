@@ -2,7 +2,11 @@
 
 The score is P(match), the softmax over the two logits of the matching head (BLIP: Li et al. 2022; BLIP-2:
 Li et al. 2023, section 3.1: the head's logits averaged over the query tokens). The image is encoded once for
-all its prompts.
+all its prompts. The reference is LAVIS: its models get a prompt as it is, or through the caption processor
+that its ``load_model_and_preprocess`` returns (``caption="blip"``); scores differ by up to 0.05.
+
+The model runs in float32 by default. In bfloat16 the logits of a BLIP-2 differ so little between images that
+their scores tie.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import InputError
+from croc.scorers.captions import CAPTIONS, require_caption
 from croc.scorers.loading import Checkpoint
 from croc.scorers.prompt_tokens import PromptTokenizer
 from croc.scorers.shared_images import SharedImageScorer
@@ -27,7 +32,10 @@ class ImageTextMatching(SharedImageScorer):
         model: Hub id, folder or loaded model (``Blip2ForImageTextRetrieval``, ``BlipForImageTextRetrieval``).
         window: tokens of a text that are read, special ones included; None takes the number of position
             embeddings.
+        caption: what happens to a prompt before the tokenizer; one of
+            :data:`~croc.scorers.captions.CAPTIONS`.
         batch_size: largest number of pairs in one forward pass.
+        dtype: see :class:`~croc.scorers.loading.Checkpoint`, as are the other arguments.
     """
 
     def __init__(
@@ -36,12 +44,15 @@ class ImageTextMatching(SharedImageScorer):
         *,
         name: str | None = None,
         window: int | None = None,
+        caption: str = "as is",
         batch_size: int = 16,
         auto: str = "Blip2ForImageTextRetrieval",
+        dtype: str | None = "float32",
         **checkpoint: Any,
     ) -> None:
-        self.checkpoint = Checkpoint(model, auto=auto, **checkpoint)
+        self.checkpoint = Checkpoint(model, auto=auto, dtype=dtype, **checkpoint)
         self.name = name or self.checkpoint.name
+        self.caption = require_caption(caption)
         self.batch_size = batch_size
         self._window = window
 
@@ -59,8 +70,9 @@ class ImageTextMatching(SharedImageScorer):
         return np.array([self._ids(prompt)[1] for prompt in prompts], dtype=bool)
 
     def fields(self) -> dict[str, str]:
-        """Settings for the signature: checkpoint, formula and window."""
-        return {**self.checkpoint.fields(), "formula": "P(match)", "window": str(self.window)}
+        """Settings for the signature: checkpoint, formula, caption and window."""
+        own = {"formula": "P(match)", "caption": self.caption, "window": str(self.window)}
+        return {**self.checkpoint.fields(), **own}
 
     @cached_property
     def _tokenizer(self) -> PromptTokenizer:
@@ -77,7 +89,7 @@ class ImageTextMatching(SharedImageScorer):
 
     def _ids(self, prompt: str) -> tuple[list[int], bool]:
         before, after = self._tokenizer.special_tokens
-        ids = self._tokenizer.ids(prompt)
+        ids = self._tokenizer.ids(CAPTIONS[self.caption](prompt))
         room = self.window - len(before) - len(after)
         ids, cut = ids[:room], len(ids) > room
         if not self._is_blip2:

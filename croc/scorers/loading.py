@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import importlib.util
+import json
 import re
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 from PIL.Image import Image
 
+from croc.checks.decoding import to_rgb
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
+from croc.scorers.hub_access import cached, is_offline, require_readable, require_source
 from croc.scorers.pairs import UnscoredPairs
 
 _DTYPES = ("float32", "bfloat16", "float16")
+# Buffers that older versions of transformers saved with the weights; the class computes them.
+_BUFFERS = (r"(^|\.)position_ids$", r"(^|\.)rotary_emb\.inv_freq$")
 
 
 class Checkpoint:
@@ -37,6 +45,14 @@ class Checkpoint:
         image_processor: ``pil`` or ``torchvision``; None takes the library's default.
         trust_remote_code: run the code that comes with the checkpoint.
         key_mapping: regular expressions that rename the checkpoint's weights to those of the class.
+        ignored_weights: regular expressions of weights in the checkpoint that the class has no place for, and
+            that may be left out; any other such weight is an error.
+        open_clip_weights: name of a file in ``model`` with weights in open_clip's layout; the architecture is
+            then that of ``processor``.
+        processor_options: arguments of the image processor, such as ``max_pixels`` or
+            ``do_image_splitting``; part of the signature.
+        framing: how an image that is not square is fitted in, where the image processor differs; one of
+            :data:`~croc.scorers.framing.FRAMINGS`.
     """
 
     def __init__(
@@ -52,6 +68,10 @@ class Checkpoint:
         image_processor: str | None = None,
         trust_remote_code: bool = False,
         key_mapping: dict[str, str] | None = None,
+        ignored_weights: Sequence[str] = (),
+        open_clip_weights: str | None = None,
+        processor_options: Mapping[str, Any] | None = None,
+        framing: str | None = None,
     ) -> None:
         _torch()
         if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
@@ -63,6 +83,15 @@ class Checkpoint:
             raise InputError(f"dtype {dtype!r} is unknown: use one of {', '.join(_DTYPES)}")
         if image_processor not in (None, "pil", "torchvision"):
             raise InputError(f"image_processor {image_processor!r} is unknown: use pil or torchvision")
+        if framing not in (None, *FRAMINGS):
+            raise InputError(f"framing {framing!r} is unknown: use one of {', '.join(FRAMINGS)}")
+        if processor_options is not None and not isinstance(processor_options, Mapping):
+            raise InputError(
+                f"processor_options must map names to values, such as {{max_pixels: 262144}}, "
+                f"not {processor_options!r}"
+            )
+        if open_clip_weights is not None and not isinstance(processor, str | Path):
+            raise InputError("open_clip_weights needs processor=: the repository with the architecture")
         if not isinstance(model, str | Path) and processor is None:
             raise InputError("a loaded model needs its processor: pass processor= as well")
         self.source = model
@@ -76,6 +105,10 @@ class Checkpoint:
         self._dtype = dtype
         self._backend = image_processor
         self._key_mapping = key_mapping
+        self._ignored_weights = tuple(ignored_weights)
+        self._open_clip_weights = open_clip_weights
+        self._processor_options = dict(processor_options or {})
+        self.framing = framing
 
     @property
     def name(self) -> str:
@@ -84,14 +117,21 @@ class Checkpoint:
             return Path(self.source).name
         return type(self.source).__name__
 
+    @property
+    def is_spread(self) -> bool:
+        """Whether accelerate may spread the model over several devices."""
+        return self._device == "auto"
+
     @cached_property
     def device(self) -> Any:
-        """The torch device that the model is on."""
+        """The torch device that the model's inputs go to."""
         torch = _torch()
         if not isinstance(self.source, str | Path) and self._device is None:
             return next(self.source.parameters()).device
-        if self._device == "auto":
-            return self.model.device
+        if self.is_spread:
+            # Inputs go where the first layers compute; offloaded weights have no device of their own.
+            hook = getattr(self.model, "_hf_hook", None)
+            return torch.device(getattr(hook, "execution_device", None) or self.model.device)
         if self._device is not None:
             return torch.device(self._device)
         if torch.cuda.is_available():
@@ -106,7 +146,7 @@ class Checkpoint:
             return getattr(torch, self._dtype)
         if not isinstance(self.source, str | Path):
             return next(self.source.parameters()).dtype
-        on_gpu = torch.cuda.is_available() if self._device == "auto" else self.device.type == "cuda"
+        on_gpu = torch.cuda.is_available() if self.is_spread else self.device.type == "cuda"
         return torch.bfloat16 if on_gpu else torch.float32
 
     @cached_property
@@ -124,8 +164,10 @@ class Checkpoint:
                 "and its revision in the signature is unpinned",
                 stacklevel=2,
             )
+        if self._open_clip_weights is not None:
+            return self._model_of_open_clip(self._open_clip_weights)
         options: dict[str, Any] = {"key_mapping": self._key_mapping} if self._key_mapping else {}
-        if self._device == "auto":
+        if self.is_spread:
             options["device_map"] = "auto"
         loader = getattr(transformers, self._auto, None)
         if loader is None:
@@ -135,15 +177,19 @@ class Checkpoint:
         from safetensors import SafetensorError
 
         try:
-            model, info = loader.from_pretrained(
-                str(self.source),
-                revision=self.revision,
-                dtype=self.dtype,
-                use_safetensors=True,
-                trust_remote_code=self.trust_remote_code,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **options,
+            model, info = self._read(
+                self.source,
+                self.revision,
+                lambda source, **place: loader.from_pretrained(
+                    source,
+                    dtype=self.dtype,
+                    use_safetensors=True,
+                    trust_remote_code=self.trust_remote_code,
+                    output_loading_info=True,
+                    ignore_mismatched_sizes=True,
+                    **place,
+                    **options,
+                ),
             )
         except (OSError, ValueError, ImportError, SafetensorError) as error:
             raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
@@ -154,11 +200,89 @@ class Checkpoint:
                 f"cannot load the model {self.source}: {name} has the shape {tuple(stored)} where its "
                 f"configuration says {tuple(needed)}{_and_others(wrong)}"
             )
-        if missing := sorted(info["missing_keys"]):
-            raise CrocError(
-                f"cannot load the model {self.source}: no weights for {missing[0]}{_and_others(missing)}"
+        self._require_weights(info["missing_keys"], info["unexpected_keys"], type(model).__name__)
+        return (model if self.is_spread else model.to(self.device)).eval()
+
+    def _model_of_open_clip(self, file: str) -> Any:
+        """A CLIPModel of the architecture of the processor's repository, with weights of open_clip."""
+        from huggingface_hub import hf_hub_download
+        from transformers import CLIPConfig, CLIPModel
+
+        from croc.scorers.open_clip_weights import clip_weights, read_state
+
+        try:
+            config = self._read(
+                self._processor,
+                self._processor_revision,
+                lambda source, **place: CLIPConfig.from_pretrained(source, **place),
             )
-        return (model if self._device == "auto" else model.to(self.device)).eval()
+            if self.is_local:
+                path = Path(self.source) / file
+            else:
+                path = Path(
+                    self._read(
+                        self.source,
+                        self.revision,
+                        lambda source, **place: hf_hub_download(source, file, **place),
+                        file=file,
+                    )
+                )
+            state = clip_weights(read_state(path))
+        except (OSError, ValueError) as error:
+            raise CrocError(f"cannot load the model {self.source}: {_first_line(error)}") from error
+        model = CLIPModel(config)
+        try:
+            info = model.load_state_dict(state, strict=False)
+        except RuntimeError as error:
+            detail = str(error).strip().splitlines()[-1].strip()
+            raise CrocError(f"cannot load the model {self.source}: {detail}") from error
+        self._require_weights(info.missing_keys, info.unexpected_keys, "CLIPModel")
+        return model.to(device=self.device, dtype=self.dtype).eval()
+
+    def _require_weights(self, missing: Iterable[str], unexpected: Iterable[str], architecture: str) -> None:
+        """Require that the class and the checkpoint have the same weights.
+
+        The library only prints a table: it would initialise missing weights at random, and leave out an
+        adapter (``lora_A``) or a wrapped layer (``base_layer``), whose scores would be another model's.
+        """
+        if names := sorted(missing):
+            raise CrocError(
+                f"cannot load the model {self.source}: no weights for {names[0]}{_and_others(names)}"
+            )
+        ignored = (*self._ignored_weights, *_BUFFERS)
+        if names := sorted(n for n in unexpected if not any(re.search(pattern, n) for pattern in ignored)):
+            adapter = any(re.search(r"lora_|base_layer", name) for name in names)
+            hint = (
+                "merge the adapter first"
+                if adapter
+                else "use the class that the checkpoint was saved from (auto=)"
+            )
+            raise CrocError(
+                f"cannot load the model {self.source}: {architecture} has no place for the weights "
+                f"{names[0]}{_and_others(names)}: {hint}"
+            )
+
+    def _read(
+        self, source: Any, revision: str | None, load: Callable[..., Any], file: str = "config.json"
+    ) -> Any:
+        """What ``load`` returns for a folder or a repository, from the cache where it is complete there.
+
+        Raises:
+            CrocError: it is not in the cache, and the Hub does not give it.
+        """
+        name = str(source)
+        require_source(source)
+        if Path(name).is_dir():
+            return load(name, revision=revision)
+        if cached(name, revision, file):
+            try:
+                # Nothing is asked of the Hub, which may be out of reach.
+                return load(name, revision=revision, local_files_only=True)
+            except OSError:
+                if is_offline():
+                    raise
+        require_readable(name, revision, file)
+        return load(name, revision=revision)
 
     def _reason(self, error: Exception) -> str:
         """Why loading failed; a folder with pickled weights only gets its own message."""
@@ -178,16 +302,38 @@ class Checkpoint:
         if self._processor is not None:
             source, revision = self._processor, self._processor_revision
         options: dict[str, Any] = {"backend": self._backend} if self._backend else {}
-        options |= {"revision": revision, "trust_remote_code": self.trust_remote_code}
-        try:
+        options |= {"trust_remote_code": self.trust_remote_code}
+
+        def read(name: str, **place: Any) -> Any:
             if importlib.util.find_spec("torchvision") is None:
-                return _processor_for_images(str(source), options)
-            return AutoProcessor.from_pretrained(str(source), **options)
+                return _processor_for_images(name, options | place)
+            return AutoProcessor.from_pretrained(name, **options, **place)
+
+        try:
+            return self._read(source, revision, read)
         except (OSError, ValueError, ImportError) as error:
             reason = _first_line(error)
             if reason.startswith("Can't load image processor"):
                 reason = "it has no image processor, so it cannot score images"
             raise CrocError(f"cannot load the processor of {source}: {reason}") from error
+
+    @cached_property
+    def processor_options(self) -> dict[str, Any]:
+        """The arguments of the image processor.
+
+        Raises:
+            InputError: it has no such argument.
+        """
+        processor = self.processor.image_processor
+        known: Mapping[str, Any] = getattr(getattr(processor, "valid_kwargs", None), "__annotations__", {})
+        for name in self._processor_options:
+            if known and name not in known:
+                near = difflib.get_close_matches(name, known, 1)
+                hint = f"did you mean {near[0]}?" if near else f"it has {', '.join(sorted(known))}"
+                raise InputError(
+                    f"processor_options: the image processor of {self.name} has no option {name!r}: {hint}"
+                )
+        return self._processor_options
 
     def pixels(self, images: Sequence[Image], **options: Any) -> dict[str, Any]:
         """The image processor's output for RGB images, as tensors on the model's device."""
@@ -205,11 +351,22 @@ class Checkpoint:
         return self.to_device({key: torch.cat(tensors) for key, tensors in rows.items()})
 
     def _processed(self, images: Sequence[Image], tensors: str, **options: Any) -> Any:
-        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        if self.framing == "letterbox":
+            return {"pixel_values": self._letterboxed(images)}
+        options = {**self.processor_options, **options}
         return self.process(
-            rgb,
+            images,
             lambda some: self.processor.image_processor(images=some, return_tensors=tensors, **options),
         )
+
+    def _letterboxed(self, images: Sequence[Image]) -> Any:
+        processor = self.processor.image_processor
+        size = getattr(processor, "crop_size", None) or processor.size
+        frames = [
+            letterboxed(to_rgb(image), size["height"], processor.image_mean, processor.image_std)
+            for image in images
+        ]
+        return _torch().stack(frames)
 
     def process(self, images: Sequence[Image], processor: Callable[[Sequence[Image]], Any]) -> Any:
         """The output of ``processor`` for the images.
@@ -217,6 +374,10 @@ class Checkpoint:
         Raises:
             UnscoredPairs: the processor cannot process some images (such as a very long and thin one).
         """
+        images = [to_rgb(image) for image in images]
+        if self.framing == "square":
+            mean = self.processor.image_processor.image_mean
+            images = [padded_square(image, mean) for image in images]
         try:
             return processor(images)
         except ValueError as error:
@@ -244,7 +405,9 @@ class Checkpoint:
 
     @cached_property
     def image_backend(self) -> str:
-        """``pil`` or ``torchvision``: they do not give the same pixels."""
+        """``pil``, ``torchvision`` or ``torch`` (a letterbox): they do not give the same pixels."""
+        if self.framing == "letterbox":
+            return "torch"
         name = type(self.processor.image_processor).__mro__
         if any("Torchvision" in base.__name__ or base.__name__.endswith("Fast") for base in name):
             return "torchvision"
@@ -256,18 +419,31 @@ class Checkpoint:
         if not isinstance(self.source, str | Path):
             return f"object:{_model_fingerprint(self.source)}"
         if self.is_local:
-            return f"local:{_folder_fingerprint(Path(self.source))}"
+            return f"local:{_folder_fingerprint(Path(self.source), self._open_clip_weights)}"
         return self.revision or "unpinned"
 
     def fields(self) -> dict[str, str]:
         """The checkpoint's part of a scorer's fields; a folder is given without its path."""
         on_hub = isinstance(self.source, str | Path) and not self.is_local
-        return {
+        backend = self.image_backend
+        fields = {
             "model": str(self.source) if on_hub else self.name,
             "revision": self.pinned,
             "dtype": str(self.dtype).removeprefix("torch."),
-            "image_processor": self.image_backend,
+            "image_processor": backend,
         }
+        if backend == "pil":
+            # Versions of Pillow resize to different pixels.
+            fields["pillow"] = version("pillow")
+        if self._open_clip_weights is not None:
+            fields["weights"] = self._open_clip_weights
+        if self.framing is not None:
+            fields["framing"] = self.framing
+        if self.processor_options:
+            fields["processor_options"] = ", ".join(
+                f"{name}={json.dumps(value)}" for name, value in sorted(self.processor_options.items())
+            )
+        return fields
 
 
 def in_batches(total: int, size: int) -> list[slice]:
@@ -312,18 +488,17 @@ def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
     from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, ProcessorMixin
     from transformers.image_processing_base import ImageProcessingMixin
 
-    settings, _ = ProcessorMixin.get_processor_dict(source, revision=options["revision"])
+    place = {key: options[key] for key in ("revision", "local_files_only") if key in options}
+    settings, _ = ProcessorMixin.get_processor_dict(source, **place)
     kind = settings.pop("processor_class", None)
     if kind is None:
         # Checkpoints from before processor_config.json name the class among the image settings.
-        kind = ImageProcessingMixin.get_image_processor_dict(source, revision=options["revision"])[0].get(
-            "processor_class"
-        )
+        kind = ImageProcessingMixin.get_image_processor_dict(source, **place)[0].get("processor_class")
     processor_class = getattr(transformers, str(kind), None)
     if processor_class is None or "video_processor" not in processor_class.get_attributes():
         return AutoProcessor.from_pretrained(source, **options)
     images = AutoImageProcessor.from_pretrained(source, **options)
-    tokenizer = AutoTokenizer.from_pretrained(source, revision=options["revision"])
+    tokenizer = AutoTokenizer.from_pretrained(source, **place)
     rest = {key: value for key, value in settings.items() if key not in processor_class.get_attributes()}
     return without_video(processor_class)(images, tokenizer, None, **rest)
 
@@ -336,10 +511,11 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _folder_fingerprint(folder: Path) -> str:
-    """A hash of weights and settings; it does not depend on the folder's path."""
+def _folder_fingerprint(folder: Path, other: str | None = None) -> str:
+    """A hash of weights and settings, and of another file; it does not depend on the folder's path."""
     total = hashlib.sha256()
-    for path in sorted([*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]):
+    files = [*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]
+    for path in sorted([*files, *([folder / other] if other else [])]):
         with path.open("rb") as file:
             total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
     return total.hexdigest()[:12]

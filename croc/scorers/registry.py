@@ -264,6 +264,10 @@ def _owner(point: EntryPoint) -> str:
 
 def _unknown(name: str) -> InputError:
     names = sorted({*_registered(), *_plugins()})
+    # A metric without its model or version, such as vqascore or hpsv2, stands for none of them.
+    several = [known for known in names if re.match(re.escape(name.lower()) + r"[-.\d]", known)]
+    if several:
+        return InputError(f"no scorer is called {name!r}: name its model, one of {', '.join(several)}")
     near = difflib.get_close_matches(name.lower(), names, 3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else "see `croc scorers list`"
     return InputError(f"no scorer is called {name!r}: {hint} (or write module:Class)")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image, Resampling
 
+from croc.checks.decoding import to_rgb
 from croc.errors import InputError
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import require_pairs, require_prompts, score_batches
@@ -78,6 +79,7 @@ class VisionLanguageScorer:
         question: see :class:`Settings`.
         answers: see :class:`Settings`.
         image_size: see :class:`Settings`.
+        system: text of a system turn before the question; None has none.
         max_prompt_tokens: longer prompts are truncated to so many tokens; see ``truncated``.
         batch_size: largest number of pairs in one forward pass.
         auto: name of the transformers class that loads the model.
@@ -93,6 +95,7 @@ class VisionLanguageScorer:
         name: str | None = None,
         question: str,
         answers: tuple[str, str] = ("Yes", "No"),
+        system: str | None = None,
         max_prompt_tokens: int = 1024,
         image_size: tuple[int, int] | None = None,
         batch_size: int = 8,
@@ -102,6 +105,7 @@ class VisionLanguageScorer:
         self.checkpoint = Checkpoint(model, auto=auto, **checkpoint)
         self.name = name or self.checkpoint.name
         self.batch_size = batch_size
+        self.system = system
         self._given = Settings(question, answers, image_size)
         self._max_prompt_tokens = max_prompt_tokens
 
@@ -163,11 +167,23 @@ class VisionLanguageScorer:
         return scores
 
     def from_logits(self, logits: Any) -> np.ndarray:
-        """Scores from fp32 logits of the first answer token: (n, vocabulary) → float64 (n,)."""
+        """Scores from the fp32 logits of :meth:`logits`: float64 (n,)."""
         raise NotImplementedError
 
+    @property
+    def _answered(self) -> list[int]:
+        """Tokens of the answer that the model reads, because the score needs the logits behind them, too."""
+        return []
+
+    def _adjusted(self, logits: Any, rows: Sequence[Sequence[int]]) -> Any:
+        """The logits after the rows of token ids that the model read; a subclass may change them."""
+        return logits
+
     def logits(self, images: Sequence[Image], prompts: Sequence[str]) -> Any:
-        """The logits of the first answer token, without prefix reuse: fp32 (n, vocabulary)."""
+        """The logits of the first answer token, without prefix reuse: fp32 (n, vocabulary).
+
+        A scorer whose score needs further tokens of the answer gets (n, tokens, vocabulary).
+        """
         import torch
 
         with torch.inference_mode():
@@ -175,9 +191,9 @@ class VisionLanguageScorer:
                 return self._qformer_logits(images, prompts)
             encoded, prefixes = self._read_images(images)
             rows = [[*head, *self._suffix(prompt)] for head, prompt in zip(prefixes, prompts, strict=True)]
-            inputs = self._extended(encoded, rows)
-            last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
-            return self._last_logits(inputs, last, use_cache=False)
+            inputs = self._extended(encoded, [[*row, *self._answered] for row in rows])
+            last = torch.tensor([len(row) - 1 for row in rows])
+            return self._adjusted(self._last_logits(inputs, last, use_cache=False), rows)
 
     def truncated(self, prompts: Sequence[str]) -> np.ndarray:
         """Which prompts are truncated: bool (n,)."""
@@ -194,6 +210,7 @@ class VisionLanguageScorer:
             "answers": "/".join(settings.answers),
             "window": str(self.window),
             "image_size": size,
+            **({"system": self.system} if self.system is not None else {}),
         }
 
     @cached_property
@@ -230,14 +247,7 @@ class VisionLanguageScorer:
 
     @cached_property
     def _layout(self) -> _Layout:
-        processor = self.checkpoint.processor
-        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": _MARK}]}]
-        try:
-            rendered = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
-        except ValueError as error:
-            raise InputError(
-                f"{self.checkpoint.name} has no chat template: save one with its processor"
-            ) from error
+        rendered = self._rendered()
         parts = self._tokenizer.split_at_control(rendered)
         places = [i for i, part in enumerate(parts) if _MARK in part]
         if len(places) != 1 or places[0] == 0 or parts[places[0]].count(_MARK) != 1:
@@ -256,6 +266,36 @@ class VisionLanguageScorer:
             tail="".join(parts[at + 1 :]),
             add_special_tokens=not (bos and rendered.startswith(bos)),
         )
+
+    def _rendered(self) -> str:
+        """The chat template with an image and a placeholder for the question, up to the answer."""
+        from jinja2 import TemplateError
+
+        processor, name = self.checkpoint.processor, self.checkpoint.name
+
+        def render(user: Any, system: Any) -> str:
+            turns = [] if self.system is None else [{"role": "system", "content": system}]
+            turns.append({"role": "user", "content": user})
+            return str(processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
+
+        try:
+            parts = [{"type": "image"}, {"type": "text", "text": _MARK}]
+            rendered = render(parts, [{"type": "text", "text": self.system}])
+        except ValueError as error:
+            raise InputError(f"{name} has no chat template: save one with its processor") from error
+        except (TypeError, TemplateError):
+            rendered = ""
+        if _MARK in rendered:
+            return rendered
+        # A template of the text model alone takes a turn as one string (Phi-4-multimodal's own does).
+        image = getattr(processor, "image_token", None)
+        try:
+            return render(f"{image}{_MARK}", self.system) if image else ""
+        except (TypeError, TemplateError) as error:
+            raise InputError(
+                f"the chat template of {name} takes neither a list of image and text nor one text: "
+                f"{str(error).splitlines()[0]}"
+            ) from error
 
     def turn(self, prompt: str) -> str:
         """All text before the answer, as in a training example."""
@@ -313,7 +353,7 @@ class VisionLanguageScorer:
 
     def resized(self, images: Sequence[Image]) -> list[Image]:
         """Images as the image processor gets them: RGB, at the size of the settings."""
-        rgb = [image if image.mode == "RGB" else image.convert("RGB") for image in images]
+        rgb = [to_rgb(image) for image in images]
         size = self.settings.image_size
         return rgb if size is None else [image.resize(size, Resampling.LANCZOS) for image in rgb]
 
@@ -329,6 +369,11 @@ class VisionLanguageScorer:
                 padding_side="right",
                 return_tensors="pt",
                 add_special_tokens=layout.add_special_tokens,
+                **(
+                    {"images_kwargs": self.checkpoint.processor_options}
+                    if self.checkpoint.processor_options
+                    else {}
+                ),
             ),
         )
         end = self._tokenizer.special_tokens[1] if layout.add_special_tokens else []
@@ -358,13 +403,19 @@ class VisionLanguageScorer:
         return self.checkpoint.to_device(inputs)
 
     def _last_logits(self, inputs: dict[str, Any], last: Any, **options: Any) -> Any:
-        """fp32 logits at position ``last[i]`` of row i; only these are projected to the vocabulary."""
+        """fp32 logits behind position ``last[i]`` of row i; only these are projected to the vocabulary.
+
+        Where tokens of the answer follow, their logits too: (n, 1 + tokens, vocabulary).
+        """
         import torch
 
         model = self.checkpoint.model
-        column = last
+        # (n, 1 + tokens); indices on the CPU fit tensors on every device.
+        wanted = last.cpu()[:, None] + torch.arange(1 + len(self._answered))
+        column = wanted
         if "logits_to_keep" in inspect.signature(model.forward).parameters:
-            options["logits_to_keep"], column = torch.unique(last, return_inverse=True)
+            kept, column = torch.unique(wanted, return_inverse=True)
+            options["logits_to_keep"] = kept if self.checkpoint.is_spread else kept.to(self.checkpoint.device)
         states: list[Any] = []
         head = model.get_output_embeddings()
         hook = head.register_forward_pre_hook(lambda _, given: states.append(given[0])) if head else None
@@ -373,15 +424,18 @@ class VisionLanguageScorer:
         finally:
             if hook is not None:
                 hook.remove()
-        rows, column = torch.arange(len(last), device=logits.device), column.to(logits.device)
+        rows = torch.arange(len(last))[:, None]
         chosen = logits[rows, column].float()
         if logits.dtype != torch.float32 and self._head_is_linear:
             # In bf16 logits near 20 differ in steps of 1/8, so margins would tie: recompute the two of the
-            # answers in fp32.
+            # answers in fp32. Of a model on several devices, the states are where its last layers are.
             answers = list(self.answer_ids)
-            exact = states[-1][rows, column].float() @ head.weight[answers].float().T
-            chosen[:, answers] = exact if head.bias is None else exact + head.bias[answers].float()
-        return chosen
+            state = states[-1][rows, column].float()
+            exact = state @ _rows_of(head, "weight", answers).to(state.device).float().T
+            if head.bias is not None:
+                exact += _rows_of(head, "bias", answers).to(state.device).float()
+            chosen[..., answers] = exact.to(chosen.device)
+        return chosen if self._answered else chosen[:, 0]
 
     @cached_property
     def _head_is_linear(self) -> bool:
@@ -419,10 +473,12 @@ class VisionLanguageScorer:
             batches = in_batches(len(suffixes), self.batch_size)
             for number, batch in enumerate(batches):
                 copied = cache if number == len(batches) - 1 else _copy(cache)
-                rows = torch.tensor(owner[batch], device=self.checkpoint.device)
-                scores[batch] = self.from_logits(
-                    self._after_prefix(copied, length, shift, rows, suffixes[batch])
-                )
+                rows = torch.tensor(owner[batch])
+                logits = self._after_prefix(copied, length, shift, rows, suffixes[batch])
+                read = [
+                    [*prefixes[i], *suffix] for i, suffix in zip(owner[batch], suffixes[batch], strict=True)
+                ]
+                scores[batch] = self.from_logits(self._adjusted(logits, read))
         ends = np.cumsum([len(texts) for texts in prompts])
         return np.split(scores, ends[:-1])
 
@@ -431,7 +487,10 @@ class VisionLanguageScorer:
         import torch
 
         device = self.checkpoint.device
-        cache.batch_select_indices(rows)
+        # Of a model on several devices, so is the cache: indices on the CPU fit all of them.
+        cache.batch_select_indices(rows if self.checkpoint.is_spread else rows.to(device))
+        last = torch.tensor([len(suffix) - 1 for suffix in suffixes])
+        suffixes = [[*suffix, *self._answered] for suffix in suffixes]
         width = max(len(suffix) for suffix in suffixes)
         pad = self._tokenizer.tokenizer.pad_token_id or 0
         inputs: dict[str, Any] = {
@@ -442,9 +501,9 @@ class VisionLanguageScorer:
             "past_key_values": cache,
         }
         if shift is not None:
-            positions = torch.arange(length, length + width, device=device)[None] + shift.to(device)[rows]
+            shift = shift.to(device)[rows.to(device)]
+            positions = torch.arange(length, length + width, device=device)[None] + shift
             inputs["position_ids"] = positions[None].expand(3, -1, -1)
-        last = torch.tensor([len(suffix) - 1 for suffix in suffixes], device=device)
         return self._last_logits(inputs, last, use_cache=True)
 
     @cached_property
@@ -460,19 +519,31 @@ class VisionLanguageScorer:
         image_tokens = [model.config.image_token_id] * processor.num_query_tokens
         before, after = self._tokenizer.special_tokens
         rows = [[*image_tokens, *before, *self._tokenizer.ids(q), *after] for q in questions]
+        answered = [] if self._is_encoder_decoder else self._answered
         before, after = self._qformer_tokenizer.special_tokens
         qformer_rows = [[*before, *self._qformer_tokenizer.ids(q), *after] for q in questions]
-        inputs = self._extended({"input_ids": torch.zeros(0)}, rows)
+        inputs = self._extended({"input_ids": torch.zeros(0)}, [[*row, *answered] for row in rows])
         other = self._extended({"input_ids": torch.zeros(0)}, qformer_rows)
         inputs["qformer_input_ids"] = other["input_ids"]
         inputs["qformer_attention_mask"] = other["attention_mask"]
         inputs.update(self.checkpoint.pixels(self.resized(images)))
-        last = torch.tensor([len(row) - 1 for row in rows], device=self.checkpoint.device)
+        last = torch.tensor([len(row) - 1 for row in rows])
         if self._is_encoder_decoder:
-            start = self._text_config.decoder_start_token_id
-            inputs["decoder_input_ids"] = torch.full((len(rows), 1), start, device=self.checkpoint.device)
+            read = [self._text_config.decoder_start_token_id, *self._answered]
+            inputs["decoder_input_ids"] = torch.tensor([read] * len(rows), device=self.checkpoint.device)
             last = torch.zeros_like(last)
-        return self._last_logits(inputs, last)
+        return self._adjusted(self._last_logits(inputs, last), rows)
+
+
+def _rows_of(head: Any, name: str, ids: list[int]) -> Any:
+    """Rows of a parameter of the output head, wherever accelerate keeps it."""
+    parameter = getattr(head, name)
+    if parameter.is_meta:
+        # Offloaded: accelerate loads the head for its forward pass only.
+        hooks = getattr(head._hf_hook, "hooks", [head._hf_hook])
+        stored = [hook.weights_map for hook in hooks if getattr(hook, "weights_map", None) is not None]
+        parameter = stored[0][name]
+    return parameter[ids]
 
 
 def _copy(cache: Any) -> Any:

@@ -185,6 +185,44 @@ def test_no_yes_among_the_tokens_is_zero_as_published_and_counted(endpoint):
     assert judge.usage.floored == 1
 
 
+@pytest.mark.parametrize(
+    ("reading", "top", "expected"),
+    [
+        ("sum", {"Yes": 0.4, " yes": 0.2, "No": 0.1}, 0.6),
+        # t2v_metrics 3.0: the first of the exact tokens Yes, yes, No, no.
+        ("t2v_metrics 3.0", {"No": 0.7, "Yes": 0.2}, 0.3),
+        ("t2v_metrics 3.0", {" Yes": 0.7, "no": 0.2}, 0.8),
+        ("t2v_metrics 3.0", {"yes": 0.7, "Yes": 0.2}, 0.7),
+        # t2v_metrics 3.1: the last that is Yes, whatever its case and spaces; else 1 − P(No).
+        ("t2v_metrics 3.1", {"No": 0.7, "Yes": 0.2}, 0.2),
+        ("t2v_metrics 3.1", {"Yes": 0.7, " YES": 0.2}, 0.2),
+        ("t2v_metrics 3.1", {"No": 0.9, "Maybe": 0.05}, 0.1),
+    ],
+)
+def test_each_reading_of_the_tokens_is_that_of_its_version(endpoint, reading, top, expected):
+    endpoint.script = {"a dog": [(200, answer(top))]}
+    asked = scorer(endpoint, reading=reading, top=2)
+    assert asked.score(IMAGES[:1], ["a dog"])[0] == pytest.approx(expected)
+    assert endpoint.requests[0]["top_logprobs"] == 2
+    fields = asked.fields()
+    assert (fields["reading"], fields["order"]) == (reading, "image, text")
+
+
+def test_an_exact_reading_does_not_find_an_answer_with_spaces(endpoint):
+    endpoint.script = {"a dog": [(200, answer({" Yes": 0.7, " No": 0.2}))]}
+    with pytest.raises(UnscoredPairs, match="neither Yes nor No is among the returned tokens"):
+        scorer(endpoint, reading="t2v_metrics 3.0").score(IMAGES[:1], ["a dog"])
+
+
+def test_the_question_stands_before_the_image_when_asked(endpoint):
+    endpoint.script = {"a dog": [(200, answer({"Yes": 0.5}))]}
+    asked = scorer(endpoint, text_first=True)
+    # The server of this test looks for the text behind the image.
+    parts = asked._request(IMAGES[0], "a dog")["messages"][0]["content"]
+    assert [part["type"] for part in parts] == ["text", "image_url"]
+    assert asked.fields()["order"] == "text, image"
+
+
 def test_a_run_is_repeated_from_its_records_without_the_endpoint(endpoint, tmp_path, monkeypatch):
     endpoint.script = {
         "a dog": [(200, answer({"Yes": 0.7}))],
@@ -292,6 +330,10 @@ def test_images_are_shrunk_when_asked_and_the_signature_says_so(endpoint):
 
 
 def test_options_that_do_not_fit_are_named():
+    with pytest.raises(InputError, match=r"reading 'first' is unknown: use one of sum, t2v_metrics 3\.0"):
+        ApiVqaScore("m", reading="first")
+    with pytest.raises(InputError, match="top must be between 1 and 20, not 21"):
+        ApiVqaScore("m", top=21)
     with pytest.raises(InputError, match="replay_only needs records"):
         ApiVqaScore("judge", replay_only=True)
     with pytest.raises(InputError, match="max_cost needs prices"):

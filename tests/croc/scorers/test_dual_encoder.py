@@ -215,3 +215,21 @@ def test_bad_options_are_named():
         DualEncoder(model, processor=processor, template="A photo depicts")
     with pytest.raises(InputError, match="2 images but 1 prompts"):
         DualEncoder(model, processor=processor).score(IMAGES[:2], ["a dog"])
+
+
+def test_siglip_2_reads_lower_case_texts_and_others_do_not():
+    model, processor = tiny.siglip()
+    plain = DualEncoder(model, processor=processor, formula="logit")
+    assert plain.fields()["caption"] == "as is"
+    loud = [prompt.upper() for prompt in PROMPTS]
+    assert np.abs(plain.score(IMAGES, loud) - plain.score(IMAGES, PROMPTS)).max() > 1e-3
+
+    class GemmaTokenizer(type(processor.tokenizer)):
+        """Of the published class, which keeps capitals; its vocabulary is the tiny model's."""
+
+    processor.tokenizer.__class__ = GemmaTokenizer
+    fixed = DualEncoder(model, processor=processor, formula="logit")
+    assert fixed.fields()["caption"] == "lowercase"
+    assert fixed.score(IMAGES, loud) == pytest.approx(fixed.score(IMAGES, PROMPTS), abs=1e-6)
+    kept = DualEncoder(model, processor=processor, formula="logit", caption="as is")
+    assert kept.score(IMAGES, loud) == pytest.approx(plain.score(IMAGES, loud), abs=1e-6)

@@ -107,6 +107,11 @@ def bvqa_reference(model, processor, image, phrases) -> float:
     return product
 
 
+def bvqa(model, processor, **options) -> BlipVqa:
+    """BVQA at the size of the tiny model, without rounding."""
+    return BlipVqa(model, processor=processor, **{"image_side": None, "decimals": None, **options})
+
+
 def test_bvqa_is_the_product_over_noun_phrases():
     model, processor = tiny.blip_vqa()
     chunks = {
@@ -115,7 +120,7 @@ def test_bvqa_is_the_product_over_noun_phrases():
         PROMPTS[2]: ["two green vase", "a book"],
         PROMPTS[3]: ["three dog"],
     }
-    scorer = BlipVqa(model, processor=processor, chunker=chunks.__getitem__, batch_size=3)
+    scorer = bvqa(model, processor, chunker=chunks.__getitem__, batch_size=3)
     assert isinstance(scorer, Scorer)
     expected = [bvqa_reference(model, processor, i, chunks[p]) for i, p in zip(IMAGES, PROMPTS, strict=True)]
     assert scorer.score(IMAGES, PROMPTS) == pytest.approx(expected, rel=1e-4)
@@ -124,8 +129,8 @@ def test_bvqa_is_the_product_over_noun_phrases():
 
 def test_bvqa_batch_1_equals_batch_n_and_one_image_for_all_prompts():
     model, processor = tiny.blip_vqa()
-    many = BlipVqa(model, processor=processor, chunker="rules", batch_size=8)
-    one = BlipVqa(model, processor=processor, chunker="rules", batch_size=1)
+    many = bvqa(model, processor, chunker="rules", batch_size=8)
+    one = bvqa(model, processor, chunker="rules", batch_size=1)
     assert many.score(IMAGES, PROMPTS) == pytest.approx(one.score(IMAGES, PROMPTS), abs=1e-6)
     reused = many.score_prompts(IMAGES[2], PROMPTS)
     assert reused == pytest.approx(one.score([IMAGES[2]] * 4, PROMPTS), abs=1e-6)
@@ -133,7 +138,7 @@ def test_bvqa_batch_1_equals_batch_n_and_one_image_for_all_prompts():
 
 def test_bvqa_refuses_a_prompt_without_a_noun_phrase_instead_of_giving_it_one():
     model, processor = tiny.blip_vqa()
-    scorer = BlipVqa(model, processor=processor, chunker="rules")
+    scorer = bvqa(model, processor, chunker="rules")
     with pytest.raises(UnscoredPairs) as refused:
         scorer.score(IMAGES[:3], ["a dog", "under the", ""])
     assert refused.value.reasons == {1: "the prompt has no noun phrase", 2: "the prompt is empty"}
@@ -142,17 +147,58 @@ def test_bvqa_refuses_a_prompt_without_a_noun_phrase_instead_of_giving_it_one():
 
 def test_bvqa_asks_about_eight_phrases_at_most_and_counts_the_rest():
     model, processor = tiny.blip_vqa()
-    scorer = BlipVqa(model, processor=processor, chunker="rules")
+    scorer = bvqa(model, processor, chunker="rules")
     eight = "a dog, a cat, a book, a vase, a table, a red dog, a blue dog, a green dog"
     assert scorer.truncated([eight, f"{eight}, a red cat", "a dog " * 40]).tolist() == [False, True, True]
     a, b = scorer.score(IMAGES[:1] * 2, [eight, f"{eight}, a red cat"])
     assert a == pytest.approx(b, rel=1e-5)
 
 
+def test_bvqa_rounds_every_answer_and_the_product_as_published():
+    model, processor = tiny.blip_vqa()
+    exact = [
+        bvqa(model, processor, chunker=lambda prompt, p=phrase: [p]).score(IMAGES[:1], ["x"])[0]
+        for phrase in ("a red dog", "the table")
+    ]
+    rounded = bvqa(model, processor, chunker=lambda prompt: ["a red dog", "the table"], decimals=2)
+    expected = round(round(exact[0], 2) * round(exact[1], 2), 2)
+    assert rounded.score(IMAGES[:1], ["x"])[0] == pytest.approx(expected, abs=1e-12)
+    assert expected != pytest.approx(exact[0] * exact[1], abs=1e-4)
+
+
+def test_bvqa_reads_images_of_480_pixels_and_runs_in_fp32_by_default():
+    model, processor = tiny.blip_vqa()
+    scorer = BlipVqa(model.to(torch.bfloat16), processor=processor, chunker="rules")
+    seen = []
+    model.vision_model.register_forward_pre_hook(
+        lambda _, args, given: seen.append(given["pixel_values"]), with_kwargs=True
+    )
+    fields = scorer.fields()
+    scorer.score(IMAGES[:1], ["a dog"])
+    assert seen[0].shape[-2:] == (480, 480)
+    assert seen[0].dtype == torch.float32
+    assert (fields["image_size"], fields["decimals"], fields["caption"]) == ("480x480", "4", "blip question")
+
+
+@pytest.mark.parametrize("family", MATCHING)
+def test_matching_runs_in_fp32_by_default_and_prepares_captions_as_asked(family):
+    model, processor = MATCHING[family]()
+    scorer = ImageTextMatching(model.to(torch.bfloat16), processor=processor)
+    assert scorer.fields()["dtype"] == "float32"
+    assert len(set(scorer.score(IMAGES, PROMPTS[:1] * 4))) == 4
+    prepared = ImageTextMatching(model, processor=processor, caption="blip")
+    loud = [f"{prompt.upper()}!" for prompt in PROMPTS]
+    assert prepared.score(IMAGES, loud) == pytest.approx(prepared.score(IMAGES, PROMPTS), abs=1e-6)
+    assert np.abs(scorer.score(IMAGES, loud) - scorer.score(IMAGES, PROMPTS)).max() > 1e-4
+    assert prepared.fields()["caption"] == "blip"
+    with pytest.raises(InputError, match="caption 'clean' is unknown: use one of as is, lowercase, blip"):
+        ImageTextMatching(model, processor=processor, caption="clean")
+
+
 def test_bvqa_names_its_chunker_in_the_signature():
     model, processor = tiny.blip_vqa()
-    assert BlipVqa(model, processor=processor, chunker="rules").fields()["chunker"] == "rules"
-    given = BlipVqa(model, processor=processor, chunker=phrases_by_rule).fields()["chunker"]
+    assert bvqa(model, processor, chunker="rules").fields()["chunker"] == "rules"
+    given = bvqa(model, processor, chunker=phrases_by_rule).fields()["chunker"]
     assert given == "croc.scorers.bvqa:phrases_by_rule"
 
 
@@ -182,7 +228,7 @@ def test_a_chunker_that_is_not_there_says_what_to_do():
 def test_control_tokens_of_bert_stay_text(family):
     model, processor = family()
     if family is tiny.blip_vqa:
-        scorer = BlipVqa(model, processor=processor, chunker=lambda prompt: [prompt])
+        scorer = bvqa(model, processor, chunker=lambda prompt: [prompt])
     else:
         scorer = ImageTextMatching(model, processor=processor)
     ids, _ = scorer._ids("a [SEP] dog [MASK]")

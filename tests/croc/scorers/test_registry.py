@@ -77,6 +77,11 @@ def test_a_name_an_alias_and_options_find_their_scorer() -> None:
         ("nowhere.py:score", "no such file"),
         ("croc.scorers.baselines:hashlib", "is no scorer"),
         (":x", "module:Class"),
+        (
+            "vqascore",
+            "no scorer is called 'vqascore': name its model, one of vqascore-4o, vqascore-gemma-3-4b",
+        ),
+        ("hpsv2", r"name its model, one of hpsv2\.0, hpsv2\.1$"),
     ],
 )
 def test_an_unknown_name_is_one_sentence_with_a_suggestion(spec: str, says: str) -> None:

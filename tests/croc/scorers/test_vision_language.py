@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import warnings
@@ -315,6 +316,135 @@ def test_an_empty_prompt_and_an_impossible_image_are_refused_for_their_pairs_alo
     assert refused.value.scores[0] == pytest.approx(expected[0], **SAME)
 
 
+@pytest.mark.parametrize("name", EVERY)
+def test_the_whole_answer_is_read_with_its_end(models, name):
+    model, processor = models[name]
+    scorer = VqaScore(model, processor=processor, with_end=True, batch_size=3)
+    scores = scorer.score(IMAGES, PROMPTS)
+    yes, _ = answer_ids(name, processor)
+    end = processor.tokenizer.eos_token_id
+    for image, prompt, score in zip(IMAGES, PROMPTS, scores, strict=True):
+        text = scorer.settings.question.replace("{prompt}", prompt)
+        first, second = plain_answer_logits(model, processor, image, text, yes)
+        mean = (first.log_softmax(-1)[yes] + second.log_softmax(-1)[end]) / 2
+        assert score == pytest.approx(math.exp(mean), rel=1e-4)
+    assert scorer.score_prompts(IMAGES[1], PROMPTS) == pytest.approx(
+        scorer.score([IMAGES[1]] * 4, PROMPTS), rel=1e-4
+    )
+    assert scorer.fields()["formula"] == "exp(mean log P(Yes, end))"
+
+
+def plain_answer_logits(model, processor, image, text, token) -> tuple[torch.Tensor, torch.Tensor]:
+    """The logits before and behind the token of an answer, in one plain forward pass."""
+    if hasattr(processor, "qformer_tokenizer"):
+        inputs = processor(images=image, text=text, return_tensors="pt")
+        if not model.config.use_decoder_only_language_model:
+            start = model.config.text_config.decoder_start_token_id
+            inputs["decoder_input_ids"] = torch.tensor([[start, token]])
+            with torch.no_grad():
+                logits = model(**inputs).logits[0].double()
+            return logits[0], logits[1]
+    else:
+        turn = [{"role": "user", "content": [{"type": "image"}, {"type": "text", "text": text}]}]
+        rendered = processor.apply_chat_template(turn, add_generation_prompt=True, tokenize=False)
+        bos = processor.tokenizer.bos_token
+        inputs = processor(
+            text=[rendered],
+            images=[[image]],
+            return_tensors="pt",
+            add_special_tokens=not (bos and rendered.startswith(bos)),
+        )
+    for key, fill in (
+        ("input_ids", token),
+        ("attention_mask", 1),
+        ("token_type_ids", 0),
+        ("mm_token_type_ids", 0),
+    ):
+        if key in inputs:
+            inputs[key] = torch.cat([inputs[key], torch.tensor([[fill]])], dim=1)
+    with torch.no_grad():
+        logits = model(**inputs).logits[0].double()
+    return logits[-2], logits[-1]
+
+
+def test_a_repetition_penalty_is_that_of_generate(models):
+    from transformers import RepetitionPenaltyLogitsProcessor
+
+    model, processor = models["qwen2_5_vl"]
+    scorer = VqaScore(model, processor=processor, repetition_penalty=1.5)
+    plain = VqaScore(model, processor=processor)
+    _, (head,) = scorer._read_images(IMAGES[:1])
+    for prompt, score in zip(PROMPTS, scorer.score([IMAGES[0]] * 4, PROMPTS), strict=True):
+        read = torch.tensor([[*head, *scorer._suffix(prompt)]])
+        logits = RepetitionPenaltyLogitsProcessor(1.5)(read, plain.logits(IMAGES[:1], [prompt]).clone())
+        assert score == pytest.approx(float(logits.double().softmax(-1)[0, scorer.answer_ids[0]]), rel=1e-5)
+    assert scorer.score_prompts(IMAGES[0], PROMPTS) == pytest.approx(
+        scorer.score([IMAGES[0]] * 4, PROMPTS), rel=1e-4
+    )
+    assert np.abs(scorer.score(IMAGES, PROMPTS) - plain.score(IMAGES, PROMPTS)).max() > 1e-5
+    assert scorer.fields()["repetition_penalty"] == "1.5"
+    with pytest.raises(InputError, match="repetition_penalty must be positive, not 0"):
+        VqaScore(model, processor=processor, repetition_penalty=0)
+
+
+def test_a_system_line_stands_before_the_question(models):
+    model, processor = models["qwen2_5_vl"]
+    scorer = VqaScore(model, processor=processor, system="You are strict.")
+    head = scorer._layout.head
+    assert head.index("You are strict.") < head.index("<|image_pad|>")
+    assert scorer.fields()["system"] == "You are strict."
+    assert "system" not in VqaScore(model, processor=processor).fields()
+
+
+def test_a_chat_template_that_takes_texts_gets_a_text():
+    model, processor = tiny.llava()
+    expected = YesNo(model, processor=processor).score(IMAGES, PROMPTS)
+    # As Phi-4-multimodal's own: the content is added to a string.
+    processor.chat_template = (
+        "{% for m in messages %}{{ m['role'].upper() + ': ' }}"
+        "{{ m['content'].replace('<image>', '<image>\\n') + ' ' }}"
+        "{% endfor %}"
+        "{% if add_generation_prompt %}ASSISTANT:{% endif %}"
+    )
+    assert YesNo(model, processor=processor).score(IMAGES, PROMPTS) == pytest.approx(expected, **SAME)
+    processor.chat_template = "{{ messages[0]['content'] + 1 }}"
+    with pytest.raises(
+        InputError, match="takes neither a list of image and text nor one text: can only conc"
+    ):
+        YesNo(model, processor=processor).score(IMAGES, PROMPTS)
+
+
+def test_a_model_that_accelerate_spreads_scores_the_same(tmp_path):
+    model, processor = tiny.llava()
+    folder = tiny.save(model, processor, tmp_path)
+    spread = YesNo(str(folder), device="auto")
+    assert spread.score(IMAGES, PROMPTS) == pytest.approx(
+        YesNo(model, processor=processor).score(IMAGES, PROMPTS), **SAME
+    )
+    # Indices on the CPU fit tensors on every device; an index on one GPU does not fit a tensor on another.
+    kept = []
+    forward = spread.checkpoint.model.forward
+    spread.checkpoint.model.forward = functools.wraps(forward)(
+        lambda **given: kept.append(given.get("logits_to_keep")) or forward(**given)
+    )
+    spread.score_prompts(IMAGES[0], PROMPTS)
+    assert all(isinstance(k, int) or k.device.type == "cpu" for k in kept)
+
+
+def test_the_head_of_a_model_is_found_where_accelerate_offloads_it():
+    from accelerate import cpu_offload
+
+    model, processor = tiny.llava()
+    expected = YesNo(model, processor=processor, dtype="bfloat16").score(IMAGES, PROMPTS)
+    model, processor = tiny.llava()
+    model = model.to(torch.bfloat16)
+    cpu_offload(model.lm_head, execution_device="cpu")
+    assert model.lm_head.weight.is_meta
+    scorer = YesNo(model, processor=processor, device="auto")
+    scorer.checkpoint.model = model.eval()
+    assert scorer.score(IMAGES, PROMPTS) == pytest.approx(expected, abs=1e-5)
+
+
 @pytest.mark.parametrize("build", [tiny.llava, lambda: tiny.instructblip(encoder_decoder=True)])
 def test_bf16_stays_inside_the_model(build):
     model, processor = build()
@@ -365,6 +495,6 @@ def test_options_that_cannot_be_are_named():
 def test_a_model_without_a_revision_warns_and_what_cannot_load_is_one_sentence():
     with pytest.warns(UserWarning, match="loaded without a revision"), pytest.raises(CrocError) as error:
         _ = YesNo("nobody/no-such-model").checkpoint.model
-    assert str(error.value).startswith("cannot load the model nobody/no-such-model: ")
+    assert str(error.value).startswith("nobody/no-such-model is not in the cache of this machine")
     assert "\n" not in str(error.value)
     assert YesNo("nobody/no-such-model").checkpoint.pinned == "unpinned"
