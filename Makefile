@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest
 CORE_TESTS := $(addprefix tests/croc/,checks cli jobs ratings rendering results scoring tables verdict) \
   tests/croc_syn/taxonomy tests/croc_syn/world tests/hub_cards
 
-.PHONY: demo test test-slow test-lowest lint types docs wheel check clean
+.PHONY: demo test test-slow test-upstream test-lowest lint types docs wheel check clean
 
 .venv/core: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -28,10 +28,15 @@ demo: .venv/core
 	$(BIN)/croc demo --out $(OUT) $(if $(NLVR),--nlvr $(NLVR))
 
 test: .venv/dev
-	$(PYTEST) -q -n 2 -m "not slow"
+	$(PYTEST) -q -n 2 -m "not slow and not upstream"
 
 test-slow: .venv/dev
 	$(PYTEST) -q -m slow
+
+# The metrics' own packages on random weights, in an environment of their own, and the tests that compare.
+test-upstream: .venv/dev
+	$(BIN)/python tests/upstream/make_environment.py build/upstream
+	$(PYTEST) -q -m upstream tests/upstream
 
 # The oldest versions that pyproject.toml admits of what the core needs.
 build/lowest/ready: pyproject.toml

@@ -1,0 +1,1 @@
+"""What the metrics' own packages compute; runs in the environment that ``make_environment.py`` makes."""
