@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import click
+import polars as pl
 import pytest
 from click.testing import CliRunner, Result
 
@@ -208,6 +209,22 @@ def test_several_scorers_follow_one_option_or_several(checks: Path, tmp_path: Pa
         out = tmp_path / str(len(words))
         assert croc("score", checks, *words, "--out", out).exit_code == 0
         assert {file.name for file in out.glob("*.parquet")} == {"random.parquet", "constant.parquet"}
+
+
+def test_options_of_an_image_processor_are_in_the_signature_of_the_scores(
+    checks: Path, tmp_path: Path
+) -> None:
+    import tiny_models
+
+    model = tiny_models.save(*tiny_models.clip(), tmp_path / "clip")
+    words = ["--scorer", "croc.scorers.dual_encoder:DualEncoder", "--option", f"model={model}"]
+    words += ["--option", "processor_options={do_center_crop: false}", "--device", "cpu"]
+    assert croc("score", checks, *words, "--max-checks", "2", "--out", tmp_path / "out").exit_code == 0
+    metadata = pl.read_parquet_metadata(tmp_path / "out" / "clip.parquet")
+    assert json.loads(metadata["extra"])["processor_options"] == "do_center_crop=false"
+    wrong = [word.replace("do_center_crop", "do_centre_crop") for word in words]
+    refused = croc("score", checks, *wrong, "--max-checks", "2", "--out", tmp_path / "other")
+    assert refused.exit_code == 2 and "did you mean do_center_crop?" in refused.output
 
 
 def test_options_reach_the_scorers_that_take_them(checks: Path, tmp_path: Path) -> None:
