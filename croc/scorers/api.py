@@ -3,7 +3,8 @@
 Lin et al. 2024, section 3 and their GPT-4o variant: a question about the image, an answer of one token, and
 the score is the probability of "Yes" among the most likely tokens. The authors' package has read these tokens
 in different ways; ``reading`` names which, and the signature says it. Where neither "Yes" nor "No" is among
-the tokens, the pair has no score (in the published code 0).
+the tokens, the pair has no score (in the published code 0). The readings follow the code of t2v_metrics; no
+endpoint was at hand to compare with.
 
 Every response can be kept in a folder, one file per request, so that a run can be repeated without the
 endpoint; a file contains the response, never the key.

