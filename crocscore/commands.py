@@ -96,16 +96,24 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
 
     fit = run(model, questions, split=split, at_most=at_most, device=device)
     table = Table(box=None, header_style="bold")
-    for column in ("", "σ(margin)", "calibrated"):
+    for column in ("", "σ(margin)", "if calibrated", "fitted, cross-fitted", "if calibrated"):
         table.add_column(column, justify="left" if not column else "right")
-    for name, before, after in (
-        ("expected calibration error", fit.ece_before, fit.ece),
-        ("Brier score", fit.brier_before, fit.brier),
-        ("log loss", fit.log_loss_before, fit.log_loss),
+    for name, *values in (
+        ("Brier score", fit.brier_before, fit.brier_before_expected, fit.brier, fit.brier_expected),
+        ("log loss", fit.log_loss_before, fit.log_loss_before_expected, fit.log_loss, fit.log_loss_expected),
+        ("expected calibration error", fit.ece_before, fit.ece_before_expected, fit.ece, fit.ece_expected),
     ):
-        table.add_row(name, f"{before:.4f}", f"{after:.4f}")
+        table.add_row(name, *(f"{value:.4f}" for value in values))
     show([table])
-    click.echo(f"σ({fit.a:.4g} · margin {fit.b:+.4g}): temperature {fit.temperature:.4g}")
+    click.echo(
+        "if calibrated: mean of a perfectly calibrated model with the same probabilities and number of "
+        "questions"
+    )
+    fitted = f"σ({fit.fitted_a:.4g} · margin {fit.fitted_b:+.4g})"
+    if fit.improves:
+        click.echo(f"probability: {fitted}, temperature {fit.temperature:.4g}")
+    else:
+        click.echo(f"probability: σ(margin); the fitted {fitted} does not improve the cross-fitted log loss")
     click.echo(f"AUROC {fit.auroc:.4f}; {fit.questions} questions of {fit.concepts} concepts")
     click.echo(
         f"ties among {fit.contrasts} contrasts: {fit.ties_fp32:.2%} by fp32 margins, "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +86,97 @@ def test_ties_are_counted_where_bf16_cannot_tell_probabilities_apart():
     assert home.ties(margins, [(0, 1), (2, 3), (4, 5)]) == (pytest.approx(1 / 3), pytest.approx(2 / 3))
 
 
+def questions_on(concepts, labels):
+    """Questions without images, one per label; concept i % concepts."""
+    return [
+        {
+            "label": bool(label),
+            "concept_id": f"c{number % concepts}",
+            "check_id": f"k{number}",
+            "prompt": f"p{number}",
+            "image_side": "original",
+            "image_index": 0,
+        }
+        for number, label in enumerate(labels)
+    ]
+
+
+def test_the_expected_measures_are_those_of_simulated_answers():
+    from sklearn.metrics import brier_score_loss, log_loss
+
+    rng = np.random.default_rng(1)
+    chances = home.probabilities(rng.normal(0, 2, 300))
+    simulated = []
+    for _ in range(2_000):
+        labels = rng.random(300) < chances
+        measures = home.expected_error(chances, labels), brier_score_loss(labels, chances)
+        simulated.append((*measures, log_loss(labels, chances)))
+    error, brier, loss = home.expected_measures(chances, seed=2)
+    assert (error, brier, loss) == pytest.approx(np.mean(simulated, axis=0), rel=0.02)
+    assert error > 0.03
+    assert home.expected_measures(chances, seed=2) == (error, brier, loss)
+    assert home.expected_measures(np.tile(chances, 16))[0] < error / 3
+
+
+def test_parameters_are_used_where_they_improve_the_cross_fitted_log_loss():
+    margins, labels = sample()
+    found, after = home.evaluate_margins(margins, questions_on(50, labels))
+    assert found.improves and (found.a, found.b) == (found.fitted_a, found.fitted_b) == home.fit(
+        margins, labels
+    )
+    assert found.temperature == pytest.approx(1 / found.a)
+    assert found.log_loss < found.log_loss_before and found.brier < found.brier_before
+    # The answers follow the fitted probabilities, and not σ(margin).
+    assert found.log_loss == pytest.approx(found.log_loss_expected, abs=0.02)
+    assert found.log_loss_before > found.log_loss_before_expected + 0.2
+    assert found.ece < 2 * found.ece_expected and found.ece_before > 5 * found.ece_before_expected
+    assert len(after) == len(margins)
+
+
+def test_the_identity_is_kept_where_fitting_does_not_improve_the_log_loss():
+    margins, labels = sample(200, a=1.0, b=0.0)
+    found, _ = home.evaluate_margins(margins, questions_on(20, labels))
+    assert found.log_loss >= found.log_loss_before
+    assert not found.improves and (found.a, found.b, found.temperature) == (1.0, 0.0, 1.0)
+    assert (found.fitted_a, found.fitted_b) == home.fit(margins, labels)
+
+
+def test_questions_on_one_concept_are_refused_by_its_name():
+    margins = np.tile([1.0, -1.0], 10) + 0.5 * np.sin(np.arange(20))
+    with pytest.raises(InputError, match=r"at least 2 concepts.*all 20 questions are on 'c0'"):
+        home.evaluate_margins(margins, questions_on(1, margins > 0))
+
+
+def test_a_concept_that_has_all_the_answers_of_one_kind_is_named():
+    labels = [True, False, True, True, True, True]
+    rows = questions_on(3, labels)
+    rows[1]["concept_id"] = "the only No"
+    with pytest.raises(InputError, match="without the questions on 'the only No' there is only one answer"):
+        home.evaluate_margins(np.array([1.0, -1.0, 1.5, 0.5, 2.0, 1.0]), rows)
+
+
+def test_margins_that_are_not_finite_are_counted_and_the_first_is_named():
+    margins, labels = sample(20)
+    rows = questions_on(20, labels)
+    margins[[3, 7]] = np.nan, np.inf
+    with pytest.raises(
+        InputError, match=r"2 of 20 margins are not finite numbers.*nan, of check 'k3' and prompt 'p3'"
+    ):
+        home.evaluate_margins(margins, rows)
+    with pytest.raises(InputError, match="the margin of question 4 is nan, not a finite number"):
+        home.fit(margins, labels)
+
+
+def test_the_shipped_calibration_and_one_with_an_unknown_key():
+    figures = json.loads((Path(home.__file__).parent / "weights/tiny/calibration.json").read_text())
+    assert home.Calibration.from_dict(figures).questions == figures["questions"]
+    with pytest.raises(InputError, match="not a calibration: sharpness"):
+        home.Calibration.from_dict(figures | {"sharpness": 1.0})
+    del figures["a"]
+    with pytest.raises(InputError, match="not a calibration: a"):
+        home.Calibration.from_dict(figures)
+
+
 def question(check, side, asked):
     return {"check_id": check, "image_side": side, "image_index": 0, "prompt": asked, "label": side == asked}
 
@@ -111,18 +203,25 @@ def data(tmp_path_factory):
     return checks_and_questions(tmp_path_factory.mktemp("data"), checks=24)[1]
 
 
-def test_a_checkpoint_keeps_its_calibration_and_the_card_shows_it(data, tmp_path, monkeypatch):
+@pytest.mark.parametrize(("scale", "improves"), [(1.5, False), (9.0, True)])
+def test_a_checkpoint_keeps_its_calibration_and_the_card_shows_it(
+    data, tmp_path, monkeypatch, scale, improves
+):
     model, processor = tiny.llava()
     model.config.croc = {"answers": ["Yes", "No"]}
     folder = tiny.save(model, processor, tmp_path / "model")
     rows = home.read_questions(data, "train")
     labels = np.array([row["label"] for row in rows])
-    told = np.where(labels, 1.0, -0.5) + np.random.default_rng(0).normal(0, 1, len(rows))
+    # With means ±0.75 and variance 1, the logit of Yes is 1.5 times the value.
+    told = scale * (np.where(labels, 0.75, -0.75) + np.random.default_rng(0).normal(0, 1, len(rows)))
     monkeypatch.setattr(home, "_margins", lambda scorer, rows: told)
     words = ["calibrate", str(folder), "--questions", str(data), "--split", "train"]
     done = CliRunner().invoke(main, words, catch_exceptions=False)
-    assert done.exit_code == 0 and "temperature" in done.output and "AUROC" in done.output
+    assert done.exit_code == 0 and "AUROC" in done.output
+    assert ("temperature" in done.output) is improves
+    assert ("does not improve the cross-fitted log loss" in done.output) is not improves
     figures = json.loads((folder / "calibration.json").read_text())
+    assert figures["improves"] is improves and ((figures["a"], figures["b"]) == (1, 0)) is not improves
     scorer = CROCScore.from_pretrained(folder, device="cpu")
     assert scorer.settings.calibration == (figures["a"], figures["b"])
     assert scorer.settings.answers == ("Yes", "No")
@@ -131,6 +230,7 @@ def test_a_checkpoint_keeps_its_calibration_and_the_card_shows_it(data, tmp_path
     )
     assert figures["contrasts"] == 4 * len(rows) / 4 and figures["auroc"] > 0.6
     assert 0 <= figures["ece"] < 0.4 and figures["ties_fp32"] == 0
+    assert home.Calibration.from_dict(figures).to_dict() == figures
     with Image.open(folder / "calibration.png") as plot:
         assert plot.width > 300
     card = model_card(folder)
