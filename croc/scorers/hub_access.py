@@ -11,6 +11,10 @@ _TIMEOUT = 10.0
 _REPOSITORY = re.compile(r"[\w.-]+(/[\w.-]+)?")
 
 
+class HubUnreachable(CrocError):
+    """The Hub does not answer, so nothing is known about the repository."""
+
+
 def require_source(source: str | Path) -> None:
     """Require an existing folder, or a name that can be a repository of the Hub.
 
@@ -84,14 +88,14 @@ def require_readable(repository: str, revision: str | None, file: str) -> None:
             "or log in with `hf auth login`"
         ) from None
     except EntryNotFoundError:
-        raise CrocError(f"{repository} has no {file}, so it is not a model of transformers") from None
+        raise CrocError(f"{repository} has no {file}: it does not hold a model of transformers") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
         raise CrocError(f"{page} answered with status {status}: try again later") from None
     except Exception as error:
         if not _is_connection_error(error):
             raise
-        raise CrocError(
+        raise HubUnreachable(
             f"{absent}, and {constants.ENDPOINT} cannot be reached ({type(error).__name__}): check the "
             f"network, or run `{download}` on a machine that has one"
         ) from None

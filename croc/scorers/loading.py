@@ -19,7 +19,7 @@ from PIL.Image import Image
 from croc.checks.decoding import to_rgb
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
-from croc.scorers.hub_access import cached, is_offline, require_readable, require_source
+from croc.scorers.hub_access import HubUnreachable, cached, is_offline, require_readable, require_source
 from croc.scorers.pairs import UnscoredPairs
 
 _DTYPES = ("float32", "bfloat16", "float16")
@@ -274,14 +274,20 @@ class Checkpoint:
         require_source(source)
         if Path(name).is_dir():
             return load(name, revision=revision)
-        if cached(name, revision, file):
+        is_cached = cached(name, revision, file)
+        if is_cached and (revision is not None or is_offline()):
             try:
-                # Nothing is asked of the Hub, which may be out of reach.
+                # A commit does not change: nothing is asked of the Hub, which may be out of reach.
                 return load(name, revision=revision, local_files_only=True)
             except OSError:
                 if is_offline():
                     raise
-        require_readable(name, revision, file)
+        try:
+            require_readable(name, revision, file)
+        except HubUnreachable:
+            if not is_cached:
+                raise
+            return load(name, revision=revision, local_files_only=True)
         return load(name, revision=revision)
 
     def _reason(self, error: Exception) -> str:
@@ -310,7 +316,7 @@ class Checkpoint:
             return AutoProcessor.from_pretrained(name, **options, **place)
 
         try:
-            return self._read(source, revision, read)
+            return self._read(source, revision, read, file="tokenizer_config.json")
         except (OSError, ValueError, ImportError) as error:
             reason = _first_line(error)
             if reason.startswith("Can't load image processor"):

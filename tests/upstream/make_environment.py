@@ -16,7 +16,7 @@ import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-# With their dependencies; the CPU build of torch is what PyPI's index gives on a machine without CUDA wheels.
+# With their dependencies: where the package index has torch for CUDA only, these are several GB.
 BASE = ("torch==2.13.0", "numpy==2.2.6", "pillow==12.3.0")
 VOCABULARY = "bpe_simple_vocab_16e6.txt.gz"
 
