@@ -33,7 +33,7 @@ class ScoreMetadata:
         scorer_revision: commit of the model, or a hash of its weights; None if unknown.
         template: the text around a prompt, if there is one.
         dtype: number format inside the model.
-        image_processor: ``pil`` or ``torchvision``: they give different pixels.
+        image_processor: ``pil``, ``torchvision`` or ``torch``: they give different pixels.
         dataset: Hub id or folder name of the checks.
         dataset_revision: commit, or a hash of the content.
         dataset_config: configuration of the dataset, where it has several.

@@ -76,7 +76,7 @@ KEYS: tuple[Key, ...] = (
     Key("revision", "r", "scorer", "commit of the model, or a hash of its weights; `unknown` if not stated"),
     Key("template", "te", "scorer", "the text put around a prompt"),
     Key("dtype", "dt", "scorer", "number format inside the model"),
-    Key("image_processor", "ip", "scorer", "`pil` or `torchvision`: they give different pixels"),
+    Key("image_processor", "ip", "scorer", "`pil`, `torchvision` or `torch`: they give different pixels"),
 )
 """The known keys. Others are settings of the scorer."""
 
