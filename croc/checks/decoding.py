@@ -81,14 +81,15 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         InputError: its file is damaged, or its mode cannot be converted.
     """
-    if _is_upright_rgb(image):
+    if is_upright_rgb(image):
         return image
     with _as_input_error(MAX_PIXELS):
         image.load()
         return _rgb(image)
 
 
-def _is_upright_rgb(image: Image.Image) -> bool:
+def is_upright_rgb(image: Image.Image) -> bool:
+    """Whether :func:`to_rgb` has nothing to do: one opaque upright picture in RGB."""
     return (
         image.mode == "RGB"
         and "transparency" not in image.info

@@ -18,7 +18,7 @@ from typing import Any
 
 from PIL import Image
 
-from croc.checks.decoding import decode, to_bytes
+from croc.checks.decoding import decode, is_upright_rgb, to_bytes
 from croc.checks.schema import IMAGE_COLUMNS, SIDES
 from croc.checks.sources import open_checks
 from croc.errors import InputError
@@ -33,7 +33,6 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _PLAIN_SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
-_UPRIGHT = (None, 1)
 
 
 def export_pairs(
@@ -139,13 +138,7 @@ class _Pairs:
         """Store an image under a name made from its content; the same image is stored once."""
         seen = decode(data)
         opened = Image.open(io.BytesIO(data))
-        plain = (
-            opened.mode == "RGB"
-            and opened.format in _PLAIN_SUFFIX
-            and opened.getexif().get(0x0112) in _UPRIGHT
-            and not getattr(opened, "is_animated", False)
-            and "transparency" not in opened.info
-        )
+        plain = opened.format in _PLAIN_SUFFIX and is_upright_rgb(opened)
         suffix = _PLAIN_SUFFIX[opened.format or ""] if plain else ".png"
         name = hashlib.sha256(data).hexdigest()[:32] + suffix
         path = self.folder / "images" / name
