@@ -12,6 +12,7 @@ from croc.checks.schema import CATEGORIES
 from croc.errors import CrocError, InputError
 from croc.jobs.parts import Executor
 from croc.storage.files import atomic, read_json
+from croc.wording import counted
 from croc_hum.agreement.label_noise import LabelNoise
 from croc_hum.candidates.items import (
     Candidates,
@@ -205,7 +206,7 @@ def check_pairs(sets: Mapping[str, PromptSet], least: int = 1) -> None:
         InputError: a category has fewer pairs, or the exact world cannot confirm a pair marked ``exact``.
     """
     problems = [
-        f"{category} has {len(prompt_set.pairs)} pairs; expected at least {least}"
+        f"{category} has {counted(len(prompt_set.pairs), 'pair')}; expected at least {least}"
         for category, prompt_set in sets.items()
         if len(prompt_set.pairs) < least
     ]

@@ -53,7 +53,8 @@ def prompts(source: Path | None, listed: bool, category: str | None, min_pairs: 
     check_pairs(sets, min_pairs)
     for name, prompt_set in sets.items():
         exact = sum(pair.exact for pair in prompt_set.pairs)
-        click.echo(f"{name}: {len(prompt_set.pairs)} pairs, {exact} exact. {prompt_set.definition}")
+        pairs = counted(len(prompt_set.pairs), "pair")
+        click.echo(f"{name}: {pairs}, {exact} exact. {prompt_set.definition}")
         for pair in prompt_set.pairs if listed else ():
             mark = "exact" if pair.exact else "     "
             click.echo(f"  {pair.id} [{mark}] {pair.property}: {pair.prompt} / {pair.contrast_prompt}")

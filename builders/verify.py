@@ -17,6 +17,7 @@ from croc.checks.decoding import decode
 from croc.errors import InputError
 from croc.storage.files import canonical, read_json, sha256_of
 from croc.storage.parquet import CANARY_KEY, batches, image_columns
+from croc.wording import counted
 from hub_cards import compare_cards, croissant, read_facts, render_again
 
 MOST = 20
@@ -101,7 +102,8 @@ def _files(folder: Path, files: Mapping[str, Mapping[str, Any]]) -> Iterator[str
         elif name in (_CARD, _CROISSANT):
             continue  # made again for another repository they differ; they are compared with the data itself
         elif path.stat().st_size != entry["bytes"]:
-            yield f"{name}: {path.stat().st_size} bytes, the manifest has {entry['bytes']}"
+            size = counted(path.stat().st_size, "byte")
+            yield f"{name}: {size}, expected {entry['bytes']:,} as in the manifest"
         elif sha256_of(path) != entry["sha256"]:
             yield f"{name}: its content differs from the checksum in the manifest"
     there = {f"{name}/{path.name}" for name in ("data", MINI) for path in (folder / name).glob("*")}
@@ -129,13 +131,15 @@ def _shards(folder: Path, manifest: Mapping[str, Any], images: bool) -> list[str
             if (schema.metadata or {}).get(CANARY_KEY) != CANARY.encode():
                 problems.append(f"{name}: the canary is missing or different")
             if metadata.num_rows != entry.get("rows"):
-                problems.append(f"{name}: {metadata.num_rows} rows, the manifest has {entry.get('rows')}")
-            counted = 0
+                size = counted(metadata.num_rows, "row")
+                problems.append(f"{name}: {size}, expected {entry.get('rows')} as in the manifest")
+            images_read = 0
             for table in batches(path):
                 look = seen.sample if name.startswith(f"{MINI}/") else seen.look
-                counted += look(name, table, images)
-            if counted != entry.get("images"):
-                problems.append(f"{name}: {counted} images, the manifest has {entry.get('images')}")
+                images_read += look(name, table, images)
+            if images_read != entry.get("images"):
+                size = counted(images_read, "image")
+                problems.append(f"{name}: {size}, expected {entry.get('images')} as in the manifest")
         except (OSError, pa.ArrowException, KeyError) as error:
             problems.append(f"{name}: cannot be read ({str(error).splitlines()[0]})")
     return [*problems, *seen.problems()]
@@ -245,10 +249,10 @@ def _card(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     if CANARY not in stored:
         problems.append(f"{_CARD}: the canary is missing or different")
     facts = read_facts(folder)
-    counted = Counter({split: facts.splits[split] for split in facts.splits})
+    rows_read = Counter({split: facts.splits[split] for split in facts.splits})
     stated = facts.report.get("splits")
-    if stated is not None and Counter(stated) != counted:
-        problems.append(f"build.json: states {stated}, but the files contain {dict(counted)}")
+    if stated is not None and Counter(stated) != rows_read:
+        problems.append(f"build.json: states {stated}, but the files contain {dict(rows_read)}")
     described = read_json(folder / _CROISSANT)
     if described is None:
         problems.append(f"{_CROISSANT} is missing")

@@ -86,7 +86,7 @@ class Audit:
             leaks = "; ".join(self.leaks[:5])
             text.append(f"Baselines are not at chance level: {leaks}. The data reveals the answer.")
         elif "all" in self.too_few_concepts:
-            text.append(f"Baselines were not evaluated: fewer than {FEWEST_CONCEPTS} concepts.")
+            text.append(f"Baselines were not evaluated: there are fewer than {FEWEST_CONCEPTS} concepts.")
         else:
             cells = [cell for row in self.baselines.values() for cell in row.values()]
             largest = max(abs(cell["scaled"] or 0.0) for cell in cells)

@@ -11,6 +11,7 @@ from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import PATH, Integer, Number, key_values, out_folder, seed_option, together
 from croc.cli.output import log, show
 from croc.errors import CrocError
+from croc.wording import counted
 
 _questions_option = click.option(
     "--questions",
@@ -114,9 +115,10 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
         click.echo(f"probability: {fitted}, temperature {fit.temperature:.4g}")
     else:
         click.echo(f"probability: σ(margin); the fitted {fitted} does not improve the cross-fitted log loss")
-    click.echo(f"AUROC {fit.auroc:.4f}; {fit.questions} questions of {fit.concepts} concepts")
+    size = f"{counted(fit.questions, 'question')} of {counted(fit.concepts, 'concept')}"
+    click.echo(f"AUROC {fit.auroc:.4f}; {size}")
     click.echo(
-        f"ties among {fit.contrasts} contrasts: {fit.ties_fp32:.2%} by fp32 margins, "
+        f"ties among {counted(fit.contrasts, 'contrast')}: {fit.ties_fp32:.2%} by fp32 margins, "
         f"{fit.ties_bf16:.2%} by bf16 probabilities"
     )
     log(f"wrote {model / 'config.json'}")

@@ -130,7 +130,7 @@ def _dataset_head(facts: Facts) -> dict[str, Any]:
     )
     if "other" in named:
         data["license_name"] = "per-image-model" if len(licences) > 1 else next(iter(licences))
-        data["license_details"] = "; ".join(f"{name}: {count} rows" for name, count in licences.items())
+        data["license_details"] = "; ".join(f"{name}: {counted(n, 'row')}" for name, n in licences.items())
     # Without the splits: with them, loading with `filters=` fails, because it finds fewer rows.
     infos = {
         view.name: DatasetInfo(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from croc.cli.command_group import section
+from croc.wording import counted
 
 if TYPE_CHECKING:
     from croc.jobs.runner import Status
@@ -30,8 +31,8 @@ def status(folder: Path) -> None:
     for plan in plans:
         job = read(plan.parent)
         state = "complete" if job.complete else "running" if job.running else "stopped"
-        failed = f", {len(job.failed)} failed" if job.failed else ""
-        done = f"{job.done} of {job.total} parts{failed}, {job.left} left"
+        failed = f", {len(job.failed):,} failed" if job.failed else ""
+        done = f"{job.done:,} of {counted(job.total, 'part')}{failed}, {job.left:,} left"
         click.echo(f"{plan.parent}: {done}, {job.bytes / 1e6:.1f} MB, {state}{_speed(job)}")
         for name, reason in list(job.failed.items())[:_SHOWN_FAILURES]:
             click.echo(f"  failed: {name}: {reason}")

@@ -41,6 +41,7 @@ from croc.storage.files import (
     sha256_of,
     write_json,
 )
+from croc.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -210,9 +211,10 @@ def read_manifest(out: str | Path) -> Manifest:
     folder = Path(out)
     if not (folder / "manifest.json").is_file() and (folder / "plan.json").is_file():
         now = status(folder)
-        failed = f", {len(now.failed)} failed" if now.failed else ""
+        failed = f", {len(now.failed):,} failed" if now.failed else ""
         raise InputError(
-            f"{folder} is unfinished: {now.done} of {now.total} parts are done{failed}; run the command again"
+            f"{folder} is unfinished: {now.done:,} of {counted(now.total, 'part')} done{failed}; "
+            "run the command again"
         )
     stored = read_json(folder / "manifest.json", _NO_PLAN)
     try:
@@ -241,7 +243,9 @@ def verify(out: str | Path) -> list[str]:
         elif not path.is_file():
             problems.append(f"{entry['name']}: {path} is missing")
         elif path.stat().st_size != record["bytes"]:
-            problems.append(f"{entry['name']}: {path.stat().st_size} bytes, expected {record['bytes']}")
+            problems.append(
+                f"{entry['name']}: {counted(path.stat().st_size, 'byte')}, expected {record['bytes']:,}"
+            )
         elif sha256_of(path) != record["sha256"]:
             problems.append(f"{entry['name']}: the content of {path} differs from its recorded checksum")
     strays = {path.name for path in (folder / "parts").glob("*")} - known

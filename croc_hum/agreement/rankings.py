@@ -16,6 +16,7 @@ from croc.tables.signature import Signature
 from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.report import Report
 from croc.verdict.report import Settings as EvaluationSettings
+from croc.wording import counted
 from croc_hum.agreement.coefficients import flip_rate, true_accuracy
 from croc_hum.votes.votes import (
     NO,
@@ -106,8 +107,8 @@ class Rankings:
         same = sum(ranking.places[0].metric == first for ranking in self.by_annotator)
         total = len(self.by_annotator)
         lines = [
-            f"{first} is first by the votes of all annotators, and by the votes of {same} of {total} "
-            f"{'annotator' if total == 1 else 'annotators'} alone"
+            f"{first} is first by the votes of all annotators, and by the votes of {same:,} of "
+            f"{counted(total, 'annotator')} alone"
         ]
         if taus:
             lines.append(

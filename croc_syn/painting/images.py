@@ -15,6 +15,7 @@ from croc.jobs.parts import Executor
 from croc.jobs.progress import progress_bar
 from croc.jobs.runner import Manifest, Progress, Status, read_manifest, run
 from croc.tables.metadata import library_versions
+from croc.wording import counted
 from croc_syn.painting import Painter, exact, stage
 from croc_syn.painting.settings import ImageModel, Images
 from croc_syn.painting.table import exact_features, painted_features
@@ -88,8 +89,8 @@ def _shown(planned: int) -> Iterator[Progress]:
 
         def update(status: Status) -> None:
             made = int(status.counts.get("images", 0))
-            failed = f", {len(status.failed)} failed" if status.failed else ""
+            failed = f", {len(status.failed):,} failed" if status.failed else ""
             left = round(planned * status.left / max(status.total, 1))
-            show(made, made + left, f"{status.done} of {status.total} parts{failed}")
+            show(made, made + left, f"{status.done:,} of {counted(status.total, 'part')}{failed}")
 
         yield update

@@ -18,6 +18,7 @@ from croc.errors import InputError
 from croc.jobs.parts import Executor, MakePart, Part
 from croc.jobs.progress import Show, progress_bar
 from croc.jobs.runner import Manifest, Status, run
+from croc.wording import counted
 from croc_syn.taxonomy.plan import select
 from croc_syn.writing import exact, stage
 from croc_syn.writing.table import EXACT
@@ -62,7 +63,7 @@ def plan_prompts(preset: Preset, keep: Callable[[Spec], bool] | None = None) -> 
     if keep is not None:
         specs = [spec for spec in specs if keep(spec)]
     if not specs:
-        raise InputError("the preset asks for no spec at all: see its section specs")
+        raise InputError("the preset selects no check specs; change its section specs")
     count = preset.specs.checks or len(specs) * preset.text.generations
     if preset.text.models:
         selected = select(specs, count, preset.seed)
@@ -139,9 +140,9 @@ def _show_nothing(done: int, total: int | None, note: str) -> None:
 
 def _show_pairs(status: Status, *, total: int, show: Show) -> None:
     failed, tokens = (int(status.counts.get(name, 0)) for name in ("failed", "output_tokens"))
-    notes = [f"{failed} failed"] if failed else []
-    notes += [f"{tokens:,} tokens"] if tokens else []
-    notes += [f"{len(status.failed)} parts failed"] if status.failed else []
+    notes = [f"{failed:,} failed"] if failed else []
+    notes += [counted(tokens, "token")] if tokens else []
+    notes += [f"{counted(len(status.failed), 'part')} failed"] if status.failed else []
     show(int(status.counts.get("checks", 0)) + failed, total, ", ".join(notes))
 
 
@@ -152,7 +153,10 @@ def first_instructions(preset: Preset, count: int) -> list[str]:
         InputError: the preset uses no language model.
     """
     if not preset.text.models:
-        raise InputError(f"preset {preset.name}: its prompts are in controlled English, nobody is instructed")
+        raise InputError(
+            f"preset {preset.name}: its prompts are in controlled English, which needs no instructions; "
+            "name a language model in text.models"
+        )
     instructions: list[str] = []
     for part in plan_prompts(preset).parts:
         if len(instructions) < count:

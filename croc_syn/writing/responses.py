@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from croc.errors import CrocError
+from croc.wording import counted
 from croc_syn.writing import WriterResponse
 
 KEYS = ("property", "value", "contrast_value", "prompt", "contrast_prompt")
@@ -94,7 +95,7 @@ def read_pair(response: WriterResponse, *, reasons: bool = False) -> Pair:
                 "during its reasoning" if thinking or not (answer or "").strip() else "before its JSON ended"
             )
             raise UnusableResponse(
-                CUT_OFF, f"the answer was cut off after {response.output_tokens} tokens, {where}"
+                CUT_OFF, f"the answer was cut off after {counted(response.output_tokens, 'token')}, {where}"
             )
         if answer is None:
             raise UnusableResponse(NO_JSON, "the reasoning of the model did not end")
@@ -149,9 +150,9 @@ _DECODER = json.JSONDecoder(strict=False, object_pairs_hook=_unique_keys, parse_
 def _pair(content: dict[str, Any]) -> Pair:
     missing = [key for key in KEYS if key not in content]
     if missing:
-        there = ", ".join(list(content)[:8]) or "nothing"
+        keys = f"the keys {', '.join(list(content)[:8])}" if content else "no keys"
         raise UnusableResponse(
-            WRONG_KEYS, _shorten(f"the JSON has no {' and no '.join(missing)}; it has {there}", 200)
+            WRONG_KEYS, _shorten(f"the JSON has no {' and no '.join(missing)}; it has {keys}", 200)
         )
     texts = []
     for key in KEYS:

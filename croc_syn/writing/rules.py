@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from croc.errors import MissingExtra
+from croc.wording import counted
 from croc_syn.writing.responses import Pair, UnusableResponse
 from croc_syn.writing.settings import Encoder
 from croc_syn.writing.tokens import TokenCounter, token_counter
@@ -137,21 +138,25 @@ class PairChecker:
     def _check_words(self, name: str, text: str) -> list[str]:
         if len(text) > self.max_characters:
             raise UnusableResponse(
-                LONG, f"{name} has {len(text)} characters, more than {self.max_characters}"
+                LONG, f"{name} has {len(text):,} characters, more than {self.max_characters:,}"
             )
         if _CONTROL.search(text):
-            raise UnusableResponse(MARKUP, f"{name} holds control characters")
+            raise UnusableResponse(MARKUP, f"{name} contains control characters")
         low = text.casefold()
         suspect = low.startswith(_META_STARTS) or any(word in low for word in _META_WORDS)
         if suspect and (meta := _META.search(text)):
-            raise UnusableResponse(META, f"{name} says {meta.group()!r}: a prompt stands by itself")
+            raise UnusableResponse(
+                META, f"{name} contains {meta.group()!r}; a prompt must be complete without other text"
+            )
         if any(mark in text for mark in _MARKS) and (markup := _MARKUP.search(text)):
             raise UnusableResponse(
-                MARKUP, f"{name} holds {markup.group().strip()[:40]!r}: a prompt is plain text"
+                MARKUP, f"{name} contains {markup.group().strip()[:40]!r}; a prompt must be plain text"
             )
         words = (_ASCII_WORD if text.isascii() else _WORD).findall(low)
         if len(words) < self.min_words:
-            raise UnusableResponse(SHORT, f"{name} has {len(words)} words, fewer than {self.min_words}")
+            raise UnusableResponse(
+                SHORT, f"{name} has {counted(len(words), 'word')}, fewer than {self.min_words}"
+            )
         return words
 
     def _check_language(self, pair: Pair) -> None:
@@ -159,7 +164,7 @@ class PairChecker:
         for name, text in zip(("prompt", "contrast_prompt"), both, strict=True):
             if self.language not in _OTHER_SCRIPTS and (other := _NOT_LATIN.search(text)):
                 raise UnusableResponse(
-                    LANGUAGE, f"{name} holds {other.group()!r}: expected {language_name(self.language)}"
+                    LANGUAGE, f"{name} contains {other.group()!r}; expected {language_name(self.language)}"
                 )
             if self.language == "en" and len(_ENGLISH.intersection(text.casefold().split())) > 1:
                 continue
@@ -167,7 +172,7 @@ class PairChecker:
             if language != self.language and certainty > _CERTAIN:
                 raise UnusableResponse(
                     LANGUAGE,
-                    f"{name} is in {language_name(language)}, not in {language_name(self.language)}",
+                    f"{name} is in {language_name(language)}; expected {language_name(self.language)}",
                 )
 
     def _count_tokens(self, pair: Pair) -> tuple[TokenCount, ...]:
@@ -177,7 +182,7 @@ class PairChecker:
             if strict and limit is not None and max(first, second) > limit:
                 longer = "prompt" if first >= second else "contrast_prompt"
                 raise UnusableResponse(
-                    LONG, f"{longer} has {max(first, second)} tokens for {name}, which reads {limit}"
+                    LONG, f"{longer} has {max(first, second)} tokens for {name}, which reads at most {limit}"
                 )
             counts.append(TokenCount(name, first, second, limit))
         return tuple(counts)
@@ -189,18 +194,18 @@ def _check_difference(pair: Pair, words: Sequence[list[str]], about: Mapping[str
     if same:
         raise UnusableResponse(SAME, "the two prompts have the same words")
     if not pair.value or not pair.contrast_value:
-        raise UnusableResponse(PROPERTY, "value and contrast_value must say what each prompt shows")
+        raise UnusableResponse(PROPERTY, "value or contrast_value is empty; give the value in each prompt")
     if max(len(pair.value), len(pair.contrast_value)) > _VALUE_CHARACTERS:
         raise UnusableResponse(
-            PROPERTY, f"value and contrast_value have at most {_VALUE_CHARACTERS} characters"
+            PROPERTY, f"value or contrast_value is longer than {_VALUE_CHARACTERS} characters"
         )
     if pair.value == pair.contrast_value or (
         not by_letter and pair.value.casefold() == pair.contrast_value.casefold()
     ):
-        raise UnusableResponse(PROPERTY, f"value and contrast_value are both {pair.value!r}")
+        raise UnusableResponse(PROPERTY, f"value and contrast_value must differ; both are {pair.value!r}")
     for name in ("value", "contrast_value", "property"):
         if _CONTROL.search(getattr(pair, name)):
-            raise UnusableResponse(MARKUP, f"{name} holds control characters")
+            raise UnusableResponse(MARKUP, f"{name} contains control characters")
 
 
 def _check_property(pair: Pair, about: Mapping[str, Any]) -> None:
@@ -208,12 +213,12 @@ def _check_property(pair: Pair, about: Mapping[str, Any]) -> None:
     if not property_name:
         raise UnusableResponse(PROPERTY, "the answer does not name the property that differs")
     if len(pair.property) > _VALUE_CHARACTERS:
-        raise UnusableResponse(PROPERTY, f"the property's name has at most {_VALUE_CHARACTERS} characters")
+        raise UnusableResponse(PROPERTY, f"the property's name is longer than {_VALUE_CHARACTERS} characters")
     if about.get("name") is None:  # the model chose what differs
         return
     if property_name not in (_words_of(about["name"]), _words_of(about["id"])):
         raise UnusableResponse(
-            PROPERTY, f"the answer contrasts {pair.property!r}; requested was {about['name']!r}"
+            PROPERTY, f"the answer contrasts {pair.property!r}; expected {about['name']!r}"
         )
 
 

@@ -9,6 +9,7 @@ from shown_checks import checks
 
 from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
+from croc.wording import counted
 
 ANY = "any"
 FILTERS = ("category", "property", "topic")
@@ -39,7 +40,8 @@ def page(category: str | None, prop: str | None, topic: str | None, number: floa
     found = _chosen(category, prop, topic)
     rows, at, last = _slice(found, number)
     return pages.checks(
-        rows, f"{len(found)} checks, page {at} of {last}." if found else "No check has all of these."
+        rows,
+        f"{counted(len(found), 'check')}, page {at} of {last}." if found else "No check matches all filters.",
     )
 
 

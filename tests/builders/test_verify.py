@@ -96,7 +96,7 @@ def test_a_flipped_bit_is_found(folder):
 def test_a_cut_file_is_found(folder):
     file = next((folder / "data").iterdir())
     file.write_bytes(file.read_bytes()[:-10])
-    only(verify(folder), "bytes, the manifest has", "cannot be read")
+    only(verify(folder), "as in the manifest", "cannot be read")
 
 
 def test_a_missing_and_a_stray_file_are_found(folder):

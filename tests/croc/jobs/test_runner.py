@@ -183,7 +183,7 @@ def test_a_failed_part_is_recorded_the_others_are_made_and_a_rerun_tries_it_agai
     now = runner.status(tmp_path)
     assert (now.total, now.done, now.left, now.complete, now.running) == (5, 4, 1, False, False)
     assert now.failed == {"part-002": "ValueError: 2 is not to my taste"}
-    with pytest.raises(InputError, match=r"unfinished: 4 of 5 parts are done, 1 failed"):
+    with pytest.raises(InputError, match=r"unfinished: 4 of 5 parts done, 1 failed"):
         runner.read_manifest(tmp_path)
     run(tmp_path, partial(picky, bad=()), executor=local_executor(workers))
     assert runner.status(tmp_path).failed == {}

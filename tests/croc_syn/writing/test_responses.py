@@ -91,8 +91,8 @@ def test_a_number_is_a_value_too() -> None:
         (WriterResponse(text=TEXT.replace('"red"', "NaN")), NO_JSON, "no JSON object"),
         (WriterResponse(text=f"[{TEXT}"[:-1]), NO_JSON, "no JSON object"),
         (WriterResponse(text=TEXT.replace('"value"', '"prompt"')), NO_JSON, "no JSON object"),
-        (WriterResponse(text='{"first": "a", "second": "b"}'), WRONG_KEYS, "it has first, second"),
-        (WriterResponse(text="{}"), WRONG_KEYS, "it has nothing"),
+        (WriterResponse(text='{"first": "a", "second": "b"}'), WRONG_KEYS, "it has the keys first, second"),
+        (WriterResponse(text="{}"), WRONG_KEYS, "it has no keys"),
         (WriterResponse(text=json.dumps(GOOD | {"prompt": ["a"]})), WRONG_KEYS, "prompt is list, not text"),
         (
             WriterResponse(text=json.dumps(GOOD | {"prompt": None})),

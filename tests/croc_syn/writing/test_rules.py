@@ -37,12 +37,12 @@ def test_the_property_may_be_named_by_name_or_id(name: str) -> None:
     [
         ({"contrast_prompt": FIRST}, SAME, "have the same words"),
         ({"contrast_prompt": FIRST.upper().replace(",", ";")}, SAME, "have the same words"),
-        ({"property": "colour"}, PROPERTY, "contrasts 'colour'; requested was 'shot size'"),
+        ({"property": "colour"}, PROPERTY, "contrasts 'colour'; expected 'shot size'"),
         ({"property": ""}, PROPERTY, "does not name the property"),
-        ({"value": ""}, PROPERTY, "must say what each prompt shows"),
-        ({"contrast_value": "Close-up"}, PROPERTY, "are both 'close-up'"),
-        ({"value": "x" * 300}, PROPERTY, "at most 200 characters"),
-        ({"contrast_prompt": SECOND.replace("a lizard", "the same lizard")}, META, "says 'the same'"),
+        ({"value": ""}, PROPERTY, "value or contrast_value is empty"),
+        ({"contrast_value": "Close-up"}, PROPERTY, "both are 'close-up'"),
+        ({"value": "x" * 300}, PROPERTY, "longer than 200 characters"),
+        ({"contrast_prompt": SECOND.replace("a lizard", "the same lizard")}, META, "contains 'the same'"),
         ({"contrast_prompt": "Unlike the first prompt, a wide shot of a lizard."}, META, "Unlike the first"),
         ({"prompt": f"Prompt: {FIRST}"}, META, "Prompt:"),
         ({"prompt": f"Sure, {FIRST}"}, META, "Sure"),
@@ -54,20 +54,20 @@ def test_the_property_may_be_named_by_name_or_id(name: str) -> None:
         ({"prompt": "A lizard on the warm sand of {place}"}, MARKUP, "'{'"),
         ({"prompt": "A lizard on the warm sand and so on..."}, MARKUP, "'...'"),
         ({"prompt": "A lizard\x00 on the warm sand"}, MARKUP, "control characters"),
-        ({"prompt": "Lizard"}, SHORT, "1 words, fewer than 2"),
-        ({"prompt": "a lizard " * 400}, LONG, "3600 characters, more than 2000"),
+        ({"prompt": "Lizard"}, SHORT, "1 word, fewer than 2"),
+        ({"prompt": "a lizard " * 400}, LONG, "3,600 characters, more than 2,000"),
         (
             {"contrast_prompt": "Eine Eidechse liegt auf dem warmen Sand der Wüste und sieht in die Sonne."},
             LANGUAGE,
-            "is in German, not in English",
+            "is in German; expected English",
         ),
         (
             {"contrast_prompt": "Un lézard se repose sur le sable chaud du désert, sous une lumière douce."},
             LANGUAGE,
-            "is in French, not in English",
+            "is in French; expected English",
         ),
         ({"prompt": "一只蜥蜴在温暖的沙滩上"}, LANGUAGE, "expected English"),
-        ({"prompt": "A lizard on warm 沙 with soft light"}, LANGUAGE, "holds '沙'"),
+        ({"prompt": "A lizard on warm 沙 with soft light"}, LANGUAGE, "contains '沙'"),
     ],
 )
 def test_an_answer_that_breaks_a_rule_says_which(changes: dict[str, str], kind: str, words: str) -> None:
@@ -103,7 +103,7 @@ def test_another_language_is_the_right_one_where_it_was_asked_for(
 ) -> None:
     checker = PairChecker(language)
     assert checker.check(pair(prompt=first, contrast_prompt=second), ABOUT)
-    with pytest.raises(UnusableResponse, match="is in English, not in"):
+    with pytest.raises(UnusableResponse, match="is in English; expected"):
         checker.check(pair(), ABOUT)
 
 
@@ -121,7 +121,7 @@ def test_what_an_encoder_cannot_read_is_refused_where_it_must(tmp_path: Path, st
     if not strict:
         assert checker.check(pair(), ABOUT).tokens[0].prompt == 21
         return
-    with pytest.raises(UnusableResponse, match="prompt has 21 tokens for clip, which reads 10"):
+    with pytest.raises(UnusableResponse, match="prompt has 21 tokens for clip, which reads at most 10"):
         checker.check(pair(), ABOUT)
 
 
