@@ -13,7 +13,7 @@ import polars as pl
 from croc.errors import InputError
 from croc.ratings import soft_pairwise_accuracy as spa
 from croc.ratings.groups import Grouped, Rows, constant_groups, mean_coefficient, stack_groups
-from croc.ratings.layout import MIN_UNITS, SOURCE, Layout, Settings, number_values
+from croc.ratings.layout import MIN_UNITS, SOURCE, Layout, Settings, interval_level, number_values
 from croc.ratings.permutation import draw_swaps, exchange, exchange_p
 from croc.ratings.records import (
     KINDS,
@@ -245,7 +245,8 @@ class _Part:
     def interval(self, resampled: Array) -> tuple[float | None, float | None]:
         if not len(resampled):
             return None, None
-        low, high = statistics.percentile_interval(resampled, self.layout.settings.level)
+        level = interval_level(self.layout.settings.level, self.counts.shape[1])
+        low, high = statistics.percentile_interval(resampled, level)
         return optional(low), optional(high)
 
     def missing_notes(self) -> list[str]:

@@ -22,6 +22,8 @@ MIN_UNITS = 5
 """Units (prompts) below which no interval is given."""
 
 SOURCE = "the pair table"
+"""How messages call the table."""
+
 _GROUP_COLUMNS = {"item": "prompt", "system": "system"}
 
 
@@ -139,10 +141,22 @@ class Layout:
             missing=settings.missing,
             cluster="item" if self.cluster == "item_id" else self.cluster,
             clusters=clusters,
-            ci=f"bootstrap{settings.resamples}@{settings.level:g}" if has_intervals else None,
+            ci=f"expanded-bootstrap{settings.resamples}@{settings.level:g}" if has_intervals else None,
             test=f"{settings.test}{settings.permutations}" if settings.permutations else None,
             seed=settings.seed,
         )
+
+
+def interval_level(level: float, units: int) -> float:
+    """The level for the percentiles of a bootstrap, wider with few units.
+
+    The expanded percentile interval of Hesterberg (2015, "What Teachers Should Know About the Bootstrap"):
+    the normal quantile z becomes t sqrt(n/(n-1)) with n-1 degrees of freedom.
+    """
+    from scipy.stats import norm, t
+
+    wide = t.ppf((1 + level) / 2, units - 1) * np.sqrt(units / (units - 1))
+    return float(1 - 2 * norm.sf(wide))
 
 
 def number_values(values: pl.Series) -> tuple[Rows, list[str]]:

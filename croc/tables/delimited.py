@@ -56,6 +56,7 @@ def read_delimited(file: Path) -> pl.DataFrame:
     delimiter = "," if ".csv" in file.name else "\t"
     _check_quotes(data, delimiter, file)
     names = _header(text, delimiter, file)
+    _check_delimiter(names, delimiter, file)
     del text
     try:
         table = arrow_csv.read_csv(
@@ -121,6 +122,19 @@ def _header(text: str, delimiter: str, file: Path) -> list[str]:
     if twice:
         raise InputError(f"{file}: column {twice[0]!r} is in the header twice")
     return names
+
+
+_DELIMITERS = {",": "commas", "\t": "tabs", ";": "semicolons"}
+
+
+def _check_delimiter(names: Sequence[str], delimiter: str, file: Path) -> None:
+    """Find a header that another delimiter would split: no table has a single column."""
+    if len(names) > 1:
+        return
+    for other, word in _DELIMITERS.items():
+        if other != delimiter and other in "".join(names):
+            expected = _DELIMITERS[delimiter]
+            raise InputError(f"{file}: the cells are separated by {word}; this kind of file has {expected}")
 
 
 def to_numbers(values: pl.Series, source: str) -> pl.Series:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import re
+import runpy
 from collections import defaultdict
 from functools import partial
 from pathlib import Path
@@ -16,8 +17,10 @@ from scipy import stats
 
 from croc.errors import InputError
 from croc.ratings.correlation import correlate
+from croc.ratings.layout import interval_level
 from croc.ratings.records import Correlations
 from croc.tables.readers import read_pair_table
+from croc.verdict.report import DEFAULT_SEED
 
 GUIDE = Path(__file__).parents[3] / "docs" / "ratings.md"
 
@@ -245,6 +248,25 @@ def test_few_prompts_have_no_interval_and_that_is_said():
     assert "ci:" not in str(found.signature)
 
 
+def test_intervals_are_wider_with_few_prompts():
+    # t quantile 2.2622 with 9 degrees of freedom, times sqrt(10/9) = 2.3845; normal probability by hand.
+    assert interval_level(0.95, 10) == pytest.approx(0.98290, abs=2e-5)
+    assert interval_level(0.95, 100_000) == pytest.approx(0.95, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_tests_and_intervals_have_their_level_within_and_across_prompts():
+    simulate = runpy.run_path(str(GUIDE.parents[1] / "benchmarks" / "simulate_correlation.py"))
+    for group in ("item", "none"):
+        truth = simulate["value_on_many_prompts"](0.7, group, "kendall")
+        found = simulate["simulate"](30, 0.7, group, "kendall", 200, 200, 99, truth)
+        assert found["perm-inputs"] <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 200)
+        # The guide has 93 % for some tens of prompts.
+        assert found["plain"] <= found["interval"] >= 0.93 - 3 * np.sqrt(0.07 * 0.93 / 200)
+    # Scores of single images cannot be exchanged across prompts when the errors belong to the prompts.
+    assert found["perm-both"] > 0.1
+
+
 # ---- Tests of two metrics ----
 
 
@@ -439,7 +461,7 @@ def tifa(shared_data, tmp_path_factory):
 @pytest.fixture(scope="module")
 def tifa_found(tifa):
     names = ["clipscore_vitb32", "meteor", "spice", "bleu", "tifa_mplug-large"]
-    return pooled(tifa, ["human_avg"], metrics=names, resamples=1_000)
+    return pooled(tifa, ["human_avg"], metrics=names, seed=DEFAULT_SEED)  # as on the command line
 
 
 # Hu et al. (2023), correlations with human judgements: the column that is called Spearman is Pearson's r.
@@ -487,13 +509,15 @@ def test_the_guide_shows_the_numbers_that_come_out(tifa_found):
     for line in GUIDE.read_text("utf-8").splitlines():
         cells = [cell.strip(" `") for cell in line.strip("|").split("|")]
         if cells[0] in PUBLISHED:
-            shown[cells[0]] = [float(number) for number in cells[1:4]]
+            shown[cells[0]] = [float(number) for cell in cells[1:6] for number in cell.split(" … ")]
     assert shown.keys() == PUBLISHED.keys()
     for metric, values in shown.items():
         found = [
             tifa_found.get(metric, "human_avg", kind).value for kind in ("kendall", "spearman", "pearson")
         ]
-        assert values == [round(value, 3) for value in found]
+        assert values[:3] == [round(value, 3) for value in found]
+        tau = tifa_found.get(metric, "human_avg")
+        assert values[3:] == pytest.approx([tau.ci_low, tau.ci_high, tau.rank], abs=6e-4)
 
 
 def test_the_guide_shows_the_numbers_within_prompts(tifa):

@@ -305,6 +305,9 @@ def test_a_pair_table_holds_numbers_and_marks_what_is_missing(tmp_path):
         ("p.parquet", b"", ["empty"]),
         ("p.tsv", PAIRS + "3\ts\n", ["line 4", "2 cells", "5"]),
         ("p.csv", "item_id,human\n", ["no rows"]),
+        ("p.csv", "item_id;human\n1;0,5\n", ["separated by semicolons", "has commas"]),
+        ("p.csv", "item_id\thuman\n1\t0,5\n", ["separated by tabs", "has commas"]),
+        ("p.tsv", "item_id,human\n1,0.5\n", ["separated by commas", "has tabs"]),
     ],
 )
 def test_bad_pair_tables(tmp_path, name, content, fragments):
