@@ -376,7 +376,7 @@ class _Part:
         whole = layout.settings.test == "perm-inputs"
         rng = np.random.default_rng([settings.seed, 3])
         drawn = draw_swaps(shape[1] if whole else shape[0] * shape[1], settings.permutations, rng)
-        keep = np.broadcast_to(drawn[:, None], (len(drawn), *shape)) if whole else drawn.reshape(-1, *shape)
+        keep = drawn if whole else drawn.reshape(-1, *shape)
         pairs = []
         for (i, better), (j, worse) in itertools.combinations(enumerate(measured), 2):
             if np.isnan([better.value, worse.value]).any():

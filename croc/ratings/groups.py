@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croc.ratings.coefficients import Correlation, correlation, weighted_correlation
-from croc.ratings.ties import weighted_accuracy
+from croc.ratings.ties import agreement, weighted_accuracy
 from croc.verdict.statistics import Array
 
 Average = Literal["mean", "fisher"]
@@ -80,23 +80,15 @@ class Grouped:
         Returns:
             (k,); NaN where no group has a coefficient.
         """
-        values, weights = [], []
-        begin = 0
-        for rows in self.stacks:
-            of_unit = unit[rows]
-            drawn = counts[:, of_unit[:, 0]]
-            if (of_unit == of_unit[:, :1]).all():  # groups are drawn as a whole, and keep their coefficients
-                own = self.coefficients[begin : begin + len(rows)]
-                values.append(np.broadcast_to(own, drawn.shape))
-                weights.append(drawn)
-            else:
-                of_groups = [self._weighted(group, counts[:, unit[group]]) for group in rows]
-                values.append(np.stack(of_groups, axis=1))
-                weights.append(np.ones_like(drawn))
-            begin += len(rows)
-        if not values:
+        if not self.stacks:
             return np.full(len(counts), np.nan)
-        return mean_coefficient(np.concatenate(values, 1), average, self.kind, np.concatenate(weights, 1))
+        if all((unit[rows] == unit[rows[:, :1]]).all() for rows in self.stacks):
+            # Groups are drawn as a whole, and keep their coefficients.
+            drawn = np.concatenate([counts[:, unit[rows[:, 0]]] for rows in self.stacks], axis=1)
+            return mean_coefficient(self.coefficients, average, self.kind, drawn)
+        groups = [group for rows in self.stacks for group in rows]
+        values = np.stack([self._weighted(group, counts[:, unit[group]]) for group in groups], axis=1)
+        return mean_coefficient(values, average, self.kind)
 
     def _weighted(self, rows: Rows, counts: Any) -> Array:
         x, y = self.scores[rows], self.rating[rows]
@@ -109,12 +101,12 @@ def mean_coefficient(values: Array, average: Average, kind: Kind, weights: Any =
     """Average over groups, those without a coefficient left out.
 
     Args:
-        values: (…, G) coefficients.
+        values: (…, G) coefficients; (G,) where they are the same in all resamples.
         average: ``mean`` is the plain mean, as in the metrics tasks of WMT. ``fisher`` averages Pearson's and
             Spearman's coefficients as z = artanh(r) and transforms the mean back (Fisher 1921); other kinds
             have no z. A coefficient of ±1 has no finite z, so that its average is undefined.
         kind: the coefficient.
-        weights: (…, G) how often each group counts; None counts each once.
+        weights: (k, G) how often each group counts in each of k resamples; None counts each once.
 
     Returns:
         (…); NaN where no group has a coefficient.
@@ -124,23 +116,30 @@ def mean_coefficient(values: Array, average: Average, kind: Kind, weights: Any =
         with np.errstate(divide="ignore"):
             # Sums of rounded terms reach 1 up to the last digits only.
             values = np.where(np.abs(values) > 1 - 1e-12, np.copysign(np.inf, values), values)
-            values = np.arctanh(np.clip(values, -1, 1))
-    known = ~np.isnan(values)
-    weight = known if weights is None else known * weights
+            values = np.where(np.isinf(values), values, np.arctanh(np.clip(values, -1, 1)))
+    known, infinite = ~np.isnan(values), np.isinf(values)
+    finite = np.where(known & ~infinite, values, 0)
+    if weights is not None and values.ndim == 1:
+        number, total, undefined = weights @ known, weights @ finite, weights @ infinite
+    else:
+        weight = known if weights is None else known * weights
+        number, total, undefined = (
+            (each * weight).sum(axis=-1) for each in (np.ones_like(finite), finite, infinite)
+        )
     with np.errstate(invalid="ignore", divide="ignore"):
-        if fisher:
-            values = np.where(np.isinf(values) & (weight > 0), np.nan, np.where(weight > 0, values, 0))
-            total = (values * weight).sum(axis=-1)
-        else:
-            total = (np.where(known, values, 0) * weight).sum(axis=-1)
-        mean: Array = total / weight.sum(axis=-1)
+        mean: Array = np.where(undefined > 0, np.nan, total / number)
     return np.tanh(mean) if fisher else mean
 
 
 def _coefficients(x: Array, y: Array, kind: Kind, threshold: float) -> Array:
     """The coefficient of each row of two arrays (G, s)."""
-    if kind == "acc_eq":
+    if kind == "acc_eq" and x.shape[1] > _SMALL:
         return np.array([_accuracy(a, b, threshold) for a, b in zip(x, y, strict=True)])
+    if kind == "acc_eq":
+        first, second = np.triu_indices(x.shape[1], 1)
+        order = np.sign(y[:, first] - y[:, second])
+        same: Array = agreement(x[:, first] - x[:, second], order, threshold).mean(axis=1)
+        return same
     if x.shape[1] > _SMALL:
         return np.array([correlation(a, b, kind) for a, b in zip(x, y, strict=True)])
     return correlate_rows(x, y, kind)

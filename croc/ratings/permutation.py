@@ -53,28 +53,25 @@ def exchange(
     Returns:
         (k,) of the first metric, (k,) of the second.
     """
-    a, tie_a = _standardised(first)
-    b, tie_b = _standardised(second)
-    values: tuple[list[Array], list[Array]] = ([], [])
-    begin = 0
-    for rows in first.stacks:
-        end = begin + len(rows)
-        of_unit = unit[rows]
-        if (of_unit == of_unit[:, :1]).all():  # groups are exchanged as a whole, and keep their coefficients
-            kept = keep[:, of_unit[:, 0]]
-            x, y = first.coefficients[begin:end], second.coefficients[begin:end]
-            mixed = np.where(kept, x, y), np.where(kept, y, x)
-        else:
-            mixed = _mix_stack(
-                (a[rows], b[rows]), first.rating[rows], keep, of_unit, first.kind, (tie_a, tie_b)
-            )
-        for out, one in zip(values, mixed, strict=True):
-            out.append(one)
-        begin = end
-    if not values[0]:
+    if not first.stacks:
         none = np.full(len(keep), np.nan)
         return none, none
-    one, other = (mean_coefficient(np.concatenate(each, 1), average, first.kind) for each in values)
+    if all((unit[rows] == unit[rows[:, :1]]).all() for rows in first.stacks):
+        # Groups are exchanged as a whole, and keep their coefficients.
+        kept = np.concatenate([keep[:, unit[rows[:, 0]]] for rows in first.stacks], axis=1)
+        both = np.concatenate([first.coefficients, second.coefficients])
+        sides = np.concatenate([kept, ~kept], axis=1).astype(np.float32)
+        one = mean_coefficient(both, average, first.kind, sides)
+        return one, mean_coefficient(both, average, first.kind, 1 - sides)
+    a, tie_a = _standardised(first)
+    b, tie_b = _standardised(second)
+    mixed = [
+        _mix_stack((a[rows], b[rows]), first.rating[rows], keep, unit[rows], first.kind, (tie_a, tie_b))
+        for rows in first.stacks
+    ]
+    one, other = (
+        mean_coefficient(np.concatenate(side, 1), average, first.kind) for side in zip(*mixed, strict=True)
+    )
     return one, other
 
 

@@ -81,7 +81,8 @@ def exchange_test(scores: tuple[Array, Array], rating: Array, keep: NDArray[np.b
     Args:
         scores: of both metrics, (systems, prompts) each.
         rating: (systems, prompts).
-        keep: (k, systems, prompts); where False, the two scores are exchanged.
+        keep: (k, systems, prompts), or (k, prompts) for whole prompts; where False, the two scores are
+            exchanged.
 
     Returns:
         The p value; NaN if no two systems share two prompts.
@@ -113,7 +114,8 @@ def exchange_soft_pairwise_accuracy(
     Args:
         scores: of both metrics, standardised, (systems, prompts) each.
         rating: (systems, prompts).
-        keep: (k, systems, prompts); where False, the two scores are exchanged.
+        keep: (k, systems, prompts), or (k, prompts) for whole prompts; where False, the two scores are
+            exchanged.
 
     Returns:
         (k,) of the first metric, (k,) of the second.
@@ -127,6 +129,8 @@ def exchange_soft_pairwise_accuracy(
     first, second = (index[compared] for index in np.triu_indices(len(rating), 1))
     use = both[compared]
     people = _normal_p(np.where(use, rating[first] - rating[second], 0))
+    if keep.ndim == 2:
+        return _exchange_prompts([np.where(use, own[first] - own[second], 0) for own in scores], people, keep)
     out = np.empty((2, len(keep)))
     step = max(1, _BLOCK // use.size)
     for begin in range(0, len(keep), step):
@@ -138,15 +142,30 @@ def exchange_soft_pairwise_accuracy(
     return out[0], out[1]
 
 
+def _exchange_prompts(difference: list[Array], people: Array, keep: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """The same for whole prompts, (k, prompts): the sums are linear in which prompts keep their scores."""
+    found = []
+    for own, other in (difference, difference[::-1]):
+        sums = (keep @ (one - two).T + two.sum(axis=1) for one, two in ((own, other), (own**2, other**2)))
+        found.append(1 - np.abs(_p_of_sums(*sums) - people).mean(axis=-1))
+    return found[0], found[1]
+
+
 def _shared(known: NDArray[np.bool_]) -> NDArray[np.bool_]:
     first, second = np.triu_indices(len(known), 1)
     return known[first] & known[second]
 
 
 def _normal_p(difference: Array) -> Array:
+    return _p_of_sums(difference.sum(axis=-1), (difference**2).sum(axis=-1))
+
+
+def _p_of_sums(total: Array, squares: Array) -> Array:
+    """One-sided p values of sums, given the sums of squares."""
     from scipy.special import ndtr
 
-    total, spread = difference.sum(axis=-1), np.sqrt((difference**2).sum(axis=-1))
+    # Sums of squares that were added and taken away again are not exactly 0.
+    known = squares > 1e-12
     with np.errstate(invalid="ignore", divide="ignore"):
-        p: Array = np.where(spread > 0, ndtr(-total / spread), 1.0)  # no permutation changes equal scores
+        p: Array = np.where(known, ndtr(-total / np.sqrt(squares)), 1.0)  # equal scores: no sum is smaller
     return p

@@ -11,7 +11,12 @@ from scipy import stats
 from croc.ratings import permutation, ties
 from croc.ratings.groups import Grouped, constant_groups, correlate_rows, mean_coefficient, stack_groups
 from croc.ratings.permutation import draw_swaps, exchange, exchange_p
-from croc.ratings.soft_pairwise_accuracy import soft_pairwise_accuracy, system_matrix
+from croc.ratings.soft_pairwise_accuracy import (
+    exchange_soft_pairwise_accuracy,
+    exchange_test,
+    soft_pairwise_accuracy,
+    system_matrix,
+)
 from croc.ratings.ties import calibrate_ties, weighted_accuracy
 
 SCIPY = {"kendall": stats.kendalltau, "spearman": stats.spearmanr, "pearson": stats.pearsonr}
@@ -84,8 +89,10 @@ def test_a_coefficient_of_one_has_no_fisher_average():
     assert np.isnan(mean_coefficient(np.array([0.5, 1.0]), "fisher", "spearman"))
     assert np.isnan(mean_coefficient(np.array([0.5, -1.0 + 1e-16]), "fisher", "spearman"))
     # A group that a resample leaves out does not count.
-    weights = np.array([[1.0, 0.0]])
-    assert mean_coefficient(np.array([[0.5, 1.0]]), "fisher", "pearson", weights) == pytest.approx(0.5)
+    weights = np.array([[1.0, 0.0], [1.0, 1.0]])
+    for values in (np.array([0.5, 1.0]), np.array([[0.5, 1.0]] * 2)):
+        found = mean_coefficient(values, "fisher", "pearson", weights)
+        assert found == pytest.approx([0.5, np.nan], nan_ok=True)
 
 
 def test_groups_whose_values_are_equal_are_found():
@@ -266,3 +273,23 @@ def test_several_images_of_a_system_and_prompt_are_averaged():
     system, prompt = np.array([0, 0, 1]), np.array([0, 0, 1])
     found = system_matrix(np.array([1.0, 3, np.nan]), system, prompt, (2, 2))
     assert found.tolist()[0][0] == 2 and np.isnan(found).sum() == 3
+
+
+def test_exchanging_whole_prompts_is_exchanging_all_their_cells():
+    rng = np.random.default_rng(3)
+    rating, first, second = rng.normal(size=(3, 4, 15))
+    first[1, 2] = np.nan
+    keep = draw_swaps(15, 30, rng)
+    cells = np.broadcast_to(keep[:, None], (30, 4, 15))
+    whole, single = (
+        exchange_soft_pairwise_accuracy((first, second), rating, sides) for sides in (keep, cells)
+    )
+    for one, other in zip(whole, single, strict=True):
+        assert one == pytest.approx(other, abs=1e-9)
+
+
+def test_equal_metrics_have_equal_soft_pairwise_accuracy():
+    rng = np.random.default_rng(3)
+    rating, scores = rng.normal(size=(2, 4, 15))
+    for keep in (draw_swaps(15, 30, rng), draw_swaps(60, 30, rng).reshape(30, 4, 15)):
+        assert exchange_test((scores, scores * 2 + 1), rating, keep) == 1
