@@ -445,6 +445,8 @@ class Checkpoint:
             fields["weights"] = self._open_clip_weights
         if self.framing is not None:
             fields["framing"] = self.framing
+        if self._ignored_weights:
+            fields["ignored_weights"] = ", ".join(self._ignored_weights)
         if self.processor_options:
             fields["processor_options"] = ", ".join(
                 f"{name}={json.dumps(value)}" for name, value in sorted(self.processor_options.items())

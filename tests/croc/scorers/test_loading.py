@@ -48,9 +48,9 @@ def test_weights_that_the_class_has_no_place_for_are_refused_by_name(folder, nam
         file,
         metadata={"format": "pt"},
     )
-    _ = DualEncoder(
-        str(folder), device="cpu", ignored_weights=["lora_A|base_layer|reward_head"]
-    ).checkpoint.model
+    ignoring = DualEncoder(str(folder), device="cpu", ignored_weights=["lora_A|base_layer|reward_head"])
+    assert ignoring.checkpoint.model is not None
+    assert ignoring.fields()["ignored_weights"] == "lora_A|base_layer|reward_head"
 
 
 def test_missing_weights_are_refused_by_name(folder):

@@ -185,6 +185,40 @@ def test_an_image_in_several_checks_is_asked_once_a_prompt(tmp_path: Path) -> No
     assert sorted(scorer.asked.values()) == [*[1] * (len(scorer.asked) - 1), 2]
 
 
+@pytest.mark.parametrize("kind", ["rotated", "transparent"])
+def test_one_file_scores_the_same_whichever_way_a_row_has_it(kind: str, tmp_path: Path) -> None:
+    from croc.rendering.fragments import read_picture
+
+    picture = Image.new("RGBA", (6, 3), (200, 0, 0, 0 if kind == "transparent" else 255))
+    picture.paste((0, 0, 200, 255), (0, 0, 3, 3))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    file = tmp_path / f"{kind}.png"
+    picture.save(file, **({"exif": exif} if kind == "rotated" else {}))
+
+    def metric(images: Sequence[Image.Image], prompts: Sequence[str]) -> list[float]:
+        weights = np.arange(18 * 3)
+        return [float(np.asarray(i).ravel() @ weights) + 1e6 * i.height for i in images]
+
+    ways = {
+        "path": str(file),
+        "bytes": file.read_bytes(),
+        "file": {"bytes": None, "path": str(file)},
+        "opened": Image.open(file),
+        "upload": read_picture(str(file)),
+    }
+    scores = {}
+    for way, image in ways.items():
+        rows = some_checks(1, images=[image], contrast_images=[image])
+        [table] = score(rows, [metric], tmp_path / way)
+        scores[way] = table["prompt_score"].to_list()
+    encoded = datasets.Dataset.from_list(some_checks(1, images=[str(file)], contrast_images=[str(file)]))
+    [table] = score(encoded, [metric], tmp_path / "dataset")
+    scores["dataset"] = table["prompt_score"].to_list()
+    expected = metric([read_picture(str(file))], [""])
+    assert scores == dict.fromkeys(scores, expected * 2)
+
+
 def test_a_stopped_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     class Stopping(Counting):
         # Two parts, and the pair of the first that is compared with its batch.
