@@ -6,7 +6,8 @@ Five systems on some prompts; people rate in five steps. A metric is the rating 
 of which a share belongs to the prompt: images of one prompt get scores that are too high or too low together.
 Two metrics with the same law are equally good, so that a test at level 0.05 should find a difference in 5 %
 of the runs. Coverage is how often the interval of one metric contains its value on very many prompts; "plain"
-is the interval of the bootstrap's percentiles without the correction for few prompts.
+is the interval of the bootstrap's percentiles without the correction for few prompts, "bias" the mean
+deviation from that value.
 """
 
 from __future__ import annotations
@@ -61,9 +62,9 @@ def simulate(
     permutations: int,
     truth: float,
 ) -> dict[str, float]:
-    """Shares of the runs: a test finds a difference; an interval contains the value."""
+    """Shares of the runs: a test finds a difference; an interval contains the value. Also the bias."""
     rng = np.random.default_rng([prompts, int(100 * share), KINDS.index(kind), group == "item"])
-    found = {"perm-inputs": 0, "perm-both": 0, "interval": 0, "plain": 0}
+    found = {"perm-inputs": 0.0, "perm-both": 0.0, "interval": 0.0, "plain": 0.0, "bias": 0.0}
     for _ in range(runs):
         rating, *metrics = draw(prompts, share, rng)
         first, second = (grouped(scores, rating, group, kind) for scores in metrics)
@@ -73,6 +74,7 @@ def simulate(
             keep = draw_swaps(int(unit.max()) + 1, permutations, rng)
             one, other = exchange(first, second, keep, unit, "mean")
             found[test] += exchange_p(values[0] - values[1], one - other) <= 0.05
+        found["bias"] += values[0] - truth
         drawn = first.resampled(resample_counts(prompts, resamples, rng), prompt, "mean")
         for name, level in (("interval", interval_level(0.95, prompts)), ("plain", 0.95)):
             low, high = percentile_interval(drawn, level)
@@ -98,15 +100,16 @@ def main() -> None:
     parser.add_argument("--permutations", type=int, default=199)
     options = parser.parse_args()
     print(
-        "| grouping | prompts | error of prompts | coefficient | perm-inputs | perm-both | coverage | plain |"
+        "| grouping | prompts | error of prompts | coefficient "
+        "| perm-inputs | perm-both | coverage | plain | bias |"
     )
-    print("|---|---|---|---|---|---|---|---|")
+    print("|---|---|---|---|---|---|---|---|---|")
     for group, share, kind in itertools.product(("item", "none"), SHARES, KINDS):
         truth = value_on_many_prompts(share, group, kind)
         for prompts in PROMPTS:
             sizes = options.runs, options.resamples, options.permutations
             found = simulate(prompts, share, group, kind, *sizes, truth)
-            cells = (f"{found[name]:.3f}" for name in ("perm-inputs", "perm-both", "interval", "plain"))
+            cells = (f"{found[name]:.3f}" for name in found)
             print(f"| {group} | {prompts} | {share:.0%} | {kind} | {' | '.join(cells)} |", flush=True)
 
 

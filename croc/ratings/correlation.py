@@ -114,11 +114,21 @@ class _Pair:
 
 @dataclass(frozen=True)
 class _Measured:
-    """One coefficient of one metric: its value, and the value in each resample."""
+    """One coefficient of one metric.
+
+    Attributes:
+        metric: its name.
+        value: the coefficient, or its average over the groups.
+        resampled: (k,) the value in each resample; empty for no interval.
+        units: number of units that have a part in it.
+        groups: number of groups with a coefficient; None for pooled items.
+        threshold: of ties.
+    """
 
     metric: str
     value: float
     resampled: Array
+    units: int = 0
     groups: int | None = None
     threshold: float | None = None
 
@@ -151,7 +161,7 @@ class _Ranking:
         results = []
         for one, rank in zip(self.measured, ranks, strict=True):
             value = optional(one.value)
-            low, high = (None, None) if value is None else part.interval(one.resampled)
+            low, high = (None, None) if value is None else part.interval(one.resampled, one.units)
             scores = part.scores[one.metric]
             results.append(
                 CorrelationResult(
@@ -242,10 +252,10 @@ class _Part:
         rating = columns[human][rated]
         return cls(by, value, human, layout, rated, rating, scores, missing, unrated, unit, counts, keep)
 
-    def interval(self, resampled: Array) -> tuple[float | None, float | None]:
+    def interval(self, resampled: Array, units: int) -> tuple[float | None, float | None]:
         if not len(resampled):
             return None, None
-        level = interval_level(self.layout.settings.level, self.counts.shape[1])
+        level = interval_level(self.layout.settings.level, units)
         low, high = statistics.percentile_interval(resampled, level)
         return optional(low), optional(high)
 
@@ -326,11 +336,14 @@ class _Part:
         average = self.layout.settings.average
         value = float(mean_coefficient(grouped.coefficients, average, grouped.kind))
         resampled = np.empty(0)
-        if self.counts is not None and not np.isnan(value):
+        used = [group for rows in grouped.stacks for group in rows]
+        used = [group for group, one in zip(used, grouped.coefficients, strict=True) if not np.isnan(one)]
+        units = len(np.unique(self.unit[items][np.concatenate(used)])) if used else 0
+        if self.counts is not None and units >= MIN_UNITS and not np.isnan(value):
             resampled = grouped.resampled(self.counts, self.unit[items], average)
         groups = None if self.layout.group == "none" else int((~np.isnan(grouped.coefficients)).sum())
         threshold = grouped.threshold if grouped.kind == "acc_eq" else None
-        return _Measured(metric, value, resampled, groups, threshold)
+        return _Measured(metric, value, resampled, units, groups, threshold)
 
     def _pair(
         self, i: int, j: int, measured: tuple[_Measured, _Measured], grouped: dict[str, Grouped], kind: Kind
@@ -349,7 +362,10 @@ class _Part:
         difference = curves[0].value - curves[1].value
         if np.isnan(difference):
             return None
-        low, high = self.interval(curves[0].resampled - curves[1].resampled)
+        low = high = None
+        if all(len(one.resampled) for one in curves):
+            units = min(one.units for one in curves)
+            low, high = self.interval(curves[0].resampled - curves[1].resampled, units)
         unit = self.unit[items] if self.layout.settings.test == "perm-inputs" else items
         first, second = exchange(compared[0], compared[1], self.keep, unit, self.layout.settings.average)
         return _Pair(i, j, difference, low, high, exchange_p(difference, first - second))

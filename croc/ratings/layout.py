@@ -15,6 +15,7 @@ from croc.ratings.permutation import Test
 from croc.ratings.records import Grouping
 from croc.tables.delimited import require_cells
 from croc.tables.signature import Signature
+from croc.wording import counted
 
 Missing = Literal["drop", "zero", "worst"]
 
@@ -115,7 +116,8 @@ class Layout:
         unit, units = number_values(table[cluster])
         if len(units) < MIN_UNITS and settings.resamples:
             notes.append(
-                f"There are no intervals, as {len(units)} values of {cluster!r} are fewer than {MIN_UNITS}."
+                f"There are no intervals: {cluster!r} has {counted(len(units), 'value')}, "
+                f"and at least {MIN_UNITS} are needed."
             )
         complete = {
             name: number_values(table[name])[0] if present[name] and not _has_gaps(table[name]) else None

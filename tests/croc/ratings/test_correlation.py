@@ -244,8 +244,18 @@ def test_few_prompts_have_no_interval_and_that_is_said():
     found = correlate(easy_and_hard(4), ["human"], resamples=50, permutations=50)
     assert {one.ci_low for one in found.results} == {None}
     assert {one.ci_low for one in found.tests} == {None}
-    assert any("4 values of 'prompt' are fewer than 5" in note for note in found.notes)
+    assert any("'prompt' has 4 values, and at least 5 are needed" in note for note in found.notes)
     assert "ci:" not in str(found.signature)
+
+
+def test_a_metric_with_scores_on_few_prompts_has_no_interval():
+    few = pl.col("prompt").is_in(["p0", "p1", "p2", "p3"])
+    frame = easy_and_hard().with_columns(knows_images=pl.when(few).then("knows_images"))
+    found = correlate(frame, ["human"], resamples=50, permutations=50)
+    assert found.get("knows_images", "human").ci_low is None
+    assert found.get("knows_prompts", "human").ci_low is not None
+    test = found.test("knows_images", "knows_prompts", "human")
+    assert (test.ci_low, test.ci_high) == (None, None)
 
 
 def test_intervals_are_wider_with_few_prompts():
