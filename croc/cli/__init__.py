@@ -36,6 +36,7 @@ class _Croc(CommandGroup):
     own={
         "agree": "croc.cli.evaluation:agree",
         "correlate": "croc.cli.evaluation:correlate",
+        "diff": "croc.cli.diff:diff",
         "evaluate": "croc.cli.evaluation:evaluate",
         "install-metric": "croc.cli.install_metric:install_metric",
         "leaderboard": "croc.cli.results:leaderboard",

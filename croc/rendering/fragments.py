@@ -279,7 +279,7 @@ def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str
     """
     shown = page.results_html(found)
     worst = sorted(
-        (s for s in found.scores if s.group == "property" and s.scaled is not None),
+        (s for s in found.scores if s.group == "property" and s.scaled is not None and not s.of_few_checks),
         key=lambda s: s.scaled or 0.0,
     )[:12]
     return fragment("report", found, Markup(shown), worst, downloads)

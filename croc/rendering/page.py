@@ -12,7 +12,7 @@ from croc.checks.schema import DIRECTIONS
 from croc.rendering import formats
 from croc.rendering.heatmap import DPI, heatmap_png
 from croc.rendering.latex import latex
-from croc.verdict.records import DIRECTION_NAMES, Result, Score, display_columns
+from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Result, Score, display_columns
 from croc.verdict.report import Report
 from croc.wording import counted
 
@@ -39,6 +39,7 @@ def environment() -> Environment:
         "interval": formats.interval,
         "labels": DIRECTION_NAMES,
         "confidence": formats.confidence,
+        "few_checks": FEW_CHECKS,
         "metric_label": formats.metric_label,
         "number": formats.number,
         "p_value": formats.p_value,

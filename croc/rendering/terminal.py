@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from croc.ratings.records import Correlations
+    from croc.verdict.changes import Changes
 
 _STYLES = {"good": "green", "bad": "red", "": ""}
 
@@ -93,7 +94,7 @@ def _grouping(report: Report, column: str) -> RenderableType:
     for value in report.groupings[column]:
         scores = [report.score(metric, column, value) for metric in report.metrics]
         largest = max(score.n for score in scores)
-        table.add_row(Text(value), count(largest), *(_number(score.scaled) for score in scores))
+        table.add_row(Text(value), count(largest), *(_with_interval(score) for score in scores))
     return table
 
 
@@ -118,6 +119,41 @@ def _dependence(pair: Dependence) -> list[RenderableType]:
     question = Text(f"Do the results depend on the {pair.column}? {comparison_of(pair)}", style="italic")
     ranks = rank_agreement_of(pair)
     return [question, table, *([Text(ranks)] if ranks else [])]
+
+
+def changes(found: Changes) -> list[RenderableType]:
+    """The changes between two versions of a metric: a row per group."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="Mean scaled accuracy, new against old", title_justify="left")
+    table.add_column("checks of", no_wrap=True)
+    for name in ("checks", "old", "new", "difference", "interval", "p (Holm)", ""):
+        table.add_column(name, justify="right", no_wrap=True)
+    for change in found.changes:
+        name = "all" if change.group is None else f"{change.group} {change.group_value}"
+        outcome = "better" if change.better else "worse" if change.worse else ""
+        table.add_row(
+            Text(name),
+            count(change.checks),
+            number(change.old),
+            number(change.new),
+            number(change.difference),
+            interval(change.ci_low, change.ci_high),
+            p_value(change.p_holm),
+            Text(outcome, style={"better": "green", "worse": "red"}.get(outcome, "")),
+        )
+    signatures = [Text(f"old: {found.old}", style="dim"), Text(f"new: {found.new}", style="dim")]
+    return [table, *signatures]
+
+
+def _with_interval(score: Score) -> Text:
+    from rich.text import Text
+
+    if score.of_few_checks:
+        return Text(number(score.scaled), style="dim")
+    ends = "" if score.ci_low is None else f" {interval(score.ci_low, score.ci_high)}"
+    return _number(score.scaled) + Text(ends, style="dim")
 
 
 def _number(value: float | None) -> Text:

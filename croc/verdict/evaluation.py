@@ -65,6 +65,7 @@ def evaluate(
 def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = None) -> Report:
     """Evaluate score tables that :func:`croc.tables.readers.read_score_tables` read."""
     settings = settings or Settings()
+    _require_common_checks(tables)
     by = tuple(dict.fromkeys(settings.by)) or _default_grouping(tables)
     column = _macro_column(tables, by, settings)
     groups = _groups(tables, by, column, settings)
@@ -184,6 +185,21 @@ def _groups(
         source = verdicts_by((column,)).ordered(verdicts.metrics) if column in split else verdicts
         groups += groups_by(source, column)
     return groups
+
+
+def _require_common_checks(tables: Sequence[ScoreTable]) -> None:
+    """Refuse metrics that were not run on the same checks.
+
+    Raises:
+        InputError: two tables have no check in common.
+    """
+    for first, second in itertools.combinations(tables, 2):
+        ids = [table.frame["check_id"] for table in (first, second)]
+        if len(ids[0]) and len(ids[1]) and not ids[0].is_in(ids[1].unique().implode()).any():
+            raise InputError(
+                f"{first.source} and {second.source} have no check in common (their first check_id is "
+                f"{ids[0][0]!r} and {ids[1][0]!r}); evaluate them separately, or give both the same ids"
+            )
 
 
 def _average(settings: Settings) -> Average:
@@ -390,7 +406,7 @@ class _Tested:
             tuple(tests),
             {test.group.key: test.directions for test in tests if test.directions is not None},
             comparisons,
-            _ranks(tests[0].group.verdicts.metrics, tests[0].scores, comparisons),
+            _ranks(tests[0], comparisons),
         )
 
 
@@ -436,13 +452,21 @@ def _detectable(test: GroupTests, a: int, b: int, tests: int) -> float | None:
     return optional(statistics.minimum_detectable_difference(error, tests=tests))
 
 
-def _ranks(metrics: Sequence[str], scores: Array, comparisons: Sequence[Comparison]) -> dict[str, int]:
-    """Rank of each metric, given best first, from the tests on all checks; {} without tests."""
+def _ranks(test: GroupTests, comparisons: Sequence[Comparison]) -> dict[str, int]:
+    """Rank of each metric from the tests on all checks; {} without tests.
+
+    A metric that lacks a direction which others have takes no rank: its mean is of other numbers.
+    """
     tested = [c for c in comparisons if c.group is None]
     if not tested:
         return {}
-    p = np.ones((len(metrics), len(metrics)))
+    verdicts = test.group.verdicts
+    directions = verdicts.known.any(axis=2)
+    places = np.flatnonzero((directions == directions.any(axis=0)).all(axis=1))
+    names = [verdicts.metrics[m] for m in places]
+    p = np.ones((len(names), len(names)))
     for c in tested:
-        a, b = metrics.index(c.better), metrics.index(c.worse)
-        p[a, b] = p[b, a] = c.p_holm
-    return dict(zip(metrics, statistics.significance_ranks(scores, p), strict=True))
+        if c.better in names and c.worse in names:
+            a, b = names.index(c.better), names.index(c.worse)
+            p[a, b] = p[b, a] = c.p_holm
+    return dict(zip(names, statistics.significance_ranks(test.scores[places], p), strict=True))

@@ -32,6 +32,9 @@ Distance = Annotated[float, Field(ge=-2, le=2)] | None
 Count = Annotated[int, Field(ge=0)]
 Rank = Annotated[int, Field(ge=1)] | None
 
+FEW_CHECKS = 10
+"""A group of fewer checks is shown in grey."""
+
 NumberKind = Literal["scaled", "share", "probability", "count"]
 """How a number is written: ``+0.25``, ``25%``, ``0.250`` or ``25``."""
 
@@ -170,6 +173,11 @@ class Score(Record):
     def about(self) -> tuple[str, ...]:
         """The metric."""
         return (self.metric,)
+
+    @property
+    def of_few_checks(self) -> bool:
+        """Whether it is of too few checks to be named among the best or worst; tables show it in grey."""
+        return self.n < FEW_CHECKS
 
 
 @dataclass(frozen=True)

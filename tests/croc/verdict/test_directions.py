@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import reference
 from click.testing import CliRunner
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from score_rows import check_rows, table
 
@@ -228,6 +228,7 @@ def benchmarks(draw, holes=True, drops=True, both_sides=False):
 @given(tables=benchmarks())
 @settings(max_examples=80, deadline=None, suppress_health_check=list(HealthCheck))
 def test_random_tables_are_judged_as_the_definition_reads(protocol, paper, tables):
+    assume(set.intersection(*({one["check_id"] for one in rows} for rows in tables.values())))
     report = judged(tables, protocol, paper=paper, by=("topic",))
     images = {}
     for rows in tables.values():

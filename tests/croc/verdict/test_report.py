@@ -92,7 +92,8 @@ def test_n_counts_checks_and_coverage_counts_absent_rows():
 def test_nothing_in_json_is_nan_even_where_nothing_is_known():
     rows = check_rows("a", [(None, None)], [(None, None)], category="action")
     rows += check_rows("b", [(None, 1.0)], [], category="negation")
-    report = report_of({"m": rows, "n": noisy(0, 3)})
+    others = [*noisy(0, 3), *check_rows("a", *PERFECT, category="action")]
+    report = report_of({"m": rows, "n": others})
     text = report.to_json()
     assert "NaN" not in text
     assert "Infinity" not in text
@@ -470,3 +471,30 @@ def test_an_unknown_metric_is_answered_with_a_like_one():
     report = report_of({"VQAScore": noisy(0, 5)})
     with pytest.raises(InputError, match="did you mean 'VQAScore'"):
         report.score("VQAscore")
+
+
+def test_metrics_without_a_common_check_are_not_ranked_together():
+    first, second = noisy(0), [{**row, "check_id": "0" + row["check_id"]} for row in noisy(1)]
+    with pytest.raises(InputError, match="have no check in common"):
+        report_of({"a": first, "b": second})
+
+
+def test_a_metric_without_all_directions_takes_no_rank():
+    whole, part = noisy(0), noisy(1)
+    part = [{**row, "contrast_score": None, "error": "no contrast prompt"} for row in part]
+    report = report_of({"whole": whole, "part": part, "other": noisy(2)})
+    assert report.score("part").rank is None
+    assert {report.score(name).rank for name in ("whole", "other")} <= {1, 2}
+    alone = report_of({"part": part, "like it": part})  # where nobody has more, nothing is missing
+    assert {score.rank for score in alone.ranking} == {1}
+
+
+def test_groups_of_few_checks_are_grey_and_have_no_place_among_the_worst():
+    rows = noisy(0, 40, category=["action"])
+    rows = [
+        {**row, "property": "colour" if int(row["check_id"].split()[1]) < 9 else "number"} for row in rows
+    ]
+    report = report_of({"m": rows}, settings=Settings(by=("property",), resamples=0, flips=0))
+    assert report.score("m", "property", "colour").of_few_checks
+    assert not report.score("m", "property", "number").of_few_checks
+    assert html_page(report).count('<td class="few">') == 1
