@@ -203,11 +203,12 @@ class CheckVerdicts:
         order = [self.metrics.index(name) for name in metrics]
         return replace(self, metrics=tuple(metrics), **{name: getattr(self, name)[order] for name in _ARRAYS})
 
-    def group_score(self) -> Array:
-        """(M,): share of checks passed in every direction, over the checks with a verdict in each."""
-        used = np.any(self.known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
-        complete = (self.known | ~used).all(axis=1) & np.any(used, axis=1)
-        passed = ((self.value == 1) | ~used).all(axis=1)
+    def group_score(self, directions: Sequence[int] = (0, 1, 2, 3)) -> Array:
+        """(M,): share of checks passed in all of these directions, over the checks with a verdict in each."""
+        known, value = (array[:, list(directions)] for array in (self.known, self.value))
+        used = np.any(known, axis=2, keepdims=True)  # a benchmark may have no text directions at all
+        complete = (known | ~used).all(axis=1) & np.any(used, axis=1)
+        passed = ((value == 1) | ~used).all(axis=1)
         return nanmean(np.where(complete, passed, np.nan), -1)
 
     def concepts_with_verdict(self) -> Array:

@@ -335,7 +335,7 @@ def _scores(
     if group.column is None and macro_column in verdicts.checks.columns:
         macro = verdicts.averaged_over(str(macro_column)).observed()
     test = tested.of_group[group.key]
-    passed = verdicts.group_score()
+    passed, text_passed, image_passed = map(verdicts.group_score, ((0, 1, 2, 3), (0, 1), (2, 3)))
     ranks = tested.ranks if group.column is None else {}
     totals = verdicts.totals.sum(axis=0)
     ties = nanmean(_ratio(totals[..., 3], totals[..., 2]), -1)
@@ -358,6 +358,8 @@ def _scores(
             mean_accuracy=_mean_accuracy(results, metric),
             micro=optional(micro[m]),
             macro=optional(macro[m]),
+            text_score=optional(text_passed[m]),
+            image_score=optional(image_passed[m]),
         )
         for m, metric in enumerate(verdicts.metrics)
     ]

@@ -151,6 +151,8 @@ class Score(Record):
         micro: mean over the directions that have a value, the checks pooled, −1…1.
         macro: mean over the directions and the values of the first column that results are broken down by;
             None where there is no such column, and for groups.
+        text_score: share of checks that passed in both text directions, as in Winoground; None if unknown.
+        image_score: share of checks that passed in both image directions.
     """
 
     metric: Text
@@ -168,6 +170,8 @@ class Score(Record):
     mean_accuracy: Share = None
     micro: Scaled = None
     macro: Scaled = None
+    text_score: Share = None
+    image_score: Share = None
 
     @property
     def about(self) -> tuple[str, ...]:

@@ -195,7 +195,9 @@ def test_group_score_is_the_share_of_checks_passed_in_every_direction():
     rows = check_rows("a", *PERFECT, category="action") + check_rows("b", *WRONG, category="action")
     # Text directions passed (2 > 1, 5 > 4), image forward not (2 < 4).
     rows += check_rows("c", [(2, 1)], [(4, 5)], category="action")
-    assert report_of({"m": rows}).scores[0].group_score == pytest.approx(1 / 3)
+    score = report_of({"m": rows}).scores[0]
+    assert score.group_score == pytest.approx(1 / 3)
+    assert (score.text_score, score.image_score) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
 
 
 def exact_exchange_p(first, second):
