@@ -299,8 +299,9 @@ def agreement(
     from dataclasses import replace
 
     from croc_hum.agreement import views as agreement_views
-    from croc_hum.agreement.agreement import AgreementReport, Settings
+    from croc_hum.agreement.agreement import AgreementReport
     from croc_hum.agreement.label_noise import LabelNoise, read_sample
+    from croc_hum.agreement.vote_matrix import Settings
     from croc_hum.release.release import read_item_ids
     from croc_hum.votes.votes import Rule, read_votes, require_known_items
 

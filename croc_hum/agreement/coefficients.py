@@ -113,6 +113,38 @@ def cohen_kappa(first: Array, second: Array, *, weights: str | None = None) -> f
         return float(cohen_kappa_score(first, second, weights=weights))
 
 
+def error_rate_of_agreement(equal: Any) -> Any:
+    """The error rate e of annotators that explains their share of equal answers to a question of two answers.
+
+    Two annotators who err independently with probability e give equal answers with probability
+    p = (1 − e)² + e², so e = (1 − √(2 p − 1)) / 2.
+
+    Args:
+        equal: p, share of pairs of votes on one item that are equal.
+
+    Returns:
+        0…1/2; NaN where p is below 1/2, which no error rate explains.
+    """
+    with np.errstate(invalid="ignore"):
+        return (1 - np.sqrt(2 * np.asarray(equal, float) - 1)) / 2
+
+
+def majority_error_rate(error: Any, votes: int) -> Any:
+    """Probability that the majority of independent votes is wrong; a tie counts one half.
+
+    Args:
+        error: probability that one vote is wrong.
+        votes: number of votes.
+    """
+    from scipy.stats import binom
+
+    error = np.asarray(error, float)
+    half = votes / 2
+    return binom.sf(np.floor(half), votes, error) + (
+        binom.pmf(half, votes, error) / 2 if votes % 2 == 0 else 0
+    )
+
+
 def flip_rate(wrong: Any, shows_other: Any) -> Any:
     """Probability η that a wrong image reverses the correct answer of a comparison.
 

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from croc.rendering.formats import interval, number, percent
 from croc.wording import counted
-from croc_hum.agreement.agreement import AgreementReport, Estimate
+from croc_hum.agreement.agreement import AgreementReport
+from croc_hum.agreement.vote_matrix import Estimate
 from croc_hum.votes.votes import describe_excluded
 
 if TYPE_CHECKING:
@@ -56,14 +57,39 @@ def make_tables(report: AgreementReport) -> list[ReportTable]:
             3,
         ),
         ReportTable(
-            "Agreement of one annotator with the others",
-            "The human ceiling for the result of a metric: annotators do not agree better with each other.",
-            ("task", "category", "measure", "annotators", "votes", "ceiling", "interval"),
+            "Noise ceiling",
+            "Bounds of the mean agreement of the best possible metric with single annotators (Nili et al. "
+            "2014): each annotator compared with the others (lower) and with all annotators (upper). They do "
+            "not apply to accuracies on majority labels. Unsure votes are left out.",
+            ("task", "category", "measure", "annotators", "votes", "lower", "interval", "upper", "interval"),
             _format_rows(
-                (c.task, c.category or ALL, c.measure, c.annotators, c.votes, *_estimate(c.ceiling))
+                (
+                    *(c.task, c.category or ALL, c.measure, c.annotators, c.votes),
+                    *_estimate(c.lower),
+                    *_estimate(c.upper),
+                )
                 for c in report.ceilings
             ),
             3,
+        ),
+        ReportTable(
+            "Error of majority labels",
+            "Estimated from the share of equal answers, for annotators who err independently and equally "
+            "often on all images. Perfect metric, one like an annotator: expected accuracy on these labels.",
+            (
+                *("task", "category", "items", "one annotator", "interval", "majority", "interval"),
+                *("perfect metric", "one like an annotator"),
+            ),
+            _format_rows(
+                (
+                    *(e.task, e.category or ALL, e.items),
+                    *_estimate(e.annotator, percent),
+                    *_estimate(e.majority, percent),
+                    *(percent(e.perfect), percent(e.like_annotator)),
+                )
+                for e in report.label_errors
+            ),
+            2,
         ),
         ReportTable(
             "Working time and discarded images",
@@ -222,7 +248,8 @@ def _make_ranking_tables(report: AgreementReport) -> Iterable[ReportTable]:
 
 def summarize(report: AgreementReport) -> list[str]:
     """The main results in sentences."""
-    lines = describe_excluded(report.left_out) + ([] if report.noise is None else report.noise.lines())
+    lines = describe_excluded(report.left_out) + [found.describe() for found in report.dependent]
+    lines += [] if report.noise is None else report.noise.lines()
     return lines + ([] if report.rankings is None else report.rankings.lines())
 
 

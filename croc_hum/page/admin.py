@@ -34,7 +34,7 @@ class Summary:
         tasks: (task, items, votes, items with enough votes).
         annotators: (pseudonym, votes, median seconds, attention checks passed, last vote).
         agreement: (task, category, scale, items, votes, alpha).
-        agreement_message: why there is no agreement, or an empty text.
+        agreement_message: why there is no agreement, or which annotators may not be independent; else empty.
         disputed: items on which annotators disagree, with their votes in ``item_votes``.
     """
 
@@ -97,7 +97,8 @@ def _summarize_annotators(votes: Sequence[Mapping[str, Any]]) -> list[tuple[Any,
 
 
 def _measure_agreement(votes: Any, rule: Any) -> tuple[list[tuple[Any, ...]], str]:
-    from croc_hum.agreement.agreement import AgreementReport, Settings
+    from croc_hum.agreement.agreement import AgreementReport
+    from croc_hum.agreement.vote_matrix import Settings
 
     try:
         report = AgreementReport.of(votes, rule, Settings(resamples=0))
@@ -107,7 +108,7 @@ def _measure_agreement(votes: Any, rule: Any) -> tuple[list[tuple[Any, ...]], st
     for alpha in report.alphas:
         value = "–" if alpha.alpha.value is None else f"{alpha.alpha.value:.2f}"
         rows.append((alpha.task, alpha.category or "all", alpha.level, alpha.items, alpha.votes, value))
-    return rows, ""
+    return rows, " ".join(f"{found.describe()}." for found in report.dependent)
 
 
 def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
@@ -184,12 +185,14 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
                     ("annotator", "votes", "median seconds", "attention checks passed", "last vote (UTC)"),
                     current.annotators,
                 ),
-                fragments.message(current.agreement_message)
-                or fragments.table(
+                fragments.message(current.agreement_message),
+                fragments.table(
                     "Agreement so far (1 is perfect, 0 is chance level, – is undefined)",
                     ("task", "category", "scale", "items", "votes", "Krippendorff’s alpha"),
                     current.agreement,
-                ),
+                )
+                if current.agreement
+                else "",
             ]
             first = current.disputed[0] if current.disputed else None
             return {

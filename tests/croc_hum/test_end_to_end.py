@@ -24,9 +24,10 @@ from croc.cli import main
 from croc.errors import InputError
 from croc.scoring.run import ScoringSettings, score_dataset
 from croc.verdict.evaluation import evaluate
-from croc_hum.agreement.agreement import AgreementReport, Settings
+from croc_hum.agreement.agreement import AgreementReport
 from croc_hum.agreement.label_noise import LabelNoise, read_sample
 from croc_hum.agreement.rankings import rank_by_annotator
+from croc_hum.agreement.vote_matrix import Settings
 from croc_hum.candidates.prompts import load
 from croc_hum.schema import read_items
 from croc_hum.votes.store import Settings as StoreSettings

@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 import pytest
 
 from croc.errors import InputError
 from croc.tables.signature import Signature
 from croc_hum.agreement import views as agreement_views
-from croc_hum.agreement.agreement import AgreementReport, Settings
+from croc_hum.agreement.agreement import AgreementReport
 from croc_hum.agreement.label_noise import weighted_share
+from croc_hum.agreement.vote_matrix import Settings
 from croc_hum.votes.votes import check_votes
 
 
@@ -54,8 +54,17 @@ def test_three_annotators_by_hand() -> None:
     # c on item 2: both others say yes.
     assert agreement["c"] == (pytest.approx(3 / 4), 4)
     (ceiling,) = report.ceilings
-    assert ceiling.ceiling.value == pytest.approx((3.5 + 3.5 + 3) / 14)
-    assert ceiling.votes == 14
+    assert ceiling.lower.value == pytest.approx((3.5 + 3.5 + 3) / 14)
+    # The votes that are equal to the majority of all: 3, 2, 3, 3 and 1 (a tie of two votes).
+    assert ceiling.upper.value == pytest.approx(12 / 14)
+    assert (ceiling.votes, ceiling.unsure) == (14, 0)
+    (error,) = report.label_errors
+    # 10 of 13 pairs of votes are equal: items 1, 3 and 4 have 3 of 3, item 2 1 of 3, item 5 0 of 1.
+    e = (1 - (2 * 10 / 13 - 1) ** 0.5) / 2
+    assert error.annotator.value == pytest.approx(e)
+    wrong = (4 * (3 * e**2 * (1 - e) + e**3) + (e**2 + e * (1 - e))) / 5
+    assert error.majority.value == pytest.approx(wrong) and error.perfect == pytest.approx(1 - wrong)
+    assert error.correct(0.8) == pytest.approx((0.8 - wrong) / (1 - 2 * wrong))
 
 
 def test_hours_are_cut_where_somebody_left_an_item_open() -> None:
@@ -162,7 +171,11 @@ def test_the_five_raters_of_nlvr(shared_data: Path) -> None:
     assert alpha.alpha.value == pytest.approx(0.799, abs=5e-4)
     assert (alpha.alpha.low, alpha.alpha.high) == pytest.approx((0.773, 0.826), abs=3e-3)
     (ceiling,) = report.ceilings
-    assert 0.93 < ceiling.ceiling.low < ceiling.ceiling.value < 0.96  # type: ignore[operator]
+    assert 0.95 < ceiling.lower.low < ceiling.lower.value < 0.97  # type: ignore[operator]
+    # At most one of the five answers differs (Suhr et al. kept no others), so both bounds are equal.
+    assert ceiling.upper == ceiling.lower
+    assert ceiling.unsure == 63
+    assert report.dependent == ()
 
 
 def test_the_two_raters_of_tifa(shared_data: Path) -> None:
@@ -175,8 +188,8 @@ def test_the_two_raters_of_tifa(shared_data: Path) -> None:
     assert pair.agreement == pytest.approx(0.55, abs=5e-3)
     first, second = (votes.filter(pl.col("annotator") == f"rater{n}")["answer"].cast(int) for n in (1, 2))
     assert pair.tau == pytest.approx(stats.kendalltau(first, second).statistic)
-    # One against one, the ceiling is the correlation itself.
-    ceilings = {c.measure: c.ceiling.value for c in AgreementReport.of(votes, settings=FAST).ceilings}
+    # One against one, the lower bound is the correlation itself.
+    ceilings = {c.measure: c.lower.value for c in AgreementReport.of(votes, settings=FAST).ceilings}
     assert ceilings["kendall"] == pytest.approx(pair.tau)
     assert ceilings["accuracy"] == pytest.approx(pair.agreement)
 
@@ -199,8 +212,16 @@ def test_the_workers_of_dsg(shared_data: Path) -> None:
         assert alpha.alpha.low < alpha.alpha.value < alpha.alpha.high  # type: ignore[operator]
     by = {alpha.level: alpha.alpha.value for alpha in report.alphas}
     assert by["nominal"] < by["ordinal"]  # type: ignore[operator]
-    rating = next(c for c in report.ceilings if c.measure == "spearman")
-    assert rating.annotators == 5 and np.isfinite(rating.ceiling.value)  # type: ignore[arg-type]
+    for rating in report.ceilings:
+        assert rating.annotators == 5
+        for bound in (rating.lower, rating.upper):
+            assert bound.low < bound.value < bound.high  # type: ignore[operator]
+        assert rating.lower.value < rating.upper.value  # type: ignore[operator]
+    (found,) = report.dependent
+    assert found.raters.within == pytest.approx(0.893, abs=1e-3)
+    assert found.raters.across == pytest.approx(0.711, abs=1e-3)
+    lines = agreement_views.summarize(report)
+    assert any("correlate at 0.89 with each other but at most at 0.71" in line for line in lines)
 
 
 def test_the_guide_quotes_computed_numbers(shared_data: Path) -> None:

@@ -10,8 +10,9 @@ import pytest
 
 from croc.errors import InputError
 from croc_hum.agreement import views as agreement_views
-from croc_hum.agreement.agreement import AgreementReport, Settings
+from croc_hum.agreement.agreement import AgreementReport
 from croc_hum.agreement.label_noise import LabelNoise
+from croc_hum.agreement.vote_matrix import Settings
 from croc_hum.schema import VOTE_NAMES, votes_schema
 from croc_hum.votes.votes import (
     ADJUDICATOR_UNSURE,
