@@ -170,4 +170,4 @@ def test_the_raters_of_genai_bench(shared_data: Path) -> None:
     (found,) = report.dependent
     assert found.raters.raters == ("rater_2", "rater_3")
     # As computed with scipy when the data were collected: .917, and .674 and .683 with the first rater.
-    assert (found.raters.within, found.raters.across) == pytest.approx((0.917, 0.683), abs=5e-4)
+    assert (found.raters.within, found.raters.across) == pytest.approx((0.917, 0.683), abs=1e-3)
