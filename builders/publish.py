@@ -102,7 +102,7 @@ class Publication:
         counts = {"new": self.added, "changed": self.changed, "same": self.same, "removed": self.removed}
         files = ", ".join(f"{len(paths)} {name}" for name, paths in counts.items() if paths)
         size = f"{'to upload' if self.dry_run else 'uploaded'}: {_size(self.upload_bytes)}"
-        text.append(f"{self.repo} ({self.repo_type}): {f'{files} files' if files else 'no files'}; {size}")
+        text.append(f"{self.repo} ({self.repo_type}): {f'files: {files}' if files else 'no files'}; {size}")
         if self.dry_run:
             text.append("dry run: nothing was uploaded" + (f"; tag: {self.tag}" if self.tag else ""))
         else:

@@ -128,6 +128,6 @@ def explain(error: ValidationError) -> str:
         place = ".".join(str(step) for step in detail["loc"])
         reason = detail["msg"].removeprefix("Value error, ")
         if detail["type"] == "extra_forbidden":
-            reason = "there is no such key"
+            reason = "unknown key"
         problems.append(f"{place}: {reason}" if place else reason)
     return "; ".join(problems)

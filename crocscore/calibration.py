@@ -374,15 +374,13 @@ def read_questions(
 
     files = sorted(Path(folder).glob(f"data/{split}-*.parquet"))
     if not files:
-        raise InputError(
-            f"{folder}: there is no data/{split}-*.parquet; make questions with croc build train"
-        )
+        raise InputError(f"{folder} has no data/{split}-*.parquet; make questions with croc build train")
     columns = ("image", "prompt", "label", "check_id", "concept_id", "image_side", "image_index")
     rows: list[dict[str, Any]] = []
     for file in files:
         for table in batches(file):
             if missing := sorted(set(columns) - set(table.schema.names)):
-                raise InputError(f"{file}: there is no column {missing[0]}")
+                raise InputError(f"{file}: missing column {missing[0]}")
             rows += table.select(columns).to_pylist()
     if at_most is None or len(rows) <= at_most:
         return rows

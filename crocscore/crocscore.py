@@ -219,7 +219,7 @@ def _bytes(image: Any) -> bytes:
         pixels = np.asarray(image)
         if pixels.dtype != np.uint8 or pixels.shape[2:] not in ((), (3,), (4,)) or pixels.ndim < 2:
             raise InputError(
-                f"an array of an image is uint8 (height, width, 3), not {pixels.dtype} {pixels.shape}"
+                f"an array of an image must be uint8 (height, width, 3), not {pixels.dtype} {pixels.shape}"
             )
         image = Image.fromarray(pixels)
     return to_bytes(image)

@@ -93,7 +93,7 @@ def pick(columns: Iterable[Column], names: Iterable[str]) -> tuple[Column, ...]:
     """The columns of these names, in the order of the names.
 
     Raises:
-        KeyError: there is no column of a name.
+        KeyError: no column has one of the names.
     """
     by_name = {column.name: column for column in columns}
     return tuple(by_name[name] for name in names)
@@ -116,7 +116,7 @@ def features(columns: Iterable[Column]) -> datasets.Features:
 
 
 def columns_of_features(features: datasets.Features) -> tuple[Column, ...]:
-    """The columns of a dataset that is there already; their meanings are empty."""
+    """The columns of an existing dataset; their meanings are empty."""
 
     def column(name: str, feature: Any) -> Column:
         if isinstance(feature, dict):
@@ -132,7 +132,7 @@ def columns_of_features(features: datasets.Features) -> tuple[Column, ...]:
 
 
 def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
-    """The columns as an Arrow schema; without the metadata by which ``datasets`` knows images."""
+    """The columns as an Arrow schema; without the metadata by which ``datasets`` recognises images."""
     import pyarrow as pa
 
     simple = {
@@ -156,12 +156,12 @@ def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
 
 
 def row_model(name: str, columns: Iterable[Column], required: Iterable[str] = ()) -> type[BaseModel]:
-    """A pydantic model of a row of which nothing is known: strict types, null allowed, other keys ignored.
+    """A pydantic model that validates a row: strict types, null allowed, other keys ignored.
 
     Args:
         name: of the model.
         columns: its fields.
-        required: names of the columns that must be there.
+        required: names of the columns that must be present.
     """
     from pydantic import ConfigDict, create_model
 

@@ -56,7 +56,7 @@ def to_bytes(source: Any) -> bytes:
         return buffer.getvalue()
     if source is None:
         raise InputError("the image is missing")
-    raise InputError(f"an image is bytes, a path or a PIL image, not {type(source).__name__}")
+    raise InputError(f"an image must be bytes, a path or a PIL image, not {type(source).__name__}")
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:

@@ -92,7 +92,7 @@ SPEC_COLUMNS: tuple[str, ...] = (
     "entity",
     "contrast_topic",
 )
-"""The columns that say what a check is about; they come from its spec."""
+"""The columns that describe what a check contrasts; they come from its spec."""
 
 GROUP_COLUMNS: tuple[str, ...] = (
     "subset",

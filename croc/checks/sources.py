@@ -48,7 +48,7 @@ Reader = Callable[[int, int], list[Row]]
 
 
 class CheckTexts(NamedTuple):
-    """What is read of every check before any image."""
+    """The texts of a check, which are read before its images."""
 
     check_id: str
     subset: str | None
@@ -106,8 +106,8 @@ class Checks:
             )
         return "syn" if with_subset else "hum"
 
-    def some(self, number: int) -> Checks:
-        """At most so many checks, evenly spaced: the first of sorted rows would be alike."""
+    def spaced(self, number: int) -> Checks:
+        """At most ``number`` checks, evenly spaced, because rows that follow each other are similar."""
         total = len(self.texts)
         if number >= total:
             return self
@@ -159,7 +159,7 @@ def open_checks(
         split: which split; optional where there is only one, or one called ``test``.
         revision: tag or commit of a Hub id; for objects, a name of their content.
         streaming: read a Hub dataset over the network instead of downloading it first.
-        max_checks: take at most so many, evenly spaced; of an ``IterableDataset`` the first ones.
+        max_checks: maximum number of checks, evenly spaced; of an ``IterableDataset`` the first ones.
 
     Raises:
         InputError: it is not a dataset of checks.
@@ -170,7 +170,7 @@ def open_checks(
         raise InputError(f"max_checks must be at least 1, not {max_checks}")
     if type(dataset).__name__ == "IterableDataset":
         dataset = dataset.take(max_checks)  # the rest of a stream may have no end
-    return _open(dataset, config, split, revision, streaming).some(max_checks)
+    return _open(dataset, config, split, revision, streaming).spaced(max_checks)
 
 
 def _open(
@@ -188,7 +188,7 @@ def _open(
         if rows and isinstance(rows[0], Mapping):
             return _of_rows(rows, revision)
     raise InputError(
-        "checks come from a folder, a Hub id, a datasets object or a list of rows, "
+        "expected checks as a folder, a Hub id, a datasets object or a list of rows, "
         f"not {type(dataset).__name__}"
     )
 
@@ -211,9 +211,9 @@ def _open_named(
     if path.is_file() and path.suffix == ".parquet":
         return _of_parquet([path], path.name, f"sha256:{sha256_of(path)[:16]}")
     if path.is_file():
-        raise InputError(f"{name}: a file of checks is a Parquet file")
+        raise InputError(f"{name}: expected a Parquet file")
     if not path.exists() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
-        raise InputError(f"{name}: there is no such folder, and it is not a Hub id (ORGANISATION/NAME)")
+        raise InputError(f"{name}: neither an existing folder nor a Hub id (ORGANISATION/NAME)")
     return _of_builder(name, path if path.is_dir() else None, config, split, revision, stream)
 
 
@@ -227,7 +227,7 @@ def _of_builder(
         builder = datasets.load_dataset_builder(name, config, revision=None if folder else revision)
     except (ValueError, OSError, ImportError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{name}: no dataset can be loaded: {reason}") from error
+        raise InputError(f"{name}: the dataset cannot be loaded: {reason}") from error
     data_files = builder.config.data_files or {}
     chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
     checks = _of_split(builder, chosen, name, folder, stream)
@@ -269,8 +269,8 @@ def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
 
 def _manifest(folder: Path) -> str | None:
     stored = read_json(folder / "manifest.json")
-    found = stored.get("sha256") if isinstance(stored, dict) else None
-    return str(found)[:16] if found else None
+    checksum = stored.get("sha256") if isinstance(stored, dict) else None
+    return str(checksum)[:16] if checksum else None
 
 
 def _files_hash(files: Sequence[Path]) -> str:
@@ -348,63 +348,67 @@ class _ParquetRows:
             # Read page by page: buffering a whole row group of images takes new memory for each group.
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         except (OSError, pa.ArrowException) as error:
-            raise InputError(f"{file}: not a readable Parquet file ({str(error).splitlines()[0]})") from None
+            raise InputError(
+                f"{file}: cannot be read as a Parquet file ({str(error).splitlines()[0]})"
+            ) from None
 
 
 # ---- Objects ----
 
 
-def _of_datasets(found: Any, name: str, split: str | None, revision: str | None) -> Checks:
+def _of_datasets(dataset: Any, name: str, split: str | None, revision: str | None) -> Checks:
     import datasets
     import pyarrow as pa
 
-    if isinstance(found, (datasets.DatasetDict, datasets.IterableDatasetDict)):
-        found = found[_one_split(name, [str(key) for key in found], split)]
-    if found.features is not None:
-        _require_names(found.features, name)
+    if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict)):
+        dataset = dataset[_one_split(name, [str(key) for key in dataset], split)]
+    if dataset.features is not None:
+        _require_names(dataset.features, name)
         for side in IMAGE_COLUMNS:
-            kind = found.features[side]
+            kind = dataset.features[side]
             try:  # paths and bytes can be cast to images, too
-                found = found.cast_column(side, datasets.List(datasets.Image(decode=False)))
+                dataset = dataset.cast_column(side, datasets.List(datasets.Image(decode=False)))
             except (TypeError, ValueError, pa.ArrowException):
                 raise InputError(f"{name}: column {side!r} must be a list of images, not {kind}") from None
-        _require_columns(found.features.arrow_schema, name)
-    names = [column for column in COLUMNS if column in (found.column_names or COLUMNS)]
-    found = found.select_columns(names) if found.column_names is not None else found
-    if isinstance(found, datasets.IterableDataset):
-        return _of_stream(found, name, revision)
+        _require_columns(dataset.features.arrow_schema, name)
+    names = [column for column in COLUMNS if column in (dataset.column_names or COLUMNS)]
+    dataset = dataset.select_columns(names) if dataset.column_names is not None else dataset
+    if isinstance(dataset, datasets.IterableDataset):
+        return _of_stream(dataset, name, revision)
 
     def read(start: int, stop: int) -> list[Row]:
-        columns = found[start:stop]
+        columns = dataset[start:stop]
         return [{key: columns[key][i] for key in names} for i in range(stop - start)]
 
-    texts = found.select_columns([key for key in CheckTexts._fields if key in names])
-    listed = [_texts_of(row) for row in texts]
-    return Checks(name, revision or _content_hash(len(listed), read), listed, read)
+    texts = dataset.select_columns([key for key in CheckTexts._fields if key in names])
+    check_texts = [_texts_of(row) for row in texts]
+    return Checks(name, revision or _content_hash(len(check_texts), read), check_texts, read)
 
 
-def _of_stream(found: Any, name: str, revision: str | None) -> Checks:
+def _of_stream(dataset: Any, name: str, revision: str | None) -> Checks:
     """A stream is read twice: once for its texts, once for its images."""
-    light = found
-    if found.column_names is not None:
-        light = found.select_columns([key for key in CheckTexts._fields if key in found.column_names])
-    listed = []
-    for number, row in enumerate(light, 1):
-        if found.column_names is None:
+    texts_only = dataset
+    if dataset.column_names is not None:
+        texts_only = dataset.select_columns(
+            [key for key in CheckTexts._fields if key in dataset.column_names]
+        )
+    check_texts = []
+    for number, row in enumerate(texts_only, 1):
+        if dataset.column_names is None:
             _validate(row, f"{name}, row {number}")
-        listed.append(_texts_of(row))
+        check_texts.append(_texts_of(row))
     at = 0
-    rows: Iterator[Row] = iter(found)
+    rows: Iterator[Row] = iter(dataset)
 
     def read(start: int, stop: int) -> list[Row]:
         nonlocal at, rows
         if start != at:
-            rows = iter(found.skip(start))
+            rows = iter(dataset.skip(start))
         at = stop
         return [dict(next(rows)) for _ in range(stop - start)]
 
-    pin = revision or f"texts:{stable_hash(*listed)}"
-    return Checks(name, pin, listed, read, pinned=revision is not None)
+    pin = revision or f"texts:{stable_hash(*check_texts)}"
+    return Checks(name, pin, check_texts, read, pinned=revision is not None)
 
 
 def _of_rows(rows: Sequence[Mapping[str, Any]], revision: str | None) -> Checks:
@@ -414,8 +418,8 @@ def _of_rows(rows: Sequence[Mapping[str, Any]], revision: str | None) -> Checks:
     def read(start: int, stop: int) -> list[Row]:
         return [dict(row) for row in rows[start:stop]]
 
-    listed = [_texts_of(row) for row in rows]
-    return Checks("rows", revision or _content_hash(len(rows), read), listed, read)
+    check_texts = [_texts_of(row) for row in rows]
+    return Checks("rows", revision or _content_hash(len(rows), read), check_texts, read)
 
 
 def _content_hash(total: int, read: Reader) -> str:
@@ -438,11 +442,11 @@ def _texts_of(row: Mapping[str, Any]) -> CheckTexts:
     return CheckTexts(row["check_id"], row.get("subset"), row["prompt"], row["contrast_prompt"])
 
 
-# ---- Is it a check? ----
+# ---- Validation ----
 
 
 def _require_columns(schema: pa.Schema, where: str) -> list[str]:
-    """The names of a table's columns, after a look at names and types."""
+    """Check the names and types of a table's columns, and return the names."""
     import pyarrow as pa
 
     _require_names(schema.names, where)
@@ -465,7 +469,7 @@ def _require_columns(schema: pa.Schema, where: str) -> list[str]:
 def _require_names(names: Iterable[str], where: str) -> None:
     present = set(names)
     if missing := [name for name in REQUIRED if name not in present]:
-        raise InputError(f"{where}: no column {', '.join(missing)}; checks have {', '.join(REQUIRED)}")
+        raise InputError(f"{where}: missing column {', '.join(missing)}; checks need {', '.join(REQUIRED)}")
 
 
 def _validate(row: Mapping[str, Any], where: str) -> None:

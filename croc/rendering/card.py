@@ -54,8 +54,8 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def text(plain: str) -> str:
-    """A plain text as Markdown that shows it: nothing in it is markup."""
-    escaped = _ACTIVE.sub(lambda found: "\\" + found[0], " ".join(plain.split()))
+    """Escape a plain text for Markdown, so that it has no markup."""
+    escaped = _ACTIVE.sub(lambda match: "\\" + match[0], " ".join(plain.split()))
     return _START.sub(r"\1\\\2", escaped)
 
 

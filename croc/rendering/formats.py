@@ -29,7 +29,7 @@ def interval(low: float | None, high: float | None, digits: int = 2) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share as text; a dash where there is none. Only a full share reads 100%."""
+    """A share as text; a dash where there is none. Only a share of 1 is written as 100%."""
     if share is None:
         return DASH
     return f"{share:.0%}" if share == 1 or share < 0.995 else f"{share:.2%}"
@@ -59,7 +59,7 @@ _WRITERS: Mapping[NumberKind, Callable[..., str]] = {
 
 
 def cell(record: Record, name: str) -> str:
-    """A field of a record as text, as its column says."""
+    """A field of a record as text, in the format of its column."""
     return _WRITERS[display_columns(type(record))[name].kind](getattr(record, name))
 
 
@@ -81,14 +81,14 @@ def further_columns(record: type[Record]) -> dict[str, DisplayColumn]:
 
 
 def tone(value: float | None) -> str:
-    """``bad`` below chance level, ``good`` from halfway to perfect on, else empty."""
+    """``bad`` below chance level, ``good`` from 0.5 on, else empty."""
     if value is None:
         return ""
     return "bad" if round(value, 2) < 0 else "good" if value >= 0.5 else ""
 
 
 def metric_label(report: Report, metric: str) -> str:
-    """The name of a metric; a baseline says so."""
+    """The name of a metric; a baseline is marked."""
     return f"{metric} (baseline)" if report.score(metric).baseline else metric
 
 
@@ -102,53 +102,55 @@ def confidence(report: Report) -> str:
     return f"{100 * report.settings.level:g}%"
 
 
-def comparison_of(pair: Dependence) -> str:
-    """On what two generators are compared, as text."""
-    on = (
+def describe_comparison(pair: Dependence) -> str:
+    """Which two generators are compared, and on which concepts, as text."""
+    concepts = (
         f"the same {counted(pair.concepts, 'concept')}, paired"
         if pair.paired
         else "different concepts, not paired"
     )
-    return f"{pair.first} against {pair.second}, on {on}"
+    return f"{pair.first} against {pair.second}, on {concepts}"
 
 
-def rank_agreement_of(pair: Dependence) -> str:
+def describe_rank_agreement(pair: Dependence) -> str:
     """Whether two generators rank the metrics alike, as text; empty with a single metric."""
     if pair.tau is None:
         return ""
-    ends = "" if pair.tau_low is None else f" {interval(pair.tau_low, pair.tau_high)}"
-    return f"Rankings of {counted(len(pair.differences), 'metric')}: Kendall tau-b {number(pair.tau)}{ends}"
+    tau = number(pair.tau)
+    if pair.tau_low is not None:
+        tau += f" {interval(pair.tau_low, pair.tau_high)}"
+    return f"Rankings of {counted(len(pair.differences), 'metric')}: Kendall tau-b {tau}"
 
 
 def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
     """Rank agreement as sentences."""
     lines = []
     for agreement in agreements:
-        where = f" on {agreement.group_value}" if agreement.group_value else ""
-        ends = interval(agreement.ci_low, agreement.ci_high)
-        tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {ends}"
-        lines.append(f"Rankings of {counted(len(agreement.metrics), 'metric')}{where}: Kendall tau-b {tau}")
+        group = f" on {agreement.group_value}" if agreement.group_value else ""
+        tau_interval = interval(agreement.ci_low, agreement.ci_high)
+        tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {tau_interval}"
+        lines.append(f"Rankings of {counted(len(agreement.metrics), 'metric')}{group}: Kendall tau-b {tau}")
     return lines
 
 
 _NAMED_GROUPS = 3
 
 
-def correlation_lines(found: Correlations) -> list[str]:
+def correlation_lines(report: Correlations) -> list[str]:
     """How correlations with ratings were computed, and what was left out, as sentences."""
     compared = {
         "item": "Coefficients compare only images of one prompt; the values are averages over the prompts.",
         "system": "Coefficients compare only images of one system; the values are averages over the systems.",
         "none": "Coefficients compare all images with each other.",
     }
-    lines = [compared[found.group], *found.notes]
-    for group in found.constant_groups:
-        what = f"ratings in {group.human!r}" if group.metric is None else f"scores of {group.metric!r}"
-        where = "" if group.by is None else f" ({group.by} {group.by_value})"
-        shown = ", ".join(group.names[:_NAMED_GROUPS])
+    lines = [compared[report.group], *report.notes]
+    for group in report.constant_groups:
+        values = f"ratings in {group.human!r}" if group.metric is None else f"scores of {group.metric!r}"
+        part = "" if group.by is None else f" ({group.by} {group.by_value})"
+        names = ", ".join(group.names[:_NAMED_GROUPS])
         more = ", …" if len(group.names) > _NAMED_GROUPS else ""
-        share = f"{len(group.names):,} of {counted(group.total, 'group')}{where}"
+        share = f"{len(group.names):,} of {counted(group.total, 'group')}{part}"
         lines.append(
-            f"All {what} are equal in {share}, which have only an accuracy with ties: {shown}{more}."
+            f"All {values} are equal in {share}, which have only an accuracy with ties: {names}{more}."
         )
     return lines

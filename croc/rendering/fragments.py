@@ -148,7 +148,7 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
         InputError: there is no file, or it cannot be evaluated; see
         :func:`croc.tables.readers.read_score_tables`.
     """
-    from croc.results.files import columns_there, has_values
+    from croc.results.files import existing_group_columns, has_values
     from croc.tables.readers import read_score_tables
     from croc.verdict.evaluation import evaluate_tables
     from croc.verdict.report import Settings
@@ -157,7 +157,7 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
         raise InputError("Add a score table first: Parquet, CSV or TSV")
     wanted = list(by or ())
     try:
-        tables = read_score_tables([path], groups=wanted or columns_there(Path(path)))
+        tables = read_score_tables([path], groups=wanted or existing_group_columns(Path(path)))
         wanted = wanted or [name for name in _USUAL if all(has_values(table.frame, name) for table in tables)]
         return evaluate_tables(tables, Settings(paper=bool(paper), by=tuple(wanted)))
     except InputError as problem:

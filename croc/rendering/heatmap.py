@@ -16,9 +16,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DPI = 160
-_ACROSS = 26  # values of a grouping in one row
-_BESIDE = 10  # a grouping with at most so many values fits beside the directions
-_COLOURS = "BrBG"  # diverging, readable by the colour-blind, and no traffic light
+_ACROSS = 26  # maximum number of values of a grouping in one row
+_BESIDE = 10  # a grouping with at most this many values is drawn beside the directions
+_COLOURS = "BrBG"  # diverging, and readable by colour-blind people
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class _Panel:
 
 
 def heatmap(report: Report) -> Figure:
-    """Metrics down, directions and the values of each grouping across; scaled accuracy as colour."""
+    """Draw a row per metric, and a column per direction and per value of each grouping."""
     from matplotlib.figure import Figure as NewFigure
 
     labels = [metric_label(report, metric) for metric in report.metrics]
@@ -62,13 +62,13 @@ def _panels(report: Report) -> list[_Panel]:
     panels = [_Panel("by direction", [*DIRECTION_NAMES.values(), "mean"], directions)]
     for column, values in report.groupings.items():
         for begin in range(0, len(values), _ACROSS):
-            some = values[begin : begin + _ACROSS]
+            names = values[begin : begin + _ACROSS]
             panels.append(
                 _Panel(
                     f"by {column}" if begin == 0 else f"by {column}, continued",
-                    [value.replace("_", " ") for value in some],
+                    [value.replace("_", " ") for value in names],
                     [
-                        [report.score(metric, column, value).scaled for value in some]
+                        [report.score(metric, column, value).scaled for value in names]
                         for metric in report.metrics
                     ],
                 )
@@ -86,7 +86,7 @@ def _draw(axis: Any, panel: _Panel, labels: Sequence[str]) -> Any:
     axis.set_xticks(range(len(panel.names)), panel.names, fontsize=8, rotation=rotation, ha=align)
     axis.set_yticks(range(len(labels)), labels, fontsize=9)
     for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
-        label.set_parse_math(False)  # a name with a dollar is no formula
+        label.set_parse_math(False)  # a dollar in a name does not begin a formula
     axis.tick_params(length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)

@@ -32,7 +32,7 @@ def environment() -> Environment:
     made.globals |= {
         "cell": formats.cell,
         "cell_interval": formats.cell_interval,
-        "comparison_of": formats.comparison_of,
+        "describe_comparison": formats.describe_comparison,
         "count": formats.count,
         "counted": counted,
         "directions": DIRECTIONS,
@@ -45,7 +45,7 @@ def environment() -> Environment:
         "p_value": formats.p_value,
         "percent": formats.percent,
         "probability": formats.probability,
-        "rank_agreement_of": formats.rank_agreement_of,
+        "describe_rank_agreement": formats.describe_rank_agreement,
         "result_columns": display_columns(Result),
         "score_columns": formats.further_columns(Score),
         "tone": formats.tone,
@@ -67,7 +67,7 @@ def results_html(report: Report) -> str:
         .render(
             report=report,
             picture=base64.b64encode(picture).decode(),
-            width=int.from_bytes(picture[16:20], "big") * 100 // DPI,  # as PNG's first chunk says
+            width=int.from_bytes(picture[16:20], "big") * 100 // DPI,  # from the header of the PNG file
         )
     )
 
@@ -89,7 +89,7 @@ def write_all(report: Report, folder: Path, name: str = "report", **more: Any) -
 
     Args:
         report: what the files are about.
-        folder: made if it is not there.
+        folder: created if it does not exist.
         name: of the files, without suffix.
         more: further arguments of :func:`page`.
 

@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING
 from croc.checks.schema import DIRECTIONS
 from croc.rendering.formats import (
     cell,
-    comparison_of,
     confidence,
     correlation_lines,
     count,
+    describe_comparison,
+    describe_rank_agreement,
     further_columns,
     interval,
     metric_label,
     mode,
     number,
     p_value,
-    rank_agreement_of,
     tone,
 )
 from croc.verdict.records import DIRECTION_NAMES, Dependence, Score
@@ -99,7 +99,7 @@ def _grouping(report: Report, column: str) -> RenderableType:
 
 
 def _dependence(pair: Dependence) -> list[RenderableType]:
-    """Two generators side by side, a metric per line."""
+    """The results of each metric for two generators."""
     from rich.table import Table
     from rich.text import Text
 
@@ -116,8 +116,10 @@ def _dependence(pair: Dependence) -> list[RenderableType]:
             interval(difference.ci_low, difference.ci_high),
             p_value(difference.p_holm),
         )
-    question = Text(f"Do the results depend on the {pair.column}? {comparison_of(pair)}", style="italic")
-    ranks = rank_agreement_of(pair)
+    question = Text(
+        f"Do the results depend on the {pair.column}? {describe_comparison(pair)}", style="italic"
+    )
+    ranks = describe_rank_agreement(pair)
     return [question, table, *([Text(ranks)] if ranks else [])]
 
 
@@ -162,7 +164,7 @@ def _number(value: float | None) -> Text:
     return Text(number(value), style="dim" if value is None else _STYLES[tone(value)])
 
 
-def correlations(found: Correlations) -> list[RenderableType]:
+def correlations(report: Correlations) -> list[RenderableType]:
     """Correlations with ratings: a table per column of ratings and part, notes, signature."""
     from rich.table import Table
     from rich.text import Text
@@ -170,38 +172,41 @@ def correlations(found: Correlations) -> list[RenderableType]:
     from croc.ratings.records import KINDS
 
     parts: list[RenderableType] = []
-    for human in dict.fromkeys(result.human for result in found.results):
-        for by, value in found.parts:
-            here = [
+    for human in dict.fromkeys(result.human for result in report.results):
+        for by, value in report.parts:
+            results = [
                 result
-                for result in found.results
+                for result in report.results
                 if (result.human, result.by, result.by_value) == (human, by, value)
             ]
-            kinds = [kind for kind in KINDS if any(result.kind == kind for result in here)]
-            cells = {(result.metric, result.kind): result for result in here}
-            where = "" if by is None else f", {by} {value}"
-            table = Table(title=Text(f"Correlation with {human}{where}"), title_justify="left")
+            kinds = [kind for kind in KINDS if any(result.kind == kind for result in results)]
+            cells = {(result.metric, result.kind): result for result in results}
+            part = "" if by is None else f", {by} {value}"
+            table = Table(title=Text(f"Correlation with {human}{part}"), title_justify="left")
             for name in ("rank", "metric", *(KINDS[kind] for kind in kinds), "items"):
                 table.add_column(name, justify="left" if name == "metric" else "right", no_wrap=True)
-            for row in (result for result in here if result.kind == kinds[0]):
+            for row in (result for result in results if result.kind == kinds[0]):
                 coefficients = (cells[row.metric, kind] for kind in kinds)
                 table.add_row(
                     str(row.rank or ""),
                     Text(row.metric),
-                    *(_coefficient(one.value, one.ci_low, one.ci_high) for one in coefficients),
+                    *(
+                        _coefficient(coefficient.value, coefficient.ci_low, coefficient.ci_high)
+                        for coefficient in coefficients
+                    ),
                     count(row.n),
                 )
             parts.append(table)
-    parts += [Text(line) for line in correlation_lines(found)]
+    parts += [Text(line) for line in correlation_lines(report)]
     parts.append(
         Text("Metrics with the same rank are statistically tied in accuracy with ties.", style="dim")
     )
-    parts.append(Text(str(found.signature), style="dim"))
+    parts.append(Text(str(report.signature), style="dim"))
     return parts
 
 
 def _coefficient(value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
         return "–"
-    ends = "" if low is None else f" [{low:.3f}, {high:.3f}]"
-    return f"{value:.3f}{ends}".replace("-", "−")
+    limits = "" if low is None else f" [{low:.3f}, {high:.3f}]"
+    return f"{value:.3f}{limits}".replace("-", "−")

@@ -157,7 +157,7 @@ def make_result(
     if file.suffix != ".parquet" or file.is_dir():
         raise InputError(f"{file}: a result needs a Parquet table, whose metadata names scorer and dataset")
     wanted = None if metric is None else [metric]
-    tables = read_score_tables([file], protocol=protocol, groups=columns_there(file), metrics=wanted)
+    tables = read_score_tables([file], protocol=protocol, groups=existing_group_columns(file), metrics=wanted)
     names = [name for part in tables for name in part.metrics]
     if len(names) != 1:
         raise InputError(f"{file} contains {len(names)} metrics ({', '.join(names[:5])}); name one of them")
@@ -366,7 +366,7 @@ def _cut(value: Any, other: Any) -> str:
 # ---- Reading tables ----
 
 
-def columns_there(file: Path) -> list[str]:
+def existing_group_columns(file: Path) -> list[str]:
     """The columns of ``GROUPS`` that a table has; none where it cannot be read, which its reader reports."""
     import pyarrow as pa
     import pyarrow.parquet as pq

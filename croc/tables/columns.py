@@ -31,12 +31,12 @@ OPTIONAL_COLUMNS: tuple[Column, ...] = (
     *pick(EXTRA_COLUMNS, (STYLE,)),
     Column(TRUNCATED, "bool", "whether a prompt of the row exceeds the scorer's window"),
 )
-"""Columns that a score table of this program has where they apply."""
+"""Columns that a score table has only where they apply."""
 
 SCORE_COLUMNS: tuple[str, ...] = tuple(column.name for column in SCORE_TABLE)
 SCORE_KEYS: tuple[str, ...] = ("check_id", "image_side", "image_index")
 REQUIRED_COLUMNS: tuple[str, ...] = (*SCORE_KEYS, *SCORE_VALUES)
-"""The columns without which a table cannot be evaluated."""
+"""The columns that are required for an evaluation."""
 
 NO_CONTRAST_PROMPT = "no contrast prompt"
 """The reason in ``error`` where a benchmark has no contrast prompt: not a failure; coverage ignores it."""

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from croc.errors import InputError
+from croc.wording import counted
 
 # Spellings of a missing score; other text that is not a number is an error.
 _NO_NUMBER = ("", "nan", "null", "none", "na", "n/a", "inf", "+inf", "-inf", "infinity", "-infinity")
@@ -75,10 +76,11 @@ def read_delimited(file: Path) -> pl.DataFrame:
         row = invalid[0]
         where = f"line {row.number}" if row.number is not None else f"the line {row.text[:60]!r}"
         raise InputError(
-            f"{file}, {where}: {row.actual_columns} cells where the header has {row.expected_columns}"
+            f"{file}, {where}: {counted(row.actual_columns, 'cell')}; expected {row.expected_columns}, "
+            "as in the header"
         )
     if table.column_names != names:
-        raise InputError(f"{file}: the header cannot be read as names of columns")
+        raise InputError(f"{file}: the header does not contain the names of the columns")
     frame = pl.from_arrow(table)
     assert isinstance(frame, pl.DataFrame)
     frame.columns = names  # polars calls a column without a name column_0
@@ -103,12 +105,12 @@ def _check_quotes(data: bytes, delimiter: str, file: Path) -> None:
         return
     border = rb"[^%b\r\n]" % delimiter.encode()
     quoted = re.compile(rb'(?<!%b)"(?:([^"]*+(?:""[^"]*+)*+"(?!%b))|)' % (border, border))
-    for found in quoted.finditer(data):
-        if found[1] is None:
-            line = data[: found.start()].count(b"\n") + 1
+    for match in quoted.finditer(data):
+        if match[1] is None:
+            line = data[: match.start()].count(b"\n") + 1
             raise InputError(
-                f"{file}, line {line}: a cell begins with a quote and has no quote at its end; inside a "
-                "quoted cell, quotes are written twice"
+                f"{file}, line {line}: the quoted cell has no closing quote; inside a quoted cell, write "
+                "quotes twice"
             )
 
 
@@ -118,9 +120,9 @@ def _header(text: str, delimiter: str, file: Path) -> list[str]:
         names = next((row for row in rows if row), [])
     except csv.Error as problem:
         raise InputError(f"{file}: the header cannot be read ({problem})") from None
-    twice = [name for name, number in Counter(names).items() if number > 1]
-    if twice:
-        raise InputError(f"{file}: column {twice[0]!r} is in the header twice")
+    duplicates = [name for name, number in Counter(names).items() if number > 1]
+    if duplicates:
+        raise InputError(f"{file}: duplicate column {duplicates[0]!r} in the header")
     return names
 
 
@@ -151,9 +153,9 @@ def to_numbers(values: pl.Series, source: str) -> pl.Series:
     wrong = numbers.is_null() & ~absent
     if wrong.any():
         row = int(wrong.arg_max() or 0)
-        shown = str(values[row])[:80]
-        hint = " (decimals are written with a point)" if _DECIMAL_COMMA.fullmatch(shown.strip()) else ""
-        raise InputError(f"{source}, column {values.name!r}, row {row + 1}: {shown!r} is not a number{hint}")
+        cell = str(values[row])[:80]
+        hint = " (write decimals with a point)" if _DECIMAL_COMMA.fullmatch(cell.strip()) else ""
+        raise InputError(f"{source}, column {values.name!r}, row {row + 1}: {cell!r} is not a number{hint}")
     return numbers.set(absent | ~numbers.is_finite().fill_null(False), None).alias(values.name)
 
 
@@ -162,7 +164,7 @@ def require_columns(frame: pl.DataFrame, names: Sequence[str], source: str) -> N
     missing = [name for name in names if name not in frame.columns]
     if missing:
         close = get_close_matches(missing[0], frame.columns, n=1, cutoff=0.8)
-        hint = f" (there is {close[0]!r})" if close else ""
+        hint = f"; did you mean {close[0]!r}?" if close else ""
         plural = "s" if len(missing) > 1 else ""
         raise InputError(f"{source}: missing column{plural} {', '.join(map(repr, missing))}{hint}")
 

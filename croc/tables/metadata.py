@@ -1,4 +1,4 @@
-"""What a score table says about how its scores were made: the metadata of its file, and its signature."""
+"""The metadata in the file of a score table, which describe how its scores were made, and its signature."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from croc.checks.schema import PROTOCOLS
 from croc.errors import InputError
 from croc.tables.signature import Signature, scorer_part
 
-# Fields of a scorer that have a place of their own in the metadata.
-_PLACES = {
+# Fields of a scorer that are attributes of the metadata.
+_ATTRIBUTES = {
     "revision": "scorer_revision",
     "template": "template",
     "dtype": "dtype",
@@ -68,15 +68,17 @@ class ScoreMetadata:
             fields: what its ``fields()`` return.
             about: the attributes that do not follow from the fields.
         """
-        own: dict[str, Any] = {place: fields[key] for key, place in _PLACES.items() if key in fields}
-        extra = {key: value for key, value in fields.items() if key not in _PLACES}
-        return cls(scorer, **own, extra=extra, **about)
+        attributes: dict[str, Any] = {
+            attribute: fields[key] for key, attribute in _ATTRIBUTES.items() if key in fields
+        }
+        extra = {key: value for key, value in fields.items() if key not in _ATTRIBUTES}
+        return cls(scorer, **attributes, extra=extra, **about)
 
     @property
     def fields(self) -> dict[str, str]:
         """What the scorer's ``fields()`` returned."""
-        own = {key: getattr(self, place) for key, place in _PLACES.items()}
-        return {key: value for key, value in {**own, **self.extra}.items() if value is not None}
+        attributes = {key: getattr(self, attribute) for key, attribute in _ATTRIBUTES.items()}
+        return {key: value for key, value in {**attributes, **self.extra}.items() if value is not None}
 
     @property
     def dataset_part(self) -> Signature:

@@ -1,4 +1,4 @@
-"""The columns of a pair table: keys, ratings, metrics, and columns that hold no scores.
+"""The columns of a pair table: keys, ratings, metrics, and columns that have no scores.
 
 A pair table has a row per rated item: ``item_id, system, prompt``, a column per metric, a column per rating.
 """
@@ -40,41 +40,41 @@ def is_index(values: pl.Series) -> bool:
 def select_metrics(
     table: pl.DataFrame, humans: Sequence[str], metrics: Sequence[str] | None, others: Collection[str] = ()
 ) -> tuple[list[str], list[str]]:
-    """The columns to correlate with ratings, and those that hold no scores: indices and text.
+    """The columns to correlate with ratings, and those that have no scores: indices and text.
 
     Args:
         table: see :func:`croc.tables.readers.read_pair_table`.
         humans: columns of ratings.
-        metrics: columns that were asked for; None takes every column of numbers that is no rating.
+        metrics: columns to use; None takes every column of numbers that is not a rating.
         others: columns with another meaning, such as one to group by.
 
     Raises:
-        InputError: a column is not there or holds no numbers; a column of text looks like numbers; there is
-            no metric.
+        InputError: a column is missing or has no numbers; a column of text looks like numbers; no metric
+            is left.
     """
     numeric = [name for name in table.columns if name not in PAIR_KEYS and table[name].dtype.is_numeric()]
     for name in (*humans, *(metrics or ())):
         _require_numbers(name, table, numeric)
     if metrics:
         return list(dict.fromkeys(metrics)), []
-    left = [name for name in table.columns if name not in (*PAIR_KEYS, *humans, *others)]
-    indices = [name for name in left if is_index(table[name])]
-    left = [name for name in left if name not in indices]
-    chosen = [name for name in left if name in numeric]
-    texts = [name for name in left if name not in numeric]
+    candidates = [name for name in table.columns if name not in (*PAIR_KEYS, *humans, *others)]
+    indices = [name for name in candidates if is_index(table[name])]
+    candidates = [name for name in candidates if name not in indices]
+    chosen = [name for name in candidates if name in numeric]
+    texts = [name for name in candidates if name not in numeric]
     for name in texts:
         _refuse_numbers_as_text(table[name])
     if not chosen:
-        raise InputError(f"{_SOURCE} has no column of numbers besides the ratings; add a metric's scores")
+        raise InputError(f"{_SOURCE} has no column of numbers besides the ratings; add scores of a metric")
     return chosen, [*indices, *texts]
 
 
 def require_column(name: str, table: pl.DataFrame) -> None:
-    """Raise an InputError if a column is not there; the message names one with a similar name."""
+    """Raise an InputError if a column is missing; the message names one with a similar name."""
     if name in table.columns:
         return
     close = get_close_matches(name, table.columns, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(table.columns)}"
+    hint = f"; did you mean {close[0]!r}?" if close else f"; the columns are {', '.join(table.columns)}"
     raise InputError(f"no column {name!r}{hint}")
 
 
@@ -84,19 +84,19 @@ def _require_numbers(name: str, table: pl.DataFrame, numeric: Sequence[str]) -> 
         return
     if table[name].dtype == pl.String and name not in PAIR_KEYS:
         to_numbers(table[name], _SOURCE)  # names the row that is not a number
-    raise InputError(f"column {name!r} holds {table[name].dtype} instead of numbers")
+    raise InputError(f"column {name!r} has the type {table[name].dtype}; expected numbers")
 
 
 def _refuse_numbers_as_text(values: pl.Series) -> None:
-    """Refuse a column of numbers with a cell of text, or with decimal commas: it would just disappear."""
+    """Refuse a column of numbers with text or decimal commas, which would otherwise be ignored."""
     if values.dtype != pl.String:
         return
     cells = values.str.strip_chars()
     filled = cells.filter(cells != "")
-    some = values.cast(pl.Float64, strict=False).is_finite().any()
-    if not some and not (len(filled) and filled.str.contains(LIKE_A_NUMBER).all()):
+    has_numbers = values.cast(pl.Float64, strict=False).is_finite().any()
+    if not has_numbers and not (len(filled) and filled.str.contains(LIKE_A_NUMBER).all()):
         return
     try:
         to_numbers(values, _SOURCE)
     except InputError as problem:
-        raise InputError(f"{problem}; name the metrics to leave the column out") from None
+        raise InputError(f"{problem}; to ignore the column, name the metrics") from None

@@ -100,12 +100,12 @@ def read_hum(files: Sequence[tuple[Path, pl.DataFrame]]) -> ScoreTable:
     for file, frame in files:
         side = next((s for s in SIDES if f"{_path_prefix(s)}_paths" in frame.columns), None)
         if side is None:
-            raise InputError(f"{file}: neither 'prompt_paths' nor 'contrast_paths' is a column")
+            raise InputError(f"{file}: missing column 'prompt_paths' or 'contrast_paths'")
         require_cells(frame, ("id",), str(file))
         metrics = _metric_columns(frame, file, ("orig" if side == SIDES[0] else "contrast",))
         if known is not None and sorted(metrics) != sorted(known):
             name = sorted(set(metrics) ^ set(known))[0]
-            raise InputError(f"{file}: the metric {name!r} must be in all files, but it is not")
+            raise InputError(f"{file}: all files must have the same metrics; {name!r} is not in all of them")
         known = metrics if known is None else known
         path = frame[f"{_path_prefix(side)}_paths"]
         duplicated = frame.select("id", path).is_duplicated()
@@ -126,7 +126,9 @@ def read_hum(files: Sequence[tuple[Path, pl.DataFrame]]) -> ScoreTable:
     for side, other in (SIDES, SIDES[::-1]):
         for name, file in sides[side].items():
             if name not in sides[other]:
-                raise InputError(f"{file}: the {other} images of {name!r} are in no file; give both files")
+                raise InputError(
+                    f"{file}: the {other} images of {name!r} are missing; give the files of both sides"
+                )
     assert known is not None
     source = str(files[0][0].parent) if len(files) > 1 else str(files[0][0])
     return _release_table(pl.concat(rows), "hum", known, source)

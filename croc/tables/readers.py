@@ -23,9 +23,9 @@ from croc.tables.score_tables import ScoreTable, join_tables, require_one_datase
 
 _NO_GROUPS = tuple(name for name in SCORE_COLUMNS if name not in GROUP_COLUMNS)
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
-# Parquet files of more bytes are read only once, so that a table of a million rows takes a second.
+# Larger Parquet files are not validated first, so that reading a million rows takes a second.
 _VALIDATED_BYTES = 16 << 20
-# A damaged page makes polars panic, which is not an Exception of the usual kind.
+# A damaged page makes polars panic, which is not an ``Exception``.
 _UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 # The columns that an evaluation may need; others are not read.
 _READ = (*REQUIRED_COLUMNS, "concept_id", "subset", "category", "text_model", "error")
@@ -57,7 +57,9 @@ def read_score_tables(
         raise InputError(f"unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
     for name in groups:
         if name in _NO_GROUPS:
-            raise InputError(f"cannot group by {name!r}, which identifies checks and images or holds scores")
+            raise InputError(
+                f"cannot group by {name!r}, which identifies checks or images or contains scores"
+            )
     files = find_tables(paths)
     tables: list[ScoreTable] = []
     hum_files: list[tuple[Path, pl.DataFrame]] = []
@@ -83,7 +85,7 @@ def read_score_tables(
             if name not in table.frame.columns:
                 raise InputError(f"{table.source}: no column {name!r} to group by")
             if table.frame[name].dtype.is_nested():
-                raise InputError(f"{table.source}, column {name!r}: lists cannot be grouped by")
+                raise InputError(f"{table.source}, column {name!r}: cannot group by a column of lists")
     return tables if metrics is None else select_metrics(tables, metrics)
 
 
@@ -91,7 +93,7 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
     """The files of ``paths``; a folder stands for the tables directly in it.
 
     Raises:
-        InputError: a path does not exist, a folder has no table, or a file is of another kind.
+        InputError: a path does not exist, a folder has no table, or a file is not a table.
     """
     files: list[Path] = []
     for path in map(Path, paths):
@@ -99,9 +101,7 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
             folder, exists = path.is_dir(), path.exists()
             inside = sorted(f for f in path.iterdir() if f.name.endswith(_SUFFIXES)) if folder else []
         except OSError as problem:
-            raise InputError(
-                f"{path}: no such file or folder that can be read ({problem.strerror})"
-            ) from None
+            raise InputError(f"{path}: cannot be read ({problem.strerror})") from None
         if folder:
             if not inside:
                 raise InputError(f"{path}: no score table in this folder ({', '.join(_SUFFIXES)})")
@@ -109,11 +109,11 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
         elif not exists:
             raise InputError(f"{path}: no such file")
         elif not path.name.endswith(_SUFFIXES):
-            raise InputError(f"{path}: the name of a table ends in {', '.join(_SUFFIXES)}")
+            raise InputError(f"{path}: not a table; expected a name that ends in {', '.join(_SUFFIXES)}")
         else:
             files.append(path)
     if not files:
-        raise InputError("no score table was given")
+        raise InputError("no score tables; name a file or folder")
     return files
 
 
@@ -125,9 +125,9 @@ def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str]) -> Sc
         with file.open("rb") as handle:  # polars reads names with brackets or stars as patterns
             schema = pl.read_parquet_schema(handle)
             flat = pl.read_parquet_metadata(handle)
-        wanted = [name for name in (*_READ, *groups) if name in schema]
+        columns = [name for name in (*_READ, *groups) if name in schema]
         _validate_pages(file)
-        frame = pl.read_parquet(file, columns=list(dict.fromkeys(wanted)), glob=False)
+        frame = pl.read_parquet(file, columns=list(dict.fromkeys(columns)), glob=False)
     except _UNREADABLE as problem:
         raise _not_parquet(file, problem) from None
     metadata = ScoreMetadata.from_parquet(flat, default_name=file.stem, source=str(file))
@@ -151,7 +151,7 @@ def _not_parquet(file: Path, problem: BaseException) -> InputError:
     if file.is_file() and file.stat().st_size == 0:
         return InputError(f"{file}: the file is empty")
     reason = (str(problem).splitlines() or [""])[0][:120]
-    return InputError(f"{file}: not a whole Parquet file that can be read ({reason})")
+    return InputError(f"{file}: cannot be read as a Parquet file ({reason})")
 
 
 def _read_long_text(

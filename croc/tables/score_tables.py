@@ -56,7 +56,7 @@ def score_table(
         protocol: ``syn`` or ``hum``; None takes it from the metadata or the columns.
 
     Raises:
-        InputError: a column is missing, or a cell has a value that it must not have.
+        InputError: a column is missing, or a cell has an invalid value.
     """
     require_columns(frame, REQUIRED_COLUMNS, source)
     if not len(frame):
@@ -64,11 +64,13 @@ def score_table(
     for name in _TEXT:
         if name in frame.columns and frame[name].dtype != pl.String:
             if frame[name].dtype.is_nested() or frame[name].dtype == pl.Binary:
-                raise InputError(f"{source}, column {name!r}: {frame[name].dtype} instead of text")
+                raise InputError(f"{source}, column {name!r}: the type is {frame[name].dtype}; expected text")
             frame = frame.with_columns(pl.col(name).cast(pl.String))
     require_cells(frame, SCORE_KEYS, source)
     if not frame["image_index"].dtype.is_integer():
-        raise InputError(f"{source}, column 'image_index': {frame['image_index'].dtype} instead of integers")
+        raise InputError(
+            f"{source}, column 'image_index': the type is {frame['image_index'].dtype}; expected integers"
+        )
     if not frame["image_side"].is_in(list(SIDES)).all():
         row = int((~frame["image_side"].is_in(list(SIDES))).arg_max() or 0)
         raise InputError(
@@ -84,7 +86,7 @@ def score_table(
         if scores.dtype == pl.String:
             scores = to_numbers(scores, source)
         elif not (scores.dtype.is_numeric() or scores.dtype == pl.Null):
-            raise InputError(f"{source}, column {name!r}: {scores.dtype} instead of numbers")
+            raise InputError(f"{source}, column {name!r}: the type is {scores.dtype}; expected numbers")
         scores = scores.cast(pl.Float64)
         finite = scores.is_finite()
         if not finite.all():
@@ -143,16 +145,16 @@ def require_one_dataset(tables: Sequence[ScoreTable]) -> None:
                 known = data, table
             differing = data.differences(known[0], "dataset", "dataset_revision")
             if "dataset" in differing:
-                here, there = differing["dataset"]
+                value, other_value = differing["dataset"]
                 raise InputError(
-                    f"{table.source} scores the dataset {here} and {known[1].source} the dataset {there}; "
-                    "evaluate them separately"
+                    f"{table.source} scores the dataset {value} and {known[1].source} the dataset "
+                    f"{other_value}; evaluate them separately"
                 )
             if differing:
-                here, there = differing["dataset_revision"]
+                value, other_value = differing["dataset_revision"]
                 raise InputError(
-                    f"{table.source} scores revision {here} of {metadata.dataset} and {known[1].source} "
-                    f"revision {there}; tables of different revisions do not mix"
+                    f"{table.source} scores revision {value} of {metadata.dataset} and {known[1].source} "
+                    f"revision {other_value}; evaluate them separately"
                 )
 
 
@@ -241,7 +243,7 @@ def merge_descriptions(tables: Sequence[ScoreTable], groups: Sequence[str]) -> l
             _, other_value, other_number = contradictions.row(1)
             raise InputError(
                 f"{tables[other_number].source}: {column} of check {check!r} is {other_value!r}, and "
-                f"{value!r} in {tables[number].source}; tables that describe a check differently do not mix"
+                f"{value!r} in {tables[number].source}; evaluate them separately"
             )
         known = known.select("check_id", pl.col(column).alias("known"))
         tables = [
@@ -259,21 +261,21 @@ def _fill(frame: pl.DataFrame, column: str, known: pl.DataFrame) -> pl.DataFrame
     return frame.with_columns(pl.coalesce(*own, "known").alias(column)).drop("known")
 
 
-def select_metrics(tables: Sequence[ScoreTable], wanted: Sequence[str]) -> list[ScoreTable]:
+def select_metrics(tables: Sequence[ScoreTable], names: Sequence[str]) -> list[ScoreTable]:
     """Keep only some metrics.
 
     Raises:
         InputError: no table has a metric of that name.
     """
     known = [metric for table in tables for metric in table.metrics]
-    for name in wanted:
+    for name in names:
         if name not in known:
             close = get_close_matches(name, known, n=1, cutoff=0.5)
-            hint = f"; did you mean {close[0]!r}?" if close else f"; there are {', '.join(known)}"
+            hint = f"; did you mean {close[0]!r}?" if close else f"; known are {', '.join(known)}"
             raise InputError(f"unknown metric {name!r}{hint}")
     kept = []
     for table in tables:
-        metrics = {name: columns for name, columns in table.metrics.items() if name in wanted}
+        metrics = {name: columns for name, columns in table.metrics.items() if name in names}
         if metrics:
             kept.append(replace(table, metrics=metrics))
     return kept

@@ -107,7 +107,7 @@ class Signature:
             if not name:
                 raise InputError("a key of a signature is empty; give it a name")
             if names.count(name) > 1:
-                raise InputError(f"the key {name!r} is in a signature twice; each key is there once")
+                raise InputError(f"duplicate key {name!r} in a signature")
 
     @classmethod
     def of(cls, fields: Mapping[str, object] | None = None, /, **more: object) -> Signature:
@@ -120,7 +120,7 @@ class Signature:
         """Read the long form.
 
         Raises:
-            InputError: the text is not of the form ``key:value|key:value``, or a key is there twice.
+            InputError: the text is not of the form ``key:value|key:value``, or has a duplicate key.
         """
         return cls(tuple(_pairs(text))) if text else cls()
 
@@ -149,7 +149,7 @@ class Signature:
             if isinstance(value, Signature):
                 return value
             if not isinstance(value, str):
-                raise ValueError("a signature is a text")
+                raise ValueError("a signature must be a string")
             try:
                 return cls.parse(value)
             except InputError as problem:
@@ -195,12 +195,14 @@ class Signature:
             keys: compare only these; none compares all.
 
         Returns:
-            Per key, the value here and the value there; None where there is none.
+            Per key, the value of this and of the other signature; None where the key is absent.
         """
-        here, there = dict(self.fields), dict(other.fields)
-        names = keys or tuple(dict.fromkeys((*here, *there)))
+        values, other_values = dict(self.fields), dict(other.fields)
+        names = keys or tuple(dict.fromkeys((*values, *other_values)))
         return {
-            name: (here.get(name), there.get(name)) for name in names if here.get(name) != there.get(name)
+            name: (values.get(name), other_values.get(name))
+            for name in names
+            if values.get(name) != other_values.get(name)
         }
 
     def is_comparable(self, other: Signature) -> bool:
@@ -247,25 +249,28 @@ def _escaped(text: str) -> str:
 def _pairs(text: str) -> Iterator[tuple[str, str]]:
     """The pairs of a long form, in one pass over its characters."""
     name: str | None = None
-    read: list[str] = []
+    token: list[str] = []
     characters = iter(text)
     for character in characters:
         if character == "\\":
             escaped = next(characters, "")
             if escaped not in _UNESCAPES:
-                raise InputError(f"signature {text!r:.200}: a backslash stands before {escaped!r}")
-            read.append(_UNESCAPES[escaped])
+                raise InputError(
+                    f"signature {text!r:.200}: {escaped!r} after a backslash; expected one of "
+                    f"{' '.join(_UNESCAPES)}"
+                )
+            token.append(_UNESCAPES[escaped])
         elif character == ":" and name is None:
-            name, read = "".join(read), []
+            name, token = "".join(token), []
         elif character == "|":
-            yield _pair(name, read, text)
-            name, read = None, []
+            yield _pair(name, token, text)
+            name, token = None, []
         else:
-            read.append(character)
-    yield _pair(name, read, text)
+            token.append(character)
+    yield _pair(name, token, text)
 
 
-def _pair(name: str | None, read: list[str], text: str) -> tuple[str, str]:
+def _pair(name: str | None, value: list[str], text: str) -> tuple[str, str]:
     if name is None:
-        raise InputError(f"signature {text!r:.200}: {''.join(read)!r:.80} is not of the form key:value")
-    return name, "".join(read)
+        raise InputError(f"signature {text!r:.200}: {''.join(value)!r:.80} is not of the form key:value")
+    return name, "".join(value)

@@ -55,8 +55,8 @@ class Painter(Protocol):
     """An image model, ready to paint."""
 
     def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
-        """Paint all requests; one result per request, in their order, yielded as soon as it is there.
+        """Paint all requests; one result per request, in their order, yielded as soon as it is ready.
 
         Raises:
-            croc.jobs.runner.Abort: no request can be painted, this one or another (such as an expired key).
+            croc.jobs.runner.Abort: no request can be painted, for example because the key has expired.
         """

@@ -55,8 +55,7 @@ class EndpointPainter:
         """Request all images, several at a time.
 
         Raises:
-            Abort: the service accepts neither this request nor another: the key, the model's name, the
-            address.
+            Abort: the service rejects every request, because of the key, the model's name or the address.
         """
         client = self._client
         with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="request") as pool:
@@ -105,10 +104,10 @@ class EndpointPainter:
             if error.code in _CONTENT:
                 return PaintedImage(error=REFUSED)
             if error.param == "prompt":
-                return PaintedImage(error=f"the service cannot use the prompt: {error_message(error)}")
-            # The prompt is not at fault, so the request is, and every other one fails in the same way.
+                return PaintedImage(error=f"the service rejects the prompt: {error_message(error)}")
+            # The cause is the request and not its prompt, so every other request would fail, too.
             raise Abort(
-                f"{self.model.name}: the service cannot use the request: {error_message(error)}"
+                f"{self.model.name}: the service rejects the request: {error_message(error)}"
             ) from error
         except openai.OpenAIError as error:
             return PaintedImage(error=service_failure(error, self.model, self.settings, client.base_url))
@@ -118,10 +117,10 @@ class EndpointPainter:
 def _read(body: Any) -> PaintedImage:
     first = body.data[0] if body.data else None
     if first is None or not first.b64_json:
-        return PaintedImage(error="the service sent no image data (an address, or nothing)")
+        return PaintedImage(error="the response has no image data; expected base64 data")
     try:
         data = base64.b64decode(first.b64_json, validate=True)
         pixels = np.asarray(decode(data))
     except (InputError, binascii.Error) as error:
-        return PaintedImage(error=f"the service sent no whole image: {error}")
+        return PaintedImage(error=f"the response has no readable image: {error}")
     return PaintedImage(pixels=pixels, data=data, flags=[BLACK] if is_nearly_black(pixels) else [])

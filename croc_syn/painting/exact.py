@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from croc_syn.painting.settings import Images
 
 TRIES = 40
-"""Scenes sampled for one image before the check is given up."""
+"""Maximum number of scenes sampled for one image; then the check fails."""
 
 LICENSE = "apache-2.0"
 
@@ -52,9 +52,9 @@ class ExactSettings:
         if self.images < 1:
             raise InputError(f"images per side must be at least 1, not {self.images}")
         if not 16 <= self.size <= 4096:
-            raise InputError(f"size is 16 to 4096 pixels, not {self.size}")
+            raise InputError(f"size must be 16 to 4096 pixels, not {self.size}")
         if not 0.0 <= self.noise <= 1.0:
-            raise InputError(f"noise is a probability between 0 and 1, not {self.noise}")
+            raise InputError(f"noise must be a probability between 0 and 1, not {self.noise}")
 
     @classmethod
     def of(cls, settings: Images) -> ExactSettings:
@@ -148,7 +148,7 @@ class PlannedCheck:
     """A check whose scenes are known.
 
     Attributes:
-        row: the finished row, but for the bytes of its images.
+        row: the finished row, except for the bytes of its images.
         images: its images, in the order of the row.
         redraws: number of scenes that were not kept.
     """
@@ -186,12 +186,12 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
     redraws = 0
     planned: list[_PlannedImage] = []
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
-        own, other = both if side == "original" else both[::-1]
+        prompt, other = both if side == "original" else both[::-1]
         images, seeds, valid = [], [], []
         for index in range(settings.images):
             place = (settings.seed, prompts["check_id"], side, index)
             right = not _is_noisy(settings.noise, place)
-            scene, seed, rejected = sample_scene(*((own, other) if right else (other, own)), place)
+            scene, seed, rejected = sample_scene(*((prompt, other) if right else (other, prompt)), place)
             redraws += rejected
             images.append({"bytes": None, "path": None})
             planned.append(_PlannedImage(images[-1], world.to_svg(scene, settings.size), scene))

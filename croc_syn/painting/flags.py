@@ -81,19 +81,19 @@ def run_filters(images: Sequence[FilteredImage], settings: Flags) -> None:
 def _flag_contradictions(images: Sequence[FilteredImage], settings: Contradiction) -> None:
     difference = settings.measure == "difference"
     files = {str(index): entry.image.data or b"" for index, entry in enumerate(images)}
-    wanted = {
+    prompts = {
         str(index): list(dict.fromkeys([entry.prompt, entry.other] if difference else [entry.prompt]))
         for index, entry in enumerate(images)
     }
     key = canonical([settings.scorer, settings.options, settings.batch_size])
-    scores = keep_one("croc_syn.painting.flags", key, lambda: _load_scorer(settings)).score(files, wanted)
+    scores = keep_one("croc_syn.painting.flags", key, lambda: _load_scorer(settings)).score(files, prompts)
     for index, entry in enumerate(images):
-        own = scores[str(index), entry.prompt]
-        other = scores[str(index), entry.other] if difference else 0.0
-        if isinstance(own, str) or isinstance(other, str):
+        score = scores[str(index), entry.prompt]
+        other_score = scores[str(index), entry.other] if difference else 0.0
+        if isinstance(score, str) or isinstance(other_score, str):
             entry.image.flags.append(UNJUDGED)
             continue
-        entry.match = own - other
+        entry.match = score - other_score
         if entry.match < settings.thresholds.get(entry.property or "", settings.threshold):
             entry.image.flags.append(CONTRADICTS)
 

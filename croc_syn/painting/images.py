@@ -68,7 +68,7 @@ def make_images(
         fingerprint = {"kind": "images", "prompts": manifest.sha256, **asdict(drawing)}
         fingerprint["versions"] = library_versions("pyarrow", "resvg_py")
         checks = int(manifest.counts.get("checks", 0))
-    with _shown(2 * settings.count * checks) if progress is True else nullcontext(progress) as show:
+    with _show_images(2 * settings.count * checks) if progress is True else nullcontext(progress) as show:
         return run(
             parts,
             make,
@@ -83,8 +83,8 @@ def make_images(
 
 
 @contextmanager
-def _shown(planned: int) -> Iterator[Progress]:
-    """Progress in images: those that are made, and an estimate for the parts that are left."""
+def _show_images(planned: int) -> Iterator[Progress]:
+    """Show the number of images that are made, and an estimate for the remaining parts."""
     with progress_bar("images", "images") as show:
 
         def update(status: Status) -> None:

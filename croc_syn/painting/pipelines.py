@@ -295,7 +295,7 @@ def _enable_cache(denoiser: Any, cache: Mapping[str, Any], pipe: Any) -> None:
     options = {name: value for name, value in cache.items() if name != "kind"}
     config = getattr(diffusers, _CACHES[cache["kind"]])
     if not hasattr(denoiser, "enable_cache"):
-        raise Abort(f"cache: {type(denoiser).__name__} supports no cache")
+        raise Abort(f"cache: {type(denoiser).__name__} does not support caching")
     if "current_timestep_callback" in inspect.signature(config).parameters:
         options["current_timestep_callback"] = lambda: pipe._current_timestep
     try:

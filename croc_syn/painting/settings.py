@@ -109,7 +109,7 @@ class Pipeline(Settings):
     def _cache_has_a_kind(self) -> Pipeline:
         kinds = ("first-block", "taylorseer", "faster", "pyramid")
         if self.cache is not None and self.cache.get("kind") not in kinds:
-            raise ValueError(f"cache needs a kind: {', '.join(kinds)}")
+            raise ValueError(f"cache needs the key kind, one of {', '.join(kinds)}")
         return self
 
 
@@ -164,9 +164,9 @@ class Images(Settings):
     def _models_differ(self) -> Images:
         names = [model.name for model in self.models]
         if len(set(names)) < len(names):
-            raise ValueError(f"models: {', '.join(names)} are not all different")
+            raise ValueError(f"models: {', '.join(names)} must be different from each other")
         if self.noise and self.models:
-            raise ValueError("noise is for the exact world, whose images have no model")
+            raise ValueError("noise applies to the exact world only; remove noise or models")
         return self
 
     def size_of(self, model: ImageModel) -> tuple[int, int]:

@@ -49,7 +49,7 @@ def plan_parts(prompts: Manifest, settings: Images) -> list[Part]:
     """The plan, sorted by model, so that a worker loads each one once.
 
     A prompt that was written for one image model is painted by that model only; prompts in controlled
-    English, and those for any model, by each.
+    English, and prompts for any model, are painted by every model.
 
     Raises:
         InputError: there is no prompt for a model, or a file of prompts cannot be read.
@@ -61,16 +61,16 @@ def plan_parts(prompts: Manifest, settings: Images) -> list[Part]:
         size = settings.checks_per_part or _CHECKS_PER_PART[model.backend]
         painting = {"model": model.name, "image_model": image_model_name(model, settings)}
         for entry in prompts.parts:
-            mine = [row for row, target in enumerate(targets[entry["name"]]) if _is_for(target, model)]
-            for number, start in enumerate(range(0, len(mine), size)):
+            selected = [row for row, target in enumerate(targets[entry["name"]]) if _is_for(target, model)]
+            for number, start in enumerate(range(0, len(selected), size)):
                 payload = {"prompts": entry["file"], "sha256": entry["sha256"], **painting}
-                payload["rows"] = mine[start : start + size]
+                payload["rows"] = selected[start : start + size]
                 name = f"{file_stem(model.name)[:40]}-{entry['name'][:70]}-{number:03d}"
                 parts.append(Part(name, payload))
         if len(parts) == before:
             known = sorted({str(target) for column in targets.values() for target in column})
             raise InputError(
-                f"{prompts.folder}: no prompt is for {model.name}; they were written for {', '.join(known)}"
+                f"{prompts.folder} has no prompts for {model.name}; its prompts are for {', '.join(known)}"
             )
     return parts
 
@@ -84,7 +84,7 @@ def _read_targets(file: Path) -> list[str | None]:
         with pq.ParquetFile(file) as stored:
             targets: list[str | None] = stored.read(columns=["image_model"])["image_model"].to_pylist()
     except (OSError, pa.ArrowException, KeyError) as error:
-        raise InputError(f"{file}: not a readable file of prompts ({error})") from None
+        raise InputError(f"{file}: cannot be read as a file of prompts ({error})") from None
     return targets
 
 
@@ -280,8 +280,8 @@ class ImagePartMaker:
         return row
 
     def _require_same_versions(self) -> None:
-        if self.versions and (here := library_versions_of(self.settings)) != self.versions:
-            raise Abort(f"a worker has {canonical(here)}, the plan is for {canonical(self.versions)}")
+        if self.versions and (installed := library_versions_of(self.settings)) != self.versions:
+            raise Abort(f"a worker has {canonical(installed)}, the plan is for {canonical(self.versions)}")
 
 
 @dataclass
@@ -308,7 +308,7 @@ class _Side:
 
     @property
     def painted(self) -> list[int]:
-        """Positions of the images that are there."""
+        """Positions of the images that were painted."""
         return [index for index, image in enumerate(self.images) if image.error is None]
 
 

@@ -190,8 +190,8 @@ def select(
 ) -> list[tuple[Spec, int]]:
     """The first ``n`` checks to make, spread evenly over subsets, properties and entities.
 
-    The subsets take turns until one has no more to give. Inside a subset its properties (or entities) take
-    turns, and inside a property its topics come in random order. When every spec had its turn the next
+    The subsets take turns until one is exhausted. Inside a subset its properties (or entities) take
+    turns, and inside a property its topics come in random order. After every spec was selected once, the next
     generation begins.
 
     Args:
@@ -206,12 +206,12 @@ def select(
         ``select(specs, n)`` is the beginning of ``select(specs, n + 1)``.
 
     Raises:
-        InputError: n is negative, or there is nothing to select from.
+        InputError: n is negative, or ``specs`` is empty.
     """
     if n < 0:
         raise InputError(f"n is {n}; expected 0 or more checks")
     if n and not specs:
-        raise InputError("there is no spec to select from; the taxonomy implies none for these settings")
+        raise InputError("no specs to select from: the taxonomy implies none for these settings")
     accepted = (lambda spec: True) if accept is None else cache(accept)
     selected: list[tuple[Spec, int]] = []
     generation = 0
@@ -347,7 +347,7 @@ def _explain(detail: ErrorDetails) -> str:
         case "missing":
             return f"{column}: is missing"
         case "extra_forbidden":
-            return f"{column}: there is no such column"
+            return f"{column}: unknown column"
         case "string_type":
             return f"{column}: expected text or null, found {value}"
     reason = detail["msg"].removeprefix("Value error, ")

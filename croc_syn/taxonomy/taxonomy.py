@@ -20,6 +20,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from croc.checks.schema import CATEGORIES
 from croc.errors import InputError
+from croc.wording import counted
 
 DEFAULT_FILE = Path(__file__).with_name("taxonomy.yaml")
 
@@ -110,7 +111,7 @@ Id = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$", max_length=64)]
 Branch = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*(/[a-z][a-z0-9_]*)*$", max_length=200)]
 Line = Annotated[str, Field(max_length=500), AfterValidator(_one_line)]
 Lines = Annotated[tuple[Line, ...], AfterValidator(_distinct)]
-Contrast = Annotated[str, _one_of(lambda: CONTRASTS, "a way to contrast")]
+Contrast = Annotated[str, _one_of(lambda: CONTRASTS, "a kind of contrast")]
 Category = Annotated[str, _one_of(lambda: CATEGORIES, "a hum category")]
 ExactTopic = Annotated[str, _one_of(lambda: drawable()["topics"], "a topic of the exact world")]
 ExactContrast = Annotated[str, _one_of(lambda: drawable()["properties"], "a contrast of the exact world")]
@@ -261,7 +262,7 @@ def _text(file: Path) -> str:
     try:
         size = file.stat().st_size
         if size > MAX_BYTES:
-            raise InputError(f"{file}: {size:,} bytes; a taxonomy has at most {MAX_BYTES:,}")
+            raise InputError(f"{file} has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
         raw = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); expected a taxonomy in YAML") from None
@@ -317,10 +318,10 @@ def _refuse_unsafe_yaml(text: str, file: Path) -> None:
         if anchor is not None:
             sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
             raise InputError(
-                f"{file}, line {line}: {sign}{anchor}: anchors and aliases are refused; write it out"
+                f"{file}, line {line}: {sign}{anchor}: anchors and aliases are not allowed; repeat the value"
             )
         if tag is not None:
-            raise InputError(f"{file}, line {line}: {tag}: tags are refused; expected plain data")
+            raise InputError(f"{file}, line {line}: {tag}: tags are not allowed; expected plain data")
         if isinstance(event, yaml.CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -347,7 +348,7 @@ def _to_data(loader: Any, node: yaml.Node, key_path: _KeyPath, lines: dict[_KeyP
                 raise InputError(_at(file, line, key_path) + f"expected text as a key; {what}")
             if key in table:
                 first = lines[*key_path, key]
-                raise InputError(_at(file, line, (*key_path, key)) + f"given twice, first in line {first}")
+                raise InputError(_at(file, line, (*key_path, key)) + f"duplicate key, first in line {first}")
             lines[*key_path, key] = line
             table[key] = _to_data(loader, value, (*key_path, key), lines, file)
         return table
@@ -487,7 +488,7 @@ def _message(problems: list[_Problem], lines: Mapping[_KeyPath, int], file: Path
     )
     shown = [text for _, text in placed[:MAX_SHOWN]]
     if len(placed) > MAX_SHOWN:
-        shown.append(f"{file}: and {len(placed) - MAX_SHOWN} more problems")
+        shown.append(f"{file}: and {counted(len(placed) - MAX_SHOWN, 'more problem')}")
     return "\n".join(shown)
 
 
@@ -556,13 +557,13 @@ def _leaf(taxonomy: Taxonomy, row: Topic | Property | Entity) -> tuple[str, str]
 
 
 def _tree(leaves: Mapping[str, list[str]]) -> Iterator[str]:
-    shown: set[str] = set()
+    written: set[str] = set()
     # A branch comes before the branches inside it, whatever characters their names have.
     for branch in sorted(leaves, key=lambda path: path.split("/")):
         steps = branch.split("/")
         for depth in range(len(steps)):
             prefix = "/".join(steps[: depth + 1])
-            if prefix not in shown:
-                shown.add(prefix)
+            if prefix not in written:
+                written.add(prefix)
                 yield f"{'  ' * (depth + 1)}{steps[depth]}"
         yield from (f"{'  ' * (len(steps) + 1)}{leaf}" for leaf in leaves[branch])

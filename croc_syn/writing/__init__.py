@@ -78,5 +78,5 @@ class Writer(Protocol):
         """Send all requests, and those that ``follow_up`` returns in their place, until all are finished.
 
         Raises:
-            croc.jobs.runner.Abort: no request can be answered, this one or another (such as an expired key).
+            croc.jobs.runner.Abort: no request can be answered, for example because the key has expired.
         """

@@ -44,10 +44,10 @@ class EndpointWriter:
     response_format: str = ""
 
     def __post_init__(self) -> None:
-        wanted = self.settings.structured
+        requested = self.settings.structured
         if not self.response_format:
             automatic = "none" if self.model.reasons else "json_schema"
-            self.response_format = automatic if wanted == "auto" else wanted
+            self.response_format = automatic if requested == "auto" else requested
         self._key = api_key(self.settings.key_variable)
         self._rate_limiter = RateLimiter(self.settings.per_minute)
         self._warned = False
@@ -56,7 +56,7 @@ class EndpointWriter:
         """Send all requests, many at a time; see :class:`croc_syn.writing.Writer`.
 
         Raises:
-            Abort: the service accepts neither this request nor another: the key, the model, the address.
+            Abort: the service rejects every request, because of the key, the model or the address.
         """
         asyncio.run(self._write(requests, follow_up))
 
@@ -75,7 +75,7 @@ class EndpointWriter:
             base_url=self.settings.base_url,
             max_retries=self.settings.retries,
             timeout=self.settings.timeout,
-            # Here, so that the client's retries wait for a turn as well.
+            # In this function, so that the client's retries are limited as well.
             http_client=openai.DefaultAsyncHttpxClient(event_hooks={"request": [wait]}),
         ) as client:
 
@@ -104,7 +104,7 @@ class EndpointWriter:
                     body = await client.chat.completions.create(**arguments)
                 return self._read(body)
             except TimeoutError:
-                return WriterResponse(error=f"no whole answer in {self.settings.deadline:g} s")
+                return WriterResponse(error=f"the response is incomplete after {self.settings.deadline:g} s")
             except openai.APITimeoutError:
                 return WriterResponse(error=f"no answer in {self.settings.timeout:g} s, after all retries")
             except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -114,7 +114,7 @@ class EndpointWriter:
                 if response_format != "none" and any(word in text for word in _FORMAT_WORDS):
                     self._weaken(response_format)
                     continue
-                return WriterResponse(error=f"the service cannot use the request: {error_message(error)}")
+                return WriterResponse(error=f"the service rejects the request: {error_message(error)}")
             except openai.OpenAIError as error:
                 return WriterResponse(
                     error=service_failure(error, self.model, self.settings, client.base_url)
@@ -124,7 +124,7 @@ class EndpointWriter:
         if self.response_format == response_format:
             self.response_format = _FORMATS[_FORMATS.index(response_format) + 1]
             log.warning(
-                "%s: the service does not know %s, continuing with %s",
+                "%s: the service does not support %s, continuing with %s",
                 self.model.name,
                 response_format,
                 self.response_format,
@@ -154,7 +154,7 @@ class EndpointWriter:
     def _read(self, body: Any) -> WriterResponse:
         choices = getattr(body, "choices", None)
         if not choices:
-            return WriterResponse(error="the service sent no answer")
+            return WriterResponse(error="the response of the service is empty")
         choice, usage = choices[0], body.usage
         message = choice.message
         if body.model and body.model != self.model.model and not self._warned:

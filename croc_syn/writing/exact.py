@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from croc_syn.taxonomy.taxonomy import Taxonomy
 
 TRIES = 20
-"""Pairs tried for one check before it is given up."""
+"""Maximum number of pairs tried for one check; then the check fails."""
 
 PART_SIZE = 64
 """Checks per part: a few seconds of drawing, a few megabytes."""
 
 NO_CATEGORY = "other"
-"""Stands in file names for checks without a category."""
+"""The category in file names of checks without one."""
 
 Rows = Mapping[tuple[str, int], Mapping[str, Any]]
 """Finished rows by concept id and generation."""
@@ -178,7 +178,7 @@ def exact_row(
 
 
 def exact_keys(spec: Spec, taxonomy: Taxonomy) -> dict[str, str | None]:
-    """Under which names the exact world knows what a spec is about.
+    """The names in the exact world of what a spec contrasts.
 
     None where the spec names nothing: in entity variation the exact world chooses what to contrast, in entity
     placement it is where the entity is.

@@ -34,7 +34,7 @@ _ENCODERS = re.compile(r"\{#-?\s*encoders:(.*?)-?#\}")
 
 
 def spec_facts(spec: Spec, taxonomy: Taxonomy) -> dict[str, Any]:
-    """What a template needs of a spec, as JSON: names and definitions in place of ids."""
+    """The values for a template from a spec, as JSON: names and definitions instead of ids."""
 
     def topic(name: str | None) -> dict[str, str] | None:
         if name is None or name == ROOT:
@@ -107,7 +107,7 @@ def render_instruction(
             )
         )
     except jinja2.TemplateNotFound as error:
-        raise InputError(f"there is no template {error.name}; {_known(folder)}") from None
+        raise InputError(f"template {error.name} is missing; {_known(folder)}") from None
     except Exception as error:  # a user's template can fail in any way
         raise InputError(f"template {subset}.j2: {error}") from None
     return text.strip()
@@ -127,11 +127,11 @@ def guide_of(style: str, model_style: str | None, folder: Path | None = None) ->
         folder: the user's templates.
 
     Raises:
-        InputError: there is no such guide.
+        InputError: the guide is unknown.
     """
     name = (model_style or GENERAL) if style == OWN else style
     if name not in guide_names(folder):
-        raise InputError(f"there is no guide {name!r}; {_known(folder)}")
+        raise InputError(f"unknown guide {name!r}; {_known(folder)}")
     return name
 
 
@@ -152,19 +152,19 @@ def templates_digest(folder: Path | None = None) -> str:
 
 def _folders(folder: Path | None) -> list[Path]:
     if folder is not None and not folder.is_dir():
-        raise InputError(f"{folder}: no folder of templates")
+        raise InputError(f"{folder}: not a folder; expected a folder of templates")
     return [FOLDER] if folder is None else [folder, FOLDER]
 
 
 def _known(folder: Path | None) -> str:
-    return f"guides are {', '.join(guide_names(folder))}"
+    return f"known guides are {', '.join(guide_names(folder))}"
 
 
 def _source(name: str, folder: Path | None) -> str:
     for place in _folders(folder):
         if (place / name).is_file():
             return (place / name).read_text("utf-8")
-    raise InputError(f"there is no template {name}")
+    raise InputError(f"template {name} is missing")
 
 
 @cache

@@ -101,14 +101,14 @@ class TransformersWriter:
         ]
 
     def _read(self, tokens: list[int], input_tokens: int, ends: list[int]) -> WriterResponse:
-        ended = [place for place, token in enumerate(tokens) if token in ends]
-        own = tokens[: ended[0]] if ended else tokens
+        end_positions = [position for position, token in enumerate(tokens) if token in ends]
+        response = tokens[: end_positions[0]] if end_positions else tokens
         return WriterResponse(
-            text=self.tokenizer.decode(own, skip_special_tokens=True),
-            finish="stop" if ended else "length",
+            text=self.tokenizer.decode(response, skip_special_tokens=True),
+            finish="stop" if end_positions else "length",
             served_as=Path(self.model.model).name if self.model.is_local else self.model.model,
             input_tokens=input_tokens,
-            output_tokens=len(own) + bool(ended),
+            output_tokens=len(response) + bool(end_positions),
         )
 
 
@@ -144,8 +144,8 @@ def _load(model: TextModel, settings: Local) -> tuple[Any, Any]:
 
 def _ends(network: Any, tokenizer: Any) -> list[int]:
     """Tokens that end a response: those of the model's own settings, and the tokenizer's."""
-    own = network.generation_config.eos_token_id
-    ends = own if isinstance(own, list) else [own]
+    configured = network.generation_config.eos_token_id
+    ends = configured if isinstance(configured, list) else [configured]
     return sorted({token for token in (*ends, tokenizer.eos_token_id) if token is not None})
 
 

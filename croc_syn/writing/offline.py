@@ -21,8 +21,8 @@ def require_vllm() -> None:
     """
     if importlib.util.find_spec("vllm") is None:
         raise InputError(
-            "backend vllm: vLLM is not installed here (pip install vllm, on a machine with a GPU); or serve "
-            "the model elsewhere and use the backend endpoint"
+            "backend vllm: vLLM is not installed; install it on a machine with a GPU (pip install vllm), or "
+            "serve the model elsewhere and use the backend endpoint"
         )
 
 

@@ -45,7 +45,7 @@ class UnusableResponse(CrocError):
     """A response that cannot be used.
 
     Attributes:
-        kind: one of a few words, by which such responses are counted.
+        kind: one of a few constants, by which such responses are counted.
     """
 
     def __init__(self, kind: str, reason: str) -> None:
@@ -101,7 +101,7 @@ def read_pair(response: WriterResponse, *, reasons: bool = False) -> Pair:
             raise UnusableResponse(NO_JSON, "the reasoning of the model did not end")
         if _DECLINES.search(answer):
             raise UnusableResponse(DECLINED, f"the model declined: {_shorten(answer)}")
-        raise UnusableResponse(NO_JSON, f"there is no JSON object in the answer: {_shorten(answer)}")
+        raise UnusableResponse(NO_JSON, f"no JSON object in the answer: {_shorten(answer)}")
     return _pair(content)
 
 

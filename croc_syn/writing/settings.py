@@ -122,7 +122,7 @@ class Rules(Settings):
             and self.encoders is not None
             and all(encoder.name != "clip" for encoder in self.encoders)
         ):
-            raise ValueError("clip needs the encoder clip among the encoders")
+            raise ValueError("clip: true needs the encoder clip in encoders")
         return self
 
 
@@ -165,7 +165,7 @@ class Text(Settings):
     def _models_differ(self) -> Text:
         for what, names in (("models", [model.name for model in self.models]), ("styles", self.styles)):
             if len(set(names)) < len(names):
-                raise ValueError(f"{what}: {', '.join(names)} are not all different")
+                raise ValueError(f"{what}: {', '.join(names)} must be different from each other")
         return self
 
     def shared_by(self, workers: int) -> Text:

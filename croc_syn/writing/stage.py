@@ -20,6 +20,7 @@ from croc.errors import CrocError
 from croc.jobs.parts import Abort, Part
 from croc.storage.files import digest_of, file_stem
 from croc.tables.metadata import library_versions
+from croc.wording import counted
 from croc_syn.model_runtime import load_once
 from croc_syn.writing import PromptRequest, Writer, WriterResponse
 from croc_syn.writing.instructions import (
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from croc_syn.taxonomy.taxonomy import Taxonomy
 
 SERVICE = "endpoint"
-"""The kind of failure that is the service's, not the response's."""
+"""The kind of failure that the service causes, not the response."""
 
 _MOST_RAW = 200_000
 
@@ -58,7 +59,7 @@ def plan_parts(selected: Iterable[tuple[Spec, int]], taxonomy: Taxonomy, preset:
         preset: which models write, and for which image models.
 
     Raises:
-        InputError: there is no guide for a style.
+        InputError: the guide of a style is unknown.
     """
     text = preset.text
     checks = list(selected)
@@ -123,7 +124,7 @@ def needs_gpu(text: Text) -> bool:
 
 
 def check_ready(preset: Preset) -> None:
-    """Find out before the run what would stop every part: no key, no vLLM, no tokenizer.
+    """Check before the run for what would stop every part: no key, no vLLM, no tokenizer.
 
     Raises:
         CrocError: something is missing; the sentence says what.
@@ -183,8 +184,8 @@ class PromptPartMaker:
             and ``refused``: how many responses for which reason.
 
         Raises:
-            Abort: no response at all came.
-            CrocError: most responses did not come, because of the service.
+            Abort: no request got a response.
+            CrocError: most requests got no response from the service.
         """
         import pyarrow as pa
         import pyarrow.parquet as pq
@@ -200,11 +201,12 @@ class PromptPartMaker:
         lost = [draft for draft in drafts if draft.kinds and draft.kinds[-1] == SERVICE]
         if lost and len(lost) == len(drafts):
             raise Abort(
-                f"text model {model.name}: none of {len(drafts)} requests was answered: {lost[0].reasons[-1]}"
+                f"text model {model.name}: no response to any of {counted(len(drafts), 'request')}: "
+                f"{lost[0].reasons[-1]}"
             )
         if len(lost) > len(drafts) / 2:
             reason = lost[0].reasons[-1]
-            raise CrocError(f"{len(lost)} of {len(drafts)} requests were not answered: {reason}")
+            raise CrocError(f"no response to {len(lost):,} of {counted(len(drafts), 'request')}: {reason}")
         rows = [draft.row() for draft in drafts]
         pq.write_table(pa.Table.from_pylist(rows, schema=prompt_schema()), path, compression="zstd")
         failed = sum(row["error"] is not None for row in rows)
@@ -253,7 +255,7 @@ class PromptPartMaker:
 
 @dataclass
 class _ResponseStore:
-    """Responses by their requests, on disk as soon as they are there."""
+    """Responses by their requests, written to disk as soon as they arrive."""
 
     file: IO[str] | None
     known: dict[str, WriterResponse]

@@ -24,7 +24,7 @@ def read(made: Manifest | str | Path) -> pl.DataFrame:
     """The rows of a finished folder of prompts, without the prompts.
 
     Raises:
-        InputError: the folder is not finished, or holds something else.
+        InputError: the folder is not finished, or contains something else.
     """
     import polars as pl
 
@@ -94,11 +94,11 @@ def write(rows: pl.DataFrame, folder: Path) -> list[Path]:
     return files
 
 
-def summary(made: Manifest) -> str:
+def summary(manifest: Manifest) -> str:
     """The yield in one line."""
-    counts = {name: int(value) for name, value in made.counts.items()}
-    asked = counts.get("checks", 0) + counts.get("failed", 0)
-    parts = [f"{counts.get('checks', 0):,} of {counted(asked, 'pair')} usable"]
+    counts = {name: int(value) for name, value in manifest.counts.items()}
+    requested = counts.get("checks", 0) + counts.get("failed", 0)
+    parts = [f"{counts.get('checks', 0):,} of {counted(requested, 'pair')} usable"]
     if counts.get("tries"):
         parts.append(f"{counted(counts['tries'], 'response')} requested again")
     if counts.get("output_tokens"):
@@ -112,31 +112,31 @@ def tables(rows: pl.DataFrame) -> list[Table]:
 
     table = yields(rows)
     full = table.filter(table["kept"] == table["asked"])
-    shown = Table(title="Yield", title_justify="left")
+    yield_table = Table(title="Yield", title_justify="left")
     for name in ("subset", "property", "text model"):
-        shown.add_column(name)
+        yield_table.add_column(name)
     for name in ("asked", "kept", "share", "first", "responses", "edits"):
-        shown.add_column(name, justify="right")
+        yield_table.add_column(name, justify="right")
     for row in table.filter(table["kept"] < table["asked"]).iter_rows(named=True):
-        shown.add_row(row["subset"], row["property"] or "–", row["text_model"], *_numbers(row))
+        yield_table.add_row(row["subset"], row["property"] or "–", row["text_model"], *_numbers(row))
     group = ["subset", "property", "text_model"]
-    whole = rows.join(full.select(group), on=group, nulls_equal=True)
-    for row in yields(whole, ("subset", "text_model")).iter_rows(named=True):
+    complete = rows.join(full.select(group), on=group, nulls_equal=True)
+    for row in yields(complete, ("subset", "text_model")).iter_rows(named=True):
         count = full.filter(
             (full["subset"] == row["subset"]) & (full["text_model"] == row["text_model"])
         ).height
-        rest = f"all of {count}" if row["subset"] == "property_variation" else "–"
-        shown.add_row(row["subset"], rest, row["text_model"], *_numbers(row))
+        label = f"all of {count}" if row["subset"] == "property_variation" else "–"
+        yield_table.add_row(row["subset"], label, row["text_model"], *_numbers(row))
     reasons = refusals(rows)
     if reasons.is_empty():
-        return [shown]
-    why = Table(title="Refused responses", title_justify="left")
+        return [yield_table]
+    reason_table = Table(title="Refused responses", title_justify="left")
     for name in ("text model", "reason"):
-        why.add_column(name)
-    why.add_column("responses", justify="right")
+        reason_table.add_column(name)
+    reason_table.add_column("responses", justify="right")
     for model, kind, count in reasons.iter_rows():
-        why.add_row(model, kind, str(count))
-    return [shown, why]
+        reason_table.add_row(model, kind, str(count))
+    return [yield_table, reason_table]
 
 
 def _numbers(row: dict[str, float | None]) -> list[str]:

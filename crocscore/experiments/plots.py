@@ -64,8 +64,8 @@ def plot_zero_shot(results: Mapping[str, Any]) -> bytes:
 
 
 def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
-    without = [run for run in runs if run["leave_out"]]
-    names = [run["leave_out"] for run in without]
+    trained_without = [run for run in runs if run["leave_out"]]
+    names = [run["leave_out"] for run in trained_without]
     series = [
         *(
             (label, [_group(run, name) for name in names])
@@ -73,7 +73,7 @@ def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
             for run in runs
             if run["name"] == wanted
         ),
-        ("trained without it", [_group(run, run["leave_out"]) for run in without]),
+        ("trained without it", [_group(run, run["leave_out"]) for run in trained_without]),
     ]
     width = 0.8 / len(series)
     for number, (label, cells) in enumerate(series):

@@ -255,7 +255,7 @@ def _training_files(setup: Setup) -> list[Path]:
     files = sorted(Path(setup.questions).glob("data/train-*.parquet"))
     if not files:
         raise InputError(
-            f"{setup.questions}: there is no data/train-*.parquet; make questions with croc build train"
+            f"{setup.questions} has no data/train-*.parquet; make questions with croc build train"
         )
     return files
 

@@ -101,7 +101,7 @@ def train(stage: Stage, scenes: SceneArrays, held_out: int, out: Path) -> dict[s
     if state.is_file():
         stored = torch.load(state, weights_only=True)
         if stored["config"] != asdict(config):
-            raise InputError(f"{out} holds a run with another configuration: {stored['config']}")
+            raise InputError(f"{out} contains a run with another configuration: {stored['config']}")
         step = stored["step"]
         with torch.no_grad():
             for name, value in parameters.items():
@@ -173,7 +173,7 @@ def load_data(folders: Sequence[Path], files: int | None, start: Path | None) ->
 
     parts = [file for folder in folders for file in sorted((folder / "parts").glob("*.parquet"))[:files]]
     if not parts:
-        raise InputError(f"{folders[0]}: there is no parts/*.parquet; make scenes with croc build scenes")
+        raise InputError(f"{folders[0]} has no parts/*.parquet; make scenes with croc build scenes")
     cache = folders[0] / f"arrays-{SIDE}-{stable_hash(*(str(file.resolve()) for file in parts))[:8]}"
     own = None
     if start is not None and (start / "tokenizer.json").is_file():

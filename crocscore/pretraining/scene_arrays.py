@@ -141,7 +141,7 @@ def read_scenes(
                 )
         rows += table.drop_columns(["image"]).to_pylist()
     if not rows:
-        raise InputError("there are no scenes in these files")
+        raise InputError("the files contain no scenes")
     vocabulary = _label_vocabulary(rows, _spellings(files))
     things = [thing for row in rows for thing in row["things"]]
     kinds = {name: i for i, name in enumerate(vocabulary.kinds)}

@@ -112,7 +112,7 @@ class Stage:
 
         if not (start / "tower.safetensors").is_file():
             if not self.continued:
-                raise InputError(f"{start}: it holds neither tower.safetensors nor a model")
+                raise InputError(f"{start} contains neither tower.safetensors nor a model")
             return  # a published model: its tower is loaded with it, the heads start with random weights
         stored = load_file(start / "tower.safetensors")
         self.tower.load_state_dict(

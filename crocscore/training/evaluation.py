@@ -47,7 +47,7 @@ def select_checks(
 
     opened = open_checks(checks, config=config, split=split)
     if not opened.texts:
-        raise InputError(f"{opened.name}: there are no checks in it")
+        raise InputError(f"{opened.name}: the dataset has no checks")
     ids = [text[0] for text in opened.texts]
     rows: Sequence[int] = range(len(ids))
     if about:
@@ -55,7 +55,7 @@ def select_checks(
         names = [{check["category"], check["property"]} for check in read]
         rows = [row for row in rows if not names[row].isdisjoint(about)]
         if not rows:
-            raise InputError(f"{opened.name}: no check is about {', '.join(about)}")
+            raise InputError(f"{opened.name}: no check has the category or property {', '.join(about)}")
     chosen = sorted(rows, key=lambda row: stable_hash(_SELECTION, ids[row]))[:at_most]
     return opened.select(sorted(chosen))
 

@@ -84,7 +84,7 @@ class Arguments:
     def __post_init__(self) -> None:
         for name in ("model", "questions"):
             if not getattr(self, name):
-                raise InputError(f"{name}: the recipe lacks this key")
+                raise InputError(f"the recipe has no key {name}, which is required")
         for name in ("dtype", "saved_dtype"):
             value = getattr(self, name)
             if value is not None and value not in _DTYPES:
@@ -92,11 +92,11 @@ class Arguments:
         if len(self.image_size) not in (0, 2):
             raise InputError(f"image_size must be a width and a height, not {self.image_size}")
         if self.lora_r is not None and self.adapter is not None:
-            raise InputError("lora_r adds a new adapter and adapter continues with one: use one of them")
+            raise InputError("lora_r adds a new adapter, and adapter loads one: set only one of them")
         if self.lora_r is not None and not self.lora_targets:
-            raise InputError("lora_targets: name the layers of the adapter with a regular expression")
+            raise InputError("lora_r needs lora_targets, a regular expression for the layers of the adapter")
         if self.lora_targets and self.lora_r is None:
-            raise InputError("lora_r: the adapter on lora_targets needs a rank")
+            raise InputError("lora_targets needs lora_r, the rank of the adapter")
         for name in ("lora_r", "lora_alpha", "last_blocks", "max_checks"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
@@ -136,15 +136,15 @@ def recipe_path(name: str | Path) -> Path:
     """The file of a recipe, given its path or the name of a recipe of this package.
 
     Raises:
-        InputError: there is no such recipe.
+        InputError: the recipe is unknown.
     """
     path = Path(name)
-    own = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
+    names = {file.stem: file for file in sorted(RECIPES.glob("*.yaml"))}
     if path.is_file():
         return path
-    if str(name) in own:
-        return own[str(name)]
-    raise InputError(f"{name}: there is no such recipe; expected a YAML file, or one of {', '.join(own)}")
+    if str(name) in names:
+        return names[str(name)]
+    raise InputError(f"{name}: unknown recipe; expected a YAML file, or one of {', '.join(names)}")
 
 
 def recipe_text(arguments: Sequence[str]) -> str | None:

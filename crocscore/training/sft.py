@@ -52,7 +52,7 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
         split: sorted(str(file) for file in Path(folder).glob(f"data/{split}-*.parquet")) for split in SPLITS
     }
     if not files["train"]:
-        raise InputError(f"{folder}: there is no data/train-*.parquet; make questions with croc build train")
+        raise InputError(f"{folder} has no data/train-*.parquet; make questions with croc build train")
     # One by one: the library refuses to read splits with different columns together.
     stored = {
         name: load_dataset("parquet", data_files=paths, split="train")
@@ -119,7 +119,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
     processor = scorer.checkpoint.processor
     if not hasattr(processor, "image_processor"):
         raise InputError(
-            f"{arguments.model}: it has no image processor, so it cannot answer questions about images"
+            f"{arguments.model}: the model has no image processor, so it cannot answer questions about images"
         )
     examples = read_questions(arguments.questions, scorer)
     checks = (

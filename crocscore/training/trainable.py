@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.wording import counted
 from crocscore.training.recipe import Arguments
 
 BESIDE = "trained_beside_adapter.safetensors"
@@ -99,7 +100,9 @@ def restore_weights(model: Any, folder: str | Path) -> None:
     beside = _beside_adapter(model)
     stored = load_file(Path(folder) / BESIDE) if (Path(folder) / BESIDE).is_file() else {}
     if missing := sorted(set(beside) - set(stored)):
-        raise CrocError(f"{folder}: it lacks {missing[0]}, which is trained beside the adapter")
+        raise CrocError(
+            f"{folder} lacks the parameter {missing[0]}, which is trained in addition to the adapter"
+        )
     for name, parameter in beside.items():
         parameter.data.copy_(stored[name])
 
@@ -136,7 +139,8 @@ def _last_blocks(model: Any, count: int) -> list[Any]:
         return []
     blocks = getattr(model.get_decoder(), "layers", ())
     if len(blocks) < count:
-        raise InputError(f"last_blocks: the language model has {len(blocks)} blocks, not {count}")
+        number = counted(len(blocks), "block")
+        raise InputError(f"last_blocks is {count}, but the language model has {number}")
     return list(blocks)[-count:]
 
 
@@ -179,13 +183,13 @@ def _adapter_folder(arguments: Arguments) -> Path:
         if (folder / _ADAPTER).is_file():
             return folder
     if Path(model).is_dir() or Path(adapter).is_dir():
-        raise InputError(f"adapter: there is no {_ADAPTER} in {adapter} or in {inside}")
+        raise InputError(f"adapter: {_ADAPTER} is neither in {adapter} nor in {inside}")
     from huggingface_hub import snapshot_download
 
     snapshot = snapshot_download(model, revision=arguments.revision, allow_patterns=[f"{adapter}/*"])
     folder = Path(snapshot) / adapter
     if not (folder / _ADAPTER).is_file():
-        raise InputError(f"adapter: there is no {adapter}/{_ADAPTER} in {model}")
+        raise InputError(f"adapter: {model} has no {adapter}/{_ADAPTER}")
     return folder
 
 
@@ -194,7 +198,7 @@ def _load_adapter(model: Any, file: Path) -> None:
     from safetensors.torch import load_file
 
     if not file.is_file():
-        raise CrocError(f"{file.parent}: there is no {file.name}")
+        raise CrocError(f"{file.parent} has no {file.name}")
     # Without the prefix PEFT only warns, and loads nothing.
     stored = {
         name if name.startswith(_PREFIX) else _PREFIX + name: value for name, value in load_file(file).items()
@@ -203,7 +207,7 @@ def _load_adapter(model: Any, file: Path) -> None:
     expected = {name.replace(".default", "") for name, _ in model.named_parameters() if "lora_" in name}
     wrong = sorted({*loaded.unexpected_keys, *(expected - set(stored))})
     if wrong:
-        raise CrocError(f"{file}: it is not an adapter of this model ({wrong[0]})")
+        raise CrocError(f"{file}: not an adapter of this model ({wrong[0]})")
 
 
 def _beside_adapter(model: Any) -> dict[str, Any]:

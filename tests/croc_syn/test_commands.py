@@ -68,13 +68,16 @@ def test_what_cannot_be_is_a_sentence_and_nothing_is_made(prompts: Path, tmp_pat
         ),
         (["--model", "org/m@abc"], "after the @ comes a commit of 40 hexadecimal digits"),
         (["--preset", "papr"], "preset 'papr' is neither a name nor a file; did you mean 'paper'?"),
-        (["--set", "images.cuont=3"], "preset exact: images.cuont: there is no such key"),
-        (["--set", "images.pipeline.dtyp=float16"], "images.pipeline.dtyp: there is no such key"),
+        (["--set", "images.cuont=3"], "preset exact: images.cuont: unknown key"),
+        (["--set", "images.pipeline.dtyp=float16"], "images.pipeline.dtyp: unknown key"),
         (["--set", "images.format=gif"], "images.format: Input should be 'webp', 'png' or 'jpeg'"),
         (["--set", "images.quality=101"], "images.quality: Input should be less than or equal to 100"),
-        (["--set", "images.pipeline={cache: {kind: fast}}"], "cache needs a kind: first-block, taylorseer"),
+        (
+            ["--set", "images.pipeline={cache: {kind: fast}}"],
+            "cache needs the key kind, one of first-block, taylorseer",
+        ),
         (["--address", "ray://head:10001"], "--address needs --executor ray"),
-        (["--model", "flux.1-dev", "--model", "flux.1-dev"], "flux.1-dev, flux.1-dev are not all different"),
+        (["--model", "flux.1-dev", "--model", "flux.1-dev"], "flux.1-dev, flux.1-dev must be different"),
     ]
     for words, sentence in cases:
         done = croc("images", prompts, *words, "--out", tmp_path / "out")
@@ -199,7 +202,7 @@ def test_the_exact_world_needs_no_gpu_and_an_unknown_size_is_said() -> None:
 def test_a_preset_with_a_wrong_key_has_no_cost() -> None:
     done = croc("cost", "paper", "--set", "texts.models=[]")
     assert done.exit_code == 2
-    assert "preset paper: texts: there is no such key" in done.stderr
+    assert "preset paper: texts: unknown key" in done.stderr
 
 
 # ---- Taxonomy, draw, sheet ----

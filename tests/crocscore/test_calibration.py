@@ -253,7 +253,7 @@ def test_whole_checks_are_taken_and_always_the_same(data):
 
 
 def test_a_split_or_folder_that_is_not_there_is_refused(data, tmp_path):
-    with pytest.raises(InputError, match=r"there is no data/nothing-\*"):
+    with pytest.raises(InputError, match=r"has no data/nothing-\*"):
         home.read_questions(data, "nothing")
     with pytest.raises(InputError, match="not the folder of a model"):
         home.calibrate(tmp_path, data)

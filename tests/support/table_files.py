@@ -62,7 +62,7 @@ BAD = {
     "a column of a like name": (
         "m.tsv",
         TSV.replace("contrast_score", "contrast_scores"),
-        ["'contrast_score'", "there is 'contrast_scores'"],
+        ["'contrast_score'", "did you mean 'contrast_scores'"],
     ),
     "an unknown protocol in the file": (
         "m.parquet",
@@ -112,9 +112,9 @@ BAD = {
         (lambda b: (pq.write_table(score_schema().empty_table(), b), b.getvalue())[1])(io.BytesIO()),
         ["no rows"],
     ),
-    "a truncated Parquet": ("m.parquet", GOOD[:-200], ["not a whole Parquet"]),
-    "half a Parquet": ("m.parquet", GOOD[: len(GOOD) // 2], ["not a whole Parquet"]),
-    "text named Parquet": ("m.parquet", b"check_id,score\n", ["not a whole Parquet"]),
+    "a truncated Parquet": ("m.parquet", GOOD[:-200], ["cannot be read as a Parquet file"]),
+    "half a Parquet": ("m.parquet", GOOD[: len(GOOD) // 2], ["cannot be read as a Parquet file"]),
+    "text named Parquet": ("m.parquet", b"check_id,score\n", ["cannot be read as a Parquet file"]),
     "metadata that is no JSON": (
         "m.parquet",
         parquet(metadata={"protocol": "syn", "extra": "{half"}),
@@ -153,7 +153,7 @@ BAD = {
     "a header with a column twice": (
         "m.tsv",
         TSV.replace("subset", "check_id", 1),
-        ["'check_id'", "twice"],
+        ["'check_id'", "duplicate column"],
     ),
     "a truncated gz": ("m.tsv.gz", gzip.compress(TSV.encode() * 50)[:-40], ["cannot be read"]),
     "a corrupt gz": ("m.tsv.gz", gzip.compress(TSV.encode() * 50)[:20] + b"\xff" * 60, ["cannot be read"]),

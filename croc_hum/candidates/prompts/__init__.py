@@ -139,7 +139,7 @@ def _describe_problems(error: ValidationError, content: Mapping[str, Any]) -> li
                 place[1] = f"number {int(problem['loc'][1]) + 1}"
         reason = problem["msg"].removeprefix("Value error, ")
         if problem["type"] == "extra_forbidden":
-            reason = "there is no such key"
+            reason = "unknown key"
         messages.append(f"{'.'.join(place)}: {reason}" if place else reason)
     return messages
 

@@ -45,7 +45,7 @@ def describe(scene: Scene, seed: int = 0, *, detail: float = 1.0, relations: int
                 groups.setdefault((kind, _facts(thing, chosen)), []).append(i)
     phrases = [_noun_phrase(key, len(members), rng) for key, members in groups.items()]
     text = _joined(phrases)
-    where = _where(scene, rng, detail)
+    where = _place_phrases(scene, rng, detail)
     if phrases and rng.random() < 0.25:
         text = f"a picture of {text}"
     if where and (not phrases or rng.random() < 0.3):
@@ -113,7 +113,7 @@ def _joined(parts: list[str]) -> str:
     return ", ".join(parts[:-1]) + " and " + parts[-1] if len(parts) > 1 else "".join(parts)
 
 
-def _where(scene: Scene, rng: SeededRandom, detail: float) -> list[str]:
+def _place_phrases(scene: Scene, rng: SeededRandom, detail: float) -> list[str]:
     phrases = []
     if rng.random() < detail:
         phrases.append(rng.choice(PLACES[scene.setting].words))

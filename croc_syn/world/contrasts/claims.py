@@ -428,10 +428,10 @@ def _whole_image(dimension: str) -> Maker:
         value, thing = getattr(facts.scene, dimension), facts.choose_single()
         if not value or thing is None:
             return None
-        here = noun_phrase(KINDS[thing.kind])
+        phrase = noun_phrase(KINDS[thing.kind])
         other = facts.choose_other(list(values), value)
         right, wrong = facts.rng.choice(values[value].words), facts.rng.choice(values[other].words)
-        return facts.frame(thing.kind, (f"{here} {right}", f"{here} {wrong}"))
+        return facts.frame(thing.kind, (f"{phrase} {right}", f"{phrase} {wrong}"))
 
     return make
 
@@ -445,11 +445,11 @@ def _setting(facts: _SceneFacts) -> Phrases | None:
     thing = facts.choose_single()
     if thing is None:
         return None
-    here = facts.scene.setting
-    away = facts.rng.choice(
-        [name for name, place in PLACES.items() if name != here and thing.kind not in place.shows]
+    setting = facts.scene.setting
+    other_setting = facts.rng.choice(
+        [name for name, place in PLACES.items() if name != setting and thing.kind not in place.shows]
     )
-    right, wrong = facts.rng.choice(PLACES[here].words), facts.rng.choice(PLACES[away].words)
+    right, wrong = facts.rng.choice(PLACES[setting].words), facts.rng.choice(PLACES[other_setting].words)
     phrase = noun_phrase(KINDS[thing.kind])
     if facts.rng.random() < 0.25:
         return f"{right}, there is {phrase}", f"{wrong}, there is {phrase}"

@@ -195,7 +195,7 @@ def make_pair(
     if entity is not None:
         kinds = [kind for kind in kinds if kind.id == entity]
         if not kinds:
-            raise InputError(f"the contrast {contrast!r} cannot be made about {entity!r}")
+            raise InputError(f"the contrast {contrast!r} does not apply to {entity!r}")
     fitting = [kind for kind in kinds if topic in kind.where]
     for _ in range(TRIES):
         kind = rng.choice(fitting) if fitting and rng.random() < 0.6 else rng.choice(kinds)
@@ -421,7 +421,7 @@ def _two_places(context: Context, contrast_topic: str | None) -> Candidate:
     others = [key for key in options if TOPICS[key].place != first_place]
     second = contrast_topic if contrast_topic is not None else context.rng.choice(others)
     if TOPICS[second].place == first_place:
-        raise InputError(f"the topics {first!r} and {second!r} are the same place in the exact world")
+        raise InputError(f"the topics {first!r} and {second!r} have the same place in the exact world")
     thing = noun_phrase(context.kind)
     variant, frame = context.rng.integer(4), context.rng.integer(4)
 

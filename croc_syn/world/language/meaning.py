@@ -234,16 +234,16 @@ def exclusive(first: Meaning, second: Meaning) -> bool:
         return True
     totals, others = first.totals(), second.totals()
     for kind in first.mentioned | second.mentioned:
-        one, two = totals.get(kind), others.get(kind)
-        if one is None and first.only:
-            one = 0
-        if two is None and second.only:
-            two = 0
-        if one is not None and two is not None and one != two:
+        number, other_number = totals.get(kind), others.get(kind)
+        if number is None and first.only:
+            number = 0
+        if other_number is None and second.only:
+            other_number = 0
+        if number is not None and other_number is not None and number != other_number:
             return True
-    for here, there in ((first, second), (second, first)):
-        for absence in there.absences:
-            for group in here.groups:
+    for meaning, other_meaning in ((first, second), (second, first)):
+        for absence in other_meaning.absences:
+            for group in meaning.groups:
                 if (
                     group.kind == absence.kind
                     and group.count
@@ -256,14 +256,16 @@ def exclusive(first: Meaning, second: Meaning) -> bool:
 
 def _all_matchings_clash(first: Meaning, second: Meaning, shared: list[str]) -> bool:
     choices: list[list[tuple[str, tuple[int, ...], tuple[int, ...]]]] = []
-    ways = 1
+    matchings = 1
     for kind in shared:
-        ours = [i for i, group in enumerate(first.groups) if group.kind == kind for _ in range(group.count)]
-        theirs = [i for i, group in enumerate(second.groups) if group.kind == kind]
-        sizes = [second.groups[i].count for i in theirs]
-        options = [(kind, tuple(ours), labels) for labels in distributions(sizes, theirs, MOST_MATCHINGS)]
-        ways *= len(options)
-        if ways >= MOST_MATCHINGS:
+        things = [i for i, group in enumerate(first.groups) if group.kind == kind for _ in range(group.count)]
+        other_groups = [i for i, group in enumerate(second.groups) if group.kind == kind]
+        sizes = [second.groups[i].count for i in other_groups]
+        options = [
+            (kind, tuple(things), labels) for labels in distributions(sizes, other_groups, MOST_MATCHINGS)
+        ]
+        matchings *= len(options)
+        if matchings >= MOST_MATCHINGS:
             return False
         choices.append(options)
     return all(_clash(first, second, matching) for matching in product(*choices))
@@ -272,30 +274,30 @@ def _all_matchings_clash(first: Meaning, second: Meaning, shared: list[str]) -> 
 def _clash(
     first: Meaning, second: Meaning, matching: tuple[tuple[str, tuple[int, ...], tuple[int, ...]], ...]
 ) -> bool:
-    ours: dict[int, set[int]] = {}
-    theirs: dict[int, set[int]] = {}
+    members: dict[int, set[int]] = {}
+    other_members: dict[int, set[int]] = {}
     number = 0
     absences = first.absences + second.absences
     for kind, labels, other_labels in matching:
-        for mine, other in zip(labels, other_labels, strict=True):
-            together = first.groups[mine].attributes + second.groups[other].attributes
+        for label, other_label in zip(labels, other_labels, strict=True):
+            together = first.groups[label].attributes + second.groups[other_label].attributes
             if not compatible(together):
                 return True
             if any(a.kind == kind and entails(together, a.attributes) for a in absences):
                 return True
-            ours.setdefault(mine, set()).add(number)
-            theirs.setdefault(other, set()).add(number)
+            members.setdefault(label, set()).add(number)
+            other_members.setdefault(other_label, set()).add(number)
             number += 1
-    for meaning, members in ((first, ours), (second, theirs)):
+    for meaning, numbers in ((first, members), (second, other_members)):
         for i, group in enumerate(meaning.groups):
-            if i not in members:
-                members[i] = set(range(number, number + group.count))
+            if i not in numbers:
+                numbers[i] = set(range(number, number + group.count))
                 number += group.count
     for i, group in enumerate(first.groups):
         for j, counterpart in enumerate(second.groups):
             layouts = {group.layout, counterpart.layout} - {""}
-            if len(layouts) == 2 and ours[i] == theirs[j]:
+            if len(layouts) == 2 and members[i] == other_members[j]:
                 return True
-    edges = _edges(first, {i: frozenset(m) for i, m in ours.items()})
-    edges += _edges(second, {j: frozenset(m) for j, m in theirs.items()})
+    edges = _edges(first, {i: frozenset(m) for i, m in members.items()})
+    edges += _edges(second, {j: frozenset(m) for j, m in other_members.items()})
     return _impossible(edges)

@@ -24,7 +24,7 @@ LONGEST_PROMPT = 2000
 
 _TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
 _END = "end of prompt"
-_UNCLEAR = "it is not clear which thing this is about"
+_UNCLEAR = "it is not clear which thing this describes"
 
 
 class PromptError(InputError):
@@ -70,7 +70,9 @@ def parse(prompt: str) -> Meaning:
         PromptError: the prompt is not controlled English, or contradicts itself.
     """
     if len(prompt) > LONGEST_PROMPT:
-        raise PromptError(f"the prompt has {len(prompt)} characters; at most {LONGEST_PROMPT} are allowed")
+        raise PromptError(
+            f"the prompt has {len(prompt):,} characters; at most {LONGEST_PROMPT:,} are allowed"
+        )
     return _Parser(prompt).parse_prompt()
 
 
@@ -136,7 +138,7 @@ class _Parser:
         return PromptError(problem, raw, index + 1, expected)
 
     def refusal(self, problem: str, at: int, *expected: str) -> PromptError:
-        """The error for words that are known and make no sense together."""
+        """The error for known words whose combination has no meaning."""
         raw = self.raw[at] if at < len(self.raw) else ""
         return PromptError(f'word {at + 1}, "{raw}": {problem}', raw, at + 1, expected)
 
@@ -220,12 +222,12 @@ class _Parser:
         start = self.index
         relation = self.accept("relation")
         assert relation is not None
-        anchor = self.parse_thing(("a thing to relate to",))
+        anchor = self.parse_thing(("the thing that the relation refers to",))
         self.accept_word(",")
         if self.accept("there") is None:
             raise self.unexpected('"there is"', '"is"')
         if self.accept("none") is not None:
-            raise self.refusal("a relation needs a thing that is in the image", start)
+            raise self.refusal("a relation must refer to a thing that is in the image", start)
         subject = self.parse_thing(("a number", "an article"))
         self.add_link(relation[0], subject, anchor, start)
         self.parse_statements(subject, joined=False)
@@ -278,14 +280,14 @@ class _Parser:
             raise self.refusal("a thing cannot have a relation to itself", at)
         target = KINDS[self.groups[b].kind]
         if relation in ("inside", "outside") and target.inner is None:
-            able = sorted(kind.words[0] for kind in KINDS.values() if kind.inner)
+            possible = sorted(kind.words[0] for kind in KINDS.values() if kind.inner)
             raise self.refusal(
-                f"nothing can be inside a {target.words[0]}; things can be inside: {', '.join(able)}", at
+                f"nothing can be inside a {target.words[0]}; things can be inside: {', '.join(possible)}", at
             )
         if relation == "on" and target.top is None:
-            able = sorted(kind.words[0] for kind in KINDS.values() if kind.top)
+            possible = sorted(kind.words[0] for kind in KINDS.values() if kind.top)
             raise self.refusal(
-                f"nothing can be on a {target.words[0]}; things can be on: {', '.join(able)}", at
+                f"nothing can be on a {target.words[0]}; things can be on: {', '.join(possible)}", at
             )
         if relation in ("inside", "on") and self.groups[b].count > 1:
             raise self.refusal("only a single thing can contain or carry others", at)
@@ -299,19 +301,19 @@ class _Parser:
 
     def parse_adjectives(self) -> list[tuple[Attribute, int]]:
         """Adjectives before a noun, each with the index of its first word."""
-        found: list[tuple[Attribute, int]] = []
+        adjectives: list[tuple[Attribute, int]] = []
         while True:
-            here = self.peek("adjective")
-            if here is None:
+            phrase = self.peek("adjective")
+            if phrase is None:
                 break
-            end, payload = here
+            end, payload = phrase
             more = end + 1 if end < len(self.words) and self.words[end] in (",", "and") else end
             follows = self.peek("adjective", more) or self.peek("noun", end) or self.peek("part", end)
             if self.peek("noun") is not None and follows is None:
                 break
-            found.append((Attribute(payload[0], payload[1]), self.index))
+            adjectives.append((Attribute(payload[0], payload[1]), self.index))
             self.index = more if self.peek("adjective", more) is not None else end
-        return found
+        return adjectives
 
     def parse_noun(self, count: int | None) -> tuple[Kind, bool]:
         """A noun: its kind, and whether it is a plural; ``count`` None allows both."""
@@ -357,27 +359,29 @@ class _Parser:
         """The rest of "the …": a thing that was mentioned before, or a new one."""
         number = self.accept("number")
         attributes = self.parse_adjectives()
-        kind, many = self.parse_noun(int(number[0]) if number else None)
-        same = [i for i, group in enumerate(self.groups) if group.kind == kind.id]
-        wanted = {attribute for attribute, _ in attributes}
-        fitting = [
+        kind, plural = self.parse_noun(int(number[0]) if number else None)
+        same_kind = [i for i, group in enumerate(self.groups) if group.kind == kind.id]
+        required = {attribute for attribute, _ in attributes}
+        matches = [
             i
-            for i in same
-            if wanted <= set(self.groups[i].attributes)
+            for i in same_kind
+            if required <= set(self.groups[i].attributes)
             and (number is None or self.groups[i].count == int(number[0]))
-            and (not many or self.groups[i].count > 1 or kind.words[0] == kind.plurals[0])
+            and (not plural or self.groups[i].count > 1 or kind.words[0] == kind.plurals[0])
         ]
-        if len(fitting) > 1:
+        if len(matches) > 1:
             raise self.refusal(
-                f"more than one {kind.words[0]} could be meant", start, "a property that tells them apart"
+                f"more than one {kind.words[0]} could be meant", start, "a property that distinguishes them"
             )
-        if fitting:
-            self.parse_postmodifiers(fitting[0])
-            return fitting[0]
-        if same:
-            raise self.refusal(f"no such {kind.words[0]} was mentioned before", start, '"a"', '"another"')
-        if many and number is None:
-            raise self.refusal("it is not clear how many there are", start + 1, "a number")
+        if matches:
+            self.parse_postmodifiers(matches[0])
+            return matches[0]
+        if same_kind:
+            raise self.refusal(
+                f"no {kind.words[0]} with these properties was mentioned before", start, '"a"', '"another"'
+            )
+        if plural and number is None:
+            raise self.refusal("the number of things is missing", start + 1, "a number")
         return self.add_group(kind.id, int(number[0]) if number else 1, attributes)
 
     def parse_absence(self) -> None:
@@ -402,8 +406,8 @@ class _Parser:
         kind = KINDS[group.kind]
         name = kind.words[0]
         if attribute.dimension == "shape" and attribute.value not in kind.shapes:
-            able = sorted(k.words[0] for k in KINDS.values() if attribute.value in k.shapes)
-            raise self.refusal(f"a {name} cannot have this shape; these can: {', '.join(able)}", at)
+            possible = sorted(k.words[0] for k in KINDS.values() if attribute.value in k.shapes)
+            raise self.refusal(f"a {name} cannot have this shape; these can: {', '.join(possible)}", at)
         if attribute.positive:
             for known in group.attributes:
                 if (
@@ -441,17 +445,17 @@ class _Parser:
 
     def parse_layout(self, group: _Group) -> bool:
         """An arrangement of several things; "a square in a circle" is a relation instead."""
-        here = self.peek("layout")
-        if here is None or (group.count < 2 and self.peek("noun", here[0] - 1) is not None):
+        phrase = self.peek("layout")
+        if phrase is None or (group.count < 2 and self.peek("noun", phrase[0] - 1) is not None):
             return False
-        if group.layout and group.layout != here[1][0]:
+        if group.layout and group.layout != phrase[1][0]:
             raise self.refusal("they already have another arrangement", self.index)
         if group.count == 1:
-            raise self.refusal("one thing alone cannot be arranged", self.index, "a number of two or more")
-        if here[1][0] == "ring" and group.count == 2:
+            raise self.refusal("a single thing cannot be arranged", self.index, "a number of two or more")
+        if phrase[1][0] == "ring" and group.count == 2:
             raise self.refusal("a circle needs three things or more", self.index)
-        self.index = here[0]
-        group.layout = here[1][0]
+        self.index = phrase[0]
+        group.layout = phrase[1][0]
         return True
 
     def parse_relative_clause(self, group: _Group) -> bool:
@@ -481,8 +485,8 @@ class _Parser:
             if phrase[0] in pose.words:
                 self.add_attribute(group, Attribute("pose", pose.id, not negative), start)
                 return True
-        able = ", ".join(pose.words[0] for pose in kind.poses)
-        hint = f"it can be: {able}" if able else "it has only one pose"
+        possible = ", ".join(pose.words[0] for pose in kind.poses)
+        hint = f"it can be: {possible}" if possible else "it has only one pose"
         raise self.refusal(f"a {kind.words[0]} cannot be drawn in this pose; {hint}", start)
 
     def parse_value(self, group: _Group, negative: bool) -> None:
@@ -516,13 +520,13 @@ class _Parser:
             self.index = start
             return False
         while True:
-            here = self.index
+            position = self.index
             if not self.accept_word("and", ","):
                 return True
             self.accept_word("and")
             self.accept("with")
             if not self.parse_counted_part(group):
-                self.index = here
+                self.index = position
                 return True
 
     def names_own_part(self, group: _Group) -> bool:
@@ -534,8 +538,10 @@ class _Parser:
             return True
         if self.peek("noun") is not None:
             return False
-        able = ", ".join(part.plural_word for part in kind.parts) or "none"
-        raise self.refusal(f"a {kind.words[0]} has no such part; its parts: {able}", self.index)
+        possible = ", ".join(part.plural_word for part in kind.parts) or "none"
+        raise self.refusal(
+            f"a {kind.words[0]} does not have this part; its parts are: {possible}", self.index
+        )
 
     def parse_counted_part(self, group: _Group) -> bool:
         """A number and a part of this kind; gives whether there was one."""

@@ -235,7 +235,7 @@ def test_protocols_are_told_apart_and_a_mixture_is_not_guessed() -> None:
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
-        ([{"check_id": "a", "prompt": "x"}], "row 1: no column concept_id, contrast_prompt, images"),
+        ([{"check_id": "a", "prompt": "x"}], "row 1: missing column concept_id, contrast_prompt, images"),
         ([check.row() for check in some_checks(1)] * 2, "check_id 'c0' is in row 1 and in row 2"),
         ([{**some_checks(1)[0].row(), "check_id": None}], "row 1 has no check_id"),
         ([{**some_checks(1)[0].row(), "prompt": 7}], "row 1, column 'prompt': .*string, not 7"),
@@ -253,7 +253,7 @@ def test_rows_that_are_no_checks_are_refused(rows: Any, says: str) -> None:
 def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
     table = as_dataset(2).with_format("arrow")[:].replace_schema_metadata(None)
     cases = {
-        "lacks.parquet": (table.drop_columns(["images", "prompt"]), "no column prompt, images"),
+        "lacks.parquet": (table.drop_columns(["images", "prompt"]), "missing column prompt, images"),
         "kind.parquet": (
             table.set_column(table.column_names.index("images"), "images", pa.array(["a", "b"])),
             "column 'images' must be a list of images",
@@ -273,16 +273,16 @@ def test_files_that_are_no_checks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "cut.parquet").write_bytes(whole.getvalue()[:-50])
     (tmp_path / "list.csv").write_text("check_id\na\n")
     for name in ("empty.parquet", "cut.parquet"):
-        with pytest.raises(InputError, match=f"{name}: not a readable Parquet file"):
+        with pytest.raises(InputError, match=f"{name}: cannot be read as a Parquet file"):
             open_checks(tmp_path / name)
-    with pytest.raises(InputError, match="a file of checks is a Parquet file"):
+    with pytest.raises(InputError, match="expected a Parquet file"):
         open_checks(tmp_path / "list.csv")
-    with pytest.raises(InputError, match="no such folder, and it is not a Hub id"):
+    with pytest.raises(InputError, match="neither an existing folder nor a Hub id"):
         open_checks(str(tmp_path / "nowhere"))
-    with pytest.raises(InputError, match="no dataset can be loaded"):
+    with pytest.raises(InputError, match="the dataset cannot be loaded"):
         open_checks("croc/there-is-no-such-dataset")
     (tmp_path / "hollow").mkdir()
-    with pytest.raises(InputError, match="no dataset can be loaded"):
+    with pytest.raises(InputError, match="the dataset cannot be loaded"):
         open_checks(tmp_path / "hollow")
 
 

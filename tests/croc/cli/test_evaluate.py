@@ -61,7 +61,7 @@ def test_bad_input_ends_with_one_sentence_and_exit_code_2(tmp_path, case):
         (["correlate", "{file}", "--human", "x"], "'item_id'"),
         (["correlate", "{pairs}", "--human", "humans"], "did you mean 'human'"),
         (["correlate", "{pairs}", "--human", "human", "--cluster", "prompts"], "did you mean 'prompt'"),
-        (["correlate", "{pairs}", "--human", "human", "--metric", "prompt"], "instead of numbers"),
+        (["correlate", "{pairs}", "--human", "human", "--metric", "prompt"], "expected numbers"),
         (["correlate", "{pairs}", "--human", "human", "--seed", "-4"], "-4"),
         (["correlate", "{pairs}", "--human", "human", "--group", "item"], "each prompt has one row"),
         (["correlate", "{pairs}", "--human", "human", "--group", "prompt"], "'prompt' is not one of"),
@@ -220,7 +220,7 @@ def test_a_metric_with_decimal_commas_is_refused_by_name(tmp_path):
     lines = [f"i{n}\t{n % 5}\t{n / 7:.3f}\t" + f"{n / 9:.3f}".replace(".", ",") for n in range(40)]
     pairs.write_text("\n".join(["item_id\trating\tmine\ttheirs", *lines]) + "\n")
     message = refused(run("correlate", pairs, "--human", "rating"))
-    assert "'theirs', row 1: '0,000'" in message and "written with a point" in message
+    assert "'theirs', row 1: '0,000'" in message and "write decimals with a point" in message
     done = run("correlate", pairs, "--human", "rating", "--metric", "mine", "--resamples", 20)
     assert done.exit_code == 0, done.output
 

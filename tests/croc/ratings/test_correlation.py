@@ -120,7 +120,7 @@ def test_every_record_has_a_signature_and_the_seed_decides():
     [
         ({}, {"humans": ["humane"]}, ["'humane'", "did you mean 'human'"]),
         ({}, {"cluster": "promt"}, ["'promt'", "did you mean 'prompt'"]),
-        ({}, {"metrics": ["prompt"]}, ["'prompt'", "instead of numbers"]),
+        ({}, {"metrics": ["prompt"]}, ["'prompt'", "expected numbers"]),
         ({"text": ["1", "?"] * 20}, {"metrics": ["text"]}, ["'text'", "row 2", "'?'"]),
         ({"text": ["1", "?"] * 20}, {}, ["'text'", "row 2", "'?'"]),
         ({"group": ["a", None] * 20}, {"cluster": "group"}, ["'group'", "row 2", "empty"]),

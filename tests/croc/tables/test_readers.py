@@ -49,12 +49,12 @@ def read(folder, **options):
         ([], {}, ["no score table"]),
         (["good.parquet"], {"protocol": "sim"}, ["'sim'", "syn, hum"]),
         (["good.parquet"], {"metrics": ["goood"]}, ["'goood'", "did you mean 'good'?"]),
-        (["good.parquet"], {"metrics": ["zzz"]}, ["'zzz'", "there are good"]),
+        (["good.parquet"], {"metrics": ["zzz"]}, ["'zzz'", "known are good"]),
         (["good.parquet"], {"groups": ["colour"]}, ["good.parquet", "'colour'"]),
         (["good.parquet"], {"groups": ["prompt_score"]}, ["'prompt_score'", "group"]),
         (["good.parquet"], {"groups": ["image_index"]}, ["'image_index'", "group"]),
         (["good.parquet", "good.parquet"], {}, ["duplicate"]),
-        (["x" * 5000 + ".tsv"], {}, ["no such file"]),
+        (["x" * 5000 + ".tsv"], {}, ["cannot be read"]),
     ],
 )
 def test_what_is_asked_of_good_files_can_be_wrong(tmp_path, paths, options, fragments):
@@ -71,7 +71,9 @@ def test_what_is_asked_of_good_files_can_be_wrong(tmp_path, paths, options, frag
 def test_tables_of_different_dataset_revisions_do_not_mix(tmp_path):
     write(tmp_path, "one", ROWS, dataset="croc/syn", dataset_revision="v1")
     write(tmp_path, "two", ROWS, dataset="croc/syn", dataset_revision="v2")
-    with pytest.raises(InputError, match=r"two\.parquet.*revision v2.*one\.parquet.*v1.*do not mix"):
+    with pytest.raises(
+        InputError, match=r"two\.parquet.*revision v2.*one\.parquet.*v1.*evaluate them separately"
+    ):
         read(tmp_path)
 
 
@@ -301,7 +303,7 @@ def test_a_pair_table_holds_numbers_and_marks_what_is_missing(tmp_path):
     [
         ("p.tsv", PAIRS.replace("item_id", "item"), ["'item_id'"]),
         ("p.tsv", PAIRS.replace("\n2\t", "\n1\t"), ["row 1", "'1'", "twice"]),
-        ("p.parquet", b"PAR1", ["not a whole Parquet"]),
+        ("p.parquet", b"PAR1", ["cannot be read as a Parquet file"]),
         ("p.parquet", b"", ["empty"]),
         ("p.tsv", PAIRS + "3\ts\n", ["line 4", "2 cells", "5"]),
         ("p.csv", "item_id,human\n", ["no rows"]),

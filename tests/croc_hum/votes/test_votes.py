@@ -148,7 +148,10 @@ GOOD = "item_id,annotator,task,answer\ni1,a1,shows,yes\n"
     ("text", "message"),
     [
         ("item,annotator,task,answer\ni1,a1,shows,yes\n", "missing column 'item_id'"),
-        ("item_id,annotator,task,anwser\ni1,a1,shows,yes\n", "missing column 'answer' (there is 'anwser')"),
+        (
+            "item_id,annotator,task,anwser\ni1,a1,shows,yes\n",
+            "column 'answer'; did you mean 'anwser'",
+        ),
         (GOOD + "i2,a1,shows,maybe\n", "row 2: answer of shows must be one of yes, no, unsure, not 'maybe'"),
         (GOOD + "i2,a1,rating,6\n", "row 2: answer of rating must be one of 1, 2, 3, 4, 5, not '6'"),
         (GOOD + "i2,a1,guess,yes\n", "row 2: task must be one of shows, rating, preference, not 'guess'"),

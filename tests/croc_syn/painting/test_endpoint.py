@@ -99,11 +99,11 @@ LOST = [
     (hang(), "no answer in 0.2 s, after all retries"),
     (failed(400, "Your request was rejected by the safety system.", "moderation_blocked"), REFUSED),
     (failed(400, "not allowed", "content_policy_violation"), REFUSED),
-    (Reply(200, {"created": 0, "data": []}), "the service sent no image data"),
-    (Reply(200, {"created": 0, "data": [{"url": "https://x/y.png"}]}), "the service sent no image data"),
-    (Reply(200, {"created": 0, "data": [{"b64_json": "@@@"}]}), "the service sent no whole image"),
-    (sent(b"<html>not an image</html>"), "the service sent no whole image: .* unknown format"),
-    (sent(image_file()[:60]), "the service sent no whole image"),
+    (Reply(200, {"created": 0, "data": []}), "the response has no image data"),
+    (Reply(200, {"created": 0, "data": [{"url": "https://x/y.png"}]}), "the response has no image data"),
+    (Reply(200, {"created": 0, "data": [{"b64_json": "@@@"}]}), "the response has no readable image"),
+    (sent(b"<html>not an image</html>"), "the response has no readable image: .* unknown format"),
+    (sent(image_file()[:60]), "the response has no readable image"),
 ]
 
 
@@ -132,7 +132,7 @@ def about_the_prompt(body: dict[str, Any], nth: int) -> Reply:
 def test_a_prompt_that_the_service_cannot_use_loses_its_own_images(server: Server) -> None:
     server.script = about_the_prompt
     assert [one.error for one in painter_of(server).paint(JOBS)] == [
-        "the service cannot use the prompt: string too long"
+        "the service rejects the prompt: string too long"
     ] * 2
 
 
@@ -147,7 +147,7 @@ STOPS = [
         failed(429, "You exceeded your quota", "insufficient_quota"),
         "the quota of the key in OPENAI_API_KEY is exhausted",
     ),
-    (failed(400, "Unknown parameter: 'output_format'."), "gpt: the service cannot use the request: Unknown"),
+    (failed(400, "Unknown parameter: 'output_format'."), "gpt: the service rejects the request: Unknown"),
 ]
 
 

@@ -242,7 +242,7 @@ def test_the_librarys_own_cache_is_used_and_changes_the_images() -> None:
         (
             tiny.checked,
             {"kind": "first-block"},
-            "cache: UNet2DConditionModel supports no cache",
+            "cache: UNet2DConditionModel does not support caching",
         ),
     ],
 )

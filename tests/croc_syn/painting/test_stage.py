@@ -112,7 +112,7 @@ def test_prompts_are_painted_by_the_model_that_they_were_written_for(
     if painted_by == "both":
         assert [part.payload["model"] for part in plan_parts(made, chosen)] == [FLUX["name"], SD["name"]]
         return
-    with pytest.raises(InputError, match=rf"no prompt is for .*; they were written for {target}"):
+    with pytest.raises(InputError, match=rf"has no prompts for .*; its prompts are for {target}"):
         plan_parts(made, chosen)
     alone = settings(models=[FLUX if painted_by == "flux" else SD])
     assert len(plan_parts(made, alone)) == 1

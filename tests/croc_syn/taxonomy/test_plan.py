@@ -384,7 +384,7 @@ def test_a_rejected_spec_is_passed_over_as_if_it_were_not_there(
 
 def test_a_selection_that_cannot_be_made_is_told() -> None:
     assert plan.select([], 0) == []
-    with pytest.raises(InputError, match="no spec to select from"):
+    with pytest.raises(InputError, match="no specs to select from"):
         plan.select([], 1)
     with pytest.raises(InputError, match="n is -1; expected 0 or more"):
         plan.select(plan.plan(made()), -1)
@@ -437,7 +437,7 @@ def rows_of(changes: dict[str, Any]) -> str:
         ("{\n", r"row 1: not a JSON object: '\{"),
         ("[" * 100_000, "row 1: not a JSON object"),
         (rows_of({}) * 2, "row 2: the same spec as row 1"),
-        (rows_of({"more": 1}), "row 1, column more: there is no such column"),
+        (rows_of({"more": 1}), "row 1, column more: unknown column"),
         ('{"concept_id": "a"}\n', "row 1, column subset: is missing"),
         (rows_of({"topic": 7}), "row 1, column topic: expected text or null, found 7"),
         (rows_of({"topic": None}), "row 1, column topic: property_variation needs a value, found None"),

@@ -118,7 +118,7 @@ def test_a_service_that_hangs_is_given_up(server: llm.Server) -> None:
     found = respond(server, requests(2), timeout=0.5, retries=1)
     assert found[1].text == "there"
     assert found[0].error == "no answer in 0.5 s, after all retries"
-    assert respond(server, requests(1), deadline=0.3)[0].error == "no whole answer in 0.3 s"
+    assert respond(server, requests(1), deadline=0.3)[0].error == "the response is incomplete after 0.3 s"
 
 
 def test_retries_wait_for_their_turn_too(server: llm.Server) -> None:
@@ -147,7 +147,7 @@ def test_answers_without_content_or_choices_are_no_crash(server: llm.Server) -> 
     empty.body = {**empty.body, "choices": []}
     server.script = lambda body, nth: empty if llm.question(body) == "question 0" else llm.completion(None)
     found = respond(server, requests(2))
-    assert found[0].error == "the service sent no answer"
+    assert found[0].error == "the response of the service is empty"
     assert found[1] == WriterResponse(finish="stop", served_as="served", input_tokens=100, output_tokens=20)
 
 

@@ -158,7 +158,7 @@ def test_a_check_without_a_useful_answer_stays_with_its_reasons(server: llm.Serv
     made = make_prompts(preset(server, specs__checks=3, text__attempts=2), tmp_path, progress=False)
     found = rows(tmp_path)
     assert made.counts["failed"] == 3 and made.counts["checks"] == 0
-    assert found["error"].to_list() == ["there is no JSON object in the answer: No."] * 3
+    assert found["error"].to_list() == ["no JSON object in the answer: No."] * 3
     assert found["answer"].to_list() == ["No."] * 3 and found["tries"].to_list() == [2] * 3
     assert found["check_id"].null_count() == 3
     assert made.parts[0]["counts"]["refused"] == {"no JSON": 6}
@@ -219,7 +219,7 @@ def test_a_service_that_is_down_fails_its_parts_and_they_are_tried_again(
     server.script = lambda body, nth: (
         llm.failed(503, "overloaded") if llm.question(body) not in first else llm.good(body, nth)
     )
-    with pytest.raises(PartsFailed, match=r"9 of 12 requests were not answered: .*overloaded"):
+    with pytest.raises(PartsFailed, match=r"no response to 9 of 12 requests: .*overloaded"):
         make_prompts(preset(server, text__checks_per_part=12), tmp_path, progress=False)
     server.script = llm.good
     assert (
@@ -339,8 +339,11 @@ def test_yields_count_by_subset_property_and_model(server: llm.Server, tmp_path:
         ({"text.rules.encoders": ["clap"]}, "encoder 'clap' is not known"),
         ({"text.language": "english"}, "text.language"),
         ({"specs.properties": ["colr"]}, "did you mean 'colour'?"),
-        ({"text.styles": ["fluxx"]}, "there is no guide 'fluxx'; guides are flux, general, stable-diffusion"),
-        ({"text.templates": "nowhere"}, "nowhere: no folder of templates"),
+        (
+            {"text.styles": ["fluxx"]},
+            "unknown guide 'fluxx'; known guides are flux, general, stable-diffusion",
+        ),
+        ({"text.templates": "nowhere"}, "nowhere: not a folder; expected a folder of templates"),
         ({"specs.subsets": ["entity_placment"]}, "entity_placment"),
     ],
 )

@@ -178,7 +178,7 @@ def test_a_run_with_another_configuration_is_not_resumed(folder: Path, tmp_path:
         if steps == 1:
             train(stage, scenes, 8, tmp_path / "run")
         else:
-            with pytest.raises(InputError, match="holds a run with another configuration"):
+            with pytest.raises(InputError, match="contains a run with another configuration"):
                 train(stage, scenes, 8, tmp_path / "run")
 
 

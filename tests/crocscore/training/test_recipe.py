@@ -156,11 +156,11 @@ def test_phi4_reads_the_names_that_microsoft_gave_its_weights(phi4, tmp_path):
         ("dtype", "float8", "dtype 'float8' is unknown"),
         ("saved_dtype", "half", "saved_dtype 'half' is unknown"),
         ("lora_r", 4, "lora_targets: name the layers"),
-        ("lora_targets", "x", "lora_r: the adapter on lora_targets needs a rank"),
+        ("lora_targets", "x", "lora_targets needs lora_r, the rank of the adapter"),
         ("image_size", [7], "a width and a height"),
         ("last_blocks", 0, "last_blocks must be at least 1"),
-        ("model", "", "model: the recipe lacks this key"),
-        ("questions", None, "questions: the recipe lacks this key"),
+        ("model", "", "the recipe has no key model"),
+        ("questions", None, "the recipe has no key questions"),
     ],
 )
 def test_a_key_that_cannot_be_used_is_named(tmp_path, key, value, message):

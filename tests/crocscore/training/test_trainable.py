@@ -74,10 +74,10 @@ def test_what_is_trained_is_what_the_recipe_says(more, wanted, unwanted):
     [
         ({"train_only": ["lm_hed"]}, "train_only: no parameter of the model begins with 'lm_hed'"),
         ({"freeze": ["vision"]}, "freeze: no parameter of the model begins with 'vision'"),
-        ({"last_blocks": 3}, "has 2 blocks, not 3"),
+        ({"last_blocks": 3}, "last_blocks is 3, but the language model has 2 blocks"),
         ({"lora_r": 2, "lora_targets": "nothing"}, "no layer of the model has a name that matches 'nothing'"),
         ({"lora_r": 2, "lora_targets": "("}, "is not a regular expression"),
-        ({"adapter": "absent"}, r"adapter: there is no adapter_model.safetensors in absent"),
+        ({"adapter": "absent"}, r"adapter: adapter_model.safetensors is neither in absent"),
     ],
 )
 def test_what_meets_nothing_is_named(more, message, monkeypatch, tmp_path):

@@ -170,7 +170,7 @@ def test_a_topic_stands_in_the_prompt_of_its_pairs():
         ({"contrast": "colours"}, "no contrast 'colours'"),
         ({"contrast": "colour", "entity": "dragon"}, "no entity 'dragon'"),
         ({"contrast": "colour", "topic": "mars"}, "no topic 'mars'"),
-        ({"contrast": "action", "entity": "apple"}, "cannot be made about 'apple'"),
+        ({"contrast": "action", "entity": "apple"}, "does not apply to 'apple'"),
         (
             {"contrast": "colour", "topic": "park", "contrast_topic": "beach"},
             "needs the contrast 'setting'",
