@@ -100,9 +100,7 @@ def restore_weights(model: Any, folder: str | Path) -> None:
     beside = _beside_adapter(model)
     stored = load_file(Path(folder) / BESIDE) if (Path(folder) / BESIDE).is_file() else {}
     if missing := sorted(set(beside) - set(stored)):
-        raise CrocError(
-            f"{folder} lacks the parameter {missing[0]}, which is trained in addition to the adapter"
-        )
+        raise CrocError(f"{folder} lacks the parameter {missing[0]}, which is trained besides the adapter")
     for name, parameter in beside.items():
         parameter.data.copy_(stored[name])
 

@@ -57,7 +57,7 @@ def test_a_pipeline_in_a_folder_paints_what_a_preset_says(prompts: Path, model: 
     assert first["seeds"] == [0, 1, 2]
     assert json.loads(first["image_settings"])["quality"] == 80
     said = croc("status", tmp_path / "out").stdout
-    assert re.search(r"out: 1 of 1 parts, 0 left, .* MB, complete\n", said)
+    assert re.search(r"out: 1 of 1 part, 0 left, .* MB, complete\n", said)
 
 
 def test_what_cannot_be_is_a_sentence_and_nothing_is_made(prompts: Path, tmp_path: Path) -> None:

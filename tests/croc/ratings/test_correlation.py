@@ -375,13 +375,13 @@ def test_a_column_that_a_person_reads_as_numbers_is_refused_by_name(cell):
         correlate(table(theirs=[cell, ""] * 20), ["human"])
     message = str(caught.value)
     assert "'theirs', row 1" in message and cell in message and "name the metrics" in message
-    assert ("written with a point" in message) == ("," in cell and "%" not in cell)
+    assert ("write decimals with a point" in message) == ("," in cell and "%" not in cell)
     found = correlate(table(theirs=[cell, ""] * 20), ["human"], metrics=["good"], resamples=5, permutations=5)
     assert {one.metric for one in found.results} == {"good"}
 
 
 def test_a_rating_with_decimal_commas_is_refused_by_name():
-    with pytest.raises(InputError, match=r"'stars', row 1: '4,5' is not a number \(decimals are written"):
+    with pytest.raises(InputError, match=r"'stars', row 1: '4,5' is not a number \(write decimals"):
         correlate(table(stars=["4,5"] * 40), ["stars"])
 
 

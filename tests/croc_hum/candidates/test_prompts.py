@@ -126,6 +126,6 @@ def test_the_command_counts_lists_and_refuses(tmp_path: Path) -> None:
     listed = run(main, ["hum", "prompts", str(pairs_file(tmp_path)), "--list", "--min-pairs", "1"]).output
     assert "park_cat [exact] negation: a dog and no cat in a park / a dog and a cat in a park" in listed
     few = run(main, ["hum", "prompts", str(tmp_path / "negation.yaml")])
-    assert few.exit_code == 2 and "negation has 1 pairs; expected at least 12" in few.output
+    assert few.exit_code == 2 and "negation has 1 pair; expected at least 12" in few.output
     schema = json.loads(run(main, ["hum", "prompts", "--schema"]).output)
     assert schema["properties"]["pairs"]["minItems"] == 1

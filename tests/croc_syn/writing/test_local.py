@@ -227,5 +227,5 @@ def test_vllm_holds_a_model_that_reasons_to_no_form(vllm: SimpleNamespace) -> No
 
 
 def test_vllm_that_is_not_installed_is_said() -> None:
-    with pytest.raises(InputError, match="vLLM is not installed here"):
+    with pytest.raises(InputError, match="vLLM is not installed"):
         VllmWriter(TextModel(name="m", model="org/m")).write(requests(1), lambda number, response: None)

@@ -335,7 +335,7 @@ def test_yields_count_by_subset_property_and_model(server: llm.Server, tmp_path:
         ({"text.sampling.temperature": -1}, "text.sampling.temperature"),
         ({"text.models": ["qwq-23b"]}, "did you mean 'qwq-32b'?"),
         ({"text.models": ["org/name@main"]}, "40 hexadecimal digits"),
-        ({"text.models": ["qwq-32b", "qwq-32b"]}, "not all different"),
+        ({"text.models": ["qwq-32b", "qwq-32b"]}, "must be different from each other"),
         ({"text.rules.encoders": ["clap"]}, "encoder 'clap' is not known"),
         ({"text.language": "english"}, "text.language"),
         ({"specs.properties": ["colr"]}, "did you mean 'colour'?"),
@@ -358,7 +358,7 @@ def test_a_preset_that_cannot_be_used_is_refused_in_a_sentence(
 
 def test_vllm_says_where_it_is_missing(tmp_path: Path) -> None:
     chosen = presets.load("paper", {"text.backend": "vllm", "specs.checks": 2})
-    with pytest.raises(InputError, match=r"vLLM is not installed here .*backend endpoint"):
+    with pytest.raises(InputError, match=r"vLLM is not installed.*backend endpoint"):
         make_prompts(chosen, tmp_path)
 
 

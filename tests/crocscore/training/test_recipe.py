@@ -155,7 +155,7 @@ def test_phi4_reads_the_names_that_microsoft_gave_its_weights(phi4, tmp_path):
         ("learning_rate", "fast", "learning_rate"),
         ("dtype", "float8", "dtype 'float8' is unknown"),
         ("saved_dtype", "half", "saved_dtype 'half' is unknown"),
-        ("lora_r", 4, "lora_targets: name the layers"),
+        ("lora_r", 4, "lora_r needs lora_targets"),
         ("lora_targets", "x", "lora_targets needs lora_r, the rank of the adapter"),
         ("image_size", [7], "a width and a height"),
         ("last_blocks", 0, "last_blocks must be at least 1"),

@@ -139,5 +139,5 @@ def test_a_checkpoint_without_what_is_trained_beside_is_refused(recipe, tmp_path
     trainer = make_trainer(*read_recipe(recipe(**BOTH, max_steps=2)))
     trainer.train()
     (tmp_path / "out" / "checkpoint-2" / trainable.BESIDE).unlink()
-    with pytest.raises(CrocError, match="trained beside the adapter"):
+    with pytest.raises(CrocError, match="trained besides the adapter"):
         trainable.restore_weights(trainer.model, tmp_path / "out" / "checkpoint-2")
