@@ -113,7 +113,7 @@ def _single(folder: Path, files: Sequence[Path], kind: str) -> Path:
 
 def _download(repo: str) -> Path:
     if repo.count("/") != 1 or repo.startswith((".", "/")):
-        raise InputError(f"{repo}: there is no such folder, and it is not a Hub id such as {REPOSITORY}")
+        raise InputError(f"{repo}: neither an existing folder nor a Hub id such as {REPOSITORY}")
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 

@@ -140,7 +140,7 @@ def test_a_missing_column_is_named(tmp_path):
     file = tmp_path / "croc_hum.tsv"
     file.write_text(f"{HEADER.replace('alt_contrast_paths', 'alt_contrast_path')}\n{LINES[0]}\n")
     with pytest.raises(
-        InputError, match=r"missing column 'alt_contrast_paths' ; did you mean 'alt_contrast_path'"
+        InputError, match=r"missing column 'alt_contrast_paths'; did you mean 'alt_contrast_path'"
     ):
         read_table(file)
 
