@@ -23,6 +23,7 @@ from croc_hum.votes.votes import (
     YES,
     Rule,
     add_vote_verdicts,
+    dawid_skene,
     decide,
     exclude_inattentive,
     select_annotator_votes,
@@ -73,6 +74,7 @@ class Corrected:
         low, high: ``claimed`` corrected by :func:`croc_hum.agreement.coefficients.true_accuracy`, assuming
             that the wrong images show neither prompt, or that they show the other prompt.
         verified: on the images that show their prompt by the votes.
+        verified_low, verified_high: ``verified`` corrected in the same way for ``Rankings.remaining``.
     """
 
     metric: str
@@ -80,6 +82,8 @@ class Corrected:
     low: float | None
     high: float | None
     verified: float | None
+    verified_low: float | None = None
+    verified_high: float | None = None
 
 
 @dataclass(frozen=True)
@@ -92,6 +96,8 @@ class Rankings:
         corrected: the effect of wrong labels on each metric.
         wrong: share of the decided images that do not show their prompt.
         signature: of the ranking by the rule.
+        remaining: estimated share of the kept images that do not show their prompt (Dawid–Skene), without
+            those that an adjudicator decided; None where there are no others.
     """
 
     by_rule: Ranking
@@ -99,6 +105,7 @@ class Rankings:
     corrected: tuple[Corrected, ...]
     wrong: float
     signature: Signature
+    remaining: float | None = None
 
     def lines(self) -> list[str]:
         """The result in sentences."""
@@ -166,13 +173,24 @@ def rank_by_annotator(
     share = len(wrong) / (len(kept) + len(wrong))
     claimed = _evaluate(tables, pl.concat([kept, wrong]), settings)
     assert claimed is not None
+    remaining = _estimate_wrong(kept, annotator_votes)
     return Rankings(
         _make_ranking(pooled, None, _count_images(tables, kept)),
         tuple(by_annotator),
-        tuple(_correct(name, claimed, pooled, share) for name in pooled.metrics),
+        tuple(_correct(name, claimed, pooled, share, remaining) for name in pooled.metrics),
         share,
         pooled.signature,
+        remaining,
     )
+
+
+def _estimate_wrong(kept: pl.DataFrame, votes: pl.DataFrame) -> float | None:
+    """Mean probability that an image that the votes keep does not show its prompt."""
+    posterior = dawid_skene(votes).posterior.filter(pl.col("p_yes") + pl.col("p_no") > 0)
+    images = kept.filter(~pl.col("adjudicated")).join(posterior, on="item_id", suffix="_estimated")
+    if images.is_empty():
+        return None
+    return float(images.select((pl.col("p_no") / (pl.col("p_yes") + pl.col("p_no"))).mean()).item())
 
 
 def _evaluate(
@@ -202,13 +220,22 @@ def _make_ranking(report: Report, annotator: str | None, images: int, *tau: floa
     return Ranking(annotator, report.checks, images, places, *tau)
 
 
-def _correct(metric: str, claimed: Report, verified: Report, wrong: float) -> Corrected:
-    observed = _text_accuracy(claimed, metric)
-    low = high = None
-    if observed is not None:
-        ends = true_accuracy(observed, flip_rate(wrong, np.array([0.0, 1.0])))
-        low, high = (None if np.isnan(end) else float(end) for end in np.sort(ends))
-    return Corrected(metric, observed, low, high, _text_accuracy(verified, metric))
+def _correct(
+    metric: str, claimed: Report, verified: Report, wrong: float, remaining: float | None
+) -> Corrected:
+    observed, on_kept = _text_accuracy(claimed, metric), _text_accuracy(verified, metric)
+    return Corrected(
+        metric, observed, *_true_range(observed, wrong), on_kept, *_true_range(on_kept, remaining)
+    )
+
+
+def _true_range(accuracy: float | None, wrong: float | None) -> tuple[float | None, float | None]:
+    """An accuracy corrected for wrong images, which show neither prompt or the other prompt."""
+    if accuracy is None or wrong is None:
+        return None, None
+    ends = true_accuracy(accuracy, flip_rate(wrong, np.array([0.0, 1.0])))
+    low, high = (None if np.isnan(end) else float(end) for end in np.sort(ends))
+    return low, high
 
 
 def _text_accuracy(report: Report, metric: str) -> float | None:

@@ -233,13 +233,17 @@ def _make_ranking_tables(report: AgreementReport) -> Iterable[ReportTable]:
     yield ReportTable(
         "Effect of wrong labels",
         f"Accuracy in the text directions. {rankings.wrong:.1%} of the decided images do not show their "
-        "prompt. Corrected: the accuracy with unverified labels, corrected for this.",
-        ("metric", "unverified labels", "corrected", "labels by votes"),
+        "prompt. Corrected: the accuracy with unverified labels, corrected for this; and that with labels by "
+        f"votes, if {percent(rankings.remaining)} of the kept images do not show their prompt (Dawid–Skene).",
+        ("metric", "unverified labels", "corrected", "labels by votes", "corrected"),
         _format_rows(
             (
                 row.metric,
                 *(_decimal(row.claimed, 3), f"{_decimal(row.low, 3)} … {_decimal(row.high, 3)}"),
-                _decimal(row.verified, 3),
+                *(
+                    _decimal(row.verified, 3),
+                    f"{_decimal(row.verified_low, 3)} … {_decimal(row.verified_high, 3)}",
+                ),
             )
             for row in rankings.corrected
         ),

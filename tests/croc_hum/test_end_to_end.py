@@ -214,6 +214,12 @@ def test_metrics_are_ranked_by_annotator_and_corrected_for_wrong_labels(
     assert oracle.claimed == pytest.approx(1 - NOISE, abs=0.07)
     assert oracle.high == pytest.approx(1.0, abs=0.05)
     assert oracle.verified is not None and oracle.verified > oracle.claimed + 0.1
+    # The same holds for the few wrong images that the votes kept.
+    kept = decide(campaign.votes).filter(pl.col("verdict") == "yes")["item_id"]
+    wrong = float(np.mean([campaign.truth[name] == "no" for name in kept]))
+    assert rankings.remaining == pytest.approx(wrong, abs=0.025)
+    assert oracle.verified_high is not None and oracle.verified <= oracle.verified_low <= oracle.verified_high  # type: ignore[operator]
+    assert oracle.verified_high == pytest.approx(1.0, abs=0.03)
     text = "\n".join(rankings.lines())
     assert (
         "oracle is first by the votes of all annotators, and by the votes of 5 of 5 annotators alone" in text
