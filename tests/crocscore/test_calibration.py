@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pytest
 import tiny_models as tiny
 from click.testing import CliRunner
@@ -175,6 +177,29 @@ def test_the_shipped_calibration_and_one_with_an_unknown_key():
     del figures["a"]
     with pytest.raises(InputError, match="not a calibration: a"):
         home.Calibration.from_dict(figures)
+
+
+def test_the_guide_quotes_the_measures_on_the_sample():
+    from sklearn.metrics import log_loss
+
+    root = Path(home.__file__).parents[1]
+    file = root / "croc" / "sample" / "results" / "syn" / "crocscore-tiny.parquet"
+    table = pl.read_parquet(file, glob=False)
+    matches = table["image_side"].to_numpy() == "original"
+    margins = np.concatenate([table["prompt_score"].to_numpy(), table["contrast_score"].to_numpy()])
+    labels = np.concatenate([matches, ~matches])
+    figures = json.loads((root / "crocscore" / "weights" / "tiny" / "calibration.json").read_text())
+    identity = home.probabilities(margins)
+    stored = home.probabilities(margins, figures["a"], figures["b"])
+    numbers = log_loss(labels, identity), log_loss(labels, stored), home.expected_measures(identity)[2]
+    page = " ".join((root / "docs" / "crocscore.md").read_text("utf-8").split())
+    quoted = re.search(
+        r"On the (\d+) images of the test sample .* the log loss is ([\d.]+) for σ\(margin\) and "
+        r"([\d.]+) for the stored parameters; a perfectly calibrated model .* has ([\d.]+)\. `",
+        page,
+    )
+    assert quoted is not None
+    assert quoted.groups() == (str(len(table)), *(f"{number:.3f}" for number in numbers))
 
 
 def question(check, side, asked):
