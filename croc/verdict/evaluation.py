@@ -228,7 +228,8 @@ def _one_image(
     if tables[0].protocol == "hum" or verdicts.images[1] <= 1:
         return overall
     single = Group(None, None, CheckVerdicts.of(tables, (), images=1).ordered(verdicts.metrics))
-    return GroupTests.of(single, single.resampled(settings), replace(settings, flips=0))
+    enough = replace(settings, flips=0, resamples=min(settings.resamples, Settings.resamples))
+    return GroupTests.of(single, single.resampled(enough), enough)
 
 
 def _default_grouping(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
