@@ -85,8 +85,8 @@ class Level(NamedTuple):
 
 
 def words(name: Any) -> str:
-    """A name of the taxonomy with spaces."""
-    return "without one" if name == NO_VALUE else str(name).replace("_", " ")
+    """A name of the taxonomy with spaces; the group of checks without a value as such."""
+    return "no value" if name == NO_VALUE else str(name).replace("_", " ")
 
 
 def level(probability: float) -> Level:

@@ -333,3 +333,11 @@ def test_results_come_from_a_folder_or_a_hub_id(monkeypatch, tmp_path):
     monkeypatch.setenv("CROC_RESULTS", str(tmp_path / "no" / "such"))
     with pytest.raises(InputError, match="CROC_RESULTS"):
         pages.results_folder()
+
+
+def test_numbers_of_few_checks_are_grey_in_the_categories(board):
+    benchmark = board.benchmarks[0]
+    shown = pages.categories(benchmark)
+    few = [s for s in benchmark.report.scores if s.group == "category" and s.of_few_checks]
+    assert few
+    assert shown.count('<span class="few">') == len(few)
