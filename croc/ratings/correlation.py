@@ -15,6 +15,7 @@ from croc.ratings import soft_pairwise_accuracy as spa
 from croc.ratings.groups import Grouped, Rows, constant_groups, mean_coefficient, stack_groups
 from croc.ratings.layout import MIN_UNITS, SOURCE, Layout, Settings, interval_level, number_values
 from croc.ratings.permutation import draw_swaps, exchange, exchange_p
+from croc.ratings.raters import find_dependent_raters
 from croc.ratings.records import (
     KINDS,
     ConstantGroups,
@@ -70,6 +71,8 @@ def correlate(
             raise InputError(f"{SOURCE}, column {human!r}: there is no rating")
     if empty := [name for name in chosen if np.isnan(columns[name]).all()]:
         notes.append(f"Metrics without a finite score have no result: {', '.join(map(repr, empty))}.")
+    for group in find_dependent_raters(np.stack([columns[human] for human in humans]), humans):
+        notes.append(f"{group.describe()}.")
     layout = Layout.of(table, settings)
     results: list[CorrelationResult] = []
     tests: list[CorrelationTest] = []

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import polars as pl
 import pytest
 
+from croc.ratings.correlation import correlate
 from croc.ratings.raters import DependentRaters, find_dependent_raters
 
 
@@ -57,3 +59,14 @@ def test_missing_ratings_are_compared_on_shared_items() -> None:
     (found,) = find_dependent_raters(ratings, list("abcd"))
     both = ~np.isnan(ratings[0]) & ~np.isnan(ratings[1])
     assert found == DependentRaters(("a", "b"), 1.0, found.across, 2, int(both.sum()))
+
+
+def test_correlating_with_ratings_of_dependent_raters_names_them() -> None:
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=200)
+    first = rate(truth, 0.8, rng)
+    columns = {"a": first, "b": first, "c": rate(truth, 0.8, rng), "metric": truth}
+    table = pl.DataFrame({"item_id": [str(n) for n in range(200)], **columns})
+    report = correlate(table, ["a", "b", "c"], resamples=0, permutations=0)
+    assert any(note.startswith("a and b correlate at 1.00") for note in report.notes)
+    assert not correlate(table, ["a", "c"], resamples=0, permutations=0).notes
