@@ -55,7 +55,7 @@ Args:
 
 Returns:
     score (float): mean scaled accuracy over the directions, -1...1; of several metrics that of the best.
-    ci_low, ci_high (float): ends of its 95% interval, concepts resampled; None below three concepts.
+    ci_low, ci_high (float): ends of its 95% interval; None below five concepts.
     accuracy (float): mean accuracy over the directions, 0...1.
     group_score (float): share of the checks passed in all four directions.
     ties, coverage (float): share of tied comparisons; share of the expected scores that are present.

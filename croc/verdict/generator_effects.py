@@ -26,6 +26,9 @@ from croc.verdict.statistics import Array
 GENERATORS = ("text_model", "image_model", STYLE)
 """Columns that name a generator."""
 
+_FEWEST_SHARED = 3
+"""With fewer shared concepts all checks of two generators are compared, not paired."""
+
 _USE = 5  # a stream of random numbers apart from those of intervals and tests
 
 
@@ -107,7 +110,7 @@ def _on_shared_concepts(
         for verdicts in (a, b)
     ]
     shared = {tuple(key) for key in keys[0].T.tolist()} & {tuple(key) for key in keys[1].T.tolist()}
-    if len({concept for concept, _ in shared}) < FEWEST_CONCEPTS:
+    if len({concept for concept, _ in shared}) < _FEWEST_SHARED:
         return a, b, False
     first, second = (
         verdicts.select(np.flatnonzero([tuple(key) in shared for key in own.T.tolist()]))

@@ -275,7 +275,7 @@ class Difference(Record):
         first: mean scaled accuracy on the first generator's checks.
         second: on the second's.
         difference: ``first − second``.
-        ci_low: lower end of its interval; None with fewer than three concepts.
+        ci_low: lower end of its interval; None with fewer than five concepts.
         ci_high: upper end.
         p: two-sided; from exchanging the two generators concept by concept, or from the bootstrap where they
             share no concepts.
