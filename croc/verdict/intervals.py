@@ -115,7 +115,7 @@ def difference(estimates: Array, ends: Array, correlation: float) -> tuple[float
     gap = float(estimates[0] - estimates[1])
     low = gap - np.sqrt(max(down[0] ** 2 + up[1] ** 2 - 2 * correlation * down[0] * up[1], 0.0))
     high = gap + np.sqrt(max(up[0] ** 2 + down[1] ** 2 - 2 * correlation * up[0] * down[1], 0.0))
-    return float(low), float(high)
+    return float(max(low, -2.0)), float(min(high, 2.0))
 
 
 def correlations(deviations: Array) -> Array:
@@ -140,7 +140,7 @@ def _mean_interval(estimate: Array, scaled: Array, deviations: Array) -> Array:
             np.where(known, np.abs(scaled[1] - estimate), 0.0) * weight,
         )
     ]
-    return np.stack([center - arms[0], center + arms[1]])
+    return np.clip(np.stack([center - arms[0], center + arms[1]]), -1, 1)  # rounding may pass the ends
 
 
 def _pseudo_concept(sums: Array) -> Array:

@@ -216,6 +216,7 @@ def test_several_scorers_follow_one_option_or_several(checks: Path, tmp_path: Pa
 def test_options_of_an_image_processor_are_in_the_signature_of_the_scores(
     checks: Path, tmp_path: Path
 ) -> None:
+    pytest.importorskip("torch")
     import tiny_models
 
     model = tiny_models.save(*tiny_models.clip(), tmp_path / "clip")

@@ -7,6 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -504,6 +505,9 @@ class Returning(Plain):
         return self.form([self.truth(i, p) for i, p in zip(images, prompts, strict=True)])
 
 
+NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs croc-t2i[score]")
+
+
 def tensors(scores: list[float], **options: Any) -> list[Any]:
     import torch
 
@@ -514,8 +518,8 @@ def tensors(scores: list[float], **options: Any) -> list[Any]:
     "form",
     [
         tuple,
-        lambda scores: tensors(scores, requires_grad=True),
-        lambda scores: [tensor[None] for tensor in tensors(scores)],
+        pytest.param(lambda scores: tensors(scores, requires_grad=True), marks=NEEDS_TORCH),
+        pytest.param(lambda scores: [tensor[None] for tensor in tensors(scores)], marks=NEEDS_TORCH),
         lambda scores: np.ma.masked_array(scores, mask=[False] * len(scores)),
     ],
     ids=["tuple", "gradient", "one-element", "masked"],
@@ -525,7 +529,7 @@ def test_numbers_are_taken_in_every_form(form: Any) -> None:
 
 
 def test_a_list_of_bf16_tensors_is_taken() -> None:
-    import torch
+    torch = pytest.importorskip("torch")
 
     got = BatchScorer(Returning(lambda scores: tensors(scores, dtype=torch.bfloat16))).score(FILES, WANTED)
     assert got == {pair: float(torch.tensor(score, dtype=torch.bfloat16)) for pair, score in TRUTH.items()}

@@ -125,3 +125,18 @@ def test_simulated_intervals_hold_the_true_value(tmp_path):
     for cell in cells:
         assert 1 - cell["below"] - cell["above"] > 0.93 - error, cell
         assert max(cell["below"], cell["above"]) < 0.045 + error, cell
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rounding_never_takes_an_end_beyond_what_is_possible(seed):
+    rng = np.random.default_rng(seed)
+    concepts = int(rng.integers(5, 40))
+    sizes = rng.integers(1, 7, concepts).astype(float)
+    sums = np.stack([sizes, sizes * rng.uniform(0.3, 0.9), sizes], -1)
+    perfect = np.broadcast_to(sums[:, None, None, None, :], (concepts, 1, 2, 4, 3)).copy()
+    perfect[:, :, 1, :, 0] = 0  # the second metric fails every check
+    ends = intervals(perfect, HALF, 0.95)
+    assert ends.mean.max() <= 1 and ends.mean.min() >= -1
+    assert ends.scaled.max() <= 1 and ends.scaled.min() >= -1
+    assert ends.accuracy.max() <= 1 and ends.accuracy.min() >= 0
+    assert -2 <= ends.of_difference(0, 1)[0] <= ends.of_difference(0, 1)[1] <= 2
