@@ -140,7 +140,8 @@ def _mean_interval(estimate: Array, scaled: Array, deviations: Array) -> Array:
             np.where(known, np.abs(scaled[1] - estimate), 0.0) * weight,
         )
     ]
-    return np.clip(np.stack([center - arms[0], center + arms[1]]), -1, 1)  # rounding may pass the ends
+    ends = np.stack([center - arms[0], center + arms[1]])
+    return np.asarray(np.clip(ends, -1, 1))  # rounding may pass the ends
 
 
 def _pseudo_concept(sums: Array) -> Array:
