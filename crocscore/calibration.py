@@ -12,20 +12,18 @@ loss, the identity (a = 1, b = 0) is stored instead.
 from __future__ import annotations
 
 import io
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import TypeAdapter
 
 from croc.checks.schema import stable_hash
 from croc.errors import InputError, MissingExtra
 from croc.storage.files import atomic, read_json, write_json
-from croc.verdict.records import Stored, first_problem
+from croc.verdict.records import Stored
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -67,6 +65,8 @@ class Calibration(Stored):
     Files of earlier versions do not have the fields with the default None.
     """
 
+    description: ClassVar[str] = "a calibration"
+
     a: float
     b: float
     temperature: float
@@ -92,18 +92,6 @@ class Calibration(Stored):
     brier_before_expected: float | None = None
     log_loss_expected: float | None = None
     log_loss_before_expected: float | None = None
-
-    @classmethod
-    def from_dict(cls, values: object) -> Calibration:
-        """Read the content of ``calibration.json``.
-
-        Raises:
-            InputError: a key is unknown or absent, or a value is not of its kind; the first one is named.
-        """
-        try:
-            return TypeAdapter(cls).validate_json(json.dumps(values))
-        except (ValueError, TypeError) as problem:
-            raise InputError(f"not a calibration: {first_problem(problem)}") from None
 
 
 def probabilities(margins: Any, a: float = 1.0, b: float = 0.0) -> Array:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from functools import cache
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, TypeAdapter
+from pydantic import Field
 
 from croc.errors import InputError
 from croc.tables.signature import Signature
-from croc.verdict.records import Count, Distance, Rank, Record, Scaled, Stored, Text, first_problem
+from croc.verdict.records import Count, Distance, Rank, Record, Scaled, Stored, Text
 
 Grouping = Literal["item", "system", "none"]
 Kind = Literal["acc_eq", "kendall", "spearman", "pearson", "spa"]
@@ -147,6 +145,8 @@ class Correlations(Stored):
         ignored: columns that are no metrics: of text, and the index of a data frame.
     """
 
+    description: ClassVar[str] = "correlations"
+
     signature: Signature
     results: tuple[CorrelationResult, ...]
     tests: tuple[CorrelationTest, ...]
@@ -207,24 +207,3 @@ class Correlations(Stored):
             if {test.better, test.worse} == {first, second} and key == (human, kind, by, value):
                 return test
         raise InputError(f"there is no {kind} test of {first!r} against {second!r} with {human!r}")
-
-    def to_json(self) -> str:
-        """``signature``, flat ``results`` and ``tests``, and what was left out."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, content: object) -> Correlations:
-        """Read what :meth:`to_dict` returned.
-
-        Raises:
-            InputError: a key is unknown or absent, or a value is not of its kind; the first one is named.
-        """
-        try:
-            return _adapter().validate_json(json.dumps(content))
-        except (ValueError, TypeError) as problem:
-            raise InputError(f"not correlations: {first_problem(problem)}") from None
-
-
-@cache
-def _adapter() -> TypeAdapter[Correlations]:
-    return TypeAdapter(Correlations)

@@ -211,12 +211,6 @@ class CheckVerdicts:
         passed = ((value == 1) | ~used).all(axis=1)
         return nanmean(np.where(complete, passed, np.nan), -1)
 
-    def concepts_with_verdict(self) -> Array:
-        """(T, M, 4): number of concepts that have a verdict."""
-        verdicts = self.cluster_sums()[..., 2].sum(axis=1)
-        count: Array = (verdicts > 0).sum(axis=0)
-        return count
-
     @cached_property
     def totals(self) -> Array:
         """(T, M, 4, 6): sums of value, chance, verdicts, tie, present and expected per text model."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 from pydantic import Field
 
@@ -75,6 +74,8 @@ class Changes(Stored):
         changes: all checks first, then by group.
     """
 
+    description: ClassVar[str] = "a comparison of versions"
+
     old: Text
     new: Text
     changes: tuple[Change, ...]
@@ -83,10 +84,6 @@ class Changes(Stored):
     def worse(self) -> tuple[Change, ...]:
         """The changes in which the new version is significantly worse."""
         return tuple(change for change in self.changes if change.worse)
-
-    def to_json(self) -> str:
-        """The changes as text."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
 
 
 def compare_versions(

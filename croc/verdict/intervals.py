@@ -49,7 +49,7 @@ class Intervals:
         return difference(
             self.estimate[[first, second]],
             self.mean[:, [first, second]],
-            float(correlations(self.deviations[:, None, :])[0, first, second]),
+            float(correlations(self.deviations[:, None, [first, second]])[0, 0, 1]),
         )
 
     def standard_error(self, first: int, second: int) -> float:

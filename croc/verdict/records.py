@@ -12,14 +12,16 @@ the default None may be absent from a file that an earlier version wrote.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cache
-from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from croc.checks.schema import DIRECTIONS, Direction
+from croc.errors import InputError
 from croc.tables.signature import Signature
 
 DIRECTION_NAMES: Mapping[str, str] = {name: name.replace("_", " ") for name in DIRECTIONS}
@@ -60,11 +62,29 @@ class Stored:
 
     __pydantic_config__: ClassVar[Any] = {"extra": "forbid", "allow_inf_nan": False, "strict": True}
     not_stored: ClassVar[tuple[str, ...]] = ()
+    description: ClassVar[str] = "a record"
 
     def to_dict(self) -> dict[str, Any]:
         """The fields as JSON values; what is unknown is null."""
         names = (item.name for item in fields(self))
         return {name: plain(getattr(self, name)) for name in names if name not in self.not_stored}
+
+    def to_json(self) -> str:
+        """:meth:`to_dict` as text; NaN never occurs in it."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, content: object) -> Self:
+        """Read what :meth:`to_dict` returned.
+
+        Raises:
+            InputError: a key is unknown or absent, or a value is not of its kind; the first one is named.
+        """
+        try:
+            adapter: TypeAdapter[Self] = _adapter(cls)  # type: ignore[arg-type]  # classes are hashable
+            return adapter.validate_json(json.dumps(content))
+        except (ValueError, TypeError) as problem:
+            raise InputError(f"not {cls.description}: {first_problem(problem)}") from None
 
 
 @dataclass(frozen=True)
@@ -363,6 +383,11 @@ def plain(value: Any) -> Any:
     if isinstance(value, tuple | list):
         return [plain(entry) for entry in value]
     return value
+
+
+@cache
+def _adapter(stored: type[Any]) -> TypeAdapter[Any]:
+    return TypeAdapter(stored)
 
 
 def first_problem(problem: Exception) -> str:

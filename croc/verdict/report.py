@@ -6,15 +6,14 @@ it back: ``Report.from_dict(report.to_dict()) == report``.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from functools import cache, cached_property
+from functools import cached_property
 from typing import Annotated, ClassVar, Literal, TypeVar
 
 import numpy as np
-from pydantic import Field, PlainValidator, TypeAdapter
+from pydantic import Field, PlainValidator
 
 from croc.checks.schema import Protocol
 from croc.errors import InputError
@@ -32,7 +31,6 @@ from croc.verdict.records import (
     Score,
     Stored,
     Text,
-    first_problem,
     optional,
 )
 from croc.verdict.statistics import Array
@@ -130,6 +128,8 @@ class Report(Stored):
         samples: per (column, value) of a group: (resamples, M, 4) bootstrapped scaled accuracies of
             ``metrics``. They are neither stored nor compared; a report that was read has none.
     """
+
+    description: ClassVar[str] = "a report"
 
     not_stored: ClassVar[tuple[str, ...]] = ("samples",)
 
@@ -289,26 +289,3 @@ class Report(Stored):
             ci_high=optional(high),
             signature=f"{self.signature} / {other.signature}",
         )
-
-    # ---- JSON ----
-
-    def to_json(self) -> str:
-        """:meth:`to_dict` as text; NaN never occurs in it."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False)
-
-    @classmethod
-    def from_dict(cls, content: object) -> Report:
-        """Read what :meth:`to_dict` returned.
-
-        Raises:
-            InputError: a key is unknown or absent, or a value is not of its kind; the first one is named.
-        """
-        try:
-            return _adapter().validate_json(json.dumps(content))
-        except (ValueError, TypeError) as problem:
-            raise InputError(f"not a report: {first_problem(problem)}") from None
-
-
-@cache
-def _adapter() -> TypeAdapter[Report]:
-    return TypeAdapter(Report)
