@@ -18,6 +18,7 @@ from croc.errors import InputError
 from croc.rendering.formats import interval, number
 from croc.results import hub_metadata
 from croc.storage.files import read_json
+from croc.storage.text_files import parse_yaml
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
 from croc.wording import counted
@@ -292,10 +293,7 @@ _SPACE_KEYS = {
 
 def _space(folder: Path) -> dict[str, Any]:
     text = _text(folder / "space.yaml")
-    try:
-        details = yaml.safe_load(text) if text else {}
-    except yaml.YAMLError as error:
-        raise InputError(f"{folder / 'space.yaml'}: not YAML ({str(error).splitlines()[0]})") from None
+    details = parse_yaml(text, str(folder / "space.yaml")) if text else {}
     if not isinstance(details, dict) or (unknown := sorted(set(details) - _SPACE_KEYS)):
         wrong = "no mapping" if not isinstance(details, dict) else f"unknown key {unknown[0]!r}"
         raise InputError(f"{folder / 'space.yaml'}: {wrong}; known keys are {', '.join(sorted(_SPACE_KEYS))}")
@@ -357,10 +355,7 @@ def front_matter(text: str) -> dict[str, Any]:
         InputError: there is none, or it is not YAML.
     """
     found = re.match(r"---\r?\n(.*?)\r?\n---\r?\n", text, re.DOTALL)
-    try:
-        head = yaml.safe_load(found[1]) if found else None
-    except yaml.YAMLError as error:
-        raise InputError(f"its metadata is not YAML ({str(error).splitlines()[0]})") from None
+    head = parse_yaml(found[1], "its metadata") if found else None
     if not isinstance(head, dict):
         raise InputError("it does not begin with metadata between two lines of ---")
     return head

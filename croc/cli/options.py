@@ -100,17 +100,14 @@ def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
     Raises:
         InputError: an argument has no ``=``, or its value is not valid YAML.
     """
-    import yaml
+    from croc.storage.text_files import parse_yaml
 
     values: dict[str, Any] = {}
     for pair in pairs:
         key, equals, value = pair.partition("=")
         if not (key and equals):
             raise InputError(f"{option} {pair}: give KEY=VALUE")
-        try:
-            values[key] = yaml.safe_load(value)
-        except yaml.YAMLError:
-            raise InputError(f"{option} {pair}: the value is not valid YAML") from None
+        values[key] = parse_yaml(value, f"{option} {pair}")
     return values
 
 

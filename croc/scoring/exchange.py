@@ -24,6 +24,7 @@ from croc.checks.sources import open_checks
 from croc.errors import InputError
 from croc.scoring.slices import cells
 from croc.storage.files import atomic, file_stem, read_json, write_json
+from croc.storage.text_files import parse_json, require_keys
 from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
@@ -180,6 +181,7 @@ def import_scores(
     """
     folder, scores = Path(folder), Path(scores)
     about = read_json(folder / "export.json", "no export.json: not a finished export of pairs")
+    require_keys(about, {"protocol": str, "dataset": str}, str(folder / "export.json"))
     known = _known_pairs(folder)
     found = _read_scores(scores, known)
     rows = list(_rows(folder, found, scores.name))
@@ -188,7 +190,7 @@ def import_scores(
         fields or {},
         protocol=about["protocol"],
         dataset=about["dataset"],
-        dataset_revision=about["dataset_revision"],
+        dataset_revision=about.get("dataset_revision"),
         dataset_config=about.get("dataset_config"),
         dataset_split=about.get("dataset_split"),
         library_versions=library_versions("croc-t2i"),
@@ -206,8 +208,12 @@ def import_scores(
 
 
 def _known_pairs(folder: Path) -> set[str]:
-    with (folder / "pairs.jsonl").open(encoding="utf-8") as lines:
-        return {json.loads(line)["pair_id"] for line in lines}
+    path = folder / "pairs.jsonl"
+    known = set()
+    for number, line in _lines(path):
+        require_keys(line, {"pair_id": str}, f"{path}, line {number}")
+        known.add(line["pair_id"])
+    return known
 
 
 def _read_scores(path: Path, known: set[str]) -> dict[str, float | str]:
@@ -260,28 +266,32 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
 
 
 def _object(text: str, where: str) -> Mapping[str, Any]:
-    try:
-        line = json.loads(text)
-    except ValueError as error:
-        raise InputError(f"{where}: not JSON ({error})") from None
+    line = parse_json(text, where)
     if not isinstance(line, dict):
         raise InputError(f"{where}: expected an object with pair_id and score")
     return line
 
 
 def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterator[dict[str, Any]]:
-    with (folder / "checks.jsonl").open(encoding="utf-8") as lines:
-        for check in map(json.loads, lines):
-            same = shared_cells(check)
-            for entry in check["images"]:
-                outcomes: list[float | str | None] = []
-                for usable, pair in zip(check["prompts"], entry["pairs"], strict=True):
-                    if usable is None:
-                        outcomes.append("the prompt is missing" if not outcomes else None)
-                    elif "error" in entry:
-                        outcomes.append(entry["error"])
-                    elif not usable:
-                        outcomes.append("the prompt is empty")
-                    else:
-                        outcomes.append(found.get(pair, f"no score in {source}"))
-                yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(outcomes)}
+    path = folder / "checks.jsonl"
+    for number, check in _lines(path):
+        where = f"{path}, line {number}"
+        require_keys(check, {"images": list, "prompts": list}, where)
+        same = shared_cells(check)
+        for place, entry in enumerate(check["images"]):
+            require_keys(entry, {"side": str, "index": int, "pairs": list}, f"{where}: images[{place}]")
+            whole = all(pair is None or isinstance(pair, str) for pair in entry["pairs"])
+            if not whole or len(entry["pairs"]) != len(check["prompts"]):
+                expected = f"expected {counted(len(check['prompts']), 'id')}"
+                raise InputError(f"{where}: images[{place}]: pairs: {expected}")
+            outcomes: list[float | str | None] = []
+            for usable, pair in zip(check["prompts"], entry["pairs"], strict=True):
+                if usable is None:
+                    outcomes.append("the prompt is missing" if not outcomes else None)
+                elif "error" in entry:
+                    outcomes.append(entry["error"])
+                elif not usable:
+                    outcomes.append("the prompt is empty")
+                else:
+                    outcomes.append(found.get(pair, f"no score in {source}"))
+            yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(outcomes)}

@@ -15,6 +15,7 @@ import xxhash
 from filelock import FileLock, Timeout
 
 from croc.errors import InputError
+from croc.storage.text_files import parse_json
 
 
 @contextmanager
@@ -169,13 +170,17 @@ def read_json(path: Path, missing: str | None = None) -> Any:
         InputError: it cannot be read, or is absent and ``missing`` was given.
     """
     try:
-        return json.loads(path.read_text("utf-8"))
+        content = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         if missing is None:
             return None
         raise InputError(f"{path.parent}: {missing}") from None
-    except (ValueError, OSError) as error:
-        raise InputError(f"{path} cannot be read ({error}); remove it or use another folder") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); use another folder") from None
+    try:
+        return parse_json(content, str(path))
+    except InputError as error:
+        raise InputError(f"{error}; remove the file or use another folder") from None
 
 
 def _flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -13,11 +13,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import AfterValidator, Field, ValidationError
 
 from croc.checks.schema import SUBSETS
 from croc.errors import InputError
+from croc.storage.text_files import read_yaml
 from croc_syn.model_settings import Settings, explain
 from croc_syn.painting.settings import Images
 from croc_syn.taxonomy.plan import Spec, plan
@@ -137,16 +137,13 @@ def _tree(preset: str | Path, depth: int) -> tuple[dict[str, Any], str]:
     try:
         if file.stat().st_size > _MAX_BYTES:
             raise InputError(f"{file}: a preset has at most {_MAX_BYTES:,} bytes")
-        tree = yaml.safe_load(file.read_text("utf-8"))
     except FileNotFoundError:
         close = get_close_matches(str(preset), names(), n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"presets are {', '.join(names())}"
         raise InputError(f"preset {str(preset)!r} is neither a name nor a file; {hint}") from None
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"{file}: not valid YAML ({reason})") from None
+    tree = read_yaml(file)
     if not isinstance(tree, dict):
         raise InputError(f"{file}: expected the keys {', '.join(Preset.model_fields)}")
     base = tree.pop("extends", None)

@@ -15,6 +15,7 @@ from typing import Any, NoReturn
 import yaml
 
 from croc.errors import InputError, MissingExtra
+from croc.storage.text_files import read_text, read_yaml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """Folder of the recipes that come with the package."""
@@ -158,7 +159,7 @@ def recipe_text(arguments: Sequence[str]) -> str | None:
     at = words.index("--config")
     path, options = recipe_path(words[at + 1]), words[:at] + words[at + 2 :]
     if not options:
-        return path.read_text("utf-8")
+        return read_text(path)
     own, settings = read_recipe(words)
     merged = _mapping(path)
     for word in options:
@@ -175,10 +176,7 @@ def _raise_input_error(message: str) -> NoReturn:
 
 
 def _mapping(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML ({str(error).splitlines()[0]})") from None
+    content = read_yaml(path)
     if not isinstance(content, dict):
         raise InputError(f"{path}: a recipe must be a mapping of keys to values")
     return content

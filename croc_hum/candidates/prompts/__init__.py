@@ -15,13 +15,13 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from croc.checks.schema import CATEGORIES, SPEC_COLUMNS, check_id, stable_hash
 from croc.errors import InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest, run
+from croc.storage.text_files import read_yaml
 
 FOLDER = Path(__file__).parent
 AUTHOR = "human"
@@ -116,10 +116,7 @@ def load(source: str | Path | None = None) -> dict[str, PromptSet]:
 
 
 def _read(file: Path) -> PromptSet:
-    try:
-        content = yaml.safe_load(file.read_text("utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{file}: cannot be read as YAML ({error})") from None
+    content = read_yaml(file)
     if not isinstance(content, Mapping):
         raise InputError(f"{file}: expected a mapping with the keys category, pairs, …")
     try:

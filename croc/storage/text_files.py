@@ -1,0 +1,110 @@
+"""Files of text, JSON and YAML that a user names or that were downloaded; errors name the file."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from croc.errors import InputError
+
+# PyYAML raises these for a scalar that its type cannot hold: a date that does not exist, a number of 5,000
+# digits, `!!bool maybe`, `!!timestamp noon`.
+_YAML_VALUE_ERRORS = (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError)
+
+
+def read_text(path: Path) -> str:
+    """The content of a file of UTF-8 text.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return path.read_text("utf-8")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text (byte {error.start} cannot be read)") from None
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+
+
+def parse_json(text: str | bytes, where: str) -> Any:
+    """The value of a JSON text.
+
+    Raises:
+        InputError: it is not JSON, or nested too deeply; the message begins with ``where``.
+    """
+    try:
+        return json.loads(text)
+    except UnicodeDecodeError as error:
+        raise InputError(f"{where}: not UTF-8 text (byte {error.start} cannot be read)") from None
+    except ValueError as error:
+        raise InputError(f"{where}: not JSON ({_describe(error)})") from None
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply") from None
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """The value of a YAML text, by the safe loader.
+
+    Raises:
+        InputError: it is not YAML, nested too deeply, or has a value that cannot exist, such as the date
+            2025-02-30; the message begins with ``where``.
+    """
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except RecursionError:
+        raise InputError(f"{where}: nested too deeply") from None
+    except (yaml.YAMLError, *_YAML_VALUE_ERRORS) as error:
+        raise InputError(f"{where}: not valid YAML ({_describe(error)})") from None
+
+
+def read_yaml(path: Path) -> Any:
+    """The value of a YAML file.
+
+    Raises:
+        InputError: see :func:`read_text` and :func:`parse_yaml`.
+    """
+    return parse_yaml(read_text(path), str(path))
+
+
+_KIND_NAMES = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    bool: "true or false",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def require_keys(content: Any, kinds: Mapping[str, type], where: str) -> None:
+    """Check that a JSON value is an object that has some keys with values of a type.
+
+    Args:
+        content: the value.
+        kinds: the type of the value of each required key.
+        where: the file or the place in it.
+
+    Raises:
+        InputError: the value is no object, or a key is missing or has a value of another type.
+    """
+    if not isinstance(content, dict):
+        raise InputError(f"{where}: expected an object with {', '.join(kinds)}")
+    for key, kind in kinds.items():
+        if key not in content:
+            raise InputError(f"{where}: the key {key!r} is missing")
+        value = content[key]
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
+            raise InputError(f"{where}: {key}: expected {_KIND_NAMES[kind]}, not {_shorten(value)}")
+
+
+def _shorten(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def _describe(error: BaseException) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__

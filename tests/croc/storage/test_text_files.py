@@ -1,0 +1,117 @@
+"""JSON and YAML of others: whatever they hold, what is wrong is one sentence with the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from croc.cli import main
+from croc.errors import InputError
+from croc.scoring.exchange import import_scores
+from croc.storage.files import read_json
+from croc.storage.text_files import parse_json, read_text, read_yaml, require_keys
+
+YAML = {
+    "a date that does not exist": "name: x\nwhen: 2025-02-30\n",
+    "a number of 5,000 digits": f"a: {'9' * 5000}\n",
+    "deep nesting": f"a: {'[' * 3000}\n",
+    "a wrong boolean": "a: !!bool maybe\n",
+    "a wrong integer": "a: !!int ''\n",
+    "a wrong time": "a: !!timestamp noon\n",
+    "an object": "a: !!python/object/apply:os.getcwd []\n",
+    "a list as a key": "? [a]\n: b\n",
+    "an open list": "a: [\n",
+    "a control character": "a: \x07\n",
+}
+
+
+@pytest.mark.parametrize("text", YAML.values(), ids=YAML.keys())
+def test_yaml_that_cannot_be_a_value_is_refused_with_its_file(tmp_path: Path, text: str) -> None:
+    (tmp_path / "own.yaml").write_text(text)
+    with pytest.raises(InputError, match=r"own\.yaml: (not valid YAML \(.+\)|nested too deeply)$"):
+        read_yaml(tmp_path / "own.yaml")
+
+
+@pytest.mark.parametrize("text", [YAML["a date that does not exist"], YAML["deep nesting"], "a: \xff"])
+@pytest.mark.parametrize("words", ["taxonomy check", "cost", "hum prompts", "train --config"])
+def test_a_command_says_what_is_wrong_with_its_yaml(tmp_path: Path, words: str, text: str) -> None:
+    if "train" in words:
+        pytest.importorskip("trl")
+    (tmp_path / "own.yaml").write_bytes(text.encode("latin-1"))
+    done = CliRunner().invoke(main, [*words.split(), str(tmp_path / "own.yaml")])
+    assert done.exit_code == 2, done.output
+    assert "own.yaml" in done.output.splitlines()[-1]
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "9" * 5000, b"\xff", ""])
+def test_json_that_is_none_is_refused_with_its_file(tmp_path: Path, text: str | bytes) -> None:
+    file = tmp_path / "own.json"
+    file.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(InputError, match=r"^own: (not JSON|not UTF-8|nested too deeply)"):
+        parse_json(file.read_bytes(), "own")
+    with pytest.raises(InputError, match=r"own\.json: .*; remove the file or use another folder$"):
+        read_json(file)
+
+
+def test_text_that_cannot_be_read_is_refused_with_its_file(tmp_path: Path) -> None:
+    (tmp_path / "t").write_bytes(b"abc\xff")
+    with pytest.raises(InputError, match=r"t: not UTF-8 text \(byte 3 cannot be read\)"):
+        read_text(tmp_path / "t")
+    with pytest.raises(InputError, match="Is a directory"):
+        read_text(tmp_path)
+    assert read_json(tmp_path / "t" / "x.json") is None  # below a file there is no file
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ([], "own: expected an object with name, rows"),
+        ({"name": "x"}, "own: the key 'rows' is missing"),
+        ({"name": 5, "rows": 1}, "own: name: expected text, not 5"),
+        ({"name": "x", "rows": True}, "own: rows: expected a whole number, not True"),
+        ({"name": "x", "rows": ["long"] * 99}, "own: rows: expected a whole number, not ['long', "),
+    ],
+)
+def test_a_missing_key_and_a_wrong_type_are_named(content: Any, message: str) -> None:
+    with pytest.raises(InputError) as refused:
+        require_keys(content, {"name": str, "rows": int}, "own")
+    assert str(refused.value).startswith(message) and len(str(refused.value)) < 150
+
+
+_CHECK = '{"prompts": [true, true], "images": [%s]}\n'
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("export.json", "[]", "export.json: expected an object"),
+        ("export.json", '{"protocol": 1}', "export.json: protocol: expected text"),
+        ("pairs.jsonl", "{}\n", "pairs.jsonl, line 1: the key 'pair_id' is missing"),
+        ("pairs.jsonl", "[" * 100_000, "pairs.jsonl, line 1: nested too deeply"),
+        ("checks.jsonl", "3\n", "checks.jsonl, line 1: expected an object"),
+        ("checks.jsonl", "{}\n", "checks.jsonl, line 1: the key 'images' is missing"),
+        ("checks.jsonl", _CHECK % "5", r"checks.jsonl, line 1: images[0]: expected an object with side"),
+        (
+            "checks.jsonl",
+            _CHECK % '{"side": "original", "index": 0, "pairs": ["a"]}',
+            "images[0]: pairs: expected 2 ids",
+        ),
+    ],
+)
+def test_a_damaged_export_of_pairs_is_named_with_its_line(
+    tmp_path: Path, name: str, content: str, message: str
+) -> None:
+    files = {
+        "export.json": '{"protocol": "syn", "dataset": "d"}',
+        "pairs.jsonl": '{"pair_id": "a"}\n',
+        "checks.jsonl": "",
+    }
+    for file, text in (files | {name: content}).items():
+        (tmp_path / file).write_text(text)
+    (tmp_path / "scores.jsonl").write_text('{"pair_id": "a", "score": 1}\n')
+    with pytest.raises(InputError) as refused:
+        import_scores(tmp_path, tmp_path / "scores.jsonl", tmp_path / "out", name="m")
+    assert message in str(refused.value)
