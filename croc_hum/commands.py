@@ -161,6 +161,7 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
     import json
 
     from croc.storage.files import atomic
+    from croc.storage.text_files import read_text
     from croc.wording import counted
     from croc_hum.votes import label_studio
     from croc_hum.votes.store import Store
@@ -171,10 +172,7 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
         raise InputError(f"{out}: the name must end in .parquet, .csv or .json")
     with Store(store) as votes_store:
         if labelled is not None:
-            try:
-                imported = label_studio.read(labelled.read_text("utf-8"), votes_store.secret)
-            except (OSError, UnicodeDecodeError) as problem:
-                raise InputError(f"{labelled}: cannot be read ({problem})") from None
+            imported = label_studio.read(read_text(labelled), votes_store.secret, str(labelled))
             new = votes_store.add_votes(imported.votes)
             log(
                 f"{new} of {counted(len(imported.votes), 'vote')} are new; annotations without an answer: "

@@ -91,7 +91,8 @@ def _summarize_annotators(votes: Sequence[Mapping[str, Any]]) -> list[tuple[Any,
         passed = [vote["answer"] == vote["expected"] for vote in own_votes if vote["attention"]]
         seconds = sorted(vote["duration_s"] for vote in own_votes if vote["duration_s"] is not None)
         median = f"{seconds[len(seconds) // 2]:.1f}" if seconds else None
-        last = max(vote["voted_at"] for vote in own_votes).strftime("%Y-%m-%d %H:%M")
+        times = [vote["voted_at"] for vote in own_votes if vote["voted_at"] is not None]
+        last = max(times).strftime("%Y-%m-%d %H:%M") if times else None
         rows.append((name, len(own_votes), median, f"{sum(passed)} of {len(passed)}", last))
     return rows
 

@@ -79,6 +79,7 @@ class Database:
         self._lock = threading.RLock()
         try:
             self._db = self._connect()
+            self._refuse_other_programs()
             # FULL: an acknowledged vote survives a power failure, too.
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = FULL")
@@ -94,8 +95,28 @@ class Database:
                         (json.dumps(self.settings.row()),),
                     )
                 db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_hex(16),))
+        except sqlite3.OperationalError as problem:
+            raise InputError(f"{self.path}: the store of votes cannot be opened ({problem})") from None
         except sqlite3.DatabaseError as problem:
             raise InputError(f"{self.path}: not a store of votes ({problem})") from None
+        except InputError:
+            self._db.close()
+            raise
+
+    def _refuse_other_programs(self) -> None:
+        """Check that a file that has tables has ours, before anything is written to it."""
+        present = {
+            table: {
+                row["name"] for row in self._db.execute("SELECT name FROM pragma_table_info(?)", (table,))
+            }
+            for (table,) in self._db.execute("SELECT name FROM sqlite_master").fetchall()
+        }
+        required = {"meta": {"key", "value"}, "items": set(ITEM_FIELDS), "votes": set(VOTE_FIELDS)}
+        if present and any(not columns <= present.get(table, set()) for table, columns in required.items()):
+            raise InputError(
+                f"{self.path}: an SQLite file of another program, which is not changed; expected a store of "
+                "votes, or a name that does not exist"
+            )
 
     def close(self) -> None:
         """Write the WAL file back into the database and close it."""

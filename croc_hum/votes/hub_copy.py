@@ -26,9 +26,11 @@ from huggingface_hub import (
 )
 
 from croc.errors import CrocError, InputError
+from croc.storage.text_files import parse_json, require_keys
 from croc_hum.votes.store import Store
 
 FOLDER = "votes"
+_KEYS = ("vote_id", "item_id", "annotator", "answer")
 WITHDRAWN = "withdrawn.txt"
 """File with the pseudonyms of annotators who withdrew, one per line."""
 
@@ -171,10 +173,7 @@ class Mirror(CommitScheduler):
                 digests[path] = sha256(content).hexdigest()
                 if digests[path] == self._digests.get(path):
                     continue
-                try:
-                    rows = [json.loads(line) for line in content.decode().split("\n") if line]
-                except ValueError as problem:
-                    raise InputError(f"{self._repo}/{path}: the file is not JSON lines ({problem})") from None
+                rows = list(_read_rows(content, f"{self._repo}/{path}"))
                 new += self._store.add_votes(rows, "annotator")
         self._head, self._digests = info.sha, digests
         return new
@@ -189,6 +188,15 @@ def _make_files(store: Store) -> Iterator[tuple[str, str]]:
     for name, own_votes in votes.items():
         rows = ({**vote, "key": hashes.get(name)} for vote in own_votes)
         yield name, "".join(f"{json.dumps(row, ensure_ascii=False, default=_format_time)}\n" for row in rows)
+
+
+def _read_rows(content: bytes, where: str) -> Iterator[dict[str, Any]]:
+    """The votes of a file of the dataset."""
+    for number, line in enumerate(content.split(b"\n"), 1):
+        if line:
+            row = parse_json(line, f"{where}, line {number}")
+            require_keys(row, dict.fromkeys(_KEYS, str), f"{where}, line {number}")
+            yield row
 
 
 def _format_time(value: Any) -> str:

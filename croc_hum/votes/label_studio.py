@@ -8,7 +8,7 @@ answer. Names and e-mail addresses of its users are not imported: each user beco
 from __future__ import annotations
 
 import csv
-import json
+import math
 import re
 from base64 import b64encode
 from collections.abc import Mapping
@@ -20,8 +20,9 @@ from typing import Any
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic
+from croc.storage.text_files import parse_json, require_keys
 from croc_hum.schema import ANSWERS, VOTE_NAMES, plain_image
-from croc_hum.votes.store import Store
+from croc_hum.votes.store import Store, clean_text, milliseconds
 
 CONFIG = """<View>
   <Image name="image" value="$image" zoom="true"/>
@@ -63,7 +64,7 @@ def tasks(store: Store, *, images: bool = False) -> list[dict[str, Any]]:
         by_item[vote["item_id"]]["annotations"].append(
             {
                 "id": number,
-                "created_at": vote["voted_at"].isoformat(),
+                "created_at": None if vote["voted_at"] is None else vote["voted_at"].isoformat(),
                 "lead_time": vote["duration_s"],
                 "was_cancelled": False,
                 "result": result,
@@ -95,64 +96,93 @@ class ImportedVotes:
     skipped: int
 
 
-def read(text: str, salt: str = "") -> ImportedVotes:
+def read(text: str, salt: str = "", source: str = "the file") -> ImportedVotes:
     """Read votes from the JSON of Label Studio.
 
     Args:
         text: a list of tasks whose ``data`` has the exported ``item_id``.
         salt: a secret of the campaign, so that the e-mail address of a pseudonym cannot be found by trial.
+        source: what errors call the text.
 
     Raises:
         InputError: the text is not such a list; the message names the task.
     """
-    try:
-        content = json.loads(text)
-    except ValueError as problem:
-        raise InputError(f"the file is not JSON ({problem})") from None
+    content = parse_json(text, source)
     if not isinstance(content, list):
-        raise InputError("the JSON is not a list of tasks, as Label Studio exports it")
+        raise InputError(f"{source}: expected a list of tasks, as Label Studio exports it")
     votes: list[dict[str, Any]] = []
     skipped = 0
     for number, task in enumerate(content, 1):
-        try:
-            item = task["data"]["item_id"]
-            kind = task["data"].get("task", "shows")
-            annotations = task.get("annotations") or []
-        except (TypeError, KeyError, AttributeError):
-            raise InputError(f"task {number}: its data have no item_id") from None
-        if kind not in ANSWERS:
-            raise InputError(f"task {number}: task must be one of {', '.join(ANSWERS)}, not {kind!r}")
-        for annotation in annotations:
-            try:
-                answer, reason, meta = _read_answer(annotation.get("result") or [], kind)
-                voted_at, seconds = annotation.get("created_at"), annotation.get("lead_time")
-                voted_at = None if voted_at is None else datetime.fromisoformat(voted_at)
-                seconds = None if seconds is None else float(seconds)
-            except (AttributeError, TypeError, KeyError, IndexError, ValueError):
-                raise InputError(
-                    f"task {number}: an annotation is not readable (result, created_at or lead_time)"
-                ) from None
-            if annotation.get("was_cancelled") or answer is None:
+        where = f"{source}: task {number}"
+        require_keys(task, {"data": dict}, where)
+        item, kind = task["data"].get("item_id"), task["data"].get("task", "shows")
+        if not isinstance(item, str):
+            raise InputError(f"{where}: data.item_id: expected text, not {item!r:.80}")
+        if not isinstance(kind, str) or kind not in ANSWERS:
+            raise InputError(f"{where}: data.task: expected one of {', '.join(ANSWERS)}, not {kind!r:.80}")
+        annotations = task.get("annotations") or []
+        if not isinstance(annotations, list):
+            raise InputError(f"{where}: annotations: expected a list")
+        for place, annotation in enumerate(annotations, 1):
+            vote = _read_annotation(annotation, clean_text(item), kind, f"{where}, annotation {place}", salt)
+            if vote is None:
                 skipped += 1
-                continue
-            vote_id = meta.get("vote_id") or annotation.get("unique_id")
-            vote_id = vote_id or stable_hash("ls", item, annotation.get("id"), answer)
-            annotator = str(meta.get("annotator") or "")
-            if not _PSEUDONYM.fullmatch(annotator):
-                annotator = _pseudonymize(annotation.get("completed_by"), salt)
-            votes.append(
-                {
-                    "vote_id": str(vote_id),
-                    "item_id": str(item),
-                    "annotator": annotator,
-                    "answer": answer,
-                    "reason": reason,
-                    "voted_at": voted_at,
-                    "duration_s": seconds,
-                    "version": "label-studio",
-                }
-            )
+            else:
+                votes.append(vote)
     return ImportedVotes(votes, skipped)
+
+
+def _read_annotation(annotation: Any, item: str, kind: str, where: str, salt: str) -> dict[str, Any] | None:
+    """The vote of an annotation; None if it was cancelled or has no answer."""
+    if not isinstance(annotation, dict):
+        raise InputError(f"{where}: expected an object with result, completed_by and created_at")
+    try:
+        answer, reason, meta = _read_answer(annotation.get("result") or [], kind)
+    except (AttributeError, TypeError, KeyError, IndexError, ValueError):
+        raise InputError(f"{where}: result: not readable as the answer of {kind}") from None
+    if annotation.get("was_cancelled") or answer is None:
+        return None
+    voted_at, seconds = _read_time(annotation.get("created_at"), where), annotation.get("lead_time")
+    try:
+        seconds = None if seconds is None else float(seconds)
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"{where}: lead_time: {seconds!r:.80} is not a number of seconds") from None
+    if seconds is not None and not 0 <= seconds < math.inf:
+        raise InputError(f"{where}: lead_time: {seconds} is not a number of seconds")
+    if answer not in ANSWERS[kind]:
+        raise InputError(
+            f"{where}: result: the answer to {kind} must be one of {', '.join(ANSWERS[kind])}, not "
+            f"{answer!r:.80}"
+        )
+    vote_id = meta.get("vote_id") or annotation.get("unique_id")
+    number = annotation.get("id")
+    number = clean_text(number) if isinstance(number, str) else number
+    vote_id = vote_id or stable_hash("ls", item, number, answer)
+    annotator = str(meta.get("annotator") or "")
+    if not _PSEUDONYM.fullmatch(annotator):
+        annotator = _pseudonymize(annotation.get("completed_by"), salt)
+    return {
+        "vote_id": clean_text(str(vote_id))[:100],
+        "item_id": item,
+        "annotator": annotator,
+        "answer": answer,
+        "reason": None if reason is None else clean_text(reason) or None,
+        "voted_at": voted_at,
+        "duration_s": seconds,
+        "version": "label-studio",
+    }
+
+
+def _read_time(text: Any, where: str) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+        milliseconds(moment)
+    except (TypeError, ValueError, InputError):
+        expected = "expected a date and time since 1970, such as 2026-05-01T09:30:00Z"
+        raise InputError(f"{where}: created_at: {text!r:.80} is not possible; {expected}") from None
+    return moment
 
 
 def _read_answer(result: list[Any], kind: str) -> tuple[str | None, str | None, dict[str, Any]]:
@@ -176,6 +206,8 @@ def _pseudonymize(user: Any, salt: str) -> str:
     """A pseudonym for a user of Label Studio, who is given as an id, an e-mail address or a mapping."""
     if isinstance(user, Mapping):
         user = user.get("id") or user.get("email")
+    if isinstance(user, str):
+        user = clean_text(user)
     return f"i{stable_hash('label studio', salt, user, length=8)}"
 
 

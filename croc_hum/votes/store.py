@@ -414,8 +414,11 @@ class Store(Database):
                         f"vote {row['vote_id']}: the answer to {item[0]} must be one of "
                         f"{', '.join(ANSWERS[item[0]])}, not {row['answer']!r}"
                     )
-                self._undo_matching(db, row, "annotator = :annotator AND item_id = :item_id")
-                self._import_vote(db, row, row.get("role") or role)
+                try:
+                    self._undo_matching(db, row, "annotator = :annotator AND item_id = :item_id")
+                    self._import_vote(db, row, row.get("role") or role)
+                except InputError as problem:
+                    raise InputError(f"vote {row['vote_id']}: {problem}") from None
                 new += 1
         return new
 
@@ -424,13 +427,13 @@ class Store(Database):
         earlier = db.execute(
             f"SELECT vote_id, annotator, item_id, role FROM standing WHERE {condition}", dict(row)
         )
-        now = _milliseconds(row.get("voted_at")) or self._now()
+        now = milliseconds(row.get("voted_at")) or self._now()
         for vote, annotator, item, role in earlier.fetchall():
             self._append_undo(db, vote, annotator, item, role, now)
 
     def _import_vote(self, db: sqlite3.Connection, row: Mapping[str, Any], role: str) -> None:
         now, annotator, item = self._now(), str(row["annotator"]), str(row["item_id"])
-        voted, shown = _milliseconds(row.get("voted_at")), _milliseconds(row.get("shown_at"))
+        voted, shown = milliseconds(row.get("voted_at")), milliseconds(row.get("shown_at"))
         if role != "adjudicator":
             db.execute(
                 "INSERT OR IGNORE INTO annotators VALUES (?, ?, ?, ?, ?)",
@@ -515,8 +518,7 @@ class Store(Database):
                 vote = {name: row[name] for name in VOTE_NAMES}
                 vote["attention"], vote["undone"] = bool(row["attention"]), bool(row["undone"])
                 for name in ("shown_at", "voted_at"):
-                    if vote[name] is not None:
-                        vote[name] = datetime.fromtimestamp(vote[name] / 1000, UTC)
+                    vote[name] = _moment(vote[name])
                 yield vote
 
     def export(self, path: Path | str, *, history: bool = False) -> int:
@@ -564,21 +566,41 @@ def _clean_reason(reason: object) -> str | None:
         return None
     if not isinstance(reason, str):
         raise Refused("the reason must be text")
-    text = "".join(
-        character
-        for character in reason
-        if character in "\n\t" or character.isprintable() or ord(character) > 159
-    )
-    text = text.encode("utf-8", "replace").decode().strip()
+    text = clean_text(reason)
     if len(text) > REASON_CHARACTERS:
         raise Refused(f"the reason has {len(text)} characters; at most {REASON_CHARACTERS} are allowed")
     return text or None
 
 
-def _milliseconds(when: Any) -> int | None:
+def _moment(stored: int | None) -> datetime | None:
+    """A stored time; None if it is unknown, or impossible: earlier versions imported such times."""
+    if stored is None or not 0 <= stored < 1000 * _LAST.timestamp():
+        return None
+    return datetime.fromtimestamp(stored / 1000, UTC)
+
+
+def clean_text(text: str) -> str:
+    """A text without control characters and without what UTF-8 cannot hold."""
+    kept = (c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 159)
+    return "".join(kept).encode("utf-8", "replace").decode().strip()
+
+
+_LAST = datetime(9999, 12, 31, tzinfo=UTC)
+
+
+def milliseconds(when: Any) -> int | None:
+    """A date and time, or its text, as milliseconds since 1970; UTC if it has no time zone.
+
+    Raises:
+        InputError: it is before 1970 or after the year 9999, so that no vote can have it.
+    """
     if when is None:
         return None
-    if isinstance(when, str):
-        when = datetime.fromisoformat(when)
-    moment: datetime = when if when.tzinfo is not None else when.replace(tzinfo=UTC)
-    return round(moment.timestamp() * 1000)
+    try:
+        moment: datetime = datetime.fromisoformat(when) if isinstance(when, str) else when
+        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+        if not 0 <= (seconds := moment.timestamp()) < _LAST.timestamp():
+            raise ValueError
+    except (ValueError, TypeError, AttributeError, OverflowError):
+        raise InputError(f"{str(when)[:80]!r} is no date and time from 1970 to 9999") from None
+    return round(seconds * 1000)

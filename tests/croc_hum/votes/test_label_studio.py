@@ -62,14 +62,68 @@ def test_the_second_vote_of_somebody_on_an_item_takes_the_place_of_the_first(mak
 
 
 _TASK = '[{"data": {"item_id": "x"%s}, "annotations": [%s]}]'
-NO_FILES = ["", "{", "{}", "[1]", '[{"data": {}}]', _TASK % (', "task": "poem"', "")]
-NO_FILES += [_TASK % ("", one) for one in ("3", '{"created_at": "noon"}', '{"lead_time": "long"}')]
+_YES = '"result": [{"from_name": "shows", "value": {"choices": ["yes"]}}]'
 
 
-@pytest.mark.parametrize("content", NO_FILES)
-def test_label_studio_files_that_are_none_are_refused(content):
-    with pytest.raises(InputError):
+def _annotated(*fields: str) -> str:
+    return _TASK % ("", f"{{{', '.join((*fields, _YES))}}}")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "the file: not JSON"),
+        ("{", "the file: not JSON"),
+        ("[" * 100_000, "the file: nested too deeply"),
+        ("9" * 5000, "the file: not JSON"),
+        ("{}", "expected a list of tasks"),
+        ("[1]", "task 1: expected an object with data"),
+        ('[{"data": 3}]', "task 1: data: expected an object"),
+        ('[{"data": {}}]', "task 1: data.item_id: expected text"),
+        ('[{"data": {"item_id": ["x"]}}]', "task 1: data.item_id: expected text"),
+        (_TASK % (', "task": "poem"', ""), "task 1: data.task: expected one of shows"),
+        (_TASK % (', "task": ["shows"]', ""), "task 1: data.task: expected one of shows"),
+        ('[{"data": {"item_id": "x"}, "annotations": 5}]', "task 1: annotations: expected a list"),
+        (_TASK % ("", "3"), "task 1, annotation 1: expected an object"),
+        (_TASK % ("", '{"result": 5}'), "task 1, annotation 1: result: not readable"),
+        (_TASK % ("", '{"result": [{"from_name": "shows"}]}'), "task 1, annotation 1: result: not readable"),
+        (_annotated('"created_at": "noon"'), "task 1, annotation 1: created_at: 'noon' is not possible"),
+        (_annotated('"created_at": "0001-01-01T00:00:00+14:00"'), "annotation 1: created_at: '0001"),
+        (_annotated('"created_at": {}'), "annotation 1: created_at: {} is not possible"),
+        (_annotated('"lead_time": "long"'), "annotation 1: lead_time: 'long' is not a number"),
+        (_annotated('"lead_time": NaN'), "annotation 1: lead_time: nan is not a number"),
+        (_annotated('"lead_time": 1e999'), "annotation 1: lead_time: inf is not a number"),
+        (_annotated().replace("yes", "maybe"), "the answer to shows must be one of yes, no, unsure"),
+    ],
+)
+def test_a_file_that_is_not_of_label_studio_is_refused_with_the_place(content, message):
+    with pytest.raises(InputError) as refused:
         label_studio.read(content)
+    assert message in str(refused.value)
+
+
+def test_text_that_no_file_can_hold_is_imported_without_it(make):
+    name = items(1)[0]["item_id"]
+    reason = {"from_name": "reason", "value": {"text": ["a\x1b[31mb\ud800"]}}
+    answer = {"from_name": "shows", "value": {"choices": ["yes"]}}
+    annotation = {"unique_id": "\udfff1", "completed_by": "\ud800", "result": [answer, reason]}
+    text = json.dumps([{"data": {"item_id": name}, "annotations": [annotation]}])
+    store = make(items(1))
+    assert store.add_votes(label_studio.read(text).votes) == 1
+    assert next(iter(store.votes()))["reason"] == "a[31mb?"
+
+
+def test_a_date_that_is_impossible_keeps_a_file_out_and_the_exports_working(make, tmp_path):
+    store = make(items(1))
+    name = items(1)[0]["item_id"]
+    content = _annotated('"created_at": "0001-01-01T00:00:00+14:00"').replace('"x"', f'"{name}"')
+    (tmp_path / "b.json").write_text(content)
+    run = lambda *arguments: CliRunner().invoke(main, ["hum", "votes", *map(str, arguments)])  # noqa: E731
+    refused = run(store.path, "--import", tmp_path / "b.json")
+    assert refused.exit_code == 2
+    assert "b.json: task 1, annotation 1: created_at" in refused.output
+    for kind in ("csv", "parquet", "json"):
+        assert run(store.path, "--out", tmp_path / f"x.{kind}").exit_code == 0
 
 
 def test_a_spreadsheet_computes_nothing_of_a_csv(make, tmp_path):

@@ -10,12 +10,14 @@ import subprocess
 import sys
 import threading
 from collections import Counter
+from contextlib import closing
 
 import pyarrow.parquet as pq
 import pytest
 from hum_items import item, items, vote_on_all
 
 from croc.errors import InputError
+from croc_hum.page.admin import summarize
 from croc_hum.schema import VOTE_NAMES
 from croc_hum.votes import label_studio
 from croc_hum.votes.store import Refused, Store
@@ -217,6 +219,61 @@ def test_a_file_that_is_no_store_is_refused(tmp_path):
     (tmp_path / "v").write_bytes(b"not a database at all, but long enough to be read as one" * 20)
     with pytest.raises(InputError, match="not a store of votes"):
         Store(tmp_path / "v")
+
+
+@pytest.mark.parametrize(
+    "table", ["CREATE TABLE places (url)", "CREATE TABLE votes (id, poll)", "CREATE TABLE meta (key, value)"]
+)
+def test_a_database_of_another_program_is_refused_and_not_changed(tmp_path, table):
+    file = tmp_path / "other.sqlite"
+    with closing(sqlite3.connect(file)) as db:
+        db.execute(table)
+        db.commit()
+    before = file.read_bytes()
+    with pytest.raises(InputError, match=r"other\.sqlite: an SQLite file of another program"):
+        Store(file)
+    assert file.read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == [file.name]
+
+
+def test_an_empty_database_becomes_a_store_and_opens_again(tmp_path):
+    (tmp_path / "v").touch()
+    for _ in range(2):
+        with Store(tmp_path / "v") as store:
+            assert list(store.votes()) == []
+
+
+IMPOSSIBLE = [
+    "0001-01-01T00:00:00+14:00",
+    "9999-12-31T23:00:00-14:00",
+    "1969-12-31T23:59:59+00:00",
+    "noon",
+    3,
+]
+
+
+@pytest.mark.parametrize("date", IMPOSSIBLE)
+def test_an_imported_vote_with_an_impossible_date_is_refused_with_its_id(make, date):
+    store = make(items(2))
+    name = next(iter(store.items()))["item_id"]
+    vote = {"vote_id": "v1", "item_id": name, "annotator": "i00000001", "answer": "yes"}
+    with pytest.raises(InputError, match=r"^vote v2: .* is no date and time from 1970 to 9999"):
+        store.add_votes([vote, {**vote, "vote_id": "v2", "voted_at": date}])
+    assert list(store.votes()) == []
+
+
+def test_a_store_with_an_impossible_date_of_an_earlier_version_can_be_exported(make, tmp_path):
+    store = make(items(2))
+    name = next(iter(store.items()))["item_id"]
+    store.add_votes([{"vote_id": "v1", "item_id": name, "annotator": "i00000001", "answer": "yes"}])
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("DROP TRIGGER votes_are_never_changed")
+        db.execute("UPDATE votes SET voted_at = -62135647200000")
+        db.commit()
+    assert store.export(tmp_path / "v.parquet") == 1
+    assert label_studio.write_csv(store, tmp_path / "v.csv") == 1
+    assert label_studio.tasks(store)[0]["annotations"] or label_studio.tasks(store)[1]["annotations"]
+    assert summarize(store).annotators[0][-1] is None
 
 
 # ---- Withdrawal, export, import ----
