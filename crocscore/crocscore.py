@@ -226,4 +226,7 @@ def _bytes(image: Any) -> bytes:
 
 
 def _fields(scorer: Any, probability: bool) -> dict[str, str]:
-    return {**scorer.fields(), "scale": "probability" if probability else "margin"}
+    fields = {**scorer.fields(), "scale": "probability" if probability else "margin"}
+    if probability and hasattr(scorer, "calibration_field"):
+        fields["calibration"] = scorer.calibration_field
+    return fields

@@ -170,7 +170,8 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         repo: Hub id of the model.
 
     Raises:
-        InputError: there is no ``config.json``, or one of the files cannot be read.
+        InputError: there is no ``config.json``, one of the files cannot be read, or the calibration is of
+            other weights.
     """
     from huggingface_hub import ModelCardData
 
@@ -178,7 +179,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
     config = read_json(folder / "config.json", "no config.json: not the folder of a model")
     details = read_json(folder / "card.json") or {}
     report = model_report(folder)
-    calibration = read_json(folder / "calibration.json")
+    calibration = _calibration(folder, config)
     recipe = _text(folder / "recipe.yaml")
     name = str(details.get("name") or folder.resolve().name)
     repo = repo or str(details.get("repo") or f"croc/{name}")
@@ -213,6 +214,19 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
         architecture=", ".join(config.get("architectures") or ["unknown"]),
         dual="text_config" in config and "projection_dim" in config,
     )
+
+
+def _calibration(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
+    """The figures in ``calibration.json``, which must be those of the parameters in ``config.json``."""
+    figures: dict[str, Any] | None = read_json(folder / "calibration.json")
+    own = config.get("croc") or {}
+    used = own.get("calibration") if isinstance(own, Mapping) else None
+    if figures is not None and [figures.get("a"), figures.get("b")] != used:
+        raise InputError(
+            f"{folder / 'calibration.json'} is not of the calibration in config.json: run croc calibrate "
+            "again, or remove the file"
+        )
+    return figures
 
 
 def model_report(folder: str | Path) -> Report | None:

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any
 from croc.checks.schema import DIRECTIONS, stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic, write_json
+from crocscore import calibration
 
 if TYPE_CHECKING:
     from croc.checks.sources import Checks
     from croc.verdict.report import Report
 
-LOG, PLOT, RESULTS = "training.json", "training.png", "results.json"
+LOG, PLOT, RESULTS, CARD = "training.json", "training.png", "results.json", "card.json"
 MEAN = "scaled_accuracy"
 """Name of the mean over the directions, in a trainer's log."""
 
@@ -84,6 +85,12 @@ def evaluate_scorer(
     settings = ScoringSettings(existing="overwrite", progress=False)
     (table,) = score_dataset(checks, [scorer], folder, settings)
     return evaluate([table], settings=Settings(by=tuple(by), resamples=resamples, flips=0))
+
+
+def remove_results(folder: Path) -> None:
+    """Remove what an earlier training, evaluation or calibration wrote about other weights."""
+    for name in (RESULTS, CARD, calibration.FIGURES, calibration.PLOT):
+        (folder / name).unlink(missing_ok=True)
 
 
 def remove_scores(folder: Path) -> None:

@@ -11,6 +11,7 @@ model is evaluated on held-out checks as often as ``eval_strategy`` says.
 from __future__ import annotations
 
 import copy
+import gc
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation")
 """Splits of the questions that are read."""
+
+_NAME = "crocscore"
+"""Name of the model in its results."""
 
 _SCORES = "evaluation_scores"
 """Folder of the score tables, inside the output folder, during training."""
@@ -109,13 +113,12 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
     import torch
     from transformers import set_seed
 
-    scorer = _make_scorer(
-        arguments,
-        arguments.model,
-        revision=arguments.revision,
-        device="cpu",
-        key_mapping=arguments.key_mapping,
-    )
+    if Path(settings.output_dir).resolve() == Path(arguments.model).resolve():
+        raise InputError(
+            f"output_dir: {settings.output_dir} is the folder of the initial model, whose weights would be "
+            "overwritten; choose another folder"
+        )
+    scorer = _make_scorer(arguments, arguments.model, **_base_options(arguments), device="cpu")
     processor = scorer.checkpoint.processor
     if not hasattr(processor, "image_processor"):
         raise InputError(
@@ -183,16 +186,18 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             self.write_history()
             return measured
 
-        def report(self, **options: Any) -> Report | None:
+        held_out_checks = checks
+
+        def report(self) -> Report | None:
             """The report on the held-out checks with the current weights; None without checks."""
             if checks is None:
                 return None
             current = trainable.transformers_model(self.accelerator.unwrap_model(self.model))
             was_training = current.training
-            scorer = _make_scorer(arguments, current, processor=processor, name="crocscore", dtype=None)
+            scorer = _make_scorer(arguments, current, processor=processor, name=_NAME, dtype=None)
             folder = Path(self.args.output_dir) / _SCORES
             try:
-                return evaluation.evaluate_scorer(scorer, checks, folder, **options)
+                return evaluation.evaluate_scorer(scorer, checks, folder)
             finally:
                 current.train(was_training)
 
@@ -238,23 +243,53 @@ def train(arguments: Sequence[str]) -> Path:
     recipe = recipe_text(arguments)
     trainer = make_trainer(own, settings)
     trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
-    out = Path(settings.output_dir)
-    if own.saved_dtype:
-        trainable.round_weights(trainer.model, own.saved_dtype)
-    report = trainer.report(resamples=2_000, by=("property",))
     trainer.write_history()
+    out, is_main = Path(settings.output_dir), trainer.is_world_process_zero()
+    accelerator, checks = trainer.accelerator, trainer.held_out_checks
+    if is_main:
+        evaluation.remove_results(out)
+        trainable.remove_weights(out)
+    accelerator.wait_for_everyone()
     save_model(trainer, own)
-    if trainer.is_world_process_zero():
+    accelerator.wait_for_everyone()
+    # What is published is evaluated: merging, rounding and another dtype change scores. A large model fits
+    # in memory only once at a time.
+    del trainer
+    accelerator.free_memory()
+    gc.collect()
+    report = None
+    if checks is not None:
+        scorer = load_saved(own, out, device="cpu" if settings.use_cpu else None)
+        report = evaluation.evaluate_scorer(scorer, checks, out / _SCORES, resamples=2_000, by=("property",))
+    if is_main:
         evaluation.remove_scores(out / _SCORES)
         if recipe is not None:
             with atomic(out / "recipe.yaml") as temporary:
                 temporary.write_text(recipe, "utf-8")
         if report is not None:
             write_json(out / evaluation.RESULTS, report.to_dict())
-        write_json(out / "card.json", _card_facts(own, settings, out))
+        write_json(out / evaluation.CARD, _card_facts(own, settings, out))
     # The folder is complete before any process returns.
-    trainer.accelerator.wait_for_everyone()
+    accelerator.wait_for_everyone()
     return out
+
+
+def load_saved(arguments: Arguments, folder: Path, *, device: str | None = None) -> CROCScore:
+    """A scorer with the model that :func:`save_model` wrote, loaded as everybody else loads it.
+
+    An adapter that is kept separate is no checkpoint: it is put on the model of the recipe again.
+    """
+    if (folder / "config.json").is_file():
+        return CROCScore.from_pretrained(folder, name=_NAME, device=device)
+    base = _make_scorer(arguments, arguments.model, **_base_options(arguments), device=device)
+    with_adapter = trainable.add_stored_adapter(base.checkpoint.model, folder)
+    return _make_scorer(
+        arguments,
+        trainable.transformers_model(with_adapter),
+        processor=base.checkpoint.processor,
+        name=_NAME,
+        dtype=None,
+    )
 
 
 def save_model(trainer: Any, arguments: Arguments) -> None:
@@ -286,6 +321,11 @@ def _store_question(model: Any, arguments: Arguments) -> None:
     updated = stored | _question_settings(arguments)
     if updated or hasattr(config, "croc"):
         config.croc = updated
+
+
+def _base_options(arguments: Arguments) -> dict[str, Any]:
+    """What the recipe says about loading the initial model."""
+    return {"revision": arguments.revision, "key_mapping": arguments.key_mapping}
 
 
 def _make_scorer(arguments: Arguments, model: Any, **options: Any) -> CROCScore:

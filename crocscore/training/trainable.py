@@ -51,15 +51,6 @@ def has_adapter(model: Any) -> bool:
     return hasattr(model, "peft_config") and hasattr(model, "get_base_model")
 
 
-def round_weights(model: Any, dtype: str) -> None:
-    """Round all weights to values of ``dtype``, in place; their own type does not change."""
-    import torch
-
-    with torch.no_grad():
-        for value in model.parameters():
-            value.copy_(value.to(getattr(torch, dtype)))
-
-
 def transformers_model(model: Any) -> Any:
     """The transformers model without its PEFT wrapper; its layers may contain an adapter."""
     return model.get_base_model() if has_adapter(model) else model
@@ -81,6 +72,13 @@ def save_beside_adapter(model: Any, folder: str | Path) -> None:
         )
 
 
+def remove_weights(folder: Path) -> None:
+    """Remove the weights of an earlier training, which a loader could mix with the new ones."""
+    for pattern in ("*.safetensors", "*.safetensors.index.json", "adapter_config.json", "config.json"):
+        for file in folder.glob(pattern):
+            file.unlink()
+
+
 def restore_weights(model: Any, folder: str | Path) -> None:
     """Load the weights of a training checkpoint into the model that is trained.
 
@@ -94,15 +92,10 @@ def restore_weights(model: Any, folder: str | Path) -> None:
         stored = type(model).from_pretrained(str(folder), dtype=model.dtype)
         model.load_state_dict(stored.state_dict())
         return
-    from safetensors.torch import load_file
-
     _load_adapter(model, Path(folder) / _ADAPTER)
-    beside = _beside_adapter(model)
-    stored = load_file(Path(folder) / BESIDE) if (Path(folder) / BESIDE).is_file() else {}
-    if missing := sorted(set(beside) - set(stored)):
+    loaded = _load_beside(model, Path(folder))
+    if missing := sorted(set(_beside_adapter(model)) - loaded):
         raise CrocError(f"{folder} lacks the parameter {missing[0]}, which is trained besides the adapter")
-    for name, parameter in beside.items():
-        parameter.data.copy_(stored[name])
 
 
 # ---- Parameters ----
@@ -165,11 +158,22 @@ def _add_adapter(model: Any, arguments: Arguments) -> Any:
             target_modules=targets,
         )
         return get_peft_model(model, config)
-    folder = _adapter_folder(arguments)
+    return add_stored_adapter(model, _adapter_folder(arguments))
+
+
+def add_stored_adapter(model: Any, folder: Path) -> Any:
+    """A PEFT model around a transformers model, with an adapter and what was trained beside it.
+
+    Raises:
+        CrocError: the adapter is of another model, or the folder has none.
+    """
+    from peft import LoraConfig, get_peft_model
+
     config = LoraConfig.from_pretrained(str(folder))
     config.inference_mode = False
     wrapped = get_peft_model(model, config)
     _load_adapter(wrapped, folder / _ADAPTER)
+    _load_beside(wrapped, folder)
     return wrapped
 
 
@@ -206,6 +210,24 @@ def _load_adapter(model: Any, file: Path) -> None:
     wrong = sorted({*loaded.unexpected_keys, *(expected - set(stored))})
     if wrong:
         raise CrocError(f"{file}: not an adapter of this model ({wrong[0]})")
+
+
+def _load_beside(model: Any, folder: Path) -> set[str]:
+    """Load the parameters in :data:`BESIDE`, if there are any; their names.
+
+    Raises:
+        CrocError: the model has no such parameter, or one of another shape.
+    """
+    from safetensors.torch import load_file
+
+    file = folder / BESIDE
+    stored = load_file(file) if file.is_file() else {}
+    parameters = dict(model.named_parameters())
+    for name, value in stored.items():
+        if name not in parameters or parameters[name].shape != value.shape:
+            raise CrocError(f"{file}: not of this model ({name})")
+        parameters[name].data.copy_(value)
+    return set(stored)
 
 
 def _beside_adapter(model: Any) -> dict[str, Any]:

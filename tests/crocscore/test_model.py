@@ -100,3 +100,14 @@ def test_without_weights_the_default_says_what_to_do(monkeypatch, tmp_path):
     monkeypatch.setattr(home, "WEIGHTS", tmp_path)
     with pytest.raises(CrocError, match="model="):
         CROCScore.from_pretrained()
+
+
+def test_a_signature_of_probabilities_has_the_calibration(folder):
+    from crocscore.crocscore import Crocscore
+
+    metric = Crocscore()
+    calibrated = CROCScore.from_pretrained(folder, device="cpu", calibration=(0.5, -1.0))
+    assert metric.fields(calibrated, probability=True)["calibration"] == "0.5*margin-1"
+    assert "calibration" not in metric.fields(calibrated)
+    plain = CROCScore.from_pretrained(folder, device="cpu")
+    assert metric.fields(plain, probability=True)["calibration"] == "none"

@@ -130,7 +130,8 @@ def test_croissant_is_valid_and_lists_every_file_with_its_checksum(folder):
 
 def model(folder: Path, **files) -> Path:
     folder.mkdir(exist_ok=True)
-    (folder / "config.json").write_text(json.dumps({"architectures": ["LlavaForConditionalGeneration"]}))
+    config = {"architectures": ["LlavaForConditionalGeneration"], "croc": {"calibration": [0.5, 0.1]}}
+    (folder / "config.json").write_text(json.dumps(config))
     for name, content in files.items():
         text = content if isinstance(content, str) else json.dumps(content)
         (folder / name.replace("__", ".")).write_text(text)
@@ -141,7 +142,7 @@ def test_a_model_card_has_results_that_the_hub_can_read(tmp_path):
     report = report_of({"crocscore-tiny": noisy(0, 20)}, dataset="org/my-checks", dataset_split="test")
     said = {"name": "crocscore-tiny", "license": "apache-2.0", "limits": ["Drawings only."], "seed": 3}
     files = {"results__json": report.to_dict(), "card__json": said, "recipe__yaml": "epochs: 1\n"}
-    folder = model(tmp_path / "m", **files, calibration__json={"temperature": 1.5, "ece": 0.0213})
+    folder = model(tmp_path / "m", **files, calibration__json={"a": 0.5, "b": 0.1, "ece": 0.0213})
     assert "calibration.png" not in model_card(folder)
     (folder / "calibration.png").write_bytes(png(0))
     text = model_card(folder)
@@ -157,6 +158,12 @@ def test_a_model_card_has_results_that_the_hub_can_read(tmp_path):
     assert ["ece", "0.0213"] in calibration.rows
     for words in ("epochs: 1", "Drawings only.", str(report.signature), "Seed: 3"):
         assert words in text
+
+
+def test_a_calibration_of_other_weights_is_refused(tmp_path):
+    folder = model(tmp_path / "m", calibration__json={"a": 0.5, "b": 0.2, "ece": 0.0213})
+    with pytest.raises(InputError, match=r"calibration\.json is not of the calibration in config\.json"):
+        model_card(folder)
 
 
 def test_results_that_are_no_report_are_refused(tmp_path):

@@ -28,8 +28,9 @@ from croc.scoring.run import ScoringSettings, score_dataset
 from croc.verdict.evaluation import evaluate
 from croc.verdict.report import Settings
 from crocscore.model import CROCScore
+from crocscore.training import evaluation
 from crocscore.training.recipe import recipe_text
-from crocscore.training.sft import Arguments, make_trainer, read_questions, read_recipe, train
+from crocscore.training.sft import Arguments, load_saved, make_trainer, read_questions, read_recipe, train
 from hub_cards import model_card
 
 pytest.importorskip("trl", reason="training needs the extra train")
@@ -120,20 +121,93 @@ def test_what_was_trained_scores_the_same_after_loading(recipe):
     assert np.abs(first - untrained).max() > 1e-3
 
 
-def test_weights_saved_in_half_the_size_score_as_the_verdict_said(recipe, data, tmp_path):
-    out = train(recipe(checks=data[0], checks_split="test", saved_dtype="float16"))
-    with safe_open(out / "model.safetensors", framework="pt") as held:
-        assert {held.get_tensor(name).dtype for name in held.keys()} == {torch.float16}  # noqa: SIM118
+LORA = {"lora_r": 2, "lora_targets": r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {},
+        {"saved_dtype": "float16"},
+        {**LORA, "dtype": "bfloat16"},
+        {**LORA, "dtype": "bfloat16", "train_only": ["lm_head"], "saved_dtype": "float16"},
+    ],
+    ids=["all weights", "all weights in float16", "adapter in bfloat16", "adapter and head"],
+)
+def test_the_results_are_those_of_the_folder_that_is_published(recipe, data, tmp_path, more):
+    out = train(recipe(checks=data[0], checks_split="train", **more))
+    if "saved_dtype" in more:
+        with safe_open(out / "model.safetensors", framework="pt") as held:
+            assert {held.get_tensor(name).dtype for name in held.keys()} == {torch.float16}  # noqa: SIM118
     scorer = CROCScore.from_pretrained(out, device="cpu", name="crocscore")
     assert scorer.checkpoint.model.dtype == torch.float32
-    (table,) = score_dataset(str(data[0]), [scorer], tmp_path / "again", QUIET, split="test")
-    again = evaluate([table], settings=Settings(resamples=0, flips=0))
-    told = {
-        each["direction"]: each["scaled"]
-        for each in json.loads((out / "results.json").read_text())["results"]
-        if each["group"] is None
-    }
-    assert {each.direction: each.scaled for each in again.results} == pytest.approx(told)
+    again = evaluation.evaluate_scorer(
+        scorer,
+        evaluation.select_checks(data[0], split="train"),
+        tmp_path / "again",
+        resamples=2_000,
+        by=("property",),
+    )
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(again.to_dict()))
+    assert scorer.fields()["revision"] in model_card(out)
+
+
+def test_the_results_of_a_separate_adapter_are_those_of_what_was_saved(recipe, data, base, tmp_path):
+    words = recipe(
+        **LORA,
+        merge=False,
+        train_only=["lm_head"],
+        question=OWN,
+        checks=data[0],
+        checks_split="train",
+    )
+    out = train(words)
+    scorer = load_saved(read_recipe(words)[0], out, device="cpu")
+    untrained = CROCScore(base, device="cpu", question=OWN)
+    images, prompts = [tiny.picture(seed) for seed in range(3)], ["a dog", "a cat", "two dogs"]
+    assert np.abs(scorer.score(images, prompts) - untrained.score(images, prompts)).max() > 1e-3
+    head = scorer.checkpoint.model.lm_head.weight
+    assert not torch.equal(head, untrained.checkpoint.model.lm_head.weight)
+    again = evaluation.evaluate_scorer(
+        scorer,
+        evaluation.select_checks(data[0], split="train"),
+        tmp_path / "again",
+        resamples=2_000,
+        by=("property",),
+    )
+    assert json.loads((out / "results.json").read_text()) == json.loads(json.dumps(again.to_dict()))
+
+
+def test_a_calibration_keeps_the_signature_of_the_results(recipe, data):
+    out = train(recipe(checks=data[0], checks_split="test"))
+    before = CROCScore(out, device="cpu")
+    revision = before.fields()["revision"]
+    config = json.loads((out / "config.json").read_text())
+    (out / "config.json").write_text(json.dumps({**config, "croc": {"calibration": [2.0, 0.5]}}))
+    after = CROCScore(out, device="cpu")
+    assert after.settings.calibration == (2.0, 0.5)
+    assert after.fields()["revision"] == revision
+    (out / "config.json").write_text(json.dumps({**config, "croc": {"question": OWN}}))
+    assert CROCScore(out, device="cpu").fields()["revision"] != revision
+
+
+def test_nothing_of_an_earlier_training_stays_in_the_folder(recipe, data, tmp_path):
+    out = train(recipe(checks=data[0], checks_split="test", **LORA, merge=False, max_steps=1))
+    assert (out / "adapter_config.json").is_file() and (out / "results.json").is_file()
+    for name in ("calibration.json", "calibration.png", "model-00002-of-00002.safetensors"):
+        (out / name).write_text("{}")
+    assert train(recipe(max_steps=1)) == out
+    assert sorted(path.name for path in out.glob("*.safetensors")) == ["model.safetensors"]
+    names = ("adapter_config.json", "results.json", "calibration.json", "calibration.png")
+    assert not [name for name in names if (out / name).exists()]
+    assert np.isfinite(CROCScore(out, device="cpu").score([tiny.picture()], ["a dog"])).all()
+
+
+def test_the_initial_model_is_not_overwritten(recipe, base):
+    before = (base / "model.safetensors").read_bytes()
+    with pytest.raises(InputError, match=r"output_dir: .* is the folder of the initial model"):
+        train(recipe(output_dir=base / "."))
+    assert (base / "model.safetensors").read_bytes() == before
 
 
 def test_resuming_gives_the_same_losses(recipe, tmp_path):
