@@ -24,7 +24,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NotRequired
+
+from typing_extensions import TypedDict
 
 from croc.errors import CrocError, InputError
 from croc.jobs.executors import local_executor
@@ -49,6 +51,60 @@ FORMAT = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 _NO_PLAN = "not a folder of resumable work: it has neither plan.json nor manifest.json"
 _LISTED = ("bytes", "sha256", "xxh128", "counts")
+
+
+class _StoredPart(TypedDict):
+    """A part in ``plan.json``; ``payload`` is the digest of its payload."""
+
+    name: str
+    payload: str
+
+
+class _StoredPlan(TypedDict):
+    format: int
+    what: NotRequired[str]
+    suffix: str
+    fingerprint: dict[str, Any]
+    parts: list[_StoredPart]
+
+
+class _StoredSession(TypedDict):
+    started: float
+    done_before: int
+
+
+class _StoredFailure(TypedDict):
+    reason: str
+
+
+class _StoredRecord(TypedDict):
+    """The file of a finished part, in ``records/``."""
+
+    name: str
+    payload: str
+    bytes: int
+    sha256: str
+    xxh128: NotRequired[str]
+    counts: dict[str, Any]
+    seconds: float
+    finished: float
+
+
+class _ManifestPart(TypedDict):
+    name: str
+    file: str
+    bytes: int
+    sha256: str
+    xxh128: NotRequired[str]
+    counts: dict[str, Any]
+
+
+class _StoredManifest(TypedDict):
+    format: int
+    fingerprint: dict[str, Any]
+    parts: list[_ManifestPart]
+    counts: dict[str, int | float]
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -191,9 +247,10 @@ def status(out: str | Path) -> Status:
         InputError: the folder contains no plan.
     """
     folder = Path(out)
-    plan = read_json(folder / "plan.json", _NO_PLAN)
-    session = read_json(folder / "session.json") or {}
-    tally = _Tally(len(plan["parts"]), session.get("started", 0.0), session.get("done_before"))
+    plan = read_json(folder / "plan.json", _NO_PLAN, _StoredPlan)
+    session = read_json(folder / "session.json", None, _StoredSession)
+    started, done_before = (session["started"], session["done_before"]) if session else (0.0, None)
+    tally = _Tally(len(plan["parts"]), started, done_before)
     for entry in plan["parts"]:
         if (record := _record(folder, entry["name"])) is not None:
             tally.add(record)
@@ -216,24 +273,21 @@ def read_manifest(out: str | Path) -> Manifest:
             f"{folder} is unfinished: {now.done:,} of {counted(now.total, 'part')} done{failed}; "
             "run the command again"
         )
-    stored = read_json(folder / "manifest.json", _NO_PLAN)
-    try:
-        content = {key: stored[key] for key in ("format", "fingerprint", "parts")}
-        whole = stored["sha256"] == _identity(content)
-    except (KeyError, TypeError):
-        whole = False
-    if not whole:
+    stored = read_json(folder / "manifest.json", _NO_PLAN, _StoredManifest)
+    content = {"format": stored["format"], "fingerprint": stored["fingerprint"], "parts": stored["parts"]}
+    if stored["sha256"] != _identity(content):
         raise InputError(
             f"{folder / 'manifest.json'}: its checksum does not match its content, so it was changed; "
             "remove it and repeat the command that made the folder"
         )
-    return Manifest(folder, stored["fingerprint"], stored["parts"], stored["counts"], stored["sha256"])
+    parts = [dict(part) for part in stored["parts"]]
+    return Manifest(folder, stored["fingerprint"], parts, stored["counts"], stored["sha256"])
 
 
 def verify(out: str | Path) -> list[str]:
     """Compare every finished part with its record, including its checksum; return the problems."""
     folder = Path(out)
-    plan = read_json(folder / "plan.json", _NO_PLAN)
+    plan = read_json(folder / "plan.json", _NO_PLAN, _StoredPlan)
     problems, known = [], set()
     for entry in plan["parts"]:
         record, path = _record(folder, entry["name"]), folder / "parts" / (entry["name"] + plan["suffix"])
@@ -286,7 +340,7 @@ class _Plan:
 
     def write_or_compare(self, folder: Path) -> None:
         """Write the plan, or check that the one in the folder is the same."""
-        stored = read_json(folder / "plan.json")
+        stored = read_json(folder / "plan.json", None, _StoredPlan)
         mine = self.as_json()
         if stored is None:
             if any((folder / name).exists() for name in ("parts", "records", "manifest.json")):
@@ -475,10 +529,10 @@ def _difference(stored: Mapping[str, Any], mine: Mapping[str, Any]) -> str:
 def _record(folder: Path, name: str) -> Any:
     path = folder / "records" / f"{name}.json"
     # After a power cut a file may exist without its content.
-    return read_json(path) if path.is_file() and path.stat().st_size else None
+    return read_json(path, None, _StoredRecord) if path.is_file() and path.stat().st_size else None
 
 
 def _failures(folder: Path, names: Iterable[str]) -> dict[str, str]:
     found = {path.stem: path for path in (folder / "failed").glob("*.json")}
-    stored = {name: read_json(found[name]) for name in names if name in found}
+    stored = {name: read_json(found[name], None, _StoredFailure) for name in names if name in found}
     return {name: failure["reason"] for name, failure in stored.items() if failure}

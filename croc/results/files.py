@@ -28,12 +28,13 @@ from croc.checks.sources import Checks
 from croc.errors import InputError
 from croc.results.concept_sums import ConceptSums, concept_sums
 from croc.storage.files import atomic, sha256_of
+from croc.storage.text_files import first_problem
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import read_score_tables
 from croc.tables.signature import Signature
 from croc.verdict.aggregation import CheckVerdicts
 from croc.verdict.evaluation import evaluate_tables
-from croc.verdict.records import Comparison, Result, Score, Stored, Text, first_problem
+from croc.verdict.records import Comparison, Result, Score, Stored, Text
 from croc.verdict.report import Report, Settings
 from croc.wording import counted
 

@@ -9,13 +9,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, TypeVar, overload
 
 import xxhash
 from filelock import FileLock, Timeout
 
 from croc.errors import InputError
-from croc.storage.text_files import parse_json
+from croc.storage.text_files import parse_json, require_kind
+
+T = TypeVar("T")
 
 
 @contextmanager
@@ -159,15 +161,29 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
 
 
-def read_json(path: Path, missing: str | None = None) -> Any:
+@overload
+def read_json(path: Path, missing: str | None = None) -> Any: ...
+
+
+@overload
+def read_json(path: Path, missing: str, kind: type[T]) -> T: ...
+
+
+@overload
+def read_json(path: Path, missing: None, kind: type[T]) -> T | None: ...
+
+
+def read_json(path: Path, missing: str | None = None, kind: type[T] | None = None) -> Any:
     """Read a JSON file.
 
     Args:
         path: the file.
         missing: what to say when it is not there; None returns None then.
+        kind: what the content must be, such as a ``typing_extensions.TypedDict``. Keys that it does not name
+            are kept. None takes any content.
 
     Raises:
-        InputError: it cannot be read, or is absent and ``missing`` was given.
+        InputError: it cannot be read, is not of that kind, or is absent and ``missing`` was given.
     """
     try:
         content = path.read_bytes()
@@ -178,7 +194,8 @@ def read_json(path: Path, missing: str | None = None) -> Any:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); use another folder") from None
     try:
-        return parse_json(content, str(path))
+        value = parse_json(content, str(path))
+        return value if kind is None else require_kind(value, kind, str(path))
     except InputError as error:
         raise InputError(f"{error}; remove the file or use another folder") from None
 

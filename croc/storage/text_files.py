@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from croc.errors import InputError
+
+if TYPE_CHECKING:
+    from pydantic import TypeAdapter
+
+T = TypeVar("T")
 
 # PyYAML raises these for a scalar that its type cannot hold: a date that does not exist, a number of 5,000
 # digits, `!!bool maybe`, `!!timestamp noon`.
@@ -68,6 +74,44 @@ def read_yaml(path: Path) -> Any:
         InputError: see :func:`read_text` and :func:`parse_yaml`.
     """
     return parse_yaml(read_text(path), str(path))
+
+
+def require_kind(value: Any, kind: type[T], where: str) -> T:
+    """Return a value that was read from outside, if it is of a kind.
+
+    Args:
+        value: what ``json.loads`` returned.
+        kind: a type that pydantic understands; nothing is converted.
+        where: the file, for the message.
+
+    Raises:
+        InputError: it is not; the first place that differs is named.
+    """
+    from pydantic import ValidationError
+
+    try:
+        _adapter(kind).validate_python(value, strict=True)  # type: ignore[arg-type]  # a class is hashable
+    except ValidationError as problem:
+        raise InputError(f"{where}: {first_problem(problem)}") from None
+    return value  # type: ignore[no-any-return]
+
+
+@cache
+def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+    from pydantic import TypeAdapter
+
+    return TypeAdapter(kind)
+
+
+def first_problem(problem: Exception) -> str:
+    """The first problem of content that was read, with its place: ``results.0.scaled: …``."""
+    from pydantic import ValidationError
+
+    if not isinstance(problem, ValidationError):
+        return str(problem)
+    first = problem.errors(include_url=False, include_input=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    return f"{where or 'the content'}: {first['msg'].removeprefix('Value error, ')}"
 
 
 _KIND_NAMES = {

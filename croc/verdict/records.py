@@ -18,10 +18,11 @@ from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Annotated, Any, ClassVar, Literal, Self, get_type_hints
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter
 
 from croc.checks.schema import DIRECTIONS, Direction
 from croc.errors import InputError
+from croc.storage.text_files import first_problem
 from croc.tables.signature import Signature
 
 DIRECTION_NAMES: Mapping[str, str] = {name: name.replace("_", " ") for name in DIRECTIONS}
@@ -388,12 +389,3 @@ def plain(value: Any) -> Any:
 @cache
 def _adapter(stored: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(stored)
-
-
-def first_problem(problem: Exception) -> str:
-    """The first problem of a file that was read, with its place: ``results.0.scaled: …``."""
-    if not isinstance(problem, ValidationError):
-        return str(problem)
-    first = problem.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where or 'the file'}: {first['msg'].removeprefix('Value error, ')}"

@@ -17,9 +17,9 @@ import polars as pl
 from pydantic import TypeAdapter
 
 from croc.errors import InputError
+from croc.storage.text_files import first_problem
 from croc.tables.signature import Signature
 from croc.verdict import statistics
-from croc.verdict.records import first_problem
 from croc.verdict.statistics import Array
 from croc_hum.agreement.ceilings import (
     Ceiling,

@@ -304,7 +304,7 @@ def test_a_folder_of_something_else_is_one_clear_error(tmp_path: Path, ask: Any)
         ask(tmp_path / "nothing")
     (tmp_path / "plan.json").write_text('{"parts": [')
     (tmp_path / "manifest.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="not JSON"):
         ask(tmp_path)
 
 
@@ -443,3 +443,28 @@ def test_a_manifest_that_was_edited_is_refused(tmp_path):
     file.write_text(file.read_text().replace(made.parts[0]["sha256"], "0" * 64))
     with pytest.raises(InputError, match="its checksum does not match"):
         runner.read_manifest(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "says"),
+    [
+        ("plan.json", lambda c: c["parts"].__setitem__(2, [None]), "plan.json: parts.2"),
+        ("plan.json", lambda c: c.pop("suffix"), "plan.json: suffix"),
+        ("session.json", lambda c: c.update(started="now"), "session.json: started"),
+        ("records/part-001.json", lambda c: c.pop("payload"), "part-001.json: payload"),
+        ("records/part-001.json", lambda c: c.update(bytes="many"), "part-001.json: bytes"),
+        ("manifest.json", lambda c: c.update(counts=[]), "manifest.json: counts"),
+        ("manifest.json", lambda c: c["parts"][0].pop("file"), "manifest.json: parts.0.file"),
+    ],
+)
+def test_a_file_of_the_folder_that_someone_edited_is_named_with_its_key(
+    tmp_path: Path, file: str, change: Any, says: str
+) -> None:
+    run(tmp_path)
+    content = json.loads((tmp_path / file).read_text())
+    change(content)
+    (tmp_path / file).write_text(json.dumps(content))
+    with pytest.raises(InputError, match=says):
+        runner.read_manifest(tmp_path)
+        run(tmp_path)
+        runner.status(tmp_path)
