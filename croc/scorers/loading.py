@@ -25,6 +25,9 @@ from croc.scorers.pairs import UnscoredPairs
 _DTYPES = ("float32", "bfloat16", "float16")
 # Buffers that older versions of transformers saved with the weights; the class computes them.
 _BUFFERS = (r"(^|\.)position_ids$", r"(^|\.)rotary_emb\.inv_freq$")
+# The files of a folder that change scores, and those that this program writes beside them about the model.
+_SCORING_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+_DESCRIPTIONS = {"card.json", "results.json", "training.json", "calibration.json", "pretraining.json"}
 
 
 class Checkpoint:
@@ -520,13 +523,32 @@ def _first_line(error: Exception) -> str:
 
 
 def _folder_fingerprint(folder: Path, other: str | None = None) -> str:
-    """A hash of weights and settings, and of another file; it does not depend on the folder's path."""
+    """A hash of weights and settings, and of another file; it does not depend on the folder's path.
+
+    Files that only describe the model are left out, and so is the calibration, which a signature names by
+    itself: a card's results keep the signature of the folder that they are stored in.
+    """
     total = hashlib.sha256()
-    files = [*folder.glob("*.safetensors"), *folder.glob("*.json"), *folder.glob("*.jinja")]
-    for path in sorted([*files, *([folder / other] if other else [])]):
-        with path.open("rb") as file:
-            total.update(path.name.encode() + hashlib.file_digest(file, "sha256").digest())
+    names = {path.name for pattern in _SCORING_FILES for path in folder.glob(pattern)} - _DESCRIPTIONS
+    for path in sorted(folder / name for name in {*names, *([other] if other else [])}):
+        if path.name == "config.json":
+            digest = hashlib.sha256(_without_calibration(path.read_bytes())).digest()
+        else:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").digest()
+        total.update(path.name.encode() + digest)
     return total.hexdigest()[:12]
+
+
+def _without_calibration(config: bytes) -> bytes:
+    """A configuration in one order and spacing, without the calibration of its probabilities."""
+    try:
+        content = json.loads(config)
+        own = content.pop("croc", None) or {}
+        kept = {key: value for key, value in own.items() if key != "calibration"}
+    except (ValueError, AttributeError):
+        return config  # whoever loads the model gets the error
+    return json.dumps({**content, "croc": kept}, sort_keys=True).encode()
 
 
 def _model_fingerprint(model: Any) -> str:

@@ -107,6 +107,11 @@ class YesNo(VisionLanguageScorer):
         """Settings for the signature; of probabilities also the calibration."""
         fields = super().fields()
         if self.probability:
-            fitted = self.settings.calibration
-            fields["calibration"] = f"{fitted[0]:g}*margin{fitted[1]:+g}" if fitted else "none"
+            fields["calibration"] = self.calibration_field
         return fields
+
+    @property
+    def calibration_field(self) -> str:
+        """The calibration as a signature has it."""
+        fitted = self.settings.calibration
+        return f"{fitted[0]:g}*margin{fitted[1]:+g}" if fitted else "none"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from importlib.metadata import version
 
 import numpy as np
@@ -154,3 +155,21 @@ def test_the_fingerprint_covers_weights_of_open_clip(folder, tmp_path):
     torch.save({"a": torch.ones(1)}, tmp_path / "weights.pt")
     assert before.startswith("local:")
     assert Checkpoint(str(tmp_path), **given).pinned != before
+
+
+def test_the_fingerprint_covers_what_changes_scores_and_nothing_else(tmp_path):
+    from croc.scorers.loading import _folder_fingerprint
+
+    (tmp_path / "config.json").write_text(json.dumps({"a": 1}))
+    before = _folder_fingerprint(tmp_path)
+    for name in ("results.json", "card.json", "README.md", "calibration.json"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "config.json").write_text(json.dumps({"croc": {"calibration": [2.0, 0.1]}, "a": 1}))
+    assert _folder_fingerprint(tmp_path) == before
+    seen = {before}
+    for name in ("model.safetensors", "merges.txt", "tokenizer.model", "chat_template.jinja"):
+        (tmp_path / name).write_bytes(b"x")
+        seen.add(_folder_fingerprint(tmp_path))
+    (tmp_path / "config.json").write_text(json.dumps({"croc": {"question": "{prompt}?"}, "a": 1}))
+    seen.add(_folder_fingerprint(tmp_path))
+    assert len(seen) == 6
