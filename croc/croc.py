@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 import evaluate
@@ -11,7 +12,7 @@ import evaluate
 import croc  # From: croc-t2i
 
 if TYPE_CHECKING:
-    from croc.verdict.report import Report, Settings
+    from croc.verdict.report import Average, Report, Settings
 
 _CITATION = """\
 @article{croc,
@@ -48,14 +49,18 @@ Args:
     protocol (str): "syn" (pseudo-labelled images) or "hum" (verified images); default: the configuration of
         this module, or what the data show.
     paper (bool): the published computation: ties lose, chance is 5/6 and 1/2.
+    images (int): evaluate syn with so many images per side, averaged over all choices; default: all images.
+    average (str): mean of a metric: "micro" pools the checks, "macro" gives each value of the first column of
+        `by` the same weight; default: "micro", and with paper=True the published average.
     by (str or list of str): columns to group the results by, such as "category" or "property".
-    resamples (int): number of bootstrap resamples; 0 gives no intervals.
-    flips (int): number of permutations of the tests; 0 gives no tests.
-    seed (int): seed of the resamples and permutations.
+    resamples (int): number of bootstrap resamples, for findings; 0 gives no findings that need them.
+    permutations (int): number of permutations of the tests; 0 gives no tests.
+    seed (int): seed of the resamples and permutations; default: a fixed one.
+    level (float): confidence level of the intervals, from 0.5 to below 1.
 
 Returns:
     score (float): mean scaled accuracy over the directions, -1...1; of several metrics that of the best.
-    ci_low, ci_high (float): ends of its 95% interval; None below five concepts.
+    ci_low, ci_high (float): ends of its interval (95% by default); None below five concepts.
     accuracy (float): mean accuracy over the directions, 0...1.
     group_score (float): share of the checks passed in all four directions.
     ties, coverage (float): share of tied comparisons; share of the expected scores that are present.
@@ -81,7 +86,7 @@ Examples:
     >>> croc = evaluate.load("croc")
     >>> results = croc.compute(
     ...     check_id=["a", "a"], image_side=["original", "contrast"], image_index=[0, 0],
-    ...     prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, flips=0)
+    ...     prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, permutations=0)
     >>> results["score"], results["directions"]["forward_text"]["accuracy"]
     (1.0, 1.0)
 
@@ -94,7 +99,7 @@ Examples:
     >>> def redness(images, prompts):
     ...     seen = [image.getpixel((0, 0))[0] > 0 for image in images]
     ...     return [float(is_red == (prompt == "red")) for is_red, prompt in zip(seen, prompts)]
-    >>> croc.compute(metric=redness, dataset=checks, protocol="hum", resamples=0, flips=0)["accuracy"]
+    >>> croc.compute(metric=redness, dataset=checks, protocol="hum", resamples=0, permutations=0)["accuracy"]
     1.0
 """
 
@@ -117,6 +122,17 @@ _KWARGS_DESCRIPTION = _ARGUMENTS.replace("{columns}", _column_arguments())
 
 _KEYS = ("metric", "direction", "group", "group_value", "text_model")
 _RUN = ("config", "split", "revision", "streaming", "max_checks", "batch_size", "options", "out")
+_EVALUATION = (
+    "protocol",
+    "paper",
+    "images",
+    "average",
+    "by",
+    "resamples",
+    "permutations",
+    "seed",
+    "level",
+)
 _CONFIGS = ("default", "syn", "hum")
 
 
@@ -164,6 +180,11 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         if (metric is None) != (dataset is None):
             raise ValueError("give metric and dataset together, or the columns of a score table")
         columns = {name: options.pop(name) for name in SCORE_COLUMNS if name in options}
+        known = (*SCORE_COLUMNS, *_RUN, *_EVALUATION, "name")
+        if unknown := [name for name in options if name not in known]:
+            close = get_close_matches(unknown[0], known, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(_EVALUATION)}"
+            raise ValueError(f"unknown argument {unknown[0]!r}; {hint}")
         if metric is not None:
             if columns or self.writer is not None:
                 raise ValueError("give metric and dataset, or the columns of a score table, not both")
@@ -189,12 +210,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         batch_size: int | None = None,
         options: Mapping[str, Any] | None = None,
         out: str | None = None,
-        protocol: str | None = None,
-        paper: bool = False,
-        by: str | Sequence[str] = (),
-        resamples: int = 2000,
-        flips: int = 10000,
-        seed: int | None = None,
+        **evaluation_options: Any,
     ) -> dict[str, Any]:
         import tempfile
         from contextlib import nullcontext
@@ -207,7 +223,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
                 "a metric is run in one process here; give score rows of each process with add_batch, "
                 "or run it with accelerate launch -m croc score"
             )
-        protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
+        protocol, settings = self._settings(**evaluation_options)
         with nullcontext(out) if out else tempfile.TemporaryDirectory(prefix="croc-") as folder:
             files = score_dataset(
                 dataset,
@@ -223,18 +239,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
             )
             return _as_result(evaluation.evaluate(files, protocol=protocol, settings=settings))
 
-    def _compute(
-        self,
-        *,
-        protocol: str | None = None,
-        paper: bool = False,
-        by: str | Sequence[str] = (),
-        resamples: int = 2000,
-        flips: int = 10000,
-        seed: int | None = None,
-        name: str = "metric",
-        **columns: Sequence[Any],
-    ) -> dict[str, Any]:
+    def _compute(self, *, name: str = "metric", **columns_and_options: Any) -> dict[str, Any]:
         import polars
 
         from croc.checks.schema import GROUP_COLUMNS
@@ -243,10 +248,11 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         from croc.tables.score_tables import score_table
         from croc.verdict.evaluation import evaluate_tables
 
-        protocol, settings = self._options(protocol, paper, by, resamples, flips, seed)
+        options = {key: columns_and_options.pop(key) for key in _EVALUATION if key in columns_and_options}
+        protocol, settings = self._settings(**options)
         kinds = {"string": polars.String, "float64": polars.Float64}
         frame = polars.DataFrame(
-            columns,
+            columns_and_options,
             schema_overrides={
                 column.name: kinds[column.kind] for column in SCORE_TABLE if column.kind in kinds
             },
@@ -256,21 +262,40 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
             raise ValueError(f"score rows have no column {missing[0]!r} to group by")
         return _as_result(evaluate_tables([table], settings))
 
-    def _options(
+    def _settings(
         self,
-        protocol: str | None,
-        paper: bool,
-        by: str | Sequence[str],
-        resamples: int,
-        flips: int,
-        seed: int | None,
+        *,
+        protocol: str | None = None,
+        paper: bool = False,
+        images: int | None = None,
+        average: Average | None = None,
+        by: str | Sequence[str] = (),
+        resamples: int = 2000,
+        permutations: int = 10000,
+        seed: int | None = None,
+        level: float = 0.95,
     ) -> tuple[str | None, Settings]:
+        """The protocol and the settings of a report; the options have the defaults of ``croc evaluate``."""
         from croc.verdict.report import DEFAULT_SEED, Settings
 
         if protocol is None and self.config_name != "default":
             protocol = self.config_name
-        columns = (by,) if isinstance(by, str) else tuple(by)
-        return protocol, Settings(paper, columns, resamples, flips, DEFAULT_SEED if seed is None else seed)
+        settings = Settings(
+            paper=_plain(paper),
+            by=(by,) if isinstance(by, str) else tuple(by),
+            resamples=_plain(resamples),
+            flips=_plain(permutations),
+            seed=DEFAULT_SEED if seed is None else _plain(seed),
+            level=_plain(level),
+            images=_plain(images),
+            average=average,
+        )
+        return protocol, settings
+
+
+def _plain(value: Any) -> Any:
+    """A numpy scalar as a Python value."""
+    return value.item() if hasattr(value, "item") else value
 
 
 def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:

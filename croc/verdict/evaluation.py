@@ -210,12 +210,14 @@ def _macro_column(tables: Sequence[ScoreTable], by: Sequence[str], settings: Set
     """The column whose values are the cells of the macro average; None if there is none.
 
     Raises:
-        InputError: the macro average is asked for and there is no column.
+        InputError: the macro average is asked for and there is no column with values.
     """
     published = _default_grouping(tables)
     columns = published if settings.paper and settings.average is None else by
-    if not columns and settings.average == "macro":
-        raise InputError("the macro average needs a column to break the results down by (--by)")
+    if settings.average == "macro" and not any(
+        table.frame[columns[0]].count() for table in tables if columns and columns[0] in table.frame.columns
+    ):
+        raise InputError("the macro average needs a column to break the results down by: name one with 'by'")
     return columns[0] if columns else None
 
 

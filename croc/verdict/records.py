@@ -386,6 +386,33 @@ def plain(value: Any) -> Any:
     return value
 
 
+def check_fields(stored: Stored, **labels: str) -> None:
+    """Check the values of a record that was made in Python, as ``from_dict`` does for what is read.
+
+    Args:
+        stored: the record.
+        labels: names of fields in messages, where these differ.
+
+    Raises:
+        InputError: a value is not of its kind or out of range; the first one is named.
+    """
+    for name, adapter in _field_adapters(type(stored)).items():  # type: ignore[arg-type]  # as in _adapter
+        value = getattr(stored, name)
+        try:
+            adapter.validate_python(value, strict=True)
+        except ValidationError as problem:
+            message = problem.errors(include_url=False, include_input=False)[0]["msg"]
+            raise InputError(
+                f"{labels.get(name, name)}={value!r:.60}: {message[:1].lower()}{message[1:]}"
+            ) from None
+
+
+@cache
+def _field_adapters(stored: type[Stored]) -> dict[str, TypeAdapter[Any]]:
+    hints = get_type_hints(stored, include_extras=True)
+    return {item.name: TypeAdapter(hints[item.name]) for item in fields(stored)}
+
+
 @cache
 def _adapter(stored: type[Any]) -> TypeAdapter[Any]:
     return TypeAdapter(stored)

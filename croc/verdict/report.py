@@ -31,6 +31,7 @@ from croc.verdict.records import (
     Score,
     Stored,
     Text,
+    check_fields,
     optional,
 )
 from croc.verdict.statistics import Array
@@ -69,16 +70,18 @@ class Settings(Stored):
     resamples: Count = 2_000
     flips: Count = 10_000
     seed: Count = DEFAULT_SEED
-    level: Annotated[float, Field(ge=0.5, le=0.999)] = 0.95
+    level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     images: Annotated[int, Field(ge=1)] | None = None
     average: Average | None = None
 
     def __post_init__(self) -> None:
-        """Check that the settings go together.
+        """Check the values of the settings, and that they go together.
 
         Raises:
-            InputError: the published computation is asked for with another number of images.
+            InputError: a value is out of range, or the published computation is asked for with another number
+                of images.
         """
+        check_fields(self, flips="permutations")
         if self.paper and self.images is not None:
             raise InputError(
                 "the published computation has the chance level of five images per side; it cannot be "

@@ -376,7 +376,7 @@ import evaluate
 
 table = dict(
     check_id=["a", "a"], image_side=["original", "contrast"], image_index=[0, 0],
-    prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, flips=0,
+    prompt_score=[0.9, 0.2], contrast_score=[0.3, 0.8], protocol="syn", resamples=0, permutations=0,
 )
 print(json.dumps({name: evaluate.load(name).compute(**table)["score"] for name in ("org/croc", "croc")}))
 """

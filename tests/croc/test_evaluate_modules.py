@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import inspect
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import datasets
 import evaluate
 import numpy as np
@@ -20,9 +22,12 @@ import tiny_models
 from click.testing import CliRunner
 from hub_server import Hub, online
 from PIL import Image
+from reports import noisy
+from score_rows import write
 
 from croc.cli import main
 from croc.errors import InputError
+from croc.tables.signature import Signature
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "crocscore" / "weights" / "tiny" / "model.safetensors"
@@ -160,7 +165,7 @@ def test_both_load_from_the_hub_as_space_modules(tmp_path: Path, monkeypatch: py
 
 
 def test_score_rows_give_the_verdict_computed_by_hand(load: Any) -> None:
-    verdict = load("croc").compute(**ROWS, protocol="syn", resamples=0, flips=0)
+    verdict = load("croc").compute(**ROWS, protocol="syn", resamples=0, permutations=0)
     # Check a passes all four. Check b: .5>.4 yes, .7>.6 yes, .5>.6 no, .7>.4 yes.
     accuracy = {name: cell["accuracy"] for name, cell in verdict["directions"].items()}
     assert accuracy == {
@@ -175,7 +180,7 @@ def test_score_rows_give_the_verdict_computed_by_hand(load: Any) -> None:
 
 def test_columns_may_be_arrays(load: Any) -> None:
     arrays = {name: np.array(column) for name, column in ROWS.items()}
-    options = {"protocol": "syn", "resamples": 0, "flips": 0}
+    options = {"protocol": "syn", "resamples": 0, "permutations": 0}
     assert (
         load("croc").compute(**arrays, **options)["score"] == load("croc").compute(**ROWS, **options)["score"]
     )
@@ -222,6 +227,113 @@ def test_rows_can_be_added_one_by_one(load: Any) -> None:
     for i in range(4):
         croc.add(**{name: column[i] for name, column in ROWS.items()})
     assert croc.compute(protocol="hum") == croc.compute(**ROWS, protocol="hum")
+
+
+def generated_rows() -> list[dict[str, Any]]:
+    """A score table of 24 checks with three images per side, in categories of unequal size."""
+    return noisy(4, 24, 0.4, category=list("abbccc"), k=3)
+
+
+def as_columns(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    return {name: [row[name] for row in rows] for name in rows[0]}
+
+
+def command_numbers(file: Path, *options: str) -> dict[str, Any]:
+    """What ``croc evaluate --json`` writes about a score table."""
+    target = file.with_suffix(".json")
+    done = CliRunner().invoke(main, ["evaluate", str(file), *options, "--json", str(target)])
+    assert done.exit_code == 0, done.output
+    numbers: dict[str, Any] = json.loads(target.read_text("utf-8"))
+    return numbers
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "fields"),
+    [
+        ({"images": 1}, ["--images", "1"], {"images": "1", "average": "micro"}),
+        (
+            {"average": "macro", "by": ["category"]},
+            ["--average", "macro", "--by", "category"],
+            {"images": "3", "average": "macro(category)"},
+        ),
+        ({"level": 0.8, "seed": 7}, ["--level", "0.8", "--seed", "7"], {"ci": "wilson@0.8", "seed": "7"}),
+        ({"paper": True, "average": "micro"}, ["--paper", "--average", "micro"], {"average": "micro"}),
+        (
+            {"resamples": np.int64(0), "permutations": np.int64(40)},
+            ["--resamples", "0", "--permutations", "40"],
+            {"resamples": "0", "test": "signflip40"},
+        ),
+    ],
+)
+def test_options_give_the_numbers_of_the_command(
+    load: Any, tmp_path: Path, options: Any, arguments: list[str], fields: dict[str, str]
+) -> None:
+    rows = generated_rows()
+    command = command_numbers(write(tmp_path, "metric", rows), *arguments)
+    result = load("croc", "syn").compute(**as_columns(rows), **options)
+    same = {"croc", "protocol", "mode", "images", "average", "resamples", "test", "seed", "ci"}
+    signatures = [Signature.parse(text) for text in (result["signature"], command["signature"])]
+    assert signatures[0].only(*same) == signatures[1].only(*same)
+    assert dict(signatures[0]).items() >= fields.items()
+    assert result["score"] == pytest.approx(command["scores"][0]["scaled"], abs=1e-12)
+    ends = [result["ci_low"], result["ci_high"]]
+    assert ends == pytest.approx([command["scores"][0][end] for end in ("ci_low", "ci_high")], abs=1e-6)
+
+
+def test_the_module_has_the_options_of_the_command_with_their_defaults(load: Any) -> None:
+    settings = inspect.signature(load("croc")._settings).parameters
+    command = main.get_command(click.Context(main), "evaluate")
+    assert command is not None
+    output = {"tables", "metrics", "json_file", "html_file", "latex_file", "heatmap_file"}
+    options = {option.name: option.to_info_dict() for option in command.params if option.name not in output}
+    assert set(settings) == set(options)
+    for name, option in options.items():
+        assert (settings[name].default or None) == (option["default"] or None), name
+        assert f"    {name} (" in load("croc").inputs_description
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"images": 0}, "images=0: input should be greater"),
+        ({"images": 1.5}, "images=1.5: input should be a valid integer"),
+        ({"average": "mean"}, "average='mean': input should be 'micro' or 'macro'"),
+        ({"average": "macro"}, "name one with 'by'"),
+        ({"level": 95}, "level=95: input should be less"),
+        ({"permutations": -1}, "permutations=-1: input should be greater"),
+        ({"images": 1, "paper": True}, "cannot be combined with a number of images"),
+    ],
+)
+def test_options_out_of_range_are_refused(load: Any, options: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        load("croc", "syn").compute(**ROWS, **options)
+
+
+@pytest.mark.parametrize("given", [ROWS, {"metric": "random", "dataset": []}])
+def test_an_unknown_argument_is_refused_with_the_closest_name(load: Any, given: Any) -> None:
+    with pytest.raises(ValueError, match="unknown argument 'image'; did you mean 'images'"):
+        load("croc", "syn").compute(**given, image=1)
+
+
+_OFFLINE = """
+import json
+import sys
+import evaluate
+from croc.cli import main
+
+main(["install-metric"], standalone_mode=False)
+rows = json.loads(sys.argv[1])
+result = evaluate.load("croc", "syn").compute(**rows, images=1, average="macro", by="category", level=0.9)
+print(json.dumps(result))
+"""
+
+
+@pytest.mark.slow
+def test_an_installed_module_has_the_options_offline(load: Any, tmp_path: Path) -> None:
+    rows = as_columns(generated_rows())
+    result = json.loads(said(start(tmp_path, _OFFLINE, json.dumps(rows))).splitlines()[-1])
+    options = {"images": 1, "average": "macro", "by": "category", "level": 0.9}
+    assert result == load("croc", "syn").compute(**rows, **options)
 
 
 def test_other_configurations_are_refused(load: Any) -> None:
@@ -276,7 +388,7 @@ class Redness:
 @pytest.mark.parametrize("metric", [redness, Redness(), [redness, "random"]])
 def test_a_metric_of_any_kind_runs_on_checks(load: Any, metric: Any, tmp_path: Path) -> None:
     verdict = load("croc", "hum").compute(
-        metric=metric, dataset=checks(), by="category", resamples=50, flips=50
+        metric=metric, dataset=checks(), by="category", resamples=50, permutations=50
     )
     assert verdict["score"] == 1 and verdict["metrics"][0] == "redness"
     assert verdict["protocol"] == "hum" and verdict["groups"]["category"]["counting"]["n"] == 6
@@ -290,7 +402,7 @@ def test_some_checks_are_enough_for_a_look(load: Any, kind: str, tmp_path: Path)
     source = {"dataset": whole, "stream": whole.to_iterable_dataset(), "folder": str(tmp_path)}[kind]
     more = {"streaming": True} if kind == "folder" else {}
     verdict = load("croc").compute(
-        metric=redness, dataset=source, max_checks=2, protocol="hum", resamples=0, flips=0, **more
+        metric=redness, dataset=source, max_checks=2, protocol="hum", resamples=0, permutations=0, **more
     )
     assert verdict["n"] == 2 and verdict["score"] == 1
 
@@ -302,7 +414,13 @@ def test_kept_scores_are_not_made_again(load: Any, tmp_path: Path) -> None:
         called.append(len(images))
         return redness(images, prompts)
 
-    options = {"dataset": checks(), "protocol": "hum", "out": str(tmp_path), "resamples": 0, "flips": 0}
+    options = {
+        "dataset": checks(),
+        "protocol": "hum",
+        "out": str(tmp_path),
+        "resamples": 0,
+        "permutations": 0,
+    }
     first = load("croc").compute(metric=counting, **options)
     made = sum(called)
     assert load("croc").compute(metric=counting, **options) == first
@@ -456,14 +574,16 @@ def test_one_module_judges_the_other(load: Any, checkpoint: Path) -> None:
     from croc.scorers.custom import EvaluateScorer
 
     scorer = EvaluateScorer(load("crocscore"), model=str(checkpoint), device="cpu")
-    verdict = load("croc", "hum").compute(metric=scorer, dataset=checks(4), resamples=50, flips=50)
+    verdict = load("croc", "hum").compute(metric=scorer, dataset=checks(4), resamples=50, permutations=50)
     assert verdict["metrics"] == ["crocscore"] and verdict["coverage"] == 1
     assert "hum" in verdict["signature"]
 
 
 @pytest.mark.skipif(not WEIGHTS.exists(), reason="needs the model that comes with the package")
 def test_the_module_as_it_is_can_be_judged(load: Any) -> None:
-    verdict = load("croc", "hum").compute(metric=load("crocscore"), dataset=checks(4), resamples=0, flips=0)
+    verdict = load("croc", "hum").compute(
+        metric=load("crocscore"), dataset=checks(4), resamples=0, permutations=0
+    )
     assert verdict["coverage"] == 1
 
 
@@ -476,7 +596,7 @@ def test_modules_combine(load: Any, checkpoint: Path) -> None:
     result = both.compute(model=model)
     assert result["first_scores"] == result["second_scores"] and len(result["first_scores"]) == 3
     protocols = evaluate.combine({"syn": load("croc", "syn"), "hum": load("croc", "hum")})
-    verdict = protocols.compute(**ROWS, resamples=0, flips=0)
+    verdict = protocols.compute(**ROWS, resamples=0, permutations=0)
     assert (verdict["syn_protocol"], verdict["hum_protocol"]) == ("syn", "hum")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -136,3 +137,18 @@ def test_numbers_are_looked_up_by_metric_direction_and_group():
     assert report.find_score("m", "category", "none") is None
     assert report.groupings == {"category": ("action",)}
     assert {score.metric for score in report.ranking} == set(report.metrics) == {"m", "n"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"images": 0}, "images=0: input should be greater than or equal to 1"),
+        ({"average": "mean"}, "average='mean': input should be 'micro' or 'macro'"),
+        ({"level": 1.0}, "level=1.0: input should be less than 1"),
+        ({"flips": -1}, "permutations=-1: input should be greater than or equal to 0"),
+        ({"by": "category"}, "by='category': input should be a valid tuple"),
+    ],
+)
+def test_settings_out_of_range_are_refused(values, message):
+    with pytest.raises(InputError, match=re.escape(message)):
+        Settings(**values)
