@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
+
 from builders import shards
 from builders.screening import IMAGE_REASONS
 from croc.errors import InputError
@@ -18,6 +20,7 @@ from croc.jobs.executors import on_this_machine
 from croc.jobs.parts import Executor
 from croc.jobs.runner import Manifest, run
 from croc.storage.files import read_json
+from croc.storage.text_files import first_problem
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -269,9 +272,13 @@ def draw_examples(folder: Path) -> None:
 
 def read_report(out: Path) -> BuildReport:
     """The report of a finished folder."""
-    stored = read_json(out / "build.json", "no build.json: not a finished build")
-    stored.pop("lines", None)
-    return BuildReport(out=out, audit=read_json(out / "audit.json"), **stored)
+    stored = read_json(out / "build.json", "no build.json: not a finished build", dict[str, Any])
+    content = {**stored, "out": out, "audit": read_json(out / "audit.json", None, dict[str, Any])}
+    try:
+        report: BuildReport = TypeAdapter(BuildReport).validate_python(content)
+    except ValidationError as problem:
+        raise InputError(f"{out / 'build.json'}: {first_problem(problem)}") from None
+    return report
 
 
 def _dropped(staged: Manifest) -> dict[str, int]:

@@ -8,10 +8,11 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+from croc.checks.manifest import read_dataset_manifest
 from croc.checks.schema import CATEGORIES
 from croc.errors import CrocError, InputError
 from croc.jobs.parts import Executor
-from croc.storage.files import atomic, read_json
+from croc.storage.files import atomic
 from croc.wording import counted
 from croc_hum.agreement.label_noise import LabelNoise
 from croc_hum.candidates.items import (
@@ -119,7 +120,7 @@ def of_build(
     population: Counter[str] = Counter()
     for (subset, name), count in sample.population.items():
         population[contrasted_property({"subset": subset, "property": name})] += count
-    manifest = read_json(Path(build) / "manifest.json", "no manifest.json: not a finished build")
+    manifest = read_dataset_manifest(Path(build))
     return write_items(
         read_rows(sample.places),
         out,
@@ -144,7 +145,7 @@ def add_label_noise(build: str | Path, noise: LabelNoise) -> None:
         InputError: the sample was taken from another build.
     """
     folder = Path(build)
-    manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished build")
+    manifest = read_dataset_manifest(folder)
     if noise.source.get("kind") != "build":
         raise InputError(
             "these candidates are not a sample of a build (croc hum candidates --from-build BUILD makes one)"

@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 
 from builders.licences import licence_of
 from builders.screening import SPLITS, ScreenedFile, ScreenedRow, count_repeated_captions, screen, split_of
+from croc.checks.manifest import read_dataset_manifest
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.jobs.parts import Part
@@ -349,7 +350,7 @@ def is_finished(out: Path, recipe: Mapping[str, Any]) -> bool:
         return False
     if (out / WORK / "ready").is_dir():
         shutil.rmtree(out / WORK)
-    stored = read_json(manifest).get("recipe", {})
+    stored = read_dataset_manifest(out)["recipe"]
     mine = json.loads(canonical(dict(recipe)))
     # A folder that other versions of libraries made is finished all the same; only resuming would mix them.
     keys = sorted({*stored, *mine} - {"versions"})

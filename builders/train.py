@@ -29,12 +29,13 @@ from builders import shards
 from builders.assembly import PICTURE, BuildReport, read_report, report_files, write_card
 from builders.screening import ELSEWHERE, SPLITS, content_hash, fold_caption, split_of
 from croc.checks.columns import features
+from croc.checks.manifest import read_dataset_manifest
 from croc.checks.schema import IMAGE_COLUMNS, PAIR_COLUMNS, SHARED_COLUMNS, SIDES, SUBSETS, stable_hash
 from croc.errors import InputError
 from croc.jobs.executors import on_this_machine
 from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import run
-from croc.storage.files import read_json, sha256_of
+from croc.storage.files import sha256_of
 from croc.storage.parquet import batches, write_parquet
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def build_train(
     started = time.monotonic()
     folder, out = Path(checks), Path(out)
     selection = selection or Selection()
-    manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished folder of checks")
+    manifest = read_dataset_manifest(folder)
     files = {name: entry["sha256"] for name, entry in manifest["files"].items() if name.startswith("data/")}
     ratios = shards.check_ratios(splits) if splits else None
     source = {

@@ -11,9 +11,10 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from pathlib import Path
 
+from croc.checks.manifest import read_dataset_manifest
 from croc.errors import InputError
 from croc.results.hub_metadata import BENCHMARK
-from croc.storage.files import read_json, sha256_of
+from croc.storage.files import sha256_of
 from hub_cards.facts import LABEL_NOISE
 
 REPO_TYPES = {"syn": "dataset", "hum": "dataset", "train": "dataset", "model": "model", "space": "space"}
@@ -141,10 +142,8 @@ def _card(kind: str, folder: Path, repo: str) -> str:
 
 def _of_dataset(kind: str, folder: Path) -> tuple[list[File], list[str]]:
     """What the manifest of a built dataset names, and the manifest."""
-    stored = read_json(folder / "manifest.json", "no manifest.json: the build is not finished; run it again")
-    if not isinstance(stored, dict) or not isinstance(listed := stored.get("files"), dict):
-        raise InputError(f"{folder / 'manifest.json'} is not the manifest of a built dataset")
-    made = stored.get("recipe", {}).get("kind", kind)
+    stored = read_dataset_manifest(folder, "no manifest.json: the build is not finished; run it again")
+    listed, made = stored["files"], stored["recipe"].get("kind", kind)
     if made != kind:
         raise InputError(f"{folder} holds a {made} dataset; publish it with: croc publish {made}")
     if problems := _problems(folder):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.columns import Column, columns_of_features
+from croc.checks.manifest import read_dataset_manifest
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
 from croc.errors import InputError
 from croc.storage.files import read_json
@@ -162,10 +163,10 @@ def read_facts(folder: str | Path) -> Facts:
     import pyarrow.parquet as pq
 
     folder = Path(folder)
-    manifest = read_json(folder / "manifest.json", "no manifest.json: not a finished folder of data")
+    manifest = read_dataset_manifest(folder)
     listed = {name: entry for name, entry in manifest["files"].items() if name.startswith("data/")}
     sample = [
-        _file(name, entry, entry["rows"])
+        _file(name, entry, entry.get("rows", 0))
         for name, entry in sorted(manifest["files"].items())
         if name.startswith("mini/")
     ]
@@ -212,9 +213,9 @@ def read_facts(folder: str | Path) -> Facts:
         concepts=len(concepts),
         agreement=sum(agreed) / len(agreed) if agreed else None,
         recipe=manifest["recipe"],
-        report=read_json(folder / "build.json") or {},
-        audit=read_json(folder / "audit.json"),
-        label_noise=read_json(folder / LABEL_NOISE),
+        report=read_json(folder / "build.json", None, dict[str, Any]) or {},
+        audit=read_json(folder / "audit.json", None, dict[str, Any]),
+        label_noise=read_json(folder / LABEL_NOISE, None, dict[str, Any]),
         canary=str(manifest.get("canary", "")),
     )
 

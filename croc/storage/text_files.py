@@ -110,7 +110,7 @@ def first_problem(problem: Exception) -> str:
     if not isinstance(problem, ValidationError):
         return str(problem)
     first = problem.errors(include_url=False, include_input=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
+    where = ".".join(str(part) for part in first["loc"] if part != "[key]")
     return f"{where or 'the content'}: {first['msg'].removeprefix('Value error, ')}"
 
 
