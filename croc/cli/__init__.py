@@ -38,6 +38,7 @@ class _Croc(CommandGroup):
         "correlate": "croc.cli.evaluation:correlate",
         "diff": "croc.cli.diff:diff",
         "evaluate": "croc.cli.evaluation:evaluate",
+        "import-checkpoint": "croc.cli.import_checkpoint:import_checkpoint",
         "install-metric": "croc.cli.install_metric:install_metric",
         "leaderboard": "croc.cli.results:leaderboard",
         "results": "croc.cli.results:results",

@@ -21,6 +21,9 @@ from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
 from croc.scorers.hub_access import HubUnreachable, cached, is_offline, require_readable, require_source
 from croc.scorers.pairs import UnscoredPairs
+from croc.scorers.phi4_multimodal import imported
+from croc.scorers.phi4_multimodal import processor as phi4_processor
+from croc.scorers.processors import processor_class, processor_for_images
 
 _DTYPES = ("float32", "bfloat16", "float16")
 # Buffers that older versions of transformers saved with the weights; the class computes them.
@@ -34,11 +37,13 @@ class Checkpoint:
     """A transformers model with its processor, loaded at first use.
 
     Weights are read from safetensors only, and code from the Hub runs only with ``trust_remote_code=True``.
-    Without a revision a model from the Hub loads with a warning and its revision is ``unpinned``.
+    Without a revision a model from the Hub loads with a warning and its revision is ``unpinned``. The Hub id
+    of a checkpoint that ``croc import-checkpoint`` imported stands for the imported folder.
 
     Args:
         model: Hub id, local folder, or a loaded transformers model.
-        auto: name of the transformers class that loads it.
+        auto: name of the transformers class that loads it; a checkpoint of another class that an ``Auto…``
+            class does not know is loaded by its own.
         processor: Hub id or folder when it is not the model's, or a loaded processor.
         revision: commit of the model on the Hub, 40 hexadecimal digits.
         processor_revision: commit of ``processor`` when that is another repository.
@@ -56,6 +61,8 @@ class Checkpoint:
             ``do_image_splitting``; part of the signature.
         framing: how an image that is not square is fitted in, where the image processor differs; one of
             :data:`~croc.scorers.framing.FRAMINGS`.
+        without_adapter: load a folder of ``croc import-checkpoint --keep-adapter`` without its adapter, which
+            training adds; otherwise such a folder is refused.
     """
 
     def __init__(
@@ -75,6 +82,7 @@ class Checkpoint:
         open_clip_weights: str | None = None,
         processor_options: Mapping[str, Any] | None = None,
         framing: str | None = None,
+        without_adapter: bool = False,
     ) -> None:
         _torch()
         if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
@@ -101,6 +109,7 @@ class Checkpoint:
         self.is_local = isinstance(model, str | Path) and Path(model).is_dir()
         self.revision = revision
         self.trust_remote_code = trust_remote_code
+        self._without_adapter = without_adapter
         self._auto = auto
         self._processor = processor
         self._processor_revision = processor_revision
@@ -119,6 +128,38 @@ class Checkpoint:
         if isinstance(self.source, str | Path):
             return Path(self.source).name
         return type(self.source).__name__
+
+    @cached_property
+    def _imported(self) -> Path | None:
+        """The folder that a repository was imported to by ``croc import-checkpoint``."""
+        if not isinstance(self.source, str) or self.is_local or self.trust_remote_code:
+            return None
+        return imported.find_imported(self.source, self.revision, separate=self._without_adapter)
+
+    @cached_property
+    def _place(self) -> Any:
+        """What the model is read from: the source, or the folder that it was imported to.
+
+        Raises:
+            CrocError: it has Microsoft's layout and was not imported, or its adapter is missing.
+        """
+        if self._imported is not None:
+            return self._imported
+        if isinstance(self.source, str | Path):
+            require_source(self.source)
+        self._require_imported()
+        if self.is_local and not self._without_adapter and imported.is_separate(Path(self.source)):
+            raise InputError(
+                f"the weights in {self.source} are without their adapter, {imported.ADAPTER}, which is for "
+                "training: import the checkpoint without --keep-adapter to score with it"
+            )
+        return self.source
+
+    def _require_imported(self) -> None:
+        if not isinstance(self.source, str | Path) or self.trust_remote_code:
+            return
+        if imported.needs_import(self.source, self.revision):
+            raise imported.not_imported(self.source, self.revision, separate=self._without_adapter)
 
     @property
     def is_spread(self) -> bool:
@@ -161,7 +202,8 @@ class Checkpoint:
             return self.source.to(**moved).eval()
         import transformers
 
-        if self.revision is None and not self.is_local:
+        place = self._place
+        if self.revision is None and not self.is_local and self._imported is None:
             warnings.warn(
                 f"{self.source} is loaded without a revision: its weights can change, "
                 "and its revision in the signature is unpinned",
@@ -181,9 +223,9 @@ class Checkpoint:
 
         try:
             model, info = self._read(
-                self.source,
+                place,
                 self.revision,
-                lambda source, **place: loader.from_pretrained(
+                lambda source, **place: self._class_of(loader, source, place).from_pretrained(
                     source,
                     dtype=self.dtype,
                     use_safetensors=True,
@@ -195,6 +237,7 @@ class Checkpoint:
                 ),
             )
         except (OSError, ValueError, ImportError, SafetensorError) as error:
+            self._require_imported()  # its configuration has been read by now
             raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
         # The library would initialise these at random.
         if wrong := sorted(info["mismatched_keys"]):
@@ -205,6 +248,22 @@ class Checkpoint:
             )
         self._require_weights(info["missing_keys"], info["unexpected_keys"], type(model).__name__)
         return (model if self.is_spread else model.to(self.device)).eval()
+
+    def _class_of(self, loader: Any, source: Any, place: Mapping[str, Any]) -> Any:
+        """The class that loads a checkpoint: ``loader``, or its own if ``loader`` does not know it.
+
+        Phi-4-multimodal is not among the image-text-to-text models of the library.
+        """
+        import transformers
+
+        known = getattr(loader, "_model_mapping", None)
+        if known is None or self.trust_remote_code:
+            return loader
+        config = transformers.AutoConfig.from_pretrained(source, **place)
+        own = getattr(transformers, (config.architectures or [""])[0], None)
+        if type(config) in known or own is None or not hasattr(config, "vision_config"):
+            return loader
+        return own if own.can_generate() else loader
 
     def _model_of_open_clip(self, file: str) -> Any:
         """A CLIPModel of the architecture of the processor's repository, with weights of open_clip."""
@@ -307,20 +366,26 @@ class Checkpoint:
             return self._processor
         from transformers import AutoProcessor
 
-        source, revision = self.source, self.revision
+        revision = self.revision
         if self._processor is not None:
             source, revision = self._processor, self._processor_revision
+        else:
+            source = self._place
         options: dict[str, Any] = {"backend": self._backend} if self._backend else {}
         options |= {"trust_remote_code": self.trust_remote_code}
 
         def read(name: str, **place: Any) -> Any:
+            if processor_class(name, place) == phi4_processor.PROCESSOR:
+                return phi4_processor.load_processor(name, self._backend, place)
             if importlib.util.find_spec("torchvision") is None:
-                return _processor_for_images(name, options | place)
+                return processor_for_images(name, options | place)
             return AutoProcessor.from_pretrained(name, **options, **place)
 
         try:
             return self._read(source, revision, read, file="tokenizer_config.json")
         except (OSError, ValueError, ImportError) as error:
+            if self._processor is None:
+                self._require_imported()
             reason = _first_line(error)
             if reason.startswith("Can't load image processor"):
                 reason = "it has no image processor, so it cannot score images"
@@ -429,6 +494,8 @@ class Checkpoint:
             return f"object:{_model_fingerprint(self.source)}"
         if self.is_local:
             return f"local:{_folder_fingerprint(Path(self.source), self._open_clip_weights)}"
+        if self._imported is not None:
+            return str(imported.read_record(self._imported).get("revision"))
         return self.revision or "unpinned"
 
     def fields(self) -> dict[str, str]:
@@ -446,6 +513,8 @@ class Checkpoint:
             fields["pillow"] = version("pillow")
         if self._open_clip_weights is not None:
             fields["weights"] = self._open_clip_weights
+        if self._imported is not None and (stored := imported.read_record(self._imported).get("dtype")):
+            fields["weights"] = f"imported as {stored}"
         if self.framing is not None:
             fields["framing"] = self.framing
         if self._ignored_weights:
@@ -472,46 +541,6 @@ def _torch() -> Any:
         raise MissingExtra("running a model", "score") from error
     assert transformers is not None
     return torch
-
-
-def without_video(processor_class: Any) -> Any:
-    """A subclass of a processor class that works with ``video_processor=None``.
-
-    The video part of the processors of Qwen-VL, SmolVLM and others needs torchvision; images do not.
-    """
-    from transformers import ProcessorMixin
-
-    class ForImages(processor_class):  # type: ignore[misc]
-        @classmethod
-        def get_attributes(cls) -> list[str]:
-            return [name for name in processor_class.get_attributes() if "video" not in name]
-
-        # SmolVLM's own method asks its video part for the number of frames, even without a video.
-        apply_chat_template = ProcessorMixin.apply_chat_template
-
-    ForImages.__name__ = ForImages.__qualname__ = processor_class.__name__
-    return ForImages
-
-
-def _processor_for_images(source: str, options: dict[str, Any]) -> Any:
-    """Load a processor without its video part, where torchvision is not installed."""
-    import transformers
-    from transformers import AutoImageProcessor, AutoProcessor, AutoTokenizer, ProcessorMixin
-    from transformers.image_processing_base import ImageProcessingMixin
-
-    place = {key: options[key] for key in ("revision", "local_files_only") if key in options}
-    settings, _ = ProcessorMixin.get_processor_dict(source, **place)
-    kind = settings.pop("processor_class", None)
-    if kind is None:
-        # Checkpoints from before processor_config.json name the class among the image settings.
-        kind = ImageProcessingMixin.get_image_processor_dict(source, **place)[0].get("processor_class")
-    processor_class = getattr(transformers, str(kind), None)
-    if processor_class is None or "video_processor" not in processor_class.get_attributes():
-        return AutoProcessor.from_pretrained(source, **options)
-    images = AutoImageProcessor.from_pretrained(source, **options)
-    tokenizer = AutoTokenizer.from_pretrained(source, **place)
-    rest = {key: value for key, value in settings.items() if key not in processor_class.get_attributes()}
-    return without_video(processor_class)(images, tokenizer, None, **rest)
 
 
 def _and_others(names: Sequence[Any]) -> str:

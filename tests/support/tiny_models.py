@@ -16,7 +16,7 @@ import transformers as tf
 from PIL import Image
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
 
-from croc.scorers.loading import without_video
+from croc.scorers.processors import without_video
 
 # Of tensors this small, threads only wait for each other.
 torch.set_num_threads(1)
