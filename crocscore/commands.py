@@ -9,7 +9,7 @@ import click
 
 from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import PATH, Integer, Number, key_values, out_folder, seed_option, together
-from croc.cli.output import log, show
+from croc.cli.output import echo, log, show
 from croc.errors import CrocError
 from croc.wording import counted
 
@@ -60,7 +60,7 @@ def train(ctx: click.Context, config: str, push: str | None, private: bool) -> N
     out = run(["--config", config, *ctx.args])
     if int(os.environ.get("RANK", "0")):
         return
-    click.echo(f"wrote {out}")
+    echo(f"wrote {out}")
     if push is not None:
         _publish(ctx, folder=Path(out), repo=push, private=private)
 
@@ -106,18 +106,18 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
     ):
         table.add_row(name, *(f"{value:.4f}" for value in values))
     show([table])
-    click.echo(
+    echo(
         "if calibrated: mean of a perfectly calibrated model with the same probabilities and number of "
         "questions"
     )
     fitted = f"σ({fit.fitted_a:.4g} · margin {fit.fitted_b:+.4g})"
     if fit.improves:
-        click.echo(f"probability: {fitted}, temperature {fit.temperature:.4g}")
+        echo(f"probability: {fitted}, temperature {fit.temperature:.4g}")
     else:
-        click.echo(f"probability: σ(margin); the fitted {fitted} does not improve the cross-fitted log loss")
+        echo(f"probability: σ(margin); the fitted {fitted} does not improve the cross-fitted log loss")
     size = f"{counted(fit.questions, 'question')} of {counted(fit.concepts, 'concept')}"
-    click.echo(f"AUROC {fit.auroc:.4f}; {size}")
-    click.echo(
+    echo(f"AUROC {fit.auroc:.4f}; {size}")
+    echo(
         f"ties among {counted(fit.contrasts, 'contrast')}: {fit.ties_fp32:.2%} by fp32 margins, "
         f"{fit.ties_bf16:.2%} by bf16 probabilities"
     )
@@ -181,7 +181,7 @@ def _experiment(
 
     model, questions = str(options.pop("model")), str(options.pop("questions"))
     setup = Setup(model=model, questions=questions, **options, settings=key_values(settings, "--set"))
-    click.echo(run(name, setup, out, conditions))
+    echo(run(name, setup, out, conditions))
 
 
 @experiment.command(
@@ -303,4 +303,4 @@ def zero_shot(
         loaded = load("crocscore.scorers:crocscore", model=Path(scorer), name=Path(scorer).name)
     else:
         loaded = load(scorer)
-    click.echo(run(loaded, out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))
+    echo(run(loaded, out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))

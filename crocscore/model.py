@@ -176,6 +176,6 @@ class CROCScore(YesNo):
         from croc.scoring.run import score_dataset
 
         if out is not None:
-            return pl.read_parquet(score_dataset(dataset, [self], out, **options)[0])
+            return pl.read_parquet(score_dataset(dataset, [self], out, **options)[0], glob=False)
         with tempfile.TemporaryDirectory() as folder:
-            return pl.read_parquet(score_dataset(dataset, [self], folder, **options)[0])
+            return pl.read_parquet(score_dataset(dataset, [self], folder, **options)[0], glob=False)

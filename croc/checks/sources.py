@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from croc.checks.columns import pick, row_model
 from croc.checks.decoding import to_bytes
+from croc.checks.local_datasets import open_builder, original_file
 from croc.checks.schema import (
     CHECK_COLUMNS,
     EXTRA_COLUMNS,
@@ -28,7 +29,7 @@ from croc.checks.schema import (
     ContrastCheck,
     stable_hash,
 )
-from croc.errors import InputError
+from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
@@ -221,16 +222,16 @@ def _of_builder(
     name: str, folder: Path | None, config: str | None, split: str | None, revision: str | None, stream: bool
 ) -> Checks:
     """A folder or Hub id as ``datasets`` understands it, with its README and configurations."""
-    import datasets
-
     try:
-        builder = datasets.load_dataset_builder(name, config, revision=None if folder else revision)
-    except (ValueError, OSError, ImportError, RuntimeError) as error:
-        reason = str(error).strip().splitlines()[0]
+        builder = open_builder(name, folder, config, revision)
+        data_files = builder.config.data_files or {}
+        chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
+        checks = _of_split(builder, chosen, name, folder, stream)
+    except CrocError:
+        raise
+    except Exception as error:  # of datasets, of the libraries behind it, of the network
+        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise InputError(f"{name}: the dataset cannot be loaded: {reason}") from error
-    data_files = builder.config.data_files or {}
-    chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
-    checks = _of_split(builder, chosen, name, folder, stream)
     named = str(builder.config.name)
     checks.config = None if named.startswith("default") else named
     checks.split = chosen
@@ -245,8 +246,9 @@ def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream:
     parquet = bool(listed) and all(file.endswith(".parquet") for file in listed)
     if folder is not None and parquet:
         manifest = _manifest(folder)
-        pin = f"manifest:{manifest}" if manifest else _files_hash([Path(file) for file in listed])
-        return _of_parquet([Path(file) for file in listed], folder.resolve().name, pin)
+        files = [original_file(file, folder) for file in listed]
+        pin = f"manifest:{manifest}" if manifest else _files_hash(files)
+        return _of_parquet(files, folder.resolve().name, pin)
     if stream and parquet:
         return _of_parquet(listed, name, pin)
     if stream:

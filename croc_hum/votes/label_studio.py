@@ -22,7 +22,8 @@ from croc.errors import InputError
 from croc.storage.files import atomic
 from croc.storage.text_files import parse_json, require_keys
 from croc_hum.schema import ANSWERS, VOTE_NAMES, plain_image
-from croc_hum.votes.store import Store, clean_text, milliseconds
+from croc_hum.votes.store import Store
+from croc_hum.votes.values import clean_text, milliseconds
 
 CONFIG = """<View>
   <Image name="image" value="$image" zoom="true"/>

@@ -13,7 +13,6 @@ import sqlite3
 from base64 import b32encode
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from croc.errors import InputError
 from croc_hum.schema import ANSWERS, VOTE_NAMES, votes_schema
 from croc_hum.votes.assignment import Settings, choose_item, find_open_assignment, has_capacity, random_number
 from croc_hum.votes.database import ITEM_FIELDS, VOTE_FIELDS, Database
+from croc_hum.votes.values import clean_text, milliseconds, moment
 
 __all__ = ["Annotator", "Offer", "Refused", "Settings", "Store"]
 
@@ -518,7 +518,7 @@ class Store(Database):
                 vote = {name: row[name] for name in VOTE_NAMES}
                 vote["attention"], vote["undone"] = bool(row["attention"]), bool(row["undone"])
                 for name in ("shown_at", "voted_at"):
-                    vote[name] = _moment(vote[name])
+                    vote[name] = moment(vote[name])
                 yield vote
 
     def export(self, path: Path | str, *, history: bool = False) -> int:
@@ -570,37 +570,3 @@ def _clean_reason(reason: object) -> str | None:
     if len(text) > REASON_CHARACTERS:
         raise Refused(f"the reason has {len(text)} characters; at most {REASON_CHARACTERS} are allowed")
     return text or None
-
-
-def _moment(stored: int | None) -> datetime | None:
-    """A stored time; None if it is unknown, or impossible: earlier versions imported such times."""
-    if stored is None or not 0 <= stored < 1000 * _LAST.timestamp():
-        return None
-    return datetime.fromtimestamp(stored / 1000, UTC)
-
-
-def clean_text(text: str) -> str:
-    """A text without control characters and without what UTF-8 cannot hold."""
-    kept = (c for c in text if c in "\n\t" or c.isprintable() or ord(c) > 159)
-    return "".join(kept).encode("utf-8", "replace").decode().strip()
-
-
-_LAST = datetime(9999, 12, 31, tzinfo=UTC)
-
-
-def milliseconds(when: Any) -> int | None:
-    """A date and time, or its text, as milliseconds since 1970; UTC if it has no time zone.
-
-    Raises:
-        InputError: it is before 1970 or after the year 9999, so that no vote can have it.
-    """
-    if when is None:
-        return None
-    try:
-        moment: datetime = datetime.fromisoformat(when) if isinstance(when, str) else when
-        moment = moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
-        if not 0 <= (seconds := moment.timestamp()) < _LAST.timestamp():
-            raise ValueError
-    except (ValueError, TypeError, AttributeError, OverflowError):
-        raise InputError(f"{str(when)[:80]!r} is no date and time from 1970 to 9999") from None
-    return round(seconds * 1000)

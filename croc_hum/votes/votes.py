@@ -117,7 +117,7 @@ def read_votes(path: str | Path) -> pl.DataFrame:
     if file.suffix != ".parquet":
         return check_votes(read_delimited(file), str(file))
     try:
-        frame = pl.read_parquet(file)
+        frame = pl.read_parquet(file, glob=False)
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         raise InputError(
             f"{file}: cannot be read as a file of votes ({str(error).splitlines()[0]})"

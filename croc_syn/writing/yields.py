@@ -30,7 +30,7 @@ def read(made: Manifest | str | Path) -> pl.DataFrame:
 
     manifest = made if isinstance(made, Manifest) else read_manifest(made)
     try:
-        return pl.scan_parquet(manifest.files()).select(_NEEDED).collect()
+        return pl.scan_parquet(manifest.files(), glob=False).select(_NEEDED).collect()
     except (OSError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{manifest.folder}: not a finished folder of prompts ({reason})") from None

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from croc.checks.local_datasets import as_patterns, local_cache
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.storage.files import atomic, write_json
 from crocscore.model import CROCScore
@@ -59,7 +60,7 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
         raise InputError(f"{folder} has no data/train-*.parquet; make questions with croc build train")
     # One by one: the library refuses to read splits with different columns together.
     stored = {
-        name: load_dataset("parquet", data_files=paths, split="train")
+        name: load_dataset("parquet", data_files=as_patterns(paths), split="train", cache_dir=local_cache())
         for name, paths in files.items()
         if paths
     }
