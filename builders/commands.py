@@ -19,7 +19,7 @@ from croc.cli.options import (
     together,
     workers_option,
 )
-from croc.cli.output import log, show
+from croc.cli.output import echo, log, show
 from croc.errors import CrocError
 from croc.wording import counted
 
@@ -68,7 +68,7 @@ def _splits(train: float, validation: float) -> dict[str, float] | None:
 
 def print_report(out: Path, report: Any) -> None:
     """Print where a dataset was built and what is in it."""
-    click.echo("\n".join([str(out), *report.lines()]))
+    echo("\n".join([str(out), *report.lines()]))
 
 
 @build.command(
@@ -336,8 +336,8 @@ def build_scenes(
     totals = {name: sum(part["counts"][name] for part in manifest.parts) for name in ("images", "claims")}
     banned = sum(part["counts"]["banned"] for part in manifest.parts)
     pairs = counted(totals["claims"], "prompt pair")
-    click.echo(f"{out}: {counted(totals['images'], 'image')}, {pairs}")
-    click.echo(f"{counted(banned, 'prompt pair')} left out, with a prompt in the checks of --without")
+    echo(f"{out}: {counted(totals['images'], 'image')}, {pairs}")
+    echo(f"{counted(banned, 'prompt pair')} left out, with a prompt in the checks of --without")
 
 
 _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
@@ -366,6 +366,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     import sys
 
     from builders.syn import build_exact
+    from croc.checks.local_datasets import open_builder
     from croc.jobs.executors import local_executor
     from croc.rendering.formats import agreement_lines
     from croc.rendering.page import write_all
@@ -379,7 +380,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
         log(f"   {line}")
 
     names = ["colour-words", "random", "prompt-length", "image-only"]
-    click.secho("1. Building checks with the exact world", bold=True, err=True)
+    echo("1. Building checks with the exact world", bold=True, err=True)
     built = build_exact(
         out / "syn",
         checks=checks,
@@ -393,10 +394,12 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
 
     if not sys.stderr.isatty():
         datasets.disable_progress_bars()
-    loaded = datasets.load_dataset(str(out / "syn"), split="test")
-    log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {counted(len(loaded), 'row')}")
+    loader = open_builder(str(out / "syn"), out / "syn", None, None)
+    loader.download_and_prepare()
+    rows = counted(len(loader.as_dataset("test")), "row")
+    log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {rows}")
     draw_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
-    click.secho("2. Running scorers", bold=True, err=True)
+    echo("2. Running scorers", bold=True, err=True)
     tables = score_dataset(out / "syn", names, out / "scores-syn", log=log_indented)
     report = evaluate(tables, settings=Settings(by=("property",)))
     others: list[Report] = []
@@ -409,13 +412,13 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
         others.append(real)
         lines = agreement_lines(report.agreement(real))
         extra.append(("Agreement of the benchmarks", "".join(f"<p>{line}</p>" for line in lines)))
-    click.secho("3. Results", bold=True, err=True)
-    for shown in (report, *others):
-        show(terminal(shown))
+    echo("3. Results", bold=True, err=True)
     files = write_all(report, out, others=others, extra=extra)
     for other in others:
         files += write_all(other, out, name="report-nlvr")
-    click.secho(f"Written to {out}: sheet.png, {', '.join(file.name for file in files)}", bold=True, err=True)
+    for shown in (report, *others):
+        show(terminal(shown))
+    echo(f"Written to {out}: sheet.png, {', '.join(file.name for file in files)}", bold=True, err=True)
     log(f"Open {out / 'report.html'} in a browser.")
 
 
@@ -457,7 +460,7 @@ def publish(kind: str, folder: Path, check_access: bool, **options: Any) -> None
         publishing.may_publish(options["repo"])
         return
     publication = publishing.publish(kind, folder, log=log, **options)
-    click.echo("\n".join(publication.lines()))
+    echo("\n".join(publication.lines()))
 
 
 @section("share")
@@ -484,4 +487,4 @@ def verify(target: str, revision: str | None, images: bool) -> None:
         problems = verification.verify_repo(target, revision=revision, images=images)
     if problems:
         raise CrocError("\n  ".join([f"{target}: {counted(len(problems), 'problem')}", *problems]))
-    click.echo(f"{target}: no problems")
+    echo(f"{target}: no problems")

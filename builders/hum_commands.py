@@ -8,7 +8,7 @@ import click
 
 from builders.commands import print_report
 from croc.cli.options import PATH, Integer, Number, key_values, out_folder, preset_changes, workers_option
-from croc.cli.output import log
+from croc.cli.output import echo, log
 from croc.errors import InputError
 from croc.wording import counted
 from croc_hum.commands import rule_options
@@ -45,7 +45,7 @@ def prompts(source: Path | None, listed: bool, category: str | None, min_pairs: 
     if schema:
         import json
 
-        click.echo(json.dumps(PromptSet.model_json_schema(), indent=1))
+        echo(json.dumps(PromptSet.model_json_schema(), indent=1))
         return
     from builders.candidates import check_pairs, select_category
 
@@ -54,12 +54,12 @@ def prompts(source: Path | None, listed: bool, category: str | None, min_pairs: 
     for name, prompt_set in sets.items():
         exact = sum(pair.exact for pair in prompt_set.pairs)
         pairs = counted(len(prompt_set.pairs), "pair")
-        click.echo(f"{name}: {pairs}, {exact} exact. {prompt_set.definition}")
+        echo(f"{name}: {pairs}, {exact} exact. {prompt_set.definition}")
         for pair in prompt_set.pairs if listed else ():
             mark = "exact" if pair.exact else "     "
-            click.echo(f"  {pair.id} [{mark}] {pair.property}: {pair.prompt} / {pair.contrast_prompt}")
+            echo(f"  {pair.id} [{mark}] {pair.property}: {pair.prompt} / {pair.contrast_prompt}")
     total = sum(len(prompt_set.pairs) for prompt_set in sets.values())
-    click.echo(f"{counted(total, 'pair')} in {counted(len(sets), 'category', 'categories')}")
+    echo(f"{counted(total, 'pair')} in {counted(len(sets), 'category', 'categories')}")
 
 
 @click.command(

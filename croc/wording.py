@@ -1,6 +1,26 @@
-"""How counts are written in messages, tables and pages."""
+"""How counts are written in messages, tables and pages, and which characters of a text reach a terminal."""
 
 from __future__ import annotations
+
+import codecs
+import unicodedata
+
+# A terminal would obey control characters (colours, titles, links, the cursor), and show text in an order
+# that is not its order after bidirectional overrides.
+_HIDDEN = {
+    code: None
+    for code in (*range(0x20), *range(0x7F, 0xA0), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
+    if chr(code) not in "\n\t"
+}
+
+PLAIN_CHARACTERS = "croc-plain"
+"""Name of the error handler for streams that cannot hold a character: it is written in plainer ones."""
+
+_PLAIN = str.maketrans(
+    {"…": "...", "→": "->", "←": "<-", "≥": ">=", "≤": "<=", "×": "x", "±": "+/-", "−": "-", "–": "-"}
+    | {"—": "-", "‘": "'", "’": "'", "“": '"', "”": '"', "•": "*", "·": "*", "Δ": "difference"}
+    | {"α": "alpha", "σ": "sigma", "τ": "tau", "ρ": "rho", "─": "-", "│": "|", "┃": "|", "━": "-"}
+)
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -15,3 +35,24 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     ('1 check', '1,200 checks', '0 categories')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def printable(text: str) -> str:
+    r"""A text without the characters that a terminal would obey; line breaks and tabs stay.
+
+    >>> printable("a\x1b[31mb")
+    'a[31mb'
+    """
+    return text.translate(_HIDDEN)
+
+
+def _write_plainly(error: UnicodeError) -> tuple[str, int]:
+    """The error handler ``PLAIN_CHARACTERS``: ``→`` becomes ``->``, ``é`` becomes ``e``, others ``?``."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    plain = unicodedata.normalize("NFKD", error.object[error.start : error.end].translate(_PLAIN))
+    kept = (c for c in plain if not unicodedata.combining(c))
+    return "".join(c if c.isascii() else "?" for c in kept), error.end
+
+
+codecs.register_error(PLAIN_CHARACTERS, _write_plainly)

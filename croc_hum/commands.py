@@ -9,7 +9,7 @@ import click
 
 from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import PATH, Integer, Number, together
-from croc.cli.output import log, show, write
+from croc.cli.output import echo, log, show, write
 from croc.errors import InputError
 
 
@@ -190,7 +190,7 @@ def votes(store: Path, out: Path | None, labelled: Path | None) -> None:
             for file, text in ((out, json.dumps(tasks)), (out.with_suffix(".xml"), label_studio.CONFIG)):
                 with atomic(file) as temporary:
                     temporary.write_text(text, "utf-8")
-        click.echo(f"{out}: {counted(total, 'vote')}")
+        echo(f"{out}: {counted(total, 'vote')}")
 
 
 rule_options = together(
@@ -318,6 +318,6 @@ def agreement(
         report = replace(
             report, rankings=rank_by_annotator(scores, frame, rule, task=task, resamples=resamples)
         )
-    show(agreement_views.terminal(report))
     write(json_file, report.to_json() if json_file else "")
     write(html_file, agreement_views.html(report) if html_file else "")
+    show(agreement_views.terminal(report))

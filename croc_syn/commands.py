@@ -18,7 +18,7 @@ from croc.cli.options import (
     preset_changes,
     seed_option,
 )
-from croc.cli.output import log, show, write
+from croc.cli.output import echo, log, show, write
 from croc.wording import counted
 
 _taxonomy_file = click.argument("file", required=False, type=PATH)
@@ -50,7 +50,7 @@ def check_taxonomy(file: Path | None) -> None:
     from croc_syn.taxonomy.taxonomy import check
 
     for key, value in check(file).items():
-        click.echo(f"{key}: {value}")
+        echo(f"{key}: {value}")
 
 
 @taxonomy.command("show", epilog="Example: croc taxonomy show --exact")
@@ -63,7 +63,7 @@ def show_taxonomy(file: Path | None, exact: bool) -> None:
     """
     from croc_syn.taxonomy import taxonomy as taxonomies
 
-    click.echo(taxonomies.show(taxonomies.load(file), exact_only=exact))
+    echo(taxonomies.show(taxonomies.load(file), exact_only=exact))
 
 
 @section("make")
@@ -148,7 +148,7 @@ def prompts(
         changed.setdefault("specs.subsets", ["property_variation"])
     settings = presets.load(preset, changed)
     if number_shown is not None:
-        click.echo(("\n\n" + "─" * 80 + "\n\n").join(first_instructions(settings, number_shown)))
+        echo(("\n\n" + "─" * 80 + "\n\n").join(first_instructions(settings, number_shown)))
         return
     if out is None:
         raise click.UsageError("give --out FOLDER, or --show N to print requests only")
@@ -161,9 +161,9 @@ def prompts(
         existing="overwrite" if overwrite else "resume",
     )
     rows = yields.read(manifest)
-    show(list(yields.tables(rows)))
     files = ", ".join(file.name for file in yields.write(rows, out))
-    click.echo(f"{out}: {yields.summary(manifest)}; {files}")
+    show(list(yields.tables(rows)))
+    echo(f"{out}: {yields.summary(manifest)}; {files}")
 
 
 @section("make")
@@ -230,7 +230,7 @@ def images(
         executor=make_executor(executor, address, workers, gpus_per_worker, gpu=gpu),
         max_failures=max_failures,
     )
-    click.echo("\n".join([str(out), *_image_counts(manifest)]))
+    echo("\n".join([str(out), *_image_counts(manifest)]))
 
 
 def _image_counts(manifest: Any) -> list[str]:
@@ -275,7 +275,7 @@ def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
     from croc_syn.cost import estimate
 
     for line in estimate(presets.load(preset, key_values(changes, "--set")), gpu).text():
-        click.echo(line)
+        echo(line)
 
 
 @section("make")

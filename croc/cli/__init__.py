@@ -6,28 +6,59 @@ The commands of ``croc_syn``, ``croc_hum``, ``crocscore`` and ``builders`` are i
 
 from __future__ import annotations
 
+import io
 import sys
+import traceback
 from typing import Any
 
 import click
 
 from croc import __version__
 from croc.cli.command_group import CommandGroup
-from croc.errors import CrocError
+from croc.cli.failures import close_output, describe
+from croc.cli.output import echo, prepare_streams
+
+_DEBUG = "croc.debug"
 
 
 class _Croc(CommandGroup):
-    """Turns the project's own errors into one sentence and exit code 2."""
+    """Turns every error into one sentence and an exit code, see :mod:`croc.cli.failures`."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        prepare_streams()
         try:
-            return super().invoke(ctx)
-        except CrocError as error:
-            click.echo(f"croc: {error}", err=True)
-            ctx.exit(2)
+            result = super().invoke(ctx)
+            sys.stdout.flush()  # what cannot be written fails here, not when Python ends
+            return result
+        except click.ClickException as error:
+            shown = io.StringIO()
+            error.show(shown)
+            echo(shown.getvalue().rstrip(), err=True)
+            ctx.exit(error.exit_code)
+        except (click.exceptions.Exit, click.Abort):
+            raise
         except BrokenPipeError:  # the reader of our output went away, as in `croc … | head`
-            sys.stderr.close()
+            close_output()
             ctx.exit(1)
+        except BaseException as error:
+            if ctx.meta.get(_DEBUG):
+                echo(traceback.format_exc(), err=True)
+            failure = describe(error)
+            _flush()
+            echo(f"croc: {failure.sentence}", err=True)
+            ctx.exit(failure.code)
+
+
+def _flush() -> None:
+    """Write what is left of the output, before the sentence about the error."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        close_output()
+
+
+def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
+    ctx.meta[_DEBUG] = value
 
 
 @click.group(
@@ -56,6 +87,14 @@ Examples:
   croc evaluate scores/ --by category --html report.html""",
 )
 @click.version_option(__version__, prog_name="croc")
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="CROC_DEBUG",
+    expose_value=False,
+    callback=_set_debug,
+    help="Show the traceback of an error. Also: CROC_DEBUG=1.",
+)
 def main() -> None:
     """Test text-to-image metrics with contrastive checks.
 

@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 
 import click
 
+from croc.cli.output import echo
 from croc.errors import CrocError
 
 ENTRY_POINTS = "croc.commands"
@@ -176,7 +177,7 @@ class CommandGroup(click.Group):
         if source not in self._warned:
             self._warned.add(source)
             command = f"the command '{source.name.replace('.', ' ')}' of the distribution"
-            click.echo(f"warning: {command} {source.distribution} is not used: {reason}", err=True)
+            echo(f"warning: {command} {source.distribution} is not used: {reason}", err=True)
 
 
 @cache

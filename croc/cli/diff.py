@@ -55,7 +55,7 @@ def diff(
 
     settings = Settings(by=by, flips=permutations, seed=DEFAULT_SEED if seed is None else seed, images=images)
     found = compare_versions(old, new, settings, metric=metric)
-    show(changes(found))
     write(json_file, found.to_json() if json_file else "")
+    show(changes(found))
     if fail_if_worse and found.worse:
         context.exit(1)

@@ -10,7 +10,7 @@ import click
 from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
 from croc.cli.options import PATH, Integer, Number, together
-from croc.cli.output import log, show, write
+from croc.cli.output import echo, log, show, write
 from croc.tables.columns import OPTIONAL_COLUMNS
 
 if TYPE_CHECKING:
@@ -136,11 +136,11 @@ def evaluate(
     from croc.rendering.terminal import terminal
 
     report = _report(tables, options, by)
-    show(terminal(report))
     write(json_file, report.to_json() if json_file else "")
     write(html_file, page(report) if html_file else "")
     write(latex_file, latex(report) if latex_file else "")
     write(heatmap_file, heatmap_png(report) if heatmap_file else b"")
+    show(terminal(report))
 
 
 @section("evaluate")
@@ -171,10 +171,8 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
     if by:
         agreements += first.agreement(second, by)
     for line in agreement_lines(agreements):
-        click.echo(line)
-    click.echo(
-        agreements[0].signature if agreements else "the two benchmarks have no group of checks in common"
-    )
+        echo(line)
+    echo(agreements[0].signature if agreements else "the two benchmarks have no group of checks in common")
 
 
 @section("evaluate")
@@ -271,8 +269,8 @@ def correlate(
         seed=DEFAULT_SEED if seed is None else seed,
         **options,
     )
+    write(json_file, found.to_json() if json_file else "")
     show(correlations(found))
     if found.ignored:
         names = ", ".join(map(repr, found.ignored))
         log(f"ignored, as they hold text or the index of a data frame: {names}")
-    write(json_file, found.to_json() if json_file else "")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from croc.cli.command_group import section
+from croc.cli.output import echo
 from croc.errors import InputError
 
 MODULES = {"croc": ("croc.croc", "Croc"), "crocscore": ("crocscore.crocscore", "Crocscore")}
@@ -71,8 +72,8 @@ def install_metric(names: tuple[str, ...], removing: bool) -> None:
         try:
             if removing:
                 remove(name)
-                click.echo(f"{name}: removed")
+                echo(f"{name}: removed")
             else:
-                click.echo(f'evaluate.load("{name}"): {install(name)}')
+                echo(f'evaluate.load("{name}"): {install(name)}')
         except OSError as problem:
             raise InputError(f"{problem.filename}: cannot be written ({problem.strerror})") from None

@@ -1,17 +1,64 @@
-"""Printing tables and messages, and writing files."""
+"""Printing tables and messages, and writing files. Control characters of data do not reach the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import io
+import logging
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from croc.errors import InputError
+from croc.wording import PLAIN_CHARACTERS, printable
 
 if TYPE_CHECKING:
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+
+def prepare_streams() -> None:
+    """Let the standard streams, log messages and warnings take any text.
+
+    A character that the encoding of a stream does not have is written in plainer ones.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors=PLAIN_CHARACTERS)
+    if logging.lastResort is not None:
+        logging.lastResort.setFormatter(_PrintableFormatter())
+    if warnings.formatwarning is not _format_warning:
+        warnings.formatwarning = _format_warning
+
+
+class _PrintableFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return printable(super().format(record))
+
+
+_python_format_warning = warnings.formatwarning
+
+
+def _format_warning(*args: Any, **options: Any) -> str:
+    return printable(_python_format_warning(*args, **options))
+
+
+@dataclass
+class _Printable:
+    """A renderable whose text has no characters that a terminal would obey."""
+
+    renderable: RenderableType
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Segment]:
+        from rich.segment import Segment
+
+        for segment in console.render(self.renderable, options):
+            # Control segments are Rich's own.
+            yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
 def show(renderables: Sequence[RenderableType]) -> None:
@@ -25,13 +72,24 @@ def show(renderables: Sequence[RenderableType]) -> None:
     console = Console(markup=False, emoji=False)
     if not console.is_terminal:  # a pipe or a file has no width
         console = Console(width=400, soft_wrap=True, markup=False, emoji=False)
+    # Rich would end the program; the command line does it for every kind of output.
+    console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
     for renderable in renderables:
-        console.print(renderable)
+        console.print(_Printable(renderable))
+
+
+def _raise_again() -> None:
+    raise
+
+
+def echo(text: object, *, err: bool = False, bold: bool = False) -> None:
+    """Print a line to standard output, or to standard error."""
+    click.secho(printable(str(text)), sys.stderr if err else sys.stdout, bold=bold or None)
 
 
 def log(line: str) -> None:
     """Print a line about the progress of a command to standard error."""
-    click.echo(line, err=True)
+    echo(line, err=True)
 
 
 def write(path: Path | None, content: str | bytes) -> None:

@@ -9,7 +9,7 @@ import click
 
 from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import PATH
-from croc.cli.output import show, write
+from croc.cli.output import echo, show, write
 from croc.errors import CrocError, InputError
 
 _SHOWN_PROBLEMS = 10
@@ -57,8 +57,8 @@ def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
     from croc.verdict.report import Settings
 
     result = make_result(table, settings=Settings(paper=paper), **options)
-    click.echo(write_result(result, out / f"{table.stem}.json"))
-    click.echo(result.signature, err=True)
+    echo(write_result(result, out / f"{table.stem}.json"))
+    echo(result.signature, err=True)
 
 
 @results.command(
@@ -119,7 +119,7 @@ def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **o
             shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
             failures.append(f"{path} does not match its score table:\n  {shown}{more}")
         else:
-            click.echo(f"{path}: verified" + (f"; {summary}" if summary else ""))
+            echo(f"{path}: verified" + (f"; {summary}" if summary else ""))
     if failures:
         raise CrocError("\n".join(failures))
 
@@ -143,18 +143,18 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
 
     board = load(paths)
     for problem in board.problems:
-        click.echo(f"ignored: {problem}", err=True)
+        echo(f"ignored: {problem}", err=True)
     if not board.benchmarks:
         raise InputError("no results file found; create one with 'croc results create'")
+    reports = [benchmark.report for benchmark in board.benchmarks]
+    write(html_file, page(reports[0], others=reports[1:]) if html_file else "")
     for benchmark in board.benchmarks:
         heading = Text(f"\n{benchmark.report.dataset.name}", "bold")
         show([heading, *terminal(benchmark.report)])
         trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
         if trained:
-            click.echo(f"Trained on CROC checks: {', '.join(trained)}")
+            echo(f"Trained on CROC checks: {', '.join(trained)}")
     for pair in board.agreements:
-        click.echo(f"{pair.first} and {pair.second}")
+        echo(f"{pair.first} and {pair.second}")
         for line in agreement_lines(pair.agreements):
-            click.echo(f"  {line}")
-    reports = [benchmark.report for benchmark in board.benchmarks]
-    write(html_file, page(reports[0], others=reports[1:]) if html_file else "")
+            echo(f"  {line}")

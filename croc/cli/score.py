@@ -17,7 +17,7 @@ from croc.cli.options import (
     make_executor,
     out_folder,
 )
-from croc.cli.output import log, show
+from croc.cli.output import echo, log, show
 from croc.errors import InputError
 
 _protocol_option = click.option(
@@ -131,7 +131,7 @@ def score(
         **source,
     )
     for file in files:
-        click.echo(file)
+        echo(file)
 
 
 @section("run")
@@ -153,7 +153,7 @@ def export_pairs(dataset: str, out: Path, **options: Any) -> None:
     """
     from croc.scoring import exchange
 
-    click.echo(exchange.export_pairs(dataset, out, **options))
+    echo(exchange.export_pairs(dataset, out, **options))
 
 
 @scores.command(
@@ -179,7 +179,7 @@ def import_scores(folder: Path, score_file: Path, name: str, out: Path, fields: 
     from croc.scoring import exchange
 
     texts = {key: str(value) for key, value in key_values(fields, "--field").items()}
-    click.echo(exchange.import_scores(folder, score_file, out, name=name, fields=texts, log=log))
+    echo(exchange.import_scores(folder, score_file, out, name=name, fields=texts, log=log))
 
 
 @section("run")
@@ -216,4 +216,4 @@ def show_scorer(name: str) -> None:
 
     for key, value in info(name).model_dump().items():
         if value not in (None, (), {}):
-            click.echo(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")
+            echo(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from croc.cli.command_group import section
+from croc.cli.output import echo
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -33,12 +34,12 @@ def status(folder: Path) -> None:
         state = "complete" if job.complete else "running" if job.running else "stopped"
         failed = f", {len(job.failed):,} failed" if job.failed else ""
         done = f"{job.done:,} of {counted(job.total, 'part')}{failed}, {job.left:,} left"
-        click.echo(f"{plan.parent}: {done}, {job.bytes / 1e6:.1f} MB, {state}{_speed(job)}")
+        echo(f"{plan.parent}: {done}, {job.bytes / 1e6:.1f} MB, {state}{_speed(job)}")
         for name, reason in list(job.failed.items())[:_SHOWN_FAILURES]:
-            click.echo(f"  failed: {name}: {reason}")
+            echo(f"  failed: {name}: {reason}")
     if not plans:
         finished = (folder / "manifest.json").exists()
-        click.echo(f"{folder}: no resumable work" + (", but a finished dataset" if finished else ""))
+        echo(f"{folder}: no resumable work" + (", but a finished dataset" if finished else ""))
 
 
 def _speed(job: Status) -> str:

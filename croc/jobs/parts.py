@@ -70,7 +70,7 @@ def write_part(make: MakePart, payload: Any, path: Path) -> dict[str, Any]:
             raise FileNotFoundError("the function that makes parts wrote no file")
         counts = json.loads(canonical(dict(counts or {})))
         return {"path": str(path), "counts": counts, "seconds": time.monotonic() - start}
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _failure(path, error)
 
 
@@ -88,7 +88,7 @@ def finish_part(draft: Mapping[str, Any]) -> dict[str, Any]:
         return _failure(path, error)
 
 
-def _failure(path: Path, error: Exception) -> dict[str, Any]:
+def _failure(path: Path, error: BaseException) -> dict[str, Any]:
     path.unlink(missing_ok=True)
     text = str(error).strip() or "no message"
     reason = text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"

@@ -55,10 +55,9 @@ class EvaluateScorer:
 
             try:
                 module = evaluate.load(module)
-            except (FileNotFoundError, ImportError, ConnectionError) as error:
-                raise InputError(
-                    f"evaluate:{module} cannot be loaded: {str(error).splitlines()[0]}"
-                ) from error
+            except (Exception, SystemExit) as error:  # whatever the module of somebody else does
+                reason = next(iter(str(error).splitlines()), type(error).__name__)
+                raise InputError(f"evaluate:{module} cannot be loaded: {reason}") from error
         self._module = module
         self._compute = compute
         self.name = name or str(module.name).replace("/", "--")

@@ -34,7 +34,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from croc.errors import InputError
+from croc.errors import CrocError, InputError
 from croc.scorers import Scorer
 
 ENTRY_POINTS = "croc.scorers"
@@ -170,7 +170,7 @@ def _as_scorer(
     if custom.is_evaluate_module(found):
         return custom.EvaluateScorer(found, **options)
     if inspect.isclass(found) or (spec is not None and _is_factory(found)):
-        found = _called(found, label, positional, options)
+        found = _called(found, label, positional, options, named=spec is not None)
         options = {}
     if callable(getattr(found, "score", None)):
         if options:
@@ -201,14 +201,21 @@ def _is_factory(found: Any) -> bool:
     return not required
 
 
-def _called(cls: Any, label: str, positional: tuple[Any, ...], options: Mapping[str, Any]) -> Any:
+def _called(
+    cls: Any, label: str, positional: tuple[Any, ...], options: Mapping[str, Any], *, named: bool
+) -> Any:
     try:
         return cls(*positional, **options)
-    except TypeError as error:
-        if not re.search(r"unexpected keyword argument|missing \d+ required|positional argument", str(error)):
+    except CrocError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the class of somebody else does
+        arguments = r"unexpected keyword argument|missing \d+ required|positional argument"
+        if isinstance(error, TypeError) and re.search(arguments, str(error)):
+            known = ", ".join(name for name in inspect.signature(cls).parameters if name != "self")
+            raise InputError(f"{label} cannot be created: {error}; its options are {known}") from None
+        if not named:  # the caller's own class: its error as it is
             raise
-        known = ", ".join(name for name in inspect.signature(cls).parameters if name != "self")
-        raise InputError(f"{label} cannot be created: {error}; its options are {known}") from None
+        raise InputError(f"{label} cannot be created: {_reason(error)}") from error
 
 
 def _name_of(found: Any, label: str) -> str:
@@ -227,6 +234,10 @@ def _imported(spec: str) -> Any:
         file = Path(f"{where}.py")
         hint = f"; for {file.name} in this folder write {file.name}:{name}" if file.is_file() else ""
         raise InputError(f"{spec}: no module named {error.name!r} can be imported here{hint}") from error
+    except CrocError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the module of somebody else does
+        raise InputError(f"{spec}: {where} cannot be imported: {_reason(error)}") from error
     found: Any = module
     for part in name.split("."):
         if not hasattr(found, part):
@@ -254,8 +265,18 @@ def _from_file(path: Path) -> Any:
 def _loaded(point: EntryPoint) -> Any:
     try:
         return point.load()
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"the plug-in {point.name} of {_owner(point)} cannot be loaded: {error}") from error
+    except CrocError:
+        raise
+    except (Exception, SystemExit) as error:  # whatever the package of somebody else does
+        reason = _reason(error)
+        raise InputError(f"the plug-in {point.name} of {_owner(point)} cannot be loaded: {reason}") from error
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"it ended the program (sys.exit({error.code!r:.80}))"
+    where = f", line {error.lineno}" if isinstance(error, SyntaxError) else ""
+    return f"{type(error).__name__}{where}: {' '.join(str(error).split())[:500]}"
 
 
 def _owner(point: EntryPoint) -> str:

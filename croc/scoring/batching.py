@@ -254,7 +254,7 @@ class BatchScorer:
             )
         except (MissingExtra, Abort):
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if _out_of_memory(error):
                 self._shrink((self.batch_size + 1) // 2)
             else:
@@ -363,7 +363,7 @@ class BatchScorer:
                 elif rest:
                     todo.appendleft([batch[i] for i in rest])
                 continue
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 short = _out_of_memory(error)
                 if len(batch) > 1:
                     half = (len(batch) + 1) // 2
@@ -471,7 +471,7 @@ def _prepared(image: Image, prepare: Prepare | None) -> Any:
         raise
     except UnscoredPairs as refused:
         return next(iter(refused.reasons.values()))
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return _reason(error)
 
 
@@ -483,7 +483,7 @@ def _cut(items: list[T], size: int) -> list[list[T]]:
     return [items[start : start + size] for start in range(0, len(items), size)]
 
 
-def _out_of_memory(error: Exception) -> bool:
+def _out_of_memory(error: BaseException) -> bool:
     name = type(error).__name__
     return (
         isinstance(error, MemoryError)
@@ -492,6 +492,8 @@ def _out_of_memory(error: Exception) -> bool:
     )
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: BaseException) -> str:
     text = (str(error).strip().splitlines() or ["no message"])[0][:500]
+    if isinstance(error, SystemExit):
+        return f"it ended the program (sys.exit({error.code!r:.80}))"
     return text if isinstance(error, CrocError) else f"{type(error).__name__}: {text}"
