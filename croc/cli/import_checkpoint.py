@@ -8,7 +8,7 @@ import click
 
 from croc.cli.command_group import section
 from croc.cli.options import PATH
-from croc.cli.output import log
+from croc.cli.output import echo, log
 
 
 @section("run")
@@ -72,4 +72,4 @@ def import_checkpoint(
         keep_adapter=keep_adapter,
         log=log,
     )
-    click.echo(folder)
+    echo(folder)
