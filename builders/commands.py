@@ -82,7 +82,13 @@ def print_report(out: Path, report: Any) -> None:
     show_default=True,
     help="Generator. The exact world draws synthetic scenes from controlled English.",
 )
-@click.option("--checks", default=300, show_default=True, type=Integer(1), help="Number of checks.")
+@click.option(
+    "--checks",
+    default=300,
+    show_default=True,
+    type=Integer(1),
+    help="Number of checks. 'croc plan' computes how many detect a difference between metrics.",
+)
 @click.option("--images", default=5, show_default=True, type=Integer(1), help="Number of images per prompt.")
 @click.option(
     "--size",

@@ -269,7 +269,8 @@ Examples:
 def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
     """Estimate calls, GPU hours and disk before generation.
 
-    PRESET is paper, small, exact, or a YAML file.
+    PRESET is paper, small, exact, or a YAML file. 'croc plan' computes how many checks detect a difference
+    between metrics.
     """
     from croc_syn import presets
     from croc_syn.cost import estimate

@@ -72,6 +72,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "import-checkpoint": "croc.cli.import_checkpoint:import_checkpoint",
         "install-metric": "croc.cli.install_metric:install_metric",
         "leaderboard": "croc.cli.results:leaderboard",
+        "plan": "croc.cli.plan:plan",
         "results": "croc.cli.results:results",
         "score": "croc.cli.score:score",
         "scorers": "croc.cli.score:scorers",

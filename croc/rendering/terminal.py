@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from croc.ratings.records import Correlations
     from croc.verdict.changes import Changes
+    from croc.verdict.planning import Plan, PlannedGroup
 
 _STYLES = {"good": "green", "bad": "red", "": ""}
 
@@ -147,6 +148,42 @@ def changes(found: Changes) -> list[RenderableType]:
         )
     signatures = [Text(f"old: {found.old}", style="dim"), Text(f"new: {found.new}", style="dim")]
     return [table, *signatures]
+
+
+def plan(found: Plan) -> list[RenderableType]:
+    """The size of a benchmark: a row per category, one for all checks, and what it was computed from."""
+    from rich.table import Table
+    from rich.text import Text
+
+    design = found.design
+    title = "Checks that detect" if found.difference is not None else "What the checks detect"
+    goal = "" if found.difference is None else f" a difference of {found.difference:g} in each category"
+    table = Table(title=f"{title}{goal}", title_justify="left")
+    table.add_column("category", no_wrap=True)
+    for name in ("checks", "concepts", "detectable difference", f"{design.level:.0%} interval"):
+        table.add_column(name, justify="right", no_wrap=True)
+    first = found.groups[0]
+    if len(found.groups) > 1 and not found.pilot:  # they are all alike
+        table.add_row(f"each of {len(found.groups)}", *_planned(first))
+    else:
+        for group in found.groups:
+            table.add_row(Text(group.name or ""), *_planned(group))
+    table.add_section()
+    table.add_row("all checks", *_planned(found.total))
+    categories = counted(len(found.groups), "category", "categories")
+    lines = [
+        f"Detected with probability {design.power:g} at level {design.alpha:g}, adjusted over "
+        f"{counted(first.tests, 'comparison')} ({counted(design.metrics, 'metric')}, {categories}), and over "
+        f"{found.total.tests:,} on all checks.",
+        *found.basis_lines(),
+    ]
+    return [table, *map(Text, lines)]
+
+
+def _planned(group: PlannedGroup) -> tuple[str, ...]:
+    detectable = "–" if group.detectable is None else f"{group.detectable:.3f}"
+    half_width = "–" if group.half_width is None else f"± {group.half_width:.3f}"
+    return count(group.checks), count(group.concepts), detectable, half_width
 
 
 def _with_interval(score: Score) -> Text:

@@ -81,7 +81,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         drawn = group.resampled(settings)  # large: those of one group at a time
         results.append(_results(group, settings))
         tests.append(GroupTests.of(group, drawn, settings))
-    tested = _Tested.of(tests)
+    tested = _Tested.of(tests, settings.flips)
     baselines = {name for name, one in metadata.items() if one.baseline}
     report = Report(
         signature=signature,
@@ -126,7 +126,8 @@ def join_reports(reports: Sequence[Report], verdicts: CheckVerdicts, settings: S
     groups = [Group(None, None, verdicts)]
     for column in settings.by:
         groups += groups_by(verdicts, column)
-    tested = _Tested.of([GroupTests.of(group, group.resampled(settings), settings) for group in groups])
+    tests = [GroupTests.of(group, group.resampled(settings), settings) for group in groups]
+    tested = _Tested.of(tests, settings.flips)
     of_metric = {report.metrics[0]: report for report in reports}
     ordered = [of_metric[name] for name in verdicts.metrics]
     scores = [
@@ -404,9 +405,9 @@ class _Tested:
         return {test.group.key: test for test in self.tests}
 
     @classmethod
-    def of(cls, tests: Sequence[GroupTests]) -> _Tested:
+    def of(cls, tests: Sequence[GroupTests], flips: int) -> _Tested:
         """Compare the metrics in every group and rank them; the tests of all checks come first."""
-        comparisons = _comparisons(tests)
+        comparisons = _comparisons(tests, flips)
         return cls(
             tuple(tests),
             {test.group.key: test.directions for test in tests if test.directions is not None},
@@ -415,7 +416,7 @@ class _Tested:
         )
 
 
-def _comparisons(tests: Sequence[GroupTests]) -> tuple[Comparison, ...]:
+def _comparisons(tests: Sequence[GroupTests], flips: int) -> tuple[Comparison, ...]:
     """Every pair in every group; Holm's adjustment over the groups of one grouping."""
     comparisons: list[Comparison] = []
     for column in dict.fromkeys(test.group.column for test in tests):
@@ -441,7 +442,7 @@ def _comparisons(tests: Sequence[GroupTests]) -> tuple[Comparison, ...]:
                     difference=float(test.scores[better] - test.scores[worse]),
                     p=p,
                     p_holm=float(p_holm),
-                    minimum_detectable_difference=_detectable(test, a, b, len(pairs)),
+                    minimum_detectable_difference=_detectable(test, a, b, len(pairs), flips),
                     ci_low=optional(low),
                     ci_high=optional(high),
                 )
@@ -449,12 +450,16 @@ def _comparisons(tests: Sequence[GroupTests]) -> tuple[Comparison, ...]:
     return tuple(comparisons)
 
 
-def _detectable(test: GroupTests, a: int, b: int, tests: int) -> float | None:
-    """The minimum detectable difference of one of so many tests; None if none can reach the level."""
-    if 2 ** (1 - test.group.concepts) > statistics.ALPHA / tests:
-        return None
-    error = test.intervals.standard_error(a, b)
-    return optional(statistics.minimum_detectable_difference(error, tests=tests))
+def _detectable(test: GroupTests, a: int, b: int, tests: int, flips: int) -> float | None:
+    """The minimum detectable difference of one of so many tests; None if none can be significant."""
+    difference = statistics.minimum_detectable_difference(
+        test.intervals.standard_error(a, b),
+        concepts=test.group.concepts,
+        freedom=float(test.intervals.freedom[[a, b]].min()),
+        tests=tests,
+        flips=flips,
+    )
+    return None if np.isinf(difference) else optional(difference)
 
 
 def _ranks(test: GroupTests, comparisons: Sequence[Comparison]) -> dict[str, int]:

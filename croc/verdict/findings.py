@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -37,6 +38,7 @@ def find(report: Report, tests: Sequence[GroupTests], one_image: GroupTests | No
     """
     return [
         *_missing_scores(report, tests),
+        *_too_few_permutations(report),
         *_inverse_below_forward(report, one_image),
         *_below_chance(report, tests),
         *_no_better_than_baseline(report),
@@ -59,6 +61,21 @@ def _missing_scores(report: Report, tests: Sequence[GroupTests]) -> Iterator[Fin
                 f"({shown or 'rows are absent'})."
             )
             yield Finding(INCOMPLETE, text, (metric,), None)
+
+
+def _too_few_permutations(report: Report) -> Iterator[Finding]:
+    """So many comparisons that the smallest possible p value is not significant after Holm's adjustment."""
+    flips = report.settings.flips
+    counts = Counter(comparison.group for comparison in report.comparisons)
+    for column, number in counts.items():
+        needed = statistics.fewest_permutations(number)
+        if flips < needed:
+            of_groups = "" if column is None else f" by {column}"
+            text = (
+                f"With {flips:,} permutations none of the {number:,} comparisons{of_groups} can be "
+                f"significant: use {needed:,} or more."
+            )
+            yield Finding("too_few_permutations", text, report.metrics, None)
 
 
 def _coverage(verdicts: CheckVerdicts) -> Array:

@@ -77,13 +77,13 @@ def intervals(sums: Array, symmetric: NDArray[np.bool_], level: float) -> Interv
     left_out, left_chance = average(grand - with_pseudo)
 
     member = with_pseudo[..., 2].sum(axis=1) > 0
-    share = _wilson(accuracy, shrunken, _deviations(left_out, member), freedom, level, 0.0)
+    share = _wilson(accuracy, shrunken, _variance(_deviations(left_out, member)), freedom, level, 0.0)
     above, below = (_rescaled(accuracy, chance, side, symmetric) for side in (1, -1))
     ends, deviations = [], []
     for side, estimate in ((1, above), (-1, below)):
         moved = _deviations(_rescaled(left_out, left_chance, side, symmetric), member)
         center = _rescaled(shrunken, pseudo_chance, side, symmetric)
-        ends.append(_wilson(estimate, center, moved, freedom, level, -1.0))
+        ends.append(_wilson(estimate, center, _variance(moved), freedom, level, -1.0))
         deviations.append(moved)
     # The scale changes at chance level: an end above it is scaled by the room above, one below by that below.
     scaled = np.where(ends[0] >= 0, ends[0], np.minimum(ends[1], 0))
@@ -101,6 +101,27 @@ def intervals(sums: Array, symmetric: NDArray[np.bool_], level: float) -> Interv
         deviations=nanmean(np.where(known, of_estimate, np.nan), -1),
         freedom=nanmean(with_value, -1),
     )
+
+
+def expected_half_width(
+    scaled: float, direction_variance: float, mean_variance: float, concepts: int, level: float
+) -> float:
+    """Half the expected length of the interval of a mean scaled accuracy over equally accurate directions.
+
+    Args:
+        scaled: its true value.
+        direction_variance: variance of the estimate in one direction.
+        mean_variance: variance of the estimated mean.
+        concepts: number of concepts, all of the same size.
+        level: of confidence.
+    """
+    # The pseudo-concept moves the center of the variance and adds its own deviation.
+    center = scaled * concepts / (concepts + PSEUDO_CONCEPT)
+    variance = direction_variance * (center / scaled if scaled else 1) ** 2
+    variance += (center * PSEUDO_CONCEPT / concepts) ** 2
+    freedom = np.asarray(concepts - 1.0)
+    low, high = _wilson(np.asarray(scaled), np.asarray(center), np.asarray(variance), freedom, level, -1.0)
+    return float((high - low) / 2 * np.sqrt(mean_variance / direction_variance))
 
 
 def difference(estimates: Array, ends: Array, correlation: float) -> tuple[float, float]:
@@ -183,8 +204,12 @@ def _rescaled(accuracy: Array, chance: Array, side: int, symmetric: NDArray[np.b
         return np.asarray(np.where(gap == 0, 0.0, gap / room))
 
 
+def _variance(deviations: Array) -> Array:
+    return np.asarray((deviations**2).sum(axis=0))
+
+
 def _wilson(
-    estimate: Array, center: Array, deviations: Array, freedom: Array, level: float, bottom: float
+    estimate: Array, center: Array, variance: Array, freedom: Array, level: float, bottom: float
 ) -> Array:
     """Wilson's interval (2, …) of a quantity between ``bottom`` and 1, given its variance.
 
@@ -193,7 +218,7 @@ def _wilson(
     Args:
         estimate: the value.
         center: the value with the pseudo-concept, at which the variance was taken.
-        deviations: (clusters, …), see :func:`_deviations`.
+        variance: of the value.
         freedom: degrees of freedom of the variance.
         level: of confidence.
         bottom: the lowest possible value.
@@ -202,7 +227,7 @@ def _wilson(
 
     span = 1 - bottom
     inside = np.clip((center - bottom) / span, 1e-6, 1 - 1e-6)
-    variance = np.maximum((deviations**2).sum(axis=0), 1e-18) / span**2
+    variance = np.maximum(variance, 1e-18) / span**2
     quantile = t.ppf((1 + level) / 2, freedom)
     z2n = quantile**2 * variance / (inside * (1 - inside))  # z² / n
     share = np.clip((estimate - bottom) / span, 0, 1)

@@ -8,7 +8,9 @@ back to the scores.
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, Literal
 
 import numpy as np
@@ -179,20 +181,81 @@ ALPHA = 0.05
 
 
 def minimum_detectable_difference(
-    standard_error: Any, *, tests: int = 1, alpha: float = ALPHA, power: float = 0.8
+    standard_error: Any,
+    *,
+    concepts: int,
+    freedom: float | None = None,
+    tests: int = 1,
+    flips: int | None = None,
+    alpha: float = ALPHA,
+    power: float = 0.8,
 ) -> Any:
-    """The smallest true difference that a two-sided test at ``alpha`` detects with probability ``power``.
+    """The smallest true difference that the exchange test at ``alpha`` detects with probability ``power``.
 
     Args:
         standard_error: of the difference.
+        concepts: number of concepts whose results are exchanged.
+        freedom: degrees of freedom of the standard error; by default one less than the concepts.
         tests: number of tests whose p values are adjusted together (Holm): the first of them is done at
             ``alpha / tests``.
+        flips: number of permutations; None for all.
         alpha: level of significance.
         power: probability of detection.
-    """
-    from scipy.stats import norm
 
-    return (norm.ppf(1 - alpha / 2 / tests) + norm.ppf(power)) * np.asarray(standard_error)
+    Returns:
+        In the unit of ``standard_error``; infinite where no difference can be significant.
+    """
+    size = detectable_size(
+        concepts, concepts - 1.0 if freedom is None else freedom, tests, flips, alpha, power
+    )
+    errors = np.asarray(standard_error, dtype=np.float64)
+    return np.full_like(errors, np.inf) if math.isinf(size) else size * errors
+
+
+def fewest_permutations(tests: int, alpha: float = ALPHA) -> int:
+    """The smallest number of permutations with which one of so many tests can be significant (Holm)."""
+    return math.floor(tests / alpha + 1e-9)
+
+
+@lru_cache(maxsize=10_000)
+def detectable_size(
+    concepts: int, freedom: float, tests: int, flips: int | None, alpha: float, power: float
+) -> float:
+    """:func:`minimum_detectable_difference` in standard errors.
+
+    The exchange test has nearly the power of the t test. Its p values are multiples of 2^(1 − concepts), and
+    of 1/(flips + 1), so that the level which it keeps is lower with few concepts or permutations. Where only
+    one pattern of signs is significant, all concepts have to agree.
+    """
+    from scipy.optimize import brentq
+    from scipy.stats import chi2, norm, t
+
+    level = alpha / tests
+    if flips is not None:
+        extreme = math.ceil(level * (flips + 1)) - 2  # so many of the permutations may be as extreme
+        if extreme < 0:
+            return math.inf
+        drawn_level = min(level, max(extreme, 0.5) / flips)
+    else:
+        drawn_level = level
+    patterns = 2.0 ** min(concepts - 1, 1_000)
+    if 1 / patterns > level:
+        return math.inf
+    significant = max(1, math.floor(drawn_level * patterns))
+    if concepts < 50:
+        drawn_level = significant / patterns
+    # Spread of an estimated standard error around the true one, at the middles of equally probable steps.
+    spread = np.sqrt(chi2.ppf((np.arange(400) + 0.5) / 400, freedom) / freedom)
+    critical = t.ppf(1 - drawn_level / 2, freedom) * spread
+
+    def missing(size: float) -> float:
+        detected = norm.sf(critical - size) + norm.cdf(-critical - size)
+        return float(detected.mean()) - power
+
+    needed = float(brentq(missing, 0, float(critical.max()) + 10))
+    if significant == 1:
+        needed = max(needed, float(norm.ppf(power ** (1 / concepts))) * math.sqrt(concepts))
+    return needed
 
 
 def best_first(names: Sequence[str], values: Array) -> list[int]:

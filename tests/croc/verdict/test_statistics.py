@@ -140,7 +140,7 @@ def test_percentile_interval_leaves_undefined_resamples_out():
 
 def test_a_detectable_difference_is_found_with_the_power_it_names():
     error = 0.02
-    difference = float(minimum_detectable_difference(error))
+    difference = float(minimum_detectable_difference(error, concepts=1_000_000))
     assert difference == pytest.approx((1.959964 + 0.841621) * error, rel=1e-5)
     found = np.random.default_rng(0).normal(difference, error, 100_000)
     assert (np.abs(found) > 1.959964 * error).mean() == pytest.approx(0.8, abs=0.005)
