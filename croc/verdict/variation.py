@@ -27,6 +27,7 @@ from croc.verdict.intervals import FEWEST_CONCEPTS, PSEUDO_CONCEPT
 from croc.verdict.records import Stored
 from croc.verdict.report import NO_VALUE
 from croc.verdict.statistics import Array
+from croc.wording import counted
 
 ACCURACY = 0.8
 METRIC_CORRELATION = 0.3
@@ -188,7 +189,8 @@ def pilot_basis(tables: Sequence[ScoreTable], column: str | None = None) -> Basi
     everything = _Components.of(verdicts)
     if everything.concepts < FEWEST_CONCEPTS:
         raise InputError(
-            f"the pilot has {everything.concepts} concepts; an estimate needs at least {FEWEST_CONCEPTS}"
+            f"the pilot has {counted(everything.concepts, 'concept')}; an estimate needs at least "
+            f"{FEWEST_CONCEPTS}"
         )
     groups = groups_by(verdicts, column) if column in verdicts.checks.columns else []
     groups = [group for group in groups if group.value != NO_VALUE] or [Group(None, "all checks", verdicts)]
