@@ -27,6 +27,10 @@ from croc.scorers.prompt_tokens import PromptTokenizer
 _MARK = "\ue000"
 
 
+AS_IS = "as is"
+"""The image size of images that are not resized."""
+
+
 @dataclass(frozen=True)
 class Settings:
     """How a model is asked.
@@ -34,18 +38,21 @@ class Settings:
     Attributes:
         question: the text of the turn; it contains ``{prompt}`` once.
         answers: the two answers, the affirmative one first.
-        image_size: (width, height) that every image is resized to first (Lanczos); None does not resize.
+        image_size: (width, height) that every image is resized to first (Lanczos); None or :data:`AS_IS` does
+            not resize.
         calibration: (a, b) of σ(a · margin + b), where a checkpoint has one.
     """
 
     question: str
     answers: tuple[str, str] = ("Yes", "No")
-    image_size: tuple[int, int] | None = None
+    image_size: tuple[int, int] | str | None = None
     calibration: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or self.question.count("{prompt}") != 1:
             raise InputError(f"the question {self.question!r} must contain {{prompt}} once")
+        if self.image_size == AS_IS:
+            object.__setattr__(self, "image_size", None)
         for name in ("answers", "image_size", "calibration"):
             value = getattr(self, name)
             if value is not None:
@@ -202,7 +209,7 @@ class VisionLanguageScorer:
     def fields(self) -> dict[str, str]:
         """Settings for the signature: checkpoint, formula, question, answers, window and image size."""
         settings = self.settings
-        size = "x".join(map(str, settings.image_size)) if settings.image_size else "as is"
+        size = "x".join(map(str, settings.image_size)) if settings.image_size else AS_IS
         return {
             **self.checkpoint.fields(),
             "formula": self.formula,
@@ -355,7 +362,9 @@ class VisionLanguageScorer:
         """Images as the image processor gets them: RGB, at the size of the settings."""
         rgb = [to_rgb(image) for image in images]
         size = self.settings.image_size
-        return rgb if size is None else [image.resize(size, Resampling.LANCZOS) for image in rgb]
+        if not isinstance(size, tuple):
+            return rgb
+        return [image.resize(size, Resampling.LANCZOS) for image in rgb]
 
     def _read_images(self, images: Sequence[Image]) -> tuple[dict[str, Any], list[list[int]]]:
         """The processor's output for the images with the head of the turn, and the ids without padding."""

@@ -41,7 +41,7 @@ class YesNo(VisionLanguageScorer):
         question: it contains ``{prompt}`` once; None takes the checkpoint's, else :data:`QUESTION`.
         answers: the two answers; None takes the checkpoint's, else Yes and No.
         calibration: (a, b) of the probability; None takes the checkpoint's.
-        image_size: (width, height) that images are resized to; None takes the checkpoint's.
+        image_size: (width, height) that images are resized to, or ``"as is"``; None takes the checkpoint's.
         probability: return probabilities.
         paper: return P(Yes) − P(No).
         options: see :class:`~croc.scorers.vision_language.VisionLanguageScorer` and
@@ -57,7 +57,7 @@ class YesNo(VisionLanguageScorer):
         question: str | None = None,
         answers: tuple[str, str] | None = None,
         calibration: tuple[float, float] | None = None,
-        image_size: tuple[int, int] | None = None,
+        image_size: tuple[int, int] | str | None = None,
         probability: bool = False,
         paper: bool = False,
         **options: Any,

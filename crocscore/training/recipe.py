@@ -33,6 +33,7 @@ class Arguments:
         revision: commit of the model on the Hub.
         question: template with ``{prompt}``; None takes that of the checkpoint, or the default.
         image_size: (width, height) to which images are resized; empty takes that of the checkpoint, or none.
+        resize: false leaves images as they are, even if the checkpoint has an image size.
         auto: transformers class that loads the model; a few families have no class for images and text.
         dtype: of the weights: ``float32``, ``bfloat16`` or ``float16``.
         saved_dtype: of the saved weights, which are rounded before the final evaluation; None is ``dtype``.
@@ -60,6 +61,7 @@ class Arguments:
     revision: str | None = None
     question: str | None = None
     image_size: list[int] = field(default_factory=list)
+    resize: bool = True
     auto: str = "AutoModelForImageTextToText"
     dtype: str = "float32"
     saved_dtype: str | None = None
@@ -92,6 +94,8 @@ class Arguments:
                 raise InputError(f"{name} {value!r} is unknown; expected {', '.join(_DTYPES)}")
         if len(self.image_size) not in (0, 2):
             raise InputError(f"image_size must be a width and a height, not {self.image_size}")
+        if self.image_size and not self.resize:
+            raise InputError("image_size is the size to resize to, and resize is false: set only one of them")
         if self.lora_r is not None and self.adapter is not None:
             raise InputError("lora_r adds a new adapter, and adapter loads one: set only one of them")
         if self.lora_r is not None and not self.lora_targets:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from croc.checks.local_datasets import as_patterns, local_cache
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.scorers.vision_language import AS_IS
 from croc.storage.files import atomic, write_json
 from crocscore.model import CROCScore
 from crocscore.training import evaluation, trainable
@@ -144,7 +145,11 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
         )
     model = scorer.checkpoint.model
     if arguments.attention:
-        model.set_attn_implementation(arguments.attention)
+        try:
+            model.set_attn_implementation(arguments.attention)
+        except (ImportError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"attention: {arguments.attention!r} cannot be used here: {reason}") from None
     # The weights of a new adapter are random; the trainer sets the seed only later.
     set_seed(settings.seed)
     model = trainable.select_trainable(model, arguments)
@@ -326,7 +331,11 @@ def _store_question(model: Any, arguments: Arguments) -> None:
 
 def _base_options(arguments: Arguments) -> dict[str, Any]:
     """What the recipe says about loading the initial model."""
-    return {"revision": arguments.revision, "key_mapping": arguments.key_mapping}
+    return {
+        "revision": arguments.revision,
+        "key_mapping": arguments.key_mapping,
+        "without_adapter": arguments.adapter is not None,
+    }
 
 
 def _make_scorer(arguments: Arguments, model: Any, **options: Any) -> CROCScore:
@@ -337,7 +346,8 @@ def _make_scorer(arguments: Arguments, model: Any, **options: Any) -> CROCScore:
 
 def _question_settings(arguments: Arguments) -> dict[str, Any]:
     """Template and image size where the recipe has them; elsewhere those of the checkpoint hold."""
-    settings = {"question": arguments.question, "image_size": arguments.image_size}
+    size = arguments.image_size if arguments.resize else AS_IS
+    settings = {"question": arguments.question, "image_size": size}
     return {key: value for key, value in settings.items() if value}
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.scorers.phi4_multimodal.imported import find_imported
 from croc.wording import counted
 from crocscore.training.recipe import Arguments
 
@@ -180,11 +181,13 @@ def add_stored_adapter(model: Any, folder: Path) -> Any:
 def _adapter_folder(arguments: Arguments) -> Path:
     """The folder of the adapter: as named, or inside the model's folder or repository."""
     model, adapter = arguments.model, str(arguments.adapter)
-    inside = Path(model) / adapter
+    # A repository that was imported for training has its adapter in the imported folder.
+    imported = None if Path(model).is_dir() else find_imported(model, arguments.revision, separate=True)
+    inside = (imported or Path(model)) / adapter
     for folder in (Path(adapter), inside):
         if (folder / _ADAPTER).is_file():
             return folder
-    if Path(model).is_dir() or Path(adapter).is_dir():
+    if imported or Path(model).is_dir() or Path(adapter).is_dir():
         raise InputError(f"adapter: {_ADAPTER} is neither in {adapter} nor in {inside}")
     from huggingface_hub import snapshot_download
 

@@ -34,10 +34,11 @@ _QWEN_PIECES = (
 )
 
 
-def qwen() -> Qwen2TokenizerFast:
-    """Qwen's tokenizer: the vocabulary is in the wheel of dashscope, as token and rank."""
-    package = Path(importlib.util.find_spec("dashscope").origin).parent
-    lines = (package / "resources" / "qwen.tiktoken").read_bytes().splitlines()
+def qwen(file: Path | None = None) -> Qwen2TokenizerFast:
+    """Qwen's tokenizer from its vocabulary (token and rank); None takes that in the wheel of dashscope."""
+    if file is None:
+        file = Path(importlib.util.find_spec("dashscope").origin).parent / "resources" / "qwen.tiktoken"
+    lines = file.read_bytes().splitlines()
     ranks = {base64.b64decode(token): int(rank) for token, rank in map(bytes.split, filter(None, lines))}
     written = _byte_characters()
 
