@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from croc.verdict.published import text_model_agreements
 from croc.verdict.records import Agreement, Dependence, DisplayColumn, NumberKind, Record, display_columns
 from croc.verdict.report import Report
 from croc.wording import counted
@@ -120,6 +121,15 @@ def describe_rank_agreement(pair: Dependence) -> str:
     if pair.tau_low is not None:
         tau += f" {interval(pair.tau_low, pair.tau_high)}"
     return f"Rankings of {counted(len(pair.differences), 'metric')}: Kendall tau-b {tau}"
+
+
+def text_model_sentences(report: Report) -> list[str]:
+    """Whether the text models of a report in paper mode give the same accuracies, as sentences."""
+    return [
+        f"Kendall tau-b between {pair.first} and {pair.second} over {counted(pair.cells, 'cell')} (metrics × "
+        f"directions × groups): {'undefined' if pair.tau is None else number(pair.tau, 3)}."
+        for pair in text_model_agreements(report)
+    ]
 
 
 def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:

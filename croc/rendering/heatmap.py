@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
 from croc.rendering.formats import metric_label, number
+from croc.verdict.published import category_panels
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
 
@@ -24,27 +25,31 @@ _COLOURS = "BrBG"  # diverging, and readable by colour-blind people
 @dataclass(frozen=True)
 class _Panel:
     title: str
+    rows: Sequence[str]
     names: Sequence[str]
-    values: Sequence[Sequence[float | None]]  # a row per metric
+    values: Sequence[Sequence[float | None]]
 
 
 def heatmap(report: Report) -> Figure:
-    """Draw a row per metric, and a column per direction and per value of each grouping."""
+    """Draw a row per metric, and a column per direction and per value of each grouping.
+
+    In paper mode, hum has the two panels of the paper in place of the directions and categories, see
+    :class:`croc.verdict.published.CategoryPanel`.
+    """
     from matplotlib.figure import Figure as NewFigure
 
-    labels = [metric_label(report, metric) for metric in report.metrics]
     panels = _panels(report)
     beside = len(panels) > 1 and len(panels[1].names) <= _BESIDE
     rows = [panels[:2], *([panel] for panel in panels[2:])] if beside else [[panel] for panel in panels]
     width = max(sum(0.62 * len(panel.names) + 0.5 for panel in row) for row in rows) + 2.4
-    height = sum(0.42 * len(labels) + 1.6 for _ in rows)
+    height = sum(0.42 * len(row[0].rows) + 1.6 for row in rows)
     figure = NewFigure(figsize=(min(max(width, 6.5), 40), height), layout="constrained")
     grids = figure.subfigures(len(rows), 1, squeeze=False)[:, 0]
     for grid, row in zip(grids, rows, strict=True):
         image: Any = None
         axes = grid.subplots(1, len(row), squeeze=False, width_ratios=[len(panel.names) for panel in row])[0]
         for k, (axis, panel) in enumerate(zip(axes, row, strict=True)):
-            image = _draw(axis, panel, labels if k == 0 else [])
+            image = _draw(axis, panel, panel.rows if k == 0 else [])
         bar = grid.colorbar(image, ax=list(axes), shrink=0.8, pad=0.01)
         bar.set_label("scaled accuracy", fontsize=9)
         bar.outline.set_visible(False)
@@ -55,18 +60,28 @@ def heatmap(report: Report) -> Figure:
 
 
 def _panels(report: Report) -> list[_Panel]:
-    directions = []
-    for score in report.ranking:
-        scaled = [report.scaled(score.metric, direction) for direction in DIRECTIONS]
-        directions.append([*scaled, score.scaled])
-    panels = [_Panel("by direction", [*DIRECTION_NAMES.values(), "mean"], directions)]
+    labels = [metric_label(report, metric) for metric in report.metrics]
+    panels = [
+        _Panel(panel.title, [*labels, *panel.metrics[len(labels) :]], _words(panel.categories), panel.values)
+        for panel in category_panels(report)
+    ]
+    shown = {"category"} if panels else set()
+    if not panels:
+        directions = []
+        for score in report.ranking:
+            scaled = [report.scaled(score.metric, direction) for direction in DIRECTIONS]
+            directions.append([*scaled, score.scaled])
+        panels = [_Panel("by direction", labels, [*DIRECTION_NAMES.values(), "mean"], directions)]
     for column, values in report.groupings.items():
+        if column in shown:
+            continue
         for begin in range(0, len(values), _ACROSS):
             names = values[begin : begin + _ACROSS]
             panels.append(
                 _Panel(
                     f"by {column}" if begin == 0 else f"by {column}, continued",
-                    [value.replace("_", " ") for value in names],
+                    labels,
+                    _words(names),
                     [
                         [report.score(metric, column, value).scaled for value in names]
                         for metric in report.metrics
@@ -74,6 +89,10 @@ def _panels(report: Report) -> list[_Panel]:
                 )
             )
     return panels
+
+
+def _words(names: Sequence[str]) -> list[str]:
+    return [name.replace("_", " ") for name in names]
 
 
 def _draw(axis: Any, panel: _Panel, labels: Sequence[str]) -> Any:

@@ -48,6 +48,7 @@ def environment() -> Environment:
         "describe_rank_agreement": formats.describe_rank_agreement,
         "result_columns": display_columns(Result),
         "score_columns": formats.further_columns(Score),
+        "text_model_sentences": formats.text_model_sentences,
         "tone": formats.tone,
     }
     return made

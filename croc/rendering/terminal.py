@@ -18,6 +18,7 @@ from croc.rendering.formats import (
     mode,
     number,
     p_value,
+    text_model_sentences,
     tone,
 )
 from croc.verdict.records import DIRECTION_NAMES, Dependence, Score
@@ -43,6 +44,7 @@ def terminal(report: Report) -> list[RenderableType]:
     parts += [_grouping(report, column) for column in report.groupings]
     for pair in report.dependences:
         parts += _dependence(pair)
+    parts += [Text(sentence) for sentence in text_model_sentences(report)]
     if report.findings:
         parts.append(Text("Findings", style="bold"))
         for finding in report.findings:

@@ -66,8 +66,11 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
     """Evaluate score tables that :func:`croc.tables.readers.read_score_tables` read."""
     settings = settings or Settings()
     _require_common_checks(tables)
-    by = tuple(dict.fromkeys(settings.by)) or _default_grouping(tables)
+    published = _default_grouping(tables)
+    by = tuple(dict.fromkeys(settings.by)) or published
     column = _macro_column(tables, by, settings)
+    if settings.paper:
+        by = tuple(dict.fromkeys((*published, *by)))  # the tables of the paper are by subset or category
     groups = _groups(tables, by, column, settings)
     everything = groups[0].verdicts
     metadata = {metric: table.metadata[metric] for table in tables for metric in table.metrics}

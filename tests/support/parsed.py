@@ -1,7 +1,8 @@
-"""What a reader of Markdown or HTML sees: tables and texts, taken out by a parser."""
+"""What a reader of Markdown, HTML or LaTeX sees: tables and texts, taken out by a parser."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 
@@ -117,3 +118,65 @@ class Page(HTMLParser):
             self.tables[-1].caption += data
         elif "tr" in self._inside and self._row:
             self._row[-1] += data
+
+
+_LATEX_RULES = r"\\(?:toprule|midrule|bottomrule|addlinespace)"
+_LATEX_MARKUP = r"\\(?:mathbf|textbf|textit|scriptsize)\b"
+_LATEX_LETTERS = {
+    r"\_": "_",
+    r"\&": "&",
+    r"\%": "%",
+    r"\#": "#",
+    r"\textbar{}": "|",
+    "$": "",
+    "{": "",
+    "}": "",
+}
+
+
+def latex_tables(source):
+    """The tables of LaTeX source with booktabs: rows as texts, a cell over several columns once.
+
+    Raises:
+        AssertionError: braces, dollars or environments are not balanced, or a row lacks cells.
+    """
+    bare = re.sub(r"\\[\\{}$&%#_]", "", source)
+    assert bare.count("{") == bare.count("}")
+    assert bare.count("$") % 2 == 0
+    opened = []
+    for kind, name in re.findall(r"\\(begin|end){(\w+)}", source):
+        if kind == "begin":
+            opened.append(name)
+        else:
+            assert opened.pop() == name
+    assert not opened
+    found = re.findall(r"\\begin{tabular}{([lr|]+)}\n(.*?)\\end{tabular}", source, re.DOTALL)
+    assert source.count(r"\begin{tabular}") == len(found)
+    return [_latex_table(spec, body) for spec, body in found]
+
+
+def _latex_table(spec, body):
+    columns = len(spec.replace("|", ""))
+    head, *rest = re.split(r"\\midrule", body)
+    table = Table(rows=[])
+    for number, part in enumerate((head, *rest)):
+        lines = [line for line in re.sub(_LATEX_RULES, "", part).split("\\\\\n") if line.strip()]
+        assert part.rstrip().endswith(("\\\\", r"\bottomrule"))
+        for line in lines:
+            assert not line.lstrip().startswith(("[", "*"))  # \\[ and \\* mean something else to LaTeX
+            cells = re.split(r"(?<!\\)&", line)
+            wide = sum(int(n) - 1 for n in re.findall(r"\\multicolumn{(\d+)}", line))
+            assert len(cells) + wide == columns, line
+            texts = [_latex_text(cell) for cell in cells]
+            if number == 0:
+                table.head += texts
+            else:
+                table.rows.append(texts)
+    return table
+
+
+def _latex_text(cell):
+    text = re.sub(r"\\multicolumn{\d+}{\w}", "", re.sub(_LATEX_MARKUP, "", cell))
+    for written, letter in _LATEX_LETTERS.items():
+        text = text.replace(written, letter)
+    return text.strip()

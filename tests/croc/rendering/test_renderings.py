@@ -7,17 +7,18 @@ import re
 import shutil
 import subprocess
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
-from parsed import Page, markdown_headings, markdown_items, markdown_tables
+from parsed import Page, latex_tables, markdown_headings, markdown_items, markdown_tables
 from PIL import Image
 from reports import noisy, report_of
 from rich.console import Console
 
-from croc.checks.schema import DIRECTIONS
+from croc.checks.schema import CATEGORIES, DIRECTIONS, SUBSETS
 from croc.rendering import formats
 from croc.rendering.card import card
-from croc.rendering.heatmap import heatmap_png
+from croc.rendering.heatmap import _panels, heatmap_png
 from croc.rendering.latex import latex
 from croc.rendering.page import page, write_all
 from croc.rendering.terminal import terminal
@@ -163,26 +164,111 @@ def test_the_metadata_of_a_card_names_the_dataset_of_the_report(plain):
 # ---- LaTeX ----
 
 
-def test_latex_is_balanced_and_escaped(odd):
-    source = latex(odd)
-    bare = source.replace(r"\\", "").replace(r"\{", "").replace(r"\}", "")
-    assert bare.count("{") == bare.count("}")
-    assert len(re.findall(r"(?<!\\)\$", bare)) % 2 == 0
-    body = source[source.index(r"\midrule") : source.index(r"\bottomrule")]
-    rows = body.replace(r"\midrule", "").strip().split("\\\\\n")
-    columns = len(re.findall(r"(?<!\\)&", source[source.index(r"\toprule") : source.index(r"\midrule")])) + 1
-    for row in rows:
-        row = row.removesuffix(r" \\")
-        assert len(re.findall(r"(?<!\\)&", row)) + 1 == columns
-        assert not row.lstrip().startswith(("[", "*"))  # \\[ and \\* mean something else to LaTeX
+@pytest.fixture(scope="module")
+def published():
+    """Reports in paper mode on syn and hum: metrics with odd names, two text models, a further grouping."""
+
+    def rows(seed, column, values):
+        generated = noisy(seed, 24, 0.5, category=values)
+        for number, row in enumerate(generated):
+            row |= {column: row["category"], "text_model": "ab"[number // 4 % 2], "topic": GROUP}
+        return generated
+
+    settings = Settings(paper=True, by=("topic",), resamples=0, flips=0)
+    made = {}
+    for protocol, column, values in (("syn", "subset", SUBSETS), ("hum", "category", CATEGORIES)):
+        tables = {name: rows(seed, column, values) for seed, name in enumerate(NAMES)}
+        made[protocol] = report_of(tables, protocol=protocol, settings=settings, dataset="org/checks_of|mine")
+    return made
+
+
+@pytest.fixture
+def report(request, odd, published):
+    return odd if request.param == "default" else published[request.param]
+
+
+@pytest.mark.parametrize("report", ["default", "syn", "hum"], indirect=True)
+def test_latex_is_balanced_and_escaped(report):
+    source = latex(report)
+    assert latex_tables(source)
     assert r"CLIP\_Score \& 100\% \$x\$ \#1" in source
+    labels = re.findall(r"\\label{(.*?)}", source)
+    assert len(set(labels)) == source.count(r"\begin{table}")
+
+
+def test_latex_of_syn_in_paper_mode_has_the_layout_of_the_paper(published):
+    report = published["syn"]
+    table, by_topic = latex_tables(latex(report))
+    assert len(table.head) == 2 + len(report.metrics) and table.head[:2] == ["Direction", "Subset"]
+    cells = [(direction, subset) for direction in DIRECTIONS for subset in SUBSETS]
+    assert len(table.rows) == len(cells) + 1
+    for number, (row, (direction, subset)) in enumerate(zip(table.rows, cells, strict=False)):
+        name = DIRECTION_NAMES[direction].capitalize() if number % len(SUBSETS) == 0 else ""
+        assert row[:2] == [name, subset.replace("_", " ")]
+        for text, metric in zip(row[2:], report.metrics, strict=True):
+            assert float(text) == pytest.approx(
+                report.scaled(metric, direction, "subset", subset), abs=5.1e-4
+            )
+    assert table.rows[-1][:2] == ["Average", ""]
+    average = [report.score(metric).macro for metric in report.metrics]
+    assert list(map(float, table.rows[-1][2:])) == pytest.approx(average, abs=5.1e-4)
+    assert by_topic.head[:2] == ["Metric", "Mean"] and len(by_topic.rows) == len(NAMES)
+    assert "Kendall tau-b between a and b over 144 cells" in latex(report)
+
+
+def test_the_best_metric_of_a_row_is_bold_in_the_table_of_syn(published):
+    report = published["syn"]
+    bold = re.findall(r"\\mathbf{(.*?)}", latex(report))
+    for direction in DIRECTIONS:
+        for subset in SUBSETS:
+            values = [report.scaled(metric, direction, "subset", subset) for metric in report.metrics]
+            best = [f"{value:+.3f}" for value in values if value > max(values) - 1e-9]
+            assert bold[: len(best)] == best
+            del bold[: len(best)]
+    assert not bold
+
+
+def test_latex_of_hum_in_paper_mode_has_the_panels_of_the_paper(published):
+    report = published["hum"]
+    table, _ = latex_tables(latex(report))
+    assert table.head == ["Metric", *(name.replace("_", " ") for name in CATEGORIES), "AVG"]
+    height = len(report.metrics) + 2
+    panels = [table.rows[:height], table.rows[height:]]
+    for kind, (heading, *rows, average) in zip(("text", "image"), panels, strict=True):
+        assert heading == [f"{kind.capitalize()} directions"]
+        values = np.array(
+            [
+                [
+                    np.mean(
+                        [report.scaled(m, f"{way}_{kind}", "category", c) for way in ("forward", "inverse")]
+                    )
+                    for c in CATEGORIES
+                ]
+                for m in report.metrics
+            ]
+        )
+        full = np.column_stack([values, values.mean(axis=1)])
+        assert np.array([row[1:] for row in rows], float) == pytest.approx(full, abs=5.1e-3)
+        assert average[0] == "AVG"
+        assert np.array(average[1:], float) == pytest.approx(full.mean(axis=0), abs=5.1e-3)
+
+
+def test_the_agreement_of_text_models_is_on_terminal_and_page(published):
+    report = published["syn"]
+    (sentence,) = formats.text_model_sentences(report)
+    console = Console(file=io.StringIO(), width=400)
+    for part in terminal(report):
+        console.print(part)
+    assert sentence in console.file.getvalue()
+    assert sentence in Page(page(report)).text
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="needs pdflatex")
-def test_latex_compiles(odd, tmp_path):
+@pytest.mark.parametrize("report", ["default", "syn", "hum"], indirect=True)
+def test_latex_compiles(report, tmp_path):
     head = r"\documentclass{article}\usepackage[T1]{fontenc}\usepackage{booktabs}\begin{document}"
-    source = "".join(letter for letter in latex(odd) if ord(letter) < 256)
+    source = "".join(letter for letter in latex(report) if ord(letter) < 256)
     (tmp_path / "t.tex").write_text(head + source + r"\end{document}", "utf-8")
     done = subprocess.run(
         ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"], cwd=tmp_path, capture_output=True
@@ -201,6 +287,14 @@ def test_latex_shows_the_numbers_of_the_report(plain):
 
 
 # ---- Heatmap, terminal, all together ----
+
+
+def test_the_heatmap_of_hum_in_paper_mode_has_two_panels_with_averages(published):
+    panels = _panels(published["hum"])
+    assert [panel.title for panel in panels] == ["text directions", "image directions", "by topic"]
+    for panel in panels[:2]:
+        assert panel.rows[-1] == panel.names[-1] == "AVG"
+        assert (len(panel.values), len(panel.values[0])) == (len(NAMES) + 1, len(CATEGORIES) + 1)
 
 
 def test_the_heatmap_is_a_png_that_is_the_same_each_time(odd):
