@@ -65,7 +65,7 @@ def main() -> None:
         settings = Settings(by=("category",), resamples=500, flips=999, seed=number)
         report = evaluate_tables(tables, settings)
         found.update({finding.kind for finding in report.findings})
-        significant += any(c.p_holm < 0.05 for c in report.comparisons if c.group is None)
+        significant += any(c.p_adjusted < 0.05 for c in report.comparisons if c.group is None)
         if number % 100 == 99:
             print(f"{number + 1} reports", file=sys.stderr)
     for kind, count in [*found.most_common(), ("two metrics differ", significant)]:

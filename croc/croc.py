@@ -13,6 +13,7 @@ import croc  # From: croc-t2i
 
 if TYPE_CHECKING:
     from croc.verdict.report import Average, Report, Settings
+    from croc.verdict.statistics import Correction
 
 _CITATION = """\
 @article{croc,
@@ -56,6 +57,8 @@ Args:
     resamples (int): number of bootstrap resamples, for findings; 0 gives no findings that need them.
     permutations (int): number of permutations of the tests; 0 gives no tests.
     seed (int): seed of the resamples and permutations; default: a fixed one.
+    correction (str): adjustment of p values for many tests: "holm", or by the false discovery rate "bh"
+        (Benjamini-Hochberg) or "by" (Benjamini-Yekutieli).
     level (float): confidence level of the intervals, from 0.5 to below 1.
 
 Returns:
@@ -132,6 +135,7 @@ _EVALUATION = (
     "permutations",
     "seed",
     "level",
+    "correction",
 )
 _CONFIGS = ("default", "syn", "hum")
 
@@ -274,6 +278,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
         permutations: int = 10000,
         seed: int | None = None,
         level: float = 0.95,
+        correction: Correction = "holm",
     ) -> tuple[str | None, Settings]:
         """The protocol and the settings of a report; the options have the defaults of ``croc evaluate``."""
         from croc.verdict.report import DEFAULT_SEED, Settings
@@ -289,6 +294,7 @@ class Croc(evaluate.Metric):  # type: ignore[misc]
             level=_plain(level),
             images=_plain(images),
             average=average,
+            correction=correction,
         )
         return protocol, settings
 

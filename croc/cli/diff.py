@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer
+from croc.cli.options import PATH, Integer, correction_option
 from croc.cli.output import show, write
+
+if TYPE_CHECKING:
+    from croc.verdict.statistics import Correction
 
 
 @section("evaluate")
@@ -29,6 +33,7 @@ Examples:
     "--permutations", default=10000, show_default=True, type=Integer(1), help="Number of permutations."
 )
 @click.option("--seed", type=Integer(0), help="Seed of the permutations. Default: a fixed one.")
+@correction_option
 @click.option("--fail-if-worse", is_flag=True, help="Exit with code 1 if the metric is worse anywhere.")
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
 @click.pass_context
@@ -41,19 +46,26 @@ def diff(
     images: int | None,
     permutations: int,
     seed: int | None,
+    correction: Correction,
     fail_if_worse: bool,
     json_file: Path | None,
 ) -> None:
     """Compare two versions of a metric on the same checks.
 
     OLD and NEW are score tables of the two versions. The differences are paired by concept. Better and worse
-    are significant at 0.05, adjusted over the values of a column (Holm).
+    are significant at 0.05, adjusted over the values of a column.
     """
     from croc.rendering.terminal import changes
     from croc.verdict.changes import compare_versions
     from croc.verdict.report import DEFAULT_SEED, Settings
 
-    settings = Settings(by=by, flips=permutations, seed=DEFAULT_SEED if seed is None else seed, images=images)
+    settings = Settings(
+        by=by,
+        flips=permutations,
+        seed=DEFAULT_SEED if seed is None else seed,
+        images=images,
+        correction=correction,
+    )
     found = compare_versions(old, new, settings, metric=metric)
     write(json_file, found.to_json() if json_file else "")
     show(changes(found))

@@ -9,7 +9,7 @@ import click
 
 from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer, Number, together
+from croc.cli.options import PATH, Integer, Number, correction_option, together
 from croc.cli.output import echo, log, show, write
 from croc.tables.columns import OPTIONAL_COLUMNS
 
@@ -84,6 +84,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         level=options["level"],
         images=options["images"],
         average=options["average"],
+        correction=options.get("correction", "holm"),
     )
     with Console(stderr=True).status("Evaluating score tables …"):
         return evaluate(
@@ -108,6 +109,7 @@ Examples:
     metavar="COLUMN",
     help=f"Break results down by this column: {', '.join(GROUPINGS)} or another. Repeatable.",
 )
+@correction_option
 @_json_option
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
 @click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
@@ -241,6 +243,7 @@ Examples:
     help="Number of permutations in tests. 0 computes no tests, ranks and soft pairwise accuracy.",
 )
 @click.option("--seed", type=Integer(0), help="Seed of resamples and permutations. Default: a fixed one.")
+@correction_option
 @_json_option
 def correlate(
     table: Path,

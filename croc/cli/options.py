@@ -60,6 +60,14 @@ preset_changes = click.option(
     metavar="KEY=VALUE",
     help="Change a key of the preset, such as images.count=3. Repeatable.",
 )
+correction_option = click.option(
+    "--correction",
+    type=click.Choice(["holm", "bh", "by"]),
+    default="holm",
+    show_default=True,
+    help="Adjustment of p values for many tests: Holm, or the false discovery rate by Benjamini-Hochberg or "
+    "Benjamini-Yekutieli.",
+)
 dataset_options = together(
     click.option("--config", metavar="NAME", help="Configuration of the dataset. Default: its default one."),
     click.option("--split", metavar="NAME", help="Split of the dataset. Default: test, or the only one."),

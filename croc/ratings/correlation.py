@@ -86,7 +86,8 @@ def correlate(
         for kind in KINDS:
             rankings = [part.ranking(kind) for part in parts]
             notes += rankings[0].notes
-            adjusted = iter(statistics.holm([pair.p for ranking in rankings for pair in ranking.pairs]))
+            p = [pair.p for ranking in rankings for pair in ranking.pairs]
+            adjusted = iter(statistics.adjust(p, settings.correction))
             for ranking in rankings:
                 found, tested = ranking.records([float(next(adjusted)) for _ in ranking.pairs])
                 results += found
@@ -151,13 +152,13 @@ class _Ranking:
         part, kind = self.part, self.kind
         p = np.ones((len(self.measured), len(self.measured)))
         tests = []
-        for pair, p_holm in zip(self.pairs, adjusted, strict=True):
-            p[pair.first, pair.second] = p[pair.second, pair.first] = p_holm
+        for pair, p_adjusted in zip(self.pairs, adjusted, strict=True):
+            p[pair.first, pair.second] = p[pair.second, pair.first] = p_adjusted
             names = self.measured[pair.first].metric, self.measured[pair.second].metric
             ends = pair.low, pair.high
             tests.append(
                 CorrelationTest(
-                    *names, part.human, kind, pair.difference, *ends, pair.p, p_holm, part.by, part.value
+                    *names, part.human, kind, pair.difference, *ends, pair.p, p_adjusted, part.by, part.value
                 )
             )
         ranks = statistics.significance_ranks(np.array([one.value for one in self.measured]), p)

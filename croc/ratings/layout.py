@@ -15,6 +15,7 @@ from croc.ratings.permutation import Test
 from croc.ratings.records import Grouping
 from croc.tables.delimited import require_cells
 from croc.tables.signature import Signature
+from croc.verdict.statistics import Correction
 from croc.wording import counted
 
 Missing = Literal["drop", "zero", "worst"]
@@ -45,6 +46,7 @@ class Settings:
         permutations: of the tests; 0 makes none, and no soft pairwise accuracy.
         seed: of both.
         level: of the intervals.
+        correction: how p values are adjusted, see :func:`croc.verdict.statistics.adjust`.
     """
 
     group: Grouping | None = None
@@ -57,6 +59,7 @@ class Settings:
     permutations: int = 1_000
     seed: int = 0
     level: float = 0.95
+    correction: Correction = "holm"
 
 
 @dataclass(frozen=True)
@@ -145,6 +148,7 @@ class Layout:
             clusters=clusters,
             ci=f"expanded-bootstrap{settings.resamples}@{settings.level:g}" if has_intervals else None,
             test=f"{settings.test}{settings.permutations}" if settings.permutations else None,
+            correction=None if settings.correction == "holm" else settings.correction,
             seed=settings.seed,
         )
 

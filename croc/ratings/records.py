@@ -82,7 +82,8 @@ class CorrelationTest(Record):
         ci_low: lower end of its interval, units resampled; None where a correlation has none.
         ci_high: upper end.
         p: two-sided, from exchanging the scores of the two metrics.
-        p_holm: adjusted over all pairs of one coefficient and column of ratings, and all values of ``by``.
+        p_adjusted: adjusted over all pairs of one coefficient and column of ratings, and all values of
+            ``by``.
         by: column that the items are broken down by; None for all items.
         by_value: value of that column; None for all items.
     """
@@ -95,7 +96,7 @@ class CorrelationTest(Record):
     ci_low: Distance
     ci_high: Distance
     p: Probability
-    p_holm: Probability
+    p_adjusted: Probability
     by: Text | None = None
     by_value: Text | None = None
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from croc.verdict.published import text_model_agreements
 from croc.verdict.records import Agreement, Dependence, DisplayColumn, NumberKind, Record, display_columns
 from croc.verdict.report import Report
+from croc.verdict.statistics import Correction
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -101,6 +102,19 @@ def mode(report: Report) -> str:
 def confidence(report: Report) -> str:
     """The confidence level of a report's intervals: ``95%``."""
     return f"{100 * report.settings.level:g}%"
+
+
+def adjusted_p(correction: Correction) -> str:
+    """The heading of adjusted p values: ``p (Holm)``, ``p (FDR)``."""
+    return "p (Holm)" if correction == "holm" else "p (FDR)"
+
+
+def describe_correction(correction: Correction) -> str:
+    """How p values were adjusted, as a sentence."""
+    method = {"holm": "Holm", "bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[correction]
+    if correction == "holm":
+        return f"P values are adjusted for the number of tests ({method})."
+    return f"P values are adjusted by the false discovery rate ({method})."
 
 
 def describe_comparison(pair: Dependence) -> str:

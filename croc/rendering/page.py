@@ -30,9 +30,11 @@ def environment() -> Environment:
         trim_blocks=True,
     )
     made.globals |= {
+        "adjusted_p": formats.adjusted_p,
         "cell": formats.cell,
         "cell_interval": formats.cell_interval,
         "describe_comparison": formats.describe_comparison,
+        "describe_correction": formats.describe_correction,
         "count": formats.count,
         "counted": counted,
         "directions": DIRECTIONS,

@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING
 
 from croc.checks.schema import DIRECTIONS
 from croc.rendering.formats import (
+    adjusted_p,
     cell,
     confidence,
     correlation_lines,
     count,
     describe_comparison,
+    describe_correction,
     describe_rank_agreement,
     further_columns,
     interval,
@@ -23,6 +25,7 @@ from croc.rendering.formats import (
 )
 from croc.verdict.records import DIRECTION_NAMES, Dependence, Score
 from croc.verdict.report import Report
+from croc.verdict.statistics import Correction
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -43,10 +46,12 @@ def terminal(report: Report) -> list[RenderableType]:
     parts: list[RenderableType] = [_ranking(report)]
     parts += [_grouping(report, column) for column in report.groupings]
     for pair in report.dependences:
-        parts += _dependence(pair)
+        parts += _dependence(pair, report.settings.correction)
     parts += [Text(sentence) for sentence in text_model_sentences(report)]
     if report.findings:
         parts.append(Text("Findings", style="bold"))
+        if report.settings.correction != "holm":
+            parts.append(Text(describe_correction(report.settings.correction)))
         for finding in report.findings:
             p = "" if finding.p is None else f" (p = {p_value(finding.p)})"
             parts.append(Text(f"• {finding.text}{p}"))
@@ -101,14 +106,14 @@ def _grouping(report: Report, column: str) -> RenderableType:
     return table
 
 
-def _dependence(pair: Dependence) -> list[RenderableType]:
+def _dependence(pair: Dependence, correction: Correction) -> list[RenderableType]:
     """The results of each metric for two generators."""
     from rich.table import Table
     from rich.text import Text
 
     table = Table()
     table.add_column("metric", no_wrap=True)
-    for name in (pair.first, pair.second, "difference", "interval", "p (Holm)"):
+    for name in (pair.first, pair.second, "difference", "interval", adjusted_p(correction)):
         table.add_column(Text(name), justify="right")
     for difference in pair.differences:
         table.add_row(
@@ -117,7 +122,7 @@ def _dependence(pair: Dependence) -> list[RenderableType]:
             _number(difference.second),
             number(difference.difference),
             interval(difference.ci_low, difference.ci_high),
-            p_value(difference.p_holm),
+            p_value(difference.p_adjusted),
         )
     question = Text(
         f"Do the results depend on the {pair.column}? {describe_comparison(pair)}", style="italic"
@@ -133,7 +138,7 @@ def changes(found: Changes) -> list[RenderableType]:
 
     table = Table(title="Mean scaled accuracy, new against old", title_justify="left")
     table.add_column("checks of", no_wrap=True)
-    for name in ("checks", "old", "new", "difference", "interval", "p (Holm)", ""):
+    for name in ("checks", "old", "new", "difference", "interval", adjusted_p(found.correction), ""):
         table.add_column(name, justify="right", no_wrap=True)
     for change in found.changes:
         name = "all" if change.group is None else f"{change.group} {change.group_value}"
@@ -145,11 +150,12 @@ def changes(found: Changes) -> list[RenderableType]:
             number(change.new),
             number(change.difference),
             interval(change.ci_low, change.ci_high),
-            p_value(change.p_holm),
+            p_value(change.p_adjusted),
             Text(outcome, style={"better": "green", "worse": "red"}.get(outcome, "")),
         )
+    note = [Text(describe_correction(found.correction))] if found.correction != "holm" else []
     signatures = [Text(f"old: {found.old}", style="dim"), Text(f"new: {found.new}", style="dim")]
-    return [table, *signatures]
+    return [table, *note, *signatures]
 
 
 def plan(found: Plan) -> list[RenderableType]:

@@ -71,6 +71,12 @@ KEYS: tuple[Key, ...] = (
     Key("ci", "ci", "computation", "intervals: method and level"),
     Key("resamples", "b", "computation", "number of bootstrap resamples, for rank agreement and findings"),
     Key("test", "test", "computation", "paired tests: method, number of permutations"),
+    Key(
+        "correction",
+        "corr",
+        "computation",
+        "adjustment of p values by the false discovery rate: `bh` or `by`; without it, Holm's",
+    ),
     Key("seed", "seed", "computation", "seed of the resamples and permutations"),
     Key("scorer", "s", "scorer", "name of the scorer"),
     Key("revision", "r", "scorer", "commit of the model, or a hash of its weights; `unknown` if not stated"),

@@ -15,7 +15,7 @@ from croc.tables.score_tables import ScoreTable
 from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.records import Count, Distance, Record, Scaled, Stored, Text
 from croc.verdict.report import Settings
-from croc.verdict.statistics import ALPHA
+from croc.verdict.statistics import ALPHA, Correction
 
 OLD, NEW = "old", "new"
 
@@ -34,7 +34,7 @@ class Change(Record):
         ci_low: lower end of its interval; None with fewer than five concepts.
         ci_high: upper end.
         p: two-sided, from exchanging the versions concept by concept.
-        p_holm: adjusted over the groups of the same column.
+        p_adjusted: adjusted over the groups of the same column.
     """
 
     group: Text | None
@@ -46,7 +46,7 @@ class Change(Record):
     ci_low: Distance
     ci_high: Distance
     p: Annotated[float, Field(ge=0, le=1)]
-    p_holm: Annotated[float, Field(ge=0, le=1)]
+    p_adjusted: Annotated[float, Field(ge=0, le=1)]
 
     @property
     def about(self) -> tuple[str, ...]:
@@ -56,12 +56,12 @@ class Change(Record):
     @property
     def worse(self) -> bool:
         """Whether the new version is significantly worse."""
-        return self.p_holm < ALPHA and self.difference is not None and self.difference < 0
+        return self.p_adjusted < ALPHA and self.difference is not None and self.difference < 0
 
     @property
     def better(self) -> bool:
         """Whether the new version is significantly better."""
-        return self.p_holm < ALPHA and self.difference is not None and self.difference > 0
+        return self.p_adjusted < ALPHA and self.difference is not None and self.difference > 0
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,7 @@ class Changes(Stored):
         old: signature of the old version's numbers.
         new: signature of the new version's numbers.
         changes: all checks first, then by group.
+        correction: how p values are adjusted, see :func:`croc.verdict.statistics.adjust`.
     """
 
     description: ClassVar[str] = "a comparison of versions"
@@ -79,6 +80,7 @@ class Changes(Stored):
     old: Text
     new: Text
     changes: tuple[Change, ...]
+    correction: Correction = "holm"
 
     @property
     def worse(self) -> tuple[Change, ...]:
@@ -122,10 +124,12 @@ def compare_versions(
                 ci_low=ends[0],
                 ci_high=ends[1],
                 p=pair.p,
-                p_holm=pair.p_holm,
+                p_adjusted=pair.p_adjusted,
             )
         )
-    return Changes(str(report.signatures[OLD]), str(report.signatures[NEW]), tuple(changes))
+    return Changes(
+        str(report.signatures[OLD]), str(report.signatures[NEW]), tuple(changes), settings.correction
+    )
 
 
 def _minus(value: float | None) -> float | None:

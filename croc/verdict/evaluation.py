@@ -84,7 +84,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         drawn = group.resampled(settings)  # large: those of one group at a time
         results.append(_results(group, settings))
         tests.append(GroupTests.of(group, drawn, settings))
-    tested = _Tested.of(tests, settings.flips)
+    tested = _Tested.of(tests, settings)
     baselines = {name for name, one in metadata.items() if one.baseline}
     report = Report(
         signature=signature,
@@ -130,7 +130,7 @@ def join_reports(reports: Sequence[Report], verdicts: CheckVerdicts, settings: S
     for column in settings.by:
         groups += groups_by(verdicts, column)
     tests = [GroupTests.of(group, group.resampled(settings), settings) for group in groups]
-    tested = _Tested.of(tests, settings.flips)
+    tested = _Tested.of(tests, settings)
     of_metric = {report.metrics[0]: report for report in reports}
     ordered = [of_metric[name] for name in verdicts.metrics]
     scores = [
@@ -278,6 +278,7 @@ def _signature(
         ci=f"wilson@{settings.level:g}",
         resamples=settings.resamples,
         test=f"signflip{settings.flips}" if settings.flips else "none",
+        correction=None if settings.correction == "holm" else settings.correction,
         seed=settings.seed,
     )
     return program | dataset | computation
@@ -408,9 +409,9 @@ class _Tested:
         return {test.group.key: test for test in self.tests}
 
     @classmethod
-    def of(cls, tests: Sequence[GroupTests], flips: int) -> _Tested:
+    def of(cls, tests: Sequence[GroupTests], settings: Settings) -> _Tested:
         """Compare the metrics in every group and rank them; the tests of all checks come first."""
-        comparisons = _comparisons(tests, flips)
+        comparisons = _comparisons(tests, settings)
         return cls(
             tuple(tests),
             {test.group.key: test.directions for test in tests if test.directions is not None},
@@ -419,8 +420,8 @@ class _Tested:
         )
 
 
-def _comparisons(tests: Sequence[GroupTests], flips: int) -> tuple[Comparison, ...]:
-    """Every pair in every group; Holm's adjustment over the groups of one grouping."""
+def _comparisons(tests: Sequence[GroupTests], settings: Settings) -> tuple[Comparison, ...]:
+    """Every pair in every group; p values are adjusted over the groups of one grouping."""
     comparisons: list[Comparison] = []
     for column in dict.fromkeys(test.group.column for test in tests):
         family = [(test, test.exchange) for test in tests if test.group.column == column]
@@ -431,8 +432,8 @@ def _comparisons(tests: Sequence[GroupTests], flips: int) -> tuple[Comparison, .
             for a, b in itertools.combinations(range(len(test.scores)), 2)
             if not np.isnan(test.scores[[a, b]]).any()
         ]
-        adjusted = statistics.holm([p for *_, p in pairs])
-        for (test, a, b, p), p_holm in zip(pairs, adjusted, strict=True):
+        adjusted = statistics.adjust([p for *_, p in pairs], settings.correction)
+        for (test, a, b, p), p_adjusted in zip(pairs, adjusted, strict=True):
             better, worse = (a, b) if test.scores[a] >= test.scores[b] else (b, a)
             names = test.group.verdicts.metrics
             low, high = test.intervals.of_difference(better, worse)
@@ -444,8 +445,10 @@ def _comparisons(tests: Sequence[GroupTests], flips: int) -> tuple[Comparison, .
                     group_value=test.group.value,
                     difference=float(test.scores[better] - test.scores[worse]),
                     p=p,
-                    p_holm=float(p_holm),
-                    minimum_detectable_difference=_detectable(test, a, b, len(pairs), flips),
+                    p_adjusted=float(p_adjusted),
+                    minimum_detectable_difference=_detectable(
+                        test, a, b, statistics.first_step(len(pairs), settings.correction), settings.flips
+                    ),
                     ci_low=optional(low),
                     ci_high=optional(high),
                 )
@@ -453,7 +456,7 @@ def _comparisons(tests: Sequence[GroupTests], flips: int) -> tuple[Comparison, .
     return tuple(comparisons)
 
 
-def _detectable(test: GroupTests, a: int, b: int, tests: int, flips: int) -> float | None:
+def _detectable(test: GroupTests, a: int, b: int, tests: float, flips: int) -> float | None:
     """The minimum detectable difference of one of so many tests; None if none can be significant."""
     difference = statistics.minimum_detectable_difference(
         test.intervals.standard_error(a, b),
@@ -481,5 +484,5 @@ def _ranks(test: GroupTests, comparisons: Sequence[Comparison]) -> dict[str, int
     for c in tested:
         if c.better in names and c.worse in names:
             a, b = names.index(c.better), names.index(c.worse)
-            p[a, b] = p[b, a] = c.p_holm
+            p[a, b] = p[b, a] = c.p_adjusted
     return dict(zip(names, statistics.significance_ranks(test.scores[places], p), strict=True))

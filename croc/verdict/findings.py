@@ -64,11 +64,12 @@ def _missing_scores(report: Report, tests: Sequence[GroupTests]) -> Iterator[Fin
 
 
 def _too_few_permutations(report: Report) -> Iterator[Finding]:
-    """So many comparisons that the smallest possible p value is not significant after Holm's adjustment."""
+    """So many comparisons that the smallest possible p value is not significant after adjustment."""
     flips = report.settings.flips
     counts = Counter(comparison.group for comparison in report.comparisons)
     for column, number in counts.items():
-        needed = statistics.fewest_permutations(number)
+        factor = statistics.smallest_factor(number, report.settings.correction)
+        needed = statistics.fewest_permutations(factor)
         if flips < needed:
             of_groups = "" if column is None else f" by {column}"
             text = (
@@ -94,7 +95,7 @@ def _below_chance(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
         if not family:
             continue
         raw = np.stack([below for _, below in family])
-        adjusted = statistics.holm(raw.ravel()).reshape(raw.shape)
+        adjusted = statistics.adjust(raw.ravel(), report.settings.correction).reshape(raw.shape)
         for g, m, d in np.argwhere(adjusted < ALPHA):
             cells.append((family[g][0], int(m), int(d), float(adjusted[g, m, d])))
     for m, metric in enumerate(report.metrics):
@@ -129,11 +130,12 @@ def _text_image_gap(report: Report, one_image: GroupTests | None) -> Iterator[Fi
     gap = nanmean(observed[:, :2], -1) - nanmean(observed[:, 2:], -1)
     resampled = nanmean(drawn[..., :2], -1) - nanmean(drawn[..., 2:], -1)
     tested = [m for m in _not_baselines(report) if not np.isnan(gap[m])]
-    adjusted = statistics.holm(
+    adjusted = statistics.adjust(
         [
             statistics.bootstrap_p(resampled[:, m] - FAR * np.sign(gap[m])) if abs(gap[m]) > FAR else 1.0
             for m in tested
-        ]
+        ],
+        report.settings.correction,
     )
     low, high = statistics.percentile_interval(resampled, report.settings.level)
     for m, p in zip(tested, adjusted, strict=True):
@@ -159,7 +161,9 @@ def _inverse_below_forward(report: Report, one_image: GroupTests | None) -> Iter
     resampled = nanmean(drawn[..., [1, 3]], -1) - nanmean(drawn[..., [0, 2]], -1)
     if np.isnan(drop[tested]).any() or (drop[tested] >= -FAR).any():
         return
-    adjusted = statistics.holm([statistics.bootstrap_p(resampled[:, m] + FAR) for m in tested])
+    adjusted = statistics.adjust(
+        [statistics.bootstrap_p(resampled[:, m] + FAR) for m in tested], report.settings.correction
+    )
     if (adjusted < ALPHA).all():
         text = (
             "The inverse directions are lower than the forward directions for every metric, by at least "
@@ -202,7 +206,7 @@ def _weak_for_all(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
                 here, elsewhere = drawn[g][:, m], nanmean(np.delete(drawn, g, axis=0)[..., m], 0)
                 gaps[g, k] = test.scores[m] - float(nanmean(rest[:, m], 0))
                 p[g, k] = statistics.bootstrap_p(here - elsewhere) if not np.isnan(gaps[g, k]) else np.nan
-        adjusted = statistics.holm(p.ravel()).reshape(p.shape)
+        adjusted = statistics.adjust(p.ravel(), report.settings.correction).reshape(p.shape)
         weak = [g for g in range(len(family)) if (gaps[g] < 0).all() and (adjusted[g] < ALPHA).all()]
         if weak:
             places = ", ".join(_weakness(report, family[g], metrics) for g in weak)
@@ -222,7 +226,11 @@ def _depends_on_generator(report: Report) -> Iterator[Finding]:
     """A metric whose results change with the model that wrote the prompts or generated the images."""
     for pair in report.dependences:
         for difference in pair.differences:
-            if difference.p_holm is None or difference.p_holm >= ALPHA or difference.difference is None:
+            if (
+                difference.p_adjusted is None
+                or difference.p_adjusted >= ALPHA
+                or difference.difference is None
+            ):
                 continue
             where = f"the same {counted(pair.concepts, 'concept')}" if pair.paired else "different concepts"
             low, high = difference.ci_low, difference.ci_high
@@ -232,7 +240,7 @@ def _depends_on_generator(report: Report) -> Iterator[Finding]:
                 f"{difference.first:+.2f} with {pair.first}, {difference.second:+.2f} with {pair.second}, on "
                 f"{where} (difference {difference.difference:+.2f}{ends})."
             )
-            yield Finding("depends_on_generator", text, (difference.metric,), difference.p_holm)
+            yield Finding("depends_on_generator", text, (difference.metric,), difference.p_adjusted)
 
 
 def _no_better_than_baseline(report: Report) -> Iterator[Finding]:
@@ -248,9 +256,9 @@ def _no_better_than_baseline(report: Report) -> Iterator[Finding]:
         if comparison.group is not None or best not in comparison.about:
             continue
         other = comparison.worse if comparison.better == best else comparison.better
-        if scores[other].baseline or (comparison.better == other and comparison.p_holm < ALPHA):
+        if scores[other].baseline or (comparison.better == other and comparison.p_adjusted < ALPHA):
             continue
         smallest = comparison.minimum_detectable_difference
         power = f" (minimum detectable difference: {smallest:.2f})" if smallest else ""
         text = f"{other} is not significantly better than the baseline {best}{power}."
-        yield Finding("no_better_than_baseline", text, (other, best), comparison.p_holm)
+        yield Finding("no_better_than_baseline", text, (other, best), comparison.p_adjusted)

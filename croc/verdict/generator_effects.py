@@ -40,7 +40,7 @@ def dependences(groups: Sequence[Group], settings: Settings) -> list[Dependence]
         settings: of the report; without resamples there are no intervals, without permutations no tests.
 
     Returns:
-        One record per pair, with a difference per metric; p values are adjusted (Holm) over all pairs and
+        One record per pair, with a difference per metric; p values are adjusted over all pairs and
         metrics of a column.
     """
     compared: list[Dependence] = []
@@ -48,10 +48,11 @@ def dependences(groups: Sequence[Group], settings: Settings) -> list[Dependence]
         family = [group for group in groups if group.column == column and group.value != NO_VALUE]
         pairs = [_compare(a, b, column, settings) for a, b in itertools.combinations(family, 2)]
         raw = [np.nan if d.p is None else d.p for pair in pairs for d in pair.differences]
-        adjusted = iter(statistics.holm(raw))
+        adjusted = iter(statistics.adjust(raw, settings.correction))
         compared += [
             replace(
-                pair, differences=tuple(replace(d, p_holm=optional(next(adjusted))) for d in pair.differences)
+                pair,
+                differences=tuple(replace(d, p_adjusted=optional(next(adjusted))) for d in pair.differences),
             )
             for pair in pairs
         ]
@@ -94,7 +95,7 @@ def _compare(a: Group, b: Group, column: str, settings: Settings) -> Dependence:
                 ci_low=optional(low[m]),
                 ci_high=optional(high[m]),
                 p=None if p is None else optional(p[m]),
-                p_holm=None,
+                p_adjusted=None,
             )
             for m, metric in enumerate(first.metrics)
         ),

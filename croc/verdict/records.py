@@ -216,9 +216,10 @@ class Comparison(Record):
         group_value: value of that column; None for all checks.
         difference: of the two scores, not negative.
         p: two-sided, from exchanging the two metrics concept by concept.
-        p_holm: adjusted over all comparisons of the same grouping.
+        p_adjusted: adjusted over all comparisons of the same grouping, see
+            :func:`croc.verdict.statistics.adjust`.
         minimum_detectable_difference: the smallest true difference that the test detects with probability 0.8
-            (level 0.05, adjusted over the same comparisons as ``p_holm``); None where there are too few
+            (level 0.05, adjusted over the same comparisons as ``p_adjusted``); None where there are too few
             concepts for any difference.
         ci_low: lower end of the interval of ``difference``; None with fewer than five concepts.
         ci_high: upper end.
@@ -230,7 +231,7 @@ class Comparison(Record):
     group_value: Text | None
     difference: Annotated[float, Field(ge=0, le=2)]
     p: Annotated[float, Field(ge=0, le=1)]
-    p_holm: Annotated[float, Field(ge=0, le=1)]
+    p_adjusted: Annotated[float, Field(ge=0, le=1)]
     minimum_detectable_difference: Annotated[float, Field(ge=0)] | None
     ci_low: Distance = None
     ci_high: Distance = None
@@ -300,7 +301,7 @@ class Difference(Record):
         ci_high: upper end.
         p: two-sided; from exchanging the two generators concept by concept, or from the bootstrap where they
             share no concepts.
-        p_holm: adjusted over all pairs and metrics of the column.
+        p_adjusted: adjusted over all pairs and metrics of the column.
     """
 
     metric: Text
@@ -310,7 +311,7 @@ class Difference(Record):
     ci_low: Distance
     ci_high: Distance
     p: Share
-    p_holm: Share
+    p_adjusted: Share
 
     @property
     def about(self) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ from croc.verdict.records import (
     check_fields,
     optional,
 )
-from croc.verdict.statistics import Array
+from croc.verdict.statistics import Array, Correction
 
 DEFAULT_SEED = 20250511
 _R = TypeVar("_R", bound=Record)
@@ -60,6 +60,8 @@ class Settings(Stored):
         level: confidence level of the intervals.
         images: number of images per side that the verdicts are of, averaged over all choices of so many; None
             takes all images.
+        correction: how p values are adjusted for the number of tests, see
+            :func:`croc.verdict.statistics.adjust`.
         average: whether the mean of a metric pools the checks (``micro``) or gives every value of the first
             column of ``by`` the same weight (``macro``). None is ``micro``, and in the published computation
             the paper's ``macro`` over subsets (syn) or categories (hum).
@@ -73,6 +75,7 @@ class Settings(Stored):
     level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     images: Annotated[int, Field(ge=1)] | None = None
     average: Average | None = None
+    correction: Correction = "holm"
 
     def __post_init__(self) -> None:
         """Check the values of the settings, and that they go together.

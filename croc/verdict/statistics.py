@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
 Seed = int | Sequence[int]
+Correction = Literal["holm", "bh", "by"]
+"""How p values are adjusted for the number of tests, see :func:`adjust`."""
 
 # A block of resampled weights is held at a time: about this many numbers.
 _BLOCK = 4_000_000
@@ -136,6 +138,31 @@ def holm(p: Sequence[float] | Array) -> Array:
     return out
 
 
+def adjust(p: Sequence[float] | Array, correction: Correction = "holm") -> Array:
+    """P values of a family of tests, adjusted for their number; NaN is left out.
+
+    Args:
+        p: (m,).
+        correction: ``holm`` controls the probability of any false discovery. ``bh`` (Benjamini and Hochberg,
+            1995) and ``by`` (Benjamini and Yekutieli, 2001) control the false discovery rate, the expected
+            share of false ones among the discoveries: ``bh`` for tests that are independent or positively
+            dependent, ``by`` for all.
+
+    Returns:
+        (m,) adjusted p values, at most 1.
+    """
+    if correction == "holm":
+        return holm(p)
+    from scipy.stats import false_discovery_control
+
+    values = np.asarray(p, float)
+    out = np.full(len(values), np.nan)
+    known = ~np.isnan(values)
+    if known.any():
+        out[known] = false_discovery_control(values[known], method=correction)
+    return out
+
+
 def percentile_interval(samples: Array, level: float = 0.95) -> tuple[Array, Array]:
     """Percentile interval of each column, NaN resamples left out.
 
@@ -185,7 +212,7 @@ def minimum_detectable_difference(
     *,
     concepts: int,
     freedom: float | None = None,
-    tests: int = 1,
+    tests: float = 1,
     flips: int | None = None,
     alpha: float = ALPHA,
     power: float = 0.8,
@@ -196,8 +223,8 @@ def minimum_detectable_difference(
         standard_error: of the difference.
         concepts: number of concepts whose results are exchanged.
         freedom: degrees of freedom of the standard error; by default one less than the concepts.
-        tests: number of tests whose p values are adjusted together (Holm): the first of them is done at
-            ``alpha / tests``.
+        tests: number of tests whose p values are adjusted together: the first of them is done at
+            ``alpha / tests``; see :func:`first_step`.
         flips: number of permutations; None for all.
         alpha: level of significance.
         power: probability of detection.
@@ -212,14 +239,19 @@ def minimum_detectable_difference(
     return np.full_like(errors, np.inf) if math.isinf(size) else size * errors
 
 
-def fewest_permutations(tests: int, alpha: float = ALPHA) -> int:
-    """The smallest number of permutations with which one of so many tests can be significant (Holm)."""
+def fewest_permutations(tests: float, alpha: float = ALPHA) -> int:
+    """The smallest number of permutations with which one of so many tests can be significant.
+
+    Args:
+        tests: see :func:`first_step`.
+        alpha: level of significance.
+    """
     return math.floor(tests / alpha + 1e-9)
 
 
 @lru_cache(maxsize=10_000)
 def detectable_size(
-    concepts: int, freedom: float, tests: int, flips: int | None, alpha: float, power: float
+    concepts: int, freedom: float, tests: float, flips: int | None, alpha: float, power: float
 ) -> float:
     """:func:`minimum_detectable_difference` in standard errors.
 
@@ -256,6 +288,18 @@ def detectable_size(
     if significant == 1:
         needed = max(needed, float(norm.ppf(power ** (1 / concepts))) * math.sqrt(concepts))
     return needed
+
+
+def first_step(tests: int, correction: Correction = "holm") -> float:
+    """What the smallest of the p values of so many tests is multiplied by when no other one is small."""
+    return tests * smallest_factor(tests, correction) if correction != "holm" else float(tests)
+
+
+def smallest_factor(tests: int, correction: Correction = "holm") -> float:
+    """What the p values of so many tests are multiplied by when all are equal: the least an adjustment does."""
+    if correction == "holm":
+        return float(tests)
+    return sum(1 / i for i in range(1, tests + 1)) if correction == "by" else 1.0
 
 
 def best_first(names: Sequence[str], values: Array) -> list[int]:

@@ -21,6 +21,7 @@ from croc.ratings.layout import interval_level
 from croc.ratings.records import Correlations
 from croc.tables.readers import read_pair_table
 from croc.verdict.report import DEFAULT_SEED
+from croc.verdict.statistics import adjust
 
 GUIDE = Path(__file__).parents[3] / "docs" / "ratings.md"
 
@@ -65,7 +66,7 @@ def test_a_better_metric_is_told_from_a_poor_one_and_a_copy_is_not():
     found = pooled(frame.with_columns(copy=pl.col("good")), ["human"], resamples=400)
     ranks = {one.metric: one.rank for one in found.results if one.kind == "kendall"}
     assert ranks == {"good": 1, "copy": 1, "poor": 3}
-    assert found.test("good", "poor", "human").p_holm < 0.05
+    assert found.test("good", "poor", "human").p_adjusted < 0.05
     assert found.test("good", "copy", "human").p == 1
 
 
@@ -284,7 +285,7 @@ def test_both_permutation_tests_tell_a_good_metric_from_a_poor_one():
     for test in ("perm-inputs", "perm-both"):
         found = correlate(easy_and_hard(), ["human"], test=test, resamples=0, permutations=200)
         for kind in ("acc_eq", "kendall", "spearman", "pearson"):
-            assert found.test("knows_images", "knows_prompts", "human", kind).p_holm < 0.05
+            assert found.test("knows_images", "knows_prompts", "human", kind).p_adjusted < 0.05
         assert f"test:{test}200" in str(found.signature)
 
 
@@ -344,8 +345,12 @@ def test_results_are_broken_down_by_a_column():
         assert part.value == pytest.approx(alone.get("knows_images", "human", "acc_eq").value)
         assert part.signature == f"{found.signature}|by:category={value}"
     raw = sorted(one.p for one in found.tests if one.kind == "kendall")
-    adjusted = sorted(one.p_holm for one in found.tests if one.kind == "kendall")
+    adjusted = sorted(one.p_adjusted for one in found.tests if one.kind == "kendall")
     assert adjusted[0] == pytest.approx(3 * raw[0])  # one family: all items and both categories
+    rate = correlate(frame, ["human"], by=("category",), resamples=0, permutations=100, correction="bh")
+    family = [one for one in rate.tests if one.kind == "kendall"]
+    assert [one.p_adjusted for one in family] == pytest.approx(adjust([one.p for one in family], "bh"))
+    assert (rate.signature.get("correction"), found.signature.get("correction")) == ("bh", None)
     with pytest.raises(InputError, match="did you mean 'category'"):
         correlate(frame, ["human"], by=("categroy",))
 

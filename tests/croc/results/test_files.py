@@ -249,7 +249,7 @@ def test_the_leaderboard_says_what_a_report_of_all_tables_says(results: Path) ->
         assert len(ours.comparisons) == len(theirs.comparisons) > 6
         for a, b in zip(ours.comparisons, theirs.comparisons, strict=True):
             assert (a.better, a.worse, a.group_value) == (b.better, b.worse, b.group_value)
-            assert (a.difference, a.p, a.p_holm) == pytest.approx((b.difference, b.p, b.p_holm))
+            assert (a.difference, a.p, a.p_adjusted) == pytest.approx((b.difference, b.p, b.p_adjusted))
             assert a.minimum_detectable_difference == pytest.approx(b.minimum_detectable_difference, rel=1e-4)
         assert {f.text for f in ours.findings} == {f.text for f in theirs.findings}
     (pair,) = board.agreements

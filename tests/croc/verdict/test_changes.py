@@ -13,6 +13,7 @@ from croc.cli import main
 from croc.errors import InputError
 from croc.verdict.changes import compare_versions
 from croc.verdict.report import Settings
+from croc.verdict.statistics import adjust
 
 CATEGORIES = ["action", "counting"]
 QUICK = Settings(by=("category",), flips=999)
@@ -61,6 +62,19 @@ def test_the_command_fails_only_if_asked_and_only_if_worse(tables, tmp_path):
     assert "category counting" in done.stdout
     rows = json.loads((tmp_path / "diff.json").read_text())["changes"]
     assert [row["group_value"] for row in rows] == [None, "action", "counting"]
+
+
+def test_the_correction_of_a_comparison_is_an_option_and_shown(tables, tmp_path):
+    arguments = ["--by", "category", "--permutations", "999", "--correction", "by"]
+    done = CliRunner().invoke(
+        main, ["diff", *map(str, tables), *arguments, "--json", str(tmp_path / "d.json")]
+    )
+    content = json.loads((tmp_path / "d.json").read_text())
+    by_category = [change for change in content["changes"] if change["group"] == "category"]
+    expected = adjust([change["p"] for change in by_category], "by")
+    assert [change["p_adjusted"] for change in by_category] == pytest.approx(expected)
+    assert "p (FDR)" in done.stdout and "false discovery rate (Benjamini–Yekutieli)" in done.stdout
+    assert "correction:by" in content["old"] and content["correction"] == "by"
 
 
 def test_a_table_of_several_metrics_needs_a_name(tmp_path, tables):

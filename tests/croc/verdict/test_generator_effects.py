@@ -54,7 +54,7 @@ def test_the_difference_is_that_of_the_mean_scaled_accuracies() -> None:
     )
     assert (one.first, one.second, one.difference) == (1.0, 0.0, 1.0)
     assert one.ci_low < 1.0 < one.ci_high or one.ci_low < 1.0 == one.ci_high
-    assert one.p_holm < 0.05
+    assert one.p_adjusted < 0.05
 
 
 def test_pairing_narrows_the_interval_when_specs_are_hard_for_both() -> None:
@@ -107,7 +107,7 @@ def test_three_generators_give_three_pairs_adjusted_together() -> None:
     _, pairs = dependence(rows)
     assert [(pair.first, pair.second) for pair in pairs] == [("a", "b"), ("a", "c"), ("b", "c")]
     for pair in pairs:
-        assert pair.differences[0].p_holm >= pair.differences[0].p
+        assert pair.differences[0].p_adjusted >= pair.differences[0].p
 
 
 def test_two_metrics_that_change_places_have_a_rank_agreement_of_minus_one() -> None:

@@ -17,10 +17,12 @@ from score_rows import check_rows
 
 from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
+from croc.rendering import formats
 from croc.rendering.latex import latex
 from croc.rendering.page import page as html_page
 from croc.rendering.terminal import terminal
 from croc.verdict.report import Settings
+from croc.verdict.statistics import adjust
 
 
 def kinds(report):
@@ -291,7 +293,47 @@ def test_a_better_metric_is_found_and_ranked_and_like_ones_share_a_rank():
     assert ranks["good"] == ranks["like"] == 1
     assert ranks["weak"] == 3
     assert report.metrics[-1] == "weak"
-    assert all(one.difference >= 0 and one.p <= one.p_holm for one in report.comparisons)
+    assert all(one.difference >= 0 and one.p <= one.p_adjusted for one in report.comparisons)
+
+
+@pytest.mark.parametrize("correction", ["holm", "bh", "by"])
+def test_every_family_of_p_values_has_the_correction_of_the_settings(correction):
+    categories = ["action", "counting", "shapes", "negation"]
+    rows = {
+        name: [
+            row | {"image_model": "pq"[number // 4 % 2]}
+            for number, row in enumerate(noisy(seed, 60, -0.4 + 0.5 * seed, category=categories))
+        ]
+        for seed, name in enumerate("abc")
+    }
+    settings = Settings(by=("category", "image_model"), resamples=200, flips=999, correction=correction)
+    report = report_of(rows, settings=settings)
+    for column in (None, "category", "image_model"):
+        family = [one for one in report.comparisons if one.group == column]
+        assert [one.p_adjusted for one in family] == pytest.approx(
+            adjust([one.p for one in family], correction)
+        )
+    differences = [one for pair in report.dependences for one in pair.differences]
+    expected = adjust([one.p for one in differences], correction)
+    assert [one.p_adjusted for one in differences] == pytest.approx(expected)
+    assert report.signature.get("correction") == (None if correction == "holm" else correction)
+    sentence = formats.describe_correction(correction)
+    heads = {head for table in Page(html_page(report)).tables for head in table.head}
+    if correction == "holm":
+        assert "p (Holm)" in heads and "p (FDR)" not in heads
+    else:
+        assert "p (FDR)" in heads and "p (Holm)" not in heads and "false discovery rate" in sentence
+    assert sentence in Page(html_page(report)).text
+
+
+def test_the_false_discovery_rate_finds_at_least_what_holm_finds():
+    rows = {"m": noisy(1, 90, -0.25, category=["action", "counting", "shapes"])}
+    found = {}
+    for correction in ("holm", "bh"):
+        settings = Settings(by=("category",), resamples=0, flips=9_999, correction=correction)
+        (finding,) = [f for f in report_of(rows, settings=settings).findings if f.kind == "below_chance"]
+        found[correction] = finding.text.count("(")
+    assert found["bh"] > found["holm"]
 
 
 def test_equal_metrics_have_one_rank_and_are_ordered_by_name():

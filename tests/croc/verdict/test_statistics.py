@@ -10,10 +10,12 @@ from scipy import stats
 
 from croc.verdict import statistics
 from croc.verdict.statistics import (
+    adjust,
     best_first,
     bootstrap_p,
     bootstrap_sums,
     cluster_sums,
+    first_step,
     holm,
     minimum_detectable_difference,
     percentile_interval,
@@ -22,6 +24,7 @@ from croc.verdict.statistics import (
     resample_counts,
     sign_flip_sums,
     significance_ranks,
+    smallest_factor,
     wilson_interval,
 )
 
@@ -105,6 +108,36 @@ def test_permutation_p_counts_the_observed_one():
     assert permutation_p(np.array([2.0]), null, "below")[0] == pytest.approx(5 / 6)
     assert permutation_p(np.array([9.0]), null)[0] == pytest.approx(1 / 6)
     assert np.isnan(permutation_p(np.array([np.nan]), null)[0])
+
+
+def test_false_discovery_rates_reject_as_many_as_published():
+    # Benjamini and Hochberg (1995), section 4.1: 15 comparisons, of which Bonferroni's method rejects three
+    # at 0.05 and theirs four.
+    p = [0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459]
+    p += [0.3240, 0.4262, 0.5719, 0.6528, 0.7590, 1.0000]
+    assert (adjust(p, "holm") < 0.05).sum() == 3
+    assert (adjust(p, "bh") < 0.05).sum() == 4
+    assert adjust(p, "bh")[:5] == pytest.approx([0.0015, 0.003, 0.0095, 0.035625, 0.0603])
+
+
+def test_adjusted_p_values_by_hand():
+    p = [0.03, 0.01, np.nan, 0.5, 0.02]  # in order: 0.01 · 4/1, 0.02 · 4/2, 0.03 · 4/3, 0.5 · 4/4
+    harmonic = 1 + 1 / 2 + 1 / 3 + 1 / 4
+    assert adjust(p, "bh") == pytest.approx([0.04, 0.04, np.nan, 0.5, 0.04], nan_ok=True)
+    expected = [0.04 * harmonic, 0.04 * harmonic, np.nan, 1, 0.04 * harmonic]
+    assert adjust(p, "by") == pytest.approx(expected, nan_ok=True)
+    assert adjust(p) == pytest.approx(holm(p), nan_ok=True)
+    for correction in ("holm", "bh", "by"):
+        assert adjust([], correction).tolist() == []
+        assert np.isnan(adjust([np.nan], correction)).all()
+
+
+@pytest.mark.parametrize("correction", ["holm", "bh", "by"])
+def test_the_first_step_is_what_the_smallest_p_value_is_multiplied_by(correction):
+    smallest = adjust([1e-6, 0.9, 0.9, 0.9, 0.9], correction)[0]
+    assert smallest == pytest.approx(1e-6 * first_step(5, correction))
+    equal = adjust([1e-6] * 5, correction)
+    assert equal == pytest.approx([1e-6 * smallest_factor(5, correction)] * 5)
 
 
 def test_holm_by_hand():
