@@ -66,6 +66,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     path="",
     own={
         "agree": "croc.cli.evaluation:agree",
+        "ceilings": "croc.cli.ceilings:ceilings",
         "correlate": "croc.cli.evaluation:correlate",
         "diff": "croc.cli.diff:diff",
         "evaluate": "croc.cli.evaluation:evaluate",

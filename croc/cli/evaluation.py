@@ -110,6 +110,13 @@ Examples:
     help=f"Break results down by this column: {', '.join(GROUPINGS)} or another. Repeatable.",
 )
 @correction_option
+@click.option(
+    "--ceilings",
+    "ceilings_file",
+    type=PATH,
+    metavar="FILE",
+    help="Also show the ceilings of scorers that ignore something, from 'croc ceilings --json'.",
+)
 @_json_option
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
 @click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
@@ -117,6 +124,7 @@ Examples:
 def evaluate(
     tables: tuple[Path, ...],
     by: tuple[str, ...],
+    ceilings_file: Path | None,
     json_file: Path | None,
     html_file: Path | None,
     latex_file: Path | None,
@@ -134,15 +142,18 @@ def evaluate(
     """
     from croc.rendering.heatmap import heatmap_png
     from croc.rendering.latex import latex
-    from croc.rendering.page import page
-    from croc.rendering.terminal import terminal
+    from croc.rendering.page import ceilings_html, page
+    from croc.rendering.terminal import ceilings, terminal
+    from croc.verdict.ceilings import read_ceilings
 
     report = _report(tables, options, by)
+    found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
+    extra = [] if found is None else [("Ceilings", ceilings_html(found))]
     write(json_file, report.to_json() if json_file else "")
-    write(html_file, page(report) if html_file else "")
+    write(html_file, page(report, extra=extra) if html_file else "")
     write(latex_file, latex(report) if latex_file else "")
     write(heatmap_file, heatmap_png(report) if heatmap_file else b"")
-    show(terminal(report))
+    show([*terminal(report), *([] if found is None else ceilings(found))])
 
 
 @section("evaluate")

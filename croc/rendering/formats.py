@@ -5,14 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from croc.checks.schema import DIRECTIONS
 from croc.verdict.published import text_model_agreements
-from croc.verdict.records import Agreement, Dependence, DisplayColumn, NumberKind, Record, display_columns
+from croc.verdict.records import (
+    DIRECTION_NAMES,
+    Agreement,
+    Dependence,
+    DisplayColumn,
+    NumberKind,
+    Record,
+    display_columns,
+)
 from croc.verdict.report import Report
 from croc.verdict.statistics import Correction
 from croc.wording import counted
 
 if TYPE_CHECKING:
     from croc.ratings.records import Correlations
+    from croc.verdict.ceilings import Ceiling, Ceilings
 
 DASH = "–"
 
@@ -154,6 +164,38 @@ def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
         tau_interval = interval(agreement.ci_low, agreement.ci_high)
         tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {tau_interval}"
         lines.append(f"Rankings of {counted(len(agreement.metrics), 'metric')}{group}: Kendall tau-b {tau}")
+    return lines
+
+
+CEILING_COLUMNS = ("same prompts", *DIRECTION_NAMES.values(), "mean", "mean accuracy", "group score")
+"""The columns of a table of ceilings after the scorer."""
+
+
+def ceiling_mean(ceiling: Ceiling) -> str:
+    """The mean of a ceiling; ``≤`` before it where it is unknown whether a scorer attains it."""
+    return ("" if ceiling.attained else "≤ ") + number(ceiling.mean)
+
+
+def ceiling_cells(ceiling: Ceiling) -> list[str]:
+    """The cells of ``CEILING_COLUMNS``."""
+    return [
+        count(ceiling.same_prompts),
+        *(number(ceiling.scaled[direction]) for direction in DIRECTIONS),
+        ceiling_mean(ceiling),
+        probability(ceiling.mean_accuracy),
+        percent(ceiling.group_score),
+    ]
+
+
+def ceiling_lines(found: Ceilings) -> list[str]:
+    """What the numbers of a table of ceilings mean, as sentences."""
+    lines = [
+        f"Words: {found.tokenisation}. Same prompts: checks whose two prompts are the same to the scorer.",
+        "A direction is the highest scaled accuracy in that direction alone, the mean the highest one over "
+        "the directions together.",
+    ]
+    if not all(ceiling.attained for ceiling in found.ceilings):
+        lines.append("≤: no scorer exceeds this; it is unknown whether one attains it.")
     return lines
 
 

@@ -19,6 +19,8 @@ from croc.wording import counted
 if TYPE_CHECKING:
     from jinja2 import Environment
 
+    from croc.verdict.ceilings import Ceilings
+
 
 def environment() -> Environment:
     """Jinja with the templates and the formats that all pages share; everything is escaped."""
@@ -73,6 +75,22 @@ def results_html(report: Report) -> str:
             width=int.from_bytes(picture[16:20], "big") * 100 // DPI,  # from the header of the PNG file
         )
     )
+
+
+def ceilings_html(ceilings: Ceilings) -> str:
+    """Ceilings on all checks and by group as a fragment of HTML."""
+    rendered: str = (
+        _templates()
+        .get_template("ceilings.html")
+        .render(
+            ceilings=ceilings,
+            columns=formats.CEILING_COLUMNS,
+            cells=formats.ceiling_cells,
+            mean=formats.ceiling_mean,
+            lines=formats.ceiling_lines(ceilings),
+        )
+    )
+    return rendered
 
 
 def page(report: Report, *, extra: Sequence[tuple[str, str]] = (), others: Sequence[Report] = ()) -> str:

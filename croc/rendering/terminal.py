@@ -6,7 +6,11 @@ from typing import TYPE_CHECKING
 
 from croc.checks.schema import DIRECTIONS
 from croc.rendering.formats import (
+    CEILING_COLUMNS,
     adjusted_p,
+    ceiling_cells,
+    ceiling_lines,
+    ceiling_mean,
     cell,
     confidence,
     correlation_lines,
@@ -33,6 +37,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from croc.ratings.records import Correlations
+    from croc.verdict.ceilings import Ceilings
     from croc.verdict.changes import Changes
     from croc.verdict.planning import Plan, PlannedGroup
 
@@ -192,6 +197,35 @@ def _planned(group: PlannedGroup) -> tuple[str, ...]:
     detectable = "–" if group.detectable is None else f"{group.detectable:.3f}"
     half_width = "–" if group.half_width is None else f"± {group.half_width:.3f}"
     return count(group.checks), count(group.concepts), detectable, half_width
+
+
+def ceilings(found: Ceilings) -> list[RenderableType]:
+    """The ceilings of a dataset: all numbers on all checks, then the means by group."""
+    from rich.table import Table
+    from rich.text import Text
+
+    parts: list[RenderableType] = []
+    table = Table(
+        title=f"Highest scaled accuracy: {counted(found.overall[0].checks, 'check')}", title_justify="left"
+    )
+    table.add_column("scorer", no_wrap=True)
+    for name in CEILING_COLUMNS:
+        table.add_column(name, justify="right", no_wrap=True)
+    for ceiling in found.overall:
+        table.add_row(ceiling.scorer, *ceiling_cells(ceiling))
+    parts.append(table)
+    for column, values in found.groupings.items():
+        table = Table(title=Text(f"Highest mean over the directions by {column}"), title_justify="left")
+        table.add_column(Text(column), no_wrap=True)
+        for name in ("checks", *(ceiling.scorer for ceiling in found.overall)):
+            table.add_column(name, justify="right")
+        for value, of_value in values.items():
+            means = (ceiling_mean(ceiling) for ceiling in of_value)
+            table.add_row(Text(value), count(of_value[0].checks), *means)
+        parts.append(table)
+    parts += [Text(line) for line in ceiling_lines(found)]
+    parts.append(Text(str(found.signature), style="dim"))
+    return parts
 
 
 def _with_interval(score: Score) -> Text:

@@ -296,7 +296,7 @@ def first_step(tests: int, correction: Correction = "holm") -> float:
 
 
 def smallest_factor(tests: int, correction: Correction = "holm") -> float:
-    """What the p values of so many tests are multiplied by when all are equal: the least an adjustment does."""
+    """What the p values of so many tests are multiplied by when all are equal, the least that can be."""
     if correction == "holm":
         return float(tests)
     return sum(1 / i for i in range(1, tests + 1)) if correction == "by" else 1.0
