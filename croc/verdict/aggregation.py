@@ -95,12 +95,12 @@ class CheckVerdicts:
         split: dict[str, None] = {}
         layout: Layout | None = None
         counts: list[int] = []
-        for table, own in zip(tables, keys, strict=True):
+        for table, table_rows in zip(tables, keys, strict=True):
             # Scorers that ran on the same checks share the rows, and then the layout.
-            if layout is None or not (alike or own.equals(rows[-1])):
-                layout = Layout.of(own, columns, table.source)
+            if layout is None or not (alike or table_rows.equals(rows[-1])):
+                layout = Layout.of(table_rows, columns, table.source)
                 split |= dict.fromkeys(layout.split)
-                rows.append(own)
+                rows.append(table_rows)
                 present = layout.count[layout.count > 0]
                 counts += [int(present.min()), int(present.max())] if len(present) else []
             for metric, scores in table.metrics.items():
@@ -145,9 +145,9 @@ class CheckVerdicts:
         shape = (len(verdicts), 4, len(checks))
         value, chance, tie = (np.full(shape, np.nan) for _ in range(3))
         present, expected = np.zeros(shape), np.zeros(shape)
-        for m, (own, at) in enumerate(zip(verdicts.values(), places, strict=True)):
-            value[m][:, at], chance[m][:, at], tie[m][:, at] = own.value, own.chance, own.tie
-            present[m][:, at], expected[m][:, at] = own.present, own.expected
+        for m, (metric, at) in enumerate(zip(verdicts.values(), places, strict=True)):
+            value[m][:, at], chance[m][:, at], tie[m][:, at] = metric.value, metric.chance, metric.tie
+            present[m][:, at], expected[m][:, at] = metric.present, metric.expected
         expected[:] = expected.max(axis=0) if count is None else _expected(count, expected)
         present[:, expected[0] == 0] = 0
         known = ~np.isnan(value)

@@ -85,7 +85,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         results.append(_results(group, settings))
         tests.append(GroupTests.of(group, drawn, settings))
     tested = _Tested.of(tests, settings)
-    baselines = {name for name, one in metadata.items() if one.baseline}
+    baselines = {name for name, of_metric in metadata.items() if of_metric.baseline}
     report = Report(
         signature=signature,
         protocol=protocol,
@@ -245,7 +245,7 @@ def _default_grouping(tables: Sequence[ScoreTable]) -> tuple[str, ...]:
 
 def _dataset_part(metadata: Iterable[ScoreMetadata]) -> Signature:
     """What the tables say about their dataset, as far as they agree: parts may be of different splits."""
-    parts = [part for part in (one.dataset_part for one in metadata) if part.fields]
+    parts = [part for part in (of_metric.dataset_part for of_metric in metadata) if part.fields]
     common = [pair for pair in parts[0] if all(pair in part.fields for part in parts)] if parts else []
     return Signature(tuple(common)) if common else Signature.of(dataset=UNNAMED)
 
@@ -260,13 +260,13 @@ def _signature(
     from croc import __version__
 
     published = "5/6,1/2" if protocol == "syn" else "1/2"
-    own = "swap,K" if protocol == "syn" else "1/2"
+    default = "swap,K" if protocol == "syn" else "1/2"
     fewest, most = verdicts.images
     program = Signature.of(
         croc=__version__,
         protocol=protocol,
         mode="paper" if settings.paper else "default",
-        chance=published if settings.paper else own,
+        chance=published if settings.paper else default,
         ties="lose" if settings.paper else "half",
         # The averages over images of hum do not depend on how many there are.
         images=None if protocol == "hum" else f"{most}" if fewest == most else f"{fewest}-{most}",

@@ -99,11 +99,12 @@ def _below_chance(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
         for g, m, d in np.argwhere(adjusted < ALPHA):
             cells.append((family[g][0], int(m), int(d), float(adjusted[g, m, d])))
     for m, metric in enumerate(report.metrics):
-        own = [(test, d, p) for test, number, d, p in cells if number == m]
-        if not own:
+        significant = [(test, d, p) for test, number, d, p in cells if number == m]
+        if not significant:
             continue
         places = sorted(
-            (float(test.group.verdicts.scaled()[m, d]), _place(d, test.group.value)) for test, d, _ in own
+            (float(test.group.verdicts.scaled()[m, d]), _place(d, test.group.value))
+            for test, d, _ in significant
         )
         shown = ", ".join(f"{place} ({value:+.2f})" for value, place in places[:4])
         more = f" and {len(places) - 4} more" if len(places) > 4 else ""
@@ -113,7 +114,7 @@ def _below_chance(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
             text = (
                 f"{metric} is significantly below chance level in {shown}{more}: it prefers the wrong match."
             )
-        yield Finding("below_chance", text, (metric,), max(p for _, _, p in own))
+        yield Finding("below_chance", text, (metric,), max(p for _, _, p in significant))
 
 
 def _place(direction: int, value: str | None) -> str:

@@ -114,8 +114,8 @@ def _on_shared_concepts(
     if len({concept for concept, _ in shared}) < _FEWEST_SHARED:
         return a, b, False
     first, second = (
-        verdicts.select(np.flatnonzero([tuple(key) in shared for key in own.T.tolist()]))
-        for verdicts, own in zip((a, b), keys, strict=True)
+        verdicts.select(np.flatnonzero([tuple(key) in shared for key in of_check.T.tolist()]))
+        for verdicts, of_check in zip((a, b), keys, strict=True)
     )
     return first, second, True
 

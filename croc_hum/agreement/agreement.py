@@ -6,20 +6,18 @@ Intervals resample concepts, never single votes, because votes on images of one 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
 from pydantic import TypeAdapter
 
 from croc.errors import InputError
-from croc.storage.text_files import first_problem
 from croc.tables.signature import Signature
 from croc.verdict import statistics
+from croc.verdict.records import Stored
 from croc.verdict.statistics import Array
 from croc_hum.agreement.ceilings import (
     Ceiling,
@@ -106,13 +104,15 @@ class Group:
 
 
 @dataclass(frozen=True)
-class AgreementReport:
+class AgreementReport(Stored):
     """The agreement of the annotators of a campaign; :mod:`croc_hum.agreement.views` renders it.
 
     ``label_errors`` are those of majority labels; ``dependent`` are annotators who agree with each other much
     more than with the others. ``left_out`` are excluded annotators, whose votes do not count. ``noise`` needs
     the candidates, ``rankings`` their score tables.
     """
+
+    description: ClassVar[str] = "a report of agreement"
 
     rule: Rule
     settings: Settings
@@ -205,30 +205,9 @@ class AgreementReport:
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON values; what is unknown is null."""
-        values: dict[str, Any] = _adapter().dump_python(self, mode="json")
+        values: dict[str, Any] = TypeAdapter(AgreementReport).dump_python(self, mode="json")
         values["noise"] = None if self.noise is None else self.noise.to_dict()
         return values
-
-    @classmethod
-    def from_dict(cls, values: object) -> AgreementReport:
-        """Read what :meth:`to_dict` returned.
-
-        Raises:
-            InputError: a key is absent, or a value has the wrong type; the first one is named.
-        """
-        try:
-            return _adapter().validate_json(json.dumps(values))
-        except (ValueError, TypeError) as problem:
-            raise InputError(f"not a report of agreement: {first_problem(problem)}") from None
-
-    def to_json(self) -> str:
-        """:meth:`to_dict` as text; NaN never occurs in it."""
-        return json.dumps(self.to_dict(), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
-
-
-@cache
-def _adapter() -> TypeAdapter[AgreementReport]:
-    return TypeAdapter(AgreementReport)
 
 
 def _list_categories(votes: pl.DataFrame) -> list[str | None]:
