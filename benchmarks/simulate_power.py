@@ -170,7 +170,7 @@ def measure(
         report = world.report(rng, difference, concepts)
         family = [c for c in report.comparisons if (c.group is None) == (value is None)]
         pair = next(c for c in family if c.group_value == value and set(c.about) == {"metric 1", "metric 2"})
-        found += pair.better == "metric 1" and pair.p_holm < 0.05
+        found += pair.better == "metric 1" and pair.p_adjusted < 0.05
         stated.append(pair.minimum_detectable_difference)
         score = next(s for s in report.scores if (s.metric, s.group_value) == ("metric 1", value))
         widths.append((score.ci_high - score.ci_low) / 2)
