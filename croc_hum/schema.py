@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 import io
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -149,16 +149,23 @@ def read_items(path: Path | str) -> Iterator[dict[str, Any]]:
         number = 0
         try:
             for table in batches(file):
-                missing = [
-                    name for name in ("item_id", "task", "prompt", "image") if name not in table.schema.names
-                ]
-                if missing:
-                    raise InputError(f"{file}: columns missing from the file of items: {', '.join(missing)}")
+                require_item_columns(table.schema.names, file)
                 for row in table.to_pylist():
                     yield _check_item(row, f"{file}, row {number}")
                     number += 1
         except (OSError, pa.ArrowException) as problem:
             raise InputError(f"{file}: cannot be read as a file of items ({problem})") from None
+
+
+def require_item_columns(names: Sequence[str], file: Path) -> None:
+    """Check that a file of items has the columns that it cannot be read without.
+
+    Raises:
+        InputError: a column is missing.
+    """
+    missing = [name for name in ("item_id", "task", "prompt", "image") if name not in names]
+    if missing:
+        raise InputError(f"{file}: columns missing from the file of items: {', '.join(missing)}")
 
 
 def find_item_files(path: Path | str) -> list[Path]:

@@ -14,7 +14,7 @@ from croc.checks.schema import SIDES, ContrastCheck, Vote
 from croc.errors import InputError
 from croc.storage.parquet import batches, spans
 from croc.wording import counted
-from croc_hum.schema import find_item_files
+from croc_hum.schema import find_item_files, require_item_columns
 from croc_hum.votes.votes import (
     NO_VOTES,
     TOO_FEW_VOTES,
@@ -182,15 +182,18 @@ def read_item_ids(items: str | Path) -> set[str]:
 def _read_index(items: str | Path) -> pl.DataFrame:
     """File, row and check of each item, without the images."""
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
     index = []
     for number, file in enumerate(find_item_files(items)):
         try:
+            require_item_columns(pq.read_schema(file).names, file)
             rows = [row for table in batches(file, _INDEX) for row in table.to_pylist()]
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: cannot be read as a file of items ({error})") from None
         index += [
-            {**row, "attention": bool(row["attention"]), "file": str(file), "number": number, "row": position}
+            {**dict.fromkeys(_INDEX), **row, "attention": bool(row.get("attention"))}
+            | {"file": str(file), "number": number, "row": position}
             for position, row in enumerate(rows)
         ]
     if not index:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hum_items import item, items, write
 
 from croc.errors import InputError
+from croc_hum.release.release import read_item_ids
 from croc_hum.schema import items_schema, read_items, votes_schema
 
 pytest_plugins = ("hum_store",)
@@ -88,6 +90,21 @@ VOTE_FILE = pa.schema(
         ("image_model", pa.string()),
     ]
 )
+
+
+def test_another_parquet_file_is_no_file_of_items(tmp_path):
+    pq.write_table(pa.table({"check_id": ["a"], "item_id": ["b"]}), tmp_path / "checks.parquet")
+    for read in (lambda path: list(read_items(path)), read_item_ids):
+        with pytest.raises(InputError, match=r"columns missing from the file of items: task, prompt, image"):
+            read(tmp_path / "checks.parquet")
+
+
+def test_a_release_does_not_need_the_optional_columns(tmp_path):
+    columns = ["item_id", "task", "prompt", "image"]
+    pq.write_table(
+        pq.read_table(write(items(2), tmp_path / "a.parquet")).select(columns), tmp_path / "b.parquet"
+    )
+    assert read_item_ids(tmp_path / "b.parquet") == {row["item_id"] for row in items(2)}
 
 
 def test_the_arrow_schemas_of_items_and_votes_are_those_of_existing_files():
