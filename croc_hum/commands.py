@@ -52,6 +52,25 @@ def hum() -> None:
     type=Integer(0),
     help="Show one attention check per this number of items. 0 shows none. Default: 20.",
 )
+@click.option(
+    "--hold",
+    type=Integer(1),
+    metavar="SECONDS",
+    help="An item that stays open longer is returned for other annotators. Default: 300.",
+)
+@click.option("--invitations", is_flag=True, help="New annotators need an invitation code, made at /admin.")
+@click.option(
+    "--joins-per-hour",
+    default=30,
+    show_default=True,
+    type=Integer(0),
+    help="Maximum number of new annotators per address and hour. 0 sets no limit.",
+)
+@click.option(
+    "--behind-proxy",
+    is_flag=True,
+    help="A proxy in front of the server appends the address of the browser to X-Forwarded-For.",
+)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the server listens.")
 @click.option(
     "--port",
@@ -69,9 +88,9 @@ def hum() -> None:
     "--commit-every",
     default=5.0,
     show_default=True,
-    type=Number(0.1),
+    type=Number(0),
     metavar="MINUTES",
-    help="Minutes between two commits of that copy.",
+    help="Minutes between two commits of that copy. 0 commits each vote before it is acknowledged.",
 )
 @click.option("--contact", help="Contact for questions of annotators, shown with the consent form.")
 def annotate(
@@ -81,6 +100,10 @@ def annotate(
     limit: int | None,
     batch: int | None,
     attention_every: int | None,
+    hold: int | None,
+    invitations: bool,
+    joins_per_hour: int,
+    behind_proxy: bool,
     host: str,
     port: int,
     repo: str | None,
@@ -102,12 +125,14 @@ def annotate(
 
     from croc.wording import counted
     from croc_hum.page import VERSION, Campaign, launch
+    from croc_hum.page.limits import Visitors
     from croc_hum.schema import read_items
     from croc_hum.votes.store import Store
 
     with ExitStack() as stack:
         store = stack.enter_context(Store(store_path, version=VERSION))
         options = {"overlap": overlap, "limit": limit, "batch": batch, "attention_every": attention_every}
+        options["hold_s"] = hold
         changed: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
         if changed:
             store.configure(replace(store.settings, **changed))
@@ -126,7 +151,9 @@ def annotate(
             from croc_hum.votes.hub_copy import Mirror
 
             mirror = stack.enter_context(Mirror(store, repo, every=commit_every))
-        page_options = {"contact": contact} if contact else {}
+        page_options: dict[str, Any] = {"contact": contact} if contact else {}
+        page_options |= {"invitations": invitations, "behind_proxy": behind_proxy}
+        page_options["visitors"] = Visitors(joins_per_hour)
         log(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)")
         launch(Campaign(store, token, mirror, **page_options), host=host, port=port)
 

@@ -5,25 +5,22 @@ Every request contains the token; the server keeps no session.
 
 from __future__ import annotations
 
-import atexit
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-from croc.errors import CrocError
+from croc.errors import CrocError, InputError
 from croc.wording import counted
-from croc_hum.page import fragments
+from croc_hum.page import exports, fragments
 from croc_hum.page.campaign import Campaign
 from croc_hum.schema import ANSWERS
 from croc_hum.votes import label_studio
+from croc_hum.votes.invitations import make_invitations
 from croc_hum.votes.store import REASON_CHARACTERS, Store
 
-EXPORTS = ("votes.parquet", "votes.csv", "label-studio.json")
+_MOST_INVITATIONS = 1000
 
 
 @dataclass(frozen=True)
@@ -112,20 +109,9 @@ def _measure_agreement(votes: Any, rule: Any) -> tuple[list[tuple[Any, ...]], st
     return rows, " ".join(f"{found.describe()}." for found in report.dependent)
 
 
-def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]:
-    """Add the view to the page under ``/admin``.
-
-    Returns:
-        A function that deletes the exported files, which may contain votes of annotators who withdraw.
-    """
+def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> None:
+    """Add the view to the page under ``/admin``."""
     store = campaign.store
-    folder = Path(tempfile.mkdtemp(prefix="croc-exports-"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-
-    def delete_exports() -> None:
-        for file in folder.glob("*"):
-            file.unlink(missing_ok=True)
-
     with demo.route("Administration", "/admin", show_in_navbar=False):
         gr.Navbar(visible=False)
         gr.HTML('<section class="text"><h1>Administration</h1></section>', js_on_load=None)
@@ -149,16 +135,15 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
                     with gr.Row(visible=False, elem_classes="answers") as rows[task]:
                         for answer in task_answers:
                             answers[task, answer] = gr.Button(answer, elem_id=f"decide-{task}-{answer}")
-            export = gr.Button("Export votes", elem_id="export", elem_classes="secondary-button")
-            downloads = {
-                name: gr.DownloadButton(
-                    f"Download {name}",
-                    visible=False,
-                    elem_id=f"download-{number}",
-                    elem_classes="secondary-button",
+            for number, name in enumerate(exports.NAMES):
+                download = gr.Button(
+                    f"Download {name}", elem_id=f"download-{number}", elem_classes="secondary-button"
                 )
-                for number, name in enumerate(EXPORTS)
-            }
+                download.click(None, inputs=[token], outputs=[status], js=_download_script(name))
+            with gr.Column(visible=campaign.invitations):
+                number_wanted = gr.Textbox("20", label="Number of invitation codes", elem_id="invite-number")
+                invite = gr.Button("Make invitation codes", elem_id="invite", elem_classes="secondary-button")
+                codes = gr.HTML("", elem_id="invitations", js_on_load=None)
             gr.HTML(
                 '<div class="text"><label for="import-file">Votes from Label Studio (JSON file)</label> '
                 '<input id="import-file" type="file" accept="application/json"></div>',
@@ -213,9 +198,9 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
             """Run a handler only with the right token, and show its errors."""
 
             def run(value: Any, *values: Any) -> dict[Any, Any]:
-                if not campaign.is_token(value):
+                if (refusal := campaign.refuse_token(value)) is not None:
                     return {
-                        status: fragments.message("This token is wrong.", error=True),
+                        status: fragments.message(refusal, error=True),
                         panel: gr.update(visible=False),
                     }
                 try:
@@ -233,16 +218,13 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
 
             return decide_item
 
-        def on_export() -> dict[Any, Any]:
-            parquet, table, tasks = (folder / name for name in EXPORTS)
-            count = store.export(parquet)
-            label_studio.write_csv(store, table)
-            tasks.write_text(json.dumps(label_studio.tasks(store), ensure_ascii=False), "utf-8")
-            updates = {
-                button: gr.update(value=str(folder / name), visible=True)
-                for name, button in downloads.items()
-            }
-            return {**updates, status: fragments.message(f"Exported {counted(count, 'vote')}.")}
+        def on_invite(text: str) -> dict[Any, Any]:
+            wanted = int(text) if str(text).isascii() and str(text).isdigit() and len(text) < 6 else 0
+            if not 1 <= wanted <= _MOST_INVITATIONS:
+                raise InputError(f"the number of invitation codes must be from 1 to {_MOST_INVITATIONS}")
+            made = make_invitations(campaign.token, wanted)
+            message = f"Made {counted(wanted, 'invitation code')}. Each lets one person begin."
+            return {codes: fragments.invitations(made), status: fragments.message(message)}
 
         def on_import(text: str) -> dict[Any, Any]:
             imported = label_studio.read(text or "", store.secret)
@@ -255,11 +237,13 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
 
         def on_withdraw(name: str) -> dict[Any, Any]:
             store.withdraw_annotator(str(name).strip())
-            delete_exports()
-            if campaign.mirror is not None:
-                campaign.mirror.erase()
-            hidden = {button: gr.update(value=None, visible=False) for button in downloads.values()}
-            return {**show_panel("Votes deleted."), pseudonym: "", **hidden}
+            campaign.exports.discard()
+            message = "Votes deleted."
+            if campaign.mirror is not None and not campaign.mirror.erase():
+                message += (
+                    " The stored dataset cannot be reached; this is repeated until they are deleted there."
+                )
+            return {**show_panel(message), pseudonym: ""}
 
         outputs = [
             status,
@@ -269,7 +253,7 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
             item_id,
             *rows.values(),
             reason,
-            *downloads.values(),
+            codes,
             content,
             pseudonym,
         ]
@@ -292,11 +276,34 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> Callable[[], None]
         connect(token.submit, show_panel, [], "enter")
         for (task, answer), button in answers.items():
             connect(button.click, on_decide(answer), [item_id, reason], f"decide_{task}_{answer}")
-        connect(export.click, on_export, [], "export")
+        connect(invite.click, on_invite, [number_wanted], "invite")
         read_file = (
             "async (token, _) => "
             "[token, (await document.getElementById('import-file').files[0]?.text()) ?? '']"
         )
         connect(import_votes.click, on_import, [content], "import", js=read_file)
         connect(withdraw.click, on_withdraw, [pseudonym], "withdraw")
-    return delete_exports
+
+
+def _download_script(name: str) -> str:
+    """JavaScript that fetches an export with the token and saves it."""
+    done = fragments.message(f"{name} was downloaded.")
+    failed = fragments.message("REASON", error=True)
+    return f"""async (token) => {{
+  let reason = "The server did not answer.";
+  try {{
+    const url = new URL("export/{name}", location.href.replace(/admin\\/?([?#].*)?$/, ""));
+    const response = await fetch(url, {{method: "POST", body: JSON.stringify({{token}})}});
+    if (response.ok) {{
+      const link = document.createElement("a");
+      link.href = URL.createObjectURL(await response.blob());
+      link.download = "{name}";
+      document.body.append(link); link.click(); link.remove();
+      setTimeout(() => URL.revokeObjectURL(link.href), 60000);
+      return {json.dumps(done)};
+    }}
+    reason = (await response.json()).detail;
+  }} catch {{ }}
+  const text = document.createElement("span"); text.textContent = reason;
+  return {json.dumps(failed)}.replace("REASON", () => text.innerHTML);
+}}"""

@@ -6,6 +6,7 @@ so a page that was open during a restart of the server continues to work.
 
 from __future__ import annotations
 
+import logging
 import signal
 from collections.abc import Callable
 from functools import cache, partial
@@ -22,7 +23,10 @@ from croc_hum.votes.store import REASON_CHARACTERS, Offer, Refused
 if TYPE_CHECKING:
     import gradio as gr
 
+logger = logging.getLogger(__name__)
+
 FOLDER = Path(__file__).parent
+_SESSIONS = 32
 _VIEWS = ("welcome", "voting", "pause", "end")
 
 
@@ -57,6 +61,13 @@ def build(campaign: Campaign) -> gr.Blocks:
                 False,
                 label="I have read this page, I am 18 or older, and I take part voluntarily.",
                 elem_id="consent",
+            )
+            invitation = gr.Textbox(
+                label="Invitation code",
+                placeholder="join-abcd-…",
+                max_length=60,
+                visible=campaign.invitations,
+                elem_id="invitation",
             )
             begin = gr.Button("Begin", elem_id="begin", elem_classes="primary-button")
             with gr.Accordion("I already have a code", open=False):
@@ -143,9 +154,16 @@ def build(campaign: Campaign) -> gr.Blocks:
             def run(*values: Any) -> dict[Any, Any]:
                 try:
                     return handle(*values)
-                except CrocError as problem:
+                except Refused as problem:
                     text = str(problem)
                     return show_message(f"{text[:1].upper()}{text[1:]}.", error=True)
+                except CrocError as problem:  # of the machine: nothing that an annotator could change
+                    logger.error("%s", problem)
+                    return show_message(
+                        "This could not be saved. Please try again in a minute; if it happens again, contact "
+                        f"{campaign.contact}.",
+                        error=True,
+                    )
 
             return run
 
@@ -158,13 +176,14 @@ def build(campaign: Campaign) -> gr.Blocks:
                 return show_view("welcome")
             return show_offer(store.offer_item(annotator_code), annotator_code)
 
-        def on_begin(agrees: bool) -> dict[Any, Any]:
+        def on_begin(agrees: bool, invited_by: str = "") -> dict[Any, Any]:
             if not agrees:
                 return show_message("Please read the text and tick the box above the button.", error=True)
-            annotator = store.add_annotator()
+            annotator = campaign.admit(invited_by)
             return {
                 **show_offer(store.offer_item(annotator.code), annotator.code),
                 code: annotator.code,
+                invitation: "",
             }
 
         def on_use_code(text: str) -> dict[Any, Any]:
@@ -183,6 +202,9 @@ def build(campaign: Campaign) -> gr.Blocks:
                 store.find_annotator(annotator_code)
                 current = show_offer(store.offer_item(annotator_code), annotator_code)
                 return {**current, **show_message(f"{problem}.", error=True)}
+            saved = "Saved."
+            if campaign.mirror is not None and campaign.mirror.every_vote and not campaign.mirror.send():
+                saved = "Saved here. The copy of the answers cannot be reached now and will follow."
             count = store.count_votes(annotator_code)
             if count % store.settings.batch == 0:
                 return {
@@ -191,9 +213,9 @@ def build(campaign: Campaign) -> gr.Blocks:
                     card: "",
                     reason: "",
                     pause_text: fragments.pause(count),
-                    status: fragments.message("Saved.", vote=vote),
+                    status: fragments.message(saved, vote=vote),
                 }
-            return show_offer(store.offer_item(annotator_code), annotator_code, "Saved.", vote)
+            return show_offer(store.offer_item(annotator_code), annotator_code, saved, vote)
 
         def on_undo(annotator_code: str) -> dict[Any, Any]:
             offer = store.undo(annotator_code)
@@ -209,13 +231,15 @@ def build(campaign: Campaign) -> gr.Blocks:
             if not confirms:
                 return show_message("Please tick the box first.", error=True)
             store.withdraw(annotator_code)
-            delete_exports()
+            campaign.exports.discard()
             message = "All your answers have been deleted here."
             if campaign.mirror is not None:
                 message += (
                     " The stored dataset has been written again without them."
                     if campaign.mirror.erase()
-                    else " They will be deleted from the stored dataset as soon as it can be reached."
+                    else " The stored dataset cannot be reached now; this is repeated until your answers "
+                    f"are deleted there. Keep your code until tomorrow: {annotator_code}. If the page "
+                    "still knows it then, please withdraw again."
                 )
             return {
                 **show_view("welcome"),
@@ -241,6 +265,7 @@ def build(campaign: Campaign) -> gr.Blocks:
             end_text,
             own_code,
             code_input,
+            invitation,
             confirmed,
             consent,
         ]
@@ -259,7 +284,7 @@ def build(campaign: Campaign) -> gr.Blocks:
             )
 
         connect(demo.load, on_load, [code], "load")
-        connect(begin.click, on_begin, [consent], "begin")
+        connect(begin.click, on_begin, [consent, invitation], "begin")
         connect(use_code.click, on_use_code, [code_input], "use_code")
         for (task, answer), button in answers.items():
             connect(
@@ -276,7 +301,7 @@ def build(campaign: Campaign) -> gr.Blocks:
         connect(end_resume.click, on_load, [code], "end_resume")
         connect(withdraw.click, on_withdraw, [confirmed, code], "withdraw")
 
-    delete_exports = add_admin_view(gr, demo, campaign)
+    add_admin_view(gr, demo, campaign)
     return demo
 
 
@@ -304,7 +329,9 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
     gr = _import_gradio()
     from starlette.middleware import Middleware
 
+    from croc_hum.page.exports import ExportRoute
     from croc_hum.page.guard import Guard
+    from croc_hum.page.limits import Recognise
 
     demo = build(campaign)
     if wait:
@@ -327,7 +354,17 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
             # The argument `css` would apply to the page's column only.
             head=f"<style>{(FOLDER / 'style.css').read_text('utf-8')}</style>",
             js=(FOLDER / "keys.js").read_text("utf-8"),
-            app_kwargs={"middleware": [Middleware(Guard)], "docs_url": None, "redoc_url": None},
+            # Gradio keeps what each session was shown, with the image; the page does not need it.
+            state_session_capacity=_SESSIONS,
+            app_kwargs={
+                "middleware": [
+                    Middleware(Guard),
+                    Middleware(Recognise, visitors=campaign.visitors, behind_proxy=campaign.behind_proxy),
+                    Middleware(ExportRoute, campaign=campaign),
+                ],
+                "docs_url": None,
+                "redoc_url": None,
+            },
         )
     except OSError as problem:
         raise InputError(f"cannot listen on port {port} of {host} ({problem})") from None

@@ -15,7 +15,7 @@ from croc_hum.schema import plain_image
 from croc_hum.votes.store import Offer, Store
 
 EXAMPLES = Path(__file__).parent / "examples"
-PAGE_VERSION = "page-2"
+PAGE_VERSION = "page-3"
 """Version of the instructions. It is stored with every vote: change it with the instructions."""
 
 QUESTIONS = {
@@ -67,7 +67,9 @@ any time.</p>
 <li>Your answer, your reason if you write one, the time when the image was shown, the time of your answer, and
 the version of this page.</li>
 <li>A random name such as <code>a1b2c3d4e</code> that stands for you. <strong>Your name, your e-mail address
-and your IP address are not stored.</strong> Please do not write anything about yourself in a reason.</li>
+and your IP address are not stored.</strong> To limit abuse, the server counts in its memory, for at most an
+hour, how often somebody begins from the same network. Please do not write anything about yourself in a
+reason.</li>
 <li>In this browser: your personal code. With it you can resume later or withdraw.</li>
 </ul>
 <h2>How your answers are used</h2>
@@ -267,6 +269,12 @@ def spoken_item(offer: Offer) -> str:
 def own_code(code: str) -> str:
     """The annotator's code, to be copied."""
     return f'<p class="code">Your code <code id="own-code">{escape(code)}</code></p>' if code else ""
+
+
+def invitations(codes: Iterable[str]) -> str:
+    """Invitation codes, one per line, to be copied."""
+    lines = "\n".join(escape(code) for code in codes)
+    return f'<pre class="codes" tabindex="0">{lines}</pre>'
 
 
 def table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

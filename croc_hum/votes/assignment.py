@@ -1,8 +1,9 @@
 """Which annotator gets which item: every item gets the planned number of votes, and nobody sees one twice.
 
-An item is *taken* by each annotator who has voted on it and by each who has it open. It is offered while
-fewer than ``overlap`` annotators have taken it. An item that stays open for ``hold_s`` seconds is returned
-for others; the annotator gets it again if it still has capacity. Items are handed out in blocks, so that a
+An item is *taken* by each annotator who has voted on it, and by each who has it open and has voted before. An
+annotator without a vote takes nothing from others. An item is offered while fewer than ``overlap`` annotators
+have taken it. One that stays open for ``hold_s`` seconds is returned for others; the annotator gets it again
+if it still has capacity. Items are handed out in blocks, so that a
 campaign that ends early has complete items rather than many items with one vote. Within a block each
 annotator has their own random order.
 """
@@ -33,7 +34,7 @@ class Settings:
     """
 
     overlap: int = 3
-    hold_s: int = 900
+    hold_s: int = 300
     block: int = 60
     batch: int = 50
     limit: int | None = None

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Self
 
 from croc import __version__
-from croc.errors import InputError
+from croc.errors import CrocError, InputError
 from croc_hum.votes.assignment import Settings
 
 TABLES = """
@@ -44,6 +44,7 @@ CREATE INDEX IF NOT EXISTS votes_by_annotator ON votes (annotator, number);
 CREATE INDEX IF NOT EXISTS votes_by_item ON votes (item_id);
 CREATE TABLE IF NOT EXISTS withdrawals (
   annotator TEXT PRIMARY KEY, withdrawn_at INTEGER NOT NULL, erased_at INTEGER);
+CREATE TABLE IF NOT EXISTS invitations (hash TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE VIEW IF NOT EXISTS standing AS SELECT v.* FROM votes v
   WHERE v.event = 'vote' AND NOT EXISTS (SELECT 1 FROM votes u WHERE u.undoes = v.vote_id);
 CREATE TRIGGER IF NOT EXISTS votes_are_never_changed BEFORE UPDATE ON votes
@@ -99,7 +100,7 @@ class Database:
             raise InputError(f"{self.path}: the store of votes cannot be opened ({problem})") from None
         except sqlite3.DatabaseError as problem:
             raise InputError(f"{self.path}: not a store of votes ({problem})") from None
-        except InputError:
+        except CrocError:
             self._db.close()
             raise
 
@@ -170,6 +171,23 @@ class Database:
                 [(self._now(), name) for name in names],
             )
 
+    def used_invitations(self) -> list[str]:
+        """Hashes of the invitation codes that have been used, sorted."""
+        with self._reading() as db:
+            return [row[0] for row in db.execute("SELECT hash FROM invitations ORDER BY hash")]
+
+    def import_used_invitations(self, hashes: Iterable[str]) -> None:
+        """Add invitation codes that have been used elsewhere, on another machine or an earlier disk."""
+        with self._write() as db:
+            self._add_used_invitations(db, hashes)
+
+    @staticmethod
+    def _add_used_invitations(db: sqlite3.Connection, hashes: Iterable[str]) -> int:
+        """Returns how many of them are new."""
+        return sum(
+            db.execute("INSERT OR IGNORE INTO invitations VALUES (?)", (text,)).rowcount for text in hashes
+        )
+
     def import_withdrawals(self, names: Iterable[str]) -> None:
         """Delete the votes of annotators who withdrew elsewhere, on another machine or an earlier disk."""
         with self._write() as db:
@@ -190,13 +208,14 @@ class Database:
         with self._lock:
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
-    def revision(self) -> tuple[int, int]:
-        """Numbers that change when a vote is appended or an annotator withdraws."""
+    def revision(self) -> tuple[int, int, int]:
+        """Numbers that change when a vote is appended, an annotator withdraws or an invitation is used."""
         with self._reading() as db:
             row = db.execute(
-                "SELECT (SELECT MAX(number) FROM votes), (SELECT COUNT(*) FROM withdrawals)"
+                "SELECT (SELECT MAX(number) FROM votes), (SELECT COUNT(*) FROM withdrawals),"
+                " (SELECT COUNT(*) FROM invitations)"
             ).fetchone()
-        return int(row[0] or 0), int(row[1])
+        return int(row[0] or 0), int(row[1]), int(row[2])
 
     # ---- SQLite ----
 
@@ -212,13 +231,17 @@ class Database:
     def _write(self) -> Iterator[sqlite3.Connection]:
         """One transaction. When it ends without an exception, it is on disk."""
         with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield self._db
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
+                self._db.execute("BEGIN IMMEDIATE")
+                try:
+                    yield self._db
+                    self._db.execute("COMMIT")
+                except BaseException:
+                    if self._db.in_transaction:  # SQLite itself ends it when the disk is full
+                        self._db.execute("ROLLBACK")
+                    raise
+            except sqlite3.OperationalError as problem:
+                raise CrocError(f"{self.path}: cannot be written ({problem})") from problem
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:

@@ -9,6 +9,7 @@ list, so that the votes are not restored from an older disk or another machine.
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterator
 from fnmatch import fnmatch
 from hashlib import sha256
@@ -30,7 +31,14 @@ from croc.storage.text_files import parse_json, require_keys
 from croc_hum.votes.store import Store
 
 FOLDER = "votes"
+_EVERY_WITHOUT_VOTES = 5.0
+"""Minutes between two commits that no vote asked for, when every vote asks for one."""
+
+_FIRST_REPETITION_S, _LAST_REPETITION_S = 5.0, 300.0
 _KEYS = ("vote_id", "item_id", "annotator", "answer")
+INVITATIONS = "invitations.txt"
+"""File with the hashes of the invitation codes that have been used, one per line."""
+
 WITHDRAWN = "withdrawn.txt"
 """File with the pseudonyms of annotators who withdrew, one per line."""
 
@@ -39,15 +47,19 @@ class Mirror(CommitScheduler):
     """Keeps a private dataset equal to a store. At the start the votes of the dataset are added to the store.
 
     Acknowledged votes are on the disk of this machine. When the disk is lost, votes that were not sent are
-    lost: none after a regular exit of the context, otherwise those of the last ``every`` minutes.
+    lost: none after a regular exit of the context, otherwise those of the last ``every`` minutes. With 0, a
+    vote is acknowledged when it has been sent; votes that arrive during a commit share the next one.
+
+    A withdrawal that cannot be sent stays in the store and is tried again, every few seconds at first.
 
     Args:
         store: the votes; its items must be loaded.
         repo: id of the dataset; it is created as private if it does not exist.
-        every: minutes between two commits.
+        every: minutes between two commits; 0 sends every vote at once, see :meth:`send`.
         api: client of the Hub; its token needs write access.
 
     Attributes:
+        every_vote: whether each vote is sent before it is acknowledged.
         restored: number of votes that the dataset had and the store did not.
 
     Raises:
@@ -57,7 +69,9 @@ class Mirror(CommitScheduler):
     def __init__(self, store: Store, repo: str, *, every: float = 5, api: HfApi | None = None) -> None:
         api = api or HfApi()
         self._store, self._repo, self._api = store, repo, api
-        self._sent: tuple[int, int] | None = None
+        self.every_vote = every == 0
+        self._repeating, self._ended = threading.Lock(), threading.Event()
+        self._sent: tuple[int, int, int] | None = None
         self._head: str | None = None
         self._digests: dict[str, str] = {}
         # Checked before anything is sent: a public dataset must never contain a vote.
@@ -71,7 +85,7 @@ class Mirror(CommitScheduler):
             folder_path=store.path.parent,  # required, but not read: the files are made from the store
             repo_type="dataset",
             private=True,
-            every=every,
+            every=every or _EVERY_WITHOUT_VOTES,
             hf_api=api,
         )
 
@@ -96,25 +110,48 @@ class Mirror(CommitScheduler):
 
     def __exit__(self, kind: object, *more: object) -> None:
         """Commit what is new, and stop the scheduler."""
+        self._ended.set()
         try:
             self.trigger().result()
         except Exception as problem:
             if kind is None:
                 reason = next(iter(str(problem).splitlines()), type(problem).__name__)
+                left = self._store.list_withdrawn()
+                also = f"; votes of {', '.join(left)} must still be deleted there" if left else ""
                 raise CrocError(
                     f"{self._repo}: the last votes could not be sent ({reason}); they are stored in "
-                    f"{self._store.path}"
+                    f"{self._store.path}; run the command again to send them{also}"
                 ) from problem
         finally:
             self.stop()
 
     def erase(self, timeout: float = 60) -> bool:
         """Delete withdrawn votes from the dataset; False if this failed and is tried again later."""
+        if self.send(timeout) and not self._store.list_withdrawn():
+            return True
+        threading.Thread(target=self._repeat_withdrawal, daemon=True).start()
+        return False
+
+    def send(self, timeout: float = 60) -> bool:
+        """Commit what is new; False if this failed or takes longer, and is tried again later."""
         try:
             self.trigger().result(timeout=timeout)
         except Exception:  # whatever the reason: the scheduler tries again
             return False
-        return not self._store.list_withdrawn()
+        return True
+
+    def _repeat_withdrawal(self) -> None:
+        """Try again until no withdrawn vote is left in the dataset, with growing waits."""
+        if not self._repeating.acquire(blocking=False):
+            return  # another withdrawal is being repeated, which includes this one
+        try:
+            wait = _FIRST_REPETITION_S
+            while not self._ended.wait(wait):
+                if self.send() and not self._store.list_withdrawn():
+                    return
+                wait = min(2 * wait, _LAST_REPETITION_S)
+        finally:
+            self._repeating.release()
 
     def _commit(self, withdrawn: list[str]) -> CommitInfo | None:
         """Commit on the revision that was read; the Hub refuses it after a commit of another machine."""
@@ -122,6 +159,8 @@ class Mirror(CommitScheduler):
         listed = self._store.list_withdrawn(ever=True)
         if listed:
             files[WITHDRAWN] = "".join(f"{name}\n" for name in listed)
+        if used := self._store.used_invitations():
+            files[INVITATIONS] = "".join(f"{text}\n" for text in used)
         contents = {path: text.encode() for path, text in files.items()}
         digests = {path: sha256(content).hexdigest() for path, content in contents.items()}
         changed = [path for path in contents if self._digests.get(path) != digests[path]]
@@ -150,7 +189,8 @@ class Mirror(CommitScheduler):
             return 0
         new, digests = 0, dict[str, str]()
         paths = [file.rfilename for file in info.siblings or ()]
-        wanted = [path for path in paths if path == WITHDRAWN or fnmatch(path, f"{FOLDER}/*.jsonl")]
+        lists = (WITHDRAWN, INVITATIONS)
+        wanted = [path for path in paths if path in lists or fnmatch(path, f"{FOLDER}/*.jsonl")]
         # Not in the cache of the Hub's client, where withdrawn votes would remain.
         with TemporaryDirectory(prefix="croc-votes-") as folder:
             if wanted:
@@ -167,6 +207,9 @@ class Mirror(CommitScheduler):
             if (listed := root / WITHDRAWN).is_file():
                 digests[WITHDRAWN] = sha256(listed.read_bytes()).hexdigest()
                 self._store.import_withdrawals(listed.read_text("utf-8").split())
+            if (listed := root / INVITATIONS).is_file():
+                digests[INVITATIONS] = sha256(listed.read_bytes()).hexdigest()
+                self._store.import_used_invitations(listed.read_text("utf-8").split())
             for file in sorted((root / FOLDER).glob("*.jsonl")):
                 content = file.read_bytes()
                 path = f"{FOLDER}/{file.name}"

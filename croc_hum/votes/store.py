@@ -135,11 +135,20 @@ class Store(Database):
 
     # ---- Annotators ----
 
-    def add_annotator(self) -> Annotator:
-        """Add an annotator who has consented: a random pseudonym and a random code, stored as a hash."""
+    def add_annotator(self, invitation: str | None = None) -> Annotator:
+        """Add an annotator who has consented: a random pseudonym and a random code, stored as a hash.
+
+        Args:
+            invitation: hash of the invitation code, see :mod:`croc_hum.votes.invitations`.
+
+        Raises:
+            Refused: the invitation has been used.
+        """
         plain = b32encode(secrets.token_bytes(15)).decode().lower()
         code = "-".join(plain[i : i + 4] for i in range(0, 24, 4))
         with self._write() as db:
+            if invitation is not None and self._add_used_invitations(db, [invitation]) == 0:
+                raise Refused("this invitation code has been used; if it was you, resume with your own code")
             while True:
                 name = f"a{secrets.token_hex(4)}"
                 taken = (
@@ -213,17 +222,22 @@ class Store(Database):
                 first,
                 state,
                 now,
-                now + 1000 * self.settings.hold_s,
+                self._expiry(db, annotator, now),
             ),
         )
         return assignment
+
+    def _expiry(self, db: sqlite3.Connection, annotator: str, now: int) -> int:
+        """Until when an item is held for an annotator; not at all before their first vote."""
+        voted = db.execute("SELECT 1 FROM votes WHERE annotator = ? LIMIT 1", (annotator,)).fetchone()
+        return now + 1000 * self.settings.hold_s if voted else now
 
     def _make_offer(self, db: sqlite3.Connection, assignment: str, now: int) -> Offer:
         row = db.execute(
             "SELECT a.*, b.bytes FROM assignments a JOIN images b USING (image_id) WHERE assignment_id = ?",
             (assignment,),
         ).fetchone()
-        expires = now + 1000 * self.settings.hold_s
+        expires = self._expiry(db, row["annotator"], now)
         if row["expires_at"] <= now:  # the annotator returns to an item that nobody else took
             db.execute("UPDATE assignments SET offered_at = ? WHERE assignment_id = ?", (now, assignment))
         db.execute("UPDATE assignments SET expires_at = ? WHERE assignment_id = ?", (expires, assignment))
@@ -298,7 +312,7 @@ class Store(Database):
             if row["state"] != "open" or str(row["round"]) != parts[2]:  # type: ignore[index]
                 raise Refused("this page is out of date; reload it")
             if row["expires_at"] <= now and not has_capacity(db, row["item_id"], self.settings, now):
-                raise Refused("this item was open for too long, and other annotators have labelled it")
+                raise Refused("other annotators have labelled this item in the meantime")
             db.execute(
                 "UPDATE assignments SET state = 'voted' WHERE assignment_id = ?", (row["assignment_id"],)
             )

@@ -17,6 +17,7 @@ from huggingface_hub import snapshot_download
 
 from croc.errors import CrocError, InputError
 from croc_hum.page import VERSION, Campaign, launch
+from croc_hum.page.limits import JOINS_PER_HOUR, Visitors
 from croc_hum.schema import read_items
 from croc_hum.votes.hub_copy import Mirror
 from croc_hum.votes.store import Settings, Store
@@ -43,7 +44,13 @@ def main() -> None:
         if repo:
             every = read_number("CROC_EVERY", float, 5.0 if persistent else 1.0)
             mirror = stack.enter_context(Mirror(store, repo, every=every))
-        options = {"contact": os.environ["CROC_CONTACT"]} if os.environ.get("CROC_CONTACT") else {}
+        options: dict[str, Any] = {
+            "invitations": read_number("CROC_INVITATIONS", int, 0) != 0,
+            "visitors": Visitors(read_number("CROC_JOINS_PER_HOUR", int, JOINS_PER_HOUR)),
+            "behind_proxy": read_number("CROC_BEHIND_PROXY", int, int("SPACE_ID" in os.environ)) != 0,
+        }
+        if os.environ.get("CROC_CONTACT"):
+            options["contact"] = os.environ["CROC_CONTACT"]
         launch(
             Campaign(store, os.environ.get("CROC_ADMIN_TOKEN", ""), mirror, **options),
             host=os.environ.get("GRADIO_SERVER_NAME", "0.0.0.0"),
@@ -58,6 +65,7 @@ def read_settings() -> Settings:
         limit=read_number("CROC_LIMIT", int, None),
         batch=read_number("CROC_BATCH", int, 50),
         attention_every=read_number("CROC_ATTENTION_EVERY", int, 20),
+        hold_s=read_number("CROC_HOLD", int, Settings.hold_s),
     )
 
 

@@ -77,7 +77,14 @@ def test_the_card_is_valid_and_lists_the_variables(hub, space):
     card = SpaceCard.load(space / "README.md")
     assert card.data.sdk == "gradio" and card.data.app_file == "app.py"
     assert f"gradio=={card.data.sdk_version}" in (space / "requirements.txt").read_text().split()
-    for name in variables(hub, space).keys() & set(["CROC_ITEMS", "CROC_VOTES", "CROC_LIMIT", "CROC_EVERY"]):
+    for name in variables(hub, space).keys() & set(
+        ["CROC_ITEMS", "CROC_VOTES", "CROC_LIMIT", "CROC_EVERY"]
+    ) | {
+        "CROC_INVITATIONS",
+        "CROC_JOINS_PER_HOUR",
+        "CROC_HOLD",
+        "CROC_BEHIND_PROXY",
+    }:
         assert f"`{name}`" in card.text
     assert hub.repos["space", "org/annotate"].sdk == "gradio"
     assert {path.name for path in space.iterdir() if path.is_file()} >= {"app.py", "requirements.txt"}
@@ -134,6 +141,18 @@ def test_a_killed_space_loses_only_votes_since_the_last_commit(hub, space, tmp_p
     page.start()
     with page, Store(space / "data" / "votes.sqlite") as store:
         assert [row["vote_id"] for row in store.votes()] == [vote]
+
+
+def test_a_killed_space_loses_no_vote_if_every_vote_is_committed(hub, space, tmp_path):
+    page = Page.space(space, tmp_path / "log", **{**variables(hub, tmp_path / "home"), "CROC_EVERY": "0"})
+    with page:
+        client = Client(page)
+        votes = [client.vote() for _ in range(2)]
+        page.kill()
+    new_disk(space)
+    page.start()
+    with page, Store(space / "data" / "votes.sqlite") as store:
+        assert [row["vote_id"] for row in store.votes()] == votes
 
 
 @pytest.mark.browser

@@ -103,8 +103,14 @@ class Page:
     def __exit__(self, *_: object) -> None:
         self.end()
 
-    def call(self, name: str, *values: Any, timeout: float = 60) -> str:
+    def call(self, name: str, *values: Any, timeout: float = 60, address: str | None = None) -> str:
         """Send one request; the response is the JSON of what the page would show.
+
+        Args:
+            name: of the event.
+            values: of its inputs.
+            timeout: in seconds.
+            address: what a proxy would add as the address of the browser.
 
         Raises:
             OSError: there was no response.
@@ -112,7 +118,7 @@ class Page:
         request = urllib.request.Request(
             f"{self.url}/gradio_api/run/{name}",
             json.dumps({"data": values}).encode(),
-            {"content-type": "application/json"},
+            {"content-type": "application/json", **({"x-forwarded-for": address} if address else {})},
         )
         with urllib.request.urlopen(request, timeout=timeout) as response:
             return str(response.read().decode())
@@ -127,9 +133,9 @@ ANSWERS = {"shows": "yes", "rating": "4", "preference": "first"}
 class Client:
     """One annotator."""
 
-    def __init__(self, page: Page) -> None:
+    def __init__(self, page: Page, invitation: str = "") -> None:
         self.page, self.offer, self.task, self.content = page, "", "", ""
-        self.code = _CODE.search(self._read(page.call("begin", True)))[1]  # type: ignore[index]
+        self.code = _CODE.search(self._read(page.call("begin", True, invitation)))[1]  # type: ignore[index]
 
     def _read(self, response: str) -> str:
         self.content = unescape(response.replace('\\"', '"').replace("\\n", ""))

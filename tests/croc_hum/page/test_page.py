@@ -30,7 +30,7 @@ def start_page(folder: Path) -> Page:
     rows = [
         item(number, tasks[number % 3], prompt=NASTY if number == 0 else "two cats") for number in range(9)
     ]
-    options = ("--overlap", "2", "--batch", "4", "--attention-every", "0")
+    options = ("--overlap", "2", "--batch", "4", "--attention-every", "0", "--joins-per-hour", "0")
     page = Page(write(rows, folder / "items.parquet"), folder / "votes.sqlite", *options)
     page.store = folder / "votes.sqlite"
     return page
@@ -241,11 +241,13 @@ def test_the_administrator_sees_progress_decides_and_exports(unvoted, tab, tmp_p
     with Store(unvoted.store) as store:
         decided = [vote for vote in store.votes() if vote["role"] == "adjudicator"]
         assert [(vote["item_id"], vote["answer"]) for vote in decided] == [(rows[0], "no")]
-    tab.locator("#export").click()
     for place, name in enumerate(("votes.parquet", "votes.csv", "label-studio.json")):
         with tab.expect_download() as coming:
             tab.locator(f"#download-{place}").click()
         coming.value.save_as(tmp_path / name)
+        tab.wait_for_function(
+            f"document.querySelector('#status').innerText.includes('{name} was downloaded')"
+        )
     exported = json.loads((tmp_path / "label-studio.json").read_text("utf-8"))
     assert sum(len(task["annotations"]) for task in exported) == len(read_history(unvoted))
     tab.locator("#import-file").set_input_files(tmp_path / "label-studio.json")
@@ -282,7 +284,7 @@ def test_wrong_codes_offers_tokens_and_paths_are_refused(served):
     assert "data-vote" not in served.call(name, client.code, client.offer, "x" * 2000)
     for token in ("", "x" * 18, TOKEN[:-1], None, {"a": 1}):
         assert "Krippendorff" not in (response := served.call("admin_show", token))
-        assert "token is wrong" in response
+        assert "token is wrong" in response or "Too many wrong tokens" in response
     assert len(read_history(served)) == before
     for path in ("/etc/passwd", str(served.store), served.store.name, "../votes.sqlite", "pyproject.toml"):
         assert request_status(f"{served.url}/gradio_api/file={path}") in (403, 404)
@@ -290,10 +292,11 @@ def test_wrong_codes_offers_tokens_and_paths_are_refused(served):
 
 def test_oversized_bodies_and_uploads_are_refused(served):
     url = f"{served.url}/gradio_api/run/begin"
+    no = json.dumps({"data": [False, ""]}).encode()
     big = json.dumps({"data": ["x" * 3 * 2**20]}).encode()
     assert request_status(url, big) == 413
     assert request_status(f"{served.url}/gradio_api/upload", b"x") == 403
-    assert request_status(url, json.dumps({"data": [False]}).encode()) == 200
+    assert request_status(url, no) == 200
 
 
 def test_no_address_and_no_request_is_logged(served):

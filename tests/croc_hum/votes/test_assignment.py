@@ -55,15 +55,44 @@ def test_an_abandoned_item_goes_back_to_the_pool_and_is_refused_to_who_comes_too
     store = make(items(1), overlap=1, hold_s=60, attention_every=0)
     first, second = store.add_annotator().code, store.add_annotator().code
     left = store.offer_item(first)
+    store.vote(first, left.offer_id, "yes")
+    left = store.undo(first)  # an open item of somebody who has voted
     assert store.offer_item(second) is None
     clock.now += 61
     second_offer = store.offer_item(second)
     assert second_offer.item == left.item
     store.vote(second, second_offer.offer_id, "yes")
-    with pytest.raises(Refused, match="other annotators have labelled it"):
+    with pytest.raises(Refused, match="other annotators have labelled this item"):
         store.vote(first, left.offer_id, "yes")
     assert store.offer_item(first) is None
     assert len(list(store.votes())) == 1
+
+
+def test_who_only_begins_takes_nothing_from_others(make):
+    store = make(items(12), overlap=2, attention_every=0)
+    for _ in range(200):
+        assert store.offer_item(store.add_annotator().code) is not None
+    for _ in range(2):
+        assert len(vote_on_all(store, store.add_annotator().code)) == 12
+    assert store.offer_item(store.add_annotator().code) is None
+
+
+def test_the_first_of_two_newcomers_on_the_last_place_gets_it(make):
+    store = make(items(1), overlap=1, attention_every=0)
+    codes = [store.add_annotator().code for _ in range(2)]
+    offers = [store.offer_item(code) for code in codes]
+    store.vote(codes[1], offers[1].offer_id, "yes")
+    with pytest.raises(Refused, match="other annotators have labelled this item"):
+        store.vote(codes[0], offers[0].offer_id, "yes")
+    assert store.offer_item(codes[0]) is None
+
+
+def test_an_open_item_is_held_for_who_has_voted(make):
+    store = make(items(2), overlap=1, attention_every=0)
+    first, second = store.add_annotator().code, store.add_annotator().code
+    store.vote(first, store.offer_item(first).offer_id, "yes")
+    assert store.offer_item(first) is not None
+    assert store.offer_item(second) is None
 
 
 def test_who_comes_back_before_others_finds_the_item_and_the_pause_is_not_counted(make, clock):

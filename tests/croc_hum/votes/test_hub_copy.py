@@ -13,6 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from hum_items import items, vote_on_all
 
 from croc.errors import CrocError, InputError
+from croc_hum.votes import hub_copy
 from croc_hum.votes.hub_copy import Mirror
 from croc_hum.votes.store import Refused, Settings, Store
 
@@ -29,8 +30,8 @@ def hub(tmp_path, monkeypatch):
 def mirrored(hub):
     made = []
 
-    def build(store: Store, *, send: bool = True) -> Mirror:
-        mirror = Mirror(store, "org/votes", every=600, api=HfApi(endpoint=hub.endpoint, token="hf_writer"))
+    def build(store: Store, *, send: bool = True, every: float = 600) -> Mirror:
+        mirror = Mirror(store, "org/votes", every=every, api=HfApi(endpoint=hub.endpoint, token="hf_writer"))
         made.append(mirror)
         while not hasattr(mirror, "last_future"):
             time.sleep(0.001)
@@ -178,6 +179,93 @@ def test_what_is_left_goes_out_at_the_end_and_a_failure_says_where_it_is(mirrore
         store.undo(code)
         hub.fail("POST", "/commit/", status=403)
     assert late.trigger().result() is None  # stopped
+
+
+def test_every_vote_is_on_the_hub_when_it_is_acknowledged_if_that_is_asked_for(mirrored, make, hub):
+    rows = items(3)
+    store = make(rows, overlap=3, attention_every=0)
+    mirror = mirrored(store, every=0)
+    assert mirror.every_vote
+    code = store.add_annotator().code
+    for count in (1, 2, 3):
+        vote = store.vote(code, store.offer_item(code).offer_id, "yes")
+        if count == 2:
+            hub.fail("POST", "/commit/", status=503)
+            assert not mirror.send()
+        assert mirror.send()
+        # The disk is lost now.
+        lost = make(rows, overlap=3, attention_every=0)
+        assert mirrored(lost).restored == count and vote in ids(lost)
+
+
+def test_a_withdrawal_that_did_not_reach_the_hub_is_repeated_by_itself(mirrored, make, hub, monkeypatch):
+    monkeypatch.setattr(hub_copy, "_FIRST_REPETITION_S", 0.01)
+    store = make(items(3), overlap=3, attention_every=0)
+    leaver = store.add_annotator()
+    vote_on_all(store, leaver.code)
+    mirror = mirrored(store)
+    store.withdraw(leaver.code)
+    for _ in range(3):
+        hub.fail("POST", "/super-squash/", status=403)
+    assert not mirror.erase()
+    assert store.list_withdrawn() == [leaver.name]
+    end = time.monotonic() + 60
+    while store.list_withdrawn() and time.monotonic() < end:
+        time.sleep(0.01)
+    assert store.list_withdrawn() == []
+    assert f"votes/{leaver.name}.jsonl" not in stored_files(hub)
+
+
+def test_a_withdrawal_that_did_not_reach_the_hub_is_sent_after_a_restart(mirrored, make, hub):
+    store = make(items(3), overlap=3, attention_every=0)
+    leaver = store.add_annotator()
+    vote_on_all(store, leaver.code)
+    with (
+        pytest.raises(CrocError, match=f"votes of {leaver.name} must still be deleted there"),
+        mirrored(store) as mirror,
+    ):
+        store.withdraw(leaver.code)
+        hub.fail("POST", "/commit/", status=403)
+        assert not mirror.erase()
+        hub.fail("POST", "/commit/", status=403)
+    mirrored(store)
+    assert store.list_withdrawn() == []
+    assert f"votes/{leaver.name}.jsonl" not in stored_files(hub)
+
+
+def test_a_used_invitation_stays_used_on_a_new_disk(mirrored, make):
+    store = make(items(1))
+    mirror = mirrored(store)
+    store.add_annotator("hash-of-an-invitation")
+    mirror.trigger().result()
+    fresh = make(items(1))
+    mirrored(fresh)
+    with pytest.raises(Refused, match="has been used"):
+        fresh.add_annotator("hash-of-an-invitation")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"{", "line 1: not JSON"),
+        (b"[]", "line 1: expected an object with vote_id"),
+        (b'{"vote_id": "v"}', "line 1: the key 'item_id' is missing"),
+        (b"\xff", "line 1: not UTF-8"),
+        (
+            b'{"vote_id": "v", "item_id": 5, "annotator": "a", "answer": "yes"}',
+            "item_id: expected text, not 5",
+        ),
+    ],
+)
+def test_a_file_of_votes_that_is_damaged_is_named_with_its_line_and_key(hub, make, content, message):
+    api = HfApi(endpoint=hub.endpoint, token="hf_writer")
+    api.create_repo("org/votes", repo_type="dataset", private=True)
+    api.upload_file(
+        path_or_fileobj=content, path_in_repo="votes/a.jsonl", repo_id="org/votes", repo_type="dataset"
+    )
+    with pytest.raises(InputError) as refused:
+        Mirror(make(items(1)), "org/votes", api=api)
+    assert "org/votes/votes/a.jsonl" in str(refused.value) and message in str(refused.value)
 
 
 def test_nothing_of_the_votes_lies_in_the_cache_of_the_hubs_client(mirrored, make, tmp_path):

@@ -16,10 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from hum_items import item, items, vote_on_all
 
-from croc.errors import InputError
+from croc.errors import CrocError, InputError
 from croc_hum.page.admin import summarize
 from croc_hum.schema import VOTE_NAMES
 from croc_hum.votes import label_studio
+from croc_hum.votes.invitations import make_invitations, read_invitation
 from croc_hum.votes.store import Refused, Store
 
 pytest_plugins = ("hum_store",)
@@ -274,6 +275,41 @@ def test_a_store_with_an_impossible_date_of_an_earlier_version_can_be_exported(m
     assert label_studio.write_csv(store, tmp_path / "v.csv") == 1
     assert label_studio.tasks(store)[0]["annotations"] or label_studio.tasks(store)[1]["annotations"]
     assert summarize(store).annotators[0][-1] is None
+
+
+def test_a_full_disk_refuses_a_vote_and_loses_none(make):
+    store = make(items(40), attention_every=0)
+    code = store.add_annotator().code
+    (pages,) = store._db.execute("PRAGMA page_count").fetchone()
+    store._db.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own "database or disk is full"
+    acknowledged = []
+    with pytest.raises(CrocError, match=r"sqlite: cannot be written \(database or disk is full\)"):
+        while (offer := store.offer_item(code)) is not None:
+            acknowledged.append(store.vote(code, offer.offer_id, "yes", "x" * 1000))
+    assert [vote["vote_id"] for vote in store.votes()] == acknowledged
+    store._db.execute(f"PRAGMA max_page_count = {pages + 1000}")
+    vote_on_all(store, code)
+    assert len(list(store.votes())) == 40
+
+
+def test_an_invitation_lets_one_person_begin_and_is_not_linked_to_them(make):
+    token, other = "token-of-the-tests", "another-token-of-16"
+    code, unused = make_invitations(token, 2)
+    store = make(items(1))
+    hashed = read_invitation(token, f" {code.upper()} ")
+    annotator = store.add_annotator(hashed)
+    with pytest.raises(Refused, match="has been used"):
+        store.add_annotator(hashed)
+    store.add_annotator(read_invitation(token, unused))
+    assert store.used_invitations() == sorted([hashed, read_invitation(token, unused)])
+    for wrong in (code[:-1] + ("a" if code[-1] != "a" else "b"), "join-" + "a" * 4, "", None, {"a": 1}):
+        assert read_invitation(token, wrong) is None
+    assert read_invitation(other, code) is None
+    with closing(sqlite3.connect(store.path)) as db:
+        assert [row[1] for row in db.execute("PRAGMA table_info(invitations)")] == ["hash"]
+        rows = db.execute("SELECT * FROM annotators").fetchall()
+    assert annotator.name in {row[0] for row in rows}
+    assert hashed not in {cell for row in rows for cell in row}
 
 
 # ---- Withdrawal, export, import ----
