@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -77,14 +78,9 @@ def test_the_card_is_valid_and_lists_the_variables(hub, space):
     card = SpaceCard.load(space / "README.md")
     assert card.data.sdk == "gradio" and card.data.app_file == "app.py"
     assert f"gradio=={card.data.sdk_version}" in (space / "requirements.txt").read_text().split()
-    for name in variables(hub, space).keys() & set(
-        ["CROC_ITEMS", "CROC_VOTES", "CROC_LIMIT", "CROC_EVERY"]
-    ) | {
-        "CROC_INVITATIONS",
-        "CROC_JOINS_PER_HOUR",
-        "CROC_HOLD",
-        "CROC_BEHIND_PROXY",
-    }:
+    read = set(re.findall(r'"((?:CROC|HF)_[A-Z_]+)"', (space / "app.py").read_text()))
+    assert {"CROC_ITEMS", "CROC_VOTES", "CROC_EVERY", "CROC_INVITATIONS"} <= read
+    for name in read:
         assert f"`{name}`" in card.text
     assert hub.repos["space", "org/annotate"].sdk == "gradio"
     assert {path.name for path in space.iterdir() if path.is_file()} >= {"app.py", "requirements.txt"}
