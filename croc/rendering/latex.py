@@ -165,6 +165,7 @@ _ESCAPES = {
     "[": "{[}",  # after the end of a row, a bracket or a star would be its argument
     "*": "{*}",
     "×": r"$\times$",
+    "−": "$-$",
     "\n": " ",
 }
 

@@ -217,6 +217,12 @@ def read_ceilings(path: Path, report: Report) -> Ceilings:
         InputError: the file has no ceilings, or they are of another dataset or protocol than the report.
     """
     found = Ceilings.from_dict(read_json(path, f"{path}: no such file"))
+    for key, only in (("mode", "default"), ("average", "micro")):
+        if (value := report.signature.get(key)) != only:
+            raise InputError(
+                f"{path}: ceilings are for the {only} {key}, and the results have the {key} {value}; "
+                "evaluate without --paper and --average, or without --ceilings"
+            )
     own = {"protocol": report.protocol, "checks": str(report.checks), "dataset": report.dataset.name}
     if report.dataset.name == UNNAMED:
         del own["dataset"]

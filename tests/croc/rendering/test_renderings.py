@@ -12,8 +12,9 @@ import pytest
 from huggingface_hub import ModelCard
 from parsed import Page, latex_tables, markdown_headings, markdown_items, markdown_tables
 from PIL import Image
-from reports import noisy, report_of
+from reports import PERFECT, WRONG, noisy, report_of
 from rich.console import Console
+from score_rows import check_rows
 
 from croc.checks.schema import CATEGORIES, DIRECTIONS, SUBSETS
 from croc.rendering import formats
@@ -251,6 +252,20 @@ def test_latex_of_hum_in_paper_mode_has_the_panels_of_the_paper(published):
         assert np.array([row[1:] for row in rows], float) == pytest.approx(full, abs=5.1e-3)
         assert average[0] == "AVG"
         assert np.array(average[1:], float) == pytest.approx(full.mean(axis=0), abs=5.1e-3)
+
+
+def test_a_negative_correlation_of_text_models_has_a_minus_that_latex_knows():
+    rows = []
+    for model, scores in (
+        ("a", {"action": PERFECT, "counting": WRONG}),
+        ("b", {"action": WRONG, "counting": PERFECT}),
+    ):
+        for category, sides in scores.items():
+            rows += check_rows(f"{model} {category}", *sides, category=category, text_model=model)
+    report = report_of({"m": rows}, settings=Settings(paper=True, resamples=0, flips=0))
+    (sentence,) = formats.text_model_sentences(report)
+    assert sentence.endswith(" over 8 cells (metrics × directions × groups): −1.000.")
+    assert "over 8 cells (metrics $\\times$ directions $\\times$ groups): $-$1.000." in latex(report)
 
 
 def test_the_agreement_of_text_models_is_on_terminal_and_page(published):

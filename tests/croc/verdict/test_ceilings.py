@@ -347,6 +347,9 @@ def test_the_command_shows_the_ceilings_and_evaluate_shows_them_beside_a_report(
     assert done.exit_code == 0, done.output
     tables = [table for table in Page(page.read_text("utf-8")).tables if table.head[0] == "Scorer"]
     assert [row[0] for row in tables[0].rows] == list(OF_KIND)
+    done = run.invoke(main, ["evaluate", *arguments, "--ceilings", str(tmp_path / "c.json"), "--paper"])
+    assert done.exit_code == 2
+    assert "ceilings are for the default mode, and the results have the mode paper" in done.stderr
     other = replace(found, signature=found.signature.without("checks"))
     (tmp_path / "other.json").write_text(other.to_json(), "utf-8")
     done = run.invoke(main, ["evaluate", *arguments, "--ceilings", str(tmp_path / "other.json")])

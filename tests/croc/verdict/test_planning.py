@@ -66,6 +66,27 @@ def test_a_report_says_when_its_permutations_are_too_few():
     assert all(comparison.minimum_detectable_difference for comparison in enough.comparisons)
 
 
+def test_the_false_discovery_rate_needs_fewer_permutations_and_by_a_larger_difference():
+    tables = {name: result_rows(number, 0.6 + number / 10) for number, name in enumerate("abc")}
+    reports = {
+        (correction, flips): report_of(
+            tables, settings=Settings(resamples=0, flips=flips, correction=correction)
+        )
+        for correction in ("holm", "bh", "by")
+        for flips in (20, 999)
+    }
+    few = {
+        correction: [f.text for f in reports[correction, 20].findings if f.kind == "too_few_permutations"]
+        for correction in ("holm", "bh", "by")
+    }
+    # All three p values are at least 1/21: times 3 with Holm, times 1 and 1 + 1/2 + 1/3 where all are equal.
+    assert [len(texts) for texts in few.values()] == [2, 0, 2]
+    assert few["by"][0].endswith("use 36 or more.")
+    for holm, bh, by in zip(*(reports[c, 999].comparisons for c in ("holm", "bh", "by")), strict=True):
+        assert holm.minimum_detectable_difference == bh.minimum_detectable_difference
+        assert by.minimum_detectable_difference > bh.minimum_detectable_difference
+
+
 # ---- Plans ----
 
 
