@@ -7,6 +7,7 @@ import io
 import json
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from click.testing import CliRunner
 from parsed import Page
 from PIL import Image
 
+import croc
 from croc.checks.schema import DIRECTIONS
 from croc.checks.sources import open_checks
 from croc.cli import main
@@ -315,6 +317,21 @@ def test_the_equal_pairs_of_sugarcrepe_are_those_that_are_known(shared_data):
     assert bag.accuracy["forward_text"] == pytest.approx(1 - 572 / 2 / 7512) and bag.attained
     same = Counter({value: of[0].same_prompts for value, of in found.groupings["property"].items()})
     assert +same == Counter(swap_att=408, swap_obj=164)
+
+
+def test_metrics_of_the_sample_keep_to_their_ceilings_or_are_of_another_kind():
+    """The figures that the guide quotes; colour-words looks for words, whatever their order."""
+    sample = Path(croc.__file__).parent / "sample"
+    found = ceilings(open_checks(str(sample / "exact-world")), by=["property"])
+    report = evaluate([sample / "results" / "syn"], settings=QUICK)
+    for ceiling in found.ceilings:
+        if ceiling.scorer != "bag of words":
+            continue
+        place = ceiling.group, ceiling.group_value
+        assert ceiling.attained and report.score("colour-words", *place).scaled <= ceiling.mean + 1e-12
+    bag, tiny = found.overall[0], report.score("crocscore-tiny")
+    assert (round(bag.mean, 2), round(tiny.scaled, 2), round(tiny.ci_low, 2)) == (0.79, 0.95, 0.88)
+    assert round(report.score("colour-words").scaled, 2) == 0.03
 
 
 # ---- Command, file and page ----
