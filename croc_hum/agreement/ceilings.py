@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from croc.ratings.agreement import Counts
 from croc.ratings.coefficients import CORRELATIONS, correlation, weighted_correlation
 from croc.ratings.raters import DependentRaters, find_dependent_raters
 from croc.verdict import statistics
 from croc.verdict.statistics import Array
 from croc_hum.agreement.coefficients import (
-    Counts,
     error_rate_of_agreement,
     majority_error_rate,
     true_accuracy,

@@ -12,18 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
+from croc.ratings.agreement import Counts, Level, alpha_of, coincidences
 from croc.ratings.coefficients import correlation
 from croc.verdict import statistics
 from croc.verdict.records import optional
 from croc.verdict.statistics import Array
-from croc_hum.agreement.coefficients import (
-    Counts,
-    Level,
-    alpha_of,
-    cohen_kappa,
-    coincidences,
-    krippendorff_alpha,
-)
+from croc_hum.agreement.coefficients import cohen_kappa, krippendorff_alpha
 from croc_hum.schema import ANSWERS
 
 UNSURE = "unsure"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from croc.ratings.agreement import LEVELS, alpha_of, coincidences
 from croc_hum.agreement.coefficients import (
-    LEVELS,
-    alpha_of,
     cohen_kappa,
-    coincidences,
     flip_rate,
     krippendorff_alpha,
     true_accuracy,
