@@ -26,10 +26,10 @@ from PIL import Image
 
 from builders.syn import build_exact
 from croc.checks.schema import check_features
+from croc.external.benchmarks import nlvr
 from croc.rendering import fragments as pages
 from croc.results.files import make_result, write_result
 from croc.scoring.run import score_dataset
-from croc_hum.release import nlvr
 
 SCORERS = ["colour-words", "image-only", "random"]
 SIDES = ("images", "contrast_images")

@@ -22,12 +22,12 @@ from builders import authors_release as releases
 from builders import shards
 from builders.assembly import TEST_ONLY, BuildReport, assemble, assemble_staged, read_report
 from croc.checks.schema import check_features
+from croc.external.benchmarks import nlvr
 from croc.jobs.executors import on_this_machine
 from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import read_manifest, run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import write_parquet
-from croc_hum.release import nlvr
 from croc_hum.release.release import VotedCandidates
 from croc_hum.votes.votes import Rule, read_votes
 

@@ -1,15 +1,26 @@
-"""Write the tables of columns and signature keys into the guide: ``python docs/generate_tables.py``.
+"""Write the tables of columns, signature keys and others' benchmarks: ``python docs/generate_tables.py``.
 
-A page says where a table goes: ``<!-- table: NAME -->`` before it and ``<!-- end of table -->`` after it.
+A page says where a table goes: ``<!-- table: NAME -->`` before it and ``<!-- end of table -->`` after it. The
+figures of others' benchmarks are those of ``external_figures.json``, which is written by
+``croc external reproduce --all --data FOLDER --json docs/external_figures.json``.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
 from croc.checks.columns import markdown_table
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
+from croc.external.benchmark import benchmarks
+from croc.external.reproduction import Reproduction
+from croc.rendering.external import (
+    markdown_benchmarks,
+    markdown_defaults,
+    markdown_figures,
+    markdown_summary,
+)
 from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE
 from croc.tables.signature import KEYS
 from croc_hum.schema import ITEM_COLUMNS, VOTE_COLUMNS
@@ -18,12 +29,36 @@ from croc_syn.writing.table import PROMPT_COLUMNS
 DOCS = Path(__file__).parent
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
 
+CORRECTED = (
+    ("imagenhub", "all SC", "correlations are averaged as Fisher's z"),
+    ("imagenhub", "all PQ", "the same"),
+    ("imagenhub", "all O", "the same"),
+    ("imagenhub", "all O between raters", "the same"),
+    ("tifa160", "clipscore_vitb32 Spearman", "Spearman's correlation, not Pearson's"),
+    ("tifa160", "bleu Spearman", "the same"),
+    ("dsg_tifa160", "dsg_pali-17b Spearman", "five images without answers are left out and do not count 0"),
+    (
+        "ts2",
+        "instruct_blip_dsg overall ordering",
+        "walks with constant scores are left out and do not count 0",
+    ),
+    ("colorswap", "llava group score", "answers without a choice are left out and are not wrong"),
+    ("genai_bench_527", "alpha (interval)", "two ratings of 41 and 33 on a scale from 1 to 5 are left out"),
+)
+"""Figures whose default differs from the published computation, and why."""
+
 
 def tables() -> dict[str, str]:
     """The Markdown of each table by its name."""
     keys = ["| key | short | part | meaning |", "|---|---|---|---|"]
     keys += [f"| `{key.name}` | `{key.short}` | {key.part} | {key.meaning} |" for key in KEYS]
+    stored = json.loads((DOCS / "external_figures.json").read_text("utf-8"))
+    external = [Reproduction.from_dict(one) for one in stored]
     return {
+        "external_benchmarks": markdown_benchmarks(list(benchmarks().values())),
+        "external_summary": markdown_summary(external),
+        "external_defaults": markdown_defaults(external, CORRECTED),
+        "external_figures": markdown_figures(external),
         "check_columns": markdown_table(CHECK_COLUMNS),
         "extra_columns": markdown_table(EXTRA_COLUMNS),
         "pair_columns": markdown_table(PAIR_COLUMNS),

@@ -70,6 +70,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "correlate": "croc.cli.evaluation:correlate",
         "diff": "croc.cli.diff:diff",
         "evaluate": "croc.cli.evaluation:evaluate",
+        "external": "croc.cli.external:external",
         "import-checkpoint": "croc.cli.import_checkpoint:import_checkpoint",
         "install-metric": "croc.cli.install_metric:install_metric",
         "leaderboard": "croc.cli.results:leaderboard",

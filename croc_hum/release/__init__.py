@@ -1,5 +1,5 @@
 """Checks from votes, by a rule.
 
-In: votes and items; sentences and votes of NLVR.
+In: votes and items.
 Out: rows of checks with all their votes.
 """

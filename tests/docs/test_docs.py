@@ -23,12 +23,17 @@ from croc.cli.install_metric import install, remove
 ROOT = Path(__file__).parents[2]
 WALKED = (
     *("quickstart", "evaluate", "report", "statistics", "first_experiments", "own_benchmark"),
-    *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people"),
+    *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people", "external_benchmarks"),
     *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""
-REFERENCE_DATA = {"ratings": ("tifa160",), "datasets": ("nlvr",), "crocscore": ("nlvr", "tifa160")}
+REFERENCE_DATA = {
+    "ratings": ("tifa160",),
+    "external_benchmarks": ("ratings", "tifa160", "nlvr"),
+    "datasets": ("nlvr",),
+    "crocscore": ("nlvr", "tifa160"),
+}
 """Published data that a page reads."""
 EXTRAS = {
     "cluster": [("ray", "ray")],

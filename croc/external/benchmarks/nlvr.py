@@ -1,4 +1,4 @@
-"""Checks from NLVR: sentences about drawn scenes, with the votes of several annotators.
+"""NLVR: sentences about drawn scenes, with the votes of several annotators; as rated images and as checks.
 
 Suhr, Lewis, Yeh and Artzi, "A Corpus of Natural Language for Visual Reasoning", ACL 2017 (CC-BY-4.0). Each
 sentence has several images, for some of which it is true and for others false: these are the image directions
@@ -12,8 +12,16 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import polars as pl
+
 from croc.checks.schema import ContrastCheck, Vote, check_features, check_id, stable_hash
 from croc.errors import InputError
+from croc.external.benchmark import Benchmark, Figure, Mode
+from croc.external.benchmark import Source as Origin
+from croc.external.items import Rated
+from croc.ratings.agreement import alpha_of, coincidences
+from croc.wording import counted
 
 if TYPE_CHECKING:
     import datasets
@@ -132,3 +140,74 @@ def _image(folder: Path, example: dict[str, Any]) -> dict[str, Any]:
         return {"bytes": path.read_bytes(), "path": path.name}
     except OSError as problem:
         raise InputError(f"{path}: cannot be read ({problem.strerror})") from None
+
+
+# ---- As rated images ----
+
+VOTES = ("true", "false", "nonsense")
+
+
+def read(folder: Path) -> Rated:
+    """The examples of the development split: a column of votes per annotator, and the share of "true" votes.
+
+    Raises:
+        InputError: the split is missing, or a line of it cannot be used.
+    """
+    split = folder / "dev"
+    rows, ignored = [], 0
+    for example in _lines(split):
+        votes = {str(annotator): str(vote) for annotator, vote in example["evals"].items()}
+        if unknown := [vote for vote in votes.values() if vote not in VOTES]:
+            raise InputError(f"{split}, example {example['identifier']!r}: unknown vote {unknown[0]!r}")
+        sure = [vote == "true" for vote in votes.values() if vote != "nonsense"]
+        ignored += len(votes) - len(sure)
+        rows.append(
+            {
+                "item_id": str(example["identifier"]),
+                "system": "NLVR",
+                "prompt": example["sentence"].strip(),
+                "image": f"images/dev-{example['identifier']}-0.png",
+                "label": float(example["label"] == "true"),
+                "human": sum(sure) / len(sure) if sure else None,
+                **{f"votes_{vote}": list(votes.values()).count(vote) for vote in VOTES},
+            }
+        )
+    notes = (f"{counted(ignored, 'vote')} for nonsense left out of the share of true votes.",)
+    table = pl.DataFrame(rows, infer_schema_length=None)
+    return Rated.of(table, str(split), humans=("human", "label"), left_out=notes if ignored else ())
+
+
+def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
+    """Size, and agreement of the votes with each other and with the labels."""
+    table = items.table
+    counts = table.select(f"votes_{vote}" for vote in VOTES).to_numpy()
+    sums = coincidences(counts).sum(axis=0)[None]
+    human, label = table.drop_nulls("human").select("human", "label").to_numpy().T
+    return {
+        "examples": len(table),
+        "alpha (nominal)": float(alpha_of(sums, "nominal")[0]),
+        "label is that of the majority": float(np.mean((human > 0.5) == (label == 1))),
+    }
+
+
+BENCHMARK = Benchmark(
+    name="nlvr",
+    title="NLVR, development split (Suhr et al. 2017, ACL)",
+    kind="rated",
+    holds="sentences about drawn scenes, with five votes each; 'croc build nlvr' makes checks of them",
+    size="989 pairs of a sentence and an image",
+    licence="CC-BY-4.0",
+    source=Origin(
+        "lil-lab/nlvr", "18924841aa96d519cfb8584f0945350f07a6d860", ("nlvr/dev/dev.json", "nlvr/dev/images")
+    ),
+    scores=("forward image, inverse image", "Krippendorff's alpha"),
+    folders=(),
+    files=("dev/dev.json",),
+    read=read,
+    compute=compute,
+    figures=(
+        Figure("examples", None, "computed here only"),
+        Figure("alpha (nominal)", None, "computed here only"),
+        Figure("label is that of the majority", None, "computed here only"),
+    ),
+)

@@ -11,7 +11,7 @@ from pictures import png
 from builders.hum import build_nlvr
 from builders.verify import verify
 from croc.errors import InputError
-from croc_hum.release import nlvr
+from croc.external.benchmarks import nlvr
 
 
 def example(identifier: str, sentence: str, label: str, **votes: str) -> dict[str, object]:

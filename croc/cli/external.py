@@ -1,0 +1,82 @@
+"""Commands of others' benchmarks: external list, external reproduce."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import click
+
+from croc.cli.command_group import CommandGroup, section
+from croc.cli.options import PATH
+from croc.cli.output import log, show, write
+from croc.errors import InputError
+
+
+@section("evaluate")
+@click.group(cls=CommandGroup)
+def external() -> None:
+    """Recompute figures of others' benchmarks."""
+
+
+@external.command("list", epilog="Example: croc external list ts2")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+def list_benchmarks(names: tuple[str, ...]) -> None:
+    """List the benchmarks: what they hold, size, licence, source, standard scores, published figures.
+
+    NAME limits the list.
+    """
+    from croc.external.benchmark import benchmarks, find_benchmark
+    from croc.rendering.external import listing
+
+    show(listing([find_benchmark(name) for name in names] or list(benchmarks().values())))
+
+
+@external.command(
+    epilog="""\b
+Examples:
+  croc external reproduce tifa160 --data ../tifa
+  croc external reproduce --all --data benchmarks/ --json figures.json"""
+)
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@click.option("--all", "every", is_flag=True, help="All benchmarks whose files are in the folder.")
+@click.option(
+    "--data",
+    default=Path(),
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder with the files: clones of the repositories that 'croc external list' names, or one of them. "
+    "Default: the current one.",
+)
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@click.pass_context
+def reproduce(
+    context: click.Context, names: tuple[str, ...], every: bool, data: Path, json_file: Path | None
+) -> None:
+    """Recompute the published figures of benchmarks and compare them.
+
+    A figure is computed as its authors compute it, and also by this program's defaults. Exit code 1 means
+    that a figure is not equal at the printed precision, and that no reason for it is known.
+    """
+    from croc.external.benchmark import benchmarks, find_benchmark
+    from croc.external.reproduction import reproduce as recompute
+    from croc.rendering.external import reproductions
+
+    if bool(names) == every:
+        raise InputError("name the benchmarks, or give --all; 'croc external list' lists them")
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder")
+    chosen = list(benchmarks().values()) if every else [find_benchmark(name) for name in names]
+    if every:
+        absent = [benchmark.name for benchmark in chosen if benchmark.find(data) is None]
+        if absent:
+            log(f"not in {data}: {', '.join(absent)}; 'croc external list' says where they come from")
+        chosen = [benchmark for benchmark in chosen if benchmark.name not in absent]
+        if not chosen:
+            raise InputError(f"{data}: no benchmark in this folder")
+    found = [recompute(benchmark, data) for benchmark in chosen]
+    show(reproductions(found))
+    content = json.dumps([one.to_dict() for one in found], ensure_ascii=False, indent=1, allow_nan=False)
+    write(json_file, content + "\n")
+    if any(one.count("unequal") for one in found):
+        context.exit(1)
