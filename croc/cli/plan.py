@@ -132,5 +132,5 @@ def plan(
         found = plan_for_difference(difference, basis, design)
     else:
         found = plan_for_checks(checks or 1, basis, design)
-    show(rendered(found))
     write(json_file, found.to_json() if json_file else "")
+    show(rendered(found))

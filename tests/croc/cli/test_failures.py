@@ -354,6 +354,22 @@ def test_commands_print_through_one_module() -> None:
     assert not wrong
 
 
+def test_every_command_writes_its_files_before_it_prints() -> None:
+    wrong = []
+    for package in ("croc", "croc_syn", "croc_hum", "crocscore", "builders"):
+        for file in (ROOT / package).rglob("*.py"):
+            for function in ast.walk(ast.parse(file.read_text("utf-8"))):
+                if not isinstance(function, ast.FunctionDef):
+                    continue
+                calls = [node for node in ast.walk(function) if isinstance(node, ast.Call)]
+                named = [(call.lineno, call.func.id) for call in calls if isinstance(call.func, ast.Name)]
+                printed = [line for line, name in named if name == "show"]
+                written = [line for line, name in named if name in ("write", "write_all")]
+                if printed and written and min(printed) < max(written):
+                    wrong.append(f"{file.relative_to(ROOT)}: {function.name}")
+    assert not wrong
+
+
 def test_an_interrupt_says_what_is_kept_and_how_to_continue(checks: Path, tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(
         "import time\n\ndef slow(images, prompts):\n    time.sleep(0.05)\n    return [0.5] * len(prompts)\n"
