@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -295,10 +296,10 @@ def card(build: Path, agreement: Path) -> None:
     from croc.storage.files import read_json
     from croc_hum.agreement.label_noise import LabelNoise
 
-    report = read_json(agreement)
+    report = read_json(agreement, None, dict[str, Any])
     if report is None:
         raise InputError(f"{agreement}: no such file ('croc hum agreement --json' writes it)")
-    noise = report.get("noise") if isinstance(report, dict) else None
+    noise = report.get("noise")
     if noise is None:
         raise InputError(f"{agreement}: no label noise in it; 'croc hum agreement' measures it with --items")
     add_label_noise(build, LabelNoise.from_dict(noise))

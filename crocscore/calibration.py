@@ -408,7 +408,10 @@ def calibrate(
     from crocscore.model import CROCScore
 
     folder = Path(folder)
-    config = read_json(folder / "config.json", "no config.json: not the folder of a model")
+    missing = "no config.json: not the folder of a model"
+    config = read_json(folder / "config.json", missing, dict[str, Any])
+    if not isinstance(config.get("croc") or {}, dict):
+        raise InputError(f"{folder / 'config.json'}: croc: expected an object or null")
     rows = read_questions(data, split, at_most)
     margins = _margins(CROCScore.from_pretrained(folder, **options), rows)
     calibration, after = evaluate_margins(margins, rows, split)

@@ -176,8 +176,9 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
     from huggingface_hub import ModelCardData
 
     folder = Path(folder)
-    config = read_json(folder / "config.json", "no config.json: not the folder of a model")
-    details = read_json(folder / "card.json") or {}
+    missing = "no config.json: not the folder of a model"
+    config = read_json(folder / "config.json", missing, dict[str, Any])
+    details = read_json(folder / "card.json", None, dict[str, Any]) or {}
     report = model_report(folder)
     calibration = _calibration(folder, config)
     recipe = _text(folder / "recipe.yaml")
@@ -218,7 +219,7 @@ def model_card(folder: str | Path, *, repo: str | None = None) -> str:
 
 def _calibration(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | None:
     """The figures in ``calibration.json``, which must be those of the parameters in ``config.json``."""
-    figures: dict[str, Any] | None = read_json(folder / "calibration.json")
+    figures = read_json(folder / "calibration.json", None, dict[str, Any])
     own = config.get("croc") or {}
     used = own.get("calibration") if isinstance(own, Mapping) else None
     if figures is not None and [figures.get("a"), figures.get("b")] != used:

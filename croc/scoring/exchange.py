@@ -77,7 +77,7 @@ def export_pairs(
         "dataset_split": checks.split,
         "protocol": protocol or checks.protocol,
     }
-    stored = read_json(folder / "export.json")
+    stored = read_json(folder / "export.json", None, dict[str, Any])
     if stored is not None and {key: stored.get(key) for key in about} != about:
         raise InputError(f"{folder} holds an export of {stored.get('dataset')}; choose another folder")
     (folder / "images").mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from croc.errors import InputError
 from croc.storage.files import atomic, read_json, write_json
+from croc.storage.text_files import require_keys
 from crocscore.experiments.plots import plot_zero_shot
 
 if TYPE_CHECKING:
@@ -77,8 +78,10 @@ def tifa160(folder: Path, scorer: Any) -> pl.DataFrame:
 
     from croc.checks.decoding import decode, to_bytes
 
-    items = read_json(folder / _ANNOTATIONS, f"no {_ANNOTATIONS}")
+    items = read_json(folder / _ANNOTATIONS, f"no {_ANNOTATIONS}", dict[str, Any])
     names = sorted(items)
+    for name in names:
+        require_keys(items[name], {"text": str, "text_id": str}, f"{folder / _ANNOTATIONS}: {name}")
     scores = np.full(len(names), np.nan)
     for start in range(0, len(names), 64):
         batch = names[start : start + 64]

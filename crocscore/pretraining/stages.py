@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from croc.errors import InputError
 from croc.storage.files import read_json
+from croc.storage.text_files import require_keys
 from crocscore.pretraining import architectures
 from crocscore.pretraining.batches import BatchSampler
 from crocscore.pretraining.config import PretrainingConfig
@@ -83,7 +84,7 @@ class Stage:
         self.continued = start is not None and (start / "config.json").is_file()
         dual = name == DUAL
         if start is not None and self.continued:
-            dual = dual or "dual" in read_json(start / "config.json")["model_type"]
+            dual = dual or "dual" in _model_type(start)
         build = architectures.build_dual_encoder if dual else architectures.build_vlm
         model, self.processor = build(tokenizer)
         if self.continued:
@@ -127,7 +128,7 @@ class Stage:
     def copy_tower(self, folder: Path) -> None:
         """Copy the tower of a trained vision-language model, and nothing else of it."""
         expected = self.model.config.model_type
-        kind = read_json(folder / "config.json", "no config.json in it")["model_type"]
+        kind = _model_type(folder)
         if kind != expected:
             raise InputError(f"{folder}: expected a small vision-language model ({expected}), not a {kind}")
         stored = type(self.model).from_pretrained(folder).model.vision_model.state_dict()
@@ -304,3 +305,9 @@ class Stage:
             betas=(0.9, 0.98),
             fused=True,
         )
+
+
+def _model_type(folder: Path) -> str:
+    config = read_json(folder / "config.json", "no config.json in it", dict[str, Any])
+    require_keys(config, {"model_type": str}, str(folder / "config.json"))
+    return str(config["model_type"])

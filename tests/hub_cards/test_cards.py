@@ -171,6 +171,15 @@ def test_results_that_are_no_report_are_refused(tmp_path):
         model_card(model(tmp_path / "m", results__json={"results": []}))
 
 
+@pytest.mark.parametrize("name", ["config.json", "card.json", "calibration.json"])
+@pytest.mark.parametrize("content", ["[]", "5", "{", "[" * 100_000])
+def test_a_damaged_file_of_a_model_is_named(tmp_path, name, content):
+    folder = model(tmp_path / "m")
+    (folder / name).write_text(content)
+    with pytest.raises(InputError, match=rf"{name}: "):
+        model_card(folder)
+
+
 def test_a_model_without_measurements_says_so(tmp_path):
     text = model_card(model(tmp_path / "bare"), repo="someone/bare")
     assert ModelCard(text).data.eval_results is None
