@@ -67,7 +67,9 @@ def main() -> None:
 
 
 def make_checks(folder: Path, count: int) -> None:
-    build_exact(folder, checks=count, images=1, seed=2025, subsets=["property_variation"])
+    build_exact(
+        folder, checks=count, images=1, seed=2025, subsets=["property_variation"], allocation="subsets"
+    )
     rows = datasets.load_dataset(str(folder), split="test")
     for side in SIDES:
         rows = rows.cast_column(side, datasets.List(datasets.Image(decode=False)))

@@ -227,10 +227,29 @@ def assemble(
         duplicates=plan.repeated_captions,
         audit=audit(made, work) if audit is not None else None,
         images_dropped={name: count for name, count in causes.items() if name in IMAGE_REASONS},
-        notes=list(notes),
+        notes=[*notes, *_category_lines([made.folder / entry["file"] for entry in shards.data_of(made)])],
     )
     shards.finish(out, made, recipe, report_files(report), write_card)
     return replace(report, seconds=time.monotonic() - started)
+
+
+def _category_lines(files: Sequence[Path]) -> list[str]:
+    """The numbers of checks and concepts of each category, as a sentence; none without categories."""
+    import pyarrow.parquet as pq
+
+    checks: Counter[str] = Counter()
+    concepts: dict[str, set[str]] = {}
+    for file in files:
+        table = pq.read_table(file, columns=["category", "concept_id"])
+        for category, concept in zip(*(column.to_pylist() for column in table.columns), strict=True):
+            name = category or "none"
+            checks[name] += 1
+            concepts.setdefault(name, set()).add(concept)
+    if set(checks) <= {"none"}:
+        return []
+    order = sorted(checks, key=lambda name: (name == "none", name))
+    shown = ", ".join(f"{name} {checks[name]:,} ({len(concepts[name]):,})" for name in order)
+    return [f"checks (concepts) by category: {shown}"]
 
 
 def report_files(report: BuildReport) -> dict[str, str]:

@@ -107,6 +107,13 @@ def print_report(out: Path, report: Any) -> None:
 )
 @_subset_option
 @_property_option
+@click.option(
+    "--allocation",
+    type=click.Choice(["categories", "subsets"]),
+    default="categories",
+    show_default=True,
+    help="What gets the same number of checks: categories, or subsets as in the paper.",
+)
 @click.option("--taxonomy", type=PATH, metavar="FILE", help="Taxonomy file. Default: the one in the package.")
 @_split_options
 @click.option("--only", multiple=True, metavar="SPLIT", help="Only checks of this split. Repeatable.")

@@ -33,7 +33,7 @@ from croc_syn.writing.table import EXACT
 if TYPE_CHECKING:
     import datasets
 
-    from croc_syn.taxonomy.plan import Spec
+    from croc_syn.taxonomy.plan import Allocation, Spec
 
 _IMAGES, _PROMPTS, _AUDIT = "images", "prompts", "audit"
 
@@ -50,6 +50,7 @@ def build_exact(
     noise: float = 0.0,
     subsets: Sequence[str] | None = None,
     properties: Sequence[str] | None = None,
+    allocation: Allocation | None = None,
     splits: Mapping[str, float] | None = None,
     only: Sequence[str] | None = None,
     audit_checks: int = 2000,
@@ -74,6 +75,8 @@ def build_exact(
         noise: probability that an image shows the other prompt; ``images_valid`` holds the truth.
         subsets: only these subsets; None takes all.
         properties: only variations of these properties of the taxonomy; None takes all.
+        allocation: what gets the same number of checks: ``categories``, or ``subsets`` as in the paper; None
+            takes that of the preset, ``categories``.
         splits: share by split name; None puts everything into ``test``, as a benchmark is for evaluation. A
             concept's hash decides its split, so more checks never move a concept.
         only: make the checks of these splits only; None makes all. They are those that a build of all splits
@@ -95,6 +98,7 @@ def build_exact(
         "specs.taxonomy": taxonomy,
         "specs.subsets": subsets,
         "specs.properties": properties,
+        "specs.allocation": allocation,
         "images.count": images,
         "images.size": size,
         "images.first_seed": seed,

@@ -20,7 +20,7 @@ from croc.errors import InputError
 from croc.storage.text_files import read_yaml
 from croc_syn.model_settings import Settings, explain
 from croc_syn.painting.settings import Images
-from croc_syn.taxonomy.plan import Spec, plan
+from croc_syn.taxonomy.plan import Allocation, Spec, plan
 from croc_syn.taxonomy.taxonomy import Taxonomy
 from croc_syn.taxonomy.taxonomy import load as load_taxonomy
 from croc_syn.writing.settings import Text
@@ -43,7 +43,8 @@ class Specs(Settings):
         taxonomy: file; None takes the one that comes with the package.
         subsets: which of the three.
         properties: only variations of these; None takes all.
-        checks: number of (spec, generation) pairs, spread evenly; None takes all specs × generations.
+        checks: number of (spec, generation) pairs; None takes all specs × generations.
+        allocation: how they are spread, see :func:`croc_syn.taxonomy.plan.select`.
         topics_per_entity, placements_per_entity: as in :func:`croc_syn.taxonomy.plan.plan`.
         seed: of the sampling of topics; None takes the seed of the preset.
     """
@@ -52,6 +53,7 @@ class Specs(Settings):
     subsets: tuple[Annotated[str, AfterValidator(_subset)], ...] = Field(default=SUBSETS, min_length=1)
     properties: tuple[str, ...] | None = None
     checks: int | None = Field(default=None, ge=1, le=10_000_000)
+    allocation: Allocation = "subsets"
     topics_per_entity: int = Field(default=9, ge=0)
     placements_per_entity: int = Field(default=10, ge=0)
     seed: int | None = Field(default=None, ge=0, lt=2**62)

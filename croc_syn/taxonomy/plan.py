@@ -11,9 +11,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from hashlib import sha256
-from itertools import islice
+from itertools import count, islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, TypeVar
 
 import polars as pl
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationError, model_validator
@@ -23,6 +23,11 @@ from croc.checks.schema import CATEGORIES, SUBSETS, stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic
 from croc_syn.taxonomy.taxonomy import ROOT, Entity, Property, Taxonomy, Topic
+
+Allocation = Literal["subsets", "categories"]
+"""What gets the same number of checks: the subsets, as in the paper, or the categories."""
+
+_Item = TypeVar("_Item")
 
 MAX_SPECS = 1_000_000
 """A taxonomy that implies more specs is refused; the paper's implies about seven thousand."""
@@ -186,13 +191,20 @@ def _order(spec: Spec) -> tuple[Any, ...]:
 
 
 def select(
-    specs: Sequence[Spec], n: int, seed: int = 0, *, accept: Callable[[Spec], bool] | None = None
+    specs: Sequence[Spec],
+    n: int,
+    seed: int = 0,
+    *,
+    accept: Callable[[Spec], bool] | None = None,
+    allocation: Allocation = "subsets",
 ) -> list[tuple[Spec, int]]:
-    """The first ``n`` checks to make, spread evenly over subsets, properties and entities.
+    """The first ``n`` checks to make, spread over subsets or categories, and over properties and entities.
 
-    The subsets take turns until one is exhausted. Inside a subset its properties (or entities) take
-    turns, and inside a property its topics come in random order. After every spec was selected once, the next
-    generation begins.
+    With ``subsets``, as in the paper, the subsets take turns until one is exhausted; after every spec was
+    selected once, the next generation begins. With ``categories`` the hum categories take turns with the
+    variations of properties without a category, and with the other subsets; each begins its own next
+    generation when it is exhausted, so that all keep the same number of checks. In both, the properties (or
+    entities) take turns, and inside a property its topics come in random order.
 
     Args:
         specs: what :func:`plan` gave, in any order.
@@ -200,6 +212,7 @@ def select(
         seed: of the random order.
         accept: whether a check can be made from a spec; called once per spec, when its first turn comes. A
             spec that is rejected is passed over, as if it were not among ``specs``.
+        allocation: what gets the same number of checks.
 
     Returns:
         Pairs of spec and generation index (0, 1, …), all different; none if every spec is rejected.
@@ -213,15 +226,26 @@ def select(
     if n and not specs:
         raise InputError("no specs to select from: the taxonomy implies none for these settings")
     accepted = (lambda spec: True) if accept is None else cache(accept)
-    selected: list[tuple[Spec, int]] = []
-    generation = 0
-    while len(selected) < n:
-        turns = list(islice(_turns(specs, seed, generation, accepted), n - len(selected)))
-        if not turns:
-            break
-        selected += ((spec, generation) for spec in turns)
-        generation += 1
-    return selected
+    if allocation == "subsets":
+        return list(islice(_generations(specs, seed, accepted), n))
+    by_kind: dict[str, list[Spec]] = {}
+    for spec in specs:
+        by_kind.setdefault(spec.category or spec.subset, []).append(spec)
+    kinds = [kind for kind in (*CATEGORIES, *SUBSETS) if kind in by_kind]
+    return list(islice(_round_robin([_generations(by_kind[kind], seed, accepted) for kind in kinds]), n))
+
+
+def _generations(
+    specs: Sequence[Spec], seed: int, accept: Callable[[Spec], bool]
+) -> Iterator[tuple[Spec, int]]:
+    """The accepted specs with their generation, one generation after the other, without end."""
+    for generation in count():
+        empty = True
+        for spec in _turns(specs, seed, generation, accept):
+            empty = False
+            yield spec, generation
+        if empty:
+            return
 
 
 def _turns(
@@ -243,13 +267,13 @@ def _turns(
     return _round_robin(subsets)
 
 
-def _round_robin(sources: Sequence[Iterator[Spec]]) -> Iterator[Spec]:
+def _round_robin(sources: Sequence[Iterator[_Item]]) -> Iterator[_Item]:
     """One item of each source in turn, until all are exhausted."""
     while sources:
         left = []
         for source in sources:
-            for spec in islice(source, 1):
-                yield spec
+            for item in islice(source, 1):
+                yield item
                 left.append(source)
         sources = left
 

@@ -66,11 +66,11 @@ def plan_prompts(preset: Preset, keep: Callable[[Spec], bool] | None = None) -> 
         raise InputError("the preset selects no check specs; change its section specs")
     count = preset.specs.checks or len(specs) * preset.text.generations
     if preset.text.models:
-        selected = select(specs, count, preset.seed)
+        selected = select(specs, count, preset.seed, allocation=preset.specs.allocation)
         parts = stage.plan_parts(selected, taxonomy, preset)
         return PromptPlan(parts, sum(len(part.payload["checks"]) for part in parts))
     feasible = exact.FeasibleSpecs(taxonomy, preset.seed)
-    selected = select(specs, count, preset.seed, accept=feasible)
+    selected = select(specs, count, preset.seed, accept=feasible, allocation=preset.specs.allocation)
     if not selected:
         raise InputError("the exact world can draw nothing of this taxonomy in these subsets")
     parts = exact.plan_parts(selected, taxonomy, rows=feasible.rows)

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from datasets.exceptions import DatasetNotFoundError
 
 from builders import syn
 from builders.syn import build_exact
+from croc.checks.schema import CATEGORIES, SUBSETS
 from croc.errors import CrocError, InputError
 from croc.jobs.executors import local_executor
 from croc_syn import presets, world
@@ -75,13 +77,37 @@ def test_as_many_checks_come_out_as_were_asked_for_though_some_specs_cannot_be_d
         return real(contrast, **options)
 
     monkeypatch.setattr(world, "make_pair", picky)
-    report = build_exact(tmp_path / "syn", **{**SMALL, "checks": 60, "images": 1, "size": 16})
+    options = {**SMALL, "checks": 60, "images": 1, "size": 16}
+    report = build_exact(tmp_path / "syn", **options, allocation="subsets")
     assert report.checks == 60
     assert report.passed_over > 0
     assert not report.dropped
     rows = load_dataset(str(report.out), split="test")
     assert "colour" not in rows["property"]
     assert "dog" not in rows["entity"]
+
+
+def test_each_category_has_the_same_number_of_checks_and_the_card_shows_them(built, rows):
+    checks = Counter(row["category"] or row["subset"] for row in rows)
+    assert len(checks) == len(CATEGORIES) + len(SUBSETS)
+    assert max(checks.values()) - min(checks.values()) <= 1 + sum(built.dropped.values())
+    in_category = Counter(row["category"] or "none" for row in rows)
+    concepts = {(row["category"] or "none", row["concept_id"]) for row in rows}
+    shown = ", ".join(
+        f"{name} {in_category[name]} ({sum(category == name for category, _ in concepts)})"
+        for name in [*sorted(CATEGORIES), "none"]
+    )
+    line = f"checks (concepts) by category: {shown}"
+    assert line in built.lines()
+    assert f"- {line}" in (built.out / "README.md").read_text("utf-8").splitlines()
+
+
+def test_the_allocation_of_the_paper_gives_each_subset_the_same_number_of_checks(tmp_path):
+    report = build_exact(tmp_path / "syn", **{**SMALL, "images": 1, "size": 32}, allocation="subsets")
+    rows = load_dataset(str(report.out), split="test")
+    assert Counter(rows["subset"]) == dict.fromkeys(SUBSETS, 8)
+    with pytest.raises(InputError, match=r"specs\.allocation"):
+        build_exact(tmp_path / "other", **SMALL, allocation="properties")
 
 
 def test_a_build_is_what_the_commands_for_prompts_images_and_shards_make(built, tmp_path):

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from croc.checks.schema import SUBSETS
+from croc.checks.schema import CATEGORIES, SUBSETS
 from croc.errors import InputError
 from croc_syn.taxonomy import plan, taxonomy
 from croc_syn.taxonomy.plan import Spec
@@ -325,6 +325,28 @@ def test_a_selection_is_spread_over_subsets_and_properties(specs: list[Spec]) ->
     assert {generation for _, generation in chosen} == {0}
 
 
+def test_categories_get_the_same_number_of_checks(specs: list[Spec]) -> None:
+    chosen = plan.select(specs, 11 * 60, seed=5, allocation="categories")
+    kinds = Counter(spec.category or spec.subset for spec, _ in chosen)
+    assert kinds == dict.fromkeys([*CATEGORIES, *SUBSETS], 60)
+    for kind in kinds:
+        properties = Counter(s.property for s, _ in chosen if (s.category or s.subset) == kind)
+        assert max(properties.values()) - min(properties.values()) <= 1
+        own = [spec for spec in specs if (spec.category or spec.subset) == kind]
+        # Every concept once before one is repeated.
+        assert len({spec for spec, _ in chosen if spec in own}) == min(60, len(own))
+    assert len(set(chosen)) == len(chosen)
+    generations = {kind: {g for s, g in chosen if (s.category or s.subset) == kind} for kind in kinds}
+    assert (generations["negation"], generations["entity_variation"]) == ({0, 1}, {0})
+
+
+def test_a_category_of_which_nothing_can_be_made_leaves_its_turns_to_the_others(specs: list[Spec]) -> None:
+    chosen = plan.select(specs, 100, allocation="categories", accept=lambda s: s.category != "shapes")
+    kinds = Counter(spec.category or spec.subset for spec, _ in chosen)
+    assert (len(chosen), len(kinds), set(kinds.values())) == (100, 10, {10})
+    assert plan.select(specs, 100, allocation="categories", accept=lambda s: False) == []
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     shape=st.tuples(st.integers(1, 5), st.integers(0, 4), st.integers(0, 4)),
@@ -337,6 +359,9 @@ def test_a_smaller_selection_is_the_beginning_of_a_larger_one(
     planned = plan.plan(made(*shape))
     if not planned:
         return
+    by_category = plan.select(planned, n + 1, seed, allocation="categories")
+    assert plan.select(planned, n, seed, allocation="categories") == by_category[:n]
+    assert len(set(by_category)) == n + 1
     larger = plan.select(planned, n + 1, seed)
     assert plan.select(planned, n, seed) == larger[:n]
     assert len(set(larger)) == n + 1
