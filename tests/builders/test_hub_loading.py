@@ -38,6 +38,7 @@ def world(tmp_path_factory):
         checks=60,
         images=1,
         size=48,
+        allocation="subsets",
         splits={"train": 0.5, "test": 0.5},
         audit_checks=0,
         progress=False,

@@ -116,7 +116,8 @@ def crocscore(folder: Path) -> Iterator[None]:
 
     syn = folder / "runs" / "syn"
     splits = {"train": 0.3, "validation": 0.4, "test": 0.3}
-    build_exact(syn, checks=60, images=1, size=96, splits=splits, audit_checks=0, progress=False)
+    options = {"splits": splits, "allocation": "subsets", "audit_checks": 0, "progress": False}
+    build_exact(syn, checks=60, images=1, size=96, **options)
     build_train(syn, folder / "runs" / "questions", progress=False)
     for name in ("crocscore", "mine"):
         shutil.copytree(WEIGHTS, folder / "runs" / name)
@@ -146,7 +147,8 @@ def empty_hub(folder: Path) -> Iterator[Hub]:
 def hub_with_checks(folder: Path, checks: int = 240, images: int = 1) -> Iterator[Hub]:
     """A build, and a Hub on which it is published as ``croc/syn``."""
     syn = folder / "runs" / "syn"
-    build_exact(syn, checks=checks, images=images, size=48, splits=SPLITS, audit_checks=0, progress=False)
+    options = {"splits": SPLITS, "allocation": "subsets", "audit_checks": 0, "progress": False}
+    build_exact(syn, checks=checks, images=images, size=48, **options)
     with empty_hub(folder) as hub:
         publish("syn", syn, "croc/syn", tag="v1.0.0", endpoint=hub.endpoint, token="hf_writer")
         yield hub
