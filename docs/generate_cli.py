@@ -12,11 +12,18 @@ from croc.cli.command_group import PROJECT_ONLY
 
 PAGE = Path(__file__).with_name("cli.md")
 _WIDTH = 100
+_EXIT_CODES = (
+    "Exit codes: 0 is success. 2 means that the command cannot do what was asked, for example because of an\n"
+    "option, a file, a full disk or the network; one sentence says why. 1 is a fault of the program, or an\n"
+    "output whose reader has gone. 130 is Ctrl-C; finished work is kept, and the same command resumes it.\n"
+    "`croc --debug COMMAND` shows the traceback of an error."
+)
 
 
 def page() -> str:
     """The whole page."""
     lines = ["# The command line", "", "Written from the commands' own help by `docs/generate_cli.py`.", ""]
+    lines += [_EXIT_CODES, ""]
     for path, context in _contexts(main, ["croc"]):
         lines += ["#" * min(len(path) + 1, 4) + f" {' '.join(path)}", "", "```text"]
         lines += [line.rstrip() for line in context.get_help().splitlines()]

@@ -43,7 +43,7 @@ class _Croc(CommandGroup):
         except BaseException as error:
             if ctx.meta.get(_DEBUG):
                 echo(traceback.format_exc(), err=True)
-            failure = describe(error)
+            failure = describe(error, self.distribution_of(ctx, ctx.invoked_subcommand))
             _flush()
             echo(f"croc: {failure.sentence}", err=True)
             ctx.exit(failure.code)

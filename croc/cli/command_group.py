@@ -131,6 +131,11 @@ class CommandGroup(click.Group):
             self._warn(source, f"{used} has one of that name")
         return command
 
+    def distribution_of(self, ctx: click.Context, name: str | None) -> str:
+        """The installed distribution that has a command of this group."""
+        sources = self._sources(ctx).get(name or "", [])
+        return sources[0].distribution if sources and name not in self.commands else DISTRIBUTION
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands; with sections if one of them names its section."""
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}

@@ -7,6 +7,7 @@ import os
 import sys
 from dataclasses import dataclass
 
+from croc.cli.command_group import DISTRIBUTION
 from croc.errors import CrocError
 
 EXPECTED, UNEXPECTED, INTERRUPTED = 2, 1, 130
@@ -37,8 +38,13 @@ class Failure:
     code: int = EXPECTED
 
 
-def describe(error: BaseException) -> Failure:
-    """The sentence and the exit code of an error that ended a command."""
+def describe(error: BaseException, distribution: str = DISTRIBUTION) -> Failure:
+    """The sentence and the exit code of an error that ended a command.
+
+    Args:
+        error: what was raised.
+        distribution: the installed distribution that has the command.
+    """
     if isinstance(error, CrocError):
         return Failure(str(error))
     if isinstance(error, KeyboardInterrupt):
@@ -54,7 +60,7 @@ def describe(error: BaseException) -> Failure:
         return Failure(f"the network cannot be reached: {_first_line(error)}")
     return Failure(
         f"unexpected {type(error).__name__}: {_first_line(error)}; this is a fault of the program: please "
-        "report it as a bug in the project's repository, with the output of the same command after "
+        f"report it as a bug in the repository of {distribution}, with the output of the same command after "
         "'croc --debug'",
         UNEXPECTED,
     )

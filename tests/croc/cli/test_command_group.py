@@ -133,6 +133,15 @@ def test_the_commands_of_the_project_win_over_others_of_the_same_name(tmp_path: 
     assert unused.format("scorers list") in croc(tmp_path, "scorers", "list").stderr
 
 
+def test_a_fault_of_another_distribution_is_reported_there(tmp_path: Path) -> None:
+    source = "import click\n\n@click.command()\ndef hello():\n    raise ValueError('inside')\n"
+    distribution(tmp_path, "greetings", {"hello": "greet:hello"}, greet=source)
+    done = croc(tmp_path, "hello")
+    assert done.returncode == 1
+    assert "unexpected ValueError: inside" in done.stderr
+    assert "report it as a bug in the repository of greetings" in done.stderr
+
+
 def test_of_two_other_distributions_the_first_by_name_wins(tmp_path: Path) -> None:
     distribution(tmp_path, "beta", {"hello": "other:hello"}, other=GOOD.replace("hello ", "beta "))
     distribution(tmp_path, "alpha", {"hello": "greet:hello"}, greet=GOOD)

@@ -129,7 +129,7 @@ def test_an_unexpected_error_says_where_to_report_it_and_debug_shows_the_traceba
     failing: list[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     failing.append(KeyError("inside"))
-    assert "report it as a bug in the project's repository" in sentence(croc("fail"), UNEXPECTED)
+    assert "report it as a bug in the repository of croc-t2i" in sentence(croc("fail"), UNEXPECTED)
     shown = croc("--debug", "fail")
     assert shown.exit_code == UNEXPECTED
     assert "Traceback (most recent call last)" in shown.stderr and "raise errors[0]" in shown.stderr
