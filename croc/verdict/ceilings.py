@@ -240,13 +240,13 @@ class _Table:
     """What ceilings depend on, for N checks.
 
     Attributes:
-        prompts: of each check.
-        contrasts: the contrast prompt of each check, or None.
+        prompts: of each check; None where there is none.
+        contrasts: the contrast prompts.
         images: per check, the digests of the original and of the contrast images.
         columns: N rows: text model and the columns to group by.
     """
 
-    prompts: Sequence[str]
+    prompts: Sequence[str | None]
     contrasts: Sequence[str | None]
     images: Sequence[tuple[Sequence[bytes], Sequence[bytes]]]
     columns: pl.DataFrame
@@ -255,7 +255,7 @@ class _Table:
     def of(cls, checks: Checks) -> _Table:
         prompts, contrasts, images, rows = [], [], [], []
         for row in _rows(checks):
-            prompts.append(row["prompt"] or "")
+            prompts.append(row["prompt"])
             contrasts.append(row["contrast_prompt"])
             original, contrast = ([_digest(image) for image in row[side] or ()] for side in IMAGE_COLUMNS)
             images.append((original, contrast))
@@ -297,7 +297,7 @@ class _View:
         table: the checks.
         author: (N,) number of the text model of each check.
         keys: (2, N) number of what the scorer sees of the prompt and of the contrast prompt; -1 without one.
-        same: (N,) whether these are equal.
+        same: (N,) whether both are there and equal.
         known: (4, N) whether the check has a value in each direction.
         value: (4, N) the best verdict in each direction alone.
         chance: (4, N).
@@ -328,11 +328,16 @@ class _View:
                 if prompt is not None:
                     keys[side, number] = codes.setdefault(kind.text(prompt), len(codes))
         original, contrast = (np.array([len(of[side]) for of in table.images]) for side in (0, 1))
-        two_prompts, two_sides = keys[1] >= 0, (original > 0) & (contrast > 0)
+        first, second, two_sides = keys[0] >= 0, keys[1] >= 0, (original > 0) & (contrast > 0)
         known = np.stack(
-            [two_prompts & (original > 0), two_prompts & (contrast > 0), two_sides, two_prompts & two_sides]
+            [
+                first & second & (original > 0),
+                first & second & (contrast > 0),
+                first & two_sides,
+                second & two_sides,
+            ]
         )
-        same = keys[0] == keys[1]
+        same = (keys[0] == keys[1]) & first
         value, chance = np.ones((4, count)), np.full((4, count), 0.5)
         value[:2, same] = _TIE
         if not kind.image:

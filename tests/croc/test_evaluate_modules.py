@@ -257,6 +257,11 @@ def command_numbers(file: Path, *options: str) -> dict[str, Any]:
             {"images": "3", "average": "macro(category)"},
         ),
         ({"level": 0.8, "seed": 7}, ["--level", "0.8", "--seed", "7"], {"ci": "wilson@0.8", "seed": "7"}),
+        (
+            {"correction": "bh", "by": "category"},
+            ["--correction", "bh", "--by", "category"],
+            {"correction": "bh"},
+        ),
         ({"paper": True, "average": "micro"}, ["--paper", "--average", "micro"], {"average": "micro"}),
         (
             {"resamples": np.int64(0), "permutations": np.int64(40)},
@@ -271,7 +276,7 @@ def test_options_give_the_numbers_of_the_command(
     rows = generated_rows()
     command = command_numbers(write(tmp_path, "metric", rows), *arguments)
     result = load("croc", "syn").compute(**as_columns(rows), **options)
-    same = {"croc", "protocol", "mode", "images", "average", "resamples", "test", "seed", "ci"}
+    same = {"croc", "protocol", "mode", "images", "average", "resamples", "test", "seed", "ci", "correction"}
     signatures = [Signature.parse(text) for text in (result["signature"], command["signature"])]
     assert signatures[0].only(*same) == signatures[1].only(*same)
     assert dict(signatures[0]).items() >= fields.items()

@@ -285,6 +285,7 @@ def test_checks_without_a_contrast_prompt_have_forward_image_alone():
     found = {ceiling.scorer: ceiling for ceiling in ceilings(open_checks(checks)).overall}
     assert found["image only"].mean == found["image only"].scaled["forward_image"] == 1
     assert found["text only"].mean == 0
+    assert {one.same_prompts for one in found.values()} == {0}
 
 
 def test_prompts_are_split_into_words_as_stated():
