@@ -54,6 +54,7 @@ CREATE TRIGGER IF NOT EXISTS votes_go_with_their_annotator_alone BEFORE DELETE O
   BEGIN SELECT RAISE(ABORT, 'votes are deleted by a withdrawal alone'); END;
 """
 
+_MAGIC = b"SQLite format 3\0"
 ITEM_FIELDS = (
     "item_id", "task", "check_id", "concept_id", "category", "property", "prompt", "contrast_prompt", "side",
     "image_index", "expected", "attention", "text_model", "image_model", "seed", "image_id", "block",
@@ -78,6 +79,7 @@ class Database:
         self.path, self.version, self._clock = Path(path), version, clock
         self.path.parent.mkdir(parents=True, exist_ok=True)
         self._lock = threading.RLock()
+        self._refuse_other_files()
         try:
             self._db = self._connect()
             self._refuse_other_programs()
@@ -103,6 +105,14 @@ class Database:
         except CrocError:
             self._db.close()
             raise
+
+    def _refuse_other_files(self) -> None:
+        """Check the first bytes of a file: SQLite would write over a short file that is none of its own."""
+        if self.path.is_file():
+            with self.path.open("rb") as file:
+                start = file.read(len(_MAGIC))
+            if start not in (b"", _MAGIC):
+                raise InputError(f"{self.path}: not a store of votes (file is not a database)")
 
     def _refuse_other_programs(self) -> None:
         """Check that a file that has tables has ours, before anything is written to it."""

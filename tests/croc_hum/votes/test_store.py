@@ -216,10 +216,15 @@ def test_many_at_once_lose_and_double_nothing(make):
     assert set(Counter(vote["item_id"] for vote in votes).values()) == {4}
 
 
-def test_a_file_that_is_no_store_is_refused(tmp_path):
-    (tmp_path / "v").write_bytes(b"not a database at all, but long enough to be read as one" * 20)
+@pytest.mark.parametrize(
+    "content", [b"x", b"a note of five words", b"no database, but long enough for one" * 50]
+)
+def test_a_file_that_is_no_store_is_refused_and_not_changed(tmp_path, content):
+    (tmp_path / "v").write_bytes(content)
     with pytest.raises(InputError, match="not a store of votes"):
         Store(tmp_path / "v")
+    assert (tmp_path / "v").read_bytes() == content
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 @pytest.mark.parametrize(
