@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
+from croc.errors import InputError
+
 JOINS_PER_HOUR = 30
 """Default number of new annotators per address and hour: a room of people may share one address."""
 
@@ -44,6 +46,8 @@ class Visitors:
     """
 
     def __init__(self, joins: int = JOINS_PER_HOUR, clock: Callable[[], float] = time.monotonic) -> None:
+        if joins < 0:
+            raise InputError(f"the number of new annotators per address and hour must not be {joins}")
         self.joins, self._clock, self._lock = joins, clock, threading.Lock()
         self._forget()
 

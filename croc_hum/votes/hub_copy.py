@@ -9,6 +9,7 @@ list, so that the votes are not restored from an older disk or another machine.
 from __future__ import annotations
 
 import json
+import math
 import threading
 from collections.abc import Iterator
 from fnmatch import fnmatch
@@ -67,6 +68,8 @@ class Mirror(CommitScheduler):
     """
 
     def __init__(self, store: Store, repo: str, *, every: float = 5, api: HfApi | None = None) -> None:
+        if not 0 <= every < math.inf:
+            raise InputError(f"the minutes between two commits must be a number from 0 on, not {every}")
         api = api or HfApi()
         self._store, self._repo, self._api = store, repo, api
         self.every_vote = every == 0

@@ -15,7 +15,8 @@ from typing import Any
 
 from huggingface_hub import snapshot_download
 
-from croc.errors import CrocError, InputError
+from croc.cli.failures import EXPECTED, describe
+from croc.errors import InputError
 from croc_hum.page import VERSION, Campaign, launch
 from croc_hum.page.limits import JOINS_PER_HOUR, Visitors
 from croc_hum.schema import read_items
@@ -93,5 +94,8 @@ def read_number(name: str, kind: Callable[[str], Any], default: Any) -> Any:
 if __name__ == "__main__":
     try:
         main()
-    except CrocError as problem:
-        sys.exit(f"error: {problem}")
+    except Exception as problem:
+        failure = describe(problem)
+        if failure.code != EXPECTED:
+            raise
+        sys.exit(f"error: {failure.sentence}")

@@ -191,6 +191,10 @@ def test_consent_and_votes_in_a_browser_that_still_knows_its_code_on_a_new_disk(
         ({"CROC_ITEMS": "nowhere"}, "CROC_ITEMS=nowhere: expected a file"),
         ({"CROC_OVERLAP": "three"}, "CROC_OVERLAP=three: expected a number"),
         ({"CROC_ADMIN_TOKEN": "short"}, "CROC_ADMIN_TOKEN"),
+        ({"CROC_EVERY": "-1"}, "must be a number from 0 on, not -1.0"),
+        ({"CROC_JOINS_PER_HOUR": "-1"}, "must not be -1"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, ""),
+        ({"CROC_DATA": "/proc/nothing"}, "/proc/nothing"),
     ],
 )
 def test_a_missing_or_wrong_variable_gives_one_sentence(hub, space, tmp_path, change, message):

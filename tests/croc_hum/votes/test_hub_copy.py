@@ -278,6 +278,12 @@ def test_nothing_of_the_votes_lies_in_the_cache_of_the_hubs_client(mirrored, mak
     assert not [path for path in Path(constants.HF_HUB_CACHE).rglob("*") if "votes" in path.name]
 
 
+@pytest.mark.parametrize("every", [-1, float("nan"), float("inf")])
+def test_an_impossible_interval_is_refused(hub, make, every):
+    with pytest.raises(InputError, match="must be a number from 0 on"):
+        Mirror(make(items(1)), "org/votes", every=every)
+
+
 def test_a_public_dataset_is_refused_before_anything_is_sent(hub, make):
     api = HfApi(endpoint=hub.endpoint, token="hf_writer")
     api.create_repo("org/open", repo_type="dataset", private=False)
