@@ -1,4 +1,4 @@
-"""Commands of others' benchmarks: external list, external reproduce."""
+"""Commands of others' benchmarks: external list, external evaluate, external reproduce."""
 
 from __future__ import annotations
 
@@ -11,6 +11,21 @@ from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import PATH
 from croc.cli.output import log, show, write
 from croc.errors import InputError
+
+_data_option = click.option(
+    "--data",
+    default=Path(),
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder with the files: clones of the repositories that 'croc external list' names, or one of them. "
+    "Default: the current one.",
+)
+
+
+def _folder(data: Path) -> Path:
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder")
+    return data
 
 
 @section("evaluate")
@@ -35,19 +50,38 @@ def list_benchmarks(names: tuple[str, ...]) -> None:
 @external.command(
     epilog="""\b
 Examples:
+  croc external evaluate tifa160 scores.csv --data ../tifa
+  croc external evaluate colorswap scores/mine.parquet --data ../colorswap"""
+)
+@click.argument("name")
+@click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
+@_data_option
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+def evaluate(name: str, tables: tuple[Path, ...], data: Path, json_file: Path | None) -> None:
+    """Evaluate metrics on the benchmark NAME.
+
+    For a rated benchmark, TABLE is a pair table: the benchmark's item_id and a column per metric. For a
+    contrastive one it is a score table whose check_id is the item's. The output has the benchmark's standard
+    scores as its authors compute them and by default, and for rated ones correlations as in 'croc correlate'.
+    """
+    from croc.external.benchmark import find_benchmark
+    from croc.external.evaluation import evaluate_on
+    from croc.rendering.external import evaluation
+
+    found = evaluate_on(find_benchmark(name), _folder(data), tables)
+    show(evaluation(found))
+    write(json_file, found.to_json() + "\n")
+
+
+@external.command(
+    epilog="""\b
+Examples:
   croc external reproduce tifa160 --data ../tifa
   croc external reproduce --all --data benchmarks/ --json figures.json"""
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "every", is_flag=True, help="All benchmarks whose files are in the folder.")
-@click.option(
-    "--data",
-    default=Path(),
-    type=PATH,
-    metavar="FOLDER",
-    help="Folder with the files: clones of the repositories that 'croc external list' names, or one of them. "
-    "Default: the current one.",
-)
+@_data_option
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
 @click.pass_context
 def reproduce(
@@ -64,8 +98,7 @@ def reproduce(
 
     if bool(names) == every:
         raise InputError("name the benchmarks, or give --all; 'croc external list' lists them")
-    if not data.is_dir():
-        raise InputError(f"{data}: no such folder")
+    data = _folder(data)
     chosen = list(benchmarks().values()) if every else [find_benchmark(name) for name in names]
     if every:
         absent = [benchmark.name for benchmark in chosen if benchmark.find(data) is None]

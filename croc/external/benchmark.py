@@ -81,6 +81,8 @@ class Benchmark:
         read: reads and checks the folder.
         compute: figures by name, of what ``read`` returned. A figure that the data do not allow is absent.
         figures: what is published, and what else ``compute`` returns.
+        score: the standard scores of the metrics of rated items, by ``METRIC SCORE``; None for a contrastive
+            benchmark.
         parity: what the authors' code does that the defaults do not do, as a sentence; empty if nothing.
     """
 
@@ -97,6 +99,7 @@ class Benchmark:
     read: Callable[[Path], Any]
     compute: Callable[[Any, Mode], Mapping[str, float]]
     figures: tuple[Figure, ...]
+    score: Callable[[Any, Mode], Mapping[str, float]] | None = None
     parity: str = ""
 
     def find(self, folder: Path) -> Path | None:
@@ -107,6 +110,21 @@ class Benchmark:
             if path.name in names and any((path / file).exists() for file in self.files):
                 return path
         return None
+
+
+def require_folder(benchmark: Benchmark, folder: Path) -> Path:
+    """The folder of a benchmark, see :meth:`Benchmark.find`.
+
+    Raises:
+        InputError: it is not there; the message says where the files come from.
+    """
+    place = benchmark.find(folder)
+    if place is None:
+        raise InputError(
+            f"{folder}: no folder {benchmark.name} with {' or '.join(benchmark.files)}; get it from "
+            f"{benchmark.source.describe()}"
+        )
+    return place
 
 
 def figures(

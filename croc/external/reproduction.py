@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from croc.errors import InputError
-from croc.external.benchmark import Benchmark, Figure
+from croc.external.benchmark import Benchmark, Figure, require_folder
 from croc.verdict.records import Count, Stored, Text
 
 Status = Literal["equal", "unequal", "explained", "unpublished", "not computed"]
@@ -85,13 +84,7 @@ def reproduce(benchmark: Benchmark, folder: Path) -> Reproduction:
     Raises:
         InputError: the folder does not hold the benchmark, or a file of it cannot be used.
     """
-    place = benchmark.find(folder)
-    if place is None:
-        raise InputError(
-            f"{folder}: no folder {benchmark.name} with {' or '.join(benchmark.files)}; get it from "
-            f"{benchmark.source.describe()}"
-        )
-    items = benchmark.read(place)
+    items = benchmark.read(require_folder(benchmark, folder))
     found = benchmark.compute(items, "parity")
     defaults = benchmark.compute(items, "default")
     rows = [

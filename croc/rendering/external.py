@@ -9,7 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.external.benchmark import Benchmark
+from croc.external.evaluation import Evaluation
 from croc.external.reproduction import STATUSES, Reproduced, Reproduction, totals
+from croc.rendering.terminal import correlations
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -72,6 +74,26 @@ def reproductions(found: Sequence[Reproduction]) -> list[RenderableType]:
         if one.parity:
             shown.append(Text(f"  Recomputed as the authors do. {one.parity}"))
     shown += [Text(""), summary(found)]
+    return shown
+
+
+def evaluation(found: Evaluation) -> list[RenderableType]:
+    """The standard scores in both modes, what they differ in, and this program's correlations."""
+    table = Table(
+        title=f"Standard scores of {found.benchmark}", title_justify="left", box=None, padding=(0, 1)
+    )
+    table.add_column("score", no_wrap=True)
+    for heading in ("as the authors", "by default"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for score in found.scores:
+        values = ("—" if value is None else f"{value:.4f}" for value in (score.parity, score.default))
+        table.add_row(score.name, *values)
+    shown: list[RenderableType] = [table]
+    if found.parity and any(score.parity != score.default for score in found.scores):
+        shown.append(Text(f"  The two differ: {found.parity}"))
+    shown += [Text(f"  {note}") for note in found.notes]
+    if found.correlations is not None:
+        shown += [Text(""), *correlations(found.correlations)]
     return shown
 
 

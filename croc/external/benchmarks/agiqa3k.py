@@ -14,6 +14,7 @@ import polars as pl
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.items import Rated
+from croc.external.standard import pooled_scores
 from croc.ratings.coefficients import correlation
 from croc.tables.delimited import read_delimited, require_cells, require_columns
 
@@ -49,6 +50,11 @@ def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
     }
 
 
+def score(items: Rated, mode: Mode) -> Mapping[str, float]:
+    """Spearman, Kendall tau-b and Pearson with alignment over all images."""
+    return pooled_scores(items, "mos_align", ("Spearman", "Kendall", "Pearson"))
+
+
 BENCHMARK = Benchmark(
     name="agiqa3k",
     title="AGIQA-3K (Li et al. 2023, IEEE TCSVT, arXiv 2306.04717)",
@@ -57,11 +63,12 @@ BENCHMARK = Benchmark(
     size="2,982 images of 300 prompts",
     licence="MIT",
     source=Source("lcysyzxdxc/AGIQA-3k-Database", "30ded2bed96fc78070636548e811ece37e5d8f66", ("data.csv",)),
-    scores=("Spearman", "Pearson"),
+    scores=("Spearman", "Kendall tau-b", "Pearson"),
     folders=("AGIQA-3k-Database", "AGIQA-3K"),
     files=("data.csv",),
     read=read,
     compute=compute,
+    score=score,
     figures=(
         Figure("images", "2982", "arXiv 2306.04717"),
         Figure("image models", "6", "arXiv 2306.04717"),

@@ -7,6 +7,7 @@ Generation", ICLR, arXiv 2310.18235. A question counts as answered "no" if a que
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +16,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
 from croc.external.files import first_existing
 from croc.external.items import Rated
-from croc.ratings.coefficients import correlation
+from croc.external.standard import pooled_scores
 from croc.tables.delimited import read_delimited, require_cells, require_columns, to_numbers
 
 ANSWERERS = {"mplug-large": "mplug", "instruct-blip": "instructblip", "pali-17b": "pali17b"}
@@ -141,20 +142,19 @@ def share_with_parents(right: Mapping[int, bool], parents: Mapping[int, list[int
 
 
 def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
+    """The standard scores of the authors' metrics; by default of those that use every dependency."""
+    table = items.table
+    if mode == "default":
+        better = [name for name in METRICS if f"{name}{DEFAULT}" in table.columns]
+        table = table.with_columns(pl.col(f"{name}{DEFAULT}").alias(name) for name in better)
+    return score(replace(items, table=table, metrics=METRICS), mode)
+
+
+def score(items: Rated, mode: Mode) -> Mapping[str, float]:
     """Spearman and Kendall tau-b of each metric with the mean vote over all images."""
-    found = {}
-    for metric in METRICS:
-        column = metric
-        if mode == "default" and f"{metric}{DEFAULT}" in items.metrics:
-            column = f"{metric}{DEFAULT}"
-        table = items.table
-        if mode == "parity":
-            table = table.with_columns(pl.col(column).fill_null(0.0))
-        table = table.drop_nulls([column, "dsg_likert"])
-        scores, votes = (table[name].to_numpy() for name in (column, "dsg_likert"))
-        found[f"{metric} Spearman"] = correlation(scores, votes, "spearman")
-        found[f"{metric} Kendall"] = correlation(scores, votes, "kendall")
-    return found
+    if mode == "parity":
+        items = replace(items, table=items.table.with_columns(pl.col(items.metrics).fill_null(0.0)))
+    return pooled_scores(items, "dsg_likert", ("Spearman", "Kendall"))
 
 
 _README = """
@@ -192,6 +192,7 @@ BENCHMARK = Benchmark(
     files=("dsg/data/tifa160-likert-anns.csv", "dsg_tifa160_scores.csv"),
     read=read,
     compute=compute,
+    score=score,
     figures=(
         *figures(_README, ("Spearman", "Kendall"), _SOURCE, decimals=3),
         *figures(

@@ -7,6 +7,7 @@ Li et al. 2024, "GenAI-Bench", arXiv 2406.13743.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.items import Rated
+from croc.external.standard import pooled_scores
 from croc.ratings.agreement import Level, alpha_of, coincidences
 from croc.ratings.raters import find_dependent_raters
 from croc.storage.files import read_json
@@ -81,6 +83,14 @@ def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
     return found
 
 
+def score(items: Rated, mode: Mode) -> Mapping[str, float]:
+    """Pearson, Kendall tau-b and pairwise accuracy over all images, as ``dataset.py`` of t2v_metrics does."""
+    if mode == "parity":
+        published = pl.mean_horizontal(_PUBLISHED).alias("human")
+        items = replace(items, table=items.table.with_columns(published))
+    return pooled_scores(items, "human", ("Pearson", "Kendall", "pairwise accuracy"))
+
+
 BENCHMARK = Benchmark(
     name="genai_bench_527",
     title="GenAI-Bench, 527 prompts (Lin et al. 2024, ECCV, arXiv 2404.01291)",
@@ -94,11 +104,12 @@ BENCHMARK = Benchmark(
         ("genai_image.json",),
         hub="BaiqiL/GenAI-Bench-1600",
     ),
-    scores=("Krippendorff's alpha",),
+    scores=("Pearson", "Kendall tau-b", "pairwise accuracy with calibrated ties", "Krippendorff's alpha"),
     folders=("t2v_metrics", "GenAI-Bench-527"),
     files=("genai_image.json",),
     read=read,
     compute=compute,
+    score=score,
     figures=(
         Figure(
             "alpha",

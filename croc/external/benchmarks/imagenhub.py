@@ -122,7 +122,7 @@ def _ratings(folder: Path) -> Iterator[dict[str, Any]]:
                     "item_id": f"{TASKS[task]}/{system}/{uid}",
                     "task": TASKS[task],
                     "system": system,
-                    "prompt": uid,
+                    "prompt": f"{TASKS[task]}/{uid}",
                     "image": uid,
                 }
                 for n, table in zip(RATERS, tables, strict=True):
@@ -209,6 +209,25 @@ def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
             if not np.isnan(means).any():
                 found[f"{prefix}all {name}"] = average(np.array(means), mode)
     return found
+
+
+def score(items: Rated, mode: Mode) -> Mapping[str, float]:
+    """Spearman of each metric with SC within systems; averages over systems, and over tasks."""
+    found: dict[str, float] = {}
+    for metric in items.metrics:
+        scored = items.table.drop_nulls(metric)
+        means = []
+        for (task,), rows in scored.group_by("task", maintain_order=True):
+            systems = rows.group_by("system", maintain_order=True)
+            rho = [_spearman(group[metric], group["human_sc"]) for _, group in systems]
+            means.append(average(np.array(rho), mode))
+            found[f"{metric} {task} SC"] = means[-1]
+        found[f"{metric} all SC"] = average(np.array(means), mode)
+    return found
+
+
+def _spearman(scores: pl.Series, human: pl.Series) -> float:
+    return correlation(scores.cast(pl.Float64).to_numpy(), human.to_numpy(), "spearman")
 
 
 def _aspects(group: pl.DataFrame, columns: list[str], mode: Mode) -> tuple[float, ...]:
@@ -354,6 +373,7 @@ BENCHMARK = Benchmark(
     files=(f"paper_implementation/{_HUMAN}", _HUMAN, "viescore_imagenhub.csv"),
     read=read,
     compute=compute,
+    score=score,
     figures=(
         *figures(_CELL_19, ASPECTS, f"{_NOTEBOOK} 19 (Gemini 1.5 Pro, no examples)", decimals=4),
         *figures(_CELL_23, [f"{aspect} between raters" for aspect in ASPECTS], f"{_NOTEBOOK} 23", decimals=4),

@@ -20,6 +20,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode
 from croc.external.benchmark import Source as Origin
 from croc.external.items import Rated
+from croc.external.standard import pooled_scores
 from croc.ratings.agreement import alpha_of, coincidences
 from croc.wording import counted
 
@@ -190,6 +191,11 @@ def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
     }
 
 
+def score(items: Rated, mode: Mode) -> Mapping[str, float]:
+    """Spearman and Kendall tau-b with the share of "true" votes over all images."""
+    return pooled_scores(items, "human", ("Spearman", "Kendall"))
+
+
 BENCHMARK = Benchmark(
     name="nlvr",
     title="NLVR, development split (Suhr et al. 2017, ACL)",
@@ -200,11 +206,12 @@ BENCHMARK = Benchmark(
     source=Origin(
         "lil-lab/nlvr", "18924841aa96d519cfb8584f0945350f07a6d860", ("nlvr/dev/dev.json", "nlvr/dev/images")
     ),
-    scores=("forward image, inverse image", "Krippendorff's alpha"),
+    scores=("Spearman", "Kendall tau-b", "Krippendorff's alpha"),
     folders=(),
     files=("dev/dev.json",),
     read=read,
     compute=compute,
+    score=score,
     figures=(
         Figure("examples", None, "computed here only"),
         Figure("alpha (nominal)", None, "computed here only"),

@@ -16,7 +16,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
 from croc.external.files import first_existing
 from croc.external.items import Rated
-from croc.ratings.coefficients import correlation
+from croc.external.standard import pooled_scores
 from croc.storage.files import read_json
 
 METRICS = (
@@ -64,14 +64,11 @@ def read(folder: Path) -> Rated:
 
 def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
     """Spearman and Kendall tau-b of each metric over all images."""
-    found = {}
+    found = pooled_scores(items, "human_avg", ("Spearman", "Kendall", "Pearson"))
     for metric in items.metrics:
-        rated = items.table.drop_nulls(["human_avg", metric])
-        scores, human = (rated[name].to_numpy() for name in (metric, "human_avg"))
-        found[f"{metric} Spearman"] = correlation(
-            scores, human, "pearson" if mode == "parity" else "spearman"
-        )
-        found[f"{metric} Kendall"] = correlation(scores, human, "kendall")
+        pearson = found.pop(f"{metric} Pearson")
+        if mode == "parity":
+            found[f"{metric} Spearman"] = pearson
     return found
 
 
@@ -108,6 +105,7 @@ BENCHMARK = Benchmark(
     ),
     read=read,
     compute=compute,
+    score=compute,
     figures=figures(
         _CELL_3,
         ("Spearman", "Kendall"),

@@ -242,6 +242,7 @@ BENCHMARK = Benchmark(
     files=("data/metadata.csv", "metadata.csv"),
     read=read,
     compute=compute,
+    score=compute,
     figures=(
         *figures(_SUMMARY, _COLUMNS, "output/metric_summary.csv, to 6 decimals", decimals=6),
         *figures(

@@ -62,3 +62,16 @@ def test_what_cannot_be_reproduced_is_one_sentence(tmp_path: Path) -> None:
     ):
         done = croc("external", "reproduce", *words)
         assert done.exit_code == 2 and message in done.output, done.output
+
+
+def test_a_metric_of_a_user_is_evaluated(tmp_path: Path) -> None:
+    (tmp_path / "genai_bench_527").mkdir()
+    (tmp_path / "genai_bench_527" / "genai_image.json").write_text(json.dumps(GENAI))
+    scores, out = tmp_path / "scores.csv", tmp_path / "out.json"
+    scores.write_text("item_id,mine\n00001_A,0.9\n00001_B,0.1\n")
+    words = ("genai_bench_527", str(scores), "--data", str(tmp_path), "--json", str(out))
+    done = croc("external", "evaluate", *words)
+    assert done.exit_code == 0, done.output
+    row = next(line for line in done.output.splitlines() if "mine pairwise accuracy" in line)
+    assert row.split()[-2:] == ["1.0000", "1.0000"]
+    assert json.loads(out.read_text())["correlations"]["results"][0]["metric"] == "mine"
