@@ -69,8 +69,8 @@ def evaluate(name: str, tables: tuple[Path, ...], data: Path, json_file: Path | 
     from croc.rendering.external import evaluation
 
     found = evaluate_on(find_benchmark(name), _folder(data), tables)
-    show(evaluation(found))
     write(json_file, found.to_json() + "\n")
+    show(evaluation(found))
 
 
 @external.command(
@@ -108,8 +108,8 @@ def reproduce(
         if not chosen:
             raise InputError(f"{data}: no benchmark in this folder")
     found = [recompute(benchmark, data) for benchmark in chosen]
-    show(reproductions(found))
     content = json.dumps([one.to_dict() for one in found], ensure_ascii=False, indent=1, allow_nan=False)
     write(json_file, content + "\n")
+    show(reproductions(found))
     if any(one.count("unequal") for one in found):
         context.exit(1)
