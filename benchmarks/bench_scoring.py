@@ -5,8 +5,10 @@ Run by hand on a quiet machine::
     python benchmarks/bench_scoring.py                 # everything, about ten minutes on 2 cores
     python benchmarks/bench_scoring.py --only decode   # decode, waiting, dual, prefix
 
-The two ways take turns and the best round of each counts, which other programs disturb least. Beside the bare
-decode loop each round gives a ratio and the median counts; ``--repeats 9`` is steadier on a busy machine.
+The two ways take turns. Of ``prefix`` the best round of each counts, which other programs disturb least. Of
+``decode`` and ``dual`` each round gives a ratio, and the median counts, with the smallest and the largest;
+``--repeats 9`` is steadier on a busy machine. There CPU time says more than the clock, and most with one
+thread for the model (``--model-threads 1``): several threads wait for each other, and waiting is CPU time.
 """
 
 from __future__ import annotations
@@ -118,13 +120,19 @@ def compared(repeats: int, engine: Callable[[], Any], plain: Callable[[], Any]) 
     return np.min(rounds, axis=0)
 
 
-def median_ratios(repeats: int, engine: Callable[[], Any], plain: Callable[[], Any]) -> np.ndarray:
-    """Engine over plain, by the clock and of CPU; plain runs before and after the engine in each round."""
+def round_ratios(repeats: int, engine: Callable[[], Any], plain: Callable[[], Any]) -> np.ndarray:
+    """Engine over plain of each round, by the clock and of CPU; plain runs before and after the engine."""
     rounds = []
+    before = seconds(plain)
     for _ in range(repeats):
-        before, during, after = seconds(plain), seconds(engine), seconds(plain)
+        during, after = seconds(engine), seconds(plain)
         rounds.append(np.divide(during, np.mean([before, after], axis=0)))
-    return np.median(rounds, axis=0)
+        before = after
+    return np.array(rounds)
+
+
+def with_range(values: np.ndarray) -> str:
+    return f"{np.median(values):.3f} ({values.min():.3f}–{values.max():.3f})"
 
 
 def ratio(best: np.ndarray, once: tuple[float, float] = (0.0, 0.0), per: float = 1.0) -> str:
@@ -138,7 +146,7 @@ def ratio(best: np.ndarray, once: tuple[float, float] = (0.0, 0.0), per: float =
 
 
 def self_check(data: Path, scorer: Any, repeats: int) -> tuple[float, float]:
-    """Seconds of the comparison with the plain way at the beginning of a run."""
+    """Seconds that the comparison with the plain way adds to a run, whose scores it computes in part."""
     from croc.checks.sources import open_checks
     from croc.scoring.batching import BatchScorer
     from croc.scoring.slices import Slice
@@ -146,8 +154,26 @@ def self_check(data: Path, scorer: Any, repeats: int) -> tuple[float, float]:
     first = Slice(open_checks(data).read(0, 2))
     engine = BatchScorer(scorer)
     took = [seconds(partial(engine.self_check, first.files, first.wanted)) for _ in range(repeats)]
-    clock, cpu = np.min(took, axis=0)
+    # What the run saves later.
+    images, prompts = first_pairs(first)
+    if engine.method == "embeddings":
+        saved = [seconds(partial(scorer.encode_images, images)) for _ in range(repeats)]
+    else:
+        saved = [
+            seconds(lambda: [scorer.score_prompts(*pair) for pair in zip(images, prompts, strict=True)])
+            for _ in range(repeats)
+        ]
+    engine.close()
+    clock, cpu = np.min(took, axis=0) - np.min(saved, axis=0)
     return float(clock), float(cpu)
+
+
+def first_pairs(first: Any) -> tuple[list[Image.Image], list[list[str]]]:
+    """The images and prompts that the comparison with the plain way takes."""
+    from croc.checks.decoding import decode
+
+    keys = list(first.files)[:3]
+    return [decode(first.files[key]) for key in keys], [first.wanted[key][:2] for key in keys]
 
 
 def score(data: Path, scorer: Any, **options: Any) -> None:
@@ -173,7 +199,8 @@ def bench_decode(folder: Path, checks: int, repeats: int) -> None:
 
     score(data, Null())
     for threads in (1, 2):
-        clock, cpu = median_ratios(repeats, partial(score, data, Null(), threads=threads), bare)
+        ratios = round_ratios(repeats, partial(score, data, Null(), threads=threads), bare)
+        clock, cpu = np.median(ratios, axis=0)
         print(
             f"null scorer, {len(files)} JPEG of {SIDE}², decoding threads {threads}, beside a bare decode "
             f"loop: CPU time {cpu:.2f} ×, throughput {1 / clock:.2f} ×",
@@ -246,6 +273,7 @@ def pair_by_pair(scorer: Any, files: Sequence[bytes]) -> None:
 def bench_dual(folder: Path, checks: int, repeats: int) -> None:
     import torch
 
+    from croc.checks.decoding import decode
     from croc.scorers.dual_encoder import DualEncoder
 
     data = folder / "checks.parquet"
@@ -259,15 +287,22 @@ def bench_dual(folder: Path, checks: int, repeats: int) -> None:
         ids = torch.randint(0, 500, (32, len(scorer._ids("a photo of a red dog number 10 on a table")[0])))
 
         bare = partial(forward, model, pixels, ids, len(files), texts)
-        bare()
-        best = compared(repeats, partial(score, data, scorer), bare)
-        once = self_check(data, scorer, repeats)
+        score(data, scorer)
+        clock, cpu = (1 / round_ratios(repeats, partial(score, data, scorer), bare)).T
+        encoded = seconds(bare)[1]
         some = files[:40]
+        decoded = seconds(lambda some=some: [decode(file) for file in some])[1] * len(files) / len(some)
+        images = [decode(file) for file in some]
+        prepared = seconds(lambda images=images: [scorer.prepare_image(image) for image in images])[1]
+        prepared *= len(files) / len(some)
+        once = self_check(data, scorer, repeats)[1]
         pairwise = seconds(partial(pair_by_pair, scorer, some))[1] * len(files) / len(some)
         print(
-            f"CLIP {name} of random weights, {len(files)} images, batch 32: engine {best[0]:.2f} s, "
-            f"bare forward {best[2]:.2f} s, throughput {ratio(best, once)} of it; "
-            f"pair by pair takes {pairwise / best[1]:.1f} × the CPU time",
+            f"CLIP {name} of random weights, {len(files)} images, batch 32, {torch.get_num_threads()} model "
+            f"threads: throughput {with_range(clock)} of the bare forward, by CPU time {with_range(cpu)}. "
+            f"CPU time, with the forward as 1: decoding {decoded / encoded:.3f}, preprocessing "
+            f"{prepared / encoded:.3f}, comparison with plain scoring (once a run) {once / encoded:.3f}; "
+            f"pair by pair takes {pairwise / encoded * np.median(cpu):.1f} × the engine's",
             flush=True,
         )
 
@@ -346,7 +381,12 @@ def main() -> None:
     }
     parser.add_argument("--only", choices=benches)
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--model-threads", type=int, help="threads of torch; default: one per core")
     arguments = parser.parse_args()
+    if arguments.model_threads is not None:
+        import torch
+
+        torch.set_num_threads(arguments.model_threads)
     print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
     for name, (bench, checks) in benches.items():
         if arguments.only in (None, name):

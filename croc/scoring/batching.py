@@ -83,6 +83,8 @@ class BatchScorer:
         self._threads = threads or min(8, os.cpu_count() or 1)
         self._pool = ThreadPoolExecutor(self._threads, thread_name_prefix="decode")
         self._good = self._bad = 0
+        # Scores of the comparison with the plain method, until the run asks for them.
+        self._compared: dict[Pair, Outcome] = {}
         self._memory = ExitStack()
         # One batch with the scorer, one decoded ahead, and the images of the last task.
         self._memory.enter_context(reuse_memory(2 * self.batch_size + 2 * _IMAGES_PER_TASK))
@@ -112,9 +114,13 @@ class BatchScorer:
             Abort: the scorer breaks its contract, or fails whatever it is given.
         """
         found: dict[Pair, Outcome] = {}
-        ask = {key: [prompt for prompt in prompts if prompt.strip()] for key, prompts in wanted.items()}
+        ask: dict[str, list[str]] = {}
         for key, prompts in wanted.items():
             found.update({(key, prompt): "the prompt is empty" for prompt in prompts if not prompt.strip()})
+            compared = [prompt for prompt in prompts if (key, prompt) in self._compared]
+            found.update({(key, prompt): self._compared.pop((key, prompt)) for prompt in compared})
+            ask[key] = [prompt for prompt in prompts if (key, prompt) not in found]
+            tick(len(compared))
         usable = {key: files[key] for key, prompts in ask.items() if prompts}
         images = self._decoded(usable, self._prepare if self.method == "embeddings" else None)
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix, "pairs": self._by_pairs}
@@ -123,7 +129,13 @@ class BatchScorer:
         return found
 
     def self_check(self, files: Mapping[str, bytes], wanted: Mapping[str, Sequence[str]]) -> None:
-        """Compare the method with the plain one on the first images; fall back when they differ."""
+        """Compare the method with the plain one on the first images; fall back when they differ.
+
+        On up to three images, a pair of each is scored by both methods. This finds a method that computes
+        something else, mixes up images or prompts, or fails. It cannot find a difference that only later
+        images or prompts show. The scores of the faster method are kept for the run, so that the comparison
+        costs one plain score per image.
+        """
         if self.method == "pairs":
             return
         some: dict[str, Image] = {}
@@ -155,6 +167,8 @@ class BatchScorer:
             self.remark = f"no reuse ({self.method}): {problem}"
             self._log(f"{self.scorer.name}: {self.remark}; every pair is scored separately")
             self.method = "pairs"
+            return
+        self._compared = {pair: score for pair, score in quick.items() if not isinstance(score, str)}
 
     def _compare_alone(self, image: Image, prompt: str, score: Outcome, size: int) -> None:
         """Notice a scorer whose score of a pair, ``score`` in a batch of ``size``, is another one alone."""

@@ -237,6 +237,32 @@ def test_the_self_check_looks_at_later_prompts_too_and_scores_each_image_once_th
     assert sorted(image for image, _ in plain) == [1, 2, 3]
 
 
+@pytest.mark.parametrize("make", [Dual, Prepared, Prefix, Together])
+def test_the_self_check_costs_one_plain_score_per_image_and_no_pair_twice(make: type[Any]) -> None:
+    finished: list[int] = []
+    scorer = make()
+    engine = BatchScorer(scorer)
+    engine.self_check(FILES, WANTED)
+    assert engine.score(FILES, WANTED, finished.append) == TRUTH
+    assert sum(finished) == len(TRUTH)
+    assert sum(map(len, scorer.batches)) == 3
+    if isinstance(scorer, Prefix):
+        assert Counter(image for image, _ in scorer.calls) == Counter(range(1, 11))
+    elif make is Dual:
+        assert scorer.seen_images == Counter(range(1, 11))
+
+
+def test_a_prompt_that_the_self_check_left_out_is_scored_with_its_image() -> None:
+    engine = BatchScorer(Prefix())
+    wanted = {key: [*prompts, "a third prompt"] for key, prompts in WANTED.items()}
+    engine.self_check(FILES, wanted)
+    third = {(key, "a third prompt"): int(key[1:]) * 1000.0 + 14 for key in FILES}
+    assert engine.score(FILES, wanted) == TRUTH | third
+    # The kept scores are used once: other images may come under the same keys.
+    changed = {key: png(20) for key in FILES}
+    assert set(engine.score(changed, {"k1": ["prompt k1"]}).values()) == {20_009.0}
+
+
 def test_reuse_that_fails_falls_back() -> None:
     class Broken(Prefix):
         def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
