@@ -12,6 +12,7 @@ A path, the bytes of a file, an opened PIL image and an image in memory give the
 from __future__ import annotations
 
 import io
+import stat
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,17 +39,14 @@ def to_bytes(source: Any) -> bytes:
             (whose pixels by :func:`to_rgb` are encoded as PNG, since its file is not known).
 
     Raises:
-        InputError: there is no image, or its file cannot be read.
+        InputError: there is no image, or its path is no regular file that can be read.
     """
     if isinstance(source, Mapping):
         source = source["bytes"] if source.get("bytes") is not None else source.get("path")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)
     if isinstance(source, (str, Path)):
-        try:
-            return Path(source).read_bytes()
-        except OSError as error:
-            raise InputError(f"the image file {source} cannot be read: {error.strerror}") from None
+        return _file_bytes(Path(source))
     if isinstance(source, Image.Image):
         buffer = io.BytesIO()
         # PNG has neither all modes nor the orientation: decoded first, it is seen as its file would be.
@@ -57,6 +55,18 @@ def to_bytes(source: Any) -> bytes:
     if source is None:
         raise InputError("the image is missing")
     raise InputError(f"an image must be bytes, a path or a PIL image, not {type(source).__name__}")
+
+
+def _file_bytes(path: Path) -> bytes:
+    try:
+        # A pipe would wait for ever, and a device such as /dev/zero has no end.
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(f"the image file {path} is not a regular file")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(f"the image file {path} cannot be read: {error.strerror}") from None
+    except ValueError as error:  # a name with a null character, or one that is not Unicode
+        raise InputError(f"the image file {str(path)!r} cannot be read: {error}") from None
 
 
 def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -81,9 +91,9 @@ def to_rgb(image: Image.Image) -> Image.Image:
     Raises:
         InputError: its file is damaged, or its mode cannot be converted.
     """
-    if is_upright_rgb(image):
-        return image
     with _as_input_error(MAX_PIXELS):
+        if is_upright_rgb(image):
+            return image
         image.load()
         return _rgb(image)
 
@@ -107,18 +117,11 @@ def _as_input_error(max_pixels: int) -> Iterator[None]:
         raise InputError(f"the image has more than {max_pixels:,} pixels") from None
     except UnidentifiedImageError:
         raise InputError("the image has an unknown format, or its beginning is damaged") from None
-    # Pillow raises these for damaged files, SyntaxError for a damaged PNG.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        EOFError,
-        IndexError,
-        KeyError,
-        TypeError,
-        OverflowError,
-    ) as error:
-        raise InputError(f"the image cannot be decoded: {error}") from None
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # which ones a decoder raises for a damaged file is written down nowhere
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:300]
+        raise InputError(f"the image cannot be decoded: {reason}") from None
 
 
 def _rgb(image: Image.Image) -> Image.Image:

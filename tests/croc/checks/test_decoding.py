@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import io
+import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from croc.checks.decoding import decode, reuse_memory, to_bytes, to_rgb
 from croc.errors import InputError
@@ -183,17 +185,38 @@ def test_any_damage_is_an_input_error_or_an_image() -> None:
     chance = np.random.default_rng(1)
     noise = chance.integers(0, 255, (32, 32, 3), dtype=np.uint8)
     broken = 0
-    for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF"):
-        data = encoded(Image.fromarray(noise), kind)
+    # The decoders of AVIF, DDS, SPIDER and QOI raise errors that those of other formats do not.
+    for kind in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "AVIF", "DDS", "SPIDER", "QOI"):
+        if kind == "AVIF" and not features.check("avif"):
+            continue
+        data = encoded(Image.fromarray(noise).convert("F" if kind == "SPIDER" else "RGB"), kind)
         for _ in range(60):
             bad = bytearray(data)
-            for place in chance.integers(0, len(bad), 8):
+            for place in chance.integers(0, min(len(bad), 400), 8):
                 bad[place] = chance.integers(0, 256)
             try:
                 assert decode(bytes(bad)).mode == "RGB"
             except InputError:
                 broken += 1
     assert broken > 20
+
+
+def test_a_decoder_that_is_not_implemented_is_one_sentence() -> None:
+    data = bytearray(encoded(Image.new("RGB", (8, 8)), "DDS"))
+    data[80:84] = bytes(4)  # the flags of the pixel format
+    with pytest.raises(InputError, match="cannot be decoded: Unknown pixel format flags 0"):
+        decode(bytes(data))
+
+
+def test_damaged_exif_of_an_opened_image_is_an_input_error() -> None:
+    class Damaged(Image.Image):
+        def getexif(self) -> Image.Exif:
+            raise RuntimeError("the directory has no end")
+
+    image = Damaged()
+    image._mode = "RGB"
+    with pytest.raises(InputError, match="cannot be decoded: the directory has no end"):
+        to_rgb(image)
 
 
 @pytest.mark.parametrize("data", [b"", b"not an image", b"<svg></svg>", b"\x00" * 100])
@@ -217,6 +240,23 @@ def test_the_bytes_behind_an_image_are_found_wherever_they_are(tmp_path: Path) -
 def test_an_image_that_is_not_there_is_one_sentence(source: Any) -> None:
     with pytest.raises(InputError, match="image"):
         to_bytes(source)
+
+
+@pytest.mark.parametrize("kind", ["device", "pipe", "folder"])
+def test_what_is_not_a_regular_file_is_not_read(kind: str, tmp_path: Path) -> None:
+    path = Path("/dev/zero") if kind == "device" else tmp_path / "x.png"
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    with pytest.raises(InputError, match=re.escape(f"{path} is not a regular file")):
+        to_bytes({"bytes": None, "path": str(path)})
+
+
+@pytest.mark.parametrize("name", ["a\0.png", "a\ud83d.png"])
+def test_a_name_that_no_file_can_have_is_one_sentence(name: str) -> None:
+    with pytest.raises(InputError, match="cannot be read"):
+        to_bytes(name)
 
 
 def test_an_upright_rgb_image_is_no_file_object_and_keeps_its_info() -> None:
