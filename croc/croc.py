@@ -306,6 +306,7 @@ def _plain(value: Any) -> Any:
 
 def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
     """All columns of a score table, with "" for None in text, which the library would refuse."""
+    from croc.checks.rows import text_cell
     from croc.tables.columns import REQUIRED_COLUMNS, SCORE_TABLE
 
     missing = [name for name in REQUIRED_COLUMNS if columns.get(name) is None]
@@ -315,6 +316,8 @@ def _complete(columns: Mapping[str, Any]) -> dict[str, Any]:
     complete = {}
     for column in SCORE_TABLE:
         cells = columns.get(column.name)
+        if column.kind == "string" and cells is not None:
+            cells = [text_cell(cell, f"row {row}", column.name) for row, cell in enumerate(cells, 1)]
         if column.name not in REQUIRED_COLUMNS:
             cells = [None] * rows if cells is None else cells
             cells = ["" if cell is None else cell for cell in cells]

@@ -177,7 +177,8 @@ def find_item_files(path: Path | str) -> list[Path]:
     folder = Path(path)
     if (folder / ITEMS).is_file():
         return [folder / ITEMS]
-    files = sorted(folder.rglob("*.parquet")) if folder.is_dir() else [folder]
+    inside = sorted(file for file in folder.rglob("*.parquet") if not file.name.startswith("."))
+    files = inside if folder.is_dir() else [folder]
     if not files or not files[0].is_file():
         raise InputError(f"{path}: no Parquet file of items ('croc hum candidates' makes one)")
     return files

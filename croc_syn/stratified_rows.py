@@ -41,7 +41,7 @@ def shard_files(folder: str | Path) -> list[Path]:
         InputError: it is not one.
     """
     folder = Path(folder)
-    files = sorted((folder / "data").glob("*.parquet"))
+    files = sorted(file for file in (folder / "data").glob("*.parquet") if file.name[0] != ".")
     if not files or not (folder / "manifest.json").is_file():
         raise InputError(
             f"{folder}: not a finished folder of checks (no data/*.parquet with a manifest.json)"

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin
 if TYPE_CHECKING:
     import datasets
     import pyarrow as pa
-    from pydantic import BaseModel
 
 Kind = Literal["string", "int32", "int64", "float64", "bool", "timestamp", "image", "record"]
 _KIND_OF: dict[Any, Kind] = {
@@ -25,14 +24,6 @@ _KIND_OF: dict[Any, Kind] = {
     float: "float64",
     bool: "bool",
     datetime: "timestamp",
-}
-_TYPE_OF: dict[Kind, Any] = {
-    "int32": int,
-    "int64": int,
-    "string": str,
-    "float64": float,
-    "bool": bool,
-    "timestamp": datetime,
 }
 _TIMESTAMP = "timestamp[ms, tz=UTC]"
 """The kind ``timestamp`` in ``datasets``."""
@@ -153,30 +144,6 @@ def arrow_schema(columns: Iterable[Column]) -> pa.Schema:
         return simple[column.kind]
 
     return pa.schema([(column.name, kind(column)) for column in columns])
-
-
-def row_model(name: str, columns: Iterable[Column], required: Iterable[str] = ()) -> type[BaseModel]:
-    """A pydantic model that validates a row: strict types, null allowed, other keys ignored.
-
-    Args:
-        name: of the model.
-        columns: its fields.
-        required: names of the columns that must be present.
-    """
-    from pydantic import ConfigDict, create_model
-
-    must = frozenset(required)
-
-    def kind(column: Column) -> Any:
-        if column.many:
-            inner = kind(replace(column, many=False))
-            return list[inner] | tuple[inner, ...]  # type: ignore[valid-type]
-        return _TYPE_OF.get(column.kind, Any)
-
-    fields: dict[str, Any] = {
-        column.name: (kind(column) | None, ... if column.name in must else None) for column in columns
-    }
-    return create_model(name, __config__=ConfigDict(strict=True), **fields)
 
 
 def markdown_table(columns: Iterable[Column]) -> str:

@@ -42,6 +42,8 @@ def to_bytes(source: Any) -> bytes:
         InputError: there is no image, or its path is no regular file that can be read.
     """
     if isinstance(source, Mapping):
+        if source.get("refused"):  # by croc.checks.rows
+            raise InputError(source["refused"])
         source = source["bytes"] if source.get("bytes") is not None else source.get("path")
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source)

@@ -151,7 +151,8 @@ def stable_hash(*parts: Any, length: int = 16) -> str:
         length: number of hex digits, up to 64.
     """
     text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    # Text from JSON that was cut can contain half of a surrogate pair.
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:length]
 
 
 def check_id(

@@ -15,20 +15,10 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from pydantic import ValidationError
-
-from croc.checks.columns import pick, row_model
 from croc.checks.decoding import to_bytes
 from croc.checks.local_datasets import open_builder, original_file
-from croc.checks.schema import (
-    CHECK_COLUMNS,
-    EXTRA_COLUMNS,
-    GROUP_COLUMNS,
-    IMAGE_COLUMNS,
-    STYLE,
-    ContrastCheck,
-    stable_hash,
-)
+from croc.checks.rows import COLUMNS, IDS, Folders, Row, check_row, require_names
+from croc.checks.schema import IMAGE_COLUMNS, ContrastCheck, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
@@ -37,14 +27,12 @@ from croc.storage.files import read_json, sha256_of
 if TYPE_CHECKING:
     import pyarrow as pa
 
-REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", "images", "contrast_images")
-COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
 _BATCH = 16
 # Of Parquet files: few, because buffers of several megabytes are returned to the operating system each time.
 _PARQUET_BATCH = 4
-_CheckRow = row_model("CheckRow", pick((*CHECK_COLUMNS, *EXTRA_COLUMNS), COLUMNS), REQUIRED)
+# Formats of ``datasets`` that only change the class of the values; others are functions of the caller.
+_FORMATS = ("numpy", "torch", "tensorflow", "jax", "pandas", "polars", "arrow")
 
-Row = dict[str, Any]
 Reader = Callable[[int, int], list[Row]]
 
 
@@ -203,16 +191,18 @@ def _open_named(
     path = Path(name)
     if path.is_dir() and (path / "plan.json").exists():
         runner.read_manifest(path)
-        files = sorted((path / "parts").glob("*.parquet"))
-        return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}")
+        files = sorted(file for file in (path / "parts").glob("*.parquet") if file.name[0] != ".")
+        return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}", (path,))
     if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
         import datasets
 
-        return _of_datasets(datasets.load_from_disk(name), path.resolve().name, split, revision)
+        return _of_datasets(datasets.load_from_disk(name), path.resolve().name, split, revision, (path,))
     if path.is_file() and path.suffix == ".parquet":
-        return _of_parquet([path], path.name, f"sha256:{sha256_of(path)[:16]}")
+        return _of_parquet([path], path.name, f"sha256:{sha256_of(path)[:16]}", (path.parent,))
     if path.is_file():
         raise InputError(f"{name}: expected a Parquet file")
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{name}: not a regular file; expected a folder or a Parquet file")
     if not path.exists() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
         raise InputError(f"{name}: neither an existing folder nor a Hub id (ORGANISATION/NAME)")
     return _of_builder(name, path if path.is_dir() else None, config, split, revision, stream)
@@ -248,13 +238,14 @@ def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream:
         manifest = _manifest(folder)
         files = [original_file(file, folder) for file in listed]
         pin = f"manifest:{manifest}" if manifest else _files_hash(files)
-        return _of_parquet(files, folder.resolve().name, pin)
+        return _of_parquet(files, folder.resolve().name, pin, (folder,))
     if stream and parquet:
-        return _of_parquet(listed, name, pin)
+        return _of_parquet(listed, name, pin, ())
     if stream:
         return _of_datasets(builder.as_streaming_dataset(split=chosen), name, None, pin)
     builder.download_and_prepare()
-    return _of_datasets(builder.as_dataset(split=chosen), name, None, None if folder else pin)
+    folders = (*((folder,) if folder else ()), *_caches())
+    return _of_datasets(builder.as_dataset(split=chosen), name, None, None if folder else pin, folders)
 
 
 def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
@@ -267,6 +258,18 @@ def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
     if splits and split not in splits:
         raise InputError(f"{name} has no split {split!r}; it has {', '.join(splits)}")
     return split
+
+
+def _caches() -> tuple[Path, ...]:
+    """Where ``datasets`` puts files that it has downloaded or unpacked."""
+    import datasets
+    from huggingface_hub import constants
+
+    return (
+        Path(datasets.config.HF_DATASETS_CACHE),
+        Path(datasets.config.EXTRACTED_DATASETS_PATH),
+        Path(constants.HF_HUB_CACHE),
+    )
 
 
 def _manifest(folder: Path) -> str | None:
@@ -282,29 +285,30 @@ def _files_hash(files: Sequence[Path]) -> str:
 # ---- Parquet, read row group by row group ----
 
 
-def _of_parquet(files: Sequence[str | Path], name: str, revision: str) -> Checks:
-    table = _ParquetRows(files)
+def _of_parquet(files: Sequence[str | Path], name: str, revision: str, folders: Folders) -> Checks:
+    table = _ParquetRows(files, folders)
     texts, seams = [], [0]
     for file in files:
-        rows = table.texts(file)
-        texts += [_texts_of(row) for row in rows]
-        seams.append(seams[-1] + len(rows))
+        found = table.texts(file)
+        texts += found
+        seams.append(seams[-1] + len(found))
     return Checks(name, revision, texts, table.reader(seams), seams)
 
 
 class _ParquetRows:
     """Rows of several Parquet files, local or remote; consecutive reads read nothing twice."""
 
-    def __init__(self, files: Sequence[str | Path]) -> None:
+    def __init__(self, files: Sequence[str | Path], folders: Folders) -> None:
         self.files = files
+        self._folders = folders
         self._at = (-1, -1)
         self._rows: Iterator[Row] = iter(())
 
-    def texts(self, file: str | Path) -> list[Row]:
+    def texts(self, file: str | Path) -> list[CheckTexts]:
         with self._open(file) as opened:
             names = _require_columns(opened.schema_arrow, str(file))
             table = opened.read(columns=[name for name in CheckTexts._fields if name in names])
-        return table.to_pylist()  # type: ignore[no-any-return]
+        return [_texts_of(row, f"{file}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
 
     def reader(self, seams: Sequence[int]) -> Reader:
         def read(start: int, stop: int) -> list[Row]:
@@ -335,7 +339,8 @@ class _ParquetRows:
                 if first >= len(batch):
                     first -= len(batch)
                     continue
-                yield from batch.slice(first).to_pylist()
+                for row in batch.slice(first).to_pylist():
+                    yield check_row(row, str(file), self._folders)
                 first = 0
 
     def _open(self, file: str | Path) -> Any:
@@ -358,36 +363,62 @@ class _ParquetRows:
 # ---- Objects ----
 
 
-def _of_datasets(dataset: Any, name: str, split: str | None, revision: str | None) -> Checks:
+def _of_datasets(
+    dataset: Any, name: str, split: str | None, revision: str | None, folders: Folders = None
+) -> Checks:
     import datasets
     import pyarrow as pa
 
     if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict)):
         dataset = dataset[_one_split(name, [str(key) for key in dataset], split)]
+    dataset = _unformatted(dataset)
+    labels = {}
     if dataset.features is not None:
-        _require_names(dataset.features, name)
+        require_names(dataset.features, name)
         for side in IMAGE_COLUMNS:
             kind = dataset.features[side]
+            image = datasets.Image(decode=False)
             try:  # paths and bytes can be cast to images, too
-                dataset = dataset.cast_column(side, datasets.List(datasets.Image(decode=False)))
+                many = isinstance(kind, (datasets.List, datasets.LargeList, list))
+                dataset = dataset.cast_column(side, datasets.List(image) if many else image)
             except (TypeError, ValueError, pa.ArrowException):
                 raise InputError(f"{name}: column {side!r} must be a list of images, not {kind}") from None
-        _require_columns(dataset.features.arrow_schema, name)
+        kinds = dataset.features.items()
+        labels = {key: kind for key, kind in kinds if isinstance(kind, datasets.ClassLabel)}
+        schema = dataset.features.arrow_schema
+        _require_columns(
+            pa.schema([field for field in schema if field.name not in labels]), name, list(kinds)
+        )
     names = [column for column in COLUMNS if column in (dataset.column_names or COLUMNS)]
     dataset = dataset.select_columns(names) if dataset.column_names is not None else dataset
+
+    def row_of(raw: Mapping[str, Any]) -> Row:
+        if named := {key: kind.int2str(raw[key]) for key, kind in labels.items() if raw.get(key) is not None}:
+            raw = {**raw, **named}
+        return check_row(raw, name, folders)
+
     if isinstance(dataset, datasets.IterableDataset):
-        return _of_stream(dataset, name, revision)
+        return _of_stream(dataset, name, revision, row_of)
 
     def read(start: int, stop: int) -> list[Row]:
         columns = dataset[start:stop]
-        return [{key: columns[key][i] for key in names} for i in range(stop - start)]
+        return [row_of({key: columns[key][i] for key in names}) for i in range(stop - start)]
 
     texts = dataset.select_columns([key for key in CheckTexts._fields if key in names])
-    check_texts = [_texts_of(row) for row in texts]
+    check_texts = [_texts_of(row, f"{name}, row {number}") for number, row in enumerate(texts, 1)]
     return Checks(name, revision or _content_hash(len(check_texts), read), check_texts, read)
 
 
-def _of_stream(dataset: Any, name: str, revision: str | None) -> Checks:
+def _unformatted(dataset: Any) -> Any:
+    """The dataset with values of Python; a function that the caller set as its format stays."""
+    formatting = getattr(dataset, "_formatting", None)  # of a stream
+    kind = dataset.format["type"] if hasattr(dataset, "format") else getattr(formatting, "format_type", None)
+    return dataset.with_format(None) if kind in _FORMATS else dataset
+
+
+def _of_stream(
+    dataset: Any, name: str, revision: str | None, row_of: Callable[[Mapping[str, Any]], Row]
+) -> Checks:
     """A stream is read twice: once for its texts, once for its images."""
     texts_only = dataset
     if dataset.column_names is not None:
@@ -396,31 +427,35 @@ def _of_stream(dataset: Any, name: str, revision: str | None) -> Checks:
         )
     check_texts = []
     for number, row in enumerate(texts_only, 1):
+        where = f"{name}, row {number}"
         if dataset.column_names is None:
-            _validate(row, f"{name}, row {number}")
-        check_texts.append(_texts_of(row))
+            require_names(row, where)
+            check_row(row, where)
+        check_texts.append(_texts_of(row, where))
     at = 0
-    rows: Iterator[Row] = iter(dataset)
+    rows: Iterator[Any] = iter(dataset)
 
     def read(start: int, stop: int) -> list[Row]:
         nonlocal at, rows
         if start != at:
             rows = iter(dataset.skip(start))
         at = stop
-        return [dict(next(rows)) for _ in range(stop - start)]
+        return [row_of(next(rows)) for _ in range(stop - start)]
 
     pin = revision or f"texts:{stable_hash(*check_texts)}"
     return Checks(name, pin, check_texts, read, pinned=revision is not None)
 
 
-def _of_rows(rows: Sequence[Mapping[str, Any]], revision: str | None) -> Checks:
-    for number, row in enumerate(rows, 1):
-        _validate(row, f"row {number}")
+def _of_rows(given: Sequence[Mapping[str, Any]], revision: str | None) -> Checks:
+    rows = []
+    for number, raw in enumerate(given, 1):
+        require_names(raw, f"row {number}")
+        rows.append(check_row(raw, f"row {number}"))
 
     def read(start: int, stop: int) -> list[Row]:
         return [dict(row) for row in rows[start:stop]]
 
-    check_texts = [_texts_of(row) for row in rows]
+    check_texts = [_texts_of(row, "rows") for row in rows]
     return Checks("rows", revision or _content_hash(len(rows), read), check_texts, read)
 
 
@@ -429,7 +464,7 @@ def _content_hash(total: int, read: Reader) -> str:
     content = hashlib.sha256()
     for start in range(0, total, _BATCH):
         for row in read(start, min(start + _BATCH, total)):
-            content.update(stable_hash(_texts_of(row), length=64).encode())
+            content.update(stable_hash(_texts_of(row, "rows"), length=64).encode())
             for side in IMAGE_COLUMNS:
                 for image in row[side] or ():
                     try:
@@ -440,46 +475,36 @@ def _content_hash(total: int, read: Reader) -> str:
     return f"sha256:{content.hexdigest()[:16]}"
 
 
-def _texts_of(row: Mapping[str, Any]) -> CheckTexts:
-    return CheckTexts(row["check_id"], row.get("subset"), row["prompt"], row["contrast_prompt"])
+def _texts_of(raw: Mapping[str, Any], where: str) -> CheckTexts:
+    row = check_row({name: raw[name] for name in CheckTexts._fields if name in raw}, where)
+    return CheckTexts(row["check_id"] or "", row.get("subset"), row["prompt"], row["contrast_prompt"])
 
 
-# ---- Validation ----
-
-
-def _require_columns(schema: pa.Schema, where: str) -> list[str]:
+def _require_columns(schema: pa.Schema, where: str, kinds: Any = ()) -> list[str]:
     """Check the names and types of a table's columns, and return the names."""
     import pyarrow as pa
 
-    _require_names(schema.names, where)
+    require_names([*schema.names, *dict(kinds)], where)
     for name in (name for name in COLUMNS if name in schema.names):
         kind = schema.field(name).type
         if name in IMAGE_COLUMNS:
-            inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
-            if inner is None or not pa.types.is_struct(inner):
+            lists = (
+                pa.types.is_list,
+                pa.types.is_large_list,
+                pa.types.is_list_view,
+                pa.types.is_large_list_view,
+            )
+            inner = kind.value_type if any(is_kind(kind) for is_kind in lists) else kind
+            if not pa.types.is_struct(inner) and not pa.types.is_null(inner):
                 raise InputError(
                     f"{where}: column {name!r} must be a list of images (bytes, path), not {kind}"
                 )
             continue
         if pa.types.is_dictionary(kind):
             kind = kind.value_type
-        if not (pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_null(kind)):
-            raise InputError(f"{where}: column {name!r} must be string, not {kind}")
+        texts = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+        if (name in IDS and pa.types.is_integer(kind)) or any(is_kind(kind) for is_kind in texts):
+            continue
+        words = "string or integer" if name in IDS else "string"
+        raise InputError(f"{where}: column {name!r} must be {words}, not {kind}")
     return list(schema.names)
-
-
-def _require_names(names: Iterable[str], where: str) -> None:
-    present = set(names)
-    if missing := [name for name in REQUIRED if name not in present]:
-        raise InputError(f"{where}: missing column {', '.join(missing)}; checks need {', '.join(REQUIRED)}")
-
-
-def _validate(row: Mapping[str, Any], where: str) -> None:
-    """Check the types of a row that no schema describes."""
-    _require_names(row, where)
-    try:
-        _CheckRow.model_validate(dict(row))
-    except ValidationError as problem:
-        first = problem.errors(include_url=False)[0]
-        name = str(first["loc"][0])
-        raise InputError(f"{where}, column {name!r}: {first['msg']}, not {row[name]!r:.80}") from None

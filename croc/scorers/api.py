@@ -30,6 +30,7 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.checks.decoding import to_rgb
+from croc.checks.rows import prompt_problem
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.pairs import UnscoredPairs, require_pairs
 from croc.scorers.vqa import QUESTION
@@ -228,8 +229,8 @@ class ApiVqaScore:
         )
 
     def _score_one(self, image: Image, prompt: str) -> float:
-        if not prompt.strip():
-            raise _NoScore("the prompt is empty")
+        if problem := prompt_problem(prompt):
+            raise _NoScore(problem)
         request = self._request(image, prompt)
         path = self._record_of(request)
         response = _read_record(path)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from croc.checks.rows import prompt_problem
 from croc.errors import InputError
 
 
@@ -26,12 +27,12 @@ class UnscoredPairs(InputError):
 
 
 def require_prompts(prompts: Sequence[str]) -> None:
-    """Require that no prompt is empty.
+    """Require that every prompt can be scored.
 
     Raises:
-        UnscoredPairs: a prompt is empty.
+        UnscoredPairs: a prompt is empty, or not valid Unicode.
     """
-    if reasons := {i: "the prompt is empty" for i, prompt in enumerate(prompts) if not prompt.strip()}:
+    if reasons := {i: why for i, prompt in enumerate(prompts) if (why := prompt_problem(prompt))}:
         raise UnscoredPairs(reasons)
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from PIL import Image
 
 from croc.checks.decoding import decode, is_upright_rgb, to_bytes
+from croc.checks.rows import prompt_problem
 from croc.checks.schema import IMAGE_COLUMNS, SIDES
 from croc.checks.sources import open_checks
 from croc.errors import InputError
@@ -120,7 +121,7 @@ class _Pairs:
                     entry["error"] = str(error)
                     name = None
                 for place, prompt in enumerate(prompts):
-                    if name is None or prompt is None or not prompt.strip():
+                    if name is None or prompt is None or prompt_problem(prompt):
                         continue
                     pair_id = hashlib.sha256(f"{name}\n{prompt}".encode()).hexdigest()[:20]
                     entry["pairs"][place] = pair_id
@@ -130,7 +131,7 @@ class _Pairs:
                 images.append(entry)
         self.last = {
             **shared_cells(row),
-            "prompts": [None if prompt is None else bool(prompt.strip()) for prompt in prompts],
+            "prompts": [None if prompt is None else prompt_problem(prompt) or True for prompt in prompts],
             "images": images,
         }
         yield from new
@@ -290,8 +291,8 @@ def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterat
                     outcomes.append("the prompt is missing" if not outcomes else None)
                 elif "error" in entry:
                     outcomes.append(entry["error"])
-                elif not usable:
-                    outcomes.append("the prompt is empty")
+                elif usable is not True:  # false in older exports
+                    outcomes.append(usable or "the prompt is empty")
                 else:
                     outcomes.append(found.get(pair, f"no score in {source}"))
             yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(outcomes)}

@@ -186,6 +186,22 @@ def test_columns_may_be_arrays(load: Any) -> None:
     )
 
 
+@pytest.mark.parametrize("kind", [int, np.int64])
+def test_ids_may_be_integers(load: Any, kind: Any) -> None:
+    module = load("croc", "hum")
+    columns = dict(
+        image_side=["original", "contrast"] * 2,
+        image_index=[0] * 4,
+        prompt_score=[0.9, 0.2, 0.8, 0.7],
+        contrast_score=[0.3, 0.8, 0.9, 0.1],
+        resamples=0,
+        flips=0,
+    )
+    expected = module.compute(check_id=["7", "7", "8", "8"], concept_id=["1"] * 4, **columns)
+    given = {"check_id": [kind(7)] * 2 + [kind(8)] * 2, "concept_id": [kind(1)] * 4}
+    assert module.compute(**given, **columns) == expected
+
+
 def test_batches_give_what_one_call_gives(load: Any) -> None:
     croc = load("croc")
     whole = croc.compute(**ROWS, protocol="hum")

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
-from pydantic import ValidationError
 
 from croc.checks.columns import (
     Column,
@@ -20,7 +19,6 @@ from croc.checks.columns import (
     features,
     markdown_table,
     pick,
-    row_model,
 )
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS, ContrastCheck, check_features
 from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE, score_schema
@@ -120,34 +118,6 @@ def test_a_field_of_a_type_without_a_kind_is_an_error():
 
     with pytest.raises(KeyError):
         columns_of(Odd)
-
-
-@pytest.mark.parametrize(
-    ("row", "wrong"),
-    [
-        ({"a": "x"}, None),
-        ({"a": None, "n": None, "other": 1}, None),
-        ({"a": "x", "n": (1, 2), "image": object()}, None),
-        ({}, "a"),
-        ({"a": 1}, "a"),
-        ({"a": b"x"}, "a"),
-        ({"a": "x", "n": "12"}, "n"),
-        ({"a": "x", "n": [1.5]}, "n"),
-    ],
-)
-def test_a_row_model_is_strict_about_types_and_allows_null(row, wrong):
-    columns = (
-        Column("a", "string", "m"),
-        Column("n", "int64", "m", many=True),
-        Column("image", "image", "m"),
-    )
-    model = row_model("Row", columns, ["a"])
-    if wrong is None:
-        assert model.model_validate(row).model_dump()["a"] == row["a"]
-        return
-    with pytest.raises(ValidationError) as refused:
-        model.model_validate(row)
-    assert {error["loc"][0] for error in refused.value.errors()} == {wrong}
 
 
 def test_a_score_table_has_optional_columns_where_they_are_named():

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 from pathlib import Path
 from typing import Any
 
 import datasets
+import numpy as np
+import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -239,7 +243,14 @@ def test_protocols_are_told_apart_and_a_mixture_is_not_guessed() -> None:
         ([check.row() for check in some_checks(1)] * 2, "check_id 'c0' is in row 1 and in row 2"),
         ([{**some_checks(1)[0].row(), "check_id": None}], "row 1 has no check_id"),
         ([{**some_checks(1)[0].row(), "prompt": 7}], "row 1, column 'prompt': .*string, not 7"),
-        ([{**some_checks(1)[0].row(), "images": "a.png"}], "row 1, column 'images': .*list, not 'a.png'"),
+        ([{**some_checks(1)[0].row(), "images": 7}], "row 1, column 'images': .*list of images, not 7"),
+        ([{**some_checks(1)[0].row(), "check_id": True}], "'check_id': .*string or an integer, not True"),
+        ([{**some_checks(1)[0].row(), "check_id": 1.0}], "'check_id': .*string or an integer, not 1.0"),
+        (
+            [{**some_checks(1)[0].row(), "check_id": number} for number in (1, "1")],
+            "check_id '1' is in row 1 and in row 2",
+        ),
+        ([{**some_checks(1)[0].row(), "topic": "a\ud83d"}], r"'topic': .*surrogate pair \(\\ud83d\)"),
         ([{**some_checks(1)[0].row(), "topic": b"x"}], "row 1, column 'topic': "),
         ({"check_id": ["a"]}, "not dict"),
         (7, "not int"),
@@ -323,6 +334,8 @@ def test_a_dataset_whose_columns_are_of_other_types_is_refused() -> None:
         open_checks(numbers)
     with pytest.raises(InputError, match="column 'property' must be string, not int64"):
         open_checks(as_dataset(2).remove_columns("property").add_column("property", [1, 2]))
+    with pytest.raises(InputError, match="column 'check_id' must be string or integer, not double"):
+        open_checks(as_dataset(2).remove_columns("check_id").add_column("check_id", [1.0, 2.0]))
 
 
 def test_rows_of_a_stream_without_features_are_validated() -> None:
@@ -340,3 +353,181 @@ def test_images_may_be_absent_or_paths(tmp_path: Path) -> None:
     assert [len(read["images"] or ()) for read in open_checks([row]).read(0, 1)] == [0]
     paths = as_dataset(1).remove_columns("images").add_column("images", [[str(tmp_path / "a.png")]])
     assert [to_bytes(image) for image in open_checks(paths).read(0, 1)[0]["images"]] == [png(1, 2, 3)]
+
+
+def forms(rows: list[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """The same rows as every kind of source."""
+    whole = datasets.Dataset.from_list(rows)
+    whole.to_parquet(folder / "rows.parquet")
+    return {
+        "rows": rows,
+        "dataset": whole,
+        "stream": whole.to_iterable_dataset(),
+        "stream without features": datasets.IterableDataset.from_generator(lambda: iter(rows)),
+        "file": folder / "rows.parquet",
+    }
+
+
+def test_integer_ids_are_the_same_checks_in_every_source(tmp_path: Path) -> None:
+    texts = [{**check.row(), "check_id": str(i), "concept_id": "7"} for i, check in enumerate(some_checks(3))]
+    numbers = [{**row, "check_id": int(row["check_id"]), "concept_id": 7} for row in texts]
+    expected = everything(open_checks(texts))
+    for kind, source in forms(numbers, tmp_path).items():
+        assert everything(open_checks(source)) == expected, kind
+
+
+def test_one_image_instead_of_a_list_is_a_list_of_one_in_every_source(tmp_path: Path) -> None:
+    lists = [
+        {**row, "images": row["images"][:1], "contrast_images": row["contrast_images"][:1]}
+        for row in (check.row() for check in some_checks(2))
+    ]
+    single = [
+        {**row, "images": row["images"][0], "contrast_images": row["contrast_images"][0]} for row in lists
+    ]
+    expected = everything(open_checks(lists))
+    sources = forms(single, tmp_path)
+    image = datasets.Image()
+    cast = sources["dataset"].cast_column("images", image).cast_column("contrast_images", image)
+    sources |= {"images": cast, "stream of images": cast.to_iterable_dataset()}
+    for kind, source in sources.items():
+        assert everything(open_checks(source)) == expected, kind
+    opened = Image.open(io.BytesIO(lists[0]["images"][0]["bytes"]))
+    assert open_checks([{**lists[0], "images": opened}]).read(0, 1)[0]["images"] == [opened]
+
+
+@pytest.mark.parametrize("empty", [float("nan"), np.float32("nan"), pd.NA, pd.NaT, None])
+def test_what_pandas_writes_into_an_empty_cell_is_an_empty_cell(empty: Any) -> None:
+    row = {**some_checks(1)[0].row(), "category": empty, "contrast_prompt": empty, "contrast_images": empty}
+    checks = open_checks([row])
+    assert checks.texts[0].contrast_prompt is None
+    read = checks.read(0, 1)[0]
+    assert read["category"] is None and read["contrast_images"] is None
+
+
+def test_rows_of_a_pandas_table_are_read() -> None:
+    rows = [check.row() for check in some_checks(3)]
+    rows[1]["text_model"] = "a"
+    table = pd.DataFrame(rows)
+    table["images"] = [np.array(images, dtype=object) for images in table["images"]]
+    assert everything(open_checks(table.to_dict("records"))) == everything(open_checks(rows))
+
+
+@pytest.mark.parametrize("kind", ["numpy", "torch", "pandas", "polars", "arrow"])
+def test_the_format_of_a_dataset_changes_nothing(kind: str) -> None:
+    expected = everything(open_checks(as_dataset(3)))
+    formatted = as_dataset(3).with_format(kind)
+    for source in (
+        formatted,
+        datasets.DatasetDict(test=formatted),
+        as_dataset(3).to_iterable_dataset().with_format(kind),
+    ):
+        assert everything(open_checks(source)) == expected
+
+
+def test_a_function_that_the_caller_set_as_the_format_stays() -> None:
+    def shouted(batch: dict[str, Any]) -> dict[str, Any]:
+        return {**batch, **({"prompt": [p.upper() for p in batch["prompt"]]} if "prompt" in batch else {})}
+
+    checks = open_checks(as_dataset(2).with_transform(shouted))
+    assert [row["prompt"] for row in checks.read(0, 2)] == ["A RED BALL 0", "A RED BALL 1"]
+
+
+def test_tables_of_polars_and_classes_of_datasets_are_read() -> None:
+    rows = [{**check.row(), "category": "counting"} for check in some_checks(3)]
+    expected = everything(open_checks(rows))
+    views = pl.DataFrame(rows).to_arrow(compat_level=pl.CompatLevel.newest())
+    assert pa.types.is_large_list(views.schema.field("images").type)
+    assert pa.types.is_string_view(views.schema.field("prompt").type)
+    assert everything(open_checks(datasets.Dataset(views))) == expected
+    classes = datasets.Dataset.from_list(rows).class_encode_column("category")
+    assert isinstance(classes.features["category"], datasets.ClassLabel)
+    for source in (classes, classes.to_iterable_dataset()):
+        opened = open_checks(source)
+        assert everything(opened) == expected
+        assert opened.read(0, 1)[0]["category"] == "counting"
+
+
+@pytest.mark.parametrize("kind", ["rows", "stream without features"])
+def test_half_of_a_surrogate_pair_in_a_prompt_is_read(kind: str, tmp_path: Path) -> None:
+    rows = [check.row() for check in some_checks(2)]
+    valid = open_checks(forms(rows, tmp_path)[kind])
+    changed = [rows[0], {**rows[1], "prompt": "a red ball \ud83d"}]
+    source = changed if kind == "rows" else datasets.IterableDataset.from_generator(lambda: iter(changed))
+    checks = open_checks(source)
+    assert checks.texts[1].prompt == "a red ball \ud83d"
+    assert checks.revision != valid.revision
+
+
+# ---- Paths of images ----
+
+
+def dataset_with_paths(folder: Path, kind: str, paths: list[str]) -> Any:
+    """A dataset whose images are paths; the folder has the file images/a.png."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "images" / "a.png").write_bytes(png(1, 2, 3))
+    images = [{"bytes": None, "path": path} for path in paths]
+    row = {**some_checks(1)[0].row(), "images": images, "contrast_images": []}
+    features = check_features()
+    # Not Image(): datasets would store the files' bytes.
+    file = {"bytes": datasets.Value("binary"), "path": datasets.Value("string")}
+    features["images"] = features["contrast_images"] = datasets.List(file)
+    whole = datasets.Dataset.from_list([row], features=features)
+    if kind == "saved":
+        whole.save_to_disk(str(folder))
+    else:
+        pq.write_table(whole.data.table, folder / "test.parquet")
+    return folder / "test.parquet" if kind == "file" else folder
+
+
+@pytest.mark.parametrize("kind", ["file", "folder", "saved"])
+def test_a_path_is_followed_inside_of_the_datasets_folder_only(kind: str, tmp_path: Path) -> None:
+    folder, other = tmp_path / "mine", tmp_path / "other.png"
+    other.write_bytes(png(9, 9, 9))
+    inside = ["images/a.png", str(folder / "images" / "a.png")]
+    outside = [str(other), "../other.png", "images/link.png", "/dev/zero"]
+    checks = open_checks(dataset_with_paths(folder, kind, [*inside, *outside]))
+    (folder / "images" / "link.png").symlink_to(other)
+    images = checks.read(0, 1)[0]["images"]
+    assert [to_bytes(image) for image in images[:2]] == [png(1, 2, 3)] * 2
+    for image, path in zip(images[2:], outside, strict=True):
+        with pytest.raises(InputError, match=f"{path} is not read: it lies outside of the dataset's own"):
+            to_bytes(image)
+
+
+def test_a_pipe_inside_of_the_folder_is_not_read(tmp_path: Path) -> None:
+    source = dataset_with_paths(tmp_path / "mine", "file", ["images/pipe.png"])
+    os.mkfifo(tmp_path / "mine" / "images" / "pipe.png")
+    with pytest.raises(InputError, match=r"pipe\.png is not a regular file"):
+        to_bytes(open_checks(source).read(0, 1)[0]["images"][0])
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "pipe.parquet"])
+def test_a_dataset_that_is_a_pipe_or_a_device_is_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    if not path.exists():
+        os.mkfifo(path)
+    with pytest.raises(InputError, match="not a regular file"):
+        open_checks(path)
+
+
+# ---- Names of files ----
+
+
+@pytest.mark.parametrize("name", ["runs [v2]", "all*", "what?"])
+def test_a_folder_whose_name_looks_like_a_pattern_is_read(name: str, tmp_path: Path) -> None:
+    folder = tmp_path / name / "data"
+    folder.mkdir(parents=True)
+    as_dataset(3).to_parquet(folder / "test.parquet")
+    checks = open_checks(folder)
+    assert [texts.check_id for texts in checks.texts] == ["c0", "c1", "c2"]
+    with pytest.raises(InputError, match="no split 'x'"):
+        open_checks(folder, split="x")
+
+
+def test_hidden_files_beside_the_parts_are_left_out(tmp_path: Path) -> None:
+    for folder in ("data", "parts"):
+        (tmp_path / folder).mkdir()
+    as_dataset(3).to_parquet(tmp_path / "data" / "test-00000-of-00001.parquet")
+    # As macOS writes them on disks of other systems.
+    (tmp_path / "data" / "._test-00000-of-00001.parquet").write_bytes(b"\0\5\26\7")
+    assert len(open_checks(tmp_path).texts) == 3
