@@ -54,7 +54,7 @@ def read_delimited(file: Path) -> pl.DataFrame:
     except UnicodeDecodeError as problem:
         line = data[: problem.start].count(b"\n") + 1
         raise InputError(f"{file}, line {line}: not UTF-8 (byte 0x{data[problem.start]:02x})") from None
-    delimiter = "," if ".csv" in file.name else "\t"
+    delimiter = "," if file.name.endswith((".csv", ".csv.gz")) else "\t"
     _check_quotes(data, delimiter, file)
     names = _header(text, delimiter, file)
     _check_delimiter(names, delimiter, file)

@@ -6,6 +6,7 @@ row; rows are counted from 1, without the header.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -90,7 +91,7 @@ def read_score_tables(
 
 
 def find_tables(paths: Iterable[Path | str]) -> list[Path]:
-    """The files of ``paths``; a folder stands for the tables directly in it.
+    """The files of ``paths``; a folder stands for the tables directly in it, hidden files left out.
 
     Raises:
         InputError: a path does not exist, a folder has no table, or a file is not a table.
@@ -99,7 +100,8 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
     for path in map(Path, paths):
         try:
             folder, exists = path.is_dir(), path.exists()
-            inside = sorted(f for f in path.iterdir() if f.name.endswith(_SUFFIXES)) if folder else []
+            inside = _tables_in(path) if folder else []
+            regular = path.is_file()
         except OSError as problem:
             raise InputError(f"{path}: cannot be read ({problem.strerror})") from None
         if folder:
@@ -110,11 +112,34 @@ def find_tables(paths: Iterable[Path | str]) -> list[Path]:
             raise InputError(f"{path}: no such file")
         elif not path.name.endswith(_SUFFIXES):
             raise InputError(f"{path}: not a table; expected a name that ends in {', '.join(_SUFFIXES)}")
+        elif not regular:  # a pipe would wait for ever
+            raise InputError(f"{path}: not a regular file")
         else:
             files.append(path)
     if not files:
         raise InputError("no score tables; name a file or folder")
     return files
+
+
+def _tables_in(folder: Path) -> list[Path]:
+    """The tables directly in a folder, and the parts of those that are folders of parts themselves."""
+    files: list[Path] = []
+    for path in sorted(folder.iterdir()):
+        if path.name.startswith(".") or not path.name.endswith(_SUFFIXES):
+            continue
+        files += [path] if path.is_file() else _tables_in(path) if path.is_dir() else []
+    return files
+
+
+def metric_of(file: Path) -> str:
+    """The name of a metric whose table does not give it: that of the file, or of the folder of its parts.
+
+    Spark, Dask and pyarrow write one table as a folder of files called ``part-…``.
+    """
+    if re.match(r"part[-.]\d+", file.name):
+        file = file.resolve().parent
+    suffix = next((suffix for suffix in _SUFFIXES if file.name.endswith(suffix)), "")
+    return file.name.removesuffix(suffix)
 
 
 # ---- The layout of this program: a row per image, one metric per file ----
@@ -130,7 +155,7 @@ def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str]) -> Sc
         frame = pl.read_parquet(file, columns=list(dict.fromkeys(columns)), glob=False)
     except _UNREADABLE as problem:
         raise _not_parquet(file, problem) from None
-    metadata = ScoreMetadata.from_parquet(flat, default_name=file.stem, source=str(file))
+    metadata = ScoreMetadata.from_parquet(flat, default_name=metric_of(file), source=str(file))
     return score_table(frame, metadata, str(file), protocol)
 
 
@@ -169,8 +194,7 @@ def _read_long_text(
     frame = frame.with_columns(
         pl.col(name).replace("", None) for name in keep if frame[name].dtype == pl.String
     )
-    name = file.name.split(".")[0]
-    return score_table(frame.select(keep), ScoreMetadata(name), str(file), protocol)
+    return score_table(frame.select(keep), ScoreMetadata(metric_of(file)), str(file), protocol)
 
 
 # ---- Pair tables: a row per item, a column per metric and per human rating ----

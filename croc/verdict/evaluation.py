@@ -195,7 +195,7 @@ def _require_common_checks(tables: Sequence[ScoreTable]) -> None:
     """Refuse metrics that were not run on the same checks.
 
     Raises:
-        InputError: two tables have no check in common.
+        InputError: two tables have no check in common, or spell ids differently.
     """
     for first, second in itertools.combinations(tables, 2):
         ids = [table.frame["check_id"] for table in (first, second)]
@@ -204,6 +204,19 @@ def _require_common_checks(tables: Sequence[ScoreTable]) -> None:
                 f"{first.source} and {second.source} have no check in common (their first check_id is "
                 f"{ids[0][0]!r} and {ids[1][0]!r}); evaluate them separately, or give both the same ids"
             )
+        for one, other, sources in ((0, 1, (first, second)), (1, 0, (second, first))):
+            # 007 and 7.0 where the other table has 7: one of them was read as text, the other as a number.
+            alone = (
+                ids[one].filter(~ids[one].is_in(ids[other].unique().implode())).unique(maintain_order=True)
+            )
+            spelled = alone.str.replace(r"^0+(\d)", "${1}").str.replace(r"^(\d+)\.0+$", "${1}")
+            twins = (spelled != alone) & spelled.is_in(ids[other].unique().implode())
+            if twins.any():
+                row = int(twins.arg_max() or 0)
+                raise InputError(
+                    f"check_id {alone[row]!r} of {sources[0].source} is {spelled[row]!r} in "
+                    f"{sources[1].source}: one was written as text, the other as a number; write both alike"
+                )
 
 
 def _average(settings: Settings) -> Average:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import os
 from pathlib import Path
 
 import polars as pl
@@ -282,6 +283,70 @@ def test_a_file_name_with_pattern_characters_is_a_file_name(tmp_path):
     (tmp_path / "m[1]*.parquet").write_bytes(GOOD)
     (table,) = read(tmp_path)
     assert len(table.frame) == 5
+
+
+# ---- Names of metrics ----
+
+
+@pytest.mark.parametrize(
+    ("file", "metric"),
+    [
+        ("qwen2.5-vl-7b.csv", "qwen2.5-vl-7b"),
+        ("qwen2.5-vl-7b.tsv", "qwen2.5-vl-7b"),
+        ("qwen2.5-vl-7b.tsv.gz", "qwen2.5-vl-7b"),
+        ("qwen2.5-vl-7b.parquet", "qwen2.5-vl-7b"),
+    ],
+)
+def test_a_metric_is_called_like_its_file_with_all_dots(tmp_path, file, metric):
+    text = long_text(separator="," if ".csv" in file else "\t").encode()
+    content = gzip.compress(text) if file.endswith("gz") else text
+    (tmp_path / file).write_bytes(GOOD if file.endswith("parquet") else content)
+    (table,) = read(tmp_path)
+    assert list(table.metrics) == [metric]
+
+
+def test_names_that_differ_behind_a_dot_are_two_metrics(tmp_path):
+    for size in ("3b", "7b"):
+        (tmp_path / f"qwen2.5-vl-{size}.tsv").write_text(long_text())
+    assert [list(table.metrics) for table in read(tmp_path)] == [["qwen2.5-vl-3b"], ["qwen2.5-vl-7b"]]
+
+
+@pytest.mark.parametrize(
+    "name", ["part-00000-7c1e-c000.snappy.parquet", "part.0.parquet", "part-0.parquet", "part-00000.csv"]
+)
+@pytest.mark.parametrize("above", [False, True])
+def test_a_folder_of_parts_is_one_metric(tmp_path, name, above):
+    suffix = Path(name).suffix
+    folder = tmp_path / f"mine{suffix}"
+    folder.mkdir()
+    (folder / "_SUCCESS").touch()
+    (folder / f".{name}.crc").write_bytes(b"crc")
+    table = pl.read_csv(long_text().encode(), separator="\t")
+    for number, rows in enumerate((table[:2], table[2:])):
+        file = folder / name.replace("0", str(number), 1)
+        rows.write_csv(file) if suffix == ".csv" else rows.write_parquet(file)
+    (read_table,) = read(tmp_path if above else folder)
+    assert list(read_table.metrics) == ["mine"]
+    assert len(read_table.frame) == len(table)
+
+
+def test_hidden_files_are_not_read(tmp_path):
+    (tmp_path / "m.parquet").write_bytes(GOOD)
+    # As macOS writes them on disks of other systems.
+    (tmp_path / "._m.parquet").write_bytes(b"\0\5\26\7")
+    (tmp_path / ".m.tsv").write_text("x")
+    assert len(read(tmp_path)) == 1
+
+
+@pytest.mark.parametrize("name", ["m.parquet", "m.tsv", "m.csv.gz"])
+@pytest.mark.parametrize("reader", [lambda path: read_score_tables([path]), read_pair_table])
+def test_a_pipe_is_not_read(tmp_path, name, reader):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(InputError, match=f"{name}: not a regular file"):
+        reader(tmp_path / name)
+    (tmp_path / "zero.parquet").symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"zero\.parquet: not a regular file"):
+        reader(tmp_path / "zero.parquet")
 
 
 # ---- Pair tables ----

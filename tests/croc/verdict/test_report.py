@@ -523,6 +523,20 @@ def test_metrics_without_a_common_check_are_not_ranked_together():
         report_of({"a": first, "b": second})
 
 
+@pytest.mark.parametrize(
+    ("spelling", "names"), [("{:03}", "'000' of .* is '0'"), ("{}.0", "'0.0' of .* is '0'")]
+)
+def test_ids_that_differ_as_text_and_as_number_are_refused(spelling, names):
+    numbers = sorted({row["check_id"] for row in noisy(0)})
+    numbered = [{**row, "check_id": str(numbers.index(row["check_id"]))} for row in noisy(0)]
+    text = [{**row, "check_id": spelling.format(int(row["check_id"]))} for row in numbered]
+    # Some ids are the same in both: only the others are lost.
+    mixed = [*text[:8], *({**row, "check_id": f"x{row['check_id']}"} for row in numbered[8:])]
+    shared = [{**row, "check_id": "shared"} for row in numbered[:2]]
+    with pytest.raises(InputError, match=names):
+        report_of({"a": [*numbered, *shared], "b": [*mixed, *shared]})
+
+
 def test_a_metric_without_all_directions_takes_no_rank():
     whole, part = noisy(0), noisy(1)
     part = [{**row, "contrast_score": None, "error": "no contrast prompt"} for row in part]
