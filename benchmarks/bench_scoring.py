@@ -291,9 +291,9 @@ def bench_dual(folder: Path, checks: int, repeats: int) -> None:
         clock, cpu = (1 / round_ratios(repeats, partial(score, data, scorer), bare)).T
         encoded = seconds(bare)[1]
         some = files[:40]
-        decoded = seconds(lambda some=some: [decode(file) for file in some])[1] * len(files) / len(some)
+        decoded = seconds(partial(list, map(decode, some)))[1] * len(files) / len(some)
         images = [decode(file) for file in some]
-        prepared = seconds(lambda images=images: [scorer.prepare_image(image) for image in images])[1]
+        prepared = seconds(partial(list, map(scorer.prepare_image, images)))[1]
         prepared *= len(files) / len(some)
         once = self_check(data, scorer, repeats)[1]
         pairwise = seconds(partial(pair_by_pair, scorer, some))[1] * len(files) / len(some)

@@ -27,6 +27,7 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.checks.decoding import decode, reuse_memory
+from croc.checks.rows import prompt_problem
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.jobs.parts import Abort
 from croc.scorers import Scorer
@@ -116,7 +117,7 @@ class BatchScorer:
         found: dict[Pair, Outcome] = {}
         ask: dict[str, list[str]] = {}
         for key, prompts in wanted.items():
-            found.update({(key, prompt): "the prompt is empty" for prompt in prompts if not prompt.strip()})
+            found.update({(key, prompt): why for prompt in prompts if (why := prompt_problem(prompt))})
             compared = [prompt for prompt in prompts if (key, prompt) in self._compared]
             found.update({(key, prompt): self._compared.pop((key, prompt)) for prompt in compared})
             ask[key] = [prompt for prompt in prompts if (key, prompt) not in found]
@@ -140,14 +141,19 @@ class BatchScorer:
             return
         some: dict[str, Image] = {}
         for key, image in self._decoded(files):
-            if not isinstance(image, str) and any(prompt.strip() for prompt in wanted[key]):
+            if not isinstance(image, str) and not all(map(prompt_problem, wanted[key])):
                 some[key] = image
             if len(some) == _SELF_CHECK_IMAGES:
                 break
-        ask = {key: [prompt for prompt in wanted[key] if prompt.strip()][:2] for key in some}
+        ask = {key: [prompt for prompt in wanted[key] if not prompt_problem(prompt)][:2] for key in some}
         ways = {"embeddings": self._by_embeddings, "prefix": self._by_prefix}
         ready = ((key, _prepared(image, self._prepare)) for key, image in some.items())
-        quick = dict(ways[self.method](ready, ask, lambda pairs: None))
+        try:
+            quick = dict(ways[self.method](ready, ask, lambda pairs: None))
+        except (MissingExtra, Abort):
+            raise
+        except Exception as error:  # of similarity(): what encodes and scores fails item by item
+            quick = {(key, prompt): _reason(error) for key, prompts in ask.items() for prompt in prompts}
         # One pair an image, the first prompt and the second in turn: plain scoring is what costs.
         turns = {key: [prompts[i % len(prompts)]] for i, (key, prompts) in enumerate(ask.items())}
         plain = dict(self._by_pairs(iter(some.items()), turns, lambda pairs: None))

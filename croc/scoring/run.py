@@ -130,6 +130,7 @@ def score_dataset(
     checks = open_checks(**source)
     if not checks.texts:
         raise InputError(f"{checks.name} contains no checks")
+    _require_folder(Path(out))
     run = _Run(checks, source, Path(out), settings, processes, executor, log)
     written: dict[str, Path] = {}
     for spec in scorers:
@@ -137,6 +138,12 @@ def score_dataset(
         scorer = load(spec, **given)
         if scorer.name in written:
             raise InputError(f"two scorers are called {scorer.name!r}; give one of them another name")
+        stem = file_stem(scorer.name)
+        if other := next((name for name in written if file_stem(name) == stem), None):
+            raise InputError(
+                f"the scorers {other!r} and {scorer.name!r} would both write {stem}.parquet; give one of "
+                "them another name"
+            )
         written[scorer.name] = run.score(scorer, spec, given)
         del scorer  # Its memory is free before the next one is loaded.
     return list(written.values())
@@ -258,6 +265,15 @@ def _joined(files: Sequence[Path]) -> pa.Table:
     tables = [pq.read_table(file) for file in sorted(files, key=lambda file: file.name)]
     filled = [table for table in tables if len(table)] or tables[:1]
     return pa.concat_tables(filled)
+
+
+def _require_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{out}: this folder cannot be made ({error.strerror})") from None
+    if not os.access(out, os.W_OK):
+        raise InputError(f"{out}: no permission to write in this folder")
 
 
 # ---- The summary of a run ----

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +18,10 @@ from typing import TYPE_CHECKING, Any
 import xxhash
 
 from croc.checks.decoding import to_bytes
+from croc.checks.rows import Row, prompt_problem
 from croc.checks.schema import IMAGE_COLUMNS, SIDES, STYLE
-from croc.checks.sources import Checks, Row
-from croc.errors import InputError
+from croc.checks.sources import Checks
+from croc.errors import CrocError, InputError
 from croc.jobs.parts import Abort, Part
 from croc.jobs.progress import Show
 from croc.jobs.runner import Status
@@ -100,12 +102,14 @@ class SliceScorer:
         self.checks, self.scorer, self.max_failures = checks, scorer, max_failures
         self.stop_on_update = stop_on_update
         self.batches = BatchScorer(scorer, batch_size=batch_size, threads=threads, log=log)
-        self.fields = _fields(scorer)
+        with _no_exit(scorer):
+            self.fields = _fields(scorer)
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
         self.head = checks.read(0, min(2, len(checks.texts)))
         first = Slice(self.head)
         # On the first checks the faster ways of scoring are compared with the plain one.
-        self.batches.self_check(first.files, first.wanted)
+        with _no_exit(scorer):
+            self.batches.self_check(first.files, first.wanted)
         self.following: dict[int, Any] = {}
         self.total = 0
         self.ahead: tuple[int, Future[Slice]] | None = None
@@ -147,8 +151,10 @@ class SliceScorer:
             self.pairs += pairs
             self._show(self.done + int(len(checks.rows) * min(1.0, finished / total)))
 
-        scores = self.batches.score(checks.files, checks.wanted, tick)
-        rows = _rows(checks, scores, _truncated(self.scorer, checks.rows))
+        with _no_exit(self.scorer):
+            scores = self.batches.score(checks.files, checks.wanted, tick)
+            truncated = _truncated(self.scorer, checks.rows)
+        rows = _rows(checks, scores, truncated)
         failures = [row for row in rows if row[_MISSING]]
         failed = sum(row[_MISSING] for row in failures)
         self.failed += failed
@@ -260,12 +266,16 @@ def cells(outcomes: Sequence[Outcome | None]) -> dict[str, Any]:
 
 
 def _truncated(scorer: Any, rows: Sequence[Row]) -> dict[str, bool] | None:
-    """Which texts are longer than the scorer's text window; None for a scorer without one."""
+    """Which texts are longer than the scorer's text window; None for a scorer without one.
+
+    A prompt that cannot be scored is not truncated either.
+    """
     if not callable(getattr(scorer, "truncated", None)):
         return None
     both = {row[name] for row in rows for name in ("prompt", "contrast_prompt")}
-    texts = sorted(text for text in both if text is not None)
-    return dict(zip(texts, map(bool, scorer.truncated(texts)), strict=True))
+    texts = sorted(text for text in both if text is not None and not prompt_problem(text))
+    found = dict(zip(texts, map(bool, scorer.truncated(texts)), strict=True))
+    return {text: found.get(text, False) for text in both if text is not None}
 
 
 def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
@@ -275,11 +285,30 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
     return pa.table({name: [row[name] for row in rows] for name in schema.names}, schema=schema)
 
 
-# ---- The scorer's own description ----
+# ---- The scorer's own code ----
+
+
+@contextmanager
+def _no_exit(scorer: Scorer) -> Iterator[None]:
+    """Turn ``sys.exit()`` in the code of a scorer into an error: the run would end without a word."""
+    try:
+        yield
+    except SystemExit as error:
+        status = "" if error.code is None else error.code
+        raise Abort(
+            f"scorer {scorer.name} called sys.exit({status}); for a pair without a score, raise an error"
+        ) from error
 
 
 def _fields(scorer: Scorer) -> dict[str, str]:
-    fields = scorer.fields()
+    try:
+        fields = scorer.fields()
+    except CrocError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"scorer {scorer.name}: fields() failed with {type(error).__name__}: {error}"
+        ) from error
     if not isinstance(fields, Mapping) or not all(isinstance(value, str) for value in fields.values()):
         raise InputError(f"scorer {scorer.name}: fields() must give texts by name, not {fields!r:.100}")
     return dict(fields)

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -21,6 +22,8 @@ from croc.storage.text_files import parse_json, require_kind
 T = TypeVar("T")
 
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
+
+_LONGEST_STEM = 120  # bytes; 255 are possible, and temporary names add some
 
 
 @contextmanager
@@ -220,8 +223,15 @@ def _short(value: Any) -> str:
 
 
 def file_stem(name: str) -> str:
-    """A name, such as that of a scorer, as the stem of a file."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.") or "scorer"
+    """A name, such as that of a scorer, as the stem of a file; letters of every script stay.
+
+    A name without any letter or digit, or one too long for a file, has a part of its hash.
+    """
+    stem = re.sub(r"[^\w.-]+", "-", unicodedata.normalize("NFC", name)).strip("-.")
+    if len(stem.encode()) <= _LONGEST_STEM and re.search(r"\w", stem):
+        return stem
+    kept = stem.encode()[: _LONGEST_STEM - 9].decode(errors="ignore") if stem else "scorer"
+    return f"{kept}-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:8]}"
 
 
 def folder_digest(folder: Path) -> str:

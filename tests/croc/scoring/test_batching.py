@@ -313,6 +313,15 @@ class Short(Plain):
         return super().score(images, prompts)
 
 
+@pytest.mark.parametrize("make", [Plain, Dual, Prefix])
+def test_half_of_a_surrogate_pair_fails_its_pair_alone(make: type[Plain]) -> None:
+    engine = BatchScorer(make())
+    wanted = {key: [*prompts, "a cut text \ud83d"] for key, prompts in WANTED.items()}
+    engine.self_check(FILES, wanted)
+    reason = r"the prompt contains half of a surrogate pair (\ud83d)"
+    assert engine.score(FILES, wanted) == TRUTH | {(key, "a cut text \ud83d"): reason for key in FILES}
+
+
 def test_batches_are_halved_when_memory_is_short_and_stay_small() -> None:
     told: list[str] = []
     scorer = Short()

@@ -30,6 +30,7 @@ from croc.scorers.registry import load
 from croc.scoring.run import ScoringSettings, score_dataset
 from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, score_schema
 from croc.tables.metadata import ScoreMetadata
+from croc.tables.readers import read_score_tables
 
 QUIET = ScoringSettings(progress=False)
 
@@ -293,6 +294,81 @@ def test_what_cannot_be_scored_is_in_the_table_with_its_reason(tmp_path: Path) -
     # 2 + 2 for two images, 5 contrast prompts, 1 for the missing image without a contrast prompt.
     assert "10 pairs without a score" in told[0]
     assert len(table) == 20
+
+
+def test_half_of_a_surrogate_pair_costs_the_pairs_of_its_prompt(tmp_path: Path) -> None:
+    class Windowed(Counting):
+        def truncated(self, prompts: Sequence[str]) -> np.ndarray:
+            return np.array([len(prompt.encode()) > 100 for prompt in prompts])
+
+    rows = some_checks(2)
+    rows[1]["prompt"] = "a red ball \ud83d"
+    [table] = score(rows, [Windowed()], tmp_path)
+    assert set(table.filter(check_id="c001")["error"]) == {
+        r"prompt: the prompt contains half of a surrogate pair (\ud83d)"
+    }
+    assert table["prompt_score"].null_count() == 5
+    assert table["contrast_score"].null_count() == 0
+    # A second run finds the first one's table.
+    [again] = score(rows, [Windowed()], tmp_path)
+    assert again.equals(table)
+
+
+def test_one_damaged_avif_costs_its_pairs_alone(tmp_path: Path) -> None:
+    rows = some_checks(2)
+    buffer = io.BytesIO()
+    Image.new("RGB", (64, 64)).save(buffer, "AVIF")
+    damaged = bytearray(buffer.getvalue())
+    damaged[damaged.index(b"iloc") + 4 :] = bytes(len(damaged) - damaged.index(b"iloc") - 4)
+    rows[0]["images"][0] = {"bytes": bytes(damaged), "path": None}
+    [table] = score(rows, [Counting()], tmp_path)
+    [error] = table["error"].drop_nulls()
+    assert error.startswith("the image ")
+    assert table["prompt_score"].null_count() == 1
+
+
+@pytest.mark.parametrize("place", ["score", "fields", "truncated", "similarity", "prepare_image"])
+def test_a_scorer_that_ends_the_program_is_one_sentence(place: str, tmp_path: Path) -> None:
+    def leave(*_: Any) -> Any:
+        sys.exit("usage: metric IMAGE PROMPT")
+
+    scorer = Counting()
+    if place in ("similarity", "prepare_image"):
+        scorer.encode_images = lambda images: np.ones((len(images), 1))  # type: ignore[attr-defined]
+        scorer.encode_prepared = scorer.encode_images  # type: ignore[attr-defined]
+        scorer.prepare_image = lambda image: image  # type: ignore[attr-defined]
+        scorer.encode_texts = lambda prompts: np.ones((len(prompts), 1))  # type: ignore[attr-defined]
+        scorer.similarity = lambda left, right: left[:, 0]  # type: ignore[attr-defined]
+    setattr(scorer, place, leave)
+    with pytest.raises(CrocError, match=r"scorer counting called sys.exit\(usage: metric IMAGE PROMPT\)"):
+        score(some_checks(2), [scorer], tmp_path)
+
+
+def test_fields_that_fail_are_one_sentence(tmp_path: Path) -> None:
+    scorer = Counting()
+    scorer.fields = lambda: 1 / 0  # type: ignore[assignment, return-value, method-assign]
+    with pytest.raises(InputError, match=r"counting: fields\(\) failed with ZeroDivisionError: division"):
+        score(some_checks(1), [scorer], tmp_path)
+
+
+def test_names_in_every_script_have_files_of_their_own(tmp_path: Path) -> None:
+    names = ["指标一", "指标二", "метрика", "🔥", "🌊", "clip-vit", "x" * 300, "x" * 301]
+    paths = score_dataset(some_checks(1), [Counting(name) for name in names], tmp_path, QUIET)
+    assert len({path.name for path in paths}) == len(names)
+    assert [path.stem for path in paths[:3]] == names[:3]
+    read = [read_score_tables([path])[0].metrics for path in paths]
+    assert [list(metrics) for metrics in read] == [[name] for name in names]
+
+
+def test_two_names_of_one_file_are_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"'a/b' and 'a b' would both write a-b\.parquet"):
+        score(some_checks(1), [Counting("a/b"), Counting("a b")], tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match="file/scores: this folder cannot be made"):
+        score(some_checks(1), [Counting()], tmp_path / "file" / "scores")
 
 
 def test_too_many_failures_stop_the_run_with_the_list(tmp_path: Path) -> None:
