@@ -196,6 +196,7 @@ def list_scorers(baselines: bool) -> None:
     """List all metrics that can be run by name."""
     from rich.table import Table
 
+    from croc.scorers.needs import needs_of
     from croc.scorers.registry import available
 
     table = Table(box=None, header_style="bold")
@@ -203,7 +204,7 @@ def list_scorers(baselines: bool) -> None:
         table.add_column(column, overflow="fold")
     for info in available():
         if info.baseline or not baselines:
-            needs = f"croc-t2i[{info.extra}]" if info.extra else ""
+            needs = "; ".join(needs_of(info))
             table.add_row(info.name, info.model or "", info.summary or "", needs)
     show([table])
 
@@ -211,9 +212,13 @@ def list_scorers(baselines: bool) -> None:
 @scorers.command("show", epilog="Example: croc scorers show clipscore-b32")
 @click.argument("name")
 def show_scorer(name: str) -> None:
-    """Show the model, revision, licence and source of a metric."""
+    """Show the model, revision, licence, source and needs of a metric."""
+    from croc.scorers.needs import needs_of
     from croc.scorers.registry import info
 
-    for key, value in info(name).model_dump().items():
+    entry = info(name)
+    for key, value in entry.model_dump().items():
         if value not in (None, (), {}):
             echo(f"{key + ':':10} {', '.join(value) if isinstance(value, tuple) else value}")
+    for need in needs_of(entry):
+        echo(f"{'needs:':10} {need}")

@@ -142,6 +142,14 @@ class BlipVqa(SharedImageScorer):
         self._skip = frozenset(skip)
         self._chunker = chunker
 
+    @staticmethod
+    def packages(chunker: str = "spacy:en_core_web_sm") -> dict[str, str]:
+        """The packages that a chunker needs, with the commands that install them."""
+        module, _, pipeline = chunker.partition(":")
+        if module != "spacy":
+            return {}
+        return {"spacy": "pip install spacy", pipeline: f"python -m spacy download {pipeline}"}
+
     def phrases(self, prompt: str) -> list[str]:
         """All noun phrases of a prompt."""
         return [phrase for phrase in self._chunk(prompt) if phrase.strip() and phrase not in self._skip]
