@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from croc.checks.decoding import to_bytes
-from croc.checks.local_datasets import open_builder, original_file
+from croc.checks.local_datasets import local_cache, open_builder, original_file
 from croc.checks.rows import COLUMNS, IDS, Folders, Row, check_row, require_names
 from croc.checks.schema import IMAGE_COLUMNS, ContrastCheck, stable_hash
 from croc.errors import CrocError, InputError
@@ -265,7 +265,9 @@ def _caches() -> tuple[Path, ...]:
     import datasets
     from huggingface_hub import constants
 
+    temporary = local_cache()
     return (
+        *((Path(temporary),) if temporary else ()),
         Path(datasets.config.HF_DATASETS_CACHE),
         Path(datasets.config.EXTRACTED_DATASETS_PATH),
         Path(constants.HF_HUB_CACHE),

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import InputError
+from croc.scorers.phi4_multimodal.imported import find_imported
 from croc.scorers.registry import ScorerEntry, family_of
 
 _DISTRIBUTION = "croc-t2i"
@@ -82,7 +83,11 @@ def _key(entry: ScorerEntry, family: Any) -> Iterator[str]:
 def _weights(entry: ScorerEntry, family: Any) -> Iterator[str]:
     if entry.model is None:
         return
-    folder = Path(entry.model) if Path(entry.model).is_dir() else _cached_folder(entry.model, entry.revision)
+    folder = Path(entry.model) if Path(entry.model).is_dir() else None
+    # What `croc import-checkpoint` made of a repository stands for it.
+    folder = (
+        folder or find_imported(entry.model, entry.revision) or _cached_folder(entry.model, entry.revision)
+    )
     one = entry.options.get("open_clip_weights")
     files = [] if folder is None else [folder / one] if one else sorted(folder.glob("*.safetensors"))
     files = [file for file in files if file.is_file()]

@@ -13,6 +13,7 @@ its scorers is loaded. An entry looks like this (:class:`ScorerEntry` has all ke
       summary: 2.5 · max(cos, 0) with CLIP ViT-B/32
       aliases: [clipscore]
       extra: score
+      parameters: 151
 
 The class is called as ``Class(model, name=name, revision=revision, **options)``, without ``model`` and
 ``revision`` when the entry has none; options of the caller replace those of the entry.
@@ -56,6 +57,8 @@ class ScorerEntry(BaseModel):
         summary: a line for ``croc scorers list``.
         aliases: other names.
         extra: the extra of this package that it needs.
+        parameters: number of weights of the model in millions, to estimate its memory before it is here.
+        gated: whether the Hub gives the weights only to people who accepted their licence there.
         baseline: True for a baseline, which ignores the image, the prompt or both.
     """
 
@@ -71,6 +74,8 @@ class ScorerEntry(BaseModel):
     summary: str | None = None
     aliases: tuple[str, ...] = ()
     extra: str | None = None
+    parameters: int | None = None
+    gated: bool = False
     baseline: bool = False
 
     @model_validator(mode="after")
@@ -103,6 +108,15 @@ def info(name: str) -> ScorerEntry:
         if plugin.name == name:
             return plugin
     raise _unknown(name)
+
+
+def family_of(entry: ScorerEntry) -> Any:
+    """The class or function that creates a scorer, imported.
+
+    Raises:
+        InputError: it cannot be imported here.
+    """
+    return _imported(entry.family)
 
 
 def load(spec: Any, **options: Any) -> Scorer:
