@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
+from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
 
 from croc.errors import CrocError, InputError
-from croc.scorers import Scorer
+from croc.scorers import Scorer, vision_language
 from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.vqa import VqaScore
 from croc.scorers.yes_no import QUESTION, YesNo
@@ -429,6 +430,60 @@ def test_a_model_that_accelerate_spreads_scores_the_same(tmp_path):
     )
     spread.score_prompts(IMAGES[0], PROMPTS)
     assert all(isinstance(k, int) or k.device.type == "cpu" for k in kept)
+
+
+class Placed(torch.Tensor):
+    """A tensor that says that it is on a GPU and, like one there, does not mix with those of another."""
+
+    place: str
+
+    @staticmethod
+    def on(place: str, data: torch.Tensor) -> Placed:
+        tensor = data.as_subclass(Placed)
+        tensor.place = place
+        return tensor
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.place)
+
+    @classmethod
+    def __torch_function__(cls, function, types, args=(), kwargs=None):
+        given = [tensor for tensor in tree_leaves((args, kwargs)) if isinstance(tensor, Placed)]
+        devices = [x for x in tree_leaves((args, kwargs)) if isinstance(x, torch.device)]
+        if function is torch.Tensor.to and devices:
+            return Placed.on(str(devices[0]), args[0].as_subclass(torch.Tensor).clone())
+        if len(places := {tensor.place for tensor in given}) > 1:
+            raise RuntimeError(f"tensors on {' and '.join(sorted(places))}")
+        result = super().__torch_function__(function, types, args, kwargs or {})
+        for tensor in tree_leaves(result):
+            if isinstance(tensor, Placed):
+                tensor.place = given[0].place
+        return result
+
+
+def test_states_on_the_last_gpu_and_logits_on_the_first_do_not_mix(monkeypatch):
+    model, processor = tiny.llava()
+    expected = YesNo(model, processor=processor, dtype="bfloat16").score(IMAGES, PROMPTS)
+    model, processor = tiny.llava()
+    scorer = YesNo(model, processor=processor, dtype="bfloat16")
+    head = scorer.checkpoint.model.get_output_embeddings()
+    # As accelerate has it with device_map="auto": the head computes where the last layers are, and the logits
+    # go back to the first GPU.
+    head.register_forward_pre_hook(lambda _, given: (Placed.on("cuda:1", given[0]),))
+    forward = scorer.checkpoint.model.forward
+
+    def spread(**given):
+        out = forward(**given)
+        out.logits = Placed.on("cuda:0", out.logits.as_subclass(torch.Tensor))
+        return out
+
+    scorer.checkpoint.model.forward = functools.wraps(forward)(spread)
+    rows = vision_language._rows_of
+    monkeypatch.setattr(vision_language, "_rows_of", lambda *given: Placed.on("cuda:1", rows(*given)))
+    assert scorer.score(IMAGES, PROMPTS) == pytest.approx(expected, abs=1e-5)
+    with pytest.raises(RuntimeError, match="tensors on cuda:0 and cuda:1"):
+        Placed.on("cuda:0", torch.ones(2)) + Placed.on("cuda:1", torch.ones(2))
 
 
 def test_the_head_of_a_model_is_found_where_accelerate_offloads_it():

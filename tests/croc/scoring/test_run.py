@@ -327,16 +327,14 @@ def test_one_damaged_avif_costs_its_pairs_alone(tmp_path: Path) -> None:
     assert table["prompt_score"].null_count() == 1
 
 
-@pytest.mark.parametrize("place", ["score", "fields", "truncated", "similarity", "prepare_image"])
+@pytest.mark.parametrize("place", ["fields", "truncated", "similarity"])
 def test_a_scorer_that_ends_the_program_is_one_sentence(place: str, tmp_path: Path) -> None:
     def leave(*_: Any) -> Any:
         sys.exit("usage: metric IMAGE PROMPT")
 
     scorer = Counting()
-    if place in ("similarity", "prepare_image"):
+    if place == "similarity":
         scorer.encode_images = lambda images: np.ones((len(images), 1))  # type: ignore[attr-defined]
-        scorer.encode_prepared = scorer.encode_images  # type: ignore[attr-defined]
-        scorer.prepare_image = lambda image: image  # type: ignore[attr-defined]
         scorer.encode_texts = lambda prompts: np.ones((len(prompts), 1))  # type: ignore[attr-defined]
         scorer.similarity = lambda left, right: left[:, 0]  # type: ignore[attr-defined]
     setattr(scorer, place, leave)
