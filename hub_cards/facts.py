@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from fnmatch import fnmatch
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NotRequired
+
+from typing_extensions import TypedDict
 
 from croc.checks.columns import Column, columns_of_features
 from croc.checks.manifest import read_dataset_manifest
@@ -37,6 +39,39 @@ _COUNTED = (
     "language",
     "license",
 )
+
+
+class _StoredReport(TypedDict):
+    """What a card shows of ``build.json``."""
+
+    lines: NotRequired[list[str]]
+    noisy: NotRequired[int]
+    splits: NotRequired[dict[str, int]]
+
+
+class _StoredAudit(TypedDict):
+    """What a card shows of ``audit.json``."""
+
+    lines: NotRequired[list[str]]
+
+
+class _StoredPropertyNoise(TypedDict):
+    property: str | None
+    checks: int
+    images: int
+    wrong: int
+    share: float | None
+    low: float | None
+    high: float | None
+
+
+class _StoredLabelNoise(TypedDict):
+    """What a card shows of ``label_noise.json``."""
+
+    lines: list[str]
+    rule: str
+    level: float
+    properties: list[_StoredPropertyNoise]
 
 
 @dataclass(frozen=True)
@@ -213,9 +248,9 @@ def read_facts(folder: str | Path) -> Facts:
         concepts=len(concepts),
         agreement=sum(agreed) / len(agreed) if agreed else None,
         recipe=manifest["recipe"],
-        report=read_json(folder / "build.json", None, dict[str, Any]) or {},
-        audit=read_json(folder / "audit.json", None, dict[str, Any]),
-        label_noise=read_json(folder / LABEL_NOISE, None, dict[str, Any]),
+        report=read_json(folder / "build.json", None, _StoredReport) or {},
+        audit=read_json(folder / "audit.json", None, _StoredAudit),
+        label_noise=read_json(folder / LABEL_NOISE, None, _StoredLabelNoise),
         canary=str(manifest.get("canary", "")),
     )
 

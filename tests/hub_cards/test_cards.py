@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -169,6 +170,30 @@ def test_a_calibration_of_other_weights_is_refused(tmp_path):
 def test_results_that_are_no_report_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"results\.json: not a report: signature"):
         model_card(model(tmp_path / "m", results__json={"results": []}))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("build.json", {"lines": 5}, "build.json: lines: "),
+        ("build.json", {"noisy": "x"}, "build.json: noisy: "),
+        ("build.json", {"splits": {"test": "5"}}, "build.json: splits.test: "),
+        ("build.json", [], "build.json: "),
+        ("audit.json", {"lines": None}, "audit.json: lines: "),
+        ("label_noise.json", {"lines": []}, "label_noise.json: rule: "),
+        (
+            "label_noise.json",
+            {"lines": [], "rule": "r", "level": 0.95, "properties": [{"property": 5}]},
+            "label_noise.json: properties.0.property: ",
+        ),
+    ],
+)
+def test_a_damaged_file_of_a_dataset_is_named_with_its_key(folder, tmp_path, name, content, message):
+    copied = shutil.copytree(folder, tmp_path / "data")
+    (copied / name).write_text(json.dumps(content))
+    with pytest.raises(InputError) as refused:
+        read_facts(copied)
+    assert message in str(refused.value)
 
 
 @pytest.mark.parametrize("name", ["config.json", "card.json", "calibration.json"])
