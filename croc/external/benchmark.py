@@ -107,7 +107,8 @@ class Benchmark:
         names = {self.name, *self.folders}
         below = (path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)))
         for path in (folder, *below):
-            if path.name in names and any((path / file).exists() for file in self.files):
+            # The name of the current folder is that of its absolute path.
+            if path.absolute().name in names and any((path / file).exists() for file in self.files):
                 return path
         return None
 

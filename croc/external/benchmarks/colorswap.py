@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from typing_extensions import TypedDict
 
 from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
@@ -19,9 +20,18 @@ from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.items import Contrastive
 from croc.storage.files import read_json
+from croc.storage.text_files import require_keys
 from croc.wording import counted
 
 MODELS = ("gpt4v", "llava", "llavar")
+
+
+class _Example(TypedDict):
+    """The other keys depend on what was asked, see :func:`_answers`."""
+
+    id: int
+
+
 _Answers = tuple[list[str], list[float | None]]
 _SMALL_WORDS = (" a ", " an ", " the ", " with ", " and ")
 
@@ -39,13 +49,12 @@ def read(folder: Path) -> Contrastive:
             name = f"{side}-{model}-colorswap.json"
             file = first_existing(folder, f"vlm_results/{name}", name)
             answers[side] = {}
-            for number, example in enumerate(read_json(file, "no answers", list[dict[str, Any]]), 1):
-                try:
-                    answers[side][example["id"]] = _answers(example, side)
-                except (KeyError, TypeError, AttributeError) as problem:
-                    raise InputError(f"{file}, example {number}: not as published ({problem!r})") from None
+            for number, example in enumerate(read_json(file, "no answers", list[_Example]), 1):
+                answers[side][example["id"]] = _answers(example, side, f"{file}, example {number}")
         if answers["text"].keys() != answers["image"].keys():
             raise InputError(f"{folder}: the text and image files of {model} have other examples")
+        if not answers["text"]:
+            raise InputError(f"{folder}: no answers of {model}")
         missing = 0
         for item, (_, text) in answers["text"].items():
             captions, image = answers["image"][item]
@@ -67,20 +76,24 @@ def read(folder: Path) -> Contrastive:
     return Contrastive.of(pl.DataFrame(rows, infer_schema_length=None), str(folder), tuple(notes))
 
 
-def _answers(example: Mapping[str, Any], side: str) -> _Answers:
+def _answers(example: _Example, side: str, where: str) -> _Answers:
     """The options, and whether each of the two answers is right; None where no choice is found."""
     options, found = [], []
+    asked, named = ("image", ("caption_1", "caption_2")) if side == "text" else ("caption", ("caption",))
     for number in (1, 2):
-        log = example[f"log_{number}"]
+        require_keys(example, {f"response_{asked}_{number}": str, f"log_{number}": dict}, where)
+        content: Mapping[str, Any] = example
+        log = content[f"log_{number}"]
+        require_keys(log, dict.fromkeys((*named, "correct_answer"), str), f"{where}, log_{number}")
         if side == "text":
-            response = example[f"response_image_{number}"]
+            response = content[f"response_image_{number}"]
             a, b = log["caption_1"], log["caption_2"]
             options.append(f"{a} or {b}")
             chosen = _one_of(
                 _names_text(response, a, b, "A", "B"), _names_text(response, b, a, "B", "A"), "AB"
             )
         else:
-            response = example[f"response_caption_{number}"]
+            response = content[f"response_caption_{number}"]
             options.append(log["caption"])
             order = ("first", "second")
             chosen = _one_of(_names_image(response, *order), _names_image(response, *order[::-1]), order)

@@ -14,7 +14,7 @@ import polars as pl
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
-from croc.external.files import first_existing
+from croc.external.files import first_existing, whole_numbers
 from croc.external.items import Rated
 from croc.external.standard import pooled_scores
 from croc.tables.delimited import read_delimited, require_cells, require_columns, to_numbers
@@ -90,7 +90,7 @@ def _score_answers(folder: Path) -> tuple[pl.DataFrame, list[str]]:
             require_columns(answers, ("item_id", "t2i_model", "answer"), str(path))
             if questions == "dsg":
                 require_columns(answers, ("question_id",), str(path))
-                answers = answers.with_columns(to_numbers(answers["question_id"], str(path)))
+                answers = answers.with_columns(whole_numbers(answers["question_id"], str(path)))
             answers = answers.filter(pl.col("item_id").str.starts_with("tifa160_"))
             for (item, system), group in answers.group_by("item_id", "t2i_model", maintain_order=True):
                 right = [answer == "yes" for answer in group["answer"]]
@@ -99,7 +99,7 @@ def _score_answers(folder: Path) -> tuple[pl.DataFrame, list[str]]:
                 if questions == "vq2a":
                     row[f"vq2a_{model}"] = share
                     continue
-                by_id = dict(zip(map(int, group["question_id"]), right, strict=True))
+                by_id = dict(zip(group["question_id"], right, strict=True))
                 row[f"dsg-nodep_{model}"] = share
                 for name, graph in zip((f"dsg_{model}", f"dsg_{model}{DEFAULT}"), graphs, strict=True):
                     row[name] = share_with_parents(by_id, graph.get(str(item), {}))
@@ -121,7 +121,7 @@ def _dependencies(file: Path) -> tuple[tuple[Graphs, Graphs], list[str]]:
     default: Graphs = {}
     malformed: dict[str, str] = {}
     require_cells(table, columns, str(file))
-    table = table.with_columns(to_numbers(table["proposition_id"], str(file)).cast(pl.Int64))
+    table = table.with_columns(whole_numbers(table["proposition_id"], str(file)))
     for item, number, cell in table.select(columns).iter_rows():
         words = [word.strip() for word in cell.split(",")]
         default.setdefault(item, {})[number] = [int(word) for word in words if word.isdigit()]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
+from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
@@ -28,6 +28,11 @@ SCALE = (1, 2, 3, 4, 5)
 _PUBLISHED = tuple(f"published_{rater}" for rater in RATERS)
 
 
+class _Prompt(TypedDict):
+    prompt: str
+    models: dict[str, list[int]]
+
+
 def read(folder: Path) -> Rated:
     """Read ``genai_image.json``.
 
@@ -37,11 +42,9 @@ def read(folder: Path) -> Rated:
     file = first_existing(folder, "genai_image.json", "genai_bench/genai_image.json")
     rows = []
     wrong: list[str] = []
-    for prompt_id, item in read_json(file, "no ratings", dict[str, dict[str, Any]]).items():
-        if not isinstance(item.get("prompt"), str) or not isinstance(item.get("models"), dict):
-            raise InputError(f"{file}, prompt {prompt_id!r}: expected 'prompt' and 'models'")
+    for prompt_id, item in read_json(file, "no ratings", dict[str, _Prompt]).items():
         for system, ratings in item["models"].items():
-            if not isinstance(ratings, list) or [type(rating) for rating in ratings] != [int] * 3:
+            if len(ratings) != 3:
                 raise InputError(
                     f"{file}, prompt {prompt_id!r}, {system}: expected three ratings, not {ratings!r}"
                 )
@@ -55,12 +58,13 @@ def read(folder: Path) -> Rated:
                     "prompt": item["prompt"],
                     "image": None,
                     "prompt_id": prompt_id,
-                    "prompt_zh": item.get("prompt in Chinese"),
                     "human": sum(valid) / len(valid) if valid else None,
                     **dict(zip(RATERS, known, strict=True)),
                     **dict(zip(_PUBLISHED, ratings, strict=True)),
                 }
             )
+    if not rows:
+        raise InputError(f"{file}: no images")
     table = pl.DataFrame(rows, infer_schema_length=None)
     found = find_dependent_raters(table.select(RATERS).to_numpy().T.astype(float), RATERS)
     notes = [f"Ratings that are not from 1 to 5 left out: {', '.join(wrong)}."] if wrong else []

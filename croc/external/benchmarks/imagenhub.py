@@ -171,7 +171,7 @@ def _lowest(answer: Any) -> float | None:
         return float(scores)
     try:
         return float(min(int(score) for score in scores or ()))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

@@ -126,7 +126,8 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
         try:
             example = json.loads(line)
             complete = example["label"] in ("true", "false") and isinstance(example["evals"], dict)
-            complete = complete and str(example["identifier"]).count("-") == 1 and bool(example["sentence"])
+            complete = complete and str(example["identifier"]).count("-") == 1
+            complete = complete and isinstance(example["sentence"], str) and bool(example["sentence"])
         except (ValueError, KeyError, TypeError) as problem:
             raise InputError(f"{file}, line {number}: not an NLVR example ({problem!r})") from None
         if not complete:
@@ -173,6 +174,8 @@ def read(folder: Path) -> Rated:
                 **{f"votes_{vote}": list(votes.values()).count(vote) for vote in VOTES},
             }
         )
+    if not rows:
+        raise InputError(f"{split}: no examples")
     notes = (f"{counted(ignored, 'vote')} for nonsense left out of the share of true votes.",)
     table = pl.DataFrame(rows, infer_schema_length=None)
     return Rated.of(table, str(split), humans=("human", "label"), left_out=notes if ignored else ())

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from croc.errors import InputError
@@ -17,11 +18,13 @@ from croc.external.benchmark import Benchmark, Figure, Mode, Source, figures
 from croc.external.files import first_existing
 from croc.external.items import Contrastive
 from croc.storage.files import read_json
+from croc.storage.text_files import require_keys
 from croc.tables.delimited import read_delimited, require_columns
 
 SPLITS = ("swap_att", "swap_obj", "add_att", "add_obj", "replace_att", "replace_obj", "replace_rel")
 ORDERS = ("positive first", "negative first")
 _METRIC = "gpt4v"
+_KEYS = {"caption": str, "negative_caption": str, "correct": bool}
 
 
 def read(folder: Path) -> Contrastive:
@@ -48,11 +51,10 @@ def read(folder: Path) -> Contrastive:
             for number, item in read_json(file, f"no {file.name}", dict[str, Any]).items():
                 if number == "accuracy":  # of the split, at the end of the file
                     continue
-                if not isinstance(item, dict) or not isinstance(item.get("correct"), bool):
-                    raise InputError(f"{file}, item {number!r}: 'correct' must be true or false")
-                if missing := [name for name in ("caption", "negative_caption") if name not in item]:
-                    raise InputError(f"{file}, item {number!r}: missing key {missing[0]!r}")
+                require_keys(item, _KEYS, f"{file}, item {number!r}")
                 rows.append(_row(split, number, item, order, float(item["correct"])))
+    if not rows:
+        raise InputError(f"{folder}/gpt-4v-results: no answers")
     return Contrastive.of(pl.DataFrame(rows), str(folder))
 
 
@@ -73,14 +75,16 @@ def compute(items: Contrastive, mode: Mode) -> Mapping[str, float]:
     found = {}
     for split in items.table["category"].unique(maintain_order=True):
         rows = items.table.filter(pl.col("category") == split)
-        shares = []
+        answers = {}
         for order in ORDERS:
-            own = rows.filter(pl.col("order") == order)["forward_text"].drop_nulls()
-            found[f"{split} {order}"] = float(own.sum())
-            shares.append(float(own.sum()) / len(own))
-        found[f"{split} average"] = sum(shares) / len(shares)
+            answers[order] = rows.filter(pl.col("order") == order)["forward_text"].drop_nulls().to_numpy()
+            found[f"{split} {order}"] = float(answers[order].sum())
+        if not all(map(len, answers.values())):
+            continue
+        found[f"{split} average"] = float(np.mean([own.mean() for own in answers.values()]))
         wide = rows.pivot("order", index="item_id", values="forward_text").drop_nulls()
-        found[f"{split} both orders"] = float((wide[ORDERS[0]] * wide[ORDERS[1]]).to_numpy().mean())
+        if len(wide):
+            found[f"{split} both orders"] = float((wide[ORDERS[0]] * wide[ORDERS[1]]).to_numpy().mean())
     return found
 
 

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import polars as pl
+from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
@@ -18,12 +18,20 @@ from croc.external.files import first_existing
 from croc.external.items import Rated
 from croc.external.standard import pooled_scores
 from croc.storage.files import read_json
+from croc.storage.text_files import require_kind
 
 METRICS = (
     *("meteor", "bleu", "rouge", "spice", "clipscore_vitb32"),
     *("tifa_vilt", "tifa_git-large", "tifa_ofa-large", "tifa_blip2-flant5xl", "tifa_mplug-large"),
 )
-_KEYS = ("text_id", "image_path", "text", "human_scores", "human_avg")
+
+
+class _Item(TypedDict):
+    text_id: str
+    image_path: str
+    text: str
+    human_scores: list[float]
+    human_avg: float
 
 
 def read(folder: Path) -> Rated:
@@ -35,12 +43,15 @@ def read(folder: Path) -> Rated:
     name = "human_annotations_with_scores.json"
     file = first_existing(folder, f"human_annotations/{name}", name)
     rows = []
-    for item_id, item in read_json(file, "no ratings", dict[str, dict[str, Any]]).items():
-        if missing := [key for key in (*_KEYS, *METRICS) if key not in item]:
-            raise InputError(f"{file}, item {item_id!r}: missing key {missing[0]!r}")
+    for item_id, item in read_json(file, "no ratings", dict[str, _Item]).items():
+        where = f"{file}, item {item_id!r}"
+        scores = {name: score for name, score in item.items() if name in METRICS}
+        if missing := [name for name in METRICS if name not in scores]:
+            raise InputError(f"{where}: missing key {missing[0]!r}")
+        require_kind(scores, dict[str, float], where)
         ratings = item["human_scores"]
-        if not isinstance(ratings, list) or len(ratings) != 2:
-            raise InputError(f"{file}, item {item_id!r}: 'human_scores' must be two ratings, not {ratings!r}")
+        if len(ratings) != 2:
+            raise InputError(f"{where}: 'human_scores' must be two ratings, not {ratings!r}")
         rows.append(
             {
                 "item_id": item_id,
@@ -50,9 +61,12 @@ def read(folder: Path) -> Rated:
                 "image": item["image_path"],
                 "rater_1": ratings[0],
                 "rater_2": ratings[1],
-                **{key: item[key] for key in ("human_avg", *METRICS)},
+                "human_avg": item["human_avg"],
+                **scores,
             }
         )
+    if not rows:
+        raise InputError(f"{file}: no items")
     return Rated.of(
         pl.DataFrame(rows, infer_schema_length=None),
         str(file),

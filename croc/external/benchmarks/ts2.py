@@ -17,7 +17,7 @@ import polars as pl
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
-from croc.external.files import first_existing
+from croc.external.files import first_existing, whole_numbers
 from croc.external.items import Rated
 from croc.ratings.groups import correlate_rows
 from croc.tables.delimited import read_delimited, require_cells, require_columns
@@ -55,14 +55,11 @@ def read(folder: Path) -> Rated:
         pl.col("image_source").alias("system"),
         pl.col("target_prompt").alias("prompt"),
         pl.col("file_name").alias("image"),
-        pl.col("id").cast(pl.Int64, strict=False).alias("graph"),
+        whole_numbers(table["id"], str(file)).alias("graph"),
         pl.col("rank").alias("node"),
         errors.alias("errors"),
         (-errors).alias("faithful"),
     )
-    if table["graph"].null_count():
-        row = int(table["graph"].is_null().arg_max() or 0)
-        raise InputError(f"{file}, column 'id', row {row + 1}: not the number of a graph")
     metrics: list[str] = []
     quoted = 0  # the published files have six scores such as "3 with one quotation mark
     for name in ("scores_final_all_2.csv", "scores_final_all_3.csv"):
@@ -145,6 +142,8 @@ def ordering(values: Mapping[str, Array], errors: Mapping[str, int], mode: Mode)
         rho = correlate_rows(scores, right[None], "spearman")
         for metric in np.flatnonzero(~known.all(axis=1)):
             own = known[metric]
+            if not own.any():
+                continue
             rho[metric] = correlate_rows(scores[None, metric, own], right[None, own], "spearman")[0]
         images = known.sum(axis=1)
         if mode == "parity":

@@ -85,6 +85,13 @@ def test_the_folder_is_found_by_its_name(tmp_path: Path, place: str) -> None:
     assert EXAMPLE.find(tmp_path) == EXAMPLE.find(folder) == folder
 
 
+def test_the_current_folder_is_found_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "example").mkdir()
+    (tmp_path / "example" / "data.txt").write_text("7")
+    monkeypatch.chdir(tmp_path / "example")
+    assert EXAMPLE.find(Path()) == Path()
+
+
 @pytest.mark.parametrize(
     ("value", "published", "equal"),
     [

@@ -59,6 +59,8 @@ def write_repository(folder: Path) -> Path:
             if (s, name) == (0, "PQ"):
                 content[UIDS[0]] = {"score": int(PQ[0, 0])}  # a number in place of a list
                 content[UIDS[1]] = {"score": "unclear"}
+                content["sample_9.jpg"] = {"score": [float("inf")]}
+                content["sample_10.jpg"] = {"score": []}
             (answers / system / f"{name}.json").write_text(json.dumps(content))
     auto = base / "_answers" / "results_autometrics" / "ImagenHub_Text-Guided_IG"
     auto.mkdir(parents=True)
@@ -80,7 +82,7 @@ def test_answers_of_the_repository_give_the_same_scores_and_are_counted(tmp_path
     table = BENCHMARK.read(write_table(tmp_path / "a")).table
     items = BENCHMARK.read(write_repository(tmp_path / "b"))
     other = items.table
-    assert items.left_out == ("1 answer without a score left out.",)
+    assert items.left_out == ("3 answers without a score left out.",)
     for name in ("gemini_0shot_sc", "gemini_0shot_pq"):
         pairs = dict(zip(table["item_id"], table[name], strict=True))
         for item, score in zip(other["item_id"], other[name], strict=True):

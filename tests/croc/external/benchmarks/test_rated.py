@@ -58,7 +58,7 @@ def test_what_tifa_calls_spearman_is_pearson_in_parity_mode(tmp_path: Path) -> N
     [
         ("spice", None, "item 'coco_1_mini_dalle': missing key 'spice'"),
         ("human_scores", [1, 2, 3], r"'human_scores' must be two ratings, not \[1, 2, 3\]"),
-        ("meteor", "high", "column 'meteor', row 1: 'high' is not a number"),
+        ("meteor", "high", "item 'coco_1_mini_dalle': meteor: Input should be a valid number"),
     ],
 )
 def test_tifa_items_that_do_not_fit_are_refused(tmp_path: Path, key: str, value: Any, message: str) -> None:

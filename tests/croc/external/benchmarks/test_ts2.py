@@ -72,7 +72,11 @@ def test_the_layout_of_the_repository_is_read_too(tmp_path: Path) -> None:
     [
         ({"metadata": METADATA.replace(",1b", ",b1")}, r"metadata\.csv, column 'rank', row 4: 'b1' is not"),
         ({"metadata": METADATA.replace("rank", "node")}, r"metadata\.csv: missing column 'rank'"),
-        ({"metadata": METADATA.replace("1,a dog", "x,a dog")}, r"metadata\.csv, column 'id', row 6"),
+        (
+            {"metadata": METADATA.replace("1,a dog", "x,a dog")},
+            r"metadata\.csv, column 'id', row 6: 'x' is not",
+        ),
+        ({"metadata": METADATA.replace("1,a dog", "1.5,a dog")}, r"row 6: '1\.5' is not a whole number"),
         (
             {"scores_final_all_3": THREE.replace("2,,0.5", "3,,0.5")},
             r"scores_final_all_3\.csv: the rows are not",
@@ -120,6 +124,14 @@ def test_missing_scores_leave_their_walk_and_their_pairs() -> None:
     assert ordering(values, errors, "parity")[0] == pytest.approx(-spearmanr([0, 1, 2], [0.9, 0.5, 0.7])[0])
     ks, delta = separation(values, errors, "parity")
     assert (ks[0], delta[0]) == (1.0, pytest.approx(0.2))  # of nodes 0 and 2 alone
+
+
+def test_a_metric_without_any_score_has_no_ordering(tmp_path: Path) -> None:
+    rows = TWO.splitlines()
+    empty = "\n".join([rows[0], *(row.rpartition(",")[0] + "," for row in rows[1:])]) + "\n"
+    items = BENCHMARK.read(write(tmp_path, scores_final_all_2=empty.replace("mplug_tifa", "absent")))
+    found = BENCHMARK.compute(items, "parity")
+    assert "good synth ordering" in found and "absent synth ordering" not in found
 
 
 def test_the_statistic_of_kolmogorov_and_smirnov_is_that_of_scipy() -> None:
