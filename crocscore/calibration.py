@@ -25,6 +25,7 @@ from croc.errors import InputError, MissingExtra
 from croc.storage.files import atomic, read_json, write_json
 from croc.verdict.records import Stored
 from croc.wording import counted
+from crocscore.questions import question_tables
 
 if TYPE_CHECKING:
     from crocscore.model import CROCScore
@@ -356,20 +357,10 @@ def read_questions(
         at_most: maximum number of questions; whole checks are taken, always the same ones.
 
     Raises:
-        InputError: there is no such split, or a column is missing.
+        InputError: see :func:`~crocscore.questions.question_tables`.
     """
-    from croc.storage.parquet import batches
-
-    files = sorted(Path(folder).glob(f"data/{split}-*.parquet"))
-    if not files:
-        raise InputError(f"{folder} has no data/{split}-*.parquet; make questions with croc build train")
     columns = ("image", "prompt", "label", "check_id", "concept_id", "image_side", "image_index")
-    rows: list[dict[str, Any]] = []
-    for file in files:
-        for table in batches(file):
-            if missing := sorted(set(columns) - set(table.schema.names)):
-                raise InputError(f"{file}: missing column {missing[0]}")
-            rows += table.select(columns).to_pylist()
+    rows = [row for table in question_tables(folder, split, columns) for row in table.to_pylist()]
     if at_most is None or len(rows) <= at_most:
         return rows
     by_check: dict[str, list[dict[str, Any]]] = {}

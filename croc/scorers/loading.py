@@ -14,6 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub.errors import StrictDataclassError
 from PIL.Image import Image
 
 from croc.checks.decoding import to_rgb
@@ -28,6 +29,8 @@ from croc.scorers.processors import processor_class, processor_for_images
 _DTYPES = ("float32", "bfloat16", "float16")
 # Buffers that older versions of transformers saved with the weights; the class computes them.
 _BUFFERS = (r"(^|\.)position_ids$", r"(^|\.)rotary_emb\.inv_freq$")
+# What the library raises for settings of a wrong type or shape.
+_DAMAGED = (TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
 # The files of a folder that change scores, and those that this program writes beside them about the model.
 _SCORING_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
 _DESCRIPTIONS = {"card.json", "results.json", "training.json", "calibration.json", "pretraining.json"}
@@ -177,7 +180,7 @@ class Checkpoint:
             hook = getattr(self.model, "_hf_hook", None)
             return torch.device(getattr(hook, "execution_device", None) or self.model.device)
         if self._device is not None:
-            return torch.device(self._device)
+            return _device(self._device)
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -215,7 +218,7 @@ class Checkpoint:
         if self.is_spread:
             options["device_map"] = "auto"
         loader = getattr(transformers, self._auto, None)
-        if loader is None:
+        if not hasattr(loader, "from_pretrained"):
             raise InputError(
                 f"transformers has no class {self._auto} (auto=): name the class that loads {self.name}"
             )
@@ -236,7 +239,7 @@ class Checkpoint:
                     **options,
                 ),
             )
-        except (OSError, ValueError, ImportError, SafetensorError) as error:
+        except (OSError, ValueError, ImportError, SafetensorError, *_DAMAGED) as error:
             self._require_imported()  # its configuration has been read by now
             raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
         # The library would initialise these at random.
@@ -383,7 +386,7 @@ class Checkpoint:
 
         try:
             return self._read(source, revision, read, file="tokenizer_config.json")
-        except (OSError, ValueError, ImportError) as error:
+        except (OSError, ValueError, ImportError, *_DAMAGED) as error:
             if self._processor is None:
                 self._require_imported()
             reason = _first_line(error)
@@ -543,12 +546,33 @@ def _torch() -> Any:
     return torch
 
 
+def _device(name: str) -> Any:
+    """A torch device that this machine has.
+
+    Raises:
+        InputError: PyTorch does not know it, or this machine has none.
+    """
+    torch = _torch()
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise InputError(f"device {name!r} is unknown: use cpu, cuda, cuda:1, mps or auto") from None
+    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
+        raise InputError(f"device {name!r}: PyTorch finds {torch.cuda.device_count()} CUDA GPUs here")
+    if device.type == "mps" and not torch.backends.mps.is_available():
+        raise InputError(f"device {name!r}: PyTorch cannot use Apple's GPU here")
+    return device
+
+
 def _and_others(names: Sequence[Any]) -> str:
     return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if isinstance(error, _DAMAGED):
+        return f"a file of its settings is damaged ({type(error).__name__}: {' '.join(lines)[:200]})"
+    return lines[0] if lines else type(error).__name__
 
 
 def _folder_fingerprint(folder: Path, other: str | None = None) -> str:

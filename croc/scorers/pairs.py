@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -26,13 +27,19 @@ class UnscoredPairs(InputError):
         self.scores = scores
 
 
-def require_prompts(prompts: Sequence[str]) -> None:
+def require_prompts(prompts: Sequence[Any]) -> None:
     """Require that every prompt can be scored.
 
     Raises:
-        UnscoredPairs: a prompt is empty, or not valid Unicode.
+        UnscoredPairs: a prompt is no text, empty, or not valid Unicode.
     """
-    if reasons := {i: why for i, prompt in enumerate(prompts) if (why := prompt_problem(prompt))}:
+    reasons = {}
+    for i, prompt in enumerate(prompts):
+        if not isinstance(prompt, str):
+            reasons[i] = f"the prompt is {type(prompt).__name__}, not a text"
+        elif why := prompt_problem(prompt):
+            reasons[i] = why
+    if reasons:
         raise UnscoredPairs(reasons)
 
 
@@ -76,8 +83,11 @@ def require_pairs(images: Sequence[object], prompts: Sequence[str]) -> None:
     """Require one prompt per image.
 
     Raises:
-        InputError: the two lists differ in length.
+        InputError: one is no list, or the two differ in length.
     """
+    for name, values in (("images", images), ("prompts", prompts)):
+        if isinstance(values, str) or not hasattr(values, "__len__"):
+            raise InputError(f"{name} must be a list, not {type(values).__name__}")
     if len(images) != len(prompts):
         raise InputError(
             f"{len(images)} images but {len(prompts)} prompts: pair i is (images[i], prompts[i])"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -56,9 +57,26 @@ class Settings:
         for name in ("answers", "image_size", "calibration"):
             value = getattr(self, name)
             if value is not None:
-                if isinstance(value, str) or len(value) != 2:
+                if not isinstance(value, list | tuple) or len(value) != 2:
                     raise InputError(f"{name} must be two values, not {value!r}")
                 object.__setattr__(self, name, tuple(value))
+        if not all(isinstance(answer, str) for answer in self.answers):
+            raise InputError(f"answers must be two texts, not {list(self.answers)!r}")
+        if self.image_size is not None and not all(
+            type(side) is int and side > 0 for side in self.image_size
+        ):
+            raise InputError(
+                f"image_size must be a width and a height in pixels, not {list(self.image_size)!r}"
+            )
+        if self.calibration is not None and not _is_calibration(self.calibration):
+            raise InputError(
+                f"calibration must be two finite numbers, a above 0 and b, not {list(self.calibration)!r}"
+            )
+
+
+def _is_calibration(values: tuple[Any, Any]) -> bool:
+    numbers = all(type(value) in (int, float) and math.isfinite(value) for value in values)
+    return numbers and values[0] > 0
 
 
 @dataclass(frozen=True)

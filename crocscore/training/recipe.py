@@ -7,6 +7,8 @@ model is loaded.
 from __future__ import annotations
 
 import difflib
+import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -85,15 +87,21 @@ class Arguments:
     summary: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("model", "questions"):
+        for name in ("model", "questions", "auto"):
             if not getattr(self, name):
                 raise InputError(f"the recipe has no key {name}, which is required")
         for name in ("dtype", "saved_dtype"):
             value = getattr(self, name)
             if value is not None and value not in _DTYPES:
                 raise InputError(f"{name} {value!r} is unknown; expected {', '.join(_DTYPES)}")
-        if len(self.image_size) not in (0, 2):
+        if len(self.image_size) not in (0, 2) or any(side < 1 for side in self.image_size):
             raise InputError(f"image_size must be a width and a height, not {self.image_size}")
+        for name in ("train_only", "freeze"):
+            if not isinstance(getattr(self, name), list):
+                raise InputError(f"{name} must be a list of prefixes, not {getattr(self, name)!r}")
+        if not 0 <= self.lora_dropout < 1:
+            raise InputError(f"lora_dropout must be from 0 to below 1, not {self.lora_dropout}")
+        self._require_key_mapping()
         if self.image_size and not self.resize:
             raise InputError("image_size is the size to resize to, and resize is false: set only one of them")
         if self.lora_r is not None and self.adapter is not None:
@@ -105,6 +113,17 @@ class Arguments:
         for name in ("lora_r", "lora_alpha", "last_blocks", "max_checks"):
             if (value := getattr(self, name)) is not None and value < 1:
                 raise InputError(f"{name} must be at least 1, not {value}")
+
+    def _require_key_mapping(self) -> None:
+        """Require regular expressions that map to names."""
+        mapping: Any = {} if self.key_mapping is None else self.key_mapping
+        if not isinstance(mapping, dict) or not all(isinstance(name, str) for name in mapping.values()):
+            raise InputError(f"key_mapping must map regular expressions to names, not {mapping!r:.80}")
+        for pattern in mapping:
+            try:
+                re.compile(str(pattern))
+            except re.error as error:
+                raise InputError(f"key_mapping: {pattern!r} is not a regular expression ({error})") from None
 
 
 def read_recipe(arguments: Sequence[str]) -> tuple[Arguments, Any]:
@@ -132,9 +151,14 @@ def read_recipe(arguments: Sequence[str]) -> tuple[Arguments, Any]:
     parser.error = _raise_input_error
     try:
         arguments_, config = parser.parse_args_and_config(words)
-        return arguments_, config
-    except (ValueError, OSError, TypeError) as error:
+    except (ValueError, OSError, TypeError, ImportError) as error:
         raise InputError(f"the recipe cannot be used: {str(error).splitlines()[0]}") from None
+    if not (math.isfinite(config.learning_rate) and config.learning_rate >= 0):
+        raise InputError(f"learning_rate must be a number from 0, not {config.learning_rate}")
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if getattr(config, name) < 1:
+            raise InputError(f"{name} must be at least 1, not {getattr(config, name)}")
+    return arguments_, config
 
 
 def recipe_path(name: str | Path) -> Path:

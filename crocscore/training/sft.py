@@ -17,11 +17,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from croc.checks.local_datasets import as_patterns, local_cache
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.vision_language import AS_IS
 from croc.storage.files import atomic, write_json
 from crocscore.model import CROCScore
+from crocscore.questions import question_files, question_tables
 from crocscore.training import evaluation, trainable
 from crocscore.training.recipe import Arguments, read_recipe, recipe_text
 
@@ -46,49 +46,59 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
         scorer: its template and answers are used.
 
     Returns:
-        ``datasets.Dataset`` by split name with the columns ``images``, ``prompt``, ``completion`` and
-        ``pair_id``.
+        ``datasets.Dataset`` by split name with the columns ``images`` (undecoded), ``prompt``, ``completion``
+        and ``pair_id``.
 
     Raises:
-        InputError: there are no questions for training, a column is missing, or a split has only one answer.
+        InputError: there are no questions for training, a file or column cannot be used, or a split has only
+            one answer.
     """
-    from datasets import Image, List, load_dataset
+    from datasets import Image, load_dataset
+    from datasets.exceptions import DatasetGenerationError
 
-    files = {
-        split: sorted(str(file) for file in Path(folder).glob(f"data/{split}-*.parquet")) for split in SPLITS
-    }
-    if not files["train"]:
-        raise InputError(f"{folder} has no data/train-*.parquet; make questions with croc build train")
-    # One by one: the library refuses to read splits with different columns together.
-    stored = {
-        name: load_dataset("parquet", data_files=as_patterns(paths), split="train", cache_dir=local_cache())
-        for name, paths in files.items()
-        if paths
-    }
     yes, no = (scorer.written(answer) for answer in scorer.settings.answers)
     scorer.answer_ids  # noqa: B018  raises for an answer of several tokens
+
+    def to_example(row: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "images": [row["image"]],
+            "prompt": scorer.turn(row["prompt"]),
+            "completion": yes if row["label"] else no,
+        }
+
     examples = {}
-    for name, rows in stored.items():
-        if missing := {"pair_id", "image", "prompt", "label"} - set(rows.column_names):
-            raise InputError(f"{folder}: the split {name} has no column {sorted(missing)[0]}")
-        labels = set(rows["label"])
+    for split in SPLITS:
+        if split != SPLITS[0] and not question_files(folder, split):
+            continue
+        labels: set[bool] = set()
+        for table in question_tables(folder, split, ("pair_id", "prompt", "label")):
+            labels |= set(table["label"].to_pylist())
         if labels != {True, False}:
-            problem = "no labels" if not labels else f"only the label {labels.pop()}"
-            raise InputError(f"{folder}: the split {name} has {problem}; training needs both answers")
-
-        def to_example(row: dict[str, Any]) -> dict[str, Any]:
-            return {
-                "images": [row["image"]],
-                "prompt": scorer.turn(row["prompt"]),
-                "completion": yes if row["label"] else no,
-            }
-
-        undecoded = rows.select_columns(["pair_id", "image", "prompt", "label"]).cast_column(
+            problem = f"only the label {labels.pop()}" if labels else "no questions"
+            raise InputError(f"{folder}: the split {split} has {problem}; training needs both answers")
+        paths = [str(file) for file in question_files(folder, split)]
+        try:
+            # One by one: the library refuses to read splits with different columns together.
+            stored = load_dataset("parquet", data_files=paths, split="train")
+        except DatasetGenerationError as error:
+            reason = str(error.__cause__ or error).strip().splitlines()[0]
+            raise InputError(f"{folder}: the split {split} cannot be read ({reason})") from None
+        # Undecoded: the package has one rule for how a file becomes pixels, also in training.
+        rows = stored.select_columns(["pair_id", "image", "prompt", "label"]).cast_column(
             "image", Image(decode=False)
         )
-        mapped = undecoded.map(to_example, remove_columns=["image", "label"], load_from_cache_file=False)
-        examples[str(name)] = mapped.cast_column("images", List(Image()))
+        examples[split] = rows.map(to_example, remove_columns=["image", "label"], load_from_cache_file=False)
     return examples
+
+
+def _decode(row: dict[str, Any]) -> Any:
+    """The image of a training example, as the scorer sees it."""
+    from croc.checks.decoding import decode, to_bytes
+
+    try:
+        return decode(to_bytes(row["images"][0]))
+    except InputError as error:
+        raise InputError(f"the question {row['pair_id']}: {error}") from None
 
 
 def make_trainer(arguments: Arguments, settings: Any) -> Any:
@@ -164,7 +174,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             ids = [row["pair_id"] for row in rows]
             examples = [
                 {
-                    "images": scorer.resized(row["images"]),
+                    "images": scorer.resized([_decode(row)]),
                     "prompt": row["prompt"],
                     "completion": row["completion"],
                 }
@@ -223,14 +233,17 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             trainable.restore_weights(self.model, self.state.best_model_checkpoint)
 
     Path(settings.output_dir).mkdir(parents=True, exist_ok=True)
-    return Trainer(
-        model=model,
-        args=settings,
-        train_dataset=examples["train"],
-        eval_dataset=examples.get("validation"),
-        processing_class=processor,
-        data_collator=Collator(processor=processor, max_length=None, completion_only_loss=True),
-    )
+    try:
+        return Trainer(
+            model=model,
+            args=settings,
+            train_dataset=examples["train"],
+            eval_dataset=examples.get("validation"),
+            processing_class=processor,
+            data_collator=Collator(processor=processor, max_length=None, completion_only_loss=True),
+        )
+    except (RuntimeError, ImportError) as error:  # a reporting or sharding package that is not installed
+        raise InputError(f"the recipe cannot be used: {str(error).strip().splitlines()[0]}") from error
 
 
 def train(arguments: Sequence[str]) -> Path:
@@ -247,6 +260,9 @@ def train(arguments: Sequence[str]) -> Path:
     """
     own, settings = read_recipe(arguments)
     recipe = recipe_text(arguments)
+    checkpoint = settings.resume_from_checkpoint
+    if isinstance(checkpoint, str) and not Path(checkpoint).is_dir():
+        raise InputError(f"resume_from_checkpoint: {checkpoint} is not a folder")
     trainer = make_trainer(own, settings)
     trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
     trainer.write_history()

@@ -158,7 +158,11 @@ def _add_adapter(model: Any, arguments: Arguments) -> Any:
             lora_dropout=arguments.lora_dropout,
             target_modules=targets,
         )
-        return get_peft_model(model, config)
+        try:
+            return get_peft_model(model, config)
+        except ValueError as error:
+            reason = str(error).strip().splitlines()[0]
+            raise InputError(f"lora_targets: an adapter cannot be added to {targets!r}: {reason}") from None
     return add_stored_adapter(model, _adapter_folder(arguments))
 
 

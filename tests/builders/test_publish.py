@@ -470,6 +470,16 @@ def test_a_folder_without_safe_weights_is_no_model(hub, tmp_path):
         send(hub, folder, "model", "org/model")
 
 
+def test_a_link_to_a_file_outside_of_the_folder_is_not_published(hub, tmp_path):
+    folder = checkpoint(tmp_path / "model")
+    write(tmp_path, "key", b"private")
+    (folder / "inside.txt").symlink_to(folder / "config.json")
+    assert "inside.txt" in {file.path for file in collect("model", folder, "org/model")[0]}
+    (folder / "notes.txt").symlink_to(tmp_path / "key")
+    with pytest.raises(InputError, match=r"notes\.txt is a symbolic link to a file outside of the folder"):
+        send(hub, folder, "model", "org/model")
+
+
 def hub_add(hub: Hub, repo: str, kind: str, path: str) -> None:
     from huggingface_hub import HfApi
 

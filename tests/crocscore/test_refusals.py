@@ -18,7 +18,8 @@ from safetensors.torch import load_file, save_file
 from tiny_training import checks_and_questions, written
 
 from croc.cli import main
-from croc.errors import CrocError
+from croc.errors import CrocError, InputError
+from croc.scorers.pairs import UnscoredPairs
 from crocscore.model import CROCScore
 
 pytest.importorskip("trl", reason="training needs the extra train")
@@ -119,8 +120,8 @@ CASES = [
     (writes_answers_in_pieces, "writes the answer 'Yes' in 4 tokens"),
     (has_strange_settings, "unknown croc settings: temperature"),
     (has_one_label, "the split train has only the label True; training needs both answers"),
-    (has_no_labels, "the split train has no column label"),
-    (has_empty_labels, "training needs both answers"),
+    (has_no_labels, r"train-00000-of-00001.parquet: missing column label"),
+    (has_empty_labels, r"parquet: column label has no value in row 1"),
     (has_no_validation, "eval_strategy needs the split validation"),
 ]
 
@@ -145,3 +146,74 @@ def test_a_broken_checkpoint_is_not_scored_with(spoil, model):
     spoil(model, None)
     with pytest.raises(CrocError, match="cannot load the model"):
         CROCScore.from_pretrained(model, device="cpu").score([tiny.picture()], ["a dog"])
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"calibration": ["a", "b"]}, "calibration must be two finite numbers, a above 0 and b"),
+        ({"calibration": [float("nan"), 0]}, "calibration must be two finite numbers"),
+        ({"calibration": [-1, 0]}, "calibration must be two finite numbers"),
+        ({"calibration": 3}, "calibration must be two values, not 3"),
+        ({"image_size": ["a", "b"]}, "image_size must be a width and a height in pixels"),
+        ({"image_size": [0, 8]}, "image_size must be a width and a height in pixels"),
+        ({"image_size": [8.5, 8]}, "image_size must be a width and a height in pixels"),
+        ({"answers": [1, 2]}, "answers must be two texts"),
+        ({"answers": "YN"}, "answers must be two values"),
+        ({"question": 3}, "the question 3 must contain {prompt} once"),
+    ],
+)
+def test_settings_of_a_checkpoint_that_cannot_be_used_are_named(settings, message, model):
+    config = json.loads((model / "config.json").read_text())
+    (model / "config.json").write_text(json.dumps({**config, "croc": settings}))
+    with pytest.raises(InputError, match=message):
+        CROCScore.from_pretrained(model, device="cpu").score([tiny.picture()], ["a dog"])
+
+
+DAMAGED = [
+    ("config.json", "[]"),
+    ("config.json", "{"),
+    ("config.json", lambda config: config | {"text_config": "x"}),
+    ("config.json", lambda config: config | {"architectures": [3]}),
+    ("config.json", lambda config: config | {"text_config": {**config["text_config"], "hidden_size": "x"}}),
+    (
+        "config.json",
+        lambda config: config | {"text_config": {**config["text_config"], "num_attention_heads": 0}},
+    ),
+    ("tokenizer.json", "[1]"),
+    ("tokenizer_config.json", "[1]"),
+    ("processor_config.json", "[1]"),
+    ("model.safetensors.index.json", "{}"),
+]
+
+
+@pytest.mark.parametrize(("name", "content"), DAMAGED)
+def test_a_damaged_file_of_a_checkpoint_is_one_sentence(name, content, model):
+    if name.endswith("index.json"):
+        (model / "model.safetensors").unlink()
+    if not isinstance(content, str):
+        content = json.dumps(content(json.loads((model / name).read_text())))
+    (model / name).write_text(content)
+    with pytest.raises(CrocError, match=f"cannot load the (model|processor of) .*{model.name}"):
+        CROCScore.from_pretrained(model, device="cpu").score([tiny.picture()], ["a dog"])
+
+
+@pytest.mark.parametrize(
+    ("device", "message"),
+    [("quantum", "device 'quantum' is unknown"), ("cuda:99", "PyTorch finds [0-9]+ CUDA GPUs here")],
+)
+def test_a_device_that_is_not_there_is_named(device, message, model):
+    with pytest.raises(InputError, match=message):
+        CROCScore.from_pretrained(model, device=device).score([tiny.picture()], ["a dog"])
+
+
+def test_prompts_that_are_no_texts_are_named(model):
+    scorer = CROCScore.from_pretrained(model, device="cpu")
+    with pytest.raises(InputError, match="prompts must be a list, not str"):
+        scorer.score([tiny.picture()], "a")
+    with pytest.raises(InputError, match="images must be a list, not NoneType"):
+        scorer.score(None, ["a dog"])
+    with pytest.raises(
+        UnscoredPairs, match="pair 1 of the batch has no score: the prompt is int, not a text"
+    ):
+        scorer.score([tiny.picture()] * 2, ["a dog", 3])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import subprocess
@@ -17,10 +18,11 @@ import yaml
 from click.testing import CliRunner
 from hub_server import Hub, online
 from huggingface_hub import HfApi
-from PIL import Image
+from PIL import ExifTags, Image
 from safetensors import safe_open
 from tiny_training import checks_and_questions, written
 
+from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.errors import CrocError, InputError
@@ -72,10 +74,11 @@ def test_training_reads_the_ids_that_the_scorer_asks_with(base, questions):
     rows = read_questions(questions, scorer)["train"]
     row = rows[0]
     processor = scorer.checkpoint.processor
-    read = processor(images=row["images"], text=row["prompt"], add_special_tokens=False, return_tensors="pt")
+    images = [decode(to_bytes(image)) for image in row["images"]]
+    read = processor(images=images, text=row["prompt"], add_special_tokens=False, return_tensors="pt")
     stored = next(iter(questions.glob("data/train-*.parquet")))
     prompt = pq.read_table(stored, columns=["prompt"])["prompt"][0].as_py()
-    encoded, heads = scorer._read_images(row["images"])
+    encoded, heads = scorer._read_images(images)
     assert read["input_ids"][0].tolist() == [*heads[0], *scorer._suffix(prompt)]
     assert torch.equal(read["pixel_values"], encoded["pixel_values"])
 
@@ -201,6 +204,19 @@ def test_nothing_of_an_earlier_training_stays_in_the_folder(recipe, data, tmp_pa
     names = ("adapter_config.json", "results.json", "calibration.json", "calibration.png")
     assert not [name for name in names if (out / name).exists()]
     assert np.isfinite(CROCScore(out, device="cpu").score([tiny.picture()], ["a dog"])).all()
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ({"resume_from_checkpoint": "nowhere"}, "resume_from_checkpoint: nowhere is not a folder"),
+        ({"report_to": "wandb"}, "the recipe cannot be used: .*wandb"),
+    ],
+)
+def test_what_is_missing_for_a_recipe_is_named(recipe, more, message, monkeypatch):
+    monkeypatch.setattr("transformers.integrations.integration_utils.is_wandb_available", lambda: False)
+    with pytest.raises(InputError, match=message):
+        train(recipe(**more))
 
 
 def test_the_initial_model_is_not_overwritten(recipe, base):
@@ -338,15 +354,38 @@ def test_a_calibration_from_before_the_training_is_dropped(recipe, tmp_path):
     assert json.loads((out / "config.json").read_text())["croc"] == {"answers": ["yes", "no"]}
 
 
+def test_a_rotated_photo_is_upright_in_training_as_in_scoring(recipe):
+    trainer = make_trainer(*read_recipe(recipe()))
+    row = trainer.train_dataset[0]
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6
+    buffer = io.BytesIO()
+    decode(to_bytes(row["images"][0])).save(buffer, "PNG", exif=exif)
+    rotated = decode(buffer.getvalue())
+    read = trainer.data_collator([{**row, "images": [{"bytes": buffer.getvalue(), "path": None}]}])
+    scorer = CROCScore(trainer.model, processor=trainer.processing_class)
+    assert torch.equal(read["pixel_values"], scorer._read_images([rotated])[0]["pixel_values"])
+    upright = scorer._read_images([decode(to_bytes(row["images"][0]))])[0]["pixel_values"]
+    assert not torch.equal(read["pixel_values"], upright)
+
+
+def test_an_image_that_cannot_be_decoded_names_its_question(recipe):
+    trainer = make_trainer(*read_recipe(recipe()))
+    row = trainer.train_dataset[0]
+    with pytest.raises(InputError, match=f"the question {row['pair_id']}: the image has an unknown format"):
+        trainer.data_collator([{**row, "images": [{"bytes": b"no image", "path": None}]}])
+
+
 def test_images_are_resized_for_training_as_for_scoring(recipe):
     arguments, settings = read_recipe(recipe(image_size=[16, 16]))
     trainer = make_trainer(arguments, settings)
     row = trainer.train_dataset[0]
     scorer = CROCScore(trainer.model, processor=trainer.processing_class, image_size=(16, 16))
     read = trainer.data_collator([row])["pixel_values"]
-    encoded, _ = scorer._read_images(row["images"])
+    images = [decode(to_bytes(image)) for image in row["images"]]
+    encoded, _ = scorer._read_images(images)
     assert torch.equal(read, encoded["pixel_values"])
-    plain, _ = CROCScore(trainer.model, processor=trainer.processing_class)._read_images(row["images"])
+    plain, _ = CROCScore(trainer.model, processor=trainer.processing_class)._read_images(images)
     assert not torch.equal(read, plain["pixel_values"])
 
 

@@ -77,6 +77,7 @@ def test_what_is_trained_is_what_the_recipe_says(more, wanted, unwanted):
         ({"last_blocks": 3}, "last_blocks is 3, but the language model has 2 blocks"),
         ({"lora_r": 2, "lora_targets": "nothing"}, "no layer of the model has a name that matches 'nothing'"),
         ({"lora_r": 2, "lora_targets": "("}, "is not a regular expression"),
+        ({"lora_r": 2, "lora_targets": ".*layer_norm1"}, "lora_targets: an adapter cannot be added to"),
         ({"adapter": "absent"}, r"adapter: adapter_model.safetensors is neither in absent"),
     ],
 )
