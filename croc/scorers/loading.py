@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import hashlib
 import importlib.util
 import json
 import re
@@ -19,6 +18,7 @@ from PIL.Image import Image
 
 from croc.checks.decoding import to_rgb
 from croc.errors import CrocError, InputError, MissingExtra
+from croc.scorers.fingerprints import folder_fingerprint, model_fingerprint
 from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
 from croc.scorers.hub_access import HubUnreachable, cached, is_offline, require_readable, require_source
 from croc.scorers.pairs import UnscoredPairs
@@ -31,9 +31,6 @@ _DTYPES = ("float32", "bfloat16", "float16")
 _BUFFERS = (r"(^|\.)position_ids$", r"(^|\.)rotary_emb\.inv_freq$")
 # What the library raises for settings of a wrong type or shape.
 _DAMAGED = (TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
-# The files of a folder that change scores, and those that this program writes beside them about the model.
-_SCORING_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-_DESCRIPTIONS = {"card.json", "results.json", "training.json", "calibration.json", "pretraining.json"}
 
 
 class Checkpoint:
@@ -494,9 +491,9 @@ class Checkpoint:
     def pinned(self) -> str:
         """The revision in a signature: a commit, a fingerprint of local weights, or ``unpinned``."""
         if not isinstance(self.source, str | Path):
-            return f"object:{_model_fingerprint(self.source)}"
+            return f"object:{model_fingerprint(self.source)}"
         if self.is_local:
-            return f"local:{_folder_fingerprint(Path(self.source), self._open_clip_weights)}"
+            return f"local:{folder_fingerprint(Path(self.source), self._open_clip_weights)}"
         if self._imported is not None:
             return str(imported.read_record(self._imported).get("revision"))
         return self.revision or "unpinned"
@@ -573,41 +570,3 @@ def _first_line(error: Exception) -> str:
     if isinstance(error, _DAMAGED):
         return f"a file of its settings is damaged ({type(error).__name__}: {' '.join(lines)[:200]})"
     return lines[0] if lines else type(error).__name__
-
-
-def _folder_fingerprint(folder: Path, other: str | None = None) -> str:
-    """A hash of weights and settings, and of another file; it does not depend on the folder's path.
-
-    Files that only describe the model are left out, and so is the calibration, which a signature names by
-    itself: a card's results keep the signature of the folder that they are stored in.
-    """
-    total = hashlib.sha256()
-    names = {path.name for pattern in _SCORING_FILES for path in folder.glob(pattern)} - _DESCRIPTIONS
-    for path in sorted(folder / name for name in {*names, *([other] if other else [])}):
-        if path.name == "config.json":
-            digest = hashlib.sha256(_without_calibration(path.read_bytes())).digest()
-        else:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
-        total.update(path.name.encode() + digest)
-    return total.hexdigest()[:12]
-
-
-def _without_calibration(config: bytes) -> bytes:
-    """A configuration in one order and spacing, without the calibration of its probabilities."""
-    try:
-        content = json.loads(config)
-        own = content.pop("croc", None) or {}
-        kept = {key: value for key, value in own.items() if key != "calibration"}
-    except (ValueError, AttributeError):
-        return config  # whoever loads the model gets the error
-    return json.dumps({**content, "croc": kept}, sort_keys=True).encode()
-
-
-def _model_fingerprint(model: Any) -> str:
-    """A hash of the names, shapes and sums of a loaded model's weights; cheap even on a GPU."""
-    total = hashlib.sha256(type(model).__name__.encode())
-    for name, weight in sorted(model.state_dict().items()):
-        value = weight.detach().double()
-        total.update(f"{name}{tuple(weight.shape)}{value.sum():.9e}{value.abs().sum():.9e}".encode())
-    return total.hexdigest()[:12]

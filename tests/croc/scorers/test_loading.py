@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from croc.errors import CrocError, InputError
 from croc.scorers.dual_encoder import DualEncoder
+from croc.scorers.fingerprints import folder_fingerprint
 from croc.scorers.framing import letterboxed, padded_square
 from croc.scorers.loading import Checkpoint
 from croc.scorers.yes_no import YesNo
@@ -158,18 +159,16 @@ def test_the_fingerprint_covers_weights_of_open_clip(folder, tmp_path):
 
 
 def test_the_fingerprint_covers_what_changes_scores_and_nothing_else(tmp_path):
-    from croc.scorers.loading import _folder_fingerprint
-
     (tmp_path / "config.json").write_text(json.dumps({"a": 1}))
-    before = _folder_fingerprint(tmp_path)
+    before = folder_fingerprint(tmp_path)
     for name in ("results.json", "card.json", "README.md", "calibration.json"):
         (tmp_path / name).write_text("{}")
     (tmp_path / "config.json").write_text(json.dumps({"croc": {"calibration": [2.0, 0.1]}, "a": 1}))
-    assert _folder_fingerprint(tmp_path) == before
+    assert folder_fingerprint(tmp_path) == before
     seen = {before}
     for name in ("model.safetensors", "merges.txt", "tokenizer.model", "chat_template.jinja"):
         (tmp_path / name).write_bytes(b"x")
-        seen.add(_folder_fingerprint(tmp_path))
+        seen.add(folder_fingerprint(tmp_path))
     (tmp_path / "config.json").write_text(json.dumps({"croc": {"question": "{prompt}?"}, "a": 1}))
-    seen.add(_folder_fingerprint(tmp_path))
+    seen.add(folder_fingerprint(tmp_path))
     assert len(seen) == 6
