@@ -481,23 +481,31 @@ def publish(kind: str, folder: Path, check_access: bool, **options: Any) -> None
     epilog="""\b
 Examples:
   croc verify runs/syn
-  croc verify org/name --revision v1.0.0"""
+  croc verify org/name --revision v1.0.0
+  croc verify org/name --digest 1f0c5a7be9d24c36"""
 )
 @click.argument("target", metavar="FOLDER|ORG/NAME")
 @click.option("--revision", metavar="REVISION", help="Tag or commit of the repository.")
 @click.option("--images/--no-images", default=True, show_default=True, help="Whether to decode every image.")
-def verify(target: str, revision: str | None, images: bool) -> None:
+@click.option(
+    "--digest",
+    metavar="DIGEST",
+    help="Checksum of the manifest from another place: the output of 'croc publish', or the revision of the "
+    "dataset in a signature.",
+)
+def verify(target: str, revision: str | None, images: bool, digest: str | None) -> None:
     """Verify a dataset in a folder or on the Hub.
 
-    It checks the checksums, columns, splits, images and the card.
+    It checks the checksums, columns, splits, images and the card. A forger can replace the data and the
+    manifest together; with --digest this is an error, too.
     """
     from builders import verify as verification
 
     folder = Path(target)
     if folder.is_dir() or target.count("/") != 1:
-        problems = verification.verify(folder, images=images)
+        problems = verification.verify(folder, images=images, digest=digest)
     else:
-        problems = verification.verify_repo(target, revision=revision, images=images)
+        problems = verification.verify_repo(target, revision=revision, images=images, digest=digest)
     if problems:
         raise CrocError("\n  ".join([f"{target}: {counted(len(problems), 'problem')}", *problems]))
     echo(f"{target}: no problems")

@@ -36,7 +36,9 @@ from builders.upload_files import (
     refuse_secrets,
     without_secrets,
 )
+from croc.checks.manifest import MANIFEST, DatasetManifest, digest_of_manifest
 from croc.errors import CrocError, InputError
+from croc.storage.text_files import parse_json, require_kind
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -88,6 +90,14 @@ class Publication:
         moving = {*self.added, *self.changed}
         return sum(file.size for file in self.files if file.path in moving)
 
+    @property
+    def digest(self) -> str | None:
+        """The checksum of a dataset's manifest, which identifies its content; None for models and Spaces."""
+        if self.repo_type != "dataset":
+            return None
+        stored = next(file for file in self.files if file.path == MANIFEST)
+        return digest_of_manifest(json.loads(stored.read()))
+
     def lines(self) -> list[str]:
         """The publication in words; a dry run lists every file and the card."""
         text = list(self.notes)
@@ -102,6 +112,8 @@ class Publication:
         counts = {"new": self.added, "changed": self.changed, "same": self.same, "removed": self.removed}
         files = ", ".join(f"{len(paths)} {name}" for name, paths in counts.items() if paths)
         size = f"{'to upload' if self.dry_run else 'uploaded'}: {_size(self.upload_bytes)}"
+        if self.digest is not None:
+            text.append(f"manifest: {self.digest} (croc verify --digest compares a copy with it)")
         text.append(f"{self.repo} ({self.repo_type}): {f'files: {files}' if files else 'no files'}; {size}")
         if self.dry_run:
             text.append("dry run: nothing was uploaded" + (f"; tag: {self.tag}" if self.tag else ""))
@@ -296,14 +308,14 @@ class _Job:
                 )
             return frozenset()
         try:
-            stored = json.loads(self._text(there, "manifest.json"))
-            stored = stored if isinstance(stored, dict) else {}
-        except ValueError:
-            stored = {}
-        made = stored.get("recipe", {}).get("kind", self.kind)
+            text = self._text(there, "manifest.json")
+            stored = require_kind(parse_json(text, MANIFEST), DatasetManifest, MANIFEST)
+        except InputError:
+            return frozenset()
+        made = stored["recipe"].get("kind", self.kind)
         if made != self.kind:
             raise InputError(f"{self.repo} contains a {made} dataset; choose another name for this one")
-        return frozenset(stored.get("files", {}))
+        return frozenset(stored["files"])
 
     def _text(self, there: _Remote, path: str) -> str:
         """A text file of the version that is there; empty when it has none."""

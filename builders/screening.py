@@ -17,9 +17,11 @@ import numpy as np
 import pyarrow as pa
 import xxhash
 
+from croc.checks.decoding import count_pixels
 from croc.checks.schema import IMAGE_COLUMNS, stable_hash
 from croc.errors import InputError
 from croc.jobs.runner import Manifest
+from croc.storage.limits import IMAGE_PIXELS
 from croc.storage.parquet import batches
 from croc_hum.votes.votes import DISCARDED
 from croc_syn.writing.exact import NO_CATEGORY
@@ -172,6 +174,11 @@ def _screen_row(
                 raise InputError(
                     f"{file}: check {keys['check_id']}, {side}[{index}] is not a whole image (it begins with "
                     f"{start!r}); make this part again"
+                )
+            if len(blob) and (count_pixels(blob) or 0) > IMAGE_PIXELS:
+                raise InputError(
+                    f"{file}: check {keys['check_id']}, {side}[{index}] has more than {IMAGE_PIXELS:,} "
+                    "pixels, which no scorer decodes; make it smaller"
                 )
     row = ScreenedRow(
         check_id=keys["check_id"] or "",

@@ -6,7 +6,6 @@ stay is decided in :mod:`builders.screening`.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections import Counter
@@ -23,11 +22,12 @@ import pyarrow.compute as pc
 
 from builders.licences import licence_of
 from builders.screening import SPLITS, ScreenedFile, ScreenedRow, count_repeated_captions, screen, split_of
-from croc.checks.manifest import read_dataset_manifest
+from croc.checks.manifest import digest_of_manifest, read_dataset_manifest
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest
+from croc.storage.checksums import quick_checksum
 from croc.storage.files import canonical, is_whole, read_json, sha256_of, write_json
 from croc.storage.parquet import image_columns, spans, write_parquet
 
@@ -419,8 +419,13 @@ def _lay_out(
     files: dict[str, dict[str, Any]] = {}
     for entry in shards.parts:
         counts = {key: value for key, value in entry["counts"].items() if isinstance(value, int)}
-        counted = {"bytes": entry["bytes"], "sha256": entry["sha256"], **counts}
-        files[place_of(entry)] = counted
+        quick = quick_checksum(shards.folder / entry["file"])
+        files[place_of(entry)] = {
+            "bytes": entry["bytes"],
+            "sha256": entry["sha256"],
+            "quick": quick,
+            **counts,
+        }
     content: dict[str, Any] = {"format": 1, "recipe": json.loads(canonical(dict(recipe))), "canary": CANARY}
     for name in files:
         (ready / name).parent.mkdir(exist_ok=True)
@@ -434,7 +439,7 @@ def _lay_out(
     others = sorted(path for path in ready.iterdir() if path.is_file())
     files = {path.name: {"bytes": path.stat().st_size, "sha256": sha256_of(path)} for path in others} | files
     content["files"] = files
-    content["sha256"] = hashlib.sha256(canonical(content).encode()).hexdigest()
+    content["sha256"] = digest_of_manifest(content)
     write_json(ready / "manifest.json", content)
 
 

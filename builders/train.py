@@ -29,7 +29,7 @@ from builders import shards
 from builders.assembly import PICTURE, BuildReport, read_report, report_files, write_card
 from builders.screening import ELSEWHERE, SPLITS, content_hash, fold_caption, split_of
 from croc.checks.columns import features
-from croc.checks.manifest import read_dataset_manifest
+from croc.checks.manifest import read_dataset_manifest, require_files
 from croc.checks.schema import IMAGE_COLUMNS, PAIR_COLUMNS, SHARED_COLUMNS, SIDES, SUBSETS, stable_hash
 from croc.errors import InputError
 from croc.jobs.executors import on_this_machine
@@ -139,6 +139,7 @@ def build_train(
     selection = selection or Selection()
     manifest = read_dataset_manifest(folder)
     files = {name: entry["sha256"] for name, entry in manifest["files"].items() if name.startswith("data/")}
+    require_files(folder, manifest, [folder / name for name in files])
     ratios = shards.check_ratios(splits) if splits else None
     source = {
         key: manifest["recipe"].get(key) for key in ("kind", "noise", "seed") if key in manifest["recipe"]

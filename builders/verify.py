@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -14,9 +14,10 @@ import pyarrow.parquet as pq
 from builders.screening import content_hash, fold_caption, place_of
 from builders.shards import CANARY, MINI, WORK
 from croc.checks.decoding import decode
-from croc.checks.manifest import DatasetManifest, ManifestFile, read_dataset_manifest
+from croc.checks.manifest import DatasetManifest, ManifestFile, digest_of_manifest, read_dataset_manifest
 from croc.errors import InputError
-from croc.storage.files import canonical, read_json, sha256_of
+from croc.storage.checksums import changed_files
+from croc.storage.files import read_json
 from croc.storage.parquet import CANARY_KEY, batches, image_columns
 from croc.wording import counted
 from hub_cards import compare_cards, croissant, read_facts, render_again
@@ -27,7 +28,7 @@ MOST = 20
 _CARD, _CROISSANT = "README.md", "croissant.json"
 
 
-def verify(folder: Path, *, images: bool = True) -> list[str]:
+def verify(folder: Path, *, images: bool = True, digest: str | None = None) -> list[str]:
     """Check a finished folder of data against its manifest, its card and itself.
 
     Checksums and sizes of all files; columns, canary and number of rows of every shard; that no check is
@@ -37,6 +38,8 @@ def verify(folder: Path, *, images: bool = True) -> list[str]:
     Args:
         folder: a folder that a builder finished, or that was downloaded whole.
         images: decode every image too; False takes their files on trust.
+        digest: the checksum of the manifest, from another place, such as the output of ``croc publish``; its
+            first 16 digits, as in a dataset's revision, are enough.
 
     Returns:
         The problems, a sentence each; none when all is well.
@@ -50,7 +53,7 @@ def verify(folder: Path, *, images: bool = True) -> list[str]:
         manifest = read_dataset_manifest(folder)
     except InputError as error:
         return [str(error)]
-    problems = [*_manifest(manifest), *_files(folder, manifest["files"])]
+    problems = [*_digest(manifest, digest), *_manifest(manifest), *_files(folder, manifest["files"])]
     if any("is missing" in problem for problem in problems):
         return problems
     problems += _shards(folder, manifest, images)
@@ -61,13 +64,16 @@ def verify(folder: Path, *, images: bool = True) -> list[str]:
     return problems
 
 
-def verify_repo(repo: str, *, revision: str | None = None, images: bool = True) -> list[str]:
+def verify_repo(
+    repo: str, *, revision: str | None = None, images: bool = True, digest: str | None = None
+) -> list[str]:
     """Download a dataset from the Hub, whole, and check it; see :func:`verify`.
 
     Args:
         repo: ``organisation/name``.
         revision: tag or commit; None takes the newest.
         images: decode every image too.
+        digest: see :func:`verify`.
 
     Raises:
         InputError: it cannot be downloaded.
@@ -80,12 +86,28 @@ def verify_repo(repo: str, *, revision: str | None = None, images: bool = True) 
     except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"{repo}: cannot be downloaded ({reason})") from None
-    return verify(Path(folder), images=images)
+    return verify(Path(folder), images=images, digest=digest)
+
+
+def _digest(manifest: Mapping[str, Any], digest: str | None) -> Iterator[str]:
+    """Compare a manifest with its checksum from another place.
+
+    Raises:
+        InputError: that is no such checksum.
+    """
+    if digest is None:
+        return
+    wanted = digest.removeprefix("manifest:").lower()
+    if not re.fullmatch("[0-9a-f]{16,64}", wanted):
+        raise InputError(
+            f"--digest {digest}: expected 16 to 64 hexadecimal digits, as croc publish prints them"
+        )
+    if not digest_of_manifest(manifest).startswith(wanted):
+        yield f"manifest.json: its checksum is {digest_of_manifest(manifest)}, not {wanted}"
 
 
 def _manifest(manifest: Mapping[str, Any]) -> Iterator[str]:
-    content = {key: value for key, value in manifest.items() if key != "sha256"}
-    if manifest.get("sha256") != hashlib.sha256(canonical(content).encode()).hexdigest():
+    if manifest.get("sha256") != digest_of_manifest(manifest):
         yield "manifest.json: its checksum does not match its content"
     if manifest.get("canary") != CANARY:
         yield "manifest.json: the canary is missing or different"
@@ -96,13 +118,9 @@ def _files(folder: Path, files: Mapping[str, ManifestFile]) -> Iterator[str]:
         path = folder / name
         if not path.is_file():
             yield f"{name} is missing"
-        elif name in (_CARD, _CROISSANT):
-            continue  # made again for another repository they differ; they are compared with the data itself
-        elif path.stat().st_size != entry["bytes"]:
-            size = counted(path.stat().st_size, "byte")
-            yield f"{name}: {size}, expected {entry['bytes']:,} as in the manifest"
-        elif sha256_of(path) != entry["sha256"]:
-            yield f"{name}: its content differs from the checksum in the manifest"
+        elif name not in (_CARD, _CROISSANT):
+            # Those two differ when made again for another repository; they are compared with the data.
+            yield from changed_files(folder, {name: entry}, whole=True)
     there = {f"{name}/{path.name}" for name in ("data", MINI) for path in (folder / name).glob("*")}
     yield from (f"{name} is not in the manifest" for name in sorted(there - files.keys()))
 

@@ -18,6 +18,7 @@ from croc.errors import InputError
 from croc.rendering.formats import interval, number
 from croc.results import hub_metadata
 from croc.storage.files import read_json
+from croc.storage.plain_yaml import dump_yaml
 from croc.storage.text_files import parse_yaml
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
@@ -405,7 +406,7 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
         repo=repo, paper=PAPER, bibtex=BIBTEX, version=__version__, **values
     )
     body = re.sub(r"\n{3,}", "\n\n", body).strip()
-    dumped = yaml.safe_dump(dict(head), sort_keys=False, allow_unicode=True, width=100)
+    dumped = dump_yaml(dict(head), allow_unicode=True, width=100)
     mark = f"<!-- card of {repo}, template {template_mark(template)} -->"
     return f"---\n{dumped}---\n\n{mark}\n\n{body}\n"
 

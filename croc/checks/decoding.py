@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import io
 import stat
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,9 +23,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageCms, ImageOps, UnidentifiedImageError
 
 from croc.errors import InputError, MissingExtra
-
-MAX_PIXELS = 64_000_000
-"""8,000 × 8,000: four times the size of any published T2I model; more may be a decompression bomb."""
+from croc.storage.limits import IMAGE_PIXELS
 
 _allocator: Any = Image.core  # type: ignore[attr-defined]
 # Limits of the open blocks of `reuse_memory`, after the one that Pillow started with.
@@ -71,7 +70,7 @@ def _file_bytes(path: Path) -> bytes:
         raise InputError(f"the image file {str(path)!r} cannot be read: {error}") from None
 
 
-def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
+def decode(data: bytes, *, max_pixels: int = IMAGE_PIXELS) -> Image.Image:
     """Decode the content of an image file to RGB with 8 bits per channel.
 
     Raises:
@@ -87,13 +86,26 @@ def decode(data: bytes, *, max_pixels: int = MAX_PIXELS) -> Image.Image:
         return _rgb(image)
 
 
+def count_pixels(data: Any) -> int | None:
+    """The number of pixels that an image file says it has; None where its beginning cannot be read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            with Image.open(io.BytesIO(data)) as image:
+                return int(image.width * image.height)
+        except Image.DecompressionBombError:
+            return IMAGE_PIXELS + 1
+        except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError):
+            return None
+
+
 def to_rgb(image: Image.Image) -> Image.Image:
     """A PIL image as :func:`decode` returns its file: upright RGB; the image itself where it is that already.
 
     Raises:
         InputError: its file is damaged, or its mode cannot be converted.
     """
-    with _as_input_error(MAX_PIXELS):
+    with _as_input_error(IMAGE_PIXELS):
         if is_upright_rgb(image):
             return image
         image.load()

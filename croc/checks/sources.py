@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from croc.checks.decoding import to_bytes
 from croc.checks.local_datasets import local_cache, open_builder, original_file
-from croc.checks.rows import COLUMNS, IDS, Folders, Row, check_row, require_names
-from croc.checks.schema import IMAGE_COLUMNS, ContrastCheck, stable_hash
+from croc.checks.manifest import MANIFEST, DatasetManifest, read_dataset_manifest, require_files
+from croc.checks.rows import COLUMNS, IDS, Folders, Row, check_row, require_names, text_cell
+from croc.checks.schema import IMAGE_COLUMNS, SHARED_COLUMNS, ContrastCheck, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
+from croc.storage.text_files import require_kind
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 _BATCH = 16
 # Of Parquet files: few, because buffers of several megabytes are returned to the operating system each time.
 _PARQUET_BATCH = 4
+_OUTLINE_BATCH = 10_000
 # Formats of ``datasets`` that only change the class of the values; others are functions of the caller.
 _FORMATS = ("numpy", "torch", "tensorflow", "jax", "pandas", "polars", "arrow")
 
@@ -58,6 +61,7 @@ class Checks:
         pinned: False when the revision does not cover the image bytes.
         config: configuration of the dataset; None if it has none, or it is unknown.
         split: split of the dataset; None if it has none, or it is unknown.
+        outline: the rows of :meth:`outlines`, where they can be read without the images.
     """
 
     name: str
@@ -68,6 +72,7 @@ class Checks:
     pinned: bool = True
     config: str | None = None
     split: str | None = None
+    outline: Callable[[], Iterator[Row]] | None = None
 
     def __post_init__(self) -> None:
         seen: dict[str, int] = {}
@@ -95,6 +100,20 @@ class Checks:
             )
         return "syn" if with_subset else "hum"
 
+    def outlines(self) -> Iterator[Row]:
+        """What score tables repeat of each check, in order.
+
+        Yields:
+            ``SHARED_COLUMNS``, and in ``images`` and ``contrast_images`` the number of images.
+        """
+        if self.outline is not None:
+            yield from self.outline()
+            return
+        for start in range(0, len(self.texts), _BATCH):
+            for row in self.read(start, min(start + _BATCH, len(self.texts))):
+                numbers = {side: len(row[side] or ()) for side in IMAGE_COLUMNS}
+                yield {name: row.get(name) for name in SHARED_COLUMNS} | numbers
+
     def spaced(self, number: int) -> Checks:
         """At most ``number`` checks, evenly spaced, because rows that follow each other are similar."""
         total = len(self.texts)
@@ -110,12 +129,17 @@ class Checks:
         def read(start: int, stop: int) -> list[Row]:
             return [row for i in rows[start:stop] for row in self.read(i, i + 1)]
 
+        def outline() -> Iterator[Row]:
+            every = list(self.outlines())
+            yield from (every[i] for i in rows)
+
         return replace(
             self,
             revision=f"{self.revision}[{len(rows)} of {len(self.texts)}]",
             texts=[self.texts[i] for i in rows],
             read=read,
             seams=(),
+            outline=outline,
         )
 
     def plan(self, checks_per_part: int) -> list[Part]:
@@ -138,8 +162,11 @@ def open_checks(
     revision: str | None = None,
     streaming: bool = False,
     max_checks: int | None = None,
+    verify: bool = False,
 ) -> Checks:
     """Open a dataset of checks.
+
+    The files of a folder with a manifest are compared with it: sizes and quick checksums.
 
     Args:
         dataset: a folder (built here, saved by ``datasets``, or with Parquet files), a Parquet file, a Hub
@@ -149,10 +176,13 @@ def open_checks(
         revision: tag or commit of a Hub id; for objects, a name of their content.
         streaming: read a Hub dataset over the network instead of downloading it first.
         max_checks: maximum number of checks, evenly spaced; of an ``IterableDataset`` the first ones.
+        verify: compare all bytes of a folder with its manifest.
 
     Raises:
-        InputError: it is not a dataset of checks.
+        InputError: it is not a dataset of checks, or its files are not those of its manifest.
     """
+    if verify:
+        _verify(dataset)
     if max_checks is None:
         return _open(dataset, config, split, revision, streaming)
     if max_checks < 1:
@@ -190,9 +220,9 @@ def _open_named(
 ) -> Checks:
     path = Path(name)
     if path.is_dir() and (path / "plan.json").exists():
-        runner.read_manifest(path)
-        files = sorted(file for file in (path / "parts").glob("*.parquet") if file.name[0] != ".")
-        return _of_parquet(files, path.resolve().name, f"manifest:{_manifest(path)}", (path,))
+        made = runner.read_manifest(path)
+        runner.require_parts(made)
+        return _of_parquet(made.files(), path.resolve().name, f"manifest:{made.sha256[:16]}", (path,))
     if path.is_dir() and ((path / "state.json").exists() or (path / "dataset_dict.json").exists()):
         import datasets
 
@@ -235,10 +265,8 @@ def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream:
     pin = commit[1] if commit else f"builder:{builder.hash}"
     parquet = bool(listed) and all(file.endswith(".parquet") for file in listed)
     if folder is not None and parquet:
-        manifest = _manifest(folder)
         files = [original_file(file, folder) for file in listed]
-        pin = f"manifest:{manifest}" if manifest else _files_hash(files)
-        return _of_parquet(files, folder.resolve().name, pin, (folder,))
+        return _of_parquet(files, folder.resolve().name, _revision_of(folder, files), (folder,))
     if stream and parquet:
         return _of_parquet(listed, name, pin, ())
     if stream:
@@ -274,10 +302,30 @@ def _caches() -> tuple[Path, ...]:
     )
 
 
-def _manifest(folder: Path) -> str | None:
-    stored = read_json(folder / "manifest.json")
-    checksum = stored.get("sha256") if isinstance(stored, dict) else None
-    return str(checksum)[:16] if checksum else None
+def _revision_of(folder: Path, files: Sequence[Path]) -> str:
+    """The manifest of a folder whose files are those of the manifest; without a manifest a hash of the files.
+
+    Raises:
+        InputError: the files are not those of the manifest.
+    """
+    stored = read_json(folder / MANIFEST)
+    if not isinstance(stored, dict) or "sha256" not in stored:  # not one of ours
+        return _files_hash(files)
+    manifest = require_kind(stored, DatasetManifest, str(folder / MANIFEST))
+    require_files(folder, manifest, files)
+    return f"manifest:{manifest['sha256'][:16]}"
+
+
+def _verify(dataset: Any) -> None:
+    """Compare all bytes of a folder with its manifest."""
+    folder = Path(dataset) if isinstance(dataset, (str, Path)) else None
+    if folder is not None and (folder / "plan.json").exists():
+        runner.require_parts(runner.read_manifest(folder), whole=True)
+    elif folder is not None and (folder / MANIFEST).is_file():
+        manifest = read_dataset_manifest(folder)
+        require_files(folder, manifest, sorted((folder / "data").glob("*.parquet")), whole=True)
+    else:
+        raise InputError(f"{dataset!r:.100} has no manifest to verify it with; give a folder that was built")
 
 
 def _files_hash(files: Sequence[Path]) -> str:
@@ -294,7 +342,7 @@ def _of_parquet(files: Sequence[str | Path], name: str, revision: str, folders: 
         found = table.texts(file)
         texts += found
         seams.append(seams[-1] + len(found))
-    return Checks(name, revision, texts, table.reader(seams), seams)
+    return Checks(name, revision, texts, table.reader(seams), seams, outline=table.outlines)
 
 
 class _ParquetRows:
@@ -311,6 +359,32 @@ class _ParquetRows:
             names = _require_columns(opened.schema_arrow, str(file))
             table = opened.read(columns=[name for name in CheckTexts._fields if name in names])
         return [_texts_of(row, f"{file}, row {number}") for number, row in enumerate(table.to_pylist(), 1)]
+
+    def outlines(self) -> Iterator[Row]:
+        """The rows without images, whose numbers follow from the lists of their paths."""
+        import pyarrow.compute as pc
+
+        for file in self.files:
+            with self._open(file) as opened:
+                names = [name for name in SHARED_COLUMNS if name in opened.schema_arrow.names]
+                leaves = [opened.schema.column(i).path for i in range(len(opened.schema))]
+                paths = [
+                    next(
+                        (leaf for leaf in leaves if leaf.startswith(f"{side}.") and leaf.endswith(".path")),
+                        side,
+                    )
+                    for side in IMAGE_COLUMNS
+                ]
+                for batch in opened.iter_batches(_OUTLINE_BATCH, columns=[*names, *paths]):
+                    rows = batch.select(names).to_pylist()
+                    lengths = [
+                        pc.fill_null(pc.list_value_length(batch.column(side)), 0).to_pylist()
+                        for side in IMAGE_COLUMNS
+                    ]
+                    for row, *numbers in zip(rows, *lengths, strict=True):
+                        cells = {key: text_cell(value, str(file), key) for key, value in row.items()}
+                        blank = dict.fromkeys(SHARED_COLUMNS)
+                        yield blank | cells | dict(zip(IMAGE_COLUMNS, numbers, strict=True))
 
     def reader(self, seams: Sequence[int]) -> Reader:
         def read(start: int, stop: int) -> list[Row]:

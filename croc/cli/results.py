@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH
+from croc.cli.options import PATH, Integer, Number, key_values
 from croc.cli.output import echo, show, write
 from croc.errors import CrocError, InputError
 
@@ -67,7 +67,7 @@ def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
 Examples:
   croc results verify results/syn/clipscore-b32.json
   croc results verify results/syn/mine.json --table scores/mine.parquet
-  croc results verify submission/ --dataset croc/hum""",
+  croc results verify submission/ --dataset croc/hum --rescore 50 --record results/verified.json""",
 )
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option(
@@ -77,49 +77,113 @@ Examples:
     help="Score table. Default: the table of the same name in the folder of RESULT.",
 )
 @click.option(
-    "--dataset", metavar="FOLDER|HUB_ID", help="Also compare the checks with those of this dataset."
+    "--dataset",
+    metavar="FOLDER|HUB_ID",
+    help="Also compare the table, check by check, with this dataset: ids, images, concepts, categories, "
+    "models.",
 )
 @click.option("--config", metavar="NAME", help="Configuration of the dataset. Default: its default one.")
 @click.option("--split", metavar="NAME", help="Split of the dataset. Default: test, or the only one.")
 @click.option("--revision", metavar="REVISION", help="Tag or commit of the dataset.")
-def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **options: Any) -> None:
-    """Compute results files again from their score tables.
+@click.option(
+    "--rescore",
+    type=Integer(1),
+    metavar="N",
+    help="Also score N random checks again, and compare the scores with those of the table.",
+)
+@click.option(
+    "--scorer",
+    metavar="NAME",
+    help="Scorer for --rescore, as in 'croc score'. Default: the one that the table names, if it is in 'croc "
+    "scorers list'.",
+)
+@click.option(
+    "--option", "options", multiple=True, metavar="KEY=VALUE", help="Argument of the scorer. Repeatable."
+)
+@click.option(
+    "--seed", type=Integer(0), help="Seed of the choice of checks for --rescore. Default: a random one."
+)
+@click.option(
+    "--tolerance",
+    default=0.01,
+    show_default=True,
+    type=Number(0),
+    help="Allowed difference of scores for --rescore, in standard deviations.",
+)
+@click.option(
+    "--record",
+    type=PATH,
+    metavar="FILE",
+    help="Add the verified results to this list, for 'croc leaderboard --verified'.",
+)
+def verify(
+    paths: tuple[Path, ...],
+    table: Path | None,
+    dataset: str | None,
+    rescore: int | None,
+    scorer: str | None,
+    options: tuple[str, ...],
+    seed: int | None,
+    tolerance: float,
+    record: Path | None,
+    **source: Any,
+) -> None:
+    """Verify results files with their score tables, the dataset, and scores computed again.
 
     RESULT is a results file, or a folder of them, such as a download of a pull request. Each number that
-    differs is an error. With --dataset, checks that are not in the dataset are also errors, and the output
-    gives the number of checks of the dataset that are in the table.
+    differs from the table is an error. With --dataset, so is each row, image or description that differs from
+    the dataset, and each check that is missing without being declared. Only --rescore shows that the scores
+    are those of the metric. The web page of a metric and whether it was trained on CROC cannot be verified.
     """
+    import secrets
+
     from croc.checks.sources import open_checks
-    from croc.results.files import verify_checks, verify_result
+    from croc.results.verification import Rescoring, verify_all
+    from croc.results.verified import LEVELS, VERIFIED
+    from croc.results.verified import record as add_to_list
 
     files: list[Path] = []
     for path in paths:
         inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        inside = [file for file in inside if file.name != VERIFIED]
         if not inside:
             raise InputError(f"{path}: no results file (.json) in this folder")
         files += inside
     if table is not None and len(files) > 1:
         raise InputError(f"--table {table}: give one results file with it, not {len(files)}")
-    if dataset is None and (given := [f"--{name}" for name, value in options.items() if value]):
-        raise InputError(f"{given[0]} needs --dataset")
-    checks = None if dataset is None else open_checks(dataset, streaming=True, **options)
-    failures = []
+    needs = {"dataset": [*source, "rescore"], "rescore": ["scorer", "option", "seed"]}
+    given = {
+        **source,
+        "dataset": dataset,
+        "rescore": rescore,
+        "scorer": scorer,
+        "option": options,
+        "seed": seed,
+    }
+    for needed, names in needs.items():
+        if not given[needed] and (first := [name for name in names if given[name] not in (None, ())]):
+            raise InputError(f"--{first[0]} needs --{needed}")
+    checks = None if dataset is None else open_checks(dataset, streaming=True, **source)
+    rescoring = None
+    if rescore is not None:
+        seed = secrets.randbits(32) if seed is None else seed
+        rescoring = Rescoring(rescore, seed, scorer, key_values(options, "--option"), tolerance)
+        echo(f"scoring again with --seed {seed}", err=True)
+    failures, found = [], {}
     for path in files:
-        summary = ""
-        try:
-            problems = verify_result(path, table)
-            if checks is not None:
-                unknown, summary = verify_checks(path, table, checks)
-                problems += unknown
-        except InputError as problem:
-            problems = [str(problem)]
+        problems, verification, statements = verify_all(path, table, checks, rescoring)
+        found[path] = verification
         if problems:
             hidden = len(problems) - _SHOWN_PROBLEMS
             more = f"\n  … and {hidden} more" if hidden > 0 else ""
             shown = "\n  ".join(problems[:_SHOWN_PROBLEMS])
-            failures.append(f"{path} does not match its score table:\n  {shown}{more}")
-        else:
-            echo(f"{path}: verified" + (f"; {summary}" if summary else ""))
+            failures.append(f"{path} does not match:\n  {shown}{more}")
+        elif verification is not None:
+            summary = f"; {verification.summary}" if verification.summary else ""
+            echo(f"{path}: {LEVELS[verification.level]}{summary}")
+            echo(f"  stated by its author, not verified: {statements}")
+    if record is not None:
+        add_to_list(record, {path: verification for path, verification in found.items() if path.is_file()})
     if failures:
         raise CrocError("\n".join(failures))
 
@@ -128,11 +192,20 @@ def verify(paths: tuple[Path, ...], table: Path | None, dataset: str | None, **o
 @click.command(epilog="Example: croc leaderboard results/ --html leaderboard.html")
 @click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
-def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
+@click.option(
+    "--verified",
+    type=PATH,
+    metavar="FILE",
+    help="List of verified results, from 'croc results verify --record'. Default: none is verified.",
+)
+@click.option("--only-verified", is_flag=True, help="Leave out results that are not in the list.")
+def leaderboard(
+    paths: tuple[Path, ...], html_file: Path | None, verified: Path | None, only_verified: bool
+) -> None:
     """Rank metrics by their results files.
 
     RESULT is a results file, or a folder of them. Ranks come from paired tests. Results on syn and hum are
-    also compared with each other.
+    also compared with each other. Results that were not verified are named.
     """
     from rich.text import Text
 
@@ -140,8 +213,12 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
     from croc.rendering.page import page
     from croc.rendering.terminal import terminal
     from croc.results.leaderboard import leaderboard as load
+    from croc.results.verified import read_verified
 
-    board = load(paths)
+    if only_verified and verified is None:
+        raise InputError("--only-verified needs --verified")
+    known = {} if verified is None else read_verified(verified)
+    board = load(paths, verified=known, only_verified=only_verified)
     for problem in board.problems:
         echo(f"ignored: {problem}", err=True)
     if not board.benchmarks:
@@ -153,7 +230,9 @@ def leaderboard(paths: tuple[Path, ...], html_file: Path | None) -> None:
         show([heading, *terminal(benchmark.report)])
         trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
         if trained:
-            echo(f"Trained on CROC checks: {', '.join(trained)}")
+            echo(f"Trained on CROC checks, as their authors state: {', '.join(trained)}")
+        if unverified := [name for name in benchmark.report.metrics if name not in benchmark.verified]:
+            echo(f"Not verified: {', '.join(unverified)}")
     for pair in board.agreements:
         echo(f"{pair.first} and {pair.second}")
         for line in agreement_lines(pair.agreements):

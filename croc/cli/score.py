@@ -65,6 +65,11 @@ Examples:
 @click.option(
     "--max-checks", type=Integer(1), help="Maximum number of checks, evenly spaced over the dataset."
 )
+@click.option(
+    "--verify",
+    is_flag=True,
+    help="First compare all bytes of a folder with its manifest, not only sizes and quick checksums.",
+)
 @_protocol_option
 @click.option(
     "--batch-size",

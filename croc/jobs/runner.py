@@ -8,7 +8,8 @@ A stage gives it a list of parts and a pure function that makes one file from on
     failed/          the reason of each part that failed
     manifest.json    written last: if it exists, every part is complete
 
-After an interruption, the next run with the same fingerprint makes only the missing parts. Files and manifest
+After an interruption, the next run with the same fingerprint makes only the missing parts, and those whose
+content no longer has its recorded checksum. Files and manifest
 do not depend on interruptions or on the number of workers.
 """
 
@@ -32,12 +33,14 @@ from croc.errors import CrocError, InputError
 from croc.jobs.executors import local_executor
 from croc.jobs.parts import Executor, MakePart, Part
 from croc.jobs.progress import progress_bar
+from croc.storage.checksums import changed_files
 from croc.storage.files import (
     canonical,
     differences,
     digest_of,
     fsync,
     is_locked,
+    is_whole,
     locked,
     read_json,
     sha256_of,
@@ -284,6 +287,24 @@ def read_manifest(out: str | Path) -> Manifest:
     return Manifest(folder, stored["fingerprint"], parts, stored["counts"], stored["sha256"])
 
 
+def require_parts(made: Manifest, *, whole: bool = False) -> None:
+    """Require that the parts of a finished folder are those of its manifest.
+
+    Args:
+        made: the manifest.
+        whole: compare all bytes by sha256; see :func:`croc.storage.checksums.changed_files`.
+
+    Raises:
+        InputError: a part was changed or is missing.
+    """
+    entries = {part["file"]: part for part in made.parts}
+    if problems := list(changed_files(made.folder, entries, whole=whole)):
+        raise InputError(
+            f"{made.folder}: {problems[0]}; repeat the command that made the folder, which makes this part "
+            "again"
+        )
+
+
 def verify(out: str | Path) -> list[str]:
     """Compare every finished part with its record, including its checksum; return the problems."""
     folder = Path(out)
@@ -359,10 +380,14 @@ class _Plan:
         records, todo = {}, []
         for part, digest in zip(self.parts, self.digests, strict=True):
             record, path = _record(folder, part.name), folder / "parts" / (part.name + self.suffix)
-            whole = record is not None and record["payload"] == digest
-            if whole and path.is_file() and path.stat().st_size == record["bytes"]:
+            if record is None or record.get("payload") != digest or not path.is_file():
+                todo.append(part)
+            elif path.stat().st_size == record["bytes"] and is_whole(
+                path, record.get("xxh128") or record["sha256"]
+            ):
                 records[part.name] = record
             else:
+                logger.warning("%s was changed after it was finished; it is made again", path)
                 todo.append(part)
         known = {part.name + self.suffix for part in self.parts}
         for path in (folder / "parts").glob("*"):

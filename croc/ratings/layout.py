@@ -15,6 +15,7 @@ from croc.ratings.permutation import Test
 from croc.ratings.records import Grouping
 from croc.tables.delimited import require_cells
 from croc.tables.signature import Signature
+from croc.verdict import statistics
 from croc.verdict.statistics import Correction
 from croc.wording import counted
 
@@ -60,6 +61,9 @@ class Settings:
     seed: int = 0
     level: float = 0.95
     correction: Correction = "holm"
+
+    def __post_init__(self) -> None:
+        statistics.check_numbers(self.resamples, self.permutations)
 
 
 @dataclass(frozen=True)

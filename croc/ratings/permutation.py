@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from croc.ratings.coefficients import Correlation
 from croc.ratings.groups import Average, Grouped, Rows, correlate_rows, mean_coefficient
 from croc.ratings.ties import agreement
-from croc.verdict.statistics import Array
+from croc.verdict.statistics import Array, check_drawn
 
 Test = Literal["perm-both", "perm-inputs"]
 
@@ -31,6 +31,7 @@ _BLOCK = 4_000_000
 
 def draw_swaps(units: int, permutations: int, rng: np.random.Generator) -> NDArray[np.bool_]:
     """Which units keep their scores in each permutation: (permutations, units)."""
+    check_drawn(permutations, units)
     bits = rng.integers(0, 256, (permutations, -(-units // 8)), dtype=np.uint8)
     return np.unpackbits(bits, axis=1, count=units).astype(bool)
 

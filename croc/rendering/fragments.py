@@ -29,6 +29,8 @@ from croc.rendering.formats import agreement_lines, further_columns, percent
 from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.results.hub_metadata import eval_results_files
+from croc.results.verified import LEVELS, VERIFIED, read_verified
+from croc.storage.limits import PAGE
 from croc.verdict.records import DIRECTION_NAMES, Result, Score
 from croc.verdict.report import NO_VALUE
 
@@ -55,7 +57,7 @@ _USUAL = ("category", "property")
 _THUMBNAIL = 256  # pixels
 
 # The lowest probability of each level, its words and its step of colour.
-LEVELS = (
+MATCH_LEVELS = (
     (0.9, "clearly shown", 4),
     (0.65, "probably shown", 3),
     (0.35, "unclear", 2),
@@ -77,6 +79,13 @@ DIRECTION_WHY = {
 }
 
 
+_VERIFIED_TITLES = {
+    "table": "The numbers follow from the score table, which is its author's statement",
+    "dataset": "The score table has exactly the images of the dataset; the scores are its author's statement",
+    "scores": "A random sample of the checks was scored again, with the same scores",
+}
+
+
 class Level(NamedTuple):
     """A probability in words, and its step on the colour scale: 0 (not met) to 4 (met)."""
 
@@ -91,7 +100,7 @@ def words(name: Any) -> str:
 
 def level(probability: float) -> Level:
     """The words for a probability that an image shows something."""
-    return next(Level(words, step) for least, words, step in LEVELS if probability >= least)
+    return next(Level(words, step) for least, words, step in MATCH_LEVELS if probability >= least)
 
 
 # ---- Readers ----
@@ -157,7 +166,7 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
         raise InputError("Add a score table first: Parquet, CSV or TSV")
     wanted = list(by or ())
     try:
-        tables = read_score_tables([path], groups=wanted or existing_group_columns(Path(path)))
+        tables = read_score_tables([path], groups=wanted or existing_group_columns(Path(path)), limits=PAGE)
         wanted = wanted or [name for name in _USUAL if all(has_values(table.frame, name) for table in tables)]
         return evaluate_tables(tables, Settings(paper=bool(paper), by=tuple(wanted)))
     except InputError as problem:
@@ -168,6 +177,14 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
 def results_folder() -> Path:
     """Where results come from: ``CROC_RESULTS`` (a folder or a Hub dataset), else those of the package."""
     return _source("CROC_RESULTS", RESULTS)
+
+
+def results_board() -> Leaderboard:
+    """The leaderboard of :func:`results_folder`, with its list of verified results, if it has one."""
+    from croc.results.leaderboard import leaderboard
+
+    folder = results_folder()
+    return leaderboard([folder], verified=read_verified(folder / VERIFIED))
 
 
 def checks_source() -> str:
@@ -199,6 +216,8 @@ def _macros() -> Any:
         "direction_text": DIRECTION_TEXT,
         "direction_why": DIRECTION_WHY,
         "longest": _LONGEST_SHOWN,
+        "verified_levels": LEVELS,
+        "verified_titles": _VERIFIED_TITLES,
     }
     environment.filters |= {"words": words}
     return environment
@@ -235,7 +254,7 @@ def explanations(explained: Sequence[Any], *, calibrated: bool) -> str:
         "explanations",
         [(explanation, coloured(explanation)) for explanation in best_first],
         calibrated=calibrated,
-        levels=LEVELS,
+        levels=MATCH_LEVELS,
     )
 
 

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError, MissingExtra
 from croc.rendering import fragments as pages
+from croc.storage.limits import UPLOAD
 
 if TYPE_CHECKING:
     import gradio as gr
 
-MAX_UPLOAD = "64mb"
 KEPT_SECONDS = 900
 """Uploads older than this, in seconds, are deleted; the check runs three times as often."""
 
@@ -297,7 +297,7 @@ def serve(demo: gr.Blocks, *, then: Callable[[], Any] | None = None, block: bool
         **looks(),
         # For the example table: by default gradio serves files of the working directory only.
         allowed_paths=[str(pages.RESULTS)],
-        max_file_size=MAX_UPLOAD,
+        max_file_size=UPLOAD,
         ssr_mode=False,
         footer_links=["api"],
         run_history=False,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DPI = 160
 _ACROSS = 26  # maximum number of values of a grouping in one row
 _BESIDE = 10  # a grouping with at most this many values is drawn beside the directions
+_LONGEST = 40  # characters of a label; a longer one is cut
+_PANELS = 40  # panels of a grouping; a longer image is refused by the format and readable by nobody
 _COLOURS = "BrBG"  # diverging, and readable by colour-blind people
 
 
@@ -75,11 +77,13 @@ def _panels(report: Report) -> list[_Panel]:
     for column, values in report.groupings.items():
         if column in shown:
             continue
-        for begin in range(0, len(values), _ACROSS):
-            names = values[begin : begin + _ACROSS]
+        drawn = values[: _PANELS * _ACROSS]
+        part = f", {len(drawn)} of {len(values)} values" if len(drawn) < len(values) else ""
+        for begin in range(0, len(drawn), _ACROSS):
+            names = drawn[begin : begin + _ACROSS]
             panels.append(
                 _Panel(
-                    f"by {column}" if begin == 0 else f"by {column}, continued",
+                    f"by {column}{part}" if begin == 0 else f"by {column}, continued",
                     labels,
                     _words(names),
                     [
@@ -95,14 +99,21 @@ def _words(names: Sequence[str]) -> list[str]:
     return [name.replace("_", " ") for name in names]
 
 
+def _label(name: str) -> str:
+    """A name as a label: one line, of limited length."""
+    line = " ".join(name.split())
+    return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1]}…"
+
+
 def _draw(axis: Any, panel: _Panel, labels: Sequence[str]) -> Any:
     """Draw a panel; ``labels`` are the names of its rows, none beside another panel."""
     data = [[float("nan") if value is None else value for value in row] for row in panel.values]
     image = axis.imshow(data, cmap=_COLOURS, vmin=-1, vmax=1, aspect="auto")
     axis.set_title(panel.title, fontsize=10, parse_math=False)
-    turned = any(len(name) > 8 for name in panel.names)
+    names, labels = [_label(name) for name in panel.names], [_label(label) for label in labels]
+    turned = any(len(name) > 8 for name in names)
     rotation, align = (35, "right") if turned else (0, "center")
-    axis.set_xticks(range(len(panel.names)), panel.names, fontsize=8, rotation=rotation, ha=align)
+    axis.set_xticks(range(len(names)), names, fontsize=8, rotation=rotation, ha=align)
     axis.set_yticks(range(len(labels)), labels, fontsize=9)
     for label in (*axis.get_xticklabels(), *axis.get_yticklabels()):
         label.set_parse_math(False)  # a dollar in a name does not begin a formula

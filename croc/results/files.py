@@ -2,19 +2,17 @@
 
 A results file embeds the metric's :class:`croc.verdict.report.Report` as it is, and adds what others need to
 trust it: the checksum of the score table, and sums of verdicts per concept, from which a leaderboard tests
-metrics against each other. :func:`verify_result` computes all of it again from the table.
+metrics against each other. :mod:`croc.results.verification` computes all of it again from the table.
 
     result = make_result("scores/clipscore-b32.parquet")
     write_result(result, "results/syn/clipscore-b32.json")
-    verify_result("results/syn/clipscore-b32.json", "scores/clipscore-b32.parquet")   # differences: []
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -24,37 +22,24 @@ import polars as pl
 from pydantic import Field, TypeAdapter
 
 from croc.checks.schema import DIRECTIONS, Direction, stable_hash
-from croc.checks.sources import Checks
 from croc.errors import InputError
 from croc.results.concept_sums import ConceptSums, concept_sums
 from croc.storage.files import atomic, sha256_of
+from croc.storage.limits import METRIC_NAME, RESULTS_FILE
 from croc.storage.text_files import first_problem
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import read_score_tables
 from croc.tables.signature import Signature
 from croc.verdict.aggregation import CheckVerdicts
 from croc.verdict.evaluation import evaluate_tables
-from croc.verdict.records import Comparison, Result, Score, Stored, Text
+from croc.verdict.records import Stored, Text
 from croc.verdict.report import Report, Settings
-from croc.wording import counted
 
 FORMAT: Literal[2] = 2
 GROUPS = ("subset", "category", "property")
 """The columns that a result is broken down by, where the table has them."""
 
-MAX_BYTES = 64_000_000
-MAX_NAME = 100
 _FAILURES, _FAILURES_PER_KIND = 48, 4
-# Intervals come from sums in single precision, whose last digits differ between machines.
-_EXACT, _RESAMPLED = 1e-9, 1e-4
-_LONG = 60  # characters of a value that a message shows
-_RESAMPLED_NAMES = ("ci_low", "ci_high", "scaled_ci_low", "scaled_ci_high", "p")
-# Fields of records that files of an earlier version do not have: their absence claims nothing.
-_ADDED_LATER = {
-    item.name for record in (Result, Score, Comparison) for item in fields(record) if item.default is None
-}
-# Not compared with the table again: the checksum is, and the file may have another name.
-_NOT_COMPUTED = ("table", "url")
 
 
 @dataclass(frozen=True)
@@ -102,9 +87,9 @@ class ResultsFile(Stored):
         """Check that the report is on one metric."""
         if len(self.report.metrics) != 1:
             raise ValueError(f"a results file contains one metric, not {len(self.report.metrics)}")
-        if not 0 < len(self.metric) <= MAX_NAME:
+        if not 0 < len(self.metric) <= METRIC_NAME:
             raise ValueError(
-                f"the metric's name has {len(self.metric)} characters; at most {MAX_NAME} are allowed"
+                f"the metric's name has {len(self.metric)} characters; at most {METRIC_NAME} are allowed"
             )
 
     def to_dict(self) -> dict[str, Any]:
@@ -233,135 +218,13 @@ def read_result(path: str | Path) -> ResultsFile:
     """
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InputError(f"{path}: larger than {MAX_BYTES / 1e6:.0f} MB, too large for a results file")
+        if path.stat().st_size > RESULTS_FILE:
+            raise InputError(f"{path}: larger than {RESULTS_FILE / 1e6:.0f} MB, too large for a results file")
         return _adapter().validate_json(path.read_bytes())
     except OSError as problem:
         raise InputError(f"{path}: cannot be read ({problem.strerror})") from None
     except ValueError as problem:
         raise InputError(f"{path}: not a results file: {first_problem(problem)}") from None
-
-
-# ---- Verifying ----
-
-
-def verify_result(path: str | Path, table: str | Path | None = None) -> list[str]:
-    """Compute a result again from its score table: every number, finding and sum.
-
-    Args:
-        path: the results file.
-        table: its score table; None takes the file of that name beside the result.
-
-    Returns:
-        What differs, a sentence each; empty when the result is what the table gives.
-
-    Raises:
-        InputError: one of the two files cannot be read.
-    """
-    stored = read_result(path)
-    file = _table_of(path, stored, table)
-    differences = []
-    if sha256_of(file) != stored.table.sha256:
-        differences.append(f"table: the checksum of {file.name} differs from the one in the result")
-    computed = make_result(
-        file,
-        protocol=stored.report.protocol,
-        metric=stored.metric,
-        settings=stored.report.settings,
-        trained_on_croc=stored.trained_on_croc,
-    )
-    return differences + _differences(_comparable(stored), _comparable(computed))
-
-
-def _comparable(result: ResultsFile) -> dict[str, Any]:
-    """What must be equal; the version of the program in a signature need not be that of today."""
-    report = result.report
-    report = replace(
-        report,
-        signature=report.signature.without("croc"),
-        signatures={name: signature.without("croc") for name, signature in report.signatures.items()},
-    )
-    content = replace(result, report=report).to_dict()
-    return {key: value for key, value in content.items() if key not in _NOT_COMPUTED}
-
-
-def verify_checks(path: str | Path, table: str | Path | None, checks: Checks) -> tuple[list[str], str]:
-    """Compare the checks of a result's score table with those of the dataset that it names.
-
-    Args:
-        path: the results file.
-        table: its score table; None takes the file of that name beside the result.
-        checks: the dataset, opened by :func:`croc.checks.sources.open_checks`.
-
-    Returns:
-        What differs, a sentence each; and how many of the dataset's checks the table has.
-
-    Raises:
-        InputError: a file cannot be read.
-    """
-    stored = read_result(path)
-    file = _table_of(path, stored, table)
-    known = {check_id for check_id, *_ in checks.texts}
-    scored = set(pl.read_parquet(file, columns=["check_id"], glob=False)["check_id"].unique())
-    differences = []
-    revision = stored.report.dataset.revision
-    if revision and revision.partition("[")[0] != checks.revision:
-        differences.append(
-            f"report.dataset.revision: is {revision!r}, but {checks.name} has {checks.revision!r}"
-        )
-    if unknown := sorted(scored - known):
-        differences.append(
-            f"table: {len(unknown)} of {counted(len(scored), 'check')} not in {checks.name}, "
-            f"such as {unknown[0]}"
-        )
-    return differences, f"{len(scored & known)} of {counted(len(known), 'check')} of {checks.name}"
-
-
-def _table_of(path: str | Path, stored: ResultsFile, table: str | Path | None) -> Path:
-    file = Path(path).parent / stored.table.file if table is None else Path(table)
-    if not file.is_file():
-        raise InputError(f"{path}: its score table {file} does not exist; name it with --table")
-    return file
-
-
-def _differences(theirs: Any, ours: Any, where: str = "", *, resampled: bool = False) -> list[str]:
-    """Where a stored result is not what its table gives; at most one sentence per record."""
-    if isinstance(theirs, dict) and isinstance(ours, dict):
-        out = []
-        for key in dict.fromkeys((*theirs, *ours)):
-            if theirs.get(key) is None and key in _ADDED_LATER:
-                continue
-            place = f"{where}.{key}" if where else key
-            out += _differences(theirs.get(key), ours.get(key), place, resampled=key in _RESAMPLED_NAMES)
-        return out
-    if isinstance(theirs, list) and isinstance(ours, list):
-        if len(theirs) != len(ours):
-            return [f"{where}: {counted(len(theirs), 'entry', 'entries')}, but the table gives {len(ours)}"]
-        pairs = enumerate(zip(theirs, ours, strict=True))
-        return [
-            difference
-            for i, (a, b) in pairs
-            for difference in _differences(a, b, f"{where}[{i}]", resampled=resampled)[:1]
-        ]
-    if isinstance(theirs, float | int) and isinstance(ours, float | int):
-        tolerance = _RESAMPLED if resampled else _EXACT
-        if math.isclose(theirs, ours, rel_tol=tolerance, abs_tol=tolerance):
-            return []
-    return (
-        []
-        if theirs == ours
-        else [f"{where}: is {_cut(theirs, ours)}, but the table gives {_cut(ours, theirs)}"]
-    )
-
-
-def _cut(value: Any, other: Any) -> str:
-    """A value for a message; of long texts the part where they begin to differ."""
-    if not isinstance(value, str) or not isinstance(other, str) or max(len(value), len(other)) <= _LONG:
-        return f"{value!r:.{_LONG}}"
-    pairs = enumerate(zip(value, other, strict=False))
-    common = next((i for i, (a, b) in pairs if a != b), min(len(value), len(other)))
-    start = max(0, common - _LONG // 3)
-    return f"{'…' if start else ''}{value[start : start + _LONG]!r}"
 
 
 # ---- Reading tables ----

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,8 @@ from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.results.concept_sums import verdicts_of_sums
 from croc.results.files import ResultsFile, read_result
+from croc.results.verified import VERIFIED, Verification
+from croc.storage.files import sha256_of
 from croc.tables.signature import Signature
 from croc.verdict.directions import symmetric_chance
 from croc.verdict.evaluation import join_reports
@@ -37,10 +39,12 @@ class Benchmark:
     Attributes:
         report: the metrics side by side, best first, with ranks, paired tests and findings.
         files: the result of each metric of the report.
+        verified: how the result of a metric was verified; a metric that is not in it was not verified.
     """
 
     report: Report
     files: Mapping[str, ResultsFile]
+    verified: Mapping[str, Verification] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -60,9 +64,11 @@ class Benchmark:
         Returns:
             Keys ``rank, metric, scaled, ci_low, ci_high``, the four directions, the values of ``column``,
             the other fields of :class:`croc.verdict.records.Score` that tables show, ``checks, all_checks,
-            baseline, trained_on_croc, url, signature``. Scaled accuracies lie in −1…1, shares in 0…1; None
-            where there is none. ``all_checks`` is the largest number of checks that a metric was scored on
-            here: one with fewer ``checks`` was scored on a part of them.
+            baseline, verified, trained_on_croc, url, signature``. Scaled accuracies lie in −1…1, shares in
+            0…1; None where there is none. ``all_checks`` is the largest number of checks that a metric was
+            scored on here: one with fewer ``checks`` was scored on a part of them. ``verified`` is a level of
+            :data:`croc.results.verified.LEVELS` or None. ``trained_on_croc`` and ``url`` are statements of
+            the result's author.
         """
         report = self.report
         rows = []
@@ -83,6 +89,7 @@ class Benchmark:
                     "checks": file.report.checks,
                     "all_checks": report.checks,
                     "baseline": score.baseline,
+                    "verified": verified.level if (verified := self.verified.get(score.metric)) else None,
                     "trained_on_croc": file.trained_on_croc,
                     "url": file.url,
                     "signature": str(file.signature),
@@ -155,7 +162,12 @@ class Leaderboard:
 
 
 def leaderboard(
-    results: Iterable[str | Path | ResultsFile], *, resamples: int = 2_000, flips: int = 10_000
+    results: Iterable[str | Path | ResultsFile],
+    *,
+    resamples: int = 2_000,
+    flips: int = 10_000,
+    verified: Mapping[str, Verification] | None = None,
+    only_verified: bool = False,
 ) -> Leaderboard:
     """Put many results side by side.
 
@@ -163,14 +175,19 @@ def leaderboard(
     report, from the sums that they hold.
 
     Args:
-        results: results, files, or folders whose ``*.json`` are read, subfolders included.
+        results: results, files, or folders whose ``*.json`` are read, subfolders included; files called
+            ``verified.json`` are not results.
         resamples: of the bootstrap behind rank agreement and findings.
         flips: of the permutation tests.
+        verified: the verified results by the checksum of their files, see
+            :func:`croc.results.verified.read_verified`.
+        only_verified: leave out what was not verified, with a sentence for each.
 
     Returns:
         The benchmarks, and a sentence for each file that could not be used. Nothing else is left out.
     """
     by_benchmark: dict[Signature, dict[str, ResultsFile]] = {}
+    how: dict[Signature, dict[str, Verification]] = {}
     problems = []
     for source in _sources(results):
         try:
@@ -183,12 +200,19 @@ def leaderboard(
                     f"there already is a result of {result.metric!r} on {result.report.dataset.name}; keep "
                     "one of them, or rename the metric"
                 )
+            verification = _verification(source, verified or {})
+            if verification is None and only_verified:
+                raise InputError("not verified: croc results verify --record lists verified results")
             files[result.metric] = result
+            if verification is not None:
+                how.setdefault(result.benchmark, {})[result.metric] = verification
         except InputError as problem:
             name = source.metric if isinstance(source, ResultsFile) else str(source)
             message = str(problem)
             problems.append(message if message.startswith(name) else f"{name}: {message}")
-    benchmarks = [_benchmark(files, resamples, flips) for files in by_benchmark.values()]
+    benchmarks = [
+        _benchmark(files, how.get(key, {}), resamples, flips) for key, files in by_benchmark.items() if files
+    ]
     benchmarks.sort(key=lambda b: (b.report.protocol != "syn", -len(b.files), b.name))
     return Leaderboard(tuple(benchmarks), tuple(problems))
 
@@ -200,8 +224,13 @@ def _sources(results: Iterable[str | Path | ResultsFile]) -> list[Path | Results
             sources.append(result)
         else:
             path = Path(result)
-            sources += sorted(path.rglob("*.json")) if path.is_dir() else [path]
+            inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+            sources += [file for file in inside if file.name != VERIFIED]
     return sources
+
+
+def _verification(source: Path | ResultsFile, verified: Mapping[str, Verification]) -> Verification | None:
+    return None if isinstance(source, ResultsFile) or not verified else verified.get(sha256_of(source))
 
 
 def _check_dataset(result: ResultsFile) -> None:
@@ -232,11 +261,13 @@ def _check_sums(result: ResultsFile) -> None:
         )
 
 
-def _benchmark(files: Mapping[str, ResultsFile], resamples: int, flips: int) -> Benchmark:
+def _benchmark(
+    files: Mapping[str, ResultsFile], verified: Mapping[str, Verification], resamples: int, flips: int
+) -> Benchmark:
     reports = [file.report for file in files.values()]
     largest = max(reports, key=lambda report: report.checks)
     settings = Settings(largest.settings.paper, ("category",), resamples, flips)
     verdicts = verdicts_of_sums(
         {metric: file.sums for metric, file in files.items()}, _symmetric(next(iter(files.values())))
     )
-    return Benchmark(join_reports(reports, verdicts, settings), dict(files))
+    return Benchmark(join_reports(reports, verdicts, settings), dict(files), dict(verified))

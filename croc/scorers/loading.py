@@ -25,6 +25,7 @@ from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.phi4_multimodal import imported
 from croc.scorers.phi4_multimodal import processor as phi4_processor
 from croc.scorers.processors import processor_class, processor_for_images
+from croc.scorers.tokenizer_files import check_tokenizers
 
 _DTYPES = ("float32", "bfloat16", "float16")
 # Buffers that older versions of transformers saved with the weights; the class computes them.
@@ -375,6 +376,8 @@ class Checkpoint:
         options |= {"trust_remote_code": self.trust_remote_code}
 
         def read(name: str, **place: Any) -> Any:
+            if Path(name).is_dir():
+                check_tokenizers(Path(name))
             if processor_class(name, place) == phi4_processor.PROCESSOR:
                 return phi4_processor.load_processor(name, self._backend, place)
             if importlib.util.find_spec("torchvision") is None:

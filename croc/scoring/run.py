@@ -76,6 +76,7 @@ def score_dataset(
     revision: str | None = None,
     streaming: bool = False,
     max_checks: int | None = None,
+    verify: bool = False,
     options: Mapping[str, Any] | None = None,
     executor: Executor | None = None,
     log: Callable[[str], None] = logger.info,
@@ -92,6 +93,7 @@ def score_dataset(
         revision: tag or commit of a Hub dataset; for objects, a name for their content.
         streaming: read a Hub dataset over the network instead of downloading it first.
         max_checks: largest number of checks; see :func:`croc.checks.sources.open_checks`.
+        verify: first compare all bytes of a folder with its manifest, not only sizes and quick checksums.
         options: arguments for those scorers given by name that take them, such as ``{"device": "cpu"}``.
         executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process. Worker processes
             open the dataset and load the scorer by name; this process loads it too, for its signature.
@@ -127,7 +129,7 @@ def score_dataset(
         "streaming": streaming,
         "max_checks": max_checks,
     }
-    checks = open_checks(**source)
+    checks = open_checks(**source, verify=verify)
     if not checks.texts:
         raise InputError(f"{checks.name} contains no checks")
     _require_folder(Path(out))

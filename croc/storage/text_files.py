@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from croc.errors import InputError
+from croc.storage.limits import YAML_DEPTH, YAML_FILE
 
 if TYPE_CHECKING:
     from pydantic import TypeAdapter
@@ -51,18 +52,19 @@ def parse_json(text: str | bytes, where: str) -> Any:
 
 
 def parse_yaml(text: str, where: str) -> Any:
-    """The value of a YAML text, by the safe loader.
+    """The value of a YAML text of plain data, by the safe loader.
 
     Raises:
-        InputError: it is not YAML, nested too deeply, or has a value that cannot exist, such as the date
-            2025-02-30; the message begins with ``where``.
+        InputError: it is not YAML, has an anchor, an alias, a tag or more levels than ``limits.YAML_DEPTH``,
+            or has a value that cannot exist, such as the date 2025-02-30; the message begins with ``where``.
     """
     import yaml
 
+    from croc.storage.plain_yaml import LOADER, refuse_unsafe_yaml
+
     try:
-        return yaml.safe_load(text)
-    except RecursionError:
-        raise InputError(f"{where}: nested too deeply") from None
+        refuse_unsafe_yaml(text, where, depth=YAML_DEPTH)
+        return yaml.load(text, Loader=LOADER)  # a safe loader
     except (yaml.YAMLError, *_YAML_VALUE_ERRORS) as error:
         raise InputError(f"{where}: not valid YAML ({_describe(error)})") from None
 
@@ -71,9 +73,24 @@ def read_yaml(path: Path) -> Any:
     """The value of a YAML file.
 
     Raises:
-        InputError: see :func:`read_text` and :func:`parse_yaml`.
+        InputError: it is larger than ``limits.YAML_FILE``; see :func:`read_text` and :func:`parse_yaml`.
     """
-    return parse_yaml(read_text(path), str(path))
+    return parse_yaml(read_yaml_text(path), str(path))
+
+
+def read_yaml_text(path: Path) -> str:
+    """The text of a YAML file.
+
+    Raises:
+        InputError: it cannot be read, or is larger than ``limits.YAML_FILE``.
+    """
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
+    if size > YAML_FILE:
+        raise InputError(f"{path} has {size:,} bytes; at most {YAML_FILE:,} are allowed")
+    return read_text(path)
 
 
 def require_kind(value: Any, kind: type[T], where: str) -> T:

@@ -16,6 +16,7 @@ from typing import Any
 import polars as pl
 
 from croc.errors import InputError
+from croc.storage.limits import COMMAND_LINE, TableLimits
 from croc.wording import counted
 
 # Spellings of a missing score; other text that is not a number is an error.
@@ -24,14 +25,14 @@ LIKE_A_NUMBER = r"^[+\-−]?(?:[\d.'’ ]*,\d+(?:[eE][+-]?\d+)?|\d+(?:[.,]\d+)?\
 """Text that a person reads as a number: with a decimal comma, a percent sign or a typographic minus."""
 _DECIMAL_COMMA = re.compile(r"[+\-−]?[\d.'’ ]*,\d+(?:[eE][+-]?\d+)?")
 _LARGEST_BLOCK = 2**31 - 1  # of pyarrow's reader
-MAX_UNPACKED = 2_000_000_000  # bytes of a compressed table, which is unpacked into memory
 
 
-def read_delimited(file: Path) -> pl.DataFrame:
+def read_delimited(file: Path, *, limits: TableLimits = COMMAND_LINE) -> pl.DataFrame:
     """Read a CSV or TSV file (``.gz`` too), every cell as text; the delimiter follows from the name.
 
     Raises:
-        InputError: the file is empty, not UTF-8, or a line has too many or too few cells.
+        InputError: the file is empty, not UTF-8, larger than the limits, or a line has too many or too few
+            cells.
     """
     import pyarrow as pa
     from pyarrow import csv as arrow_csv
@@ -43,7 +44,7 @@ def read_delimited(file: Path) -> pl.DataFrame:
         return "skip"
 
     try:
-        data = _unpack(file) if file.suffix == ".gz" else file.read_bytes()
+        data = _unpack(file, limits) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as problem:
         raise InputError(f"{file}: cannot be read ({problem})") from None
     data = data.removeprefix(b"\xef\xbb\xbf")
@@ -86,16 +87,19 @@ def read_delimited(file: Path) -> pl.DataFrame:
     frame.columns = names  # polars calls a column without a name column_0
     if not len(frame):
         raise InputError(f"{file}: the table has no rows")
+    if len(frame) > limits.rows:
+        raise InputError(f"{file}: {len(frame):,} rows; at most {limits.rows:,} are allowed")
     return frame
 
 
-def _unpack(file: Path) -> bytes:
+def _unpack(file: Path, limits: TableLimits) -> bytes:
+    most = min(limits.unpacked, max(limits.free, limits.ratio * file.stat().st_size))
     data = bytearray()
     with gzip.open(file) as unpacked:
         while chunk := unpacked.read(1 << 24):
             data += chunk
-            if len(data) > MAX_UNPACKED:
-                raise InputError(f"{file}: unpacks to more than {MAX_UNPACKED:,} bytes; write it as Parquet")
+            if len(data) > most:
+                raise InputError(f"{file}: unpacks to more than {most:,} bytes; write it as Parquet")
     return bytes(data)
 
 

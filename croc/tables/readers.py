@@ -15,6 +15,8 @@ import polars as pl
 
 from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS
 from croc.errors import InputError
+from croc.storage.frames import read_frame
+from croc.storage.limits import COMMAND_LINE, GROUP_NAME, GROUPS, METRIC_NAME, TableLimits
 from croc.tables import published
 from croc.tables.columns import REQUIRED_COLUMNS, SCORE_COLUMNS, SCORE_VALUES
 from croc.tables.delimited import read_delimited, require_cells, require_columns, to_numbers
@@ -24,10 +26,6 @@ from croc.tables.score_tables import ScoreTable, join_tables, require_one_datase
 
 _NO_GROUPS = tuple(name for name in SCORE_COLUMNS if name not in GROUP_COLUMNS)
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
-# Larger Parquet files are not validated first, so that reading a million rows takes a second.
-_VALIDATED_BYTES = 16 << 20
-# A damaged page makes polars panic, which is not an ``Exception``.
-_UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError)
 # The columns that an evaluation may need; others are not read.
 _READ = (*REQUIRED_COLUMNS, "concept_id", "subset", "category", "text_model", "error")
 
@@ -38,6 +36,7 @@ def read_score_tables(
     protocol: str | None = None,
     groups: Sequence[str] = (),
     metrics: Sequence[str] | None = None,
+    limits: TableLimits = COMMAND_LINE,
 ) -> list[ScoreTable]:
     """Read score tables and join the tables of each metric.
 
@@ -46,6 +45,7 @@ def read_score_tables(
         protocol: ``syn`` or ``hum``; None takes it from the files.
         groups: columns to group by; every table must have them.
         metrics: keep only these metrics; None keeps all.
+        limits: how large each file may be.
 
     Returns:
         One table per metric, or per family of metrics of one file; all of one protocol and one dataset
@@ -66,9 +66,9 @@ def read_score_tables(
     hum_files: list[tuple[Path, pl.DataFrame]] = []
     for file in files:
         if file.name.endswith(".parquet"):
-            tables.append(_read_parquet(file, protocol, groups))
+            tables.append(_read_parquet(file, protocol, groups, limits))
             continue
-        frame = read_delimited(file)
+        frame = read_delimited(file, limits=limits)
         if set(published.SYN_COLUMNS) <= set(frame.columns):
             tables.append(published.read_syn(frame, file))
         elif set(published.HUM_COLUMNS) <= set(frame.columns):
@@ -82,12 +82,35 @@ def read_score_tables(
     require_one_dataset(tables)
     tables = join_tables(tables)
     for table in tables:
+        for metric in table.metrics:
+            if len(metric) > METRIC_NAME:
+                raise InputError(
+                    f"{table.source}: the metric's name has {len(metric):,} characters; at most "
+                    f"{METRIC_NAME} are allowed"
+                )
         for name in groups:
             if name not in table.frame.columns:
                 raise InputError(f"{table.source}: no column {name!r} to group by")
             if table.frame[name].dtype.is_nested():
                 raise InputError(f"{table.source}, column {name!r}: cannot group by a column of lists")
+            _check_groups(table.frame[name], table.source)
     return tables if metrics is None else select_metrics(tables, metrics)
+
+
+def _check_groups(column: pl.Series, source: str) -> None:
+    """Refuse a column with too many values, or too long ones, to show results for each."""
+    values = column.unique()
+    if len(values) > GROUPS:
+        raise InputError(
+            f"{source}, column {column.name!r}: {len(values):,} values; a column to group by has at most "
+            f"{GROUPS:,}"
+        )
+    longest = values.cast(pl.String).str.len_chars().max()
+    if isinstance(longest, int) and longest > GROUP_NAME:
+        raise InputError(
+            f"{source}, column {column.name!r}: a value of {longest:,} characters; in a column to group by "
+            f"it has at most {GROUP_NAME}"
+        )
 
 
 def find_tables(paths: Iterable[Path | str]) -> list[Path]:
@@ -145,38 +168,10 @@ def metric_of(file: Path) -> str:
 # ---- The layout of this program: a row per image, one metric per file ----
 
 
-def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str]) -> ScoreTable:
-    try:
-        with file.open("rb") as handle:  # polars reads names with brackets or stars as patterns
-            schema = pl.read_parquet_schema(handle)
-            flat = pl.read_parquet_metadata(handle)
-        columns = [name for name in (*_READ, *groups) if name in schema]
-        _validate_pages(file)
-        frame = pl.read_parquet(file, columns=list(dict.fromkeys(columns)), glob=False)
-    except _UNREADABLE as problem:
-        raise _not_parquet(file, problem) from None
+def _read_parquet(file: Path, protocol: str | None, groups: Sequence[str], limits: TableLimits) -> ScoreTable:
+    frame, flat = read_frame(file, (*_READ, *groups), limits=limits)
     metadata = ScoreMetadata.from_parquet(flat, default_name=metric_of(file), source=str(file))
     return score_table(frame, metadata, str(file), protocol)
-
-
-def _validate_pages(file: Path) -> None:
-    """Read a file of moderate size with pyarrow first: polars aborts the process on some damaged pages."""
-    if file.stat().st_size > _VALIDATED_BYTES:
-        return
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        pq.ParquetFile(file).read().validate(full=True)
-    except pa.ArrowException as problem:
-        raise ValueError(str(problem)) from None
-
-
-def _not_parquet(file: Path, problem: BaseException) -> InputError:
-    if file.is_file() and file.stat().st_size == 0:
-        return InputError(f"{file}: the file is empty")
-    reason = (str(problem).splitlines() or [""])[0][:120]
-    return InputError(f"{file}: cannot be read as a Parquet file ({reason})")
 
 
 def _read_long_text(
@@ -211,11 +206,7 @@ def read_pair_table(file: Path | str) -> pl.DataFrame:
     """
     (path,) = find_tables([file])
     if path.name.endswith(".parquet"):
-        try:
-            _validate_pages(path)
-            frame = pl.read_parquet(path, glob=False)
-        except _UNREADABLE as problem:
-            raise _not_parquet(path, problem) from None
+        frame, _ = read_frame(path)
     else:
         frame = read_delimited(path)
     require_columns(frame, ("item_id",), str(path))

@@ -67,7 +67,7 @@ def scaled_accuracy(accuracy: Any, chance: Any, symmetric: Any = False) -> Any:
     room = np.where((difference >= 0) | symmetric, 1 - c, c)
     with np.errstate(invalid="ignore", divide="ignore"):
         scaled = np.where(difference == 0, 0.0, difference / room)
-    scaled = np.where(np.isnan(difference), np.nan, scaled)
+    scaled = np.clip(np.where(np.isnan(difference), np.nan, scaled), -1, 1)  # rounding may pass the ends
     return scaled if scaled.ndim else float(scaled)
 
 

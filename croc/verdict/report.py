@@ -17,6 +17,7 @@ from pydantic import Field, PlainValidator
 
 from croc.checks.schema import Protocol
 from croc.errors import InputError
+from croc.storage.limits import PERMUTATIONS, RESAMPLES
 from croc.tables.signature import Signature
 from croc.verdict import statistics
 from croc.verdict.aggregation import nanmean
@@ -69,8 +70,8 @@ class Settings(Stored):
 
     paper: bool = False
     by: tuple[Text, ...] = ()
-    resamples: Count = 2_000
-    flips: Count = 10_000
+    resamples: Annotated[Count, Field(le=RESAMPLES)] = 2_000
+    flips: Annotated[Count, Field(le=PERMUTATIONS)] = 10_000
     seed: Count = DEFAULT_SEED
     level: Annotated[float, Field(ge=0.5, lt=1)] = 0.95
     images: Annotated[int, Field(ge=1)] | None = None

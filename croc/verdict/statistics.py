@@ -16,6 +16,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from croc.errors import InputError
+from croc.storage.limits import DRAWN, PERMUTATIONS, RESAMPLES
+
 Array = NDArray[np.float64]
 Seed = int | Sequence[int]
 Correction = Literal["holm", "bh", "by"]
@@ -49,8 +52,44 @@ def _blocks(resamples: int, width: int) -> Iterator[tuple[int, int]]:
         yield begin, min(begin + step, resamples)
 
 
+def check_numbers(resamples: int, permutations: int) -> None:
+    """Refuse numbers of resamples and permutations whose memory and time have no bound.
+
+    Raises:
+        InputError: one is too large; the message names it.
+    """
+    for what, number, most in (
+        ("resamples", resamples, RESAMPLES),
+        ("permutations", permutations, PERMUTATIONS),
+    ):
+        if not 0 <= number <= most:
+            raise InputError(f"{number:,} {what}; expected 0 to {most:,}")
+
+
+def check_drawn(draws: int, units: int) -> None:
+    """Refuse more random numbers than fit into memory.
+
+    Args:
+        draws: number of resamples or permutations.
+        units: numbers in each.
+
+    Raises:
+        InputError: there are too many.
+    """
+    if draws * units > DRAWN:
+        raise InputError(
+            f"{draws:,} resamples or permutations of {units:,} units are more than {DRAWN:,} numbers; take "
+            "fewer"
+        )
+
+
 def resample_counts(clusters: int, resamples: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """How often each cluster is drawn in each resample with replacement: (resamples, clusters)."""
+    """How often each cluster is drawn in each resample with replacement: (resamples, clusters).
+
+    Raises:
+        InputError: these are too many numbers to hold at once.
+    """
+    check_drawn(resamples, clusters)
     drawn = rng.integers(0, clusters, (resamples, clusters))
     drawn += np.arange(resamples)[:, None] * clusters
     counts = np.bincount(drawn.ravel(), minlength=resamples * clusters)

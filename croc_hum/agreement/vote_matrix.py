@@ -47,6 +47,9 @@ class Settings:
     seed: int = 20250511
     level: float = 0.95
 
+    def __post_init__(self) -> None:
+        statistics.check_numbers(self.resamples, 0)
+
 
 @dataclass(frozen=True)
 class Estimate:

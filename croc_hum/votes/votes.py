@@ -11,6 +11,7 @@ from typing import Any
 import polars as pl
 
 from croc.errors import InputError, MissingExtra
+from croc.storage.frames import read_frame
 from croc.tables.delimited import read_delimited, require_columns, to_numbers
 from croc.wording import counted
 from croc_hum.schema import ANSWERS, ROLES, TASKS, VOTE_COLUMNS
@@ -116,13 +117,7 @@ def read_votes(path: str | Path) -> pl.DataFrame:
         raise InputError(f"{file}: no such file")
     if file.suffix != ".parquet":
         return check_votes(read_delimited(file), str(file))
-    try:
-        frame = pl.read_parquet(file, glob=False)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
-        raise InputError(
-            f"{file}: cannot be read as a file of votes ({str(error).splitlines()[0]})"
-        ) from None
-    return check_votes(frame, str(file))
+    return check_votes(read_frame(file)[0], str(file))
 
 
 def check_votes(frame: pl.DataFrame, source: str = "the votes") -> pl.DataFrame:

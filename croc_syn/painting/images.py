@@ -13,7 +13,7 @@ from pathlib import Path
 
 from croc.jobs.parts import Executor
 from croc.jobs.progress import progress_bar
-from croc.jobs.runner import Manifest, Progress, Status, read_manifest, run
+from croc.jobs.runner import Manifest, Progress, Status, read_manifest, require_parts, run
 from croc.tables.metadata import library_versions
 from croc.wording import counted
 from croc_syn.painting import Painter, exact, stage
@@ -49,6 +49,7 @@ def make_images(
         PartsFailed: some parts failed; the rest is kept.
     """
     manifest = read_manifest(prompts)
+    require_parts(manifest)
     make: exact.ExactPartMaker | stage.ImagePartMaker
     if settings.models:
         make = stage.ImagePartMaker(

@@ -22,6 +22,7 @@ from pydantic_core import ErrorDetails
 from croc.checks.schema import CATEGORIES, SUBSETS, stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic
+from croc.storage.frames import read_frame
 from croc_syn.taxonomy.taxonomy import ROOT, Entity, Property, Taxonomy, Topic
 
 Allocation = Literal["subsets", "categories"]
@@ -387,7 +388,7 @@ def _format(file: Path) -> str:
 def _rows(file: Path) -> Iterator[Any]:
     try:
         if _format(file) == ".parquet":
-            yield from pl.read_parquet(file, glob=False).iter_rows(named=True)
+            yield from read_frame(file)[0].iter_rows(named=True)
             return
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
@@ -399,5 +400,3 @@ def _rows(file: Path) -> Iterator[Any]:
         raise InputError(f"{file}: cannot be read ({error.strerror or error})") from None
     except UnicodeDecodeError:
         raise InputError(f"{file}: not UTF-8; expected JSON lines") from None
-    except pl.exceptions.PolarsError as error:
-        raise InputError(f"{file}: cannot be read as Parquet ({str(error).splitlines()[0]})") from None

@@ -20,6 +20,8 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 
 from croc.checks.schema import CATEGORIES
 from croc.errors import InputError
+from croc.storage.limits import YAML_FILE
+from croc.storage.plain_yaml import LOADER, refuse_unsafe_yaml
 from croc.wording import counted
 
 DEFAULT_FILE = Path(__file__).with_name("taxonomy.yaml")
@@ -45,8 +47,7 @@ CONTRASTS: Mapping[str, str] = MappingProxyType(
 Table = Literal["topics", "properties", "entities"]
 TABLES: tuple[Table, ...] = ("topics", "properties", "entities")
 
-# A file within these bounds is read quickly; nobody writes a larger one by hand.
-MAX_BYTES = 1_000_000
+# A taxonomy has four levels.
 MAX_DEPTH = 8
 # More problems than a person corrects at once.
 MAX_SHOWN = 10
@@ -261,8 +262,8 @@ _Problem = tuple[_KeyPath, str]
 def _text(file: Path) -> str:
     try:
         size = file.stat().st_size
-        if size > MAX_BYTES:
-            raise InputError(f"{file} has {size:,} bytes; at most {MAX_BYTES:,} are allowed")
+        if size > YAML_FILE:
+            raise InputError(f"{file} has {size:,} bytes; at most {YAML_FILE:,} are allowed")
         raw = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); expected a taxonomy in YAML") from None
@@ -275,16 +276,12 @@ def _text(file: Path) -> str:
         ) from None
 
 
-# libyaml's loader is ten times faster; a wheel without it falls back to the loader in Python.
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
 def _parse(text: str, file: Path) -> tuple[Any, dict[_KeyPath, int]]:
     """Plain data, and the line number of each item by its path of keys and indices."""
     lines: dict[_KeyPath, int] = {(): 1}
     try:
-        _refuse_unsafe_yaml(text, file)
-        loader = _Loader(text)
+        refuse_unsafe_yaml(text, str(file), depth=MAX_DEPTH)
+        loader = LOADER(text)
         try:
             node = loader.get_single_node()
             if node is None:
@@ -303,31 +300,6 @@ def _parse(text: str, file: Path) -> tuple[Any, dict[_KeyPath, int]]:
         where = "" if position is None else f", line {text.count(chr(10), 0, position) + 1}"
         reason = getattr(error, "reason", "it cannot be parsed")
         raise InputError(f"{file}{where}: not valid YAML: {reason}") from None
-
-
-def _refuse_unsafe_yaml(text: str, file: Path) -> None:
-    """Refuse YAML features that a table of plain text never needs, before anything is constructed.
-
-    Aliases can expand a few bytes to gigabytes or to an endless loop, tags can request objects, and deep
-    nesting exhausts the stack.
-    """
-    depth = 0
-    for event in yaml.parse(text, Loader=_Loader):
-        line = event.start_mark.line + 1 if event.start_mark else 1
-        anchor, tag = getattr(event, "anchor", None), getattr(event, "tag", None)
-        if anchor is not None:
-            sign = "*" if isinstance(event, yaml.AliasEvent) else "&"
-            raise InputError(
-                f"{file}, line {line}: {sign}{anchor}: anchors and aliases are not allowed; repeat the value"
-            )
-        if tag is not None:
-            raise InputError(f"{file}, line {line}: {tag}: tags are not allowed; expected plain data")
-        if isinstance(event, yaml.CollectionStartEvent):
-            depth += 1
-            if depth > MAX_DEPTH:
-                raise InputError(f"{file}, line {line}: nested more than {MAX_DEPTH} levels deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            depth -= 1
 
 
 def _to_data(loader: Any, node: yaml.Node, key_path: _KeyPath, lines: dict[_KeyPath, int], file: Path) -> Any:

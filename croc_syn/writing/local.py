@@ -14,6 +14,7 @@ from typing import Any
 
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
+from croc.scorers.tokenizer_files import check_tokenizers
 from croc_syn.model_runtime import halve_batch, loading_failed, warn_unpinned
 from croc_syn.writing import FollowUp, PromptRequest, WriterResponse
 from croc_syn.writing.settings import Local, Sampling, TextModel
@@ -123,6 +124,8 @@ def _load(model: TextModel, settings: Local) -> tuple[Any, Any]:
     placed: dict[str, Any] = (
         {"device_map": "auto"} if not settings.device and torch.cuda.is_available() else {}
     )
+    if model.is_local:
+        check_tokenizers(Path(model.model))
     try:
         # Shorter prompts are padded on the left, so that every response begins at the same position.
         tokenizer = AutoTokenizer.from_pretrained(model.model, padding_side="left", **pin)

@@ -14,6 +14,7 @@ from typing import Any
 
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
+from croc.scorers.tokenizer_files import check_tokenizer
 from croc_syn.model_runtime import first_line
 from croc_syn.writing.settings import Encoder
 
@@ -129,6 +130,7 @@ def token_counter(encoder: Encoder) -> TokenCounter:
                     revision=encoder.revision,
                 )
             )
+        check_tokenizer(file)
         tokenizer = Tokenizer.from_file(str(file))
     except Exception as error:  # tokenizers raises bare exceptions
         raise Abort(

@@ -6,8 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from croc.errors import InputError
-from croc.jobs.runner import Manifest, read_manifest
+from croc.jobs.runner import Manifest, read_manifest, require_parts
 from croc.storage.files import atomic
+from croc.storage.frames import read_frame
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -29,9 +30,11 @@ def read(made: Manifest | str | Path) -> pl.DataFrame:
     import polars as pl
 
     manifest = made if isinstance(made, Manifest) else read_manifest(made)
+    require_parts(manifest)
+    frames = [read_frame(file, _NEEDED)[0] for file in manifest.files()]
     try:
-        return pl.scan_parquet(manifest.files(), glob=False).select(_NEEDED).collect()
-    except (OSError, pl.exceptions.PolarsError) as error:
+        return pl.concat(frames).select(_NEEDED)
+    except (ValueError, pl.exceptions.PolarsError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{manifest.folder}: not a finished folder of prompts ({reason})") from None
 

@@ -273,8 +273,7 @@ def _write_questions(setup: Setup, condition: Condition, folder: Path) -> int:
 
 
 def _train(setup: Setup, work: Path) -> Path:
-    import yaml
-
+    from croc.storage.plain_yaml import dump_yaml
     from crocscore.training.sft import train
 
     recipe = {
@@ -295,5 +294,5 @@ def _train(setup: Setup, work: Path) -> Path:
         **setup.settings,
     }
     file = work / "recipe.yaml"
-    file.write_text(yaml.safe_dump(recipe), "utf-8")
+    file.write_text(dump_yaml(recipe), "utf-8")
     return train(["--config", str(file)])

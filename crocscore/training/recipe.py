@@ -14,9 +14,8 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
-import yaml
-
 from croc.errors import InputError, MissingExtra
+from croc.storage.plain_yaml import dump_yaml
 from croc.storage.text_files import read_text, read_yaml
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -196,7 +195,7 @@ def recipe_text(arguments: Sequence[str]) -> str | None:
             value = getattr(own if hasattr(own, key) else settings, key)
             # The enumerations of transformers have a string as their value.
             merged[key] = getattr(value, "value", value)
-    return f"# {path.name} with {' '.join(options)}\n" + yaml.safe_dump(merged, sort_keys=False)
+    return f"# {path.name} with {' '.join(options)}\n" + dump_yaml(merged)
 
 
 def _raise_input_error(message: str) -> NoReturn:

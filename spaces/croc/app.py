@@ -17,7 +17,6 @@ sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HE
 
 from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
-from croc.results.leaderboard import leaderboard
 
 MOST = 10
 
@@ -65,7 +64,7 @@ with webui.blocks("CROC: can a text-to-image metric be trusted?") as demo:
     webui.html(pages.fragment("calls", CALLS))
     webui.html(pages.fragment("heading", "Evaluate your score table"))
     webui.table_upload(ui)
-    board = leaderboard([pages.results_folder()])
+    board = pages.results_board()
     webui.html(pages.fragment("heading", "Leaderboard"))
     for benchmark in board.benchmarks:
         webui.html(pages.ranking(benchmark, most=MOST))

@@ -10,7 +10,7 @@ from shown_checks import known_checks
 
 from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
-from croc.results.leaderboard import Benchmark, Leaderboard, leaderboard
+from croc.results.leaderboard import Benchmark, Leaderboard
 from croc.verdict.report import NO_VALUE
 
 ALL = "all checks"
@@ -20,7 +20,7 @@ BASELINES, TRAINED = "baselines", "trained on CROC"
 @cache
 def board() -> Leaderboard:
     """The leaderboard, computed once from the results files."""
-    return leaderboard([pages.results_folder()])
+    return pages.results_board()
 
 
 def _benchmark(name: str | None) -> Benchmark:
@@ -66,7 +66,7 @@ def endpoint(name: str | None) -> dict[str, Any]:
     Returns:
         {"benchmarks": all names, "benchmark": this one, "rows": [{"rank", "metric", "scaled", "ci_low",
         "ci_high", a key per direction and category, "n", "group_score", "ties", "coverage", "checks",
-        "all_checks", "baseline", "trained_on_croc", "url", "signature"}]}, best first.
+        "all_checks", "baseline", "verified", "trained_on_croc", "url", "signature"}]}, best first.
     """
     benchmark = _benchmark(name)
     return {
@@ -100,7 +100,8 @@ def build(ui: webui.Wiring) -> None:
     ranking = webui.html(start[0], elem_id="leaderboard-ranking")
     webui.html(
         '<div class="croc"><p class="soft">Baselines ignore the image, the text or '
-        "both; scorers trained on CROC have seen checks of this kind.</p>"
+        "both; scorers trained on CROC have seen checks of this kind. That and the links are "
+        "statements of the authors. Results that are not verified are marked.</p>"
         "<h2>By category</h2></div>"
     )
     categories = webui.html(start[1], elem_id="leaderboard-categories")
@@ -114,7 +115,8 @@ def build(ui: webui.Wiring) -> None:
     webui.html(
         '<div class="croc"><h2>Add a scorer</h2><p>Run <code>croc score</code> on the checks and '
         "<code>croc results create</code> on its table, and send both files as a pull request to the results "
-        "dataset. <code>croc results verify</code> computes every number again from the table.</p></div>"
+        "dataset. <code>croc results verify</code> computes every number again from the table, compares it "
+        "with the dataset, and scores a sample of the checks again.</p></div>"
     )
     tables = [ranking, categories, sides]
 

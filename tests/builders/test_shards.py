@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import load_dataset
 from datasets.exceptions import DatasetNotFoundError
-from pictures import png
+from pictures import claiming_png, png
 from PIL import Image
 from staged_checks import HALVES, SCHEMA, row, stage, write
 
@@ -332,6 +332,15 @@ def test_an_image_that_is_none_is_named_with_file_check_and_place(tmp_path, brok
     rows = [row(number) for number in range(6)]
     rows[5]["contrast_images"] = [*pictures(77), {"bytes": broken, "path": None}]
     message = rf"0004\.parquet: check {rows[5]['check_id']}, contrast_images\[1\] is not a whole image"
+    with pytest.raises(InputError, match=message):
+        build(tmp_path, rows)
+    assert not (tmp_path / "out" / "data").exists()
+
+
+def test_an_image_above_the_limit_is_refused_before_it_is_released(tmp_path):
+    rows = [row(number) for number in range(6)]
+    rows[5]["images"] = [{"bytes": claiming_png(8_001, 8_000), "path": None}]
+    message = rf"check {rows[5]['check_id']}, images\[0\] has more than 64,000,000 pixels"
     with pytest.raises(InputError, match=message):
         build(tmp_path, rows)
     assert not (tmp_path / "out" / "data").exists()

@@ -25,6 +25,7 @@ WALKED = (
     *("quickstart", "evaluate", "report", "statistics", "first_experiments", "own_benchmark"),
     *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people", "external_benchmarks"),
     *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
+    "security",
     pytest.param("cluster", marks=pytest.mark.cluster),
 )
 """Pages that are run as they stand, each in a folder of its own."""

@@ -103,6 +103,26 @@ def test_a_part_that_vanished_or_was_cut_is_made_again(tmp_path: Path) -> None:
     assert content(tmp_path) == before
 
 
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_part_that_was_changed_is_made_again(
+    tmp_path: Path, finished: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the same size, so that only its checksum tells; also with a manifest, which names the old one."""
+    whole = run(tmp_path)
+    before = content(tmp_path)
+    part = tmp_path / "parts" / "part-002.txt"
+    part.write_bytes(part.read_bytes().replace(b"4", b"5"))
+    with pytest.raises(InputError, match=r"part-002\.txt: its content differs from the checksum"):
+        runner.require_parts(whole)
+    if not finished:
+        (tmp_path / "manifest.json").unlink()
+    made = []
+    run(tmp_path, lambda payload, path: made.append(payload["n"]) or square(payload, path))
+    assert made == [2] and content(tmp_path) == before
+    assert "part-002.txt was changed after it was finished; it is made again" in caplog.text
+    runner.require_parts(whole, whole=True)
+
+
 def test_verify_finds_a_changed_byte_and_a_stray_file(tmp_path: Path) -> None:
     file = run(tmp_path).files()[0]
     file.write_bytes(b"X" + file.read_bytes()[1:])

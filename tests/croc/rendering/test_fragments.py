@@ -18,8 +18,9 @@ from PIL import Image
 from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.rendering import fragments as pages
-from croc.results.files import read_result, verify_result
+from croc.results.files import read_result
 from croc.results.leaderboard import leaderboard
+from croc.results.verification import verify_result
 from croc.verdict.directions import directions_of
 
 EVIL = "<script>alert(1)</script>"

@@ -12,13 +12,13 @@ import pytest
 from click.testing import CliRunner
 from score_rows import check_rows, write
 
-from croc.checks.sources import Checks
 from croc.cli import main
 from croc.errors import InputError
 from croc.rendering import fragments as pages
 from croc.rendering.page import page as html_page
-from croc.results.files import make_result, read_result, verify_checks, verify_result, write_result
+from croc.results.files import make_result, read_result, write_result
 from croc.results.leaderboard import leaderboard
+from croc.results.verification import verify_result
 from croc.tables.signature import Signature
 from croc.verdict.evaluation import evaluate
 from croc.verdict.report import Settings
@@ -165,24 +165,6 @@ def test_long_texts_are_shown_where_they_differ(results: Path, tmp_path: Path) -
     assert "concepts:59" in found and "concepts:60" in found and len(found) < 250
 
 
-def test_the_checks_of_a_table_are_compared_with_those_of_its_dataset(results: Path) -> None:
-    told = results / "syn" / "fair.json"
-    texts = [
-        (f"check {concept}-{number}", "property_variation", "a", "b")
-        for concept in range(60)
-        for number in "01"
-    ]
-    whole = Checks("croc/syn", "v1", texts, lambda start, stop: [])
-    assert verify_checks(told, None, whole) == ([], "120 of 120 checks of croc/syn")
-    larger = Checks("croc/syn", "v1", [*texts, ("more", "property_variation", "a", "b")], whole.read)
-    assert verify_checks(told, None, larger) == ([], "120 of 121 checks of croc/syn")
-    other = Checks("croc/syn", "v2", texts[1:], whole.read)
-    (revision, strange), coverage = verify_checks(told, None, other)
-    assert revision == "report.dataset.revision: is 'v1', but croc/syn has 'v2'"
-    assert strange == "table: 1 of 120 checks not in croc/syn, such as check 0-0"
-    assert coverage == "119 of 119 checks of croc/syn"
-
-
 def test_a_result_on_a_part_of_the_checks_is_marked_in_the_leaderboard(results: Path, tmp_path: Path) -> None:
     part = [row for row in rows(1.0, 1, "syn") if row["concept_id"] < "concept 30"]
     table = write(tmp_path, "part", part, "syn", dataset="croc/syn", dataset_revision="v1")
@@ -319,7 +301,7 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     assert checked.exit_code == 0 and "verified" in checked.output
     folder = run.invoke(main, ["results", "verify", str(results / "hum")])
     files = list((results / "hum").glob("*.json"))
-    assert folder.exit_code == 0 and folder.output.count(": verified") == len(files) > 1
+    assert folder.exit_code == 0 and folder.output.count(": numbers verified") == len(files) > 1
     (tmp_path / "hollow").mkdir()
     hollow = run.invoke(main, ["results", "verify", str(tmp_path / "hollow")])
     assert hollow.exit_code == 2 and "no results file" in hollow.output
@@ -333,5 +315,5 @@ def test_the_commands_make_check_and_show_results(results: Path, tmp_path: Path)
     page = tmp_path / "board.html"
     shown = run.invoke(main, ["leaderboard", str(results), "--html", str(page)])
     assert shown.exit_code == 0, shown.output
-    assert "Trained on CROC checks: good" in shown.output
+    assert "Trained on CROC checks, as their authors state: good" in shown.output
     assert "Kendall tau-b" in shown.output and "croc/hum" in page.read_text("utf-8")

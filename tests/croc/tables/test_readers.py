@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gzip
 import os
+import resource
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
@@ -15,7 +17,7 @@ from score_rows import write
 from table_files import BAD, GOOD, LONG, ROWS, SYN, SYN_SCORES, TSV, long_text, parquet, syn_text
 
 from croc.errors import InputError
-from croc.tables import delimited
+from croc.storage.limits import COMMAND_LINE
 from croc.tables.delimited import read_delimited
 from croc.tables.readers import read_pair_table, read_score_tables
 from croc.verdict.evaluation import evaluate, evaluate_tables
@@ -258,15 +260,21 @@ def test_a_metric_may_have_underscores_in_its_name(tmp_path):
     assert list(table.metrics) == ["My___M"]
 
 
-def test_a_table_that_unpacks_to_too_much_is_refused_before_it_fills_the_memory(tmp_path, monkeypatch):
+def test_a_table_that_unpacks_to_too_much_is_refused_before_it_fills_the_memory(tmp_path):
     file = tmp_path / "m.tsv.gz"
     file.write_bytes(gzip.compress(bytes(10**8), mtime=0))
-    monkeypatch.setattr(delimited, "MAX_UNPACKED", 10**6)
-    with pytest.raises(InputError, match=r"m\.tsv\.gz: unpacks to more than 1,000,000 bytes"):
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputError, match=r"m\.tsv\.gz: unpacks to more than 64,000,000 bytes"):
         read_delimited(file)
-    monkeypatch.setattr(delimited, "MAX_UNPACKED", len(TSV))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 150_000  # kilobytes
+    tight = replace(COMMAND_LINE, unpacked=10**6)
+    with pytest.raises(InputError, match=r"m\.tsv\.gz: unpacks to more than 1,000,000 bytes"):
+        read_delimited(file, limits=tight)
     file.write_bytes(gzip.compress(TSV.encode(), mtime=0))
-    assert read_delimited(file).height == TSV.count("\n") - 1
+    just = replace(COMMAND_LINE, unpacked=len(TSV), rows=TSV.count("\n") - 1)
+    assert read_delimited(file, limits=just).height == TSV.count("\n") - 1
+    with pytest.raises(InputError, match="rows; at most 1 are allowed"):
+        read_delimited(file, limits=replace(just, rows=1))
 
 
 def test_nothing_from_a_file_is_executed(tmp_path):

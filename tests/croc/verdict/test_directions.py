@@ -495,3 +495,8 @@ def test_hum_verdicts_equal_the_published_ones(shared_data, tmp_path, name, thro
         ), one
         seen += 1
     assert seen == sum(len(metrics) for metrics in golden.values()) * 4
+
+
+def test_rounding_does_not_take_a_scaled_accuracy_beyond_its_ends() -> None:
+    """Three checks with accuracy 2/3 and the swap null 5/6: the floats give −1.0000000000000007."""
+    assert scaled_accuracy(0.6666666666666666, 0.8333333333333334, True) == -1.0

@@ -101,7 +101,7 @@ def test_an_exact_pair_that_is_not_is_named(tmp_path: Path, pair: dict[str, obje
     [
         ({"category": "colours"}, "category must be one of action"),
         ({"pairs": [PAIR, {**PAIR, "prompt": "x" * 501}]}, "pairs.park_cat.prompt: "),
-        ({"pairs": [PAIR, PAIR]}, "pair 'park_cat' repeats the id or the prompts of 'park_cat'"),
+        ({"pairs": [PAIR, {**PAIR}]}, "pair 'park_cat' repeats the id or the prompts of 'park_cat'"),
         ({"pairs": [{**PAIR, "contrast_prompt": PAIR["prompt"]}]}, "the two prompts are equal"),
         ({"colour": "red"}, "colour: unknown key"),
         ({"version": 2}, "version: "),

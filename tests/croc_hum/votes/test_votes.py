@@ -180,7 +180,7 @@ def test_a_wrong_file_is_one_clear_sentence(tmp_path: Path, text: str, message: 
 
 def test_a_file_that_is_no_parquet_or_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "votes.parquet").write_bytes(b"PAR1 no")
-    with pytest.raises(InputError, match=r"votes\.parquet: cannot be read as a file of votes"):
+    with pytest.raises(InputError, match=r"votes\.parquet: cannot be read as a Parquet file"):
         read_votes(tmp_path / "votes.parquet")
     with pytest.raises(InputError, match="no such file"):
         read_votes(tmp_path / "none.csv")

@@ -482,7 +482,7 @@ def test_a_wrong_file_of_specs_is_told_its_row(tmp_path: Path, content: str, mes
 def test_files_that_are_none_are_told(tmp_path: Path) -> None:
     broken = tmp_path / "specs.parquet"
     broken.write_bytes(b"PAR1 not really")
-    with pytest.raises(InputError, match=r"specs\.parquet: cannot be read as Parquet"):
+    with pytest.raises(InputError, match=r"specs\.parquet: cannot be read as a Parquet file"):
         plan.read(broken)
     with pytest.raises(InputError, match=r"none\.parquet: cannot be read"):
         plan.read(tmp_path / "none.parquet")
