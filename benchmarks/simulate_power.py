@@ -36,10 +36,11 @@ from croc.verdict.planning import Design, plan_for_difference
 from croc.verdict.report import Report, Settings
 from croc.verdict.variation import pilot_basis
 
-RUNS, QUICK_RUNS = 1_000, 200
-PILOT_CONCEPTS = 200
-"""Concepts per category of the pilot, in total: its own error shall not matter here."""
-CALIBRATION_ROUNDS, CALIBRATION_RUNS = 4, 60
+RUNS, QUICK_RUNS = 600, 150
+PILOT_CONCEPTS = 400
+"""Concepts of the pilot in all categories: so many that its own error hardly matters."""
+CALIBRATION = (20, 60)
+"""Numbers of reports in the rounds that find the stated difference."""
 PERMUTATIONS = Settings.flips
 
 Array = NDArray[np.float64]
@@ -131,7 +132,7 @@ class Outcome:
         difference: true difference of scaled accuracy between the two metrics.
         stated: mean of the minimum detectable differences that the reports state.
         power: share of the runs in which the difference was found.
-        half_width: mean half width of the interval of the better metric.
+        half_width: mean half width of the intervals of the two metrics.
         planned_half_width: that of the plan; None without one.
         runs: number of runs.
     """
@@ -172,8 +173,8 @@ def measure(
         pair = next(c for c in family if c.group_value == value and set(c.about) == {"metric 1", "metric 2"})
         found += pair.better == "metric 1" and pair.p_adjusted < 0.05
         stated.append(pair.minimum_detectable_difference)
-        score = next(s for s in report.scores if (s.metric, s.group_value) == ("metric 1", value))
-        widths.append((score.ci_high - score.ci_low) / 2)
+        own = [s for s in report.scores if s.metric in pair.about and s.group_value == value]
+        widths += [(score.ci_high - score.ci_low) / 2 for score in own]
         comparisons = len(family)
     return Outcome(
         kind=kind,
@@ -192,9 +193,9 @@ def measure(
 def of_report(world: World, concepts: int, runs: int, seed: int) -> Outcome:
     """The power at the minimum detectable difference that reports state."""
     difference = 0.0
-    for number in range(CALIBRATION_ROUNDS):
-        difference = measure("report", world, concepts, difference, CALIBRATION_RUNS, seed + number).stated
-    return measure("report", world, concepts, difference, runs, seed + CALIBRATION_ROUNDS)
+    for number, reports in enumerate(CALIBRATION):
+        difference = measure("report", world, concepts, difference, reports, seed + number).stated
+    return measure("report", world, concepts, difference, runs, seed + len(CALIBRATION))
 
 
 def of_plan(world: World, difference: float, runs: int, seed: int) -> Outcome:
@@ -203,33 +204,42 @@ def of_plan(world: World, difference: float, runs: int, seed: int) -> Outcome:
     concepts = max(5, PILOT_CONCEPTS // world.categories)
     pilot = world.tables(rng, world.accuracies(0.0), concepts)
     basis = pilot_basis(pilot, "category")
-    group = plan_for_difference(difference, basis, Design(metrics=world.metrics, flips=PERMUTATIONS)).groups[
-        0
-    ]
+    design = Design(metrics=world.metrics, flips=PERMUTATIONS)
+    group = plan_for_difference(difference, basis, design).groups[0]
     return measure("plan", world, group.concepts, difference, runs, seed, group.half_width)
 
 
 def designs(quick: bool) -> Iterator[tuple[str, World, float]]:
     """Kind, world, and concepts per category or the difference to plan for."""
     if quick:
-        yield "report", World(), 20
         yield "plan", World(), 0.3
+        yield "report", World(categories=8), 12
         return
     for concepts in (8, 12, 30, 100):
         yield "report", World(), concepts
-    for concepts in (12, 20, 60):
-        yield "report", World(categories=8), concepts
-    yield "report", World(checks=1), 60
-    yield "report", World(accuracy=0.93), 40
-    yield "report", World(metrics=4, categories=8), 20
-    yield "report", World(metrics=6, categories=4), 40
     yield "plan", World(), 0.3
     yield "plan", World(), 0.15
-    yield "plan", World(accuracy=0.7, concept_spread=1.5), 0.25
     yield "plan", World(accuracy=0.9, correlation=0.8), 0.12
-    yield "plan", World(checks=1), 0.25
+    yield "report", World(categories=8), 12
     yield "plan", World(categories=8), 0.3
+    yield "report", World(metrics=4, categories=4), 20
+    yield "report", World(categories=8), 30
+    yield "report", World(accuracy=0.93), 40
+    yield "report", World(checks=1), 60
     yield "plan", World(metrics=4, categories=4), 0.25
+
+
+def simulate(kind: str, world: World, size: float, runs: int, seed: int) -> Outcome:
+    """The outcome of one design, which is also printed to standard error."""
+    one = of_report(world, int(size), runs, seed) if kind == "report" else of_plan(world, size, runs, seed)
+    planned = f" (planned {one.planned_half_width:.3f})" if one.planned_half_width else ""
+    print(
+        f"{kind} {world}: {one.concepts} concepts, difference {one.difference:.3f} (stated "
+        f"{one.stated:.3f}), power {one.power:.3f} ± {one.error:.3f}, half width {one.half_width:.3f}"
+        f"{planned}",
+        file=sys.stderr,
+    )
+    return one
 
 
 def markdown(outcomes: list[Outcome]) -> str:
@@ -280,18 +290,7 @@ def main() -> None:
     for number, (kind, world, size) in enumerate(designs(options.quick)):
         if number < len(outcomes):
             continue
-        seed = options.seed + 100 * number
-        if kind == "report":
-            outcomes.append(of_report(world, int(size), runs, seed))
-        else:
-            outcomes.append(of_plan(world, size, runs, seed))
-        one = outcomes[-1]
-        print(
-            f"{kind} {world}: {one.concepts} concepts, difference {one.difference:.3f} (stated "
-            f"{one.stated:.3f}), power {one.power:.3f} ± {one.error:.3f}, half width {one.half_width:.3f}"
-            + (f" (planned {one.planned_half_width:.3f})" if one.planned_half_width else ""),
-            file=sys.stderr,
-        )
+        outcomes.append(simulate(kind, world, size, runs, options.seed + 100 * number))
         if options.out:
             options.out.write_text(json.dumps([asdict(outcome) for outcome in outcomes]))
     print(markdown(outcomes))

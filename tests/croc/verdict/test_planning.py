@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import runpy
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -279,3 +281,16 @@ def test_wrong_options_are_an_error_of_one_sentence(arguments, message):
     result = run(*arguments)
     assert result.exit_code == 2
     assert message in result.stderr
+
+
+@pytest.mark.slow
+def test_the_test_finds_what_reports_and_plans_call_detectable():
+    script = runpy.run_path(str(Path(__file__).parents[3] / "benchmarks" / "simulate_power.py"))
+    runs = script["QUICK_RUNS"]
+    error = math.sqrt(0.8 * 0.2 / runs)
+    for kind, world, size in script["designs"](quick=True):
+        one = script["simulate"](kind, world, size, runs, seed=1)
+        assert 0.8 - 3.5 * error < one.power < 0.8 + 3.5 * error, one
+        assert one.stated == pytest.approx(one.difference, rel=0.1), one
+        if one.planned_half_width:
+            assert one.half_width == pytest.approx(one.planned_half_width, rel=0.15), one
