@@ -172,10 +172,11 @@ def _of_folder(kind: str, folder: Path) -> tuple[list[File], list[str]]:
     ]
     kept = [path for path in paths if path not in out]
     for path in kept:
-        if not (folder / path).resolve().is_relative_to(folder.resolve()):
+        target = (folder / path).resolve()
+        if not target.is_relative_to(folder.resolve()):
             raise InputError(
-                f"{folder / path} is a symbolic link to a file outside of the folder: replace it by the file "
-                "itself, or remove it"
+                f"{folder} has a symbolic link to {target}, which is outside of the folder and would be "
+                "published: replace the link by the file itself, or remove it"
             )
     if kind == "model":
         if "config.json" not in kept or not any(path.endswith(".safetensors") for path in kept):
