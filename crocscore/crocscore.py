@@ -36,6 +36,7 @@ Args:
     revision (str): commit of a model on the Hub.
     device (str): "cpu", "cuda" or "mps". Default: the best one available.
     probability (bool): return calibrated probabilities of a match, 0...1, instead of margins.
+    paper (bool): return P(Yes) - P(No), as CROCScore was published, instead of margins.
 
 Returns:
     scores (list of float): per pair, higher is the better match; None where a pair cannot be scored.
@@ -126,13 +127,16 @@ class Crocscore(evaluate.Metric):  # type: ignore[misc]
         revision: str | None = None,
         device: str | None = None,
         probability: bool = False,
+        paper: bool = False,
     ) -> dict[str, Any]:
         from croc.checks.decoding import decode
         from croc.errors import InputError
         from croc.scorers.pairs import UnscoredPairs
         from croc.tables.signature import scorer_part
 
-        scorer = self._scorer(model, revision, device)
+        scorer = self._scorer(model, revision, device, paper)
+        if probability and getattr(scorer, "paper", False):
+            raise ValueError("probability and paper are two scales: choose one")
         errors: dict[int, str] = {}
         decoded: dict[int, Any] = {}
         for i, image in enumerate(images):
@@ -174,14 +178,17 @@ class Crocscore(evaluate.Metric):  # type: ignore[misc]
         revision: str | None = None,
         device: str | None = None,
         probability: bool = False,
+        paper: bool = False,
     ) -> dict[str, str]:
         """The signature's fields for scores that :meth:`compute` returns with these arguments."""
-        return _fields(self._scorer(model, revision, device), probability)
+        return _fields(self._scorer(model, revision, device, paper), probability)
 
-    def _scorer(self, model: Any, revision: str | None, device: str | None) -> Any:
+    def _scorer(self, model: Any, revision: str | None, device: str | None, paper: bool) -> Any:
         """The scorer; each model is loaded once."""
         if callable(getattr(model, "score", None)):
-            return model
+            if paper and not hasattr(model, "with_paper"):
+                raise ValueError(f"{model.name} has no such scale: paper=True needs a CROCScore")
+            return model.with_paper(True) if paper else model
         from crocscore.model import CROCScore
 
         key = (str(model) if model is not None else None, revision, device)
@@ -189,7 +196,7 @@ class Crocscore(evaluate.Metric):  # type: ignore[misc]
         if key not in loaded:
             options = {name: value for name, value in (("revision", revision), ("device", device)) if value}
             loaded[key] = CROCScore.from_pretrained(key[0], **options)
-        return loaded[key]
+        return loaded[key].with_paper(paper)
 
 
 def _pairs(images: Any, prompts: Any) -> tuple[Sequence[Any], list[str]]:
@@ -226,7 +233,8 @@ def _bytes(image: Any) -> bytes:
 
 
 def _fields(scorer: Any, probability: bool) -> dict[str, str]:
-    fields = {**scorer.fields(), "scale": "probability" if probability else "margin"}
+    scale = "P(Yes)-P(No)" if getattr(scorer, "paper", False) else "margin"
+    fields = {**scorer.fields(), "scale": "probability" if probability else scale}
     if probability and hasattr(scorer, "calibration_field"):
         fields["calibration"] = scorer.calibration_field
     return fields

@@ -5,6 +5,7 @@
     scorer = CROCScore.from_pretrained("folder-or-hub-id")
     scorer.score(images, prompts)        # margins, higher is the better match
     scorer.explain(image, prompt)        # margins of the clauses of the prompt
+    scorer.score(images, prompts, paper=True)   # P(Yes) − P(No), as CROCScore was published
 
 The score is the fp32 margin logit("Yes") − logit("No") of :class:`croc.scorers.yes_no.YesNo`. CROCScore adds
 calibrated probabilities, and scores for the clauses of a prompt.
@@ -12,6 +13,7 @@ calibrated probabilities, and scores for the clauses of a prompt.
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -77,15 +79,15 @@ class CROCScore(YesNo):
     Args:
         model: Hub id or folder of an image-text-to-text model, or a loaded one with ``processor=``.
         options: those of :class:`~croc.scorers.yes_no.YesNo` (``revision``, ``device``, ``dtype``,
-            ``batch_size``, ``question``, …) except for the scale, which is an argument of :meth:`score`.
+            ``batch_size``, ``question``, …) except ``probability``, an argument of :meth:`score`. With
+            ``paper=True`` scores are P(Yes) − P(No) instead of margins.
     """
 
     def __init__(self, model: Any, **options: Any) -> None:
-        for scale in ("probability", "paper"):
-            if scale in options:
-                raise InputError(
-                    f"{scale} is not an option of CROCScore: use score(…, probability=True), or YesNo"
-                )
+        if "probability" in options:
+            raise InputError(
+                "probability is not an option of CROCScore: use score(…, probability=True), or YesNo"
+            )
         super().__init__(model, **options)
 
     @classmethod
@@ -108,7 +110,12 @@ class CROCScore(YesNo):
         return cls(model, **options)
 
     def score(
-        self, images: Sequence[Image], prompts: Sequence[str], *, probability: bool = False
+        self,
+        images: Sequence[Image],
+        prompts: Sequence[str],
+        *,
+        probability: bool = False,
+        paper: bool = False,
     ) -> np.ndarray:
         """Score pair i = (``images[i]``, ``prompts[i]``).
 
@@ -116,12 +123,26 @@ class CROCScore(YesNo):
             images: PIL images, n of them.
             prompts: n prompts.
             probability: return calibrated probabilities from 0 to 1 instead of margins.
+            paper: return P(Yes) − P(No) over the whole vocabulary, as published, instead of margins.
 
         Returns:
             float64 (n,), higher is the better match.
+
+        Raises:
+            InputError: two scales are asked for.
         """
-        margins = super().score(images, prompts)
-        return self.probability_of(margins) if probability else margins
+        if probability and (paper or self.paper):
+            raise InputError("probability and paper are two scales: choose one")
+        scores = super(CROCScore, self.with_paper(paper or self.paper)).score(images, prompts)
+        return self.probability_of(scores) if probability else scores
+
+    def with_paper(self, paper: bool) -> CROCScore:
+        """The same scorer with P(Yes) − P(No) as its scale, or margins; the model is loaded once."""
+        if paper == self.paper:
+            return self
+        other = copy.copy(self)
+        other.paper = paper
+        return other
 
     def probability_of(self, margins: Any) -> np.ndarray:
         """σ(a · margin + b) with the calibration of the checkpoint; without one, a = 1 and b = 0."""
@@ -145,7 +166,7 @@ class CROCScore(YesNo):
         spans = clauses(prompt) or [(0, len(prompt))]
         texts = [prompt[start:end] for start, end in spans]
         prompts = [prompt] if texts == [prompt] else [prompt, *texts]
-        margins = self.score_prompts(image, prompts)
+        margins = self.with_paper(False).score_prompts(image, prompts)
         probabilities = self.probability_of(margins)
         parts = slice(0, 1) if len(prompts) == 1 else slice(1, None)
         return Explanation(

@@ -545,6 +545,21 @@ def test_probabilities_are_between_0_and_1_and_keep_the_order(
     assert "scale:probability" in result["signature"]
 
 
+def test_the_published_scale_is_that_of_the_scorer(load: Any, checkpoint: Path) -> None:
+    from crocscore.model import CROCScore
+
+    module, options = load("crocscore"), {"images": pictures(), "prompts": PROMPTS, "paper": True}
+    result = module.compute(model=str(checkpoint), device="cpu", **options)
+    scorer = CROCScore.from_pretrained(checkpoint, device="cpu")
+    assert result["scores"] == pytest.approx(scorer.score(pictures(), PROMPTS, paper=True), abs=1e-9)
+    assert "formula:P(Yes)-P(No)" in result["signature"] and "scale:P(Yes)-P(No)" in result["signature"]
+    assert module.compute(model=scorer, **options)["scores"] == pytest.approx(result["scores"], abs=1e-9)
+    plain = module.compute(images=pictures(), prompts=PROMPTS, model=str(checkpoint), device="cpu")
+    assert "scale:margin" in plain["signature"]
+    with pytest.raises(ValueError, match="two scales: choose one"):
+        module.compute(model=scorer, probability=True, **options)
+
+
 def test_a_pair_without_a_score_says_why_and_leaves_the_mean(
     load: Any, checkpoint: Path, expected: list[float]
 ) -> None:

@@ -9,6 +9,7 @@ import tiny_models as tiny
 from builders.syn import build_exact
 from croc.errors import CrocError, InputError
 from croc.scorers.pairs import UnscoredPairs
+from croc.scorers.registry import load
 from croc.scorers.yes_no import YesNo
 from croc.scoring.run import ScoringSettings
 from crocscore import model as home
@@ -94,6 +95,25 @@ def test_checks_give_a_score_table(scorer, tmp_path):
 def test_scales_are_chosen_per_call(folder):
     with pytest.raises(InputError, match="score"):
         CROCScore(folder, probability=True)
+
+
+def test_the_published_scale_is_an_argument_of_scores_or_of_the_scorer(folder, scorer):
+    images, prompts = [tiny.picture(seed) for seed in range(3)], ["a dog", "a cat", "two dogs"]
+    expected = YesNo(folder, device="cpu", paper=True).score(images, prompts)
+    margins = scorer.score(images, prompts)
+    np.testing.assert_allclose(scorer.score(images, prompts, paper=True), expected, atol=1e-9)
+    np.testing.assert_allclose(scorer.score(images, prompts), margins, atol=1e-9)
+    named = load("crocscore", model=str(folder), device="cpu", paper=True)
+    np.testing.assert_allclose(named.score(images, prompts), expected, atol=1e-9)
+    np.testing.assert_allclose(named.score_prompts(images[0], prompts[:1]), expected[:1], atol=1e-6)
+    assert named.fields()["formula"] == "P(Yes)-P(No)"
+    assert named.explain(images[0], prompts[0]).margin == pytest.approx(margins[0], abs=1e-4)
+    for ask in (
+        lambda: scorer.score(images, prompts, probability=True, paper=True),
+        lambda: named.score(images, prompts, probability=True),
+    ):
+        with pytest.raises(InputError, match="probability and paper are two scales: choose one"):
+            ask()
 
 
 def test_without_weights_the_default_says_what_to_do(monkeypatch, tmp_path):

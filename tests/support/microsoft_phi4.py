@@ -247,9 +247,10 @@ def write(
     with_tokenizer: bool = True,
     dtype=torch.float32,
     files: int = 3,
+    mixed: bool = True,
     changed: dict | None = None,
 ) -> dict[str, torch.Tensor]:
-    """Write a checkpoint; weights of one layer and of its adapter may be in different files.
+    """Write a checkpoint; weights of one layer and of its adapter are in different files if ``mixed``.
 
     Args:
         folder: made.
@@ -259,6 +260,7 @@ def write(
         with_tokenizer: with the files of the processor, which ``nllg/crocscore`` may lack.
         dtype: of the weights.
         files: number of safetensors files; 1 has no index.
+        mixed: neighbouring weights are in different files.
         changed: keys of ``config.json`` to replace.
 
     Returns:
@@ -273,7 +275,8 @@ def write(
         listed = {}
         for number in range(files):
             file = f"model-{number + 1:05}-of-{files:05}.safetensors"
-            part = names[number::files]
+            size = -(-len(names) // files)
+            part = names[number::files] if mixed else names[number * size : (number + 1) * size]
             save_file({name: weights[name] for name in part}, folder / file, metadata={"format": "pt"})
             listed |= dict.fromkeys(part, file)
         index = {"metadata": {}, "weight_map": listed}

@@ -35,7 +35,7 @@ from croc.wording import counted
 DTYPES = ("float32", "bfloat16", "float16")
 
 _WORK = "unfinished"
-_SHARD_BYTES = 2 * 1024**3
+_SHARD_BYTES = 1024**3
 _FORMAT = 1
 _TIED = "lm_head.weight"
 _TOKENIZER = ("tokenizer.json", "tokenizer_config.json")

@@ -106,7 +106,10 @@ def load_processor(source: str, backend: str | None, place: Mapping[str, Any]) -
                 "image_processor=torchvision needs the package torchvision, which is not installed: install "
                 "it, or use image_processor=pil, which needs nothing and has the published pixels"
             )
-        return AutoProcessor.from_pretrained(source, **place)
+        made = AutoProcessor.from_pretrained(source, **place)
+        # The class of transformers does not take the template that is stored with it.
+        made.chat_template = made.chat_template or made.tokenizer.chat_template
+        return made
     settings, _ = ImageProcessingMixin.get_image_processor_dict(source, **place)
     images = image_processor_class().from_dict(
         {key: value for key, value in settings.items() if key == "dynamic_hd"}

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError, InputError
-from croc.scorers.hub_access import cached, require_readable, require_source
+from croc.scorers.hub_access import cached, is_offline, require_readable, require_source
 
 _INDEX = "model.safetensors.index.json"
 
@@ -66,20 +66,25 @@ class Source:
         return self._files[name]
 
     def has(self, name: str) -> bool:
-        """Whether a file exists; asks the Hub at most once."""
+        """Whether a file exists.
+
+        Raises:
+            CrocError: the Hub does not answer.
+        """
         if name in self._files:
             return True
         if self.is_folder:
             return (Path(self.name) / name).is_file()
-        from huggingface_hub import file_exists
+        from huggingface_hub import HfApi, constants
         from huggingface_hub.errors import HfHubHTTPError
 
-        if cached(self.name, self.revision, name):
-            return True
+        if cached(self.name, self.revision, name) or is_offline():
+            return cached(self.name, self.revision, name)
         try:
-            return bool(file_exists(self.name, name, revision=self.revision))
+            return HfApi(endpoint=constants.ENDPOINT).file_exists(self.name, name, revision=self.revision)
         except (HfHubHTTPError, OSError):
-            return False
+            require_readable(self.name, self.revision, name)  # says why
+            raise
 
     def json(self, name: str) -> dict[str, Any]:
         """The content of a JSON file.
