@@ -3,7 +3,7 @@
 The score is the margin logit("Yes") − logit("No") in fp32. Unlike P("Yes") it does not saturate near 0 and 1.
 No published code computes this margin. ``paper=True`` is the published formula of CROCScore; the scorer
 ``crocscore-paper`` has the authors' checkpoint, after ``croc import-checkpoint``. Against the steps of the
-authors' code on random weights of the same class, scores agree to 2e-6 of their spread. It was never run on
+authors' code on random weights of the same class, scores agree to 6e-6 of their spread. It was never run on
 the published weights. Differences on purpose: the two probabilities come from logits in float32 (the authors'
 from bfloat16), and control tokens in a prompt are text.
 

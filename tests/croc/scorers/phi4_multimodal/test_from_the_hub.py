@@ -68,12 +68,11 @@ def test_an_imported_repository_is_found_by_its_name_with_its_commit(hub, tmp_pa
         "tokenizer.json",
         "tokenizer_config.json",
     }
-    before = len(hub.calls)
+    revision, before = commit(hub, "trained"), len(hub.calls)
     fields = YesNo("org/trained", device="cpu").fields()
-    assert (fields["model"], fields["revision"]) == ("org/trained", commit(hub, "trained"))
+    assert (fields["model"], fields["revision"]) == ("org/trained", revision)
+    assert YesNo("org/trained", revision=revision, device="cpu").fields() == fields
     assert hub.calls[before:] == [], "nothing is asked of the Hub"
-    again = YesNo("org/trained", revision=commit(hub, "trained"), device="cpu")
-    assert again.fields() == fields
 
 
 def test_a_repository_in_microsofts_layout_is_recognised_by_its_configuration(hub):
