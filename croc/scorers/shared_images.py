@@ -48,6 +48,36 @@ class SharedImageScorer:
 
             return score_batches(len(prompts), self.batch_size, compute)
 
+    def score_images_prompts(
+        self, images: Sequence[Image], prompts: Sequence[Sequence[str]]
+    ) -> list[np.ndarray]:
+        """Score images with their prompts, each image encoded once and all pairs in common batches.
+
+        Args:
+            images: n images.
+            prompts: per image, its prompts.
+
+        Returns:
+            Per image, float64 (its number of prompts,).
+
+        Raises:
+            UnscoredPairs: a prompt is empty or cannot be scored; positions count the prompts of all images.
+        """
+        import torch
+
+        owner = [i for i, texts in enumerate(prompts) for _ in texts]
+        pairs = [text for texts in prompts for text in texts]
+        with torch.inference_mode():
+            encoded = self._encode(images)
+
+            def compute(rows: list[int]) -> np.ndarray:
+                texts = [pairs[i] for i in rows]
+                require_prompts(texts)
+                return self._score_encoded(encoded[[owner[i] for i in rows]], texts)
+
+            scores = score_batches(len(pairs), self.batch_size, compute)
+        return np.split(scores, np.cumsum([len(texts) for texts in prompts])[:-1])
+
     def _encode(self, images: Sequence[Image]) -> Any:
         """Encoded images: a tensor (n, patches, width)."""
         raise NotImplementedError

@@ -183,9 +183,10 @@ class VisionLanguageScorer:
         """
         require_prompts([prompt for texts in prompts for prompt in texts])
         if self._reads_prompt_with_image:
-            return [
-                self.score([image] * len(texts), texts) for image, texts in zip(images, prompts, strict=True)
-            ]
+            # Nothing can be shared but the batches.
+            repeated = [image for image, texts in zip(images, prompts, strict=True) for _ in texts]
+            together = self.score(repeated, [prompt for texts in prompts for prompt in texts])
+            return np.split(together, np.cumsum([len(texts) for texts in prompts])[:-1])
         scores: list[np.ndarray] = []
         for batch in in_batches(len(images), self.batch_size):
             scores += self._from_prefixes(images[batch], prompts[batch])

@@ -225,6 +225,20 @@ def test_a_chunker_that_is_not_there_says_what_to_do():
 
 
 @pytest.mark.parametrize("family", [tiny.blip2_itm, tiny.blip_itm, tiny.blip_vqa])
+def test_several_images_share_batches_and_do_not_mix(family):
+    model, processor = family()
+    if family is tiny.blip_vqa:
+        scorer = BlipVqa(model, processor=processor, chunker="rules", image_side=None, decimals=None)
+    else:
+        scorer = ImageTextMatching(model, processor=processor, batch_size=3)
+    # Prompts of one length: BLIP's decoder reads the padding of shorter ones.
+    prompts = [["a red ball", "a big ball"], ["a red dogs"], ["a big dogs", "a red ball", "a big ball"]]
+    got = scorer.score_images_prompts(IMAGES[:3], prompts)
+    for image, texts, scores in zip(IMAGES, prompts, got, strict=False):
+        assert scores == pytest.approx(scorer.score([image] * len(texts), texts), rel=1e-5)
+
+
+@pytest.mark.parametrize("family", [tiny.blip2_itm, tiny.blip_itm, tiny.blip_vqa])
 def test_control_tokens_of_bert_stay_text(family):
     model, processor = family()
     if family is tiny.blip_vqa:

@@ -1,0 +1,135 @@
+"""The share of CPU time that reuse saves, for each family of scorers.
+
+Run by hand::
+
+    python benchmarks/bench_reuse.py                  # the table of docs/scorers.md, a few minutes on 2 cores
+    python benchmarks/bench_reuse.py --only siglip
+
+Each scorer gets the same images and prompts twice in turn: as the engine runs it (image features, prompt
+features or the state after the image computed once), and with every pair computed separately. The models are
+the real classes with few layers and random weights, so that the shares are those of small models: with a
+published model the image is a larger part of the work, and reuse saves more. The two models of the package
+are themselves.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+
+TOLERANCE = 1e-6
+"""Largest difference of scores, relative to their spread."""
+
+
+def families() -> dict[str, Callable[[], Any]]:
+    """A scorer of each family, created when it is measured."""
+    import tiny_models as tiny
+
+    from croc.scorers.bvqa import BlipVqa
+    from croc.scorers.dual_encoder import DualEncoder
+    from croc.scorers.itm import ImageTextMatching
+    from croc.scorers.registry import load
+    from croc.scorers.vqa import VqaScore
+    from croc.scorers.yes_no import YesNo
+
+    def of(family: Any, build: Callable[[], tuple[Any, Any]], **options: Any) -> Any:
+        model, processor = build()
+        return family(model, processor=processor, **options)
+
+    return {
+        "CLIPScore (CLIP)": partial(of, DualEncoder, tiny.clip, formula="clipscore"),
+        "PickScore (CLIP, logit)": partial(of, DualEncoder, tiny.clip, formula="logit"),
+        "HPSv2 (CLIP, letterbox)": partial(of, DualEncoder, tiny.clip, framing="letterbox"),
+        "SigLIP": partial(of, DualEncoder, tiny.siglip, formula="logit"),
+        "ALIGN": partial(of, DualEncoder, tiny.align),
+        "BLIP-ITM": partial(of, ImageTextMatching, tiny.blip_itm),
+        "BLIP2-ITM": partial(of, ImageTextMatching, tiny.blip2_itm),
+        "BVQA (BLIP-VQA)": partial(
+            of, BlipVqa, tiny.blip_vqa, chunker="rules", image_side=None, decimals=None
+        ),
+        "VQAScore, LLaVA": partial(of, VqaScore, tiny.llava),
+        "VQAScore, SmolVLM": partial(of, VqaScore, tiny.smolvlm),
+        "VQAScore, Qwen2.5-VL": partial(of, VqaScore, tiny.qwen2_5_vl),
+        "VQAScore, Qwen3-VL": partial(of, VqaScore, tiny.qwen3_vl),
+        "VQAScore, Gemma 3": partial(of, VqaScore, tiny.gemma3),
+        "VQAScore, InstructBLIP": partial(of, VqaScore, tiny.instructblip),
+        "yes/no margin, LLaVA": partial(of, YesNo, tiny.llava),
+        "crocscore": partial(load, "crocscore"),
+        "crocscore-dual": partial(load, "crocscore-dual"),
+    }
+
+
+def checks(count: int) -> tuple[dict[str, bytes], dict[str, list[str]]]:
+    """Image files, and the two prompts of each; the ten images of a check have the same two."""
+    import tiny_models as tiny
+
+    files, wanted = {}, {}
+    for i in range(10 * count):
+        buffer = io.BytesIO()
+        tiny.picture(i, (128, 128)).save(buffer, "PNG")
+        files[f"k{i}"] = buffer.getvalue()
+        wanted[f"k{i}"] = [f"a {colour} ball number {i // 10} on a table" for colour in ("red", "blue")]
+    return files, wanted
+
+
+def measure(scorer: Any, count: int, repeats: int) -> tuple[str, np.ndarray, float]:
+    """The method of the engine, the share of CPU time it saves in each round, and the relative difference."""
+    from croc.scoring.batching import BatchScorer
+
+    files, wanted = checks(count)
+    reusing, plain = BatchScorer(scorer, threads=1), BatchScorer(scorer, threads=1)
+    plain.method, plain._prepare = "pairs", None
+    scores = [engine.score(files, wanted) for engine in (reusing, plain)]
+    with_reuse, without = (np.array([found[pair] for pair in scores[1]], dtype=float) for found in scores)
+    spread = float(without.std()) or 1.0
+    shares = []
+    for _ in range(repeats):
+        used = []
+        for engine in (reusing, plain):
+            start = time.process_time()
+            engine.score(files, wanted)
+            used.append(time.process_time() - start)
+        shares.append(1 - used[0] / used[1])
+    for engine in (reusing, plain):
+        engine.close()
+    return reusing.method, np.array(shares), float(np.abs(with_reuse - without).max() / spread)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", help="measure only families whose name contains this")
+    parser.add_argument("--checks", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    import torch
+
+    # Threads that wait for each other use CPU time.
+    torch.set_num_threads(1)
+    print("| family | method | CPU time saved | difference of scores, of their spread | same |")
+    print("|---|---|---|---|---|")
+    for name, build in families().items():
+        if (arguments.only or "").lower() not in name.lower():
+            continue
+        method, shares, difference = measure(build(), arguments.checks, arguments.repeats)
+        same = "yes" if difference <= TOLERANCE else "no"
+        print(
+            f"| {name} | {method} | {np.median(shares):.0%} ({shares.min():.0%}–{shares.max():.0%}) | "
+            f"{difference:.0e} | {same} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
