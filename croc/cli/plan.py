@@ -103,7 +103,7 @@ def plan(
     permutations: int,
     json_file: Path | None,
 ) -> None:
-    """Compute how many checks detect a difference between metrics.
+    """Compute how many checks detect a difference.
 
     With --difference the result is the number of checks and concepts per category; with --checks it is the
     smallest difference that so many checks detect. Both show the expected half width of the interval of a

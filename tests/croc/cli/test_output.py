@@ -32,11 +32,6 @@ def test_brackets_and_colons_are_printed_as_they_are(capsys: pytest.CaptureFixtu
         assert f"{place} {NAME}" in printed
 
 
-def test_the_list_of_scorers_names_the_extra_of_the_package() -> None:
-    listed = croc("scorers", "list")
-    assert "croc-t2i[score]" in listed
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = [
