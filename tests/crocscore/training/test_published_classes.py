@@ -112,7 +112,7 @@ def test_phi4(phi4, data, tmp_path):
     options = ["--max_steps", 4, "--learning_rate", 0.003, "--attention", "sdpa"]
     losses = run("phi4", model, data, out, *options)
     settings = CROCScore(out, device="cpu").settings
-    assert settings.question == "Does this image show {prompt}? Answer with Yes or No."
+    assert settings.question == " Does this image show {prompt}? Answer with Yes or No."
     assert settings.image_size is None and CROCScore(merged, device="cpu").settings.image_size == (1024, 1024)
     assert not list(out.glob("adapter*"))
     assert_trained(out, merged, data, losses, tmp_path)
