@@ -19,6 +19,7 @@ from croc.errors import InputError
 from croc.storage.checksums import changed_files
 from croc.storage.files import read_json
 from croc.storage.parquet import CANARY_KEY, batches, image_columns
+from croc.storage.text_files import require_regular
 from croc.wording import counted
 from hub_cards import compare_cards, croissant, read_facts, render_again
 
@@ -257,8 +258,9 @@ class _Seen:
 
 def _card(folder: Path, manifest: Mapping[str, Any]) -> list[str]:
     try:
+        require_regular(folder / _CARD)
         stored = (folder / _CARD).read_text("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+    except (InputError, OSError, UnicodeDecodeError) as error:
         return [f"{_CARD}: cannot be read ({error})"]
     problems = compare_cards(stored, render_again(folder, stored))
     if CANARY not in stored:

@@ -19,7 +19,7 @@ from croc.rendering.formats import interval, number
 from croc.results import hub_metadata
 from croc.storage.files import read_json
 from croc.storage.plain_yaml import dump_yaml
-from croc.storage.text_files import parse_yaml
+from croc.storage.text_files import parse_yaml, require_regular
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
 from croc.wording import counted
@@ -418,6 +418,7 @@ def _cell(value: Any) -> str:
 
 def _text(path: Path) -> str | None:
     try:
+        require_regular(path)
         return path.read_text("utf-8")
     except FileNotFoundError:
         return None

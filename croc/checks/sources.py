@@ -24,7 +24,7 @@ from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
-from croc.storage.text_files import require_kind
+from croc.storage.text_files import require_kind, require_regular
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -428,6 +428,7 @@ class _ParquetRows:
                 import fsspec
 
                 return pq.ParquetFile(fsspec.open(file, "rb").open())
+            require_regular(Path(file))
             # Read page by page: buffering a whole row group of images takes new memory for each group.
             return pq.ParquetFile(file, pre_buffer=False, buffer_size=1 << 20)
         except (OSError, pa.ArrowException) as error:

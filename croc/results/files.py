@@ -26,7 +26,7 @@ from croc.errors import InputError
 from croc.results.concept_sums import ConceptSums, concept_sums
 from croc.storage.files import atomic, sha256_of
 from croc.storage.limits import METRIC_NAME, RESULTS_FILE
-from croc.storage.text_files import first_problem
+from croc.storage.text_files import first_problem, require_regular
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.readers import read_score_tables
 from croc.tables.signature import Signature
@@ -218,6 +218,7 @@ def read_result(path: str | Path) -> ResultsFile:
     """
     path = Path(path)
     try:
+        require_regular(path)
         if path.stat().st_size > RESULTS_FILE:
             raise InputError(f"{path}: larger than {RESULTS_FILE / 1e6:.0f} MB, too large for a results file")
         return _adapter().validate_json(path.read_bytes())
@@ -236,8 +237,9 @@ def existing_group_columns(file: Path) -> list[str]:
     import pyarrow.parquet as pq
 
     try:
+        require_regular(file)
         return [name for name in pq.read_schema(file).names if name in GROUPS]
-    except (OSError, pa.ArrowException):
+    except (InputError, OSError, pa.ArrowException):
         return []
 
 

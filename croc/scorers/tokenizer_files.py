@@ -8,7 +8,7 @@ from typing import Any
 
 from croc.errors import InputError
 from croc.storage import limits
-from croc.storage.text_files import parse_json
+from croc.storage.text_files import parse_json, require_regular
 
 NAME = "tokenizer.json"
 
@@ -29,6 +29,7 @@ def check_tokenizer(file: Path) -> None:
         InputError: the file is too large or is not JSON, or the tokenizer lengthens texts beyond the limits.
     """
     try:
+        require_regular(file)
         size = file.stat().st_size
         if size > limits.TOKENIZER_FILE:
             raise InputError(f"{file}: {size:,} bytes; at most {limits.TOKENIZER_FILE:,} are allowed")

@@ -25,7 +25,7 @@ from croc.checks.sources import open_checks
 from croc.errors import InputError
 from croc.scoring.slices import cells
 from croc.storage.files import atomic, file_stem, read_json, write_json
-from croc.storage.text_files import parse_json, require_keys
+from croc.storage.text_files import parse_json, require_keys, require_regular
 from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
@@ -244,6 +244,7 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
     if path.suffix not in (*delimiters, ".jsonl"):
         raise InputError(f"{path}: scores are a .jsonl, .tsv or .csv file")
     try:
+        require_regular(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".jsonl":
                 for number, text in enumerate(file, 1):

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from croc.errors import InputError
 from croc.storage.limits import JSON_FILE
-from croc.storage.text_files import parse_json, require_kind
+from croc.storage.text_files import parse_json, require_kind, require_regular
 
 T = TypeVar("T")
 
@@ -198,6 +198,7 @@ def read_json(path: Path, missing: str | None = None, kind: type[T] | None = Non
         InputError: it cannot be read, is not of that kind, or is absent and ``missing`` was given.
     """
     try:
+        require_regular(path)
         if path.stat().st_size > JSON_FILE:
             raise InputError(f"{path}: larger than {JSON_FILE:,} bytes, too large for a JSON file")
         content = path.read_bytes()

@@ -15,6 +15,7 @@ import polars as pl
 
 from croc.errors import InputError
 from croc.storage.limits import COMMAND_LINE, TABLE_TEXT, TableLimits
+from croc.storage.text_files import require_regular
 
 _BATCH_ROWS = 100_000
 
@@ -39,6 +40,7 @@ def read_frame(
     import pyarrow.parquet as pq
 
     try:
+        require_regular(file)
         with pq.ParquetFile(file) as opened:
             schema = opened.schema_arrow
             _check_size(file, opened.metadata, limits)

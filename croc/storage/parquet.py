@@ -9,6 +9,8 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from croc.storage.text_files import require_regular
+
 GROUP_ROWS = 100
 GROUP_BYTES = 16_000_000
 """A viewer reads a whole row group to show one row, a stream before it shows the first; and what is held in
@@ -139,6 +141,7 @@ def spans(
         OSError: the file cannot be read.
         pa.ArrowException: it is no Parquet file, or damaged.
     """
+    require_regular(Path(path))
     with pq.ParquetFile(path, memory_map=True) as stored:
         sizes = [stored.metadata.row_group(i).num_rows for i in range(stored.num_row_groups)]
         each = path.stat().st_size // max(1, sum(sizes)) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import stat
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -21,6 +22,18 @@ T = TypeVar("T")
 _YAML_VALUE_ERRORS = (ValueError, KeyError, IndexError, AttributeError, TypeError, OverflowError)
 
 
+def require_regular(path: Path) -> None:
+    """Refuse a named pipe, which would be waited for, and a device, which may have no end.
+
+    Raises:
+        InputError: the path is neither a regular file nor a folder.
+        OSError: there is nothing at the path, or it cannot be looked at.
+    """
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise InputError(f"{path}: not a regular file")
+
+
 def read_text(path: Path) -> str:
     """The content of a file of UTF-8 text.
 
@@ -28,6 +41,7 @@ def read_text(path: Path) -> str:
         InputError: it cannot be read.
     """
     try:
+        require_regular(path)
         return path.read_text("utf-8")
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text (byte {error.start} cannot be read)") from None

@@ -17,6 +17,7 @@ import polars as pl
 
 from croc.errors import InputError
 from croc.storage.limits import COMMAND_LINE, TableLimits
+from croc.storage.text_files import require_regular
 from croc.wording import counted
 
 # Spellings of a missing score; other text that is not a number is an error.
@@ -44,6 +45,7 @@ def read_delimited(file: Path, *, limits: TableLimits = COMMAND_LINE) -> pl.Data
         return "skip"
 
     try:
+        require_regular(file)
         data = _unpack(file, limits) if file.suffix == ".gz" else file.read_bytes()
     except (OSError, EOFError, zlib.error) as problem:
         raise InputError(f"{file}: cannot be read ({problem})") from None

@@ -14,6 +14,7 @@ from typing import Self
 
 from croc import __version__
 from croc.errors import CrocError, InputError
+from croc.storage.text_files import require_regular
 from croc_hum.votes.assignment import Settings
 
 TABLES = """
@@ -108,6 +109,8 @@ class Database:
 
     def _refuse_other_files(self) -> None:
         """Check the first bytes of a file: SQLite would write over a short file that is none of its own."""
+        if self.path.exists():
+            require_regular(self.path)
         if self.path.is_file():
             with self.path.open("rb") as file:
                 start = file.read(len(_MAGIC))
@@ -250,11 +253,18 @@ class Database:
                     if self._db.in_transaction:  # SQLite itself ends it when the disk is full
                         self._db.execute("ROLLBACK")
                     raise
-            except sqlite3.OperationalError as problem:
+            except sqlite3.DatabaseError as problem:
                 raise CrocError(f"{self.path}: cannot be written ({problem})") from problem
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """A separate connection, so that a long read does not delay votes."""
-        with closing(self._connect()) as db:
-            yield db
+        """A separate connection, so that a long read does not delay votes.
+
+        Raises:
+            CrocError: the file is damaged.
+        """
+        try:
+            with closing(self._connect()) as db:
+                yield db
+        except sqlite3.DatabaseError as problem:
+            raise CrocError(f"{self.path}: cannot be read ({problem})") from problem

@@ -23,6 +23,7 @@ from croc.checks.schema import CATEGORIES, SUBSETS, stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic
 from croc.storage.frames import read_frame
+from croc.storage.text_files import require_regular
 from croc_syn.taxonomy.taxonomy import ROOT, Entity, Property, Taxonomy, Topic
 
 Allocation = Literal["subsets", "categories"]
@@ -390,6 +391,7 @@ def _rows(file: Path) -> Iterator[Any]:
         if _format(file) == ".parquet":
             yield from read_frame(file)[0].iter_rows(named=True)
             return
+        require_regular(file)
         with file.open(encoding="utf-8") as lines:
             for number, line in enumerate(lines, 1):
                 try:

@@ -22,6 +22,7 @@ from croc.checks.schema import CATEGORIES
 from croc.errors import InputError
 from croc.storage.limits import YAML_FILE
 from croc.storage.plain_yaml import LOADER, refuse_unsafe_yaml
+from croc.storage.text_files import require_regular
 from croc.wording import counted
 
 DEFAULT_FILE = Path(__file__).with_name("taxonomy.yaml")
@@ -264,6 +265,7 @@ def _text(file: Path) -> str:
         size = file.stat().st_size
         if size > YAML_FILE:
             raise InputError(f"{file} has {size:,} bytes; at most {YAML_FILE:,} are allowed")
+        require_regular(file)
         raw = file.read_bytes()
     except OSError as error:
         raise InputError(f"{file}: cannot be read ({error.strerror}); expected a taxonomy in YAML") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -116,3 +117,45 @@ def test_a_damaged_export_of_pairs_is_named_with_its_line(
     with pytest.raises(InputError) as refused:
         import_scores(tmp_path, tmp_path / "scores.jsonl", tmp_path / "out", name="m")
     assert message in str(refused.value)
+
+
+def _read_frame(path: Path) -> Any:
+    from croc.storage.frames import read_frame
+
+    return read_frame(path)
+
+
+def _read_table(path: Path) -> Any:
+    from croc.tables.delimited import read_delimited
+
+    return read_delimited(path)
+
+
+def _read_result(path: Path) -> Any:
+    from croc.results.files import read_result
+
+    return read_result(path)
+
+
+def _open_votes(path: Path) -> Any:
+    from croc_hum.votes.store import Store
+
+    return Store(path)
+
+
+def _batches(path: Path) -> Any:
+    from croc.storage.parquet import batches
+
+    return list(batches(path))
+
+
+@pytest.mark.parametrize(
+    "read",
+    [read_text, read_yaml, read_json, _read_frame, _read_table, _read_result, _open_votes, _batches],
+)
+def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path: Path, read: Any) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("pipe", "zero"):
+        with pytest.raises(InputError, match=f"{name}: not a regular file"):
+            read(tmp_path / name)

@@ -405,3 +405,17 @@ def test_a_vote_that_was_acknowledged_survives_kill_9(make, tmp_path):
         assert set(acknowledged) <= set(stored)
         assert len(stored) == len({vote["item_id"] for vote in store.votes()})
     assert len(acknowledged) >= 50
+
+
+def test_a_damaged_page_of_the_database_is_one_sentence(make, tmp_path):
+    store = make(items(30))
+    vote_on_all(store, store.add_annotator().code)
+    path = store.path
+    store.close()
+    size = path.stat().st_size
+    with path.open("r+b") as file:
+        file.seek(8192)
+        file.write(b"\x07" * (size - 8192))
+    with pytest.raises(CrocError, match=path.name):
+        damaged = Store(path)
+        list(damaged.votes())
