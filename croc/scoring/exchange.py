@@ -25,6 +25,7 @@ from croc.checks.sources import open_checks
 from croc.errors import InputError
 from croc.scoring.slices import cells
 from croc.storage.files import atomic, file_stem, read_json, write_json
+from croc.storage.limits import require_metric_name
 from croc.storage.text_files import parse_json, require_keys, require_regular
 from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
@@ -181,6 +182,7 @@ def import_scores(
         InputError: a file is not what it should be; the sentence names file and line.
     """
     folder, scores = Path(folder), Path(scores)
+    require_metric_name(name)
     about = read_json(folder / "export.json", "no export.json: not a finished export of pairs")
     require_keys(about, {"protocol": str, "dataset": str}, str(folder / "export.json"))
     known = _known_pairs(folder)

@@ -27,6 +27,7 @@ from croc.scorers.registry import load, takes
 from croc.scoring.slices import SliceScorer
 from croc.scoring.workers import WorkerSlices, name_for_workers
 from croc.storage.files import file_stem
+from croc.storage.limits import require_metric_name
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
 from croc.wording import counted
@@ -140,6 +141,7 @@ def score_dataset(
         scorer = load(spec, **given)
         if scorer.name in written:
             raise InputError(f"two scorers are called {scorer.name!r}; give one of them another name")
+        require_metric_name(scorer.name)
         stem = file_stem(scorer.name)
         if other := next((name for name in written if file_stem(name) == stem), None):
             raise InputError(

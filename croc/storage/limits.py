@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from croc.errors import InputError
+
 
 @dataclass(frozen=True)
 class TableLimits:
@@ -99,3 +101,15 @@ TOKENIZER_GROWTH = 64
 
 TOKENIZER_PADDING = 100_000
 """Fixed length, in tokens, that a ``tokenizer.json`` may pad every text to."""
+
+
+def require_metric_name(name: str) -> None:
+    """Require a name of a metric that fits in tables, pages and results files.
+
+    Raises:
+        InputError: the name is empty or longer than ``METRIC_NAME``.
+    """
+    if not 0 < len(name) <= METRIC_NAME:
+        raise InputError(
+            f"the metric's name has {len(name):,} characters; at least 1 and at most {METRIC_NAME} are allowed"
+        )

@@ -195,7 +195,7 @@ def test_ids_may_be_integers(load: Any, kind: Any) -> None:
         prompt_score=[0.9, 0.2, 0.8, 0.7],
         contrast_score=[0.3, 0.8, 0.9, 0.1],
         resamples=0,
-        flips=0,
+        permutations=0,
     )
     expected = module.compute(check_id=["7", "7", "8", "8"], concept_id=["1"] * 4, **columns)
     given = {"check_id": [kind(7)] * 2 + [kind(8)] * 2, "concept_id": [kind(1)] * 4}

@@ -267,7 +267,7 @@ def test_votes_on_other_items_and_wrong_folders_are_one_clear_sentence(
     assert done.exit_code == 2 and "no label noise in it" in done.output
     run("agreement", campaign.file, "--items", campaign.items, "--resamples", 0, "--json", report)
     done = run("card", tmp_path, "--agreement", report)
-    assert done.exit_code == 2 and "not a finished build" in done.output
+    assert done.exit_code == 2 and "not a finished folder of data" in done.output
     report.write_text('{"noise": {"share": 0.5}}')
     done = run("card", tmp_path, "--agreement", report)
     assert done.exit_code == 2 and "not the label noise" in done.output

@@ -194,7 +194,8 @@ def test_a_damaged_file_of_a_checkpoint_is_one_sentence(name, content, model):
     if not isinstance(content, str):
         content = json.dumps(content(json.loads((model / name).read_text())))
     (model / name).write_text(content)
-    with pytest.raises(CrocError, match=f"cannot load the (model|processor of) .*{model.name}"):
+    named = f"cannot load the (model|processor of) .*{model.name}|{name}: expected an object"
+    with pytest.raises(CrocError, match=named):
         CROCScore.from_pretrained(model, device="cpu").score([tiny.picture()], ["a dog"])
 
 

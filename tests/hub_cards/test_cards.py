@@ -7,6 +7,8 @@ import re
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from datasets import get_dataset_config_names, load_dataset
 from huggingface_hub import DatasetCard, ModelCard, SpaceCard
@@ -194,6 +196,16 @@ def test_a_damaged_file_of_a_dataset_is_named_with_its_key(folder, tmp_path, nam
     with pytest.raises(InputError) as refused:
         read_facts(copied)
     assert message in str(refused.value)
+
+
+def test_a_column_of_another_type_is_named(folder, tmp_path):
+    shutil.copytree(folder, tmp_path / "copy")
+    file = sorted((tmp_path / "copy" / "data").glob("*.parquet"))[0]
+    table = pq.read_table(file)
+    lists = pa.array([[one] for one in table["concept_id"].to_pylist()])
+    pq.write_table(table.set_column(table.column_names.index("concept_id"), "concept_id", lists), file)
+    with pytest.raises(InputError, match=r"the column 'concept_id' holds list<.*>, not texts"):
+        read_facts(tmp_path / "copy")
 
 
 @pytest.mark.parametrize("name", ["config.json", "card.json", "calibration.json"])

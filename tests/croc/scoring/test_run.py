@@ -350,12 +350,18 @@ def test_fields_that_fail_are_one_sentence(tmp_path: Path) -> None:
 
 
 def test_names_in_every_script_have_files_of_their_own(tmp_path: Path) -> None:
-    names = ["指标一", "指标二", "метрика", "🔥", "🌊", "clip-vit", "x" * 300, "x" * 301]
+    names = ["指标一", "指标二", "метрика", "🔥", "🌊", "clip-vit", "指" * 90, "指" * 91]
     paths = score_dataset(some_checks(1), [Counting(name) for name in names], tmp_path, QUIET)
     assert len({path.name for path in paths}) == len(names)
     assert [path.stem for path in paths[:3]] == names[:3]
     read = [read_score_tables([path])[0].metrics for path in paths]
     assert [list(metrics) for metrics in read] == [[name] for name in names]
+
+
+def test_a_name_too_long_for_a_table_is_refused_before_anything_is_scored(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="the metric's name has 101 characters"):
+        score(some_checks(1), [Counting("x" * 101)], tmp_path)
+    assert not list(tmp_path.glob("*.parquet"))
 
 
 def test_two_names_of_one_file_are_refused_by_name(tmp_path: Path) -> None:

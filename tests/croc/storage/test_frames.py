@@ -80,6 +80,13 @@ def test_a_table_that_grows_is_refused_before_it_fills_the_memory(tmp_path, rows
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 300_000  # kilobytes
 
 
+def test_a_column_that_occurs_twice_is_named(tmp_path: Path) -> None:
+    twice = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
+    pq.write_table(twice, tmp_path / "t.parquet")
+    with pytest.raises(InputError, match=r"t\.parquet: the column 'a' occurs twice"):
+        read_frame(tmp_path / "t.parquet")
+
+
 def test_a_table_of_too_many_columns_is_refused(tmp_path: Path) -> None:
     pq.write_table(pa.table({f"c{i}": [1.0] for i in range(501)}), tmp_path / "t.parquet")
     with pytest.raises(InputError, match="501 columns; at most 500 are allowed"):
