@@ -81,10 +81,15 @@ def sample_rows(
     population: Counter[tuple[str, str]] = Counter()
     for file in files:
         try:
-            rows = pq.read_table(file, columns=[*dict.fromkeys((*_KEYS, *columns))]).to_pylist()
+            table = pq.read_table(file, columns=[*dict.fromkeys((*_KEYS, *columns))])
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: not a readable file of checks ({error})") from None
-        for index, row in enumerate(rows):
+        for name in table.column_names:
+            if name in _KEYS and not (
+                pa.types.is_string(kind := table.field(name).type) or pa.types.is_null(kind)
+            ):
+                raise InputError(f"{file}: the column {name!r} holds {kind}, not texts")
+        for index, row in enumerate(table.to_pylist()):
             for name, known in values.items():
                 known.add(row[name] or "none")
             if any(row[name] != value for name, value in wanted.items()):

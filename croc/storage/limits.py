@@ -110,6 +110,4 @@ def require_metric_name(name: str) -> None:
         InputError: the name is empty or longer than ``METRIC_NAME``.
     """
     if not 0 < len(name) <= METRIC_NAME:
-        raise InputError(
-            f"the metric's name has {len(name):,} characters; at least 1 and at most {METRIC_NAME} are allowed"
-        )
+        raise InputError(f"the metric's name has {len(name):,} characters; 1 to {METRIC_NAME} are allowed")

@@ -79,6 +79,7 @@ def score_table(
         )
     if "concept_id" not in frame.columns:  # each check is then its own concept
         frame = frame.with_columns(pl.lit(None, pl.String).alias("concept_id"))
+    _require_one_concept(frame, source)
     reasons: Counter[str] = Counter()
     not_finite = np.zeros(len(frame), bool)
     for name in SCORE_VALUES:
@@ -112,6 +113,18 @@ def score_table(
         source,
         {metadata.scorer: {reason: count for reason, count in reasons.items() if count}},
     )
+
+
+def _require_one_concept(frame: pl.DataFrame, source: str) -> None:
+    """Require that the rows of a check name one concept, which intervals and tests take it to belong to."""
+    named = frame.select("check_id", "concept_id").drop_nulls().unique()
+    several = named.filter(pl.col("check_id").is_duplicated()).sort("check_id", "concept_id")
+    if len(several):
+        check, concept = several.row(0)
+        raise InputError(
+            f"{source}, column 'concept_id': rows of check {check!r} name the concepts {concept!r} and "
+            f"{several.row(1)[1]!r}; a check has one concept"
+        )
 
 
 def _protocol_of(frame: pl.DataFrame, source: str) -> str:

@@ -114,6 +114,11 @@ BAD = {
     ),
     "a truncated Parquet": ("m.parquet", GOOD[:-200], ["cannot be read as a Parquet file"]),
     "half a Parquet": ("m.parquet", GOOD[: len(GOOD) // 2], ["cannot be read as a Parquet file"]),
+    "a check of two concepts": (
+        "m.parquet",
+        parquet({"concept_id": ["x", "y", "x", "z", "z"]}),
+        ["column 'concept_id'", "'a'", "'x' and 'y'"],
+    ),
     "text named Parquet": ("m.parquet", b"check_id,score\n", ["cannot be read as a Parquet file"]),
     "metadata that is no JSON": (
         "m.parquet",
