@@ -150,6 +150,7 @@ def _read_rows(file: Path, ratios: Mapping[str, float], near: int | None) -> lis
     rows: list[ScreenedRow] = []
     try:
         for table in batches(file, [*_KEYS, *_TEXTS, *IMAGE_COLUMNS]):
+            _require_types(table.schema, file)
             keys = table.select([*_KEYS, *_TEXTS]).to_pylist()
             sides = {side: _blobs(table[side]) for side in IMAGE_COLUMNS}
             for index, row in enumerate(keys):
@@ -158,6 +159,22 @@ def _read_rows(file: Path, ratios: Mapping[str, float], near: int | None) -> lis
     except (OSError, pa.ArrowException, KeyError) as error:
         raise InputError(f"{file}: not a readable staged file ({error})") from None
     return rows
+
+
+def _require_types(schema: pa.Schema, file: Path) -> None:
+    """Require texts and lists of images, whose files are taken from the memory of the column."""
+    for name in (*_KEYS, *_TEXTS, *IMAGE_COLUMNS):
+        kind = schema.field(name).type
+        is_text = pa.types.is_string(kind) or pa.types.is_null(kind)
+        if not (_is_images(kind) if name in IMAGE_COLUMNS else is_text):
+            expected = "lists of images" if name in IMAGE_COLUMNS else "texts"
+            raise InputError(f"{file}: the column {name!r} holds {kind}, not {expected}")
+
+
+def _is_images(kind: pa.DataType) -> bool:
+    if not (pa.types.is_list(kind) and pa.types.is_struct(kind.value_type)):
+        return False
+    return any(field.name == "bytes" and pa.types.is_binary(field.type) for field in kind.value_type)
 
 
 def _screen_row(

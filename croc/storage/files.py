@@ -36,6 +36,8 @@ def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
         durable: wait until it is on disk. Without, a power cut may leave it empty or absent, a killed
             process may not.
     """
+    if not path.name:
+        raise InputError(f"'{path}' is not the name of a file")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.storage.files import read_json
@@ -195,6 +196,15 @@ def weighted_share(
     return mean, max(0.0, mean - below), min(1.0, mean + above)
 
 
+class _Sample(TypedDict):
+    """The content of ``sample.json``; ``population`` has the number of checks of each property."""
+
+    task: str
+    source: dict[str, Any]
+    population: dict[str, int]
+    sha256: str
+
+
 def read_sample(folder: str | Path) -> dict[str, Any]:
     """Read ``sample.json`` of a folder of candidates: which checks its items represent.
 
@@ -202,14 +212,5 @@ def read_sample(folder: str | Path) -> dict[str, Any]:
         InputError: the folder has no such file, or the file has another content.
     """
     directory = Path(folder) if Path(folder).is_dir() else Path(folder).parent
-    sample = read_json(
-        directory / SAMPLE, f"no {SAMPLE}: not a folder of candidates ('croc hum candidates' makes one)"
-    )
-    expected = {"task": str, "source": dict, "population": dict, "sha256": str}
-    if not isinstance(sample, dict) or any(
-        not isinstance(sample.get(key), kind) for key, kind in expected.items()
-    ):
-        raise InputError(
-            f"{directory / SAMPLE}: expected the keys {', '.join(expected)}, see 'croc hum candidates'"
-        )
-    return sample
+    missing = f"no {SAMPLE}: not a folder of candidates ('croc hum candidates' makes one)"
+    return dict(read_json(directory / SAMPLE, missing, _Sample))

@@ -10,11 +10,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from croc import __version__
 from croc.errors import CrocError, InputError
-from croc.storage.text_files import require_regular
+from croc.storage.text_files import parse_json, require_kind, require_regular
 from croc_hum.votes.assignment import Settings
 
 TABLES = """
@@ -91,7 +91,10 @@ class Database:
             self._db.executescript(TABLES)
             with self._write() as db:
                 kept = db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
-                stored = Settings.of(json.loads(kept[0])) if kept else Settings()
+                stored = Settings()
+                if kept:
+                    row = parse_json(str(kept[0]), f"{self.path}: settings")
+                    stored = Settings.of(require_kind(row, dict[str, Any], f"{self.path}: settings"))
                 self.settings = settings or stored
                 if not kept or settings is not None:
                     db.execute(

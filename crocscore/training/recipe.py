@@ -12,7 +12,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, get_type_hints
 
 from croc.errors import InputError, MissingExtra
 from croc.storage.plain_yaml import dump_yaml
@@ -86,6 +86,10 @@ class Arguments:
     summary: str | None = None
 
     def __post_init__(self) -> None:
+        for name, kind in get_type_hints(type(self)).items():
+            value = getattr(self, name)
+            if kind in (str, str | None) and not isinstance(value, str | None):
+                raise InputError(f"{name} must be text, not {value!r:.80}")
         for name in ("model", "questions", "auto"):
             if not getattr(self, name):
                 raise InputError(f"the recipe has no key {name}, which is required")

@@ -186,6 +186,17 @@ def test_a_cut_off_staged_file_is_named(tmp_path):
         build_staged(staged.folder, tmp_path / "out", progress=False)
 
 
+@pytest.mark.parametrize("column", ["images", "category"])
+def test_a_staged_column_of_another_type_is_named(tmp_path, column):
+    staged = stage(tmp_path / "staged", [row(number) for number in range(8)])
+    file = staged.files()[1]
+    table = pq.read_table(file)
+    numbers = pa.array(range(len(table)))
+    pq.write_table(table.set_column(table.column_names.index(column), column, numbers), file)
+    with pytest.raises(InputError, match=rf"0004\.parquet: the column '{column}' holds int64, not "):
+        build_staged(staged.folder, tmp_path / "out", progress=False)
+
+
 def test_a_staged_manifest_with_another_checksum_is_refused(tmp_path):
     staged = stage(tmp_path / "staged", [row(number) for number in range(8)])
     manifest = staged.folder / "manifest.json"

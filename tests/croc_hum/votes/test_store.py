@@ -419,3 +419,14 @@ def test_a_damaged_page_of_the_database_is_one_sentence(make, tmp_path):
     with pytest.raises(CrocError, match=path.name):
         damaged = Store(path)
         list(damaged.votes())
+
+
+@pytest.mark.parametrize("settings", ["/dev/zero", "[]", "{"])
+def test_settings_that_someone_edited_are_named(make, tmp_path, settings):
+    store = make(items(2))
+    store.close()
+    with closing(sqlite3.connect(store.path)) as db:
+        db.execute("UPDATE meta SET value = ? WHERE key = 'settings'", (settings,))
+        db.commit()
+    with pytest.raises(InputError, match="settings"):
+        Store(store.path)

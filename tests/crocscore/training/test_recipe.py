@@ -78,6 +78,8 @@ def test_a_recipe_trains_a_model_of_its_class(name, data, tmp_path):
         ("learning_rate", "fast", "learning_rate"),
         ("dtype", "float8", "dtype 'float8' is unknown"),
         ("saved_dtype", "half", "saved_dtype 'half' is unknown"),
+        ("revision", 1234567, "revision must be text, not 1234567"),
+        ("model", ["a"], "model must be text, not ['a']"),
         ("lora_r", 4, "lora_r needs lora_targets"),
         ("lora_targets", "x", "lora_targets needs lora_r, the rank of the adapter"),
         ("image_size", [7], "a width and a height"),
