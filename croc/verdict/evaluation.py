@@ -197,20 +197,24 @@ def _require_common_checks(tables: Sequence[ScoreTable]) -> None:
     Raises:
         InputError: two tables have no check in common, or spell ids differently.
     """
-    for first, second in itertools.combinations(tables, 2):
-        ids = [table.frame["check_id"] for table in (first, second)]
-        if len(ids[0]) and len(ids[1]) and not ids[0].is_in(ids[1].unique().implode()).any():
+    unique = [table.frame["check_id"].unique(maintain_order=True) for table in tables]
+    for (first, first_ids), (second, second_ids) in itertools.combinations(
+        zip(tables, unique, strict=True), 2
+    ):
+        if first_ids.equals(second_ids):
+            continue
+        ids = [first_ids, second_ids]
+        shared = first_ids.is_in(second_ids.implode())
+        if len(first_ids) and len(second_ids) and not shared.any():
             raise InputError(
                 f"{first.source} and {second.source} have no check in common (their first check_id is "
                 f"{ids[0][0]!r} and {ids[1][0]!r}); evaluate them separately, or give both the same ids"
             )
         for one, other, sources in ((0, 1, (first, second)), (1, 0, (second, first))):
             # 007 and 7.0 where the other table has 7: one of them was read as text, the other as a number.
-            alone = (
-                ids[one].filter(~ids[one].is_in(ids[other].unique().implode())).unique(maintain_order=True)
-            )
+            alone = ids[one].filter(~ids[one].is_in(ids[other].implode()))
             spelled = alone.str.replace(r"^0+(\d)", "${1}").str.replace(r"^(\d+)\.0+$", "${1}")
-            twins = (spelled != alone) & spelled.is_in(ids[other].unique().implode())
+            twins = (spelled != alone) & spelled.is_in(ids[other].implode())
             if twins.any():
                 row = int(twins.arg_max() or 0)
                 raise InputError(
