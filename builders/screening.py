@@ -22,7 +22,7 @@ from croc.checks.schema import IMAGE_COLUMNS, stable_hash
 from croc.errors import InputError
 from croc.jobs.runner import Manifest
 from croc.storage.limits import IMAGE_PIXELS
-from croc.storage.parquet import batches
+from croc.storage.parquet import batches, require_texts
 from croc_hum.votes.votes import DISCARDED
 from croc_syn.writing.exact import NO_CATEGORY
 
@@ -163,12 +163,10 @@ def _read_rows(file: Path, ratios: Mapping[str, float], near: int | None) -> lis
 
 def _require_types(schema: pa.Schema, file: Path) -> None:
     """Require texts and lists of images, whose files are taken from the memory of the column."""
-    for name in (*_KEYS, *_TEXTS, *IMAGE_COLUMNS):
-        kind = schema.field(name).type
-        is_text = pa.types.is_string(kind) or pa.types.is_null(kind)
-        if not (_is_images(kind) if name in IMAGE_COLUMNS else is_text):
-            expected = "lists of images" if name in IMAGE_COLUMNS else "texts"
-            raise InputError(f"{file}: the column {name!r} holds {kind}, not {expected}")
+    require_texts(schema, (*_KEYS, *_TEXTS), file)
+    for name in IMAGE_COLUMNS:
+        if not _is_images(kind := schema.field(name).type):
+            raise InputError(f"{file}: the column {name!r} holds {kind}, not lists of images")
 
 
 def _is_images(kind: pa.DataType) -> bool:

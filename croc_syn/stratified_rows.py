@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
+from croc.storage.parquet import require_texts
 
 _KEYS = ("check_id", "subset", "category", "property")
 
@@ -84,11 +85,7 @@ def sample_rows(
             table = pq.read_table(file, columns=[*dict.fromkeys((*_KEYS, *columns))])
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{file}: not a readable file of checks ({error})") from None
-        for name in table.column_names:
-            if name in _KEYS and not (
-                pa.types.is_string(kind := table.field(name).type) or pa.types.is_null(kind)
-            ):
-                raise InputError(f"{file}: the column {name!r} holds {kind}, not texts")
+        require_texts(table.schema, [name for name in _KEYS if name in table.column_names], file)
         for index, row in enumerate(table.to_pylist()):
             for name, known in values.items():
                 known.add(row[name] or "none")

@@ -16,10 +16,10 @@ from croc.checks.manifest import read_dataset_manifest
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
 from croc.errors import InputError
 from croc.storage.files import read_json
+from croc.storage.parquet import require_texts
 
 if TYPE_CHECKING:
     import datasets
-    import pyarrow as pa
 
 SPLITS = ("train", "validation", "test")
 DEFAULT_VIEW = "all"
@@ -219,8 +219,9 @@ def read_facts(folder: str | Path) -> Facts:
                 schema = stored.schema_arrow
                 features = features or datasets.Features.from_arrow_schema(schema)
                 wanted = [each for each in (*_COUNTED, "concept_id", "agreement") if each in schema.names]
-                for column in wanted:
-                    _require_type(schema.field(column), folder / name)
+                require_texts(schema, [each for each in wanted if each != "agreement"], folder / name)
+                if "agreement" in wanted and not pa.types.is_floating(kind := schema.field("agreement").type):
+                    raise InputError(f"{folder / name}: the column 'agreement' holds {kind}, not numbers")
                 light = stored.read(columns=wanted, use_threads=False)
                 files.append(_file(name, entry, stored.metadata.num_rows))
         except (OSError, pa.ArrowException) as error:
@@ -256,19 +257,6 @@ def read_facts(folder: str | Path) -> Facts:
         label_noise=read_json(folder / LABEL_NOISE, None, _StoredLabelNoise),
         canary=str(manifest.get("canary", "")),
     )
-
-
-def _require_type(field: pa.Field[Any], file: Path) -> None:
-    """Require that a column is one of numbers if it is the agreement, and otherwise of texts."""
-    import pyarrow as pa
-
-    is_number, kind = field.name == "agreement", field.type
-    if not (
-        pa.types.is_null(kind) or (pa.types.is_floating(kind) if is_number else pa.types.is_string(kind))
-    ):
-        raise InputError(
-            f"{file}: the column {field.name!r} holds {kind}, not {'numbers' if is_number else 'texts'}"
-        )
 
 
 def _file(name: str, entry: Mapping[str, Any], rows: int) -> DataFile:

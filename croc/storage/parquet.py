@@ -9,6 +9,7 @@ from typing import IO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from croc.errors import InputError
 from croc.storage.text_files import require_regular
 
 GROUP_ROWS = 100
@@ -109,6 +110,18 @@ def _groups(
                 waiting, held, size = [], 0, 0
     if waiting:
         yield pa.concat_tables(waiting)
+
+
+def require_texts(schema: pa.Schema, names: Iterable[str], file: Path) -> None:
+    """Require that columns hold texts, or nothing but nulls.
+
+    Raises:
+        InputError: one has another type.
+    """
+    for name in names:
+        kind = schema.field(name).type
+        if not (pa.types.is_string(kind) or pa.types.is_null(kind)):
+            raise InputError(f"{file}: the column {name!r} holds {kind}, not texts")
 
 
 def batches(
