@@ -220,7 +220,8 @@ def read_facts(folder: str | Path) -> Facts:
                 features = features or datasets.Features.from_arrow_schema(schema)
                 wanted = [each for each in (*_COUNTED, "concept_id", "agreement") if each in schema.names]
                 require_texts(schema, [each for each in wanted if each != "agreement"], folder / name)
-                if "agreement" in wanted and not pa.types.is_floating(kind := schema.field("agreement").type):
+                kind = schema.field("agreement").type if "agreement" in wanted else pa.null()
+                if not (pa.types.is_floating(kind) or pa.types.is_null(kind)):
                     raise InputError(f"{folder / name}: the column 'agreement' holds {kind}, not numbers")
                 light = stored.read(columns=wanted, use_threads=False)
                 files.append(_file(name, entry, stored.metadata.num_rows))
