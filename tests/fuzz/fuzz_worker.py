@@ -9,16 +9,22 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import sys
 import traceback
+from pathlib import Path
 from typing import Any
 
 
 def peak_bytes() -> int:
-    """The largest memory that this process or one of its children had so far."""
-    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
-    return max(resource.getrusage(one).ru_maxrss for one in who) * 1024
+    """The largest memory that this process or one of its children had so far.
+
+    The kernel counts the peak of this program from its start; ``ru_maxrss`` of a process would begin with the
+    peak of the process that started it.
+    """
+    own = int(re.findall(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[0])
+    return max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss) * 1024
 
 
 def run(argv: list[str]) -> dict[str, Any]:
