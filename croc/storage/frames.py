@@ -2,7 +2,7 @@
 
 They are read with pyarrow, because polars (1.x) aborts the process on some damaged pages, and because only
 pyarrow reads a column of one repeated text without writing it out for every row. Reading a million scores
-takes 0.3 s of CPU instead of 0.1 s, and 150 MB more.
+takes 0.12 s of CPU instead of 0.03 s.
 """
 
 from __future__ import annotations
@@ -85,19 +85,29 @@ def _frame(file: Path, opened: Any, names: Sequence[str], limits: TableLimits) -
     import pyarrow as pa
 
     schema = pa.schema([opened.schema_arrow.field(name) for name in names])
-    batches, size = [], 0
+    parts, size = [], 0
     for batch in opened.iter_batches(_BATCH_ROWS, columns=list(names)):
         batch.validate(full=True)
         size += sum(_text_size(file, name, batch.column(name)) for name in batch.schema.names)
         if size > limits.memory:
             raise _too_large(file, limits)
-        batches.append(batch)
-    plain = pa.schema(
-        [item.with_type(item.type.value_type) if _is_dictionary(item.type) else item for item in schema]
-    )
-    frame = pl.from_arrow(pa.Table.from_batches(batches, schema).cast(plain))
-    assert isinstance(frame, pl.DataFrame)
-    return frame
+        parts.append(pl.DataFrame({name: _series(batch.column(name)) for name in batch.schema.names}))
+    if not parts:
+        empty = {item.name: _series(pa.array([], item.type)) for item in schema}
+        return pl.DataFrame(empty)
+    return pl.concat(parts)
+
+
+def _series(column: Any) -> pl.Series:
+    """A column as polars has it; the rows with one text of a dictionary share it."""
+    if not _is_dictionary(column.type):
+        values = pl.from_arrow(column)
+    else:
+        texts, places = pl.from_arrow(column.dictionary), pl.from_arrow(column.indices)
+        assert isinstance(texts, pl.Series) and isinstance(places, pl.Series)
+        values = texts.cast(pl.String).gather(places)
+    assert isinstance(values, pl.Series)
+    return values
 
 
 def _is_dictionary(kind: Any) -> bool:

@@ -117,7 +117,9 @@ def score_table(
 
 def _require_one_concept(frame: pl.DataFrame, source: str) -> None:
     """Require that the rows of a check name one concept, which intervals and tests take it to belong to."""
-    named = frame.select("check_id", "concept_id").drop_nulls().unique()
+    keys = ("check_id", "concept_id")
+    first_of_run = pl.any_horizontal(pl.col(name).ne_missing(pl.col(name).shift(1)) for name in keys)
+    named = frame.select(keys).filter(first_of_run).drop_nulls().unique()
     several = named.filter(pl.col("check_id").is_duplicated()).sort("check_id", "concept_id")
     if len(several):
         check, concept = several.row(0)

@@ -222,20 +222,21 @@ class CheckVerdicts:
         t, cell = len(self.text_models), np.zeros_like(self.concept) if self.cell is None else self.cell
         _, local = np.unique(self.concept, return_inverse=True)
         clusters, cells = (int(code.max()) + 1 if len(code) else 0 for code in (local, cell))
-        code = (local * cells + cell) * t + self.text
+        code = (cell * t + self.text) * clusters + local
         sums = self._sums(code, clusters * cells * t, (self.value, self.chance, self.known))
-        return sums.reshape(clusters, cells, t, *sums.shape[1:])
+        return np.moveaxis(sums.reshape(cells, t, clusters, *sums.shape[1:]), 2, 0)
 
     def _sums(self, code: Any, size: int, arrays: Sequence[Any]) -> Array:
         """Sums over the checks of each code: (size, M, 4, len(arrays))."""
-        out = np.empty((size, len(self.metrics), 4, len(arrays)))
+        # In memory the numbers of all codes lie together, for sums and intervals over them.
+        out = np.empty((len(arrays), len(self.metrics), 4, size))
         everywhere = np.bincount(code, minlength=size).astype(float)
         for q, array in enumerate(arrays):
             for m, d in np.ndindex(out.shape[1:3]):
                 row = array[m, d]
                 counts = row.dtype == bool
-                out[:, m, d, q] = everywhere if counts and row.all() else np.bincount(code, row, size)
-        return out
+                out[q, m, d] = everywhere if counts and row.all() else np.bincount(code, row, size)
+        return np.moveaxis(out, (0, 3), (3, 0))
 
     def scaled(self) -> Array:
         """(M, 4): scaled accuracy per direction, averaged over the text models before scaling."""

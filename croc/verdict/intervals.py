@@ -66,6 +66,16 @@ def intervals(sums: Array, symmetric: NDArray[np.bool_], level: float) -> Interv
         symmetric: (D,), see :func:`croc.verdict.directions.scaled_accuracy`.
         level: of confidence.
     """
+    # Metric by metric, with the concepts side by side in memory: memory costs more time than arithmetic.
+    parts = np.split(np.moveaxis(sums, 0, -1), sums.shape[2], axis=1)
+    each = [_intervals(np.moveaxis(np.ascontiguousarray(part), -1, 0), symmetric, level) for part in parts]
+    axes = {"accuracy": 1, "scaled": 1, "mean": 1, "estimate": 0, "deviations": 1, "freedom": 0}
+    return Intervals(
+        **{name: np.concatenate([getattr(one, name) for one in each], axis) for name, axis in axes.items()}
+    )
+
+
+def _intervals(sums: Array, symmetric: NDArray[np.bool_], level: float) -> Intervals:
     total = sums.sum(axis=0)
     accuracy, chance = average(total)
     sizes = sums[..., 2].sum(axis=1)  # (clusters, M, D)
@@ -223,12 +233,12 @@ def _wilson(
         level: of confidence.
         bottom: the lowest possible value.
     """
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
     span = 1 - bottom
     inside = np.clip((center - bottom) / span, 1e-6, 1 - 1e-6)
     variance = np.maximum(variance, 1e-18) / span**2
-    quantile = t.ppf((1 + level) / 2, freedom)
+    quantile = stdtrit(freedom, (1 + level) / 2)
     z2n = quantile**2 * variance / (inside * (1 - inside))  # z² / n
     share = np.clip((estimate - bottom) / span, 0, 1)
     middle = (share + z2n / 2) / (1 + z2n)
