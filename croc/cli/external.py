@@ -1,4 +1,4 @@
-"""Commands of others' benchmarks: external list, external evaluate, external reproduce."""
+"""Commands of others' benchmarks: external list, score, evaluate, reproduce."""
 
 from __future__ import annotations
 
@@ -8,30 +8,42 @@ from pathlib import Path
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH
-from croc.cli.output import log, show, write
+from croc.cli.options import (
+    PATH,
+    Integer,
+    ManyScorers,
+    out_folder,
+    overwrite_option,
+    run_options,
+    scorer_arguments,
+    scorers_option,
+    together,
+)
+from croc.cli.output import echo, log, show, write
 from croc.errors import InputError
 
-_data_option = click.option(
-    "--data",
-    default=Path(),
-    type=PATH,
-    metavar="FOLDER",
-    help="Folder with the files: clones of the repositories that 'croc external list' names, or one of them. "
-    "Default: the current one.",
+_place_options = together(
+    click.option(
+        "--data",
+        "--from",
+        "data",
+        type=PATH,
+        metavar="FOLDER",
+        help="Folder with the files, or with a folder of them. Default: the current one if it has them, else "
+        "the Hub.",
+    ),
+    click.option(
+        "--revision",
+        metavar="REVISION",
+        help="Tag or commit on the Hub. Default: the one that 'croc external list' names, else the newest.",
+    ),
 )
-
-
-def _folder(data: Path) -> Path:
-    if not data.is_dir():
-        raise InputError(f"{data}: no such folder")
-    return data
 
 
 @section("evaluate")
 @click.group(cls=CommandGroup)
 def external() -> None:
-    """Recompute figures of others' benchmarks."""
+    """Score and evaluate metrics on others' benchmarks, and recompute published figures."""
 
 
 @external.command("list", epilog="Example: croc external list ts2")
@@ -48,6 +60,63 @@ def list_benchmarks(names: tuple[str, ...]) -> None:
 
 
 @external.command(
+    cls=ManyScorers,
+    epilog="""\b
+Examples:
+  croc external score winoground --scorer clipscore-b32 --out scores/winoground
+  croc external score tifa160 --scorer crocscore random --from ../tifa --out scores/tifa160""",
+)
+@click.argument("name")
+@scorers_option
+@out_folder
+@_place_options
+@click.option(
+    "--max-items", type=Integer(1), help="Maximum number of items, evenly spaced over the benchmark."
+)
+@run_options
+@overwrite_option
+def score(
+    name: str,
+    scorers: tuple[str, ...],
+    out: Path,
+    data: Path | None,
+    revision: str | None,
+    max_items: int | None,
+    batch_size: int | None,
+    max_failures: int | None,
+    device: str | None,
+    options: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Run metrics on the images of the benchmark NAME.
+
+    For a contrastive benchmark the output is a score table per metric, which 'croc evaluate' reads, too. For
+    a rated one it is a pair table with ratings and a column per metric, which 'croc correlate' reads, too.
+    """
+    from croc.external.benchmark import find_benchmark
+    from croc.external.scoring import score_benchmark
+    from croc.scoring.run import ScoringSettings
+
+    files = score_benchmark(
+        find_benchmark(name),
+        scorers,
+        out,
+        ScoringSettings(
+            batch_size=batch_size,
+            max_failures=max_failures,
+            existing="overwrite" if overwrite else "resume",
+        ),
+        data=data,
+        revision=revision,
+        max_items=max_items,
+        options=scorer_arguments(scorers, options, device),
+        log=log,
+    )
+    for file in files:
+        echo(file)
+
+
+@external.command(
     epilog="""\b
 Examples:
   croc external evaluate tifa160 scores.csv --data ../tifa
@@ -55,9 +124,11 @@ Examples:
 )
 @click.argument("name")
 @click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
-@_data_option
+@_place_options
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
-def evaluate(name: str, tables: tuple[Path, ...], data: Path, json_file: Path | None) -> None:
+def evaluate(
+    name: str, tables: tuple[Path, ...], data: Path | None, revision: str | None, json_file: Path | None
+) -> None:
     """Evaluate metrics on the benchmark NAME.
 
     For a rated benchmark, TABLE is a pair table: the benchmark's item_id and a column per metric. For a
@@ -68,7 +139,7 @@ def evaluate(name: str, tables: tuple[Path, ...], data: Path, json_file: Path | 
     from croc.external.evaluation import evaluate_on
     from croc.rendering.external import evaluation
 
-    found = evaluate_on(find_benchmark(name), _folder(data), tables)
+    found = evaluate_on(find_benchmark(name), data, tables, revision=revision, log=log)
     write(json_file, found.to_json() + "\n")
     show(evaluation(found))
 
@@ -81,7 +152,14 @@ Examples:
 )
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @click.option("--all", "every", is_flag=True, help="All benchmarks whose files are in the folder.")
-@_data_option
+@click.option(
+    "--data",
+    default=Path(),
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder with the files: clones of the repositories that 'croc external list' names, or one of them. "
+    "Default: the current one.",
+)
 @click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
 @click.pass_context
 def reproduce(
@@ -98,9 +176,11 @@ def reproduce(
 
     if bool(names) == every:
         raise InputError("name the benchmarks, or give --all; 'croc external list' lists them")
-    data = _folder(data)
-    chosen = list(benchmarks().values()) if every else [find_benchmark(name) for name in names]
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder")
+    chosen = [find_benchmark(name) for name in names]
     if every:
+        chosen = [benchmark for benchmark in benchmarks().values() if benchmark.compute is not None]
         absent = [benchmark.name for benchmark in chosen if benchmark.find(data) is None]
         if absent:
             log(f"not in {data}: {', '.join(absent)}; 'croc external list' says where they come from")

@@ -28,6 +28,22 @@ class Number(click.FloatRange):
     name = "number"
 
 
+class ManyScorers(click.Command):
+    """``DATASET --scorer A B`` means ``DATASET --scorer A --scorer B``."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Put ``--scorer`` before each of the names that follow one."""
+        spread: list[str] = []
+        inside = False
+        for number, word in enumerate(args):
+            if word.startswith("-"):
+                inside = word == "--scorer" and number > 0 and not args[0].startswith("-")
+            elif inside and spread[-1] != "--scorer":
+                spread.append("--scorer")
+            spread.append(word)
+        return super().parse_args(ctx, spread)
+
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
@@ -74,6 +90,37 @@ dataset_options = together(
     click.option("--revision", metavar="REVISION", help="Tag or commit of a dataset on the Hub."),
     click.option("--streaming", is_flag=True, help="Read a dataset on the Hub without downloading it first."),
 )
+scorers_option = click.option(
+    "--scorer",
+    "scorers",
+    multiple=True,
+    required=True,
+    metavar="NAME",
+    help="Name from 'croc scorers list', module:Class, or file.py:Class. Repeatable.",
+)
+run_options = together(
+    click.option(
+        "--batch-size",
+        type=Integer(1),
+        help="Pairs per batch; halved if memory runs out. Default: set by each scorer.",
+    ),
+    click.option(
+        "--max-failures",
+        type=Integer(0),
+        help="Stop if more than this number of pairs fail. Default: no limit.",
+    ),
+    click.option("--device", help="Device: cpu, cuda or mps. Default: the best one available."),
+    click.option(
+        "--option",
+        "options",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Argument for scorers that accept it, such as model=my/checkpoint. Repeatable.",
+    ),
+)
+overwrite_option = click.option(
+    "--overwrite", is_flag=True, help="Delete earlier scores instead of resuming."
+)
 executor_options = together(
     click.option(
         "--executor",
@@ -117,6 +164,23 @@ def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
             raise InputError(f"{option} {pair}: give KEY=VALUE")
         values[key] = parse_yaml(value, f"{option} {pair}")
     return values
+
+
+def scorer_arguments(
+    scorers: tuple[str, ...], options: tuple[str, ...], device: str | None
+) -> dict[str, Any]:
+    """The arguments for scorers that ``--option`` and ``--device`` give.
+
+    Raises:
+        InputError: no scorer has an option.
+    """
+    from croc.scorers.registry import takes
+
+    given = key_values(options, "--option")
+    for key in given:
+        if not any(takes(name, key) for name in scorers):
+            raise InputError(f"--option {key}: not an argument of {' or '.join(scorers)}")
+    return given | ({"device": device} if device else {})
 
 
 def make_executor(

@@ -11,14 +11,18 @@ from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import (
     PATH,
     Integer,
+    ManyScorers,
     dataset_options,
     executor_options,
     key_values,
     make_executor,
     out_folder,
+    overwrite_option,
+    run_options,
+    scorer_arguments,
+    scorers_option,
 )
 from croc.cli.output import echo, log, show
-from croc.errors import InputError
 
 _protocol_option = click.option(
     "--protocol",
@@ -27,24 +31,9 @@ _protocol_option = click.option(
 )
 
 
-class _ManyScorers(click.Command):
-    """``DATASET --scorer A B`` means ``DATASET --scorer A --scorer B``."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        spread: list[str] = []
-        inside = False
-        for number, word in enumerate(args):
-            if word.startswith("-"):
-                inside = word == "--scorer" and number > 0 and not args[0].startswith("-")
-            elif inside and spread[-1] != "--scorer":
-                spread.append("--scorer")
-            spread.append(word)
-        return super().parse_args(ctx, spread)
-
-
 @section("run")
 @click.command(
-    cls=_ManyScorers,
+    cls=ManyScorers,
     epilog="""\b
 Examples:
   croc score runs/syn --scorer clipscore-b32 --scorer random --out scores/
@@ -52,14 +41,7 @@ Examples:
   croc score croc/syn --scorer pickscore --executor ray --address ray://head:10001 --out scores/""",
 )
 @click.argument("dataset")
-@click.option(
-    "--scorer",
-    "scorers",
-    multiple=True,
-    required=True,
-    metavar="NAME",
-    help="Name from 'croc scorers list', module:Class, or file.py:Class. Repeatable.",
-)
+@scorers_option
 @out_folder
 @dataset_options
 @click.option(
@@ -71,24 +53,9 @@ Examples:
     help="First compare all bytes of a folder with its manifest, not only sizes and quick checksums.",
 )
 @_protocol_option
-@click.option(
-    "--batch-size",
-    type=Integer(1),
-    help="Pairs per batch; halved if memory runs out. Default: set by each scorer.",
-)
-@click.option(
-    "--max-failures", type=Integer(0), help="Stop if more than this number of pairs fail. Default: no limit."
-)
-@click.option("--device", help="Device: cpu, cuda or mps. Default: the best one available.")
-@click.option(
-    "--option",
-    "options",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Argument for scorers that accept it, such as model=my/checkpoint. Repeatable.",
-)
+@run_options
 @executor_options
-@click.option("--overwrite", is_flag=True, help="Delete earlier scores instead of resuming.")
+@overwrite_option
 def score(
     dataset: str,
     scorers: tuple[str, ...],
@@ -112,10 +79,7 @@ def score(
     from croc.scorers.registry import takes
     from croc.scoring.run import ScoringSettings, score_dataset
 
-    given = key_values(options, "--option")
-    for key in given:
-        if not any(takes(name, key) for name in scorers):
-            raise InputError(f"--option {key}: not an argument of {' or '.join(scorers)}")
+    given = scorer_arguments(scorers, options, device)
     runner = None
     if executor != "local" or address is not None or (workers or 1) > 1:
         gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
@@ -130,7 +94,7 @@ def score(
             max_failures=max_failures,
             existing="overwrite" if overwrite else "resume",
         ),
-        options=given | ({"device": device} if device else {}),
+        options=given,
         executor=runner,
         log=log,
         **source,

@@ -8,13 +8,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from croc.errors import InputError
+
+if TYPE_CHECKING:
+    from croc.external.images import Pairs
 
 Kind = Literal["rated", "contrastive"]
 Mode = Literal["parity", "default"]
 """``parity`` computes what the authors' code computes, ``default`` what this program does by default."""
+Met = Literal["all", "annotations", "none"]
+MET: dict[Met, str] = {
+    "all": "annotations and images",
+    "annotations": "annotations",
+    "none": "no file",
+}
+"""Which published files a reader was run on, as people read it."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +35,13 @@ class Source:
         repository: on GitHub, as ``owner/name``.
         commit: full hash of the commit whose format is read.
         paths: files and folders in it.
-        hub: repository on the Hugging Face Hub, for images; None if there is none.
+        hub: dataset on the Hugging Face Hub, for images; None if there is none.
         gated: whether the files on the Hub need an account that was granted access; None if not known.
+        hub_files: patterns of the files on the Hub that the reader needs; empty if it does not read them.
+        hub_images: patterns of those that only scoring needs.
+        hub_revision: commit on the Hub that the reader was written for; None if not known.
+        images: where to get the images and how to lay them out, as a sentence; empty if the reader does not
+            read images, or the Hub has all.
     """
 
     repository: str
@@ -34,6 +49,10 @@ class Source:
     paths: tuple[str, ...]
     hub: str | None = None
     gated: bool | None = None
+    hub_files: tuple[str, ...] = ()
+    hub_images: tuple[str, ...] = ()
+    hub_revision: str | None = None
+    images: str = ""
 
     def describe(self) -> str:
         """``github.com/OWNER/NAME @ COMMIT: PATHS``."""
@@ -62,7 +81,7 @@ class Figure:
         return len((self.published or "").partition(".")[2])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Benchmark:
     """A benchmark of others. Its module in ``croc.external.benchmarks`` holds one as ``BENCHMARK``.
 
@@ -78,11 +97,14 @@ class Benchmark:
         scores: its standard scores.
         folders: other names that its folder may have, such as that of the repository.
         files: files of which at least one lies in the folder; the reader decides between them.
-        read: reads and checks the folder.
+        met: which published files the reader was run on.
+        read: reads and checks the folder: the ratings, or published answers. None for contrastive items
+            without published answers.
+        pairs: reads the images and prompts of the folder; None if it has no images that can be read.
         compute: figures by name, of what ``read`` returned. A figure that the data do not allow is absent.
         figures: what is published, and what else ``compute`` returns.
-        score: the standard scores of the metrics of rated items, by ``METRIC SCORE``; None for a contrastive
-            benchmark.
+        score: the standard scores by ``METRIC SCORE``: of the metrics of rated items, or, where a contrastive
+            benchmark has others than Winoground's, of a score table.
         parity: what the authors' code does that the defaults do not do, as a sentence; empty if nothing.
     """
 
@@ -96,9 +118,11 @@ class Benchmark:
     scores: tuple[str, ...]
     folders: tuple[str, ...]
     files: tuple[str, ...]
-    read: Callable[[Path], Any]
-    compute: Callable[[Any, Mode], Mapping[str, float]]
-    figures: tuple[Figure, ...]
+    met: Met = "none"
+    read: Callable[[Path], Any] | None = None
+    pairs: Callable[[Path], Pairs] | None = None
+    compute: Callable[[Any, Mode], Mapping[str, float]] | None = None
+    figures: tuple[Figure, ...] = ()
     score: Callable[[Any, Mode], Mapping[str, float]] | None = None
     parity: str = ""
 
@@ -108,18 +132,28 @@ class Benchmark:
         below = (path for pattern in ("*", "*/*") for path in sorted(folder.glob(pattern)))
         for path in (folder, *below):
             # The name of the current folder is that of its absolute path.
-            if path.absolute().name in names and any((path / file).exists() for file in self.files):
+            if path.absolute().name in names and self.is_in(path):
                 return path
         return None
 
+    def is_in(self, folder: Path) -> bool:
+        """Whether a folder has one of the files; a name with ``*`` is a pattern."""
+        return any(next(folder.glob(file), None) is not None for file in self.files)
+
+    def describe_images(self) -> str:
+        """Where the images come from, as a clause."""
+        if self.source.images:
+            return self.source.images
+        return f"get them from {self.source.hub or self.source.describe()}"
+
 
 def require_folder(benchmark: Benchmark, folder: Path) -> Path:
-    """The folder of a benchmark, see :meth:`Benchmark.find`.
+    """The folder of a benchmark, see :meth:`Benchmark.find`; ``folder`` itself may have another name.
 
     Raises:
         InputError: it is not there; the message says where the files come from.
     """
-    place = benchmark.find(folder)
+    place = benchmark.find(folder) or (folder if benchmark.is_in(folder) else None)
     if place is None:
         raise InputError(
             f"{folder}: no folder {benchmark.name} with {' or '.join(benchmark.files)}; get it from "

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
-from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
-from croc.external.benchmark import Benchmark, require_folder
-from croc.external.items import Contrastive, Rated
+from croc.external.benchmark import Benchmark
+from croc.external.items import Rated
+from croc.external.location import Located, locate
+from croc.external.standard import direction_scores
 from croc.ratings.correlation import correlate
 from croc.ratings.records import Correlations
 from croc.tables.pair_tables import select_metrics
 from croc.tables.readers import read_pair_table, read_score_tables
-from croc.verdict.records import DIRECTION_NAMES, Stored, Text
+from croc.verdict.records import Stored, Text
 from croc.wording import counted
-
-STANDARD = ("text_score", "image_score", "group_score")
 
 
 @dataclass(frozen=True)
@@ -58,23 +57,33 @@ class Evaluation(Stored):
     correlations: Correlations | None
 
 
-def evaluate_on(benchmark: Benchmark, folder: Path, tables: Sequence[Path]) -> Evaluation:
+def evaluate_on(
+    benchmark: Benchmark,
+    data: Path | None,
+    tables: Sequence[Path],
+    *,
+    revision: str | None = None,
+    log: Callable[[str], None],
+) -> Evaluation:
     """Evaluate metrics on a benchmark.
 
     Args:
         benchmark: rated or contrastive.
-        folder: with its files, or a folder above it.
+        data: folder with its files, or a folder above it; None looks in the current folder, then on the Hub.
         tables: pair tables with ``item_id`` for a rated benchmark, score tables whose ``check_id`` is the
             item's for a contrastive one.
+        revision: tag or commit on the Hub.
+        log: called with the place of the files, unless it was given.
 
     Raises:
         InputError: a file cannot be used, or a table has no item of the benchmark.
     """
-    items = benchmark.read(require_folder(benchmark, folder))
-    if isinstance(items, Contrastive):
-        return _contrastive(benchmark, items, tables)
+    located = locate(benchmark, data, revision, images=False, log=log)
+    if benchmark.kind == "contrastive":
+        return _contrastive(benchmark, located, tables)
+    assert benchmark.read is not None and benchmark.score is not None
+    items = benchmark.read(located.folder)
     joined, notes = join_scores(items, tables)
-    assert benchmark.score is not None
     parity, default = (benchmark.score(joined, mode) for mode in ("parity", "default"))
     correlations = correlate(joined.table, items.humans[:1], metrics=joined.metrics)
     return Evaluation(
@@ -111,42 +120,35 @@ def join_scores(items: Rated, tables: Sequence[Path]) -> tuple[Rated, list[str]]
     return replace(items, table=table, metrics=tuple(metrics)), notes
 
 
-def _contrastive(benchmark: Benchmark, items: Contrastive, tables: Sequence[Path]) -> Evaluation:
-    """Winoground's scores, and accuracy by direction; in parity mode ties and missing scores fail."""
-    from croc.verdict.evaluation import evaluate
-    from croc.verdict.report import Settings
-
-    own = set(items.table["item_id"])
-    scored: set[str] = set()
-    for table in read_score_tables(tables, protocol="hum"):
-        scored |= set(table.frame["check_id"])
+def _contrastive(benchmark: Benchmark, located: Located, tables: Sequence[Path]) -> Evaluation:
+    """Standard scores, and accuracy by direction; in parity mode ties and missing scores fail."""
+    own, left_out = _items(benchmark, located.folder)
+    read = read_score_tables(tables, protocol="hum")
+    scored: set[str] = set().union(*(table.frame["check_id"] for table in read))
     if not scored & own:
         raise InputError(f"no check_id of the tables is an item of {benchmark.name}; expected {min(own)!r}")
     if unknown := sorted(scored - own):
         raise InputError(f"check_id {unknown[0]!r} is not an item of {benchmark.name}")
-    found: list[dict[str, float | None]] = []
-    for settings in (Settings(paper=True, resamples=0, flips=0), Settings(resamples=0, flips=0)):
-        report = evaluate(list(tables), settings=settings, protocol="hum")
-        values: dict[str, float | None] = {}
-        for score in report.scores:
-            if score.group is not None:
-                continue
-            for name in STANDARD:
-                values[f"{score.metric} {name.replace('_', ' ')}"] = getattr(score, name)
-            for direction in DIRECTIONS:
-                result = report.result(score.metric, direction)
-                values[f"{score.metric} {DIRECTION_NAMES[direction]}"] = (
-                    None if result is None else result.accuracy
-                )
-        found.append(values)
+    score = benchmark.score or direction_scores
     notes = [] if scored == own else [f"{len(scored):,} of {counted(len(own), 'item')} have scores."]
-    parity = "Ties and missing scores fail; by default a tie counts one half and missing scores are left out."
-    return Evaluation(benchmark.name, parity, _scores(*found), (*items.left_out, *notes), None)
+    parity = benchmark.parity or (
+        "Ties and missing scores fail; by default a tie counts one half and missing scores are left out."
+    )
+    found = _scores(score(read, "parity"), score(read, "default"))
+    return Evaluation(benchmark.name, parity, found, (*left_out, *notes), None)
 
 
-def _scores(
-    parity: Mapping[str, float | None], default: Mapping[str, float | None]
-) -> tuple[StandardScore, ...]:
+def _items(benchmark: Benchmark, folder: Path) -> tuple[set[str], tuple[str, ...]]:
+    """The ids of the items, and what was left out."""
+    if benchmark.pairs is not None:
+        pairs = benchmark.pairs(folder)
+        return {check.check_id for check in pairs.checks}, pairs.left_out
+    assert benchmark.read is not None
+    items = benchmark.read(folder)
+    return set(items.table["item_id"]), items.left_out
+
+
+def _scores(parity: Mapping[str, float], default: Mapping[str, float]) -> tuple[StandardScore, ...]:
     """Scores that are defined in one of the modes."""
     names = dict.fromkeys((*parity, *default))
     values = {name: (_finite(parity.get(name)), _finite(default.get(name))) for name in names}

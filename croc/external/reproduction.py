@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, require_folder
 from croc.verdict.records import Count, Stored, Text
 
@@ -82,8 +83,11 @@ def reproduce(benchmark: Benchmark, folder: Path) -> Reproduction:
         folder: with its files, or a folder above it, see :meth:`Benchmark.find`.
 
     Raises:
-        InputError: the folder does not hold the benchmark, or a file of it cannot be used.
+        InputError: the folder does not hold the benchmark, a file of it cannot be used, or there is no figure
+            that its files allow.
     """
+    if benchmark.read is None or benchmark.compute is None:
+        raise InputError(f"{benchmark.name}: no figure can be computed from its files; it can be scored")
     items = benchmark.read(require_folder(benchmark, folder))
     found = benchmark.compute(items, "parity")
     defaults = benchmark.compute(items, "default")

@@ -1,4 +1,4 @@
-"""Coefficients over all images of a benchmark, as most authors report them."""
+"""Standard scores that many authors report: Winoground's scores, and coefficients over all images."""
 
 from __future__ import annotations
 
@@ -7,12 +7,54 @@ from typing import Literal
 
 import numpy as np
 
+from croc.checks.schema import DIRECTIONS
+from croc.external.benchmark import Mode
 from croc.external.items import Rated
 from croc.ratings.coefficients import Correlation, correlation
 from croc.ratings.ties import calibrate_ties
+from croc.tables.score_tables import ScoreTable
+from croc.verdict.records import DIRECTION_NAMES
 
 Kind = Literal["Spearman", "Kendall", "Pearson", "pairwise accuracy"]
 _KINDS: Mapping[Kind, Correlation] = {"Spearman": "spearman", "Kendall": "kendall", "Pearson": "pearson"}
+
+WINOGROUND = {"text_score": DIRECTIONS[:2], "image_score": DIRECTIONS[2:], "group_score": DIRECTIONS}
+"""Winoground's scores: the share of items that pass in these directions."""
+
+
+def direction_scores(tables: Sequence[ScoreTable], mode: Mode) -> dict[str, float]:
+    """Winoground's scores and the accuracy in each direction, over all items and by category.
+
+    Args:
+        tables: score tables of the protocol hum.
+        mode: in parity mode ties and missing scores fail.
+
+    Returns:
+        By ``METRIC SCORE``, and ``METRIC SCORE, CATEGORY`` where there are several. A score is absent if the
+        items do not have its directions.
+    """
+    from croc.verdict.evaluation import evaluate_tables
+    from croc.verdict.report import Settings
+
+    report = evaluate_tables(tables, Settings(paper=mode == "parity", average="micro", resamples=0, flips=0))
+    several = len({score.group_value for score in report.scores if score.group}) > 1
+    found: dict[str, float] = {}
+    for score in report.scores:
+        if score.group is not None and not several:
+            continue
+        category = "" if score.group is None else f", {score.group_value}"
+        accuracy = {}
+        for direction in DIRECTIONS:
+            result = report.result(score.metric, direction, score.group, score.group_value)
+            if result is not None and result.accuracy is not None:
+                accuracy[direction] = result.accuracy
+        for name, directions in WINOGROUND.items():
+            value = getattr(score, name)
+            if value is not None and all(direction in accuracy for direction in directions):
+                found[f"{score.metric} {name.replace('_', ' ')}{category}"] = value
+        for direction, value in accuracy.items():
+            found[f"{score.metric} {DIRECTION_NAMES[direction]}{category}"] = value
+    return found
 
 
 def pooled_scores(items: Rated, human: str, kinds: Sequence[Kind]) -> dict[str, float]:

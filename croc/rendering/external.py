@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from croc.external.benchmark import Benchmark
+from croc.external.benchmark import MET, Benchmark
 from croc.external.evaluation import Evaluation
 from croc.external.reproduction import STATUSES, Reproduced, Reproduction, totals
 from croc.rendering.terminal import correlations
@@ -34,8 +34,15 @@ def describe(benchmark: Benchmark) -> list[tuple[str, str]]:
     ]
     if source.hub:
         gated = {True: " (gated: accept its conditions and log in)", False: " (not gated)", None: ""}
-        rows.append(("images", f"{source.hub} on the Hub{gated[source.gated]}"))
+        commit = f" @ {source.hub_revision}" if source.hub_revision else ""
+        read = "" if source.hub_files else ", not read from there"
+        rows.append(("on the Hub", f"{source.hub}{commit}{gated[source.gated]}{read}"))
+    if benchmark.pairs is None:
+        rows.append(("images", "not read: 'croc external score' has nothing to score"))
+    elif source.images:
+        rows.append(("images", source.images))
     rows += [
+        ("tested on published", MET[benchmark.met]),
         ("standard scores", ", ".join(benchmark.scores)),
         ("published figures", f"{counted(known, 'figure')}, from {'; '.join(_sources(benchmark))}"),
     ]
@@ -190,11 +197,21 @@ def markdown_defaults(found: Sequence[Reproduction], chosen: Sequence[tuple[str,
 
 def markdown_benchmarks(benchmarks: Sequence[Benchmark]) -> str:
     """The benchmarks for the guide: a row each."""
-    lines = ["| name | holds | size | licence | files | published figures |", "|---|---|---|---|---|---:|"]
+    lines = [
+        "| name | holds | size | licence | source of the format | images scored from | tested on published | "
+        "published figures |",
+        "|---|---|---|---|---|---|---|---:|",
+    ]
     for one in benchmarks:
         known = sum(figure.published is not None for figure in one.figures)
-        link = (
-            f"[{one.source.repository}](https://github.com/{one.source.repository}/tree/{one.source.commit})"
+        source = one.source
+        link = f"[{source.repository}](https://github.com/{source.repository}/tree/{source.commit})"
+        hub = f"[{source.hub}](https://huggingface.co/datasets/{source.hub})"
+        gated = " (gated)" if source.gated else ""
+        places = [f"{hub}{gated}"] if source.hub_files else []
+        scored = " or ".join([*places, "a folder"]) if one.pairs else "—"
+        lines.append(
+            f"| `{one.name}` | {one.holds} | {one.size} | {one.licence} | {link} | {scored} | {MET[one.met]} | "
+            f"{known} |"
         )
-        lines.append(f"| `{one.name}` | {one.holds} | {one.size} | {one.licence} | {link} | {known} |")
     return "\n".join(lines) + "\n"

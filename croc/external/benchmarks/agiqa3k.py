@@ -13,6 +13,7 @@ import polars as pl
 
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
+from croc.external.images import ImageStore, Pairs, rated_pairs
 from croc.external.items import Rated
 from croc.external.standard import pooled_scores
 from croc.ratings.coefficients import correlation
@@ -55,6 +56,11 @@ def score(items: Rated, mode: Mode) -> Mapping[str, float]:
     return pooled_scores(items, "mos_align", ("Spearman", "Kendall", "Pearson"))
 
 
+def pairs(folder: Path) -> Pairs:
+    """The images with their prompts."""
+    return rated_pairs(read(folder), ImageStore(folder, ("images", "."), ("AGIQA-3K.zip",)))
+
+
 BENCHMARK = Benchmark(
     name="agiqa3k",
     title="AGIQA-3K (Li et al. 2023, IEEE TCSVT, arXiv 2306.04717)",
@@ -62,11 +68,18 @@ BENCHMARK = Benchmark(
     holds="images of six models with mean opinion scores of quality and alignment; no scores of metrics",
     size="2,982 images of 300 prompts",
     licence="MIT",
-    source=Source("lcysyzxdxc/AGIQA-3k-Database", "30ded2bed96fc78070636548e811ece37e5d8f66", ("data.csv",)),
+    source=Source(
+        "lcysyzxdxc/AGIQA-3k-Database",
+        "30ded2bed96fc78070636548e811ece37e5d8f66",
+        ("data.csv",),
+        images="put AGIQA-3K.zip, which the repository's README links, beside data.csv",
+    ),
     scores=("Spearman", "Kendall tau-b", "Pearson"),
     folders=("AGIQA-3k-Database", "AGIQA-3K"),
     files=("data.csv",),
+    met="annotations",
     read=read,
+    pairs=pairs,
     compute=compute,
     score=score,
     figures=(

@@ -187,6 +187,7 @@ BENCHMARK = Benchmark(
     scores=("text score", "image score", "group score"),
     folders=(),
     files=tuple(f"{place}text-gpt4v-colorswap.json" for place in ("vlm_results/", "")),
+    met="annotations",
     read=read,
     compute=compute,
     figures=tuple(

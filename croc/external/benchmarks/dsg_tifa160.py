@@ -190,6 +190,7 @@ BENCHMARK = Benchmark(
     scores=("Spearman", "Kendall tau-b"),
     folders=("DSG", "dsg_tifa160_metrics"),
     files=("dsg/data/tifa160-likert-anns.csv", "dsg_tifa160_scores.csv"),
+    met="annotations",
     read=read,
     compute=compute,
     score=score,

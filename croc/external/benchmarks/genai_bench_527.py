@@ -17,6 +17,7 @@ from typing_extensions import TypedDict
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
+from croc.external.images import ImageStore, Pairs, rated_pairs
 from croc.external.items import Rated
 from croc.external.standard import pooled_scores
 from croc.ratings.agreement import Level, alpha_of, coincidences
@@ -56,7 +57,7 @@ def read(folder: Path) -> Rated:
                     "item_id": f"{prompt_id}_{system}",
                     "system": system,
                     "prompt": item["prompt"],
-                    "image": None,
+                    "image": f"{system}/{prompt_id}.jpeg",
                     "prompt_id": prompt_id,
                     "human": sum(valid) / len(valid) if valid else None,
                     **dict(zip(RATERS, known, strict=True)),
@@ -95,6 +96,11 @@ def score(items: Rated, mode: Mode) -> Mapping[str, float]:
     return pooled_scores(items, "human", ("Pearson", "Kendall", "pairwise accuracy"))
 
 
+def pairs(folder: Path) -> Pairs:
+    """The images with their prompts: ``MODEL/PROMPT.jpeg``, or ``MODEL.zip``, as in ``dataset.py``."""
+    return rated_pairs(read(folder), ImageStore(folder, (".",), ("*.zip",)), "prompt_id")
+
+
 BENCHMARK = Benchmark(
     name="genai_bench_527",
     title="GenAI-Bench, 527 prompts (Lin et al. 2024, ECCV, arXiv 2404.01291)",
@@ -106,12 +112,16 @@ BENCHMARK = Benchmark(
         "linzhiqiu/t2v_metrics",
         "60ce07b144b9bff24b8dac5317cb28586b1b2509",
         ("genai_image.json",),
-        hub="BaiqiL/GenAI-Bench-1600",
+        hub="zhiqiulin/GenAI-Bench-527",
+        hub_files=("genai_image.json",),
+        hub_images=("*.zip",),
     ),
     scores=("Pearson", "Kendall tau-b", "pairwise accuracy with calibrated ties", "Krippendorff's alpha"),
     folders=("t2v_metrics", "GenAI-Bench-527"),
     files=("genai_image.json",),
+    met="annotations",
     read=read,
+    pairs=pairs,
     compute=compute,
     score=score,
     figures=(

@@ -371,6 +371,7 @@ BENCHMARK = Benchmark(
     scores=("Spearman within systems of SC, PQ and O", "averages over systems and over tasks"),
     folders=("VIEScore", "viescore_imagenhub"),
     files=(f"paper_implementation/{_HUMAN}", _HUMAN, "viescore_imagenhub.csv"),
+    met="annotations",
     read=read,
     compute=compute,
     score=score,

@@ -2,13 +2,14 @@
 
 Suhr, Lewis, Yeh and Artzi, "A Corpus of Natural Language for Visual Reasoning", ACL 2017 (CC-BY-4.0). Each
 sentence has several images, for some of which it is true and for others false: these are the image directions
-of a human-labelled check. There is no contrast prompt, so the text directions are not evaluated.
+of a human-labelled check. There is no contrast prompt, so the text directions are not evaluated. ``croc
+external score nlvr`` scores these checks; ``croc build nlvr`` makes a dataset of the same checks.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,8 @@ from croc.checks.schema import ContrastCheck, Vote, check_features, check_id, st
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode
 from croc.external.benchmark import Source as Origin
+from croc.external.images import Pairs
 from croc.external.items import Rated
-from croc.external.standard import pooled_scores
 from croc.ratings.agreement import alpha_of, coincidences
 from croc.wording import counted
 
@@ -78,12 +79,17 @@ def read_sentences(folder: Path) -> list[dict[str, Any]]:
     return sentences
 
 
-def check_of(sentence: Mapping[str, Any], folder: Path) -> ContrastCheck:
+def check_of(
+    sentence: Mapping[str, Any],
+    folder: Path,
+    image: Callable[[Path, Mapping[str, Any]], Any] = lambda folder, example: _image(folder, example),
+) -> ContrastCheck:
     """The check of one sentence: ``images`` are those that it is true of, ``contrast_images`` the others.
 
     Args:
         sentence: from :func:`read_sentences`.
         folder: of the split.
+        image: makes the entry of an image, of the folder and the example; by default it reads the file.
 
     Raises:
         InputError: an image cannot be read.
@@ -105,8 +111,8 @@ def check_of(sentence: Mapping[str, Any], folder: Path) -> ContrastCheck:
         concept_id=concept,
         prompt=prompt,
         contrast_prompt=None,
-        images=[_image(folder, example) for example in sides["true"]],
-        contrast_images=[_image(folder, example) for example in sides["false"]],
+        images=[image(folder, example) for example in sides["true"]],
+        contrast_images=[image(folder, example) for example in sides["false"]],
         text_model="human",
         image_model=SOURCE,
         license=LICENSE,
@@ -136,8 +142,23 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     return examples
 
 
-def _image(folder: Path, example: dict[str, Any]) -> dict[str, Any]:
-    path = folder / "images" / f"{folder.name}-{example['identifier']}-0.png"
+def pairs(folder: Path) -> Pairs:
+    """The checks of the development split, see :func:`checks`; images are files."""
+    split = folder / "dev"
+    sentences = read_sentences(split)
+    found = tuple(check_of(sentence, split, _path) for sentence in sentences)
+    used = sum(len(check.images) + len(check.contrast_images) for check in found)
+    lost = len(_lines(split)) - used
+    notes = (f"{counted(lost, 'pair')} of sentences with images of one kind left out.",) if lost else ()
+    return Pairs(found, notes)
+
+
+def _path(folder: Path, example: Mapping[str, Any]) -> Path:
+    return folder / "images" / f"{folder.name}-{example['identifier']}-0.png"
+
+
+def _image(folder: Path, example: Mapping[str, Any]) -> dict[str, Any]:
+    path = _path(folder, example)
     try:
         return {"bytes": path.read_bytes(), "path": path.name}
     except OSError as problem:
@@ -194,27 +215,23 @@ def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
     }
 
 
-def score(items: Rated, mode: Mode) -> Mapping[str, float]:
-    """Spearman and Kendall tau-b with the share of "true" votes over all images."""
-    return pooled_scores(items, "human", ("Spearman", "Kendall"))
-
-
 BENCHMARK = Benchmark(
     name="nlvr",
     title="NLVR, development split (Suhr et al. 2017, ACL)",
-    kind="rated",
-    holds="sentences about drawn scenes, with five votes each; 'croc build nlvr' makes checks of them",
+    kind="contrastive",
+    holds="sentences about drawn scenes, true of some and false of others by five votes each",
     size="989 pairs of a sentence and an image",
     licence="CC-BY-4.0",
     source=Origin(
         "lil-lab/nlvr", "18924841aa96d519cfb8584f0945350f07a6d860", ("nlvr/dev/dev.json", "nlvr/dev/images")
     ),
-    scores=("Spearman", "Kendall tau-b", "Krippendorff's alpha"),
+    scores=("forward image accuracy", "Krippendorff's alpha"),
     folders=(),
     files=("dev/dev.json",),
+    met="all",
     read=read,
+    pairs=pairs,
     compute=compute,
-    score=score,
     figures=(
         Figure("examples", None, "computed here only"),
         Figure("alpha (nominal)", None, "computed here only"),

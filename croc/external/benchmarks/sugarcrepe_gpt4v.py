@@ -119,6 +119,7 @@ BENCHMARK = Benchmark(
     scores=("right answers by order", "average of both orders", "right in both orders"),
     folders=("sugar-crepe",),
     files=("gpt-4v-results", "sugarcrepe_gpt4v.csv"),
+    met="annotations",
     read=read,
     compute=compute,
     figures=(

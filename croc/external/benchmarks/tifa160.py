@@ -15,6 +15,7 @@ from typing_extensions import TypedDict
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
 from croc.external.files import first_existing
+from croc.external.images import ImageStore, Pairs, rated_pairs
 from croc.external.items import Rated
 from croc.external.standard import pooled_scores
 from croc.storage.files import read_json
@@ -99,6 +100,14 @@ tifa_blip2-flant5xl .558983 .435997
 tifa_mplug-large .596720 .471716
 """
 
+
+def pairs(folder: Path) -> Pairs:
+    """The images with their prompts."""
+    return rated_pairs(
+        read(folder), ImageStore(folder, ("images", "human_annotations/images", ".")), "prompt_id"
+    )
+
+
 BENCHMARK = Benchmark(
     name="tifa160",
     title="TIFA160 (Hu et al. 2023, ICCV, arXiv 2303.11897)",
@@ -110,6 +119,7 @@ BENCHMARK = Benchmark(
         "Yushi-Hu/tifa",
         "8e37050f44ab4ee681e4251f3c8a9d4cc86e901e",
         ("human_annotations/human_annotations_with_scores.json",),
+        images="put the images, which human_annotations/README.md links, into 'images/' beside the file",
     ),
     scores=("Spearman", "Kendall tau-b"),
     folders=("tifa",),
@@ -117,7 +127,9 @@ BENCHMARK = Benchmark(
         "human_annotations/human_annotations_with_scores.json",
         "human_annotations_with_scores.json",
     ),
+    met="all",
     read=read,
+    pairs=pairs,
     compute=compute,
     score=compute,
     figures=figures(

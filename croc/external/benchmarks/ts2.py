@@ -239,6 +239,7 @@ BENCHMARK = Benchmark(
     scores=("ordering", "separation", "delta"),
     folders=("T2IScoreScore",),
     files=("data/metadata.csv", "metadata.csv"),
+    met="annotations",
     read=read,
     compute=compute,
     score=compute,

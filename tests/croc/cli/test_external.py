@@ -23,7 +23,7 @@ def croc(*words: str) -> Result:
 def test_the_list_says_where_a_benchmark_comes_from() -> None:
     shown = croc("external", "list").output
     assert "github.com/michaelsaxon/T2IScoreScore @ 93ebf895b73d" in shown
-    assert "stanfordnlp/colorswap on the Hub (gated" in shown
+    assert "stanfordnlp/colorswap (gated: accept its conditions and log in), not read from there" in shown
     one = croc("external", "list", "tifa160")
     assert one.exit_code == 0 and "T2IScoreScore" not in one.output
     assert "20 figures, from human_annotations/compute_correlation.ipynb" in one.output

@@ -49,7 +49,7 @@ def table(folder: Path, name: str, scores: dict[str, float], metric: str = "mine
 
 def test_a_metric_has_the_standard_scores_in_both_modes(tifa: Path) -> None:
     other = table(tifa, "other", {name: -score for name, score in SCORES.items()}, "other")
-    found = evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "mine", SCORES), other])
+    found = evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "mine", SCORES), other], log=print)
     scores, human = list(SCORES.values()), [sum(pair) / 2 for pair in HUMAN.values()]
     values = {score.name: (score.parity, score.default) for score in found.scores}
     assert values["mine Spearman"] == (
@@ -65,7 +65,7 @@ def test_a_metric_has_the_standard_scores_in_both_modes(tifa: Path) -> None:
 
 def test_items_that_do_not_match_are_counted(tifa: Path) -> None:
     scores = {name: score for name, score in SCORES.items() if name != "coco_1_a"} | {"coco_9_a": 1.0}
-    found = evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "mine", scores)])
+    found = evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "mine", scores)], log=print)
     assert found.notes == (
         "mine.csv: 1 item not in the benchmark left out.",
         "Items without a score: mine 1.",
@@ -74,11 +74,11 @@ def test_items_that_do_not_match_are_counted(tifa: Path) -> None:
 
 def test_tables_that_do_not_belong_are_refused(tifa: Path) -> None:
     with pytest.raises(InputError, match=r"x\.csv: no item_id is one of the benchmark; expected 'coco_1_a'"):
-        evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "x", {"a": 1, "b": 2})])
+        evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "x", {"a": 1, "b": 2})], log=print)
     with pytest.raises(InputError, match=r"y\.csv: the metric 'mine' is also in another table"):
-        evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "x", SCORES), table(tifa, "y", SCORES)])
+        evaluate_on(tifa160.BENCHMARK, tifa, [table(tifa, "x", SCORES), table(tifa, "y", SCORES)], log=print)
     with pytest.raises(InputError, match="no folder ts2"):
-        evaluate_on(find_benchmark("ts2"), tifa, [table(tifa, "x", SCORES)])
+        evaluate_on(find_benchmark("ts2"), tifa, [table(tifa, "x", SCORES)], log=print)
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_score_tables_of_a_contrastive_benchmark_have_winogrounds_scores(swaps: 
         *check_rows("3", [(0.5, 0.5)], [(0.2, 0.8)], category="colour"),  # a tie
     ]
     path = write(swaps, "mine", rows, protocol="hum")
-    found = evaluate_on(colorswap.BENCHMARK, swaps, [path])
+    found = evaluate_on(colorswap.BENCHMARK, swaps, [path], log=print)
     values = {score.name: (score.parity, score.default) for score in found.scores}
     third = pytest.approx(1 / 3)
     assert values["mine group score"][0] == third and values["mine text score"][0] == third
@@ -135,7 +135,7 @@ def test_score_tables_of_a_contrastive_benchmark_have_winogrounds_scores(swaps: 
 def test_checks_of_another_benchmark_are_refused(swaps: Path) -> None:
     rows = check_rows("9", [(0.9, 0.1)], [(0.2, 0.8)], category="colour")
     with pytest.raises(InputError, match="no check_id of the tables is an item of colorswap; expected '1'"):
-        evaluate_on(colorswap.BENCHMARK, swaps, [write(swaps, "mine", rows, protocol="hum")])
+        evaluate_on(colorswap.BENCHMARK, swaps, [write(swaps, "mine", rows, protocol="hum")], log=print)
     rows += check_rows("1", [(0.9, 0.1)], [(0.2, 0.8)], category="colour")
     with pytest.raises(InputError, match="check_id '9' is not an item of colorswap"):
-        evaluate_on(colorswap.BENCHMARK, swaps, [write(swaps, "mine", rows, protocol="hum")])
+        evaluate_on(colorswap.BENCHMARK, swaps, [write(swaps, "mine", rows, protocol="hum")], log=print)

@@ -1,0 +1,296 @@
+"""Metrics on the images of benchmarks: from the Hub or a folder to the standard scores."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+import tiny_models
+from hub_server import Hub, online
+from hub_state import User
+from huggingface_hub import HfApi
+from pictures import png
+
+from croc.errors import InputError
+from croc.external.benchmark import Benchmark, find_benchmark
+from croc.external.benchmarks import winoground
+from croc.external.evaluation import evaluate_on
+from croc.external.scoring import score_benchmark
+from croc.scorers.registry import load
+
+EXAMPLES = [
+    {
+        "id": number,
+        "caption_0": f"a dog chases {number} cats",
+        "caption_1": f"{number} cats chase a dog",
+        "image_0": f"ex_{number}_img_0",
+        "image_1": f"ex_{number}_img_1",
+        "tag": "Adj-Swap",
+        "secondary_tag": "",
+        "num_main_preds": 1,
+        "collapsed_tag": "Object" if number % 2 else "Relation",
+    }
+    for number in range(6)
+]
+RATINGS = {
+    f"{number:05d}": {
+        "prompt": f"{number} cats",
+        "models": {"DALLE_3": [5, 4, number + 1], "SDXL_Base": [1, 2, 3]},
+    }
+    for number in range(4)
+}
+
+
+def write_winoground(folder: Path) -> Path:
+    """The layout of the Hub: ``data/examples.jsonl`` and ``data/images.zip``."""
+    (folder / "data").mkdir(parents=True)
+    lines = "".join(json.dumps(example) + "\n" for example in EXAMPLES)
+    (folder / "data" / "examples.jsonl").write_text(lines)
+    with zipfile.ZipFile(folder / "data" / "images.zip", "w") as archive:
+        for number in range(len(EXAMPLES)):
+            for side in (0, 1):
+                archive.writestr(f"images/ex_{number}_img_{side}.png", png(2 * number + side))
+    return folder
+
+
+def write_genai(folder: Path) -> Path:
+    """The layout of the Hub: ``genai_image.json`` and an archive per model."""
+    folder.mkdir(parents=True)
+    (folder / "genai_image.json").write_text(json.dumps(RATINGS))
+    for seed, model in enumerate(("DALLE_3", "SDXL_Base")):
+        with zipfile.ZipFile(folder / f"{model}.zip", "w") as archive:
+            for number, prompt in enumerate(RATINGS):
+                archive.writestr(f"{model}/{prompt}.jpeg", png(10 * seed + number))
+    return folder
+
+
+class Counting:
+    """Scores by the mean pixel and the length of the prompt, and counts the pairs."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.pairs = 0
+
+    def score(self, images: Any, prompts: Any) -> Any:
+        self.pairs += len(images)
+        return np.array([np.asarray(i).mean() + len(p) for i, p in zip(images, prompts, strict=True)])
+
+    def fields(self) -> dict[str, str]:
+        return {"revision": "1"}
+
+
+# ---- From a Hub id to the standard scores ----
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
+    root = tmp_path_factory.mktemp("hub")
+    patch = pytest.MonkeyPatch()
+    with Hub(root / "hub") as server, online(patch):
+        server.users["hf_writer"] = User("tester", ("facebook", "BaiqiL"))
+        api = HfApi(endpoint=server.endpoint, token="hf_writer")
+        commits = {}
+        for repo, folder in (
+            ("facebook/winoground", write_winoground(root / "winoground")),
+            ("BaiqiL/GenAI-Bench-1600", write_genai(root / "genai")),
+        ):
+            api.create_repo(repo, repo_type="dataset")
+            commits[repo] = api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder).oid
+        model = tiny_models.save(*tiny_models.clip(), root / "clip")
+        yield SimpleNamespace(server=server, commits=commits, model=model, root=root)
+    patch.undo()
+
+
+def run(hub: SimpleNamespace, home: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as another person on another machine would."""
+    home.mkdir(exist_ok=True)
+    environment = {**os.environ, **hub.server.client_environment(home / "cache")}
+    command = [sys.executable, "-m", "croc", "external", *words]
+    return subprocess.run(command, cwd=home, env=environment, check=False, capture_output=True, text=True)
+
+
+@pytest.mark.slow
+def test_winoground_from_a_hub_id_to_its_group_score(hub: SimpleNamespace, tmp_path: Path) -> None:
+    home, commit = tmp_path / "home", hub.commits["facebook/winoground"]
+    scorer = ("--scorer", "clipscore-b32", "--option", f"model={hub.model}", "--device", "cpu")
+    done = run(hub, home, "score", "winoground", *scorer, "--out", "scores")
+    assert done.returncode == 0, done.stderr
+    assert f"facebook/winoground @ {commit}" in done.stderr
+    assert f"--revision {commit}" in done.stderr  # the reader pins none
+    (table,) = (home / "scores").glob("*.parquet")
+    metadata = pq.read_schema(table).metadata
+    assert metadata[b"dataset_revision"].decode() == commit
+    done = run(hub, home, "evaluate", "winoground", str(table), "--revision", commit, "--json", "out.json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads((home / "out.json").read_text())
+    values = {score["name"].partition(" ")[2]: score["parity"] for score in found["scores"]}
+    # As linzhiqiu/t2v_metrics, dataset.py, get_winoground_acc computes them, with the scorer by itself.
+    clip = load("clipscore-b32", model=str(hub.model), device="cpu")
+    passed = []
+    for number, example in enumerate(EXAMPLES):
+        images = [tiny_models.Image.open(_bytes(png(2 * number + side))).convert("RGB") for side in (0, 1)]
+        captions = [example["caption_0"], example["caption_1"]]
+        scores = clip.score([a for a in images for _ in captions], captions * 2)
+        c0_i0, c1_i0, c0_i1, c1_i1 = scores
+        text, image = c0_i0 > c1_i0 and c1_i1 > c0_i1, c0_i0 > c0_i1 and c1_i1 > c1_i0
+        passed.append((text, image, text and image))
+    for name, column in zip(("text", "image", "group"), np.mean(passed, axis=0), strict=True):
+        assert values[f"{name} score"] == pytest.approx(column)
+    objects = [
+        row for row, example in zip(passed, EXAMPLES, strict=True) if example["collapsed_tag"] == "Object"
+    ]
+    assert values["text score, Object"] == pytest.approx(np.mean(objects, axis=0)[0])
+
+
+def _bytes(content: bytes) -> Any:
+    import io
+
+    return io.BytesIO(content)
+
+
+@pytest.mark.slow
+def test_genai_bench_from_a_hub_id_to_its_correlations(hub: SimpleNamespace, tmp_path: Path) -> None:
+    home, commit = tmp_path / "home", hub.commits["BaiqiL/GenAI-Bench-1600"]
+    scorer = ("--scorer", "clipscore-b32", "--option", f"model={hub.model}", "--device", "cpu")
+    done = run(hub, home, "score", "genai_bench_1600", *scorer, "--out", "scores", "--revision", commit)
+    assert done.returncode == 0, done.stderr
+    assert "no revision is pinned" not in done.stderr
+    table = home / "scores" / "genai_bench_1600.parquet"
+    pairs = pl.read_parquet(table)
+    assert pairs.columns[:4] == ["item_id", "system", "prompt", "human"] and len(pairs) == 8
+    done = run(
+        hub, home, "evaluate", "genai_bench_1600", str(table), "--revision", commit, "--json", "out.json"
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads((home / "out.json").read_text())
+    values = {score["name"].partition(" ")[2]: score["parity"] for score in found["scores"]}
+    metric = pairs[pairs.columns[4]].to_numpy()
+    assert values["Pearson"] == pytest.approx(np.corrcoef(metric, pairs["human"].to_numpy())[0, 1])
+
+
+def test_a_benchmark_that_the_hub_refuses_is_one_sentence(hub: SimpleNamespace, tmp_path: Path) -> None:
+    done = run(
+        hub, tmp_path / "home", "score", "winoground", "--scorer", "random", "--out", "x", "--revision", "v9"
+    )
+    assert done.returncode == 2 and "facebook/winoground: cannot be downloaded" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+# ---- From a folder ----
+
+
+def score(benchmark: Benchmark, scorer: Any, out: Path, **more: Any) -> tuple[list[Path], list[str]]:
+    remarks: list[str] = []
+    return score_benchmark(benchmark, [scorer], out, log=remarks.append, **more), remarks
+
+
+def test_an_interrupted_run_is_resumed_and_finished_work_is_not_repeated(tmp_path: Path) -> None:
+    folder = write_winoground(tmp_path / "winoground")
+    (file,), _ = score(winoground.BENCHMARK, first := Counting(), tmp_path / "out", data=folder)
+    assert first.pairs >= 24  # four pairs of each example, and the self-check
+    before = file.read_bytes()
+    (file,), remarks = score(winoground.BENCHMARK, second := Counting(), tmp_path / "out", data=folder)
+    assert second.pairs < first.pairs and file.read_bytes() == before
+    assert "all from an earlier run" in remarks[-1]
+
+
+def test_changed_texts_are_other_work(tmp_path: Path) -> None:
+    folder = write_winoground(tmp_path / "winoground")
+    score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder)
+    file = folder / "data" / "examples.jsonl"
+    file.write_text(file.read_text().replace("a dog", "a fox"))
+    with pytest.raises(InputError, match="dataset"):
+        score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder)
+
+
+def test_a_local_copy_has_the_scores_of_its_files(tmp_path: Path) -> None:
+    folder = write_winoground(tmp_path / "copy")
+    (file,), _ = score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=tmp_path / "copy")
+    table = pl.read_parquet(file).sort("check_id", "image_side", descending=[False, True])
+    first = table.row(0, named=True)
+    assert (first["check_id"], first["image_side"], first["category"]) == ("0", "original", "Relation")
+    pixels = np.asarray(tiny_models.Image.open(_bytes(png(0))).convert("RGB"))
+    assert first["prompt_score"] == pytest.approx(pixels.mean() + len("a dog chases 0 cats"))
+    found = evaluate_on(winoground.BENCHMARK, folder, [file], log=print)
+    assert {"counting text score", "counting group score, Object"} <= {score.name for score in found.scores}
+    assert found.notes == ()
+
+
+def test_a_pair_table_has_the_ratings_and_every_metric_of_the_folder(tmp_path: Path) -> None:
+    folder, benchmark = write_genai(tmp_path / "GenAI-Bench-1600"), find_benchmark("genai_bench_1600")
+    score(benchmark, Counting(), tmp_path / "out", data=tmp_path)
+    (file,), _ = score(benchmark, "random", tmp_path / "out", data=folder)
+    table = pl.read_parquet(file)
+    assert table.columns == ["item_id", "system", "prompt", "human", "counting", "random"]
+    assert table.filter(item_id="00003_DALLE_3").select("system", "prompt", "human").row(0) == (
+        "DALLE_3",
+        "3 cats",
+        pytest.approx(13 / 3),
+    )
+    signatures = json.loads(pq.read_schema(file).metadata[b"signatures"])
+    assert "scorer:counting" in signatures["counting"] and "genai_bench_1600" in signatures["random"]
+
+
+def test_a_part_of_the_items_is_evenly_spaced(tmp_path: Path) -> None:
+    folder = write_winoground(tmp_path / "copy")
+    (file,), _ = score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder, max_items=3)
+    assert set(pl.read_parquet(file)["check_id"]) == {"0", "2", "4"}
+    found = evaluate_on(winoground.BENCHMARK, folder, [file], log=print)
+    assert found.notes == ("3 of 6 items have scores.",)
+
+
+def test_missing_images_are_counted_and_none_at_all_is_an_error(tmp_path: Path) -> None:
+    folder = write_winoground(tmp_path / "copy")
+    (folder / "data" / "images.zip").unlink()
+    with pytest.raises(InputError, match=r"ex_0_img_0\.png: no such file, and no other image; get them from"):
+        score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder)
+    (folder / "images").mkdir()
+    for name in ("ex_0_img_0", "ex_0_img_1"):
+        (folder / "images" / f"{name}.png").write_bytes(png(1))
+    (file,), remarks = score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder)
+    assert remarks[0].startswith("10 of 12 images missing, such as ")
+    table = pl.read_parquet(file)
+    assert table["prompt_score"].count() == 2
+    assert "cannot be read" in table.filter(pl.col("prompt_score").is_null())["error"][0]
+
+
+def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
+    folder = write_winoground(tmp_path / "copy")
+    for name, more, message in (
+        ("dsg_tifa160", {"data": folder}, "dsg_tifa160: its images are not read"),
+        ("winoground", {"data": tmp_path / "absent"}, "absent: no such folder"),
+        ("winoground", {"data": tmp_path / "copy" / "data" / "x"}, "no such folder"),
+        ("winoground", {"data": folder, "revision": "v1"}, "--revision names a commit on the Hub"),
+        ("tifa160", {"revision": "v1"}, "tifa160: not read from the Hub"),
+        ("tifa160", {}, "no folder tifa160 with human_annotations"),
+    ):
+        with pytest.raises(InputError, match=message):
+            score(find_benchmark(name), Counting(), tmp_path / "out", **more)
+
+
+def test_a_metric_with_the_name_of_a_column_is_refused(tmp_path: Path) -> None:
+    folder, scorer = write_genai(tmp_path / "genai_bench_1600"), Counting()
+    scorer.name = "human"
+    with pytest.raises(InputError, match="the metric 'human' has the name of a column; rename it"):
+        score(find_benchmark("genai_bench_1600"), scorer, tmp_path / "out", data=folder)
+
+
+@pytest.mark.parametrize("name", ["tifa160", "nlvr"])
+def test_the_real_images_are_scored(name: str, shared_data: Path, tmp_path: Path) -> None:
+    scorer = Counting()
+    (file,), _ = score(find_benchmark(name), scorer, tmp_path / "out", data=shared_data / name, max_items=12)
+    found = evaluate_on(find_benchmark(name), shared_data / name, [file], log=print)
+    assert found.scores and scorer.pairs
+    assert not pl.read_parquet(file)["counting" if name == "tifa160" else "prompt_score"].null_count()
