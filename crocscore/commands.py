@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,6 +12,9 @@ from croc.cli.options import PATH, Integer, Number, key_values, out_folder, seed
 from croc.cli.output import echo, log, show
 from croc.errors import CrocError
 from croc.wording import counted
+
+if TYPE_CHECKING:
+    from croc.scorers import Scorer
 
 _questions_option = click.option(
     "--questions",
@@ -294,13 +297,75 @@ def zero_shot(
 
     SCORER is a name from 'croc scorers list', or the folder of a yes/no model.
     """
-    from croc.scorers.registry import available, load
     from crocscore.experiments.zero_shot import zero_shot as run
 
+    echo(run(_scorer(scorer), out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))
+
+
+@experiment.command("probes", epilog="Example: croc experiment probes crocscore --out runs/probes")
+@click.argument("scorer")
+@click.option("--probes", type=PATH, metavar="FILE", help="List of probes. Default: the one of the package.")
+@click.option(
+    "--layouts",
+    default=4,
+    show_default=True,
+    type=Integer(1),
+    help="Drawings per probe, with consecutive seeds.",
+)
+@seed_option
+@click.option(
+    "--yes-above",
+    type=float,
+    metavar="SCORE",
+    help="Score above which the scorer answers Yes. Default: where its probability is 0.5, if it has one.",
+)
+@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Output folder.")
+def probes(
+    scorer: str, probes: Path | None, layouts: int, seed: int, yes_above: float | None, out: Path
+) -> None:
+    """Test whether a scorer reads what people type.
+
+    SCORER is a name from 'croc scorers list', or the folder of a yes/no model.
+
+    A probe is a pair of texts about the same drawings, one true and one false. The probes of the package are
+    in groups such as upper case, digits, synonyms and counts, and no model is trained on their texts. The
+    table shows how often the true text scores higher, and how often the scorer answers Yes, with 95 %
+    intervals over probes.
+    """
+    from rich.table import Table
+
+    from croc.rendering.formats import count, interval, probability
+    from crocscore.experiments.probes import PROBES, probe
+
+    report = probe(_scorer(scorer), out, probes or PROBES, layouts=layouts, seed=seed, yes_above=yes_above)
+    table = Table(box=None, header_style="bold")
+    table.add_column("group")
+    for column in ("probes", "text pass", "", "Yes to true", "", "Yes to false", ""):
+        table.add_column(column, justify="right")
+    for row in (*report.groups, report.overall):
+        table.add_row(
+            row.group.replace("_", " "),
+            count(row.probes),
+            probability(row.passed),
+            interval(row.passed_low, row.passed_high),
+            probability(row.yes_to_true),
+            interval(row.yes_to_true_low, row.yes_to_true_high),
+            probability(row.yes_to_false),
+            interval(row.yes_to_false_low, row.yes_to_false_high),
+        )
+    show([table])
+    answers = f"Yes: {report.yes}" if report.yes else "without answers: set --yes-above to count them"
+    echo(f"{counted(report.layouts, 'drawing')} per probe; a tie counts one half; {answers}")
+    for reason, number in report.unscored.items():
+        log(f"{counted(number, 'text')} without a score: {reason}")
+    echo(out / "probes.json")
+
+
+def _scorer(name: str) -> Scorer:
+    """The scorer of a name, or of the folder of a yes/no model."""
+    from croc.scorers.registry import available, load
+
     # A name is a name, whatever folders are called here: in a checkout there is one called crocscore.
-    local = Path(scorer).is_dir() and scorer not in {info.name for info in available()}
-    if local:
-        loaded = load("crocscore.scorers:crocscore", model=Path(scorer), name=Path(scorer).name)
-    else:
-        loaded = load(scorer)
-    echo(run(loaded, out, checks=checks, split=split, ratings=tifa, max_checks=max_checks))
+    if Path(name).is_dir() and name not in {info.name for info in available()}:
+        return load("crocscore.scorers:crocscore", model=Path(name), name=Path(name).name)
+    return load(name)

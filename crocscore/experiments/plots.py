@@ -63,6 +63,28 @@ def plot_zero_shot(results: Mapping[str, Any]) -> bytes:
     return _png(figure)
 
 
+def plot_probes(groups: Sequence[Mapping[str, Any]]) -> bytes:
+    """The plot of the shares of each group of probes."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.8), layout="constrained")
+    axes = figure.subplots()
+    series = {"passed": "true text scores higher", "yes_to_false": "Yes to the false text"}
+    for number, (key, label) in enumerate(series.items()):
+        cells = [
+            {"scaled": group[key], "low": group[f"{key}_low"], "high": group[f"{key}_high"]}
+            for group in groups
+        ]
+        if any(cell["scaled"] is not None for cell in cells):
+            _bars(axes, [place + 0.4 * (number - 0.5) for place in range(len(cells))], cells, label, 0.4)
+    names = [group["group"].replace("_", " ") for group in groups]
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right")
+    axes.set_ylabel("share of the drawings")
+    axes.axhline(0.5, color="grey", linewidth=0.8, linestyle=":")
+    axes.legend(frameon=False, fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return _png(figure)
+
+
 def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     trained_without = [run for run in runs if run["leave_out"]]
     names = [run["leave_out"] for run in trained_without]

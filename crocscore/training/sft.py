@@ -21,6 +21,7 @@ from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.vision_language import AS_IS
 from croc.storage.files import atomic, write_json
 from crocscore.model import CROCScore
+from crocscore.probes import is_probe_text
 from crocscore.questions import question_files, question_tables
 from crocscore.training import evaluation, trainable
 from crocscore.training.recipe import Arguments, read_recipe, recipe_text
@@ -39,7 +40,7 @@ _SCORES = "evaluation_scores"
 
 
 def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
-    """Read training examples, by split.
+    """Read training examples, by split; questions with the text of a probe are left out of the split train.
 
     Args:
         folder: what ``croc build train`` made.
@@ -87,6 +88,10 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
         rows = stored.select_columns(["pair_id", "image", "prompt", "label"]).cast_column(
             "image", Image(decode=False)
         )
+        if split == SPLITS[0]:
+            rows = rows.filter(
+                lambda prompt: not is_probe_text(prompt), input_columns="prompt", load_from_cache_file=False
+            )
         examples[split] = rows.map(to_example, remove_columns=["image", "label"], load_from_cache_file=False)
     return examples
 
