@@ -166,6 +166,7 @@ def assemble(
     audit: Audit | None = None,
     dropped: Mapping[str, int] | None = None,
     notes: Sequence[str] = (),
+    describe: Callable[[Path], None] | None = None,
     started: float,
     executor: Executor | None,
     progress: bool,
@@ -181,6 +182,7 @@ def assemble(
         audit: audits the finished shards.
         dropped: what an earlier step dropped, by reason, in addition to the counts of the staged parts.
         notes: further sentences for the card.
+        describe: writes picture and card; None is :func:`write_card`.
         started: ``time.monotonic()`` when the build began.
         executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process.
         progress: show bars.
@@ -224,12 +226,12 @@ def assemble(
         noisy=int(staged.counts.get("noisy", 0)),
         passed_over=recipe.get("passed_over", 0),
         dropped={name: count for name, count in causes.items() if name not in IMAGE_REASONS},
-        duplicates=plan.repeated_captions,
+        duplicates=0 if recipe["kind"] == "graded" else plan.repeated_captions,  # a graph has one prompt
         audit=audit(made, work) if audit is not None else None,
         images_dropped={name: count for name, count in causes.items() if name in IMAGE_REASONS},
         notes=[*notes, *_category_lines([made.folder / entry["file"] for entry in shards.data_of(made)])],
     )
-    shards.finish(out, made, recipe, report_files(report), write_card)
+    shards.finish(out, made, recipe, report_files(report), describe or write_card)
     return replace(report, seconds=time.monotonic() - started)
 
 

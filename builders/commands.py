@@ -154,6 +154,48 @@ def build_syn(
 
 
 @build.command(
+    "graded",
+    epilog="Example: croc build graded --graphs 40 --images 3 --out runs/graded",
+)
+@click.option("--graphs", default=40, show_default=True, type=Integer(1), help="Number of prompts.")
+@click.option(
+    "--statements",
+    default=4,
+    show_default=True,
+    type=Integer(2, 5),
+    help="Number of statements of a prompt that can be false; the images have 0 to so many errors.",
+)
+@click.option(
+    "--images",
+    default=3,
+    show_default=True,
+    type=Integer(1),
+    help="Number of images for each set of errors; 4 statements have 16 sets.",
+)
+@click.option(
+    "--size",
+    default=256,
+    show_default=True,
+    type=Integer(32, 4096),
+    help="Width and height of an image in pixels.",
+)
+@seed_option
+@workers_option
+@out_folder
+def build_graded(workers: int, out: Path, **options: Any) -> None:
+    """Build graded checks: images of a prompt with more and more errors.
+
+    The exact world draws them, so the number of errors of every image and their kinds are certain. 'croc
+    score' and 'croc evaluate' then show how well metrics order and separate the images.
+    """
+    from builders import graded
+    from croc.jobs.executors import local_executor
+
+    report = graded.build_graded(out, graded.GradedSettings(**options), executor=local_executor(workers))
+    print_report(out, report)
+
+
+@build.command(
     "staged",
     epilog="Example: croc build staged syn runs/images --near-duplicates 4 --out runs/syn",
 )

@@ -211,7 +211,8 @@ Pixels = np.ndarray
 """uint8 (height, width, 3)."""
 
 
-def _hashed(*content: Any) -> float:
+def hashed(*content: Any) -> float:
+    """A number in [0, 1) that depends on nothing but the content."""
     return int(stable_hash("audit", *content, length=13), 16) / 16**13
 
 
@@ -242,7 +243,7 @@ TEXT_BASELINES: Mapping[str, Callable[[str], float]] = {
     "number-words": lambda prompt: float(
         sum(_NUMBERS.index(word) for word in re.findall(r"[a-z]+", prompt.lower()) if word in _NUMBERS)
     ),
-    "text-hash": lambda prompt: _hashed(prompt),
+    "text-hash": lambda prompt: hashed(prompt),
 }
 """Text-only baselines; the learned one is :func:`word_weights`."""
 
@@ -325,7 +326,7 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
                     ORACLE: float(world.satisfies(scene, text)),
                     **by_text[value],
                     **by_image,
-                    "pair-hash": _hashed(content, text),
+                    "pair-hash": hashed(content, text),
                     "constant": 0.0,
                 }
                 row |= {f"{name}/{value}": score for name, score in scores.items()}

@@ -152,9 +152,9 @@ def _pictures_of(cards: Sequence[Card], width: int, shown: int) -> list[Image.Im
     inner = shown * width + (shown - 1) * step
     title, font = _font(11 * _SCALE), _font(14 * _SCALE)
     texts = [[_wrapped(words, font, inner) for _, words, _ in card.sides] for card in cards]
-    lines = [max(len(text[side]) for text in texts) for side in (0, 1)]
+    lines = [max(len(text[side]) for text in texts) for side in range(len(cards[0].sides))]
     head = pad + 20 * _SCALE
-    height = head + sum(lines) * line + 2 * (step + width) + 2 * step + pad
+    height = head + sum(lines) * line + len(lines) * (2 * step + width) + pad
     pictures = []
     for card, text in zip(cards, texts, strict=True):
         picture = Image.new("RGB", (inner + 2 * pad, height), PAPER)

@@ -29,9 +29,10 @@ CARD = "README.md"
 TITLES = {
     "syn": "CROCsyn: contrastive robustness checks of text-to-image metrics",
     "hum": "CROChum: human-supervised contrastive robustness checks of text-to-image metrics",
+    "graded": "CROCgraded: images of one prompt with more and more errors",
     "train": "CROC training pairs: does this image show this prompt?",
 }
-REPOS = {"syn": "croc/syn", "hum": "croc/hum", "train": "croc/train"}
+REPOS = {"syn": "croc/syn", "hum": "croc/hum", "graded": "croc/graded", "train": "croc/train"}
 FIGURE = "calibration.png"
 PAPER = "https://arxiv.org/abs/2505.11314"
 BIBTEX = """@article{croc2025,

@@ -114,7 +114,7 @@ class Facts:
 
     Attributes:
         folder: where it lies.
-        kind: ``syn``, ``hum`` or ``train``.
+        kind: ``syn``, ``hum``, ``graded`` or ``train``.
         features: columns.
         files: the Parquet files of ``data/``.
         sample: those of ``mini/``, which are copies of some rows.

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Protocol = Literal["syn", "hum"]
 Direction = Literal["forward_text", "inverse_text", "forward_image", "inverse_image"]
-PROTOCOLS: tuple[str, ...] = ("syn", "hum")
+PROTOCOLS: tuple[str, ...] = ("syn", "hum", "graded")
 SUBSETS: tuple[str, ...] = ("property_variation", "entity_variation", "entity_placement")
 CATEGORIES: tuple[str, ...] = (
     "action",
@@ -59,7 +59,9 @@ class ContrastCheck:
     contrast_prompt: Annotated[str | None, "the prompt that differs in one property, or null"]
     images: Annotated[Sequence[Any], "images made for the original prompt"]
     contrast_images: Annotated[Sequence[Any], "images made for the contrast prompt"]
-    subset: Annotated[str | None, "syn: `property_variation`, `entity_variation`, `entity_placement`"] = None
+    subset: Annotated[
+        str | None, "syn: `property_variation`, `entity_variation`, `entity_placement`; graded: `error_graph`"
+    ] = None
     category: Annotated[str | None, "category of the human benchmark, or null"] = None
     property: Annotated[str | None, "the contrasted property"] = None
     property_path: Annotated[str | None, "place of the property in the taxonomy"] = None
@@ -80,6 +82,21 @@ class ContrastCheck:
         """The check as a row of a dataset with the features of :func:`check_features`."""
         cells = {item.name: getattr(self, item.name) for item in fields(self)}
         return cells | {"votes": None if self.votes is None else [asdict(vote) for vote in self.votes]}
+
+
+ERROR_GRAPH = "error_graph"
+"""The subset of graded checks: a row is a node of an error graph (``concept_id``), whose images of one prompt
+have the same errors (``property_path``). They have no contrast prompt."""
+
+
+def join_errors(errors: Sequence[str]) -> str:
+    """The errors of a node as one text, for ``property_path``: ``none``, or ``colour + count``."""
+    return " + ".join(errors) or "none"
+
+
+def split_errors(text: str) -> tuple[str, ...]:
+    """The errors that :func:`join_errors` joined."""
+    return () if text == "none" else tuple(text.split(" + "))
 
 
 SPEC_COLUMNS: tuple[str, ...] = (

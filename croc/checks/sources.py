@@ -19,7 +19,7 @@ from croc.checks.decoding import to_bytes
 from croc.checks.local_datasets import local_cache, open_builder, original_file
 from croc.checks.manifest import MANIFEST, DatasetManifest, read_dataset_manifest, require_files
 from croc.checks.rows import COLUMNS, IDS, Folders, Row, check_row, require_names, text_cell
-from croc.checks.schema import IMAGE_COLUMNS, SHARED_COLUMNS, ContrastCheck, stable_hash
+from croc.checks.schema import ERROR_GRAPH, IMAGE_COLUMNS, SHARED_COLUMNS, ContrastCheck, stable_hash
 from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
@@ -87,11 +87,19 @@ class Checks:
 
     @property
     def protocol(self) -> str:
-        """``syn`` when the checks have a subset, ``hum`` when none has.
+        """``syn`` when the checks have a subset, ``hum`` when none has, ``graded`` for error graphs.
 
         Raises:
-            InputError: some have one and some have none.
+            InputError: some have one and some have none, or only some are of error graphs.
         """
+        graded = sum(texts.subset == ERROR_GRAPH for texts in self.texts)
+        if 0 < graded < len(self.texts):
+            raise InputError(
+                f"{self.name}: {graded} of {len(self.texts)} checks are graded (subset {ERROR_GRAPH}); score "
+                "them separately"
+            )
+        if graded:
+            return "graded"
         with_subset = sum(texts.subset is not None for texts in self.texts)
         if 0 < with_subset < len(self.texts):
             raise InputError(

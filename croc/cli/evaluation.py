@@ -92,6 +92,28 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         )
 
 
+def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[str, Path | None]) -> None:
+    """Evaluate tables of graded checks: they have no directions, and so fewer options and formats."""
+    from croc.errors import InputError
+    from croc.graded import evaluate
+    from croc.rendering.graded import picture_png, terminal
+    from croc.verdict.report import DEFAULT_SEED
+
+    for option in ("paper", "images", "average", "by", "ceilings", "html", "latex"):
+        if options.get(option) or files.get(option):
+            raise InputError(f"--{option} does not apply to graded checks")
+    report = evaluate(
+        tables,
+        metrics=options["metrics"] or None,
+        level=options["level"],
+        permutations=options["permutations"],
+        seed=DEFAULT_SEED if options["seed"] is None else options["seed"],
+    )
+    write(files["json"], report.to_json() + "\n")
+    write(files["heatmap"], picture_png(report) if files["heatmap"] else b"")
+    show(terminal(report))
+
+
 @section("evaluate")
 @click.command(
     epilog="""\b
@@ -137,6 +159,9 @@ def evaluate(
     result is the scaled accuracy of each metric in four directions, with confidence intervals, tests between
     metrics, and findings.
 
+    For graded checks ('croc build graded') it is how well each metric orders and separates images with more
+    and more errors.
+
     With --by text_model, image_model or style, the results also show whether the ranking of metrics depends
     on the generator. Differences are paired where the generators share specs.
     """
@@ -144,8 +169,13 @@ def evaluate(
     from croc.rendering.latex import latex
     from croc.rendering.page import ceilings_html, page
     from croc.rendering.terminal import ceilings, terminal
+    from croc.tables.readers import protocol_of
     from croc.verdict.ceilings import read_ceilings
 
+    if protocol_of(tables) == "graded":
+        files = {"ceilings": ceilings_file, "json": json_file, "html": html_file, "latex": latex_file}
+        _show_graded(tables, {**options, "by": by}, {**files, "heatmap": heatmap_file})
+        return
     report = _report(tables, options, by)
     found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
     extra = [] if found is None else [("Ceilings", ceilings_html(found))]

@@ -211,7 +211,7 @@ def markdown_benchmarks(benchmarks: Sequence[Benchmark]) -> str:
         places = [f"{hub}{gated}"] if source.hub_files else []
         scored = " or ".join([*places, "a folder"]) if one.pairs else "—"
         lines.append(
-            f"| `{one.name}` | {one.holds} | {one.size} | {one.licence} | {link} | {scored} | {MET[one.met]} | "
-            f"{known} |"
+            f"| `{one.name}` | {one.holds} | {one.size} | {one.licence} | {link} | {scored} "
+            f"| {MET[one.met]} | {known} |"
         )
     return "\n".join(lines) + "\n"

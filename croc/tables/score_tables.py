@@ -13,7 +13,7 @@ from difflib import get_close_matches
 import numpy as np
 import polars as pl
 
-from croc.checks.schema import SIDES, SUBSETS
+from croc.checks.schema import ERROR_GRAPH, SIDES, SUBSETS
 from croc.errors import InputError
 from croc.tables.columns import NO_CONTRAST_PROMPT, REQUIRED_COLUMNS, SCORE_KEYS, SCORE_TABLE, SCORE_VALUES
 from croc.tables.delimited import require_cells, require_columns, to_numbers
@@ -130,12 +130,16 @@ def _require_one_concept(frame: pl.DataFrame, source: str) -> None:
 
 
 def _protocol_of(frame: pl.DataFrame, source: str) -> str:
-    """By definition syn checks have a subset, and hum checks have only a category."""
+    """Graded checks have a subset of their own, syn checks another, and hum checks only a category."""
+    if "subset" in frame.columns and (frame["subset"] == ERROR_GRAPH).any():
+        return "graded"
     if "subset" in frame.columns and frame["subset"].is_in(list(SUBSETS)).any():
         return "syn"
     if "category" in frame.columns and frame["category"].null_count() < len(frame):
         return "hum"
-    raise InputError(f"{source}: neither metadata nor columns show the protocol; give --protocol syn or hum")
+    raise InputError(
+        f"{source}: neither metadata nor columns show the protocol; give --protocol syn, hum or graded"
+    )
 
 
 def require_one_dataset(tables: Sequence[ScoreTable]) -> None:

@@ -184,6 +184,8 @@ def ceilings(checks: Checks, *, protocol: str | None = None, by: Sequence[str] |
     protocol = protocol or checks.protocol
     if protocol not in PROTOCOLS:
         raise InputError(f"unknown protocol {protocol!r}; known are {', '.join(PROTOCOLS)}")
+    if protocol == "graded":
+        raise InputError(f"{checks.name}: graded checks have no directions, and so no ceilings")
     table = _Table.of(checks)
     columns = [name for name in GROUPS if table.has(name)] if by is None else list(dict.fromkeys(by))
     for name in columns:

@@ -65,6 +65,11 @@ def evaluate(
 def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = None) -> Report:
     """Evaluate score tables that :func:`croc.tables.readers.read_score_tables` read."""
     settings = settings or Settings()
+    if tables[0].protocol == "graded":
+        raise InputError(
+            f"{tables[0].source}: graded checks have no directions; use croc.graded.evaluate "
+            "or 'croc evaluate'"
+        )
     _require_common_checks(tables)
     published = _default_grouping(tables)
     by = tuple(dict.fromkeys(settings.by)) or published

@@ -3,7 +3,8 @@
 Saxon et al. 2024, "Who Evaluates the Evaluations? Objectively Scoring Text-to-Image Prompt Coherence Metrics
 with T2IScoreScore", NeurIPS, arXiv 2404.04251. A graph has nodes of images with the same errors; a walk takes
 one node per number of errors. Ordering is Spearman's correlation of errors and scores along walks, separation
-the Kolmogorov-Smirnov statistic of two nodes, delta the difference of their mean scores.
+the Kolmogorov-Smirnov statistic of two nodes, delta the difference of their mean scores; see
+:mod:`croc.graded.formulas`.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
 from croc.external.files import first_existing, whole_numbers
 from croc.external.items import Rated
-from croc.ratings.groups import correlate_rows
+from croc.graded.formulas import different_errors, ordering, separation
 from croc.tables.delimited import read_delimited, require_cells, require_columns
-from croc.verdict.statistics import Array
 from croc.wording import counted
 
 PARTS = ("synth", "nat", "real", "overall")
@@ -97,7 +97,9 @@ def compute(items: Rated, mode: Mode) -> Mapping[str, float]:
         errors = {node: int(graph["errors"][inside[0]]) for node, inside in nodes.items()}
         values = {node: scores[:, inside] for node, inside in nodes.items()}
         parts.append(_part(int(str(number)), natural))
-        rows.append([ordering(values, errors, mode), *separation(values, errors, mode)])
+        nothing = 0.0 if mode == "parity" else float("nan")
+        ordered = ordering(values, errors, walks_of(errors), constant=nothing)
+        rows.append([ordered, *separation(values, different_errors(errors), nothing=nothing)])
     found = {}
     together = np.array(rows)  # (graphs, statistics, metrics)
     for part in PARTS:
@@ -118,82 +120,12 @@ def _part(graph: int, natural: pl.Series) -> str:
     return "synth" if graph < low else "real" if graph > high else "nat"
 
 
-def ordering(values: Mapping[str, Array], errors: Mapping[str, int], mode: Mode) -> Array:
-    """Spearman's correlation of scores and absence of errors along each walk, weighted by its images.
-
-    Args:
-        values: (metrics, images) scores of the images of each node; NaN where there is none.
-        errors: number of errors of each node.
-        mode: in parity mode a walk with constant scores counts 0, by default it is left out.
-
-    Returns:
-        (metrics,); NaN where there is no walk.
-    """
+def walks_of(errors: Mapping[str, int]) -> list[tuple[str, ...]]:
+    """The authors' walks: a node for each number of errors, in all combinations."""
     levels: dict[int, list[str]] = {}
     for node, number in errors.items():
         levels.setdefault(number, []).append(node)
-    metrics = len(next(iter(values.values())))
-    total, weight = np.zeros(metrics), np.zeros(metrics)
-    walks = itertools.product(*(levels[number] for number in sorted(levels))) if 0 in levels else ()
-    for walk in walks:
-        scores = np.concatenate([values[node] for node in walk], axis=1)
-        right = -np.concatenate([np.full(values[node].shape[1], float(errors[node])) for node in walk])
-        known = ~np.isnan(scores)
-        rho = correlate_rows(scores, right[None], "spearman")
-        for metric in np.flatnonzero(~known.all(axis=1)):
-            own = known[metric]
-            if not own.any():
-                continue
-            rho[metric] = correlate_rows(scores[None, metric, own], right[None, own], "spearman")[0]
-        images = known.sum(axis=1)
-        if mode == "parity":
-            rho = np.where(np.isnan(rho), 0.0, rho)
-        used = ~np.isnan(rho) & (images > 1)
-        total += np.where(used, rho * images, 0)
-        weight += np.where(used, images, 0)
-    with np.errstate(invalid="ignore"):
-        return total / np.where(weight > 0, weight, np.nan)
-
-
-def separation(values: Mapping[str, Array], errors: Mapping[str, int], mode: Mode) -> tuple[Array, Array]:
-    """The mean Kolmogorov-Smirnov statistic and difference of means of nodes with different errors.
-
-    Args:
-        values: see :func:`ordering`.
-        errors: see :func:`ordering`.
-        mode: a graph without two nodes to compare has 0 in parity mode, by default NaN.
-
-    Returns:
-        Two arrays (metrics,). Pairs of nodes with a missing score are left out.
-    """
-    nodes = sorted(errors, key=errors.__getitem__)
-    pairs = [
-        np.stack([ks_statistic(values[a], values[b]), values[a].mean(axis=1) - values[b].mean(axis=1)])
-        for a, b in itertools.combinations(nodes, 2)
-        if errors[a] != errors[b]
-    ]
-    metrics = len(next(iter(values.values())))
-    stacked = np.stack(pairs) if pairs else np.full((1, 2, metrics), np.nan)
-    known = ~np.isnan(stacked)
-    number = known.sum(axis=0)
-    nothing = 0.0 if mode == "parity" else float("nan")
-    means = np.where(number > 0, np.where(known, stacked, 0).sum(axis=0) / np.maximum(number, 1), nothing)
-    return means[0], means[1]
-
-
-def ks_statistic(first: Array, second: Array) -> Array:
-    """The largest difference of two empirical distributions (Kolmogorov-Smirnov), by row; NaN with a NaN.
-
-    Only the statistic: ``scipy.stats.ks_2samp`` also computes an exact p value, one pair at a time.
-
-    Args:
-        first: (rows, n).
-        second: (rows, m).
-    """
-    at = np.concatenate([first, second], axis=1)[:, :, None]
-    shares = [(own[:, None, :] <= at).mean(axis=2) for own in (first, second)]
-    largest: Array = np.abs(shares[0] - shares[1]).max(axis=1)
-    return np.where(np.isnan(at).any(axis=(1, 2)), np.nan, largest)
+    return list(itertools.product(*(levels[number] for number in sorted(levels)))) if 0 in levels else []
 
 
 _COLUMNS = [f"{part} {name}" for part in PARTS for name in ("ordering", "separation", "delta")]

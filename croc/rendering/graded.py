@@ -1,0 +1,126 @@
+"""Results on graded checks: as terminal tables and as a picture."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from croc.graded.evaluation import Estimate, GradedReport, GradedScore
+from croc.rendering.formats import interval, number, probability
+from croc.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+
+def terminal(report: GradedReport) -> list[RenderableType]:
+    """The report for the terminal: results by metric, then steps by kind of error."""
+    graphs = counted(report.graphs, "error graph")
+    head = Text(f"{report.dataset}: {graphs}, {report.level:.0%} intervals over graphs")
+    table = Table(box=None, padding=(0, 1))
+    for column in ("rank", "metric", "ordering", "", "separation", "", "one error less scores higher", ""):
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    for score in report.scores:
+        table.add_row(
+            str(score.rank or ""),
+            _name(score),
+            number(score.ordering.value),
+            interval(score.ordering.low, score.ordering.high),
+            *_shares(score.separation),
+            *_shares(score.step),
+        )
+    kinds = list(report.scores[0].by_error)
+    steps = Table(
+        box=None, padding=(0, 1), title="One error less scores higher, by error", title_justify="left"
+    )
+    for column in (
+        "metric",
+        *kinds,
+        *(f"error {int(already) + 1}" for already in report.scores[0].by_number),
+    ):
+        steps.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    for score in report.scores:
+        values = [estimate.value for estimate in (*score.by_error.values(), *score.by_number.values())]
+        steps.add_row(_name(score), *(probability(value) for value in values))
+    notes = [Text(line) for line in lines(report)]
+    return [head, table, Text(""), steps, Text(""), *notes, Text(str(report.signature), "dim")]
+
+
+def lines(report: GradedReport) -> list[str]:
+    """What the columns mean, and what to know about the numbers."""
+    chance = report.scores[0].separation_by_chance
+    text = [
+        "ordering: Spearman's correlation of score and absence of errors along paths that add one error at a "
+        "time; 1 is right, 0 is chance level.",
+        "separation: Kolmogorov-Smirnov statistic of images with different numbers of errors; "
+        f"{probability(chance)} is expected if errors changed nothing.",
+    ]
+    for score in report.scores:
+        if score.missing:
+            text.append(f"{score.metric}: {counted(score.missing, 'image')} without a score.")
+    return text
+
+
+def picture(report: GradedReport) -> Figure:
+    """Ordering with its interval, and the steps by kind of error."""
+    from matplotlib.figure import Figure
+
+    scores = report.scores
+    kinds = list(scores[0].by_error)
+    numbers = list(scores[0].by_number)
+    figure = Figure(figsize=(9.6, 1.6 + 0.36 * len(scores)), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5), sharey=True)
+    places = range(len(scores))
+    left.axvline(0, color="#888888", linewidth=1)
+    for place, score in zip(places, scores, strict=True):
+        ordering = score.ordering
+        if ordering.low is not None and ordering.high is not None:
+            left.plot((ordering.low, ordering.high), (place, place), color="#0b63b5", linewidth=2)
+        if ordering.value is not None:
+            left.plot(ordering.value, place, "o", color="#0b63b5", markersize=5)
+    left.set_xlim(-1.05, 1.05)
+    left.set_xlabel(f"ordering, {report.level:.0%} interval")
+    left.set_yticks(places, [_name(score) for score in scores])
+    left.invert_yaxis()
+    cells = [[estimate.value for estimate in (*s.by_error.values(), *s.by_number.values())] for s in scores]
+    image = right.imshow(
+        [[float("nan") if value is None else value for value in row] for row in cells],
+        cmap="RdBu",
+        vmin=0,
+        vmax=1,
+        aspect="auto",
+    )
+    right.set_xticks(
+        range(len(kinds) + len(numbers)),
+        [*kinds, *(f"error {int(n) + 1}" for n in numbers)],
+        rotation=40,
+        ha="right",
+    )
+    right.tick_params(labelleft=False)
+    for row, values in enumerate(cells):
+        for column, value in enumerate(values):
+            shade = "white" if value is not None and abs(value - 0.5) > 0.3 else "black"
+            right.text(column, row, probability(value), ha="center", va="center", fontsize=8, color=shade)
+    right.set_title("one error less scores higher (chance level 0.50)", fontsize=9)
+    figure.colorbar(image, ax=right, shrink=0.9)
+    return figure
+
+
+def picture_png(report: GradedReport, dpi: int = 150) -> bytes:
+    """The picture as a PNG file."""
+    out = io.BytesIO()
+    picture(report).savefig(out, format="png", dpi=dpi)
+    return out.getvalue()
+
+
+def _name(score: GradedScore) -> str:
+    return f"{score.metric} (baseline)" if score.baseline else score.metric
+
+
+def _shares(estimate: Estimate) -> tuple[str, str]:
+    ends = "" if estimate.low is None else f"[{probability(estimate.low)}, {probability(estimate.high)}]"
+    return probability(estimate.value), ends
