@@ -29,8 +29,9 @@ from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.exact import sample_scene
-from croc_syn.world import all_visible, rasterise, satisfies, to_svg
+from croc_syn.world import all_supported, all_visible, rasterise, satisfies, to_svg
 from croc_syn.world.contrasts.claims import make_claims
+from croc_syn.world.contrasts.prompt_pairs import stateable
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.scenes.layout import extent
@@ -269,7 +270,12 @@ def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRan
         drawn = replace(drawn, box=(middle - width / 2, bottom - height, middle + width / 2, bottom))
         things = (*scene.things[:number], drawn, *scene.things[number + 1 :])
         changed = replace(scene, things=things)
-        if all_visible(changed) and satisfies(changed, own) and not satisfies(changed, other):
+        if (
+            all_visible(changed)
+            and all_supported(changed)
+            and satisfies(changed, own)
+            and not satisfies(changed, other)
+        ):
             scene = changed
             looks[thing.kind] = drawn
     return scene
@@ -283,9 +289,9 @@ def make_unusual(thing: Thing, rng: SeededRandom) -> Thing:
     pose = kind.poses[0].id if kind.parts and kind.poses else thing.pose
     drawn = replace(thing, parts=parts, pose=pose)
     if kind.surface:
-        texture, material = rng.choice(tuple(lexicon.TEXTURES)), "paint"
+        texture, material = rng.choice(("plain", *stateable("texture", kind))), "paint"
         if rng.random() < 0.2:
-            texture, material = "plain", rng.choice(tuple(lexicon.MATERIALS))
+            texture, material = "plain", rng.choice(("paint", *stateable("material", kind)))
         drawn = replace(drawn, texture=texture, material=material)
     return drawn
 

@@ -31,7 +31,7 @@ _MODULES = {
     "language.meaning": ("Meaning", "exclusive"),
     "scenes.scene": ("VERSION", "Scene", "Thing", "read_scene"),
     "scenes.sampler": ("sample",),
-    "scenes.oracle": ("all_visible", "satisfaction_score", "satisfies"),
+    "scenes.oracle": ("all_supported", "all_visible", "satisfaction_score", "satisfies"),
     "drawing.renderer": ("Drawing", "draw", "rasterise", "render", "to_svg"),
     "contrasts.prompt_pairs": ("CONTRASTS", "Contrast", "Pair", "make_pair"),
     "contrasts.captions": ("describe",),

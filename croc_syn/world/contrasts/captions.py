@@ -6,9 +6,10 @@ from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.declarations.lexicon import NUMBER_WORDS, SIZE_RANGES
 from croc_syn.world.declarations.places import PLACES
+from croc_syn.world.language.meaning import Attribute
 from croc_syn.world.language.realisation import relation_words, with_article
-from croc_syn.world.scenes.oracle import RELATION_TESTS
-from croc_syn.world.scenes.scene import Scene, Thing
+from croc_syn.world.scenes.oracle import RELATION_TESTS, is_true_of
+from croc_syn.world.scenes.scene import Scene
 from croc_syn.world.scenes.seeded_random import SeededRandom
 
 _ADJECTIVES = ("size", "texture", "colour", "material")
@@ -42,7 +43,7 @@ def describe(scene: Scene, seed: int = 0, *, detail: float = 1.0, relations: int
         chosen = {name for name in (*_ADJECTIVES, "shape", "pose", "part") if rng.random() < detail}
         for i, thing in enumerate(scene.things):
             if thing.kind == kind:
-                groups.setdefault((kind, _facts(thing, chosen)), []).append(i)
+                groups.setdefault((kind, _facts(scene, i, chosen)), []).append(i)
     phrases = [_noun_phrase(key, len(members), rng) for key, members in groups.items()]
     text = _joined(phrases)
     where = _place_phrases(scene, rng, detail)
@@ -64,8 +65,9 @@ def describe(scene: Scene, seed: int = 0, *, detail: float = 1.0, relations: int
     return text or "nothing else"
 
 
-def _facts(thing: Thing, chosen: set[str]) -> tuple[tuple[str, str], ...]:
-    """What the phrase for a thing states: pairs of a dimension and a value."""
+def _facts(scene: Scene, i: int, chosen: set[str]) -> tuple[tuple[str, str], ...]:
+    """What the phrase for thing ``i`` states: pairs of a dimension and a value."""
+    thing = scene.things[i]
     kind = KINDS[thing.kind]
     facts: list[tuple[str, str]] = []
     for name in (*_ADJECTIVES, "shape", "pose"):
@@ -75,12 +77,16 @@ def _facts(thing: Thing, chosen: set[str]) -> tuple[tuple[str, str], ...]:
             value = next((v for v, (low, high) in SIZE_RANGES.items() if low <= thing.size <= high), "")
         else:
             value = getattr(thing, name)
+        if name in ("colour", "texture", "material") and value not in kind.values(name):
+            continue
         if value and value not in lexicon.UNMARKED:
             facts.append((name, value))
     if "part" in chosen:
         usual = {part.word: part.usual for part in kind.parts}
         facts += [(f"part:{word}", str(count)) for word, count in thing.parts if usual.get(word) != count]
-    return tuple(facts)
+    visible = [fact for fact in facts if fact[0] == "colour" or is_true_of(scene, i, Attribute(*fact))]
+    stated = {name for name, _ in visible}
+    return tuple(fact for fact in visible if is_true_of(scene, i, Attribute(*fact), stated))
 
 
 def _adjectives(facts: dict[str, str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from croc.errors import InputError
-from croc_syn.world.contrasts.prompt_pairs import Context
+from croc_syn.world.contrasts.prompt_pairs import Context, stateable
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
 from croc_syn.world.declarations.places import PLACES
@@ -29,7 +29,7 @@ from croc_syn.world.language.realisation import (
     pose_phrase,
     relation_words,
 )
-from croc_syn.world.scenes.oracle import RELATION_TESTS, has_attribute, is_arranged, satisfies
+from croc_syn.world.scenes.oracle import RELATION_TESTS, has_attribute, is_arranged, is_visible, satisfies
 from croc_syn.world.scenes.scene import Scene, Thing
 from croc_syn.world.scenes.seeded_random import SeededRandom
 
@@ -150,12 +150,12 @@ def make_claims(scene: Scene, number: int, rng: SeededRandom, about: Collection[
 def _adjective(dimension: str, fits: Callable[[Kind], bool] = lambda kind: True) -> Maker:
     def make(facts: _SceneFacts) -> Phrases | None:
         values = lexicon.THING_DIMENSIONS[dimension]
-        options = [value for value in values if value not in lexicon.UNMARKED]
         kind = facts.rng.choice(list(facts.counts)) if facts.counts else None
         if kind is None or not fits(KINDS[kind]):
             return None
-        if dimension == "shape":
-            options = list(KINDS[kind].shapes)
+        options = stateable(dimension, KINDS[kind])
+        if len(options) < 2:
+            return None
         things = facts.things[kind]
         value = _common_value(things, dimension, options)
         if value is None:
@@ -226,12 +226,16 @@ def _action(facts: _SceneFacts) -> Phrases | None:
 
 def _parts(body: bool) -> Maker:
     def make(facts: _SceneFacts) -> Phrases | None:
-        thing = facts.choose_single(lambda kind: any(part.body == body for part in kind.parts))
-        if thing is None:
+        options = [
+            (thing, part)
+            for thing in facts.single
+            for part in KINDS[thing.kind].parts
+            if part.body == body and is_visible(thing, f"part:{part.word}")
+        ]
+        if not options:
             return None
-        kind = KINDS[thing.kind]
-        part = facts.rng.choice([part for part in kind.parts if part.body == body])
-        count = dict(thing.parts)[part.word]
+        thing, part = facts.rng.choice(options)
+        kind, count = KINDS[thing.kind], dict(thing.parts)[part.word]
         wrong = facts.rng.choice([n for n in range(part.low, part.high + 1) if n != count])
         return facts.frame(kind.id, (part_phrase(kind, part, count), part_phrase(kind, part, wrong)))
 
@@ -253,7 +257,10 @@ def _negation(facts: _SceneFacts) -> Phrases | None:
     kind = KINDS[thing.kind]
     if facts.rng.random() < 0.25:
         same = facts.rng.random() < 0.5
-        colour = thing.colour if same else facts.choose_other(list(lexicon.COLOURS), thing.colour)
+        colours = stateable("colour", kind)
+        colour = (
+            thing.colour if same and thing.colour in colours else facts.choose_other(colours, thing.colour)
+        )
         first, second = denial_phrases(kind, colour)
         first_is_true = colour == thing.colour
     else:
@@ -295,7 +302,7 @@ def _wrong_noun(facts: _SceneFacts, kind: str) -> Phrases | None:
         (values[value], position)
         for dimension, values in lexicon.THING_DIMENSIONS.items()
         for value in values
-        if value not in lexicon.UNMARKED and (dimension != "shape" or value in other.shapes)
+        if value in stateable(dimension, KINDS[kind]) and value in stateable(dimension, other)
         for position in range(3)
         if all(has_attribute(thing, Attribute(dimension, value)) for thing in things)
     ]
@@ -357,13 +364,11 @@ _claim("size_relation")(_relation(("larger",)))
 def _binding(dimension: str) -> Maker:
     def make(facts: _SceneFacts) -> Phrases | None:
         values = lexicon.THING_DIMENSIONS[dimension]
-        options = [value for value in values if value not in lexicon.UNMARKED]
         if len(facts.single) < 2:
             return None
         first, second = facts.rng.shuffled(facts.single)[:2]
         kind, other = KINDS[first.kind], KINDS[second.kind]
-        if dimension != "colour" and not (kind.surface and other.surface):
-            return None
+        options = [v for v in stateable(dimension, kind) if v in stateable(dimension, other)]
         one, two = (_common_value([thing], dimension, options) for thing in (first, second))
         if one is None or two is None or one == two:
             return None

@@ -13,8 +13,8 @@ from types import MappingProxyType
 
 from croc.errors import InputError
 from croc_syn.world.declarations import lexicon
-from croc_syn.world.declarations.kinds import KINDS, Kind
-from croc_syn.world.declarations.places import PLACES, TOPICS
+from croc_syn.world.declarations.kinds import KINDS, Kind, confusable
+from croc_syn.world.declarations.places import FALLING, PLACES, TOPICS
 from croc_syn.world.language.meaning import exclusive
 from croc_syn.world.language.parser import parse
 from croc_syn.world.language.realisation import (
@@ -73,8 +73,8 @@ class Context:
     def choose_companion(self, fits: Callable[[Kind], bool] = lambda kind: True) -> Kind:
         """Another kind for the same image, from the suitable ones if there are any."""
         taken = {self.kind.id} | (set(PLACES[TOPICS[self.topic].place].shows) if self.topic else set())
-        options = [kind for kind in KINDS.values() if kind.id not in taken and fits(kind)]
-        options = options or [kind for kind in KINDS.values() if kind.id not in taken]
+        free = [kind for kind in KINDS.values() if kind.id not in taken and not confusable(kind, self.kind)]
+        options = [kind for kind in free if fits(kind)] or free
         usual = [kind for kind in options if self.topic in kind.where]
         return self.rng.choice(usual if usual and self.rng.random() < 0.5 else options)
 
@@ -227,13 +227,15 @@ def _choose_contrast(entity: str | None, topic: str | None, rng: SeededRandom) -
 # Properties of a thing
 
 
+def stateable(dimension: str, kind: Kind) -> list[str]:
+    """Values of a property that a prompt may state of a kind, without those that are never mentioned."""
+    return [value for value in kind.values(dimension) if value not in lexicon.UNMARKED]
+
+
 def _adjective(dimension: str) -> Callable[[Context], Candidate]:
     def make(context: Context) -> Candidate:
         values = lexicon.THING_DIMENSIONS[dimension]
-        options = [value for value in values if value not in lexicon.UNMARKED]
-        if dimension == "shape":
-            options = list(context.kind.shapes)
-        first, second = context.choose_two(options)
+        first, second = context.choose_two(stateable(dimension, context.kind))
         position = context.rng.integer(3)
         phrases = (
             adjective_phrase(context.kind, values[first], position),
@@ -246,8 +248,8 @@ def _adjective(dimension: str) -> Callable[[Context], Candidate]:
 
 _contrast("colour", None, "swap")(_adjective("colour"))
 _contrast("size", None, "swap")(_adjective("size"))
-_contrast("texture", None, "swap", lambda kind: kind.surface)(_adjective("texture"))
-_contrast("material", None, "swap", lambda kind: kind.surface)(_adjective("material"))
+_contrast("texture", None, "swap", lambda kind: len(stateable("texture", kind)) > 1)(_adjective("texture"))
+_contrast("material", None, "swap", lambda kind: len(stateable("material", kind)) > 1)(_adjective("material"))
 _contrast("shape", "shapes", "swap", lambda kind: len(kind.shapes) > 1)(_adjective("shape"))
 
 
@@ -264,7 +266,14 @@ def _count(context: Context) -> Candidate:
 
 @_contrast("action", "action", "swap", lambda kind: len(kind.poses) > 1)
 def _action(context: Context) -> Candidate:
-    first, second = context.choose_two([pose.id for pose in context.kind.poses])
+    poses = [pose.id for pose in context.kind.poses]
+    if context.topic is not None:
+        possible = [pose for pose in poses if PLACES[TOPICS[context.topic].place].takes(pose)]
+        if len(possible) > 1:
+            poses = possible
+        else:
+            context = replace(context, place="", topic=None)
+    first, second = context.choose_two(poses)
     variant = context.rng.integer(4)
     phrases = pose_phrase(context.kind, first, variant), pose_phrase(context.kind, second, variant)
     return *context.frame(phrases), first, second
@@ -289,7 +298,7 @@ _contrast("thing_part", "things_parts", "recount", lambda k: any(not p.body for 
 def _negation(context: Context) -> Candidate:
     form = context.rng.integer(4)
     if form == 3:
-        colour = context.rng.choice(list(lexicon.COLOURS))
+        colour = context.rng.choice(stateable("colour", context.kind))
         return *context.frame(denial_phrases(context.kind, colour)), colour, f"not {colour}"
     other = context.choose_companion()
     return *context.frame(negation_phrases(context.kind, other)[form]), other.id, f"no {other.id}"
@@ -341,8 +350,8 @@ def _role_order(context: Context) -> Candidate:
 
 def _binding(dimension: str) -> Callable[[Context], Candidate]:
     def make(context: Context) -> Candidate:
-        other = context.choose_companion(lambda kind: kind.surface)
         if dimension == "count":
+            other = context.choose_companion()
             numbers = [str(n) for n in range(1, 6)]
             first, second = context.choose_two(numbers)
 
@@ -352,7 +361,9 @@ def _binding(dimension: str) -> Callable[[Context], Candidate]:
             singular = (first == "1", second == "1")
         else:
             values = lexicon.THING_DIMENSIONS[dimension]
-            first, second = context.choose_two([v for v in values if v not in lexicon.UNMARKED])
+            own = stateable(dimension, context.kind)
+            other = context.choose_companion(lambda kind: len(set(own) & set(stateable(dimension, kind))) > 1)
+            first, second = context.choose_two([v for v in own if v in stateable(dimension, other)])
 
             def phrase(one: str, two: str) -> str:
                 first_thing = adjective_phrase(context.kind, values[one], 0)
@@ -367,7 +378,9 @@ def _binding(dimension: str) -> Callable[[Context], Candidate]:
 
 _contrast("colour_binding", None, "reorder")(_binding("colour"))
 _contrast("size_binding", None, "reorder")(_binding("size"))
-_contrast("texture_binding", None, "reorder", lambda kind: kind.surface)(_binding("texture"))
+_contrast("texture_binding", None, "reorder", lambda kind: len(stateable("texture", kind)) > 2)(
+    _binding("texture")
+)
 _contrast("count_binding", "counting", "reorder")(_binding("count"))
 
 
@@ -409,7 +422,9 @@ def _whole_image(dimension: str) -> Callable[[Context], Candidate]:
 
 
 _contrast("lighting", None, "swap")(_whole_image("lighting"))
-_contrast("weather", None, "swap")(_whole_image("weather"))
+_contrast("weather", None, "swap", lambda kind: not any(kind.id in falling for falling in FALLING.values()))(
+    _whole_image("weather")
+)
 
 
 def _two_places(context: Context, contrast_topic: str | None) -> Candidate:

@@ -14,7 +14,7 @@ from croc_syn.world.declarations.pen import Point
 _TINTS: dict[str, tuple[tuple[float, float, float], tuple[float, float, float]]] = {
     # lighting: factor and offset of red, green and blue
     "day": ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0)),
-    "night": ((0.24, 0.27, 0.36), (8.0, 14.0, 46.0)),
+    "night": ((0.36, 0.39, 0.46), (4.0, 8.0, 34.0)),
     "sunset": ((0.86, 0.58, 0.50), (34.0, 22.0, 20.0)),
 }
 
@@ -139,12 +139,15 @@ class Backdrop:
             for i, (x, y) in enumerate(self.scatter(0, 100, 110)):
                 self.glow(x, y, 0.7 + 0.35 * (i % 3), "#ffffff")
         elif kind == "fog":
-            self.svg.append('<rect width="100" height="100" fill="#ccd3da" fill-opacity=".72"/>')
-            for i in range(7):
-                y = 8 + i * 14
+            # The place must be recognised through it, at night as well.
+            mist, thick = self.colour("#c9d0d6"), ".5" if self.lighting == "day" else ".3"
+            self.svg.append(f'<rect width="100" height="100" fill="{mist}" fill-opacity="{thick}"/>')
+            for i in range(6):
+                y = 6 + i * 16
                 x = (i * 37 + self.variant * 11) % 60 - 20
                 self.svg.append(
-                    f'<rect x="{x}" y="{y}" width="80" height="5" rx="2.5" fill="#fff" fill-opacity=".6"/>'
+                    f'<rect x="{x}" y="{y}" width="70" height="5" rx="2.5" fill="{self.colour("#ffffff")}"'
+                    ' fill-opacity=".62"/>'
                 )
 
     def scatter(self, low: float, high: float, count: int) -> list[Point]:

@@ -46,6 +46,9 @@ COLOURS = _table(
     Value("white", ("white",), "#fafafa"),
 )
 
+SHADES = frozenset({"black", "grey", "white"})
+"""Colours without a hue: a pattern mixes them, so that a prompt states them together with it."""
+
 SIZES = _table(
     Value("small", ("small", "little", "tiny")),
     Value("medium", ("medium-sized", "medium", "mid-sized")),
@@ -62,6 +65,16 @@ SIZE_LIMITS = (0.105, 0.60)
 
 LARGER_BY = 1.4
 """Smallest ratio of sizes at which one thing is larger than another."""
+
+FEWEST_PIXELS = 112
+"""Side of the smallest image in which everything that can be stated can also be seen."""
+
+LEAST_SIZES: Mapping[str, float] = MappingProxyType(
+    {"texture": 0.15, "material": 0.15, "shape": 0.12, "pose": 0.13}
+)
+"""Smallest size of a thing at which a property can be seen; below it, no value is true of the thing.
+
+Each part has its own limit, ``Part.least``."""
 
 TEXTURES = _table(
     Value("plain", ("plain", "unpatterned"), after=("without a pattern",)),

@@ -185,6 +185,85 @@ class Pen:
         self.dot(x + r * 0.15, y, r * 0.55)
 
 
+class Turned(Pen):
+    """A pen that turns what it draws, for example a person who is lying down.
+
+    Args:
+        pen: draws the turned shapes.
+        degrees: how far, clockwise around the origin.
+    """
+
+    def __init__(self, pen: Pen, degrees: float) -> None:
+        super().__init__()
+        self._pen, self._degrees = pen, degrees
+        self._cos, self._sin = math.cos(math.radians(degrees)), math.sin(math.radians(degrees))
+
+    def _at(self, x: float, y: float) -> Point:
+        return x * self._cos - y * self._sin, x * self._sin + y * self._cos
+
+    def ellipse(
+        self,
+        x: float,
+        y: float,
+        rx: float,
+        ry: float | None = None,
+        fill: str = "body",
+        width: float = OUTLINE,
+        ink: str = "ink",
+        turn: float = 0.0,
+    ) -> None:
+        """An ellipse."""
+        self._pen.ellipse(*self._at(x, y), rx, ry, fill, width, ink, turn + self._degrees)
+
+    def rect(
+        self,
+        x: float,
+        y: float,
+        w: float,
+        h: float,
+        fill: str = "body",
+        width: float = OUTLINE,
+        ink: str = "ink",
+        round_by: float = 0.0,
+    ) -> None:
+        """A rectangle."""
+        corners = [self._at(u, v) for u, v in ((x, y), (x + w, y), (x + w, y + h), (x, y + h))]
+        cx, cy = self._at(x + w / 2, y + h / 2)
+        corner = f' rx="{_n(round_by)}"' if round_by else ""
+        self._pen._closed(
+            f'<rect x="{_n(cx - w / 2)}" y="{_n(cy - h / 2)}" width="{_n(w)}" height="{_n(h)}"{corner}'
+            f' transform="rotate({_n(self._degrees)} {_n(cx)} {_n(cy)})"',
+            corners,
+            fill,
+            width,
+            ink,
+        )
+
+    def polygon(
+        self, points: Sequence[Point], fill: str = "body", width: float = OUTLINE, ink: str = "ink"
+    ) -> None:
+        """A closed shape with straight sides."""
+        self._pen.polygon([self._at(x, y) for x, y in points], fill, width, ink)
+
+    def blob(
+        self, points: Sequence[Point], fill: str = "body", width: float = OUTLINE, ink: str = "ink"
+    ) -> None:
+        """A closed, smooth shape."""
+        self._pen.blob([self._at(x, y) for x, y in points], fill, width, ink)
+
+    def line(
+        self,
+        points: Sequence[Point],
+        width: float,
+        fill: str = "body",
+        outline: float = OUTLINE,
+        ink: str = "ink",
+        smooth: bool = True,
+    ) -> None:
+        """An open line."""
+        self._pen.line([self._at(x, y) for x, y in points], width, fill, outline, ink, smooth)
+
+
 def _curve(pieces: Sequence[tuple[Point, Point, Point, Point]]) -> str:
     start = pieces[0][0]
     return f"M{_n(start[0])} {_n(start[1])}" + "".join(

@@ -13,7 +13,8 @@ from types import MappingProxyType
 import numpy as np
 
 from croc_syn.world.declarations.backdrop import Backdrop
-from croc_syn.world.declarations.kinds import KINDS
+from croc_syn.world.declarations.kinds import KINDS, Kind
+from croc_syn.world.declarations.kinds.registry import LOW_POSES
 from croc_syn.world.declarations.pen import pts
 
 
@@ -28,7 +29,8 @@ class Place:
         horizon: height (0 to 1, from the top) below which things stand; None without ground.
         open_air: whether it has a sky, and so weather.
         lit: whether the time of day can be seen.
-        shows: ids of kinds that the background itself depicts.
+        shows: ids of kinds that the background itself depicts, shapes included.
+        water: levels (0 to 1, from the top) between which things swim; None without water.
     """
 
     id: str
@@ -38,6 +40,21 @@ class Place:
     open_air: bool
     lit: bool
     shows: frozenset[str]
+    water: tuple[float, float] | None
+
+    def levels(self, kind: Kind, pose: str) -> tuple[float, float] | None:
+        """Levels (0 to 1, from the top) between which the lower edge of a thing is; None for anywhere."""
+        if self.water is not None and (kind.swims or pose == "swimming"):
+            return self.water
+        if self.horizon is None or kind.flies or pose in ("jumping", "flying"):
+            return None
+        return self.horizon + 0.03, 1.0
+
+    def takes(self, pose: str) -> bool:
+        """Whether things can be in a pose there: nothing swims without water or stands without ground."""
+        if pose == "swimming":
+            return self.water is not None
+        return self.id == "plain" or self.horizon is not None or pose not in LOW_POSES
 
 
 _REGISTRY: dict[str, Place] = {}
@@ -53,12 +70,13 @@ def place(
     open_air: bool = True,
     lit: bool = True,
     shows: str = "",
+    water: tuple[float, float] | None = None,
 ) -> Callable[[Callable[[Backdrop], None]], Callable[[Backdrop], None]]:
     """Declare a place above its drawing function; ``words`` are separated by "/", ``shows`` by spaces."""
 
     def register(draw: Callable[[Backdrop], None]) -> Callable[[Backdrop], None]:
         _REGISTRY[name] = Place(
-            name, tuple(words.split("/")), draw, horizon, open_air, lit, frozenset(shows.split())
+            name, tuple(words.split("/")), draw, horizon, open_air, lit, frozenset(shows.split()), water
         )
         return draw
 
@@ -83,6 +101,11 @@ CELESTIAL: Mapping[str, frozenset[str]] = MappingProxyType(
 )
 """By lighting: ids of the plain shapes that sun, moon and stars look like."""
 
+FALLING: Mapping[str, frozenset[str]] = MappingProxyType(
+    {"rain": frozenset({"oval"}), "snow": frozenset({"circle"}), "fog": frozenset({"oval", "rectangle"})}
+)
+"""By weather: ids of the plain shapes that clouds, flakes and banks of fog look like."""
+
 
 _PLAIN = ("#eef2f7", "#f7efe2", "#eaf5ea", "#f6ebf3", "#e6f3f5", "#f2f2ee", "#f5f0fa", "#fbf6df")
 
@@ -103,7 +126,7 @@ def _park(b: Backdrop) -> None:
     b.line([(0, 50), (100, 50)], 0.9, "#c9a878")
 
 
-@place("garden", "in a garden/in the garden", 0.48)
+@place("garden", "in a garden/in the garden", 0.48, shows="rectangle")
 def _garden(b: Backdrop) -> None:
     b.sky("#c5e7f5", "#eef8fa", 40)
     for i in range(11):
@@ -115,7 +138,7 @@ def _garden(b: Backdrop) -> None:
         b.polygon([(0, y), (26, y), (24, y + 8), (0, y + 8)], "#cfae86")
 
 
-@place("forest", "in a forest/in the forest/in the woods", 0.6, shows="tree")
+@place("forest", "in a forest/in the forest/in the woods", 0.6, shows="tree triangle")
 def _forest(b: Backdrop) -> None:
     b.sky("#d3ecdf", "#eef7ee", 70)
     for row, (base, height, fill) in enumerate(((58, 38, "#b5d8bd"), (66, 46, "#92c3a0"))):
@@ -129,7 +152,7 @@ def _forest(b: Backdrop) -> None:
     b.rect(0, 64, 100, 36, "#bfd9a8")
 
 
-@place("beach", "at the beach/on the beach/on a beach", 0.6)
+@place("beach", "at the beach/on the beach/on a beach", 0.6, water=(0.44, 0.62))
 def _beach(b: Backdrop) -> None:
     b.sky("#a9dcf5", "#e4f5fb", 40)
     b.rect(0, 38, 100, 34, "#6fc3dc")
@@ -139,14 +162,22 @@ def _beach(b: Backdrop) -> None:
         b.ellipse(x, y, 0.5, 0.4, "#dcc58c")
 
 
-@place("sea", "on the sea/at sea/on the open sea", 0.42)
+@place("sea", "on the sea/at sea/on the open sea", 0.42, water=(0.46, 1.0))
 def _sea(b: Backdrop) -> None:
     b.sky("#b5def6", "#e8f6fc", 42)
     b.rect(0, 40, 100, 60, "#7cc4e0")
     b.waves(48, 9, "#a7daed")
 
 
-@place("underwater", "under water/under the sea/on the sea floor", None, open_air=False, lit=False)
+@place(
+    "underwater",
+    "under water/under the sea/on the sea floor",
+    0.86,
+    open_air=False,
+    lit=False,
+    shows="circle",
+    water=(0.05, 1.0),
+)
 def _underwater(b: Backdrop) -> None:
     for i, fill in enumerate(("#a6e1ee", "#93d6e8", "#80cae1", "#6dbdd9")):
         b.rect(0, i * 25, 100, 26, fill)
@@ -166,7 +197,7 @@ def _desert(b: Backdrop) -> None:
     b.polygon(pts("0,84 40,74 100,88 100,100 0,100"), "#eccf92")
 
 
-@place("snow", "in the snow/in a snowy field/on a snowy field", 0.48)
+@place("snow", "in the snow/in a snowy field/on a snowy field", 0.48, shows="oval")
 def _snow(b: Backdrop) -> None:
     b.sky("#bcd7ea", "#e8f1f7", 56)
     b.hills(48, 8, "#dde9f2")
@@ -175,7 +206,7 @@ def _snow(b: Backdrop) -> None:
         b.ellipse(x, y, 3.2, 0.8, "#dfeaf3")
 
 
-@place("mountains", "in the mountains/in front of mountains", 0.62)
+@place("mountains", "in the mountains/in front of mountains", 0.62, shows="triangle")
 def _mountains(b: Backdrop) -> None:
     b.sky("#bcdff5", "#eef7fb", 66)
     shift = b.variant * 2
@@ -195,7 +226,7 @@ def _mountains(b: Backdrop) -> None:
     b.rect(0, 62, 100, 38, "#b7d79b")
 
 
-@place("farm", "on a farm/at a farm", 0.5)
+@place("farm", "on a farm/at a farm", 0.5, shows="house rectangle square cross")
 def _farm(b: Backdrop) -> None:
     b.sky("#c3e4f5", "#f1f8f4", 54)
     b.hills(48, 5, "#cbdc8c")
@@ -209,7 +240,7 @@ def _farm(b: Backdrop) -> None:
     b.line([(20, 38), (10, 52)], 0.7, "#c96a5a")
 
 
-@place("street", "in a street/in the street/in a city street", 0.6)
+@place("street", "in a street/in the street/in a city street", 0.6, shows="house rectangle square")
 def _street(b: Backdrop) -> None:
     b.sky("#c6e0f0", "#edf4f8", 66)
     fills = ("#c8ccd8", "#d8cfc6", "#bfc9cf", "#d3c8d2")
@@ -229,7 +260,7 @@ def _street(b: Backdrop) -> None:
         b.rect(4 + i * 21, 86, 11, 1.8, "#f2f0e6")
 
 
-@place("sky", "in the sky/up in the sky", None)
+@place("sky", "in the sky/up in the sky", None, shows="oval")
 def _sky(b: Backdrop) -> None:
     b.sky("#8ecbf2", "#dff1fb", 100)
     for i in range(4):
@@ -239,7 +270,7 @@ def _sky(b: Backdrop) -> None:
         b.rect(x - 11, y + 1, 24, 4, "#ffffff", 2)
 
 
-@place("space", "in outer space/in space", None, open_air=False, lit=False, shows="star circle")
+@place("space", "in outer space/in space", None, open_air=False, lit=False, shows="star circle oval")
 def _space(b: Backdrop) -> None:
     b.svg.append('<rect width="100" height="100" fill="#232a55"/>')
     for i, (x, y) in enumerate(b.scatter(0, 100, 46)):
@@ -252,7 +283,7 @@ def _space(b: Backdrop) -> None:
     )
 
 
-@place("lake", "at a lake/by a lake/on a lake", 0.5)
+@place("lake", "at a lake/by a lake/on a lake", 0.5, shows="oval", water=(0.56, 0.78))
 def _lake(b: Backdrop) -> None:
     b.sky("#c2e3f5", "#eef7f7", 48)
     b.hills(42, 7, "#a9cfa4")
@@ -262,7 +293,7 @@ def _lake(b: Backdrop) -> None:
         b.line([(14 + i * 21, 62 + i % 2 * 6), (24 + i * 21, 62 + i % 2 * 6)], 0.8, "#b3deed")
 
 
-@place("harbour", "in a harbour/at a harbour", 0.6)
+@place("harbour", "in a harbour/at a harbour", 0.6, shows="rectangle", water=(0.48, 0.68))
 def _harbour(b: Backdrop) -> None:
     b.sky("#bddcee", "#ecf4f8", 46)
     b.rect(0, 42, 100, 30, "#82bfd6")
@@ -275,7 +306,7 @@ def _harbour(b: Backdrop) -> None:
     b.line([(66, 10), (66, 24)], 0.8, "#8d8f96")
 
 
-@place("road", "on a country road/on the road", 0.52)
+@place("road", "on a country road/on the road", 0.52, shows="triangle rectangle")
 def _road(b: Backdrop) -> None:
     b.sky("#c0e2f5", "#eef7fa", 54)
     b.hills(48, 6, "#b3d292")
@@ -285,7 +316,7 @@ def _road(b: Backdrop) -> None:
         b.polygon([(50 - w, y0), (50 + w, y0), (50 + w * 1.5, y1), (50 - w * 1.5, y1)], "#fbf7e4")
 
 
-@place("railway", "at a railway station/at a station", 0.58)
+@place("railway", "at a railway station/at a station", 0.58, shows="rectangle")
 def _railway(b: Backdrop) -> None:
     b.sky("#cfe4ee", "#f1f6f7", 56)
     b.rect(0, 24, 100, 5, "#9d6f62")
@@ -299,7 +330,7 @@ def _railway(b: Backdrop) -> None:
         b.rect(0, y, 100, 1.6, "#80848b")
 
 
-@place("airport", "at an airport/at the airport", 0.52)
+@place("airport", "at an airport/at the airport", 0.52, shows="rectangle")
 def _airport(b: Backdrop) -> None:
     b.sky("#bfe0f4", "#eef6fa", 56)
     b.rect(56, 38, 46, 18, "#d9dee6")
@@ -322,7 +353,7 @@ def _savannah(b: Backdrop) -> None:
         b.line([(x - 1, y - 3), (x, y), (x + 1, y - 3)], 0.5, "#c2a95e")
 
 
-@place("playground", "at a playground/on a playground", 0.52)
+@place("playground", "at a playground/on a playground", 0.52, shows="triangle rectangle oval")
 def _playground(b: Backdrop) -> None:
     b.sky("#c3e6f6", "#f0f9f9", 56)
     b.rect(0, 54, 100, 46, "#bfe0a2")
@@ -336,7 +367,7 @@ def _playground(b: Backdrop) -> None:
     b.line([(73, 30), (73, 62)], 1.4, "#7f8b99")
 
 
-@place("stadium", "in a stadium/at a stadium", 0.5)
+@place("stadium", "in a stadium/at a stadium", 0.5, shows="rectangle square")
 def _stadium(b: Backdrop) -> None:
     b.sky("#c3def0", "#eaf4f9", 26)
     for i in range(4):
@@ -360,7 +391,7 @@ def _window(b: Backdrop, x: float, y: float, w: float, h: float) -> None:
     b.rect(x + w / 2 - 0.5, y, 1, h, "#fbfaf6")
 
 
-@place("kitchen", "in a kitchen/in the kitchen", 0.62, open_air=False)
+@place("kitchen", "in a kitchen/in the kitchen", 0.62, open_air=False, shows="square rectangle")
 def _kitchen(b: Backdrop) -> None:
     b.rect(0, 0, 100, 72, ("#f3ead6", "#e3efe9", "#f2e4de", "#e6ebf3")[b.variant % 4])
     for i in range(10):
@@ -381,7 +412,13 @@ def _kitchen(b: Backdrop) -> None:
             b.rect(i * 10, 73 + k * 9, 10, 9, "#e9e4da" if (i + k) % 2 else "#d4ccbe")
 
 
-@place("living_room", "in a living room/in the living room", 0.64, open_air=False)
+@place(
+    "living_room",
+    "in a living room/in the living room",
+    0.64,
+    open_air=False,
+    shows="rectangle square triangle oval",
+)
 def _living_room(b: Backdrop) -> None:
     _room(b, ("#efe3d3", "#dfe8e2", "#e6dfec", "#f1e6c9"), "#cfa97c")
     for i in range(6):
@@ -397,7 +434,7 @@ def _living_room(b: Backdrop) -> None:
     b.ellipse(50, 87, 33, 7.4, "#e3b3a0")
 
 
-@place("bedroom", "in a bedroom/in the bedroom", 0.64, open_air=False)
+@place("bedroom", "in a bedroom/in the bedroom", 0.64, open_air=False, shows="rectangle square oval")
 def _bedroom(b: Backdrop) -> None:
     _room(b, ("#dfe3f1", "#f0e0e6", "#e2eee6", "#efe9d6"), "#d9c2a6")
     for i in range(14):
@@ -410,7 +447,7 @@ def _bedroom(b: Backdrop) -> None:
     b.ellipse(48, 86, 34, 9, "#b9c3e0")
 
 
-@place("office", "in an office/at the office", 0.64, open_air=False)
+@place("office", "in an office/at the office", 0.64, open_air=False, shows="rectangle square")
 def _office(b: Backdrop) -> None:
     _room(b, ("#e4e8ec", "#e8e6de", "#dfe7ea", "#ebe5ea"), "#aeb6bf")
     for x in (4, 36, 68):
@@ -423,7 +460,7 @@ def _office(b: Backdrop) -> None:
         b.rect(84, 49 + k * 6, 4, 1, "#6f7882")
 
 
-@place("classroom", "in a classroom/in the classroom", 0.64, open_air=False, lit=False)
+@place("classroom", "in a classroom/in the classroom", 0.64, open_air=False, lit=False, shows="rectangle")
 def _classroom(b: Backdrop) -> None:
     _room(b, ("#f1ead9", "#e4edf0", "#eee3d6", "#e6ede0"), "#c9ad86")
     b.rect(14, 9, 66, 37, "#a87f52")
@@ -435,7 +472,7 @@ def _classroom(b: Backdrop) -> None:
     b.rect(14, 46, 66, 2, "#c79c69")
 
 
-@place("stage", "on a stage/on the stage", 0.68, open_air=False, lit=False)
+@place("stage", "on a stage/on the stage", 0.68, open_air=False, lit=False, shows="rectangle")
 def _stage(b: Backdrop) -> None:
     b.rect(0, 0, 100, 72, "#d9c7b4")
     for i in range(5):
@@ -448,7 +485,14 @@ def _stage(b: Backdrop) -> None:
         b.line([(i * 14, 72), (i * 18 - 14, 100)], 0.5, "#a97f52")
 
 
-@place("laboratory", "in a laboratory/in the laboratory", 0.64, open_air=False, lit=False)
+@place(
+    "laboratory",
+    "in a laboratory/in the laboratory",
+    0.64,
+    open_air=False,
+    lit=False,
+    shows="triangle rectangle",
+)
 def _laboratory(b: Backdrop) -> None:
     _room(b, ("#e3edf0", "#e8ecf4", "#e6f0ea", "#eeeef0"), "#c5ccd3")
     b.rect(6, 20, 40, 1.6, "#8f9aa5")
@@ -463,7 +507,9 @@ def _laboratory(b: Backdrop) -> None:
     b.rect(0, 53, 100, 13, "#aab6c1")
 
 
-@place("museum", "in a museum/in the museum", 0.66, open_air=False, lit=False)
+@place(
+    "museum", "in a museum/in the museum", 0.66, open_air=False, lit=False, shows="rectangle square triangle"
+)
 def _museum(b: Backdrop) -> None:
     _room(b, ("#e9e3da", "#dde3e8", "#ece0e0", "#e2e8df"), "#bfa98d")
     for x, y, w, h, fill in (

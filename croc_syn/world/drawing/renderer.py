@@ -16,6 +16,11 @@ from croc_syn.world.scenes.scene import Scene, Thing, embed
 SKINS = ("#f6d3b3", "#e8b88f", "#c68a5c", "#8f5d3b", "#5f3d28")
 SECONDS = ("#f4c430", "#4aa3df", "#e4572e", "#7fb069", "#f2f2f2", "#b57edc")
 
+_TILE = 24
+"""Side of a pattern's tile, in the units of a drawing."""
+LEAST_TILE = 11.0
+"""Smallest side of a pattern's tile, in hundredths of the image; small things have a coarser pattern."""
+
 
 def _mix(colour: str, other: str, share: float) -> str:
     a = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
@@ -31,6 +36,11 @@ class Drawing:
     scene: Scene
 
 
+def _shade_of(colour: str) -> float:
+    """How much darker the marks on a colour are; a shaded orange must not be brown."""
+    return 0.3 if colour in ("orange", "yellow") else 0.45
+
+
 @lru_cache(maxsize=4096)
 def _shades(colour: str, tint: int) -> dict[str, str]:
     """Fills for the roles of a sprite in one colour; the tint changes its brightness a little."""
@@ -38,12 +48,14 @@ def _shades(colour: str, tint: int) -> dict[str, str]:
     flat = _mix(base, "#ffffff" if tint & 1 else "#000000", (tint >> 1 & 7) / 7 * 0.07)
     if colour in ("white", "black"):
         flat = base
-    ink = "#8b8b95" if colour == "black" else _mix(flat, "#1c1c28", 0.68)
+    ink = "#7b7b86" if colour == "black" else _mix(flat, "#1c1c28", 0.55 if colour == "white" else 0.68)
     return {
         "flat": flat,
         "body": flat,
-        "dark": _mix(flat, "#000000", 0.22) if colour != "black" else "#4a4a55",
-        "light": _mix(flat, "#ffffff", 0.55) if colour != "white" else "#e3e7ee",
+        "dark": "#42424c"
+        if colour == "black"
+        else _mix(flat, "#000000", 0.1 if colour == "white" else 0.45 * _shade_of(colour)),
+        "light": {"black": "#50505c", "white": "#eaedf2"}.get(colour) or _mix(flat, "#ffffff", 0.3),
         "ink": ink,
         "skin": SKINS[(tint >> 4) % len(SKINS)],
         "second": SECONDS[(tint >> 3) % len(SECONDS)],
@@ -72,13 +84,16 @@ def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> s
         + "</g>",
     }[texture]
     grain = _grain(material, colour, flat)
-    tile = '<pattern id="{id}" width="24" height="24" patternUnits="userSpaceOnUse">'
+    tile = (
+        '<pattern id="{id}" width="24" height="24" patternUnits="userSpaceOnUse"'
+        ' patternTransform="scale({scale})">'
+    )
     return f"{tile}{base}{marks}{grain}</pattern>"
 
 
 def _grain(material: str, colour: str, flat: str) -> str:
     """The marks of a material over a colour, in a tile of 24 × 24."""
-    soft = "#6d6d78" if colour == "black" else _mix(flat, "#2a1505", 0.45)
+    soft = "#6d6d78" if colour == "black" else _mix(flat, "#2a1505", _shade_of(colour))
     pale = _mix(flat, "#ffffff", 0.45)
     if material == "wood":
         lines = ("M0 0H24", "M0 12H24")
@@ -113,13 +128,19 @@ def _grain(material: str, colour: str, flat: str) -> str:
             for y, shift in ((3, 0), (9, 3), (15, 0), (21, 3))
             for x in range(shift, 25, 6)
         )
-        return f'<g fill="none" stroke="{_mix(flat, soft, 0.7)}" stroke-width="1.100">{curls}</g>'
+        yarn = (
+            _mix(flat, "#ffffff", 0.6) if colour not in ("white", "yellow", "pink") else _mix(flat, soft, 0.9)
+        )
+        return f'<g fill="none" stroke="{yarn}" stroke-width="1.700">{curls}</g>'
     return ""
 
 
-def _sheen(material: str, flat: str, width: float, height: float) -> str:
+def _sheen(material: str, colour: str, flat: str, width: float, height: float) -> str:
     """A gradient of metal or glass across a whole sprite."""
-    pale, deep = _mix(flat, "#ffffff", 0.75), _mix(flat, "#1d2530", 0.45)
+    pale, deep = (
+        _mix(flat, "#ffffff", 0.55),
+        _mix(flat, "#1d2530", (0.9 if colour == "white" else 0.5) * _shade_of(colour)),
+    )
     stops: tuple[tuple[float, str], ...]
     if material == "metal":
         stops = (
@@ -132,7 +153,7 @@ def _sheen(material: str, flat: str, width: float, height: float) -> str:
             (1, deep),
         )
     else:
-        clear = _mix(flat, "#ffffff", 0.25)
+        clear = _mix(flat, "#ffffff", 0.1)
         stops = tuple(
             (at, "#ffffff" if white else clear)
             for at, white in (
@@ -164,15 +185,17 @@ def _thing_svg(thing: Thing, number: int) -> str:
     if thing.texture != "plain" or thing.material != "paint":
         name = f"s{number}"
         if thing.material in ("metal", "glass") and thing.texture == "plain":
-            surface = _sheen(thing.material, fills["flat"], sprite.width, sprite.height)
+            surface = _sheen(thing.material, thing.colour, fills["flat"], sprite.width, sprite.height)
         else:
             surface = _surface(thing.colour, fills["flat"], fills["ink"], thing.texture, thing.material)
-        definition = surface.replace("{id}", name)
+        # On a small thing the pattern is coarser, so that it is still seen.
+        coarser = max(1.0, LEAST_TILE / (_TILE * min(sx, sy)))
+        definition = surface.replace("{id}", name).replace("{scale}", f"{coarser:.3f}")
         fills["body"] = f"url(#{name})"
     start = right + sprite.x0 * sx / 100 if thing.flip else left - sprite.x0 * sx / 100
     across = -sx if thing.flip else sx
     move = f"translate({100 * start:.3f} {100 * top - sprite.y0 * sy:.3f})scale({across:.4f} {sy:.4f})"
-    clear = ' fill-opacity=".5"' if thing.material == "glass" else ""
+    clear = ' fill-opacity=".72"' if thing.material == "glass" else ""
     return f'{definition}<g transform="{move}"{clear}>{sprite.svg.format_map(fills)}</g>'
 
 

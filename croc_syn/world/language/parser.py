@@ -408,6 +408,16 @@ class _Parser:
         if attribute.dimension == "shape" and attribute.value not in kind.shapes:
             possible = sorted(k.words[0] for k in KINDS.values() if attribute.value in k.shapes)
             raise self.refusal(f"a {name} cannot have this shape; these can: {', '.join(possible)}", at)
+        if attribute.dimension in ("colour", "texture", "material") and attribute.value not in kind.values(
+            attribute.dimension
+        ):
+            possible = [
+                word
+                for value in kind.values(attribute.dimension)
+                for word in lexicon.THING_DIMENSIONS[attribute.dimension][value].words[:1]
+            ]
+            problem = f"this {attribute.dimension} cannot be told on a {name}, as it is drawn"
+            raise self.refusal(problem + (f"; it can be {', '.join(possible)}" if possible else ""), at)
         if attribute.positive:
             for known in group.attributes:
                 if (

@@ -12,7 +12,9 @@ from dataclasses import dataclass, replace
 
 from croc.errors import InputError
 from croc_syn.world.declarations.kinds import KINDS, draw_sprite
+from croc_syn.world.declarations.kinds.registry import HIDING_POSES
 from croc_syn.world.declarations.lexicon import GAP, LARGER_BY, SIZE_LIMITS, SIZE_RANGES
+from croc_syn.world.declarations.places import Place
 from croc_syn.world.language.meaning import Link, Meaning
 from croc_syn.world.scenes.oracle import (
     FAR,
@@ -61,7 +63,7 @@ def extent(thing: Thing, size: float) -> tuple[float, float]:
 
 
 def lay_out(
-    meaning: Meaning, items: list[Item], rng: SeededRandom, horizon: float | None, effort: float
+    meaning: Meaning, items: list[Item], rng: SeededRandom, place: Place, effort: float
 ) -> list[Thing]:
     """Place things.
 
@@ -69,7 +71,7 @@ def lay_out(
         meaning: the groups and their relations.
         items: the things, group by group.
         rng: random numbers.
-        horizon: height at which the ground begins; None without ground.
+        place: where the scene is set.
         effort: 0 at the first attempt, near 1 at the last; later attempts draw smaller things in a stricter
             order.
 
@@ -79,7 +81,7 @@ def lay_out(
     Raises:
         LayoutError: this attempt found no position for something.
     """
-    return _Layout(meaning, items, rng, horizon, effort).solve()
+    return _Layout(meaning, items, rng, place, effort).solve()
 
 
 def _rounded(box: Box) -> Box:
@@ -89,12 +91,13 @@ def _rounded(box: Box) -> Box:
 
 class _Layout:
     def __init__(
-        self, meaning: Meaning, items: list[Item], rng: SeededRandom, horizon: float | None, effort: float
+        self, meaning: Meaning, items: list[Item], rng: SeededRandom, place: Place, effort: float
     ) -> None:
         self.meaning, self.items, self.rng = meaning, items, rng
         self.effort = effort
+        self.place = place
         # Standing on the ground is usual, not required: it is given up when there is little room.
-        self.horizon = horizon if effort < 0.4 and len(items) < 7 else None
+        self.roomy = effort < 0.4 and len(items) < 7
         self.members = [
             [i for i, item in enumerate(items) if item.group == g] for g in range(len(meaning.groups))
         ]
@@ -139,7 +142,9 @@ class _Layout:
 
     def _range(self, group: int) -> tuple[float, float]:
         low, high = SIZE_LIMITS
+        kind = KINDS[self.meaning.groups[group].kind]
         for attribute in self.meaning.groups[group].attributes:
+            low = max(low, kind.least_size(attribute.dimension))
             if attribute.dimension != "size":
                 continue
             a, b = SIZE_RANGES[attribute.value]
@@ -285,6 +290,10 @@ class _Layout:
             size = self.sizes[i]
             w, h = extent(thing, size)
         aligned = self._alignment(group)
+        levels = self.place.levels(KINDS[thing.kind], thing.pose) if group not in self.rows else None
+        if thing.pose in HIDING_POSES:
+            levels = self.place.levels(KINDS[thing.kind], thing.pose)
+        floats = levels is None and group not in self.rows and self.roomy
         others = self._tests_against_placed(group)
         near = [link for link in self.links if link.relation == "near" and group in (link.a, link.b)]
         for attempt in range(40):
@@ -297,12 +306,11 @@ class _Layout:
                     y = min(max(centre + offset - h / 2, y0), y1 - h)
                 else:
                     x = min(max(centre + offset - w / 2, x0), x1 - w)
-            elif self.horizon is not None and group not in self.rows and not near:
-                if not KINDS[thing.kind].flies and thing.pose not in ("jumping", "flying", "swimming"):
-                    highest = max(y0, min(self.horizon + 0.08 - h, y1 - h))
-                    y = self.rng.uniform(highest, y1 - h)
-                else:
-                    y = self.rng.uniform(y0, min(y1 - h, max(y0, self.horizon - h * 0.5)))
+            elif levels is not None and (thing.pose in HIDING_POSES or (self.roomy and not near)):
+                bottom = self.rng.uniform(max(levels[0], y0 + h), max(levels[0], min(levels[1], y1)))
+                y = min(bottom, y1) - h
+            elif floats and self.place.horizon is not None:
+                y = self.rng.uniform(y0, min(y1 - h, max(y0, self.place.horizon - h * 0.5)))
             if near and attempt < 36:
                 beside = self._beside(near, group, w, h)
                 if beside is not None:
@@ -513,15 +521,38 @@ def _direction_test(relation: str, other: Box) -> Callable[[Box], bool]:
     return test
 
 
-def add_distractor(things: list[Thing], thing: Thing, rng: SeededRandom, horizon: float | None) -> None:
-    """Add a thing that the prompt does not mention where there is room; without room, leave it out."""
-    size = rng.uniform(0.12, 0.24)
-    w, h = extent(thing, size)
-    for _ in range(8):
-        x = rng.uniform(EDGE, 1 - EDGE - w)
-        low = EDGE if horizon is None or KINDS[thing.kind].flies else max(EDGE, horizon + 0.06 - h)
-        y = rng.uniform(low, max(low, 1 - EDGE - h))
+def add_distractor(
+    things: list[Thing],
+    thing: Thing,
+    rng: SeededRandom,
+    place: Place,
+    sizes: tuple[float, float] = (0.12, 0.24),
+    tries: int = 8,
+) -> bool:
+    """Add a thing that the prompt does not mention, behind the others.
+
+    Args:
+        things: what is in the image; the new thing comes first.
+        thing: what to add, without a box.
+        rng: random numbers.
+        place: where the scene is set.
+        sizes: smallest and largest size.
+        tries: number of positions that are tried.
+
+    Returns:
+        Whether there was room for it.
+    """
+    w, h = extent(thing, rng.uniform(*sizes))
+    levels = place.levels(KINDS[thing.kind], thing.pose)
+    low, high = (EDGE, 1 - EDGE - h)
+    if levels is not None:
+        low, high = max(EDGE, levels[0] - h), min(1 - EDGE, levels[1]) - h
+    if w > 1 - 2 * EDGE or low > high:
+        return False
+    for _ in range(tries):
+        x, y = rng.uniform(EDGE, 1 - EDGE - w), rng.uniform(low, high)
         box = (x, y, x + w, y + h)
-        if box[3] <= 1 - EDGE and all(apart(box, other.box) >= GAP for other in things):
+        if all(apart(box, other.box) >= GAP for other in things):
             things.insert(0, replace(thing, box=_rounded(box)))
-            return
+            return True
+    return False

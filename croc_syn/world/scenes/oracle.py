@@ -6,7 +6,7 @@ opposite there is a zone in which neither is true.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import lru_cache
 from itertools import combinations
 
@@ -15,7 +15,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from croc_syn.world.declarations.kinds import KINDS, draw_sprite
-from croc_syn.world.declarations.lexicon import GAP, LARGER_BY, SIZE_RANGES
+from croc_syn.world.declarations.kinds.registry import HIDING_POSES
+from croc_syn.world.declarations.lexicon import GAP, LARGER_BY, SHADES, SIZE_RANGES, UNMARKED
+from croc_syn.world.declarations.places import PLACES
 from croc_syn.world.language.meaning import Attribute, Group, Meaning
 from croc_syn.world.language.parser import parse
 from croc_syn.world.scenes.scene import Scene, Thing
@@ -28,6 +30,8 @@ NEAR, FAR = 0.10, 0.24
 """Two boxes are next to each other up to the first distance, far from each other from the second on."""
 LEAST_VISIBLE = 0.5
 """Share of a thing's silhouette that must be visible when another thing is in front of it."""
+MOST_HIDDEN_OF_PARTS = 0.02
+"""Share of a thing that another may hide while its parts can still be counted."""
 LEAST_HIDDEN = 0.10
 """Share of it that must be hidden for the other thing to be in front of it."""
 _MASK = 48
@@ -129,6 +133,20 @@ def all_visible(scene: Scene) -> bool:
     return True
 
 
+def all_supported(scene: Scene) -> bool:
+    """Whether everything that lies, sits or swims does so on the ground, in the water or on another thing."""
+    place = PLACES[scene.setting]
+    for i, thing in enumerate(scene.things):
+        if thing.pose not in HIDING_POSES:
+            continue
+        span = place.levels(KINDS[thing.kind], thing.pose)
+        if span is None or span[0] <= thing.box[3] <= span[1]:
+            continue
+        if not any(_on_one(scene, i, j) or _inside_one(scene, i, j) for j in range(len(scene.things))):
+            return False
+    return True
+
+
 # Relations: a test takes the scene and the indices of the things of both groups.
 
 
@@ -220,7 +238,20 @@ def is_arranged(layout: str, boxes: Sequence[Box]) -> bool:
 
 
 def has_attribute(thing: Thing, attribute: Attribute) -> bool:
-    """Whether an attribute is true of a thing."""
+    """Whether an attribute is true of a thing and can be seen at its size and in its pose."""
+    return is_visible(thing, attribute.dimension) and matches(thing, attribute)
+
+
+def is_visible(thing: Thing, dimension: str) -> bool:
+    """Whether a thing is large enough to show a property, and its pose shows its parts."""
+    kind = KINDS[thing.kind]
+    if dimension.startswith("part:") and not kind.shows_parts(thing.pose):
+        return False
+    return thing.size >= kind.least_size(dimension)
+
+
+def matches(thing: Thing, attribute: Attribute) -> bool:
+    """Whether a thing has the value of an attribute, whether or not that can be seen."""
     if attribute.dimension == "size":
         low, high = SIZE_RANGES[attribute.value]
         return (low <= thing.size <= high) == attribute.positive
@@ -231,8 +262,56 @@ def has_attribute(thing: Thing, attribute: Attribute) -> bool:
     return (value == attribute.value) == attribute.positive
 
 
-def _fits(thing: Thing, group: Group) -> bool:
-    return all(has_attribute(thing, attribute) for attribute in group.attributes)
+def _fits(scene: Scene, i: int, group: Group) -> bool:
+    stated = {attribute.dimension for attribute in group.attributes}
+    return all(is_true_of(scene, i, attribute, stated) for attribute in group.attributes)
+
+
+def is_true_of(scene: Scene, i: int, attribute: Attribute, stated: Collection[str] = ()) -> bool:
+    """Whether thing ``i`` of a scene has an attribute and the image shows it.
+
+    Parts must not be hidden by another thing, a size needs something in the image to compare with, and black,
+    grey and white are stated of a thing with a pattern or a material only together with it.
+
+    Args:
+        scene: what the image shows.
+        i: number of the thing.
+        attribute: what is stated.
+        stated: every property that the same phrase states.
+    """
+    thing = scene.things[i]
+    if not has_attribute(thing, attribute):
+        return False
+    if attribute.dimension == "colour" and {thing.colour, attribute.value} & SHADES:
+        surface = {"texture": thing.texture, "material": thing.material}
+        return all(value in UNMARKED or name in stated for name, value in surface.items())
+    if attribute.dimension.startswith("part:"):
+        return all(hidden_share(thing, other) <= MOST_HIDDEN_OF_PARTS for other in scene.things[i + 1 :])
+    if attribute.dimension == "size" and attribute.positive:
+        return lacks_reference(scene.things, thing) is None
+    return True
+
+
+def lacks_reference(things: Sequence[Thing], thing: Thing) -> tuple[float, float] | None:
+    """Sizes of a thing that would have to be in the image to show how large another one is.
+
+    A small thing is seen to be small beside one that is larger by the factor ``LARGER_BY``, a large thing
+    beside one that is smaller, a medium-sized thing beside both.
+
+    Args:
+        things: everything in the image.
+        thing: the one whose size is stated.
+
+    Returns:
+        Smallest and largest size of what is missing; None if nothing is.
+    """
+    low, high = SIZE_RANGES["medium"]
+    larger, smaller = thing.size * LARGER_BY, thing.size / LARGER_BY
+    if thing.size <= high and all(other.size < larger for other in things):
+        return larger, 1.0
+    if thing.size >= low and all(other.size > smaller for other in things):
+        return 0.0, smaller
+    return None
 
 
 def _counts_agree(scene: Scene, meaning: Meaning) -> bool:
@@ -252,7 +331,7 @@ def _whole_image(scene: Scene, meaning: Meaning) -> list[bool]:
         met.append((getattr(scene, attribute.dimension) == attribute.value) == attribute.positive)
     for absence in meaning.absences:
         things = (thing for thing in scene.things if thing.kind == absence.kind)
-        met.append(not any(all(has_attribute(thing, a) for a in absence.attributes) for thing in things))
+        met.append(not any(all(matches(thing, a) for a in absence.attributes) for thing in things))
     return met
 
 
@@ -261,8 +340,10 @@ class _Assignment:
 
     def __init__(self, scene: Scene, meaning: Meaning) -> None:
         self.scene, self.groups, self.links = scene, meaning.groups, meaning.links
-        things = list(enumerate(scene.things))
-        self.fitting = [[i for i, t in things if t.kind == g.kind and _fits(t, g)] for g in self.groups]
+        kinds = list(enumerate(thing.kind for thing in scene.things))
+        self.fitting = [
+            [i for i, kind in kinds if kind == g.kind and _fits(scene, i, g)] for g in self.groups
+        ]
         related = {g for link in self.links for g in (link.a, link.b)}
         related |= {g for g, group in enumerate(self.groups) if group.layout}
         self.order = sorted(related, key=lambda g: len(self.fitting[g]))

@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from croc_syn.world.declarations import lexicon
-from croc_syn.world.declarations.kinds import KINDS, Kind
-from croc_syn.world.declarations.places import CELESTIAL, PLACES
-from croc_syn.world.language.meaning import Attribute, Group, Meaning
+from croc_syn.world.declarations.kinds import KINDS, Kind, confusable
+from croc_syn.world.declarations.kinds.registry import HIDING_POSES
+from croc_syn.world.declarations.places import CELESTIAL, FALLING, PLACES, Place
+from croc_syn.world.language.meaning import Attribute, Meaning
 from croc_syn.world.language.parser import PromptError, parse
 from croc_syn.world.scenes.layout import Item, LayoutError, add_distractor, lay_out
-from croc_syn.world.scenes.oracle import all_visible, has_attribute, satisfies
+from croc_syn.world.scenes.oracle import all_supported, all_visible, lacks_reference, matches, satisfies
 from croc_syn.world.scenes.scene import VERSION, Scene, Thing
 from croc_syn.world.scenes.seeded_random import SeededRandom
 
@@ -23,9 +24,9 @@ _NATURAL = {
 }
 """By material: usual colours of a thing whose material is stated and whose colour is not."""
 
-_COLOURS, _MATERIALS, _TEXTURES = (
-    tuple(table) for table in (lexicon.COLOURS, lexicon.MATERIALS, lexicon.TEXTURES)
-)
+_COLOURS = tuple(lexicon.COLOURS)
+_LARGEST_REFERENCE = 0.45
+"""Largest size of a thing that is added to show how small another one is."""
 
 TRIES = 60
 """Attempts at a layout before an error says that the prompt does not fit into one image."""
@@ -38,7 +39,8 @@ def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: 
         meaning: a prompt, or its meaning.
         seed: seed of the image.
         attempt: number of the redraw of the same image.
-        distractors: whether things that the prompt does not mention may appear.
+        distractors: whether things that the prompt does not mention may appear; what shows how large a thing
+            of a stated size is may always.
 
     Raises:
         PromptError: the prompt is not controlled English, or what it requires does not fit into one image.
@@ -53,7 +55,7 @@ def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: 
         except LayoutError as error:
             reason = str(error)
             continue
-        if satisfies(scene, meaning) and all_visible(scene):
+        if satisfies(scene, meaning) and all_visible(scene) and all_supported(scene):
             return scene
         reason = "no layout was found in which everything can be seen clearly"
     raise PromptError(f"what the prompt requires does not fit into one image: {reason}")
@@ -67,16 +69,17 @@ def _sample_once(meaning: Meaning, rng: SeededRandom, effort: float, distractors
         shared = rng.random() < 0.6
         first: Thing | None = None
         for _ in range(group.count):
-            thing = _sample_thing(group, meaning, rng, like=first if shared else None)
+            thing = _sample_thing(index, meaning, setting, rng, like=first if shared else None)
             first = first or thing
             items.append(Item(thing, index))
-    horizon = PLACES[setting].horizon
-    things = lay_out(meaning, items, rng, horizon, effort)
-    shows = set(PLACES[setting].shows)
+    place = PLACES[setting]
+    things = lay_out(meaning, items, rng, place, effort)
+    shows = set(place.shows) | FALLING.get(weather, frozenset())
     if weather == "dry" and not mentioned & CELESTIAL[lighting]:
         shows |= CELESTIAL[lighting]
+    _add_references(things, meaning, shows, rng, place)
     if distractors and not meaning.only and effort < 0.8:
-        _add_distractors(things, mentioned | shows, rng, horizon, setting)
+        _add_distractors(things, mentioned, shows, rng, place)
     return Scene(
         things=tuple(things),
         setting=setting,
@@ -98,46 +101,66 @@ def _constraints(attributes: tuple[Attribute, ...]) -> tuple[dict[str, str], dic
 
 
 @lru_cache(maxsize=4096)
-def _possible_places(mentioned: frozenset[str], lit: bool, open_air: bool) -> tuple[str, ...]:
-    """Places that show none of the kinds; on request with a visible time of day and with weather."""
+def _possible_places(
+    mentioned: frozenset[str], lit: bool, open_air: bool, poses: frozenset[str]
+) -> tuple[str, ...]:
+    """Places that show none of the kinds and take the poses; on request with a time of day and weather."""
     return tuple(
         place.id
         for place in PLACES.values()
-        if not place.shows & mentioned and (place.lit or not lit) and (place.open_air or not open_air)
+        if not place.shows & mentioned
+        and (place.lit or not lit)
+        and (place.open_air or not open_air)
+        and all(place.takes(pose) for pose in poses)
     )
 
 
 def _sample_background(meaning: Meaning, rng: SeededRandom) -> tuple[str, str, str]:
     stated = {a.dimension: a.value for a in meaning.image}
+    poses = frozenset(
+        a.value for group in meaning.groups for a in group.attributes if a.dimension == "pose" and a.positive
+    )
     if "setting" in stated:
         setting = stated["setting"]
     else:
-        options = _possible_places(meaning.mentioned, "lighting" in stated, "weather" in stated)
+        options = _possible_places(meaning.mentioned, "lighting" in stated, "weather" in stated, poses)
+        if not options:
+            raise PromptError("no place shows what the prompt requires and nothing else of its kinds")
         setting = "plain" if "plain" in options and rng.random() < 0.3 else rng.choice(options)
     place = PLACES[setting]
     for name, possible in (("lighting", place.lit), ("weather", place.open_air)):
         if name in stated and not possible:
             words = lexicon.IMAGE_DIMENSIONS[name][stated[name]].words[0]
             raise PromptError(f'"{words}" cannot be seen "{place.words[0]}"; choose another place')
+    for pose in sorted(poses):
+        if not place.takes(pose):
+            raise PromptError(f'nothing can be drawn {pose} "{place.words[0]}"; choose another place')
+    clear = [name for name in lexicon.WEATHERS if not FALLING.get(name, frozenset()) & meaning.mentioned]
     lighting, weather = stated.get("lighting"), stated.get("weather")
+    if weather is not None and weather not in clear:
+        kind = KINDS[min(FALLING[weather] & meaning.mentioned)]
+        words = lexicon.WEATHERS[weather].words[0]
+        raise PromptError(f'"{words}" already shows {kind.plurals[0]}, so that their number cannot be stated')
     if lighting is None:
         usual = rng.random() < 0.7
         lighting = "" if not place.lit else "day" if usual else rng.choice(tuple(lexicon.LIGHTINGS))
     if weather is None:
         usual = rng.random() < 0.88
-        weather = "" if not place.open_air else "dry" if usual else rng.choice(tuple(lexicon.WEATHERS))
+        weather = "" if not place.open_air else "dry" if usual else rng.choice(clear)
     return setting, lighting, weather
 
 
-def _sample_thing(group: Group, meaning: Meaning, rng: SeededRandom, like: Thing | None) -> Thing:
+def _sample_thing(index: int, meaning: Meaning, setting: str, rng: SeededRandom, like: Thing | None) -> Thing:
+    group = meaning.groups[index]
     kind = KINDS[group.kind]
+    poses = _free_poses(kind, PLACES[setting], floating=_is_placed_by_a_relation(index, meaning))
     absences = [a for a in meaning.absences if a.kind == group.kind]
     for _ in range(30):
-        thing = _sample_appearance(kind, group.attributes, rng, like)
+        thing = _sample_appearance(kind, group.attributes, rng, like, poses, meaning.mentioned)
         # Sizes are part of the layout, which excludes them.
         if not any(
             absence.attributes
-            and all(a.dimension != "size" and has_attribute(thing, a) for a in absence.attributes)
+            and all(a.dimension != "size" and matches(thing, a) for a in absence.attributes)
             for absence in absences
         ):
             return thing
@@ -145,10 +168,42 @@ def _sample_thing(group: Group, meaning: Meaning, rng: SeededRandom, like: Thing
     raise LayoutError(f"no appearance of a {kind.words[0]} satisfies the prompt")
 
 
+@lru_cache(maxsize=4096)
+def _free_poses(kind: Kind, place: Place, floating: bool) -> tuple[str, ...]:
+    """Poses that a kind may have where the prompt states none; ``floating``: it may be in mid-air."""
+    poses = kind.values("pose")
+    if floating:
+        return tuple(pose for pose in poses if pose not in HIDING_POSES)[:1] or poses[:1]
+    return tuple(pose for pose in poses if place.takes(pose)) or poses[:1]
+
+
+def _is_placed_by_a_relation(index: int, meaning: Meaning) -> bool:
+    """Whether a phrase's things may be in mid-air, because of an arrangement or of what they are above."""
+    if meaning.groups[index].layout or sum(group.count for group in meaning.groups) >= 7:
+        return True
+    return any(
+        link.relation in ("above", "on", "inside") and index in (link.a, link.b) for link in meaning.links
+    )
+
+
 def _sample_appearance(
-    kind: Kind, attributes: tuple[Attribute, ...], rng: SeededRandom, like: Thing | None
+    kind: Kind,
+    attributes: tuple[Attribute, ...],
+    rng: SeededRandom,
+    like: Thing | None,
+    poses: Sequence[str],
+    mentioned: frozenset[str],
 ) -> Thing:
-    """A thing without a box; what the attributes leave open is that of ``like``, or random."""
+    """A thing without a box; what the attributes leave open is that of ``like``, or random.
+
+    Args:
+        kind: of the thing.
+        attributes: what is stated.
+        rng: random numbers.
+        like: a thing of the same phrase, or None.
+        poses: the poses it may have unless one is stated.
+        mentioned: kinds that the prompt mentions; it takes the shape of none of them.
+    """
     stated, excluded = _constraints(attributes)
 
     def choose(
@@ -168,16 +223,23 @@ def _sample_appearance(
 
     natural = _NATURAL.get(stated.get("material", ""), kind.colours)
     colour = choose("colour", natural, _COLOURS, 0.8, like.colour if like else None)
-    material = choose("material", ("paint",), _MATERIALS, 0.97, like.material if like else None)
-    plain = 0.9 if material == "paint" else 1.0
-    texture = choose("texture", ("plain",), _TEXTURES, plain, like.texture if like else None)
-    shape = (
-        choose("shape", kind.shapes, kind.shapes, 1.0, like.shape if like else None) if kind.shapes else ""
+    materials = tuple(dict.fromkeys(("paint", *kind.values("material"))))
+    # A pattern would mix black, grey and white.
+    clear = stated.get("colour") in lexicon.SHADES or bool(excluded.get("colour", set()) & lexicon.SHADES)
+    material = choose(
+        "material", ("paint",), materials, 1.0 if clear else 0.97, like.material if like else None
     )
-    poses = [pose.id for pose in kind.poses]
+    plain = 0.9 if material == "paint" and not clear else 1.0
+    textures = tuple(dict.fromkeys(("plain", *kind.values("texture"))))
+    texture = choose("texture", ("plain",), textures, plain, like.texture if like else None)
+    shapes = [shape for shape in kind.shapes if shape not in mentioned] or kind.shapes
+    shape = choose("shape", shapes, shapes, 1.0, like.shape if like else None) if kind.shapes else ""
     # Legs under a sleeping dog cannot be counted: a stated number of parts needs the usual pose.
     counted = any(name.startswith("part:") for name in (*stated, *excluded))
-    pose = choose("pose", poses[:1], poses, 1.0 if counted else 0.3, None) if poses else ""
+    usual = kind.values("pose")[:1]
+    likely = [pose for pose in poses if pose in usual] or poses[:1]
+    options = usual if counted else poses
+    pose = choose("pose", usual if counted else likely, options, 0.3, None) if usual else ""
     parts = []
     for part in kind.parts:
         name, count = f"part:{part.word}", part.usual
@@ -200,31 +262,54 @@ def _sample_appearance(
 
 
 @lru_cache(maxsize=4096)
-def _possible_distractors(taken: frozenset[str], plain: bool) -> list[Kind]:
+def _possible_distractors(mentioned: frozenset[str], shows: frozenset[str], plain: bool) -> list[Kind]:
     """Kinds that may appear although the prompt does not mention them."""
-    # Beside a star-shaped balloon it would not be clear which of them "a star" is.
-    shapes = taken & set(lexicon.SHAPES)
     return [
         kind
         for kind in KINDS.values()
-        if kind.id not in taken and not shapes & set(kind.shapes) and (plain or kind.group != "shapes")
+        if kind.id not in mentioned | shows
+        # Beside a star-shaped balloon it would not be clear which of them "a star" is.
+        and not any(confusable(kind, KINDS[known]) for known in mentioned)
+        and (plain or kind.group != "shapes")
     ]
 
 
+def _add_references(
+    things: list[Thing], meaning: Meaning, shows: set[str], rng: SeededRandom, place: Place
+) -> None:
+    """Add what shows how large the things of a stated size are, where nothing in the image does."""
+    sizes = {a.value for g in meaning.groups for a in g.attributes if a.dimension == "size" and a.positive}
+    kinds = {g.kind for g in meaning.groups if any(a.dimension == "size" for a in g.attributes)}
+    if not sizes:
+        return
+    options = _possible_distractors(meaning.mentioned, frozenset(shows), place.id == "plain")
+    for _ in range(4):
+        missing = (lacks_reference(things, thing) for thing in things if thing.kind in kinds)
+        span = next((sizes for sizes in missing if sizes is not None), None)
+        if span is None:
+            return
+        if meaning.only:
+            raise LayoutError("nothing else may be in the image, so that nothing shows how large a thing is")
+        low = max(span[0] * 1.02, lexicon.SIZE_LIMITS[0])
+        high = min(span[1] * 0.98, _LARGEST_REFERENCE, low + 0.12)
+        kind = rng.choice(options)
+        if low > high or any(thing.kind == kind.id for thing in things):
+            continue
+        thing = _sample_appearance(kind, (), rng, None, _free_poses(kind, place, False), meaning.mentioned)
+        add_distractor(things, thing, rng, place, (low, high), tries=30)
+
+
 def _add_distractors(
-    things: list[Thing],
-    taken: frozenset[str] | set[str],
-    rng: SeededRandom,
-    horizon: float | None,
-    setting: str,
+    things: list[Thing], mentioned: frozenset[str], shows: set[str], rng: SeededRandom, place: Place
 ) -> None:
     number = rng.choice((0, 1, 1, 2, 2, 3)) if len(things) < 7 else rng.integer(2)
     if not number:
         return
-    options = _possible_distractors(frozenset(taken), setting == "plain")
-    fitting = [kind for kind in options if setting in kind.where]
+    options = _possible_distractors(mentioned, frozenset(shows), place.id == "plain")
+    fitting = [kind for kind in options if place.id in kind.where]
     for _ in range(number):
         kind = rng.choice(fitting) if fitting and rng.random() < 0.5 else rng.choice(options)
         if any(thing.kind == kind.id for thing in things):
             continue
-        add_distractor(things, _sample_appearance(kind, (), rng, None), rng, horizon)
+        thing = _sample_appearance(kind, (), rng, None, _free_poses(kind, place, False), mentioned)
+        add_distractor(things, thing, rng, place)

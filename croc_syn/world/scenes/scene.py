@@ -14,8 +14,8 @@ from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.declarations.places import PLACES
 
-VERSION = "1.0"
-"""Version of the exact world, raised by any change of a drawing or a meaning; provenance: ``exact@1.0``."""
+VERSION = "2.0"
+"""Version of the exact world, raised by any change of a drawing or a meaning; provenance: ``exact@2.0``."""
 
 SCENE_KEY = b"croc:scene"
 _encode = json.JSONEncoder(separators=(",", ":")).encode

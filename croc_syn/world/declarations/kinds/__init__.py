@@ -21,8 +21,9 @@ from croc_syn.world.declarations.kinds.registry import (
     Part,
     Pose,
     Sprite,
+    confusable,
     draw_sprite,
 )
 
-__all__ = ["KINDS", "Appearance", "Kind", "Part", "Pose", "Sprite", "draw_sprite"]
+__all__ = ["KINDS", "Appearance", "Kind", "Part", "Pose", "Sprite", "confusable", "draw_sprite"]
 _GROUPS = (pets, food, furniture, people, shapes, things, vehicles, animals)

@@ -9,7 +9,7 @@ from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
 from croc_syn.world.declarations.pen import Pen, pts, ring, spread
 
 _WALK = {"standing": "standing", "running": "running/galloping", "lying": "lying down/lying/sleeping"}
-_HORN = Part("horn", 2, 0, 3, body=True)
+_HORN = Part("horn", 2, 0, 3, body=True, least=0.32)
 
 
 def _body(pen: Pen, appearance: Appearance, length: float, deep: float, leg: float, width: float) -> float:
@@ -59,7 +59,15 @@ def _horse(pen: Pen, appearance: Appearance) -> None:
     pen.dot(112, -8, 1.6)
 
 
-@kind("cow/cows", "animals", "white brown black", poses=_WALK, parts=(FOUR_LEGS, TAIL, _HORN), where="farm")
+@kind(
+    "cow/cows",
+    "animals",
+    "white brown black",
+    poses=_WALK,
+    parts=(FOUR_LEGS, TAIL, _HORN),
+    unclear="plain dotted",
+    where="farm",
+)
 def _cow(pen: Pen, appearance: Appearance) -> None:
     draw_tails(pen, appearance.parts["tail"], (0, 14), 22, 4)
     _body(pen, appearance, 86, 46, 34, 10)
@@ -67,7 +75,7 @@ def _cow(pen: Pen, appearance: Appearance) -> None:
         pen.ellipse(x, y, rx, ry, fill="dark", width=0)
     pen.ellipse(50, 46, 11, 6, "#f4b5bd", 1.6)
     for root in spread(90, 112, appearance.parts["horn"]) if appearance.parts["horn"] else []:
-        pen.line([(root, -8), (root + (root - 101) * 0.4, -20)], 3, "#efe3c4", outline=1.6)
+        pen.line([(root, -6), (root + (root - 101) * 0.7, -28)], 5, "#c9a25a", outline=2)
     pen.ellipse(86, 0, 9, 5, turn=-20)
     pen.ellipse(117, 0, 9, 5, turn=20)
     pen.blob(pts("90,-8 101,-12 112,-8 113,12 111,26 101,29 91,26 89,12"))
@@ -83,7 +91,12 @@ def _cow(pen: Pen, appearance: Appearance) -> None:
     "animals",
     "grey grey blue pink",
     poses=_WALK,
-    parts=(FOUR_LEGS, ONE_TAIL, Part("tusk", 1, 0, 2, body=True), Part("trunk", 1, 1, 2, body=True)),
+    parts=(
+        FOUR_LEGS,
+        ONE_TAIL,
+        Part("tusk", 1, 0, 2, body=True, least=0.34),
+        Part("trunk", 1, 1, 2, body=True),
+    ),
     where="savannah",
 )
 def _elephant(pen: Pen, appearance: Appearance) -> None:
@@ -123,6 +136,7 @@ def _pig(pen: Pen, appearance: Appearance) -> None:
     "white white black grey brown",
     poses=_WALK,
     parts=(FOUR_LEGS,),
+    unclear="black wool",
     where="farm mountains",
 )
 def _sheep(pen: Pen, appearance: Appearance) -> None:
@@ -152,7 +166,7 @@ def _sheep(pen: Pen, appearance: Appearance) -> None:
     "animals",
     "white grey brown",
     poses={"sitting": "sitting", "jumping": "jumping/leaping", "lying": "lying down/lying/sleeping"},
-    parts=(Part("ear", 2, 1, 4, body=True), TAIL),
+    parts=(Part("ear", 2, 1, 4, body=True, least=0.2), TAIL),
     where="park garden forest farm",
 )
 def _rabbit(pen: Pen, appearance: Appearance) -> None:
@@ -193,7 +207,7 @@ def _rabbit(pen: Pen, appearance: Appearance) -> None:
     "animals",
     "blue red yellow brown green turquoise",
     poses={"standing": "standing/perching", "flying": "flying"},
-    parts=(Part("leg", 2, 1, 4, body=True),),
+    parts=(Part("leg", 2, 1, 4, body=True, least=0.28),),
     flies=True,
     where="park garden sky forest",
 )
@@ -223,7 +237,7 @@ def _bird(pen: Pen, appearance: Appearance) -> None:
     "animals",
     "yellow white brown green",
     poses={"standing": "standing", "swimming": "swimming"},
-    parts=(Part("leg", 2, 1, 4, body=True), Part("wing", 1, 0, 1, body=True)),
+    parts=(Part("leg", 2, 1, 4, body=True, least=0.28), Part("wing", 1, 0, 1, body=True, least=0.26)),
     where="lake farm park",
 )
 def _duck(pen: Pen, appearance: Appearance) -> None:
@@ -248,25 +262,26 @@ def _duck(pen: Pen, appearance: Appearance) -> None:
     "fish/fish fish/fishes",
     "animals",
     "orange blue yellow red purple turquoise pink",
-    parts=(Part("fin", 2, 0, 4, body=True), Part("eye", 1, 1, 3, body=True), TAIL),
-    flies=True,
+    # "Fins" alone could include the tail fin.
+    parts=(Part("back fin", 1, 0, 3, body=True), Part("eye", 1, 1, 3, body=True, least=0.32), TAIL),
+    swims=True,
+    resembles="oval",
     where="underwater sea lake",
 )
 def _fish(pen: Pen, appearance: Appearance) -> None:
-    fins = appearance.parts["fin"]
+    fins = appearance.parts["back fin"]
     tails = appearance.parts["tail"]
     for y in spread(22, 58, tails) if tails else []:
         size = 22 if tails == 1 else 13
         pen.polygon([(18, y * 0.3 + 28), (-12, y - size), (-4, y), (-12, y + size)], "dark")
-    tops, lows = (fins + 1) // 2, fins // 2
-    for x in spread(36, 66, tops) if tops > 1 else [50.0] * tops:
-        pen.polygon([(x - 10, 17), (x - 4, -5), (x + 11, 16)], "dark")
-    for x in spread(38, 64, lows) if lows > 1 else [52.0] * lows:
-        pen.polygon([(x - 10, 63), (x - 6, 84), (x + 10, 64)], "dark")
+    wide = 10.0 if fins < 3 else 8.0
+    for x in spread(34, 72, fins) if fins > 1 else [50.0] * fins:
+        pen.polygon([(x - wide, 22), (x - wide * 0.4, -7), (x + wide, 22)], "dark")
+    pen.polygon(pts("42,62 46,83 62,63"), "dark")
     pen.blob(pts("6,40 24,22 54,13 84,22 102,40 84,58 54,67 24,58"))
     pen.line(pts("72,22 66,40 72,58"), 0.8, "ink", outline=1.4)
     for i in range(appearance.parts["eye"]):
-        pen.eye(85 - 10 * i if i < 2 else 84, 33 if i < 2 else 45, 4.4)
+        pen.eye(87 - 13 * i if i < 2 else 82, 32 if i < 2 else 47, 5.4)
     pen.line(pts("100,42 93,45"), 0.5, "ink", outline=1.2)
 
 
@@ -274,8 +289,12 @@ def _fish(pen: Pen, appearance: Appearance) -> None:
     "butterfly/butterflies",
     "animals",
     "orange blue yellow pink purple turquoise red",
-    parts=(Part("wing", 4, 1, 6, body=True), Part("antenna", 2, 0, 4, plural="antennas", body=True)),
+    parts=(
+        Part("wing", 4, 1, 6, body=True),
+        Part("antenna", 2, 0, 4, plural="antennas", body=True, least=0.24),
+    ),
     flies=True,
+    unclear="plain dotted",
     where="garden park forest",
 )
 def _butterfly(pen: Pen, appearance: Appearance) -> None:
@@ -290,8 +309,8 @@ def _butterfly(pen: Pen, appearance: Appearance) -> None:
             pen.ellipse(x, y, length, wide, turn=angle * side if side > 0 else -angle)
             pen.ellipse(x + side * 8 * math.cos(a), y + 8 * math.sin(a), 7, 5, "light", 0, turn=side * angle)
     for x in spread(-14, 14, appearance.parts["antenna"]) if appearance.parts["antenna"] else []:
-        pen.line([(0, -24), (x * 0.5, -38), (x, -46)], 0.8, "#3a3030", outline=0.8)
-        pen.dot(x, -46, 2.2, "#3a3030")
+        pen.line([(0, -24), (x * 0.6, -38), (x * 1.5, -48)], 1.6, "#3a3030", outline=0.8)
+        pen.dot(x * 1.5, -48, 3.2, "#3a3030")
     pen.ellipse(0, 4, 5, 25, "#4b3a33", 1.8)
     pen.ellipse(0, -23, 6.5, 6.5, "#4b3a33", 1.8)
 
@@ -302,18 +321,21 @@ def _butterfly(pen: Pen, appearance: Appearance) -> None:
     "green brown",
     poses={"standing": "standing", "lying": "lying down/lying/sleeping"},
     parts=(FOUR_LEGS, ONE_TAIL),
+    unclear="green plain dotted checked",
+    resembles="hexagon",
     where="beach desert underwater",
 )
 def _turtle(pen: Pen, appearance: Appearance) -> None:
     skin = "#9cc069"
     for i in range(appearance.parts["tail"]):
         pen.polygon([(8, 44 + 8 * i), (-12, 48 + 9 * i), (10, 54 + 8 * i)], skin, 1.8)
-    low = 56 if appearance.pose == "lying" else 68
+    lying = appearance.pose == "lying"
     for x in spread(18, 80, appearance.parts["leg"]):
-        pen.line([(x, 50), (x + 2, low)], 9, skin)
-    pen.line(pts("86,48 100,36"), 11, skin)
-    pen.ellipse(108, 32, 14, 11, skin)
-    _sleepy_eye(pen, 112, 29, appearance.pose == "lying")
+        pen.line([(x, 50), (x + 2, 53 if lying else 74)], 9, skin)
+    head = 49 if lying else 32
+    pen.line([(86, 48), (100, head + 4)], 11, skin)
+    pen.ellipse(108, head, 14, 11, skin)
+    _sleepy_eye(pen, 112, head - 3, lying)
     pen.blob(pts("2,54 8,30 28,12 50,6 72,12 92,30 98,54"))
     pen.rect(0, 50, 100, 8, "dark", round_by=4)
     for x, y in ((28, 34), (50, 26), (72, 34), (40, 44), (61, 44)):
@@ -324,7 +346,8 @@ def _turtle(pen: Pen, appearance: Appearance) -> None:
     "octopus/octopuses",
     "animals",
     "purple pink orange red blue",
-    parts=(Part("arm", 8, 3, 9, body=True), Part("eye", 2, 1, 3, body=True)),
+    parts=(Part("arm", 8, 3, 9, body=True), Part("eye", 2, 1, 3, body=True, least=0.3)),
+    swims=True,
     where="underwater sea",
 )
 def _octopus(pen: Pen, appearance: Appearance) -> None:
@@ -332,7 +355,7 @@ def _octopus(pen: Pen, appearance: Appearance) -> None:
         pen.line([(x * 0.45, 36), (x * 0.75, 62), (x, 78), (x * 1.1 + (3 if x > 0 else -3), 88)], 5.5)
     pen.blob(pts("0,-22 24,-14 34,10 28,34 20,48 -20,48 -28,34 -34,10 -24,-14"))
     for x in spread(-12, 12, appearance.parts["eye"]):
-        pen.eye(x, 12, 6)
+        pen.eye(x * 1.2, 12, 6.6)
     pen.line(pts("-8,29 0,33 8,29"), 0.8, "ink", outline=1.4)
 
 
@@ -340,13 +363,14 @@ def _octopus(pen: Pen, appearance: Appearance) -> None:
     "snail/snails",
     "animals",
     "brown orange pink yellow blue",
-    parts=(Part("horn", 2, 0, 4, body=True),),
+    parts=(Part("horn", 2, 0, 4, body=True, least=0.22),),
+    unclear="white brown yellow",
     where="garden forest",
 )
 def _snail(pen: Pen, appearance: Appearance) -> None:
     for x in spread(88, 108, appearance.parts["horn"]) if appearance.parts["horn"] else []:
-        pen.line([(98 + (x - 98) * 0.4, 46), (x, 24)], 2, "#e5cf9f", outline=1.4)
-        pen.dot(x, 22, 3, "#3a3030")
+        pen.line([(98 + (x - 98) * 0.4, 46), (98 + (x - 98) * 1.5, 24)], 2, "#c9a963", outline=1.6)
+        pen.dot(98 + (x - 98) * 1.5, 22, 3.6, "#3a3030")
     pen.blob(pts("-12,84 10,76 60,76 84,66 88,48 100,42 108,52 104,74 88,86"), "#e5cf9f", 2, "#8a6f43")
     pen.ellipse(40, 48, 36, 34)
     pen.line(

@@ -16,6 +16,7 @@ _WOOD = "#8a5a33"
     "food",
     "red green yellow",
     parts=(Part("leaf", 1, 0, 3, plural="leaves"),),
+    resembles="circle",
     where="kitchen farm",
 )
 def _apple(pen: Pen, appearance: Appearance) -> None:
@@ -40,6 +41,7 @@ def _banana(pen: Pen, appearance: Appearance) -> None:
     "food",
     "orange purple",
     parts=(Part("leaf", 3, 1, 5, plural="leaves"),),
+    resembles="triangle",
     where="kitchen farm",
 )
 def _carrot(pen: Pen, appearance: Appearance) -> None:
@@ -54,7 +56,8 @@ def _carrot(pen: Pen, appearance: Appearance) -> None:
     "cake/cakes",
     "food",
     "pink brown white yellow purple turquoise",
-    parts=(Part("candle", 3, 0, 9), Part("tier", 2, 1, 3)),
+    parts=(Part("candle", 3, 0, 9, least=0.18), Part("tier", 2, 1, 3)),
+    resembles="rectangle",
     where="kitchen",
 )
 def _cake(pen: Pen, appearance: Appearance) -> None:
@@ -78,16 +81,23 @@ def _cake(pen: Pen, appearance: Appearance) -> None:
     pen.rect(-6, 84, 116, 6, "#e8e8ee", 1.8, ink="#777783", round_by=3)
 
 
-@kind("pizza/pizzas", "food", "yellow orange red", parts=(Part("olive", 4, 0, 8),), where="kitchen")
+@kind(
+    "pizza/pizzas",
+    "food",
+    "yellow orange red",
+    parts=(Part("olive", 4, 0, 8, least=0.2),),
+    surface=False,
+    unclear="brown red",
+    resembles="circle",
+    where="kitchen",
+)
 def _pizza(pen: Pen, appearance: Appearance) -> None:
     pen.ellipse(50, 50, 48, fill="#cf8f4a")
     pen.ellipse(50, 50, 41, width=1.6)
-    for x, y in pts("36,26 66,72 72,34 26,64"):
-        pen.ellipse(x, y, 6.5, fill="#c43d31", width=1.2)
     count = appearance.parts["olive"]
-    for x, y in ring(50, 50, 24, count, -60) if count else []:
-        pen.ellipse(x, y, 5.2, fill="#35402b", width=1, ink="#222a1a")
-        pen.dot(x, y, 1.9, "#e8d58c")
+    for x, y in ring(50, 50, 25, count, -60) if count else []:
+        pen.ellipse(x, y, 6.4, fill="#35402b", width=1, ink="#222a1a")
+        pen.dot(x, y, 2.3, "#e8d58c")
 
 
 @kind(
@@ -95,6 +105,8 @@ def _pizza(pen: Pen, appearance: Appearance) -> None:
     "food",
     "pink brown white yellow turquoise green",
     parts=(Part("scoop", 2, 1, 4), Part("cherry", 0, 0, 1, plural="cherries")),
+    unclear="orange brown plain checked",
+    resembles="triangle circle",
     where="beach street",
 )
 def _ice_cream(pen: Pen, appearance: Appearance) -> None:
@@ -115,7 +127,9 @@ def _ice_cream(pen: Pen, appearance: Appearance) -> None:
     "mushroom/mushrooms toadstool/toadstools",
     "plants",
     "red brown orange purple",
-    parts=(Part("spot", 5, 0, 7),),
+    parts=(Part("spot", 5, 0, 7, least=0.28),),
+    surface=False,
+    unclear="white",
     where="forest garden",
 )
 def _mushroom(pen: Pen, appearance: Appearance) -> None:
@@ -123,14 +137,15 @@ def _mushroom(pen: Pen, appearance: Appearance) -> None:
     pen.blob(pts("2,54 10,26 30,8 50,3 70,8 90,26 98,54 72,60 50,61 28,60"))
     spots = ((50, 20), (28, 34), (72, 34), (50, 44), (14, 48), (86, 48), (34, 52))
     for x, y in spots[: appearance.parts["spot"]]:
-        pen.ellipse(x, y, 5.6, 5, "#fffdf5", 0.8)
+        pen.ellipse(x, y, 6.2, 5.6, "#fffdf5", 1.2)
 
 
 @kind(
     "tree/trees",
     "plants",
     "green green green yellow orange red",
-    parts=(Part("nest", 0, 0, 3), Part("branch", 0, 0, 4, plural="branches")),
+    parts=(Part("nest", 0, 0, 3, least=0.22), Part("branch", 0, 0, 4, plural="branches", least=0.26)),
+    unclear="brown wood",
     where="park garden farm street lake",
 )
 def _tree(pen: Pen, appearance: Appearance) -> None:
@@ -155,6 +170,8 @@ def _tree(pen: Pen, appearance: Appearance) -> None:
     "plants",
     "red yellow pink purple white blue orange",
     parts=(Part("petal", 6, 3, 9), Part("leaf", 2, 0, 4, plural="leaves")),
+    surface=False,
+    resembles="circle",
     where="park garden farm",
 )
 def _flower(pen: Pen, appearance: Appearance) -> None:
@@ -170,7 +187,12 @@ def _flower(pen: Pen, appearance: Appearance) -> None:
 
 
 @kind(
-    "cactus/cacti", "plants", "green", parts=(Part("arm", 2, 0, 4), Part("blossom", 0, 0, 1)), where="desert"
+    "cactus/cacti",
+    "plants",
+    "green",
+    parts=(Part("arm", 2, 0, 4), Part("blossom", 0, 0, 1)),
+    unclear="brown orange plain striped",
+    where="desert",
 )
 def _cactus(pen: Pen, appearance: Appearance) -> None:
     for i in range(appearance.parts["arm"]):

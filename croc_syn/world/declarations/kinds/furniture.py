@@ -7,22 +7,24 @@ from croc_syn.world.declarations.pen import Pen, pts, spread
 
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
 _GLASS = "#cfeaf7"
+_NO_TEXTURE = "plain striped dotted checked zigzag"
+"""What cannot be told on a thing of narrow boards."""
 
 
 @kind(
     "table/tables",
     "furniture",
     "brown white grey green blue",
-    parts=(Part("leg", 4, 1, 7), Part("drawer", 0, 0, 3)),
+    parts=(Part("leg", 4, 1, 7, least=0.18), Part("drawer", 0, 0, 3, least=0.26)),
     top=(0.0, 0.0, 1.0),
     where="kitchen living_room office classroom",
-    surface=False,
+    unclear=_NO_TEXTURE,
 )
 def _table(pen: Pen, appearance: Appearance) -> None:
     legs = appearance.parts["leg"]
     for x in spread(9, 111, legs):
-        pen.rect(x - 3.5, 12, 7, 58)
-    pen.rect(0, 0, 120, 13)
+        pen.rect(x - 4.5, 12, 9, 58)
+    pen.rect(0, 0, 120, 15)
     drawers = appearance.parts["drawer"]
     for x in spread(32, 88, drawers) if drawers else []:
         pen.rect(x - 12, 13, 24, 12, "light", 1.8)
@@ -36,25 +38,29 @@ def _table(pen: Pen, appearance: Appearance) -> None:
     parts=(Part("leg", 4, 1, 6), Part("slat", 2, 0, 4)),
     top=(0.505, 0.12, 1.0),
     where="kitchen living_room office classroom stage",
-    surface=False,
+    unclear=_NO_TEXTURE,
+    least=0.16,
 )
 def _chair(pen: Pen, appearance: Appearance) -> None:
     for x in spread(7, 57, appearance.parts["leg"]):
-        pen.rect(x - 3, 58, 6, 44)
-    pen.rect(2, 0, 7, 56)
-    pen.rect(53, 0, 7, 56)
+        pen.rect(x - 4, 58, 8, 44)
+    pen.rect(0, 0, 9, 58)
+    pen.rect(55, 0, 9, 58)
     for y in spread(10, 44, appearance.parts["slat"]) if appearance.parts["slat"] else []:
-        pen.rect(5, y - 4, 52, 8, "light")
-    pen.rect(0, 52, 64, 10, "body")
+        pen.rect(5, y - 4, 54, 8)
+    pen.rect(0, 51, 64, 13, "body")
 
 
 @kind(
     "bed/beds",
     "furniture",
     _BRIGHT + " white",
-    parts=(Part("pillow", 1, 0, 3), Part("leg", 2, 0, 4)),
+    parts=(Part("pillow", 1, 0, 3, least=0.28), Part("leg", 2, 0, 4, least=0.22)),
     top=(0.42, 0.2, 0.92),
+    unclear="white brown wood",
+    resembles="rectangle",
     where="bedroom",
+    least=0.16,
 )
 def _bed(pen: Pen, appearance: Appearance) -> None:
     legs = appearance.parts["leg"]
@@ -63,7 +69,7 @@ def _bed(pen: Pen, appearance: Appearance) -> None:
     pen.rect(0, 6, 9, 62, "#7a5230", 2, "#4a2f1a", round_by=3)
     pen.rect(131, 30, 9, 38, "#7a5230", 2, "#4a2f1a", round_by=3)
     for i in range(appearance.parts["pillow"]):
-        pen.rect(11, 25 - 11 * i, 30, 12, "#fdfdff", 1.8, "#777783", round_by=5)
+        pen.rect(11, 23 - 13 * i, 30, 14, "#fdfdff", 2.2, "#5f5f6b", round_by=5)
     pen.rect(8, 36, 124, 32, "#fdfdff", 2, "#777783", round_by=3)
     pen.rect(38, 36, 95, 32, round_by=3)
     pen.rect(38, 36, 16, 32, "light", 1.8)
@@ -73,7 +79,7 @@ def _bed(pen: Pen, appearance: Appearance) -> None:
     "sofa/sofas couch/couches",
     "furniture",
     _BRIGHT + " brown grey",
-    parts=(Part("cushion", 3, 1, 5), Part("leg", 2, 0, 4)),
+    parts=(Part("cushion", 3, 1, 5, least=0.32), Part("leg", 2, 0, 4, least=0.28)),
     top=(0.49, 0.16, 0.84),
     where="living_room",
 )
@@ -85,7 +91,7 @@ def _sofa(pen: Pen, appearance: Appearance) -> None:
     count = appearance.parts["cushion"]
     for i in range(count):
         width = 104 / count
-        pen.rect(18 + i * width, 36, width, 16, "light", 1.8, round_by=4)
+        pen.rect(18 + i * width + 1, 32, width - 2, 20, "light", 2.4, round_by=6)
     pen.rect(16, 50, 108, 16)
     pen.rect(0, 22, 20, 46, round_by=8)
     pen.rect(120, 22, 20, 46, round_by=8)
@@ -96,8 +102,11 @@ def _sofa(pen: Pen, appearance: Appearance) -> None:
     "furniture",
     "yellow red blue green white purple",
     parts=(Part("shade", 1, 1, 3),),
+    unclear="grey",
+    resembles="triangle",
     where="living_room bedroom office",
     surface=False,
+    least=0.14,
 )
 def _lamp(pen: Pen, appearance: Appearance) -> None:
     shades = appearance.parts["shade"]
@@ -115,7 +124,9 @@ def _lamp(pen: Pen, appearance: Appearance) -> None:
     "house/houses",
     "buildings",
     "red yellow white blue orange pink brown",
-    parts=(Part("window", 2, 0, 6), Part("door", 1, 0, 2), Part("chimney", 1, 0, 3)),
+    parts=(Part("window", 2, 0, 6, least=0.22), Part("door", 1, 0, 2), Part("chimney", 1, 0, 3, least=0.2)),
+    unclear="brown",
+    resembles="square rectangle triangle",
     where="street farm park lake",
 )
 def _house(pen: Pen, appearance: Appearance) -> None:
@@ -153,7 +164,7 @@ def _house(pen: Pen, appearance: Appearance) -> None:
     "castle/castles",
     "buildings",
     "grey yellow pink brown blue",
-    parts=(Part("tower", 2, 1, 4), Part("flag", 1, 0, 2)),
+    parts=(Part("tower", 2, 1, 4), Part("flag", 1, 0, 2, least=0.26)),
     where="park lake",
 )
 def _castle(pen: Pen, appearance: Appearance) -> None:
@@ -175,7 +186,14 @@ def _castle(pen: Pen, appearance: Appearance) -> None:
         pen.blob(pts("51,101 51,80 60,71 69,80 69,101"), "#5d4029", 2)
 
 
-@kind("tent/tents", "buildings", _BRIGHT, parts=(Part("flag", 1, 0, 3),), where="forest park mountains")
+@kind(
+    "tent/tents",
+    "buildings",
+    _BRIGHT,
+    parts=(Part("flag", 1, 0, 3),),
+    resembles="triangle",
+    where="forest park mountains",
+)
 def _tent(pen: Pen, appearance: Appearance) -> None:
     flags = appearance.parts["flag"]
     for x in {1: (60,), 2: (46, 74), 3: (34, 60, 86)}.get(flags, ()):

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
-from croc_syn.world.declarations.pen import OUTLINE, Pen, Point, pts, spread
+from croc_syn.world.declarations.pen import Pen, Point, Turned, pts, spread
 
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
 
@@ -64,15 +63,16 @@ _LEGS = {
         Part("arm", 2, 0, 4, body=True),
         Part("leg", 2, 1, 4, body=True),
         Part("head", 1, 1, 2, body=True),
-        Part("eye", 2, 1, 3, body=True),
+        Part("eye", 2, 1, 3, body=True, least=0.4),
         Part("cap", 0, 0, 1),
     ),
+    unclear="black white brown wood metal glass stone wool paint",
     where="park street beach kitchen living_room stadium office classroom stage playground",
 )
 def _person(pen: Pen, appearance: Appearance) -> None:
     arms, legs, heads = appearance.parts["arm"], appearance.parts["leg"], appearance.parts["head"]
     turned = appearance.pose == "sleeping"
-    body = _Turned(pen) if turned else pen
+    body = Turned(pen, -90) if turned else pen
     (la, lb), (ra, rb) = _LEGS[appearance.pose]
     for i, x in enumerate(spread(-7, 7, legs) if legs > 1 else [0.0]):
         share = i / (legs - 1) if legs > 1 else 0.0
@@ -94,67 +94,10 @@ def _person(pen: Pen, appearance: Appearance) -> None:
             angle, bend = (112 + 52 * step if share < 0.5 else 68 - 52 * (len(side) - 1 - step)), 0
         hand = _limb(body, (-12 if left else 12, 37), angle, bend, 38, 6.5, "body")
         body.ellipse(hand[0], hand[1], 4.6, fill="skin", width=1.6)
-    for x in spread(-15, 15, heads):
-        _head(body, x, 13, appearance.parts["eye"], appearance.parts["cap"], turned)
-
-
-class _Turned(Pen):
-    """A pen that turns what it draws by a quarter: a person lying down."""
-
-    def __init__(self, pen: Pen) -> None:
-        super().__init__()
-        self.__dict__.update(pen.__dict__)
-        self.pen = pen
-
-    def ellipse(
-        self,
-        x: float,
-        y: float,
-        rx: float,
-        ry: float | None = None,
-        fill: str = "body",
-        width: float = OUTLINE,
-        ink: str = "ink",
-        turn: float = 0.0,
-    ) -> None:
-        self.pen.ellipse(y, -x, rx if ry is None else ry, rx, fill, width, ink, turn)
-
-    def rect(
-        self,
-        x: float,
-        y: float,
-        w: float,
-        h: float,
-        fill: str = "body",
-        width: float = OUTLINE,
-        ink: str = "ink",
-        round_by: float = 0.0,
-    ) -> None:
-        self.pen.rect(y, -x - w, h, w, fill, width, ink, round_by)
-
-    def line(
-        self,
-        points: Sequence[Point],
-        width: float,
-        fill: str = "body",
-        outline: float = OUTLINE,
-        ink: str = "ink",
-        smooth: bool = True,
-    ) -> None:
-        self.pen.line([(y, -x) for x, y in points], width, fill, outline, ink, smooth)
-
-    def blob(
-        self, points: Sequence[Point], fill: str = "body", width: float = OUTLINE, ink: str = "ink"
-    ) -> None:
-        self.pen.blob([(y, -x) for x, y in points], fill, width, ink)
-
-    def polygon(
-        self, points: Sequence[Point], fill: str = "body", width: float = OUTLINE, ink: str = "ink"
-    ) -> None:
-        self.blob(points, fill, width, ink)
-
-    def eye(self, x: float, y: float, r: float = 3.4) -> None:
-        self.pen.eye(y, -x, r)
+    # The number of eyes is that of the person, however many heads there are.
+    eyes = appearance.parts["eye"]
+    for i, x in enumerate(spread(-15, 15, heads)):
+        _head(body, x, 13, eyes // heads + (i < eyes % heads), appearance.parts["cap"], turned)
 
 
 def _head(pen: Pen, x: float, y: float, eyes: int, cap: int, asleep: bool) -> None:
@@ -163,11 +106,11 @@ def _head(pen: Pen, x: float, y: float, eyes: int, cap: int, asleep: bool) -> No
     pen.blob(
         [(x - 13, y), (x - 11, y - 9), (x, y - 13), (x + 11, y - 9), (x + 13, y), (x, y - 7)], "#54382a", 0
     )
-    for at in spread(x - 5.5, x + 5.5, eyes):
+    for at in spread(x - 6.5, x + 6.5, eyes):
         if asleep:
             pen.line([(at - 2, y + 2), (at + 2, y + 2)], 0.8, "#3b2b20", outline=0)
         else:
-            pen.eye(at, y + 1.5, 3.1)
+            pen.eye(at, y + 1.5, 3.4)
     pen.line([(x - 4.5, y + 8), (x, y + 10), (x + 4.5, y + 8)], 1.4, "#8c3b3b", outline=0)
     if cap:
         pen.blob(
@@ -182,21 +125,25 @@ def _head(pen: Pen, x: float, y: float, eyes: int, cap: int, asleep: bool) -> No
     "grey blue turquoise orange red",
     poses={"standing": "standing", "waving": "waving", "walking": "walking"},
     parts=(
-        Part("arm", 2, 0, 4),
+        Part("arm", 2, 0, 4, least=0.22),
         Part("leg", 2, 1, 3),
-        Part("eye", 2, 1, 3),
-        Part("antenna", 1, 0, 3, plural="antennas"),
-        Part("button", 3, 0, 5),
+        Part("eye", 2, 1, 3, least=0.36),
+        Part("antenna", 1, 0, 3, plural="antennas", least=0.3),
+        Part("button", 3, 0, 5, least=0.32),
     ),
+    unclear="white metal paint plain dotted",
+    resembles="square rectangle",
     where="space laboratory office street",
+    least=0.14,
 )
 def _robot(pen: Pen, appearance: Appearance) -> None:
-    stride = 8 if appearance.pose == "walking" else 0
+    stride = 15 if appearance.pose == "walking" else 0
     legs = appearance.parts["leg"]
     for i, x in enumerate(spread(-20, 20, legs) if legs > 2 else spread(-14, 14, legs)):
-        lean = stride * (-1 if i % 2 else 1)
-        pen.line([(x, 70), (x + lean, 96)], 7, "dark")
-        pen.rect(x + lean - 6, 94, 14, 8, "dark", round_by=3)
+        lean = stride * (1 if i % 2 else -1)
+        lift = 9 if stride and i % 2 else 0
+        pen.line([(x, 70), (x + lean, 96 - lift)], 7, "dark")
+        pen.rect(x + lean - 6, 94 - lift, 14, 8, "dark", round_by=3)
     for i in range(appearance.parts["arm"]):
         side = -1 if i % 2 == 0 else 1
         y = 42 + 15 * (i // 2)
@@ -212,18 +159,20 @@ def _robot(pen: Pen, appearance: Appearance) -> None:
     pen.rect(-20, 0, 40, 28, round_by=6)
     pen.rect(-25, 32, 50, 42, round_by=6)
     for x in spread(-12, 12, appearance.parts["eye"]) if appearance.parts["eye"] > 1 else [0.0]:
-        pen.eye(x, 11, 5 if appearance.parts["eye"] < 4 else 3.9)
+        pen.eye(x, 11, 6 if appearance.parts["eye"] < 3 else 5)
     pen.rect(-10, 20, 20, 4, "light", 1.4)
     pen.rect(-18, 40, 36, 14, "light", 1.6, round_by=2)
     for x in spread(-16, 16, appearance.parts["button"]) if appearance.parts["button"] else []:
-        pen.ellipse(x, 64, 3.3, fill="second", width=1.4)
+        pen.ellipse(x * 1.15, 64, 4.6, fill="#2b2b33", width=0)
 
 
 @kind(
     "snowman/snowmen",
     "people",
     "white",
-    parts=(Part("button", 3, 0, 5), Part("arm", 2, 0, 4)),
+    parts=(Part("button", 3, 0, 5, least=0.4), Part("arm", 2, 0, 4, least=0.28)),
+    unclear="black plain dotted wood metal glass stone wool paint",
+    resembles="circle",
     where="snow",
 )
 def _snowman(pen: Pen, appearance: Appearance) -> None:
@@ -247,4 +196,4 @@ def _snowman(pen: Pen, appearance: Appearance) -> None:
     pen.dot(7, 18, 2.4)
     pen.polygon(pts("1,23 22,27 1,29"), "#f08a24", 1.2)
     for height in spread(44, 106, appearance.parts["button"]) if appearance.parts["button"] else []:
-        pen.dot(0, height, 3, "#33333d")
+        pen.dot(0, height, 4.2, "#33333d")

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from croc_syn.world.declarations.kinds.registry import Appearance, Part, kind
-from croc_syn.world.declarations.pen import Pen, Point, spread
+from croc_syn.world.declarations.pen import Pen, Point, Turned, spread
 
-FOUR_LEGS = Part("leg", 4, 1, 6, body=True)
-TAIL = Part("tail", 1, 0, 2, body=True)
+FOUR_LEGS = Part("leg", 4, 1, 6, body=True, least=0.22)
+TAIL = Part("tail", 1, 0, 2, body=True, least=0.22)
 ONE_TAIL = Part("tail", 1, 0, 1, body=True)
-_EARS = Part("ear", 2, 1, 4, body=True)
+_EARS = Part("ear", 2, 1, 3, body=True, least=0.3)
 _POSES = {
     "standing": "standing",
     "sitting": "sitting",
@@ -16,6 +16,9 @@ _POSES = {
     "lying": "lying down/lying/sleeping",
     "jumping": "jumping/leaping",
 }
+
+LEAP = -27.0
+"""Turn of a leaping animal, in degrees."""
 
 
 def draw_legs(
@@ -28,8 +31,8 @@ def draw_legs(
             reach = 13 if x > middle else -13
             pen.line([(x, top), (x + reach * 0.8, (top + bottom) / 2), (x + reach * 1.5, bottom - 4)], width)
         elif pose == "jumping":
-            reach = 17 if x > middle else -17
-            pen.line([(x, top), (x + reach, bottom - 10)], width)
+            reach = 24 if x > middle else -24
+            pen.line([(x, top), (x + reach, bottom - 12)], width)
         else:
             pen.line([(x, top), (x + (1 if i % 2 else -1), bottom)], width)
 
@@ -84,6 +87,7 @@ def _dog(pen: Pen, appearance: Appearance) -> None:
         _dog_head(pen, 82, 34, ears, True)
         return
     up = 6 if appearance.pose == "jumping" else 0
+    pen = Turned(pen, LEAP) if up else pen
     draw_tails(pen, tails, (14, 42 - up / 2), 24, 6)
     draw_legs(pen, legs, 20, 66, 56, 92, 9, appearance.pose)
     pen.blob(
@@ -104,10 +108,10 @@ def _dog(pen: Pen, appearance: Appearance) -> None:
 
 
 def _cat_head(pen: Pen, x: float, y: float, ears: int, asleep: bool) -> None:
-    for at in spread(x - 11, x + 11, ears):
+    for at in spread(x - 12, x + 12, ears):
         lean = (at - x) * 0.3
-        pen.polygon([(at - 7, y - 8), (at + lean, y - 25), (at + 7, y - 8)])
-        pen.polygon([(at - 3.5, y - 10), (at + lean * 0.8, y - 19), (at + 3.5, y - 10)], "#f3a6b4", 0)
+        pen.polygon([(at - 9, y - 8), (at + lean, y - 33), (at + 9, y - 8)])
+        pen.polygon([(at - 5, y - 10), (at + lean * 0.8, y - 26), (at + 5, y - 10)], "#f3a6b4", 0)
     pen.ellipse(x, y, 19, 16)
     for side in (-1, 1):
         if asleep:
@@ -161,6 +165,7 @@ def _cat(pen: Pen, appearance: Appearance) -> None:
         _cat_head(pen, 74, 38, ears, True)
         return
     up = 8 if appearance.pose == "jumping" else 0
+    pen = Turned(pen, LEAP) if up else pen
     for i in range(tails):
         pen.line([(14, 44), (-8, 38 + i * 14), (-14, 12 + i * 50), (-4, 4 + i * 70)], 5)
     draw_legs(pen, legs, 18, 64, 54, 88, 7, appearance.pose)

@@ -7,7 +7,14 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
 
+from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.pen import Pen, Point
+
+HIDING_POSES = frozenset({"lying", "sleeping", "sitting", "swimming"})
+"""Poses in which the parts of a thing cannot all be counted, unless it is the usual pose of its kind."""
+
+LOW_POSES = frozenset({"lying", "sleeping", "sitting", "standing", "walking", "running"})
+"""Poses that need something to lie, sit or stand on where the place has a ground."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,8 @@ class Part:
         high: the most that can be drawn.
         plural: its plural, where adding an s is not enough.
         body: whether it is a part of a living body (decides the hum category).
+        least: smallest size of the thing, in image sides, at which the part can be counted in an image of
+            ``lexicon.FEWEST_PIXELS`` pixels a side.
     """
 
     word: str
@@ -29,6 +38,7 @@ class Part:
     high: int
     plural: str = ""
     body: bool = False
+    least: float = 0.18
 
     @property
     def plural_word(self) -> str:
@@ -70,7 +80,12 @@ class Kind:
         inner: region that can contain other things (left, top, right, bottom), as fractions of its box.
         top: surface that can carry a thing (level, left, right), as fractions of its box.
         flies: whether it belongs in the air rather than on the ground.
+        swims: whether it belongs in the water where a place has some.
         surface: whether it has an area large enough to show a texture or a material clearly.
+        least: smallest size at which its colour can be told, in image sides; 0 for any size that is drawn.
+        unclear: ids of colours, textures and materials that cannot be stated of it, because its drawing
+            always shows something like them ("a striped ball").
+        resembles: ids of shapes that it could be counted as ("a circle" beside a ball).
         where: ids of the places where it is usual; empty means anywhere.
     """
 
@@ -86,12 +101,48 @@ class Kind:
     inner: tuple[float, float, float, float] | None = None
     top: tuple[float, float, float] | None = None
     flies: bool = False
+    swims: bool = False
     surface: bool = True
+    least: float = 0.0
+    unclear: frozenset[str] = frozenset()
+    resembles: frozenset[str] = frozenset()
     where: tuple[str, ...] = ()
+
+    def values(self, dimension: str) -> tuple[str, ...]:
+        """Ids of the values of a property that can be stated of this kind, because they can be told from it.
+
+        Args:
+            dimension: colour, size, texture, material, shape or pose.
+        """
+        if dimension == "shape":
+            return self.shapes
+        if dimension == "pose":
+            return tuple(pose.id for pose in self.poses)
+        if dimension in ("texture", "material") and not self.surface:
+            return ()
+        return tuple(value for value in lexicon.THING_DIMENSIONS[dimension] if value not in self.unclear)
+
+    def least_size(self, dimension: str) -> float:
+        """Smallest size at which a property, or the number of a part (``part:WORD``), can be seen."""
+        if dimension.startswith("part:"):
+            part = self.part(dimension[5:])
+            return part.least if part is not None else 0.0
+        return self.least if dimension == "colour" else lexicon.LEAST_SIZES.get(dimension, 0.0)
+
+    def shows_parts(self, pose: str) -> bool:
+        """Whether the parts can be counted in a pose."""
+        return not self.poses or pose == self.poses[0].id or pose not in HIDING_POSES
 
     def part(self, word: str) -> Part | None:
         """The part with this singular noun, if the kind has it."""
         return next((part for part in self.parts if part.word == word), None)
+
+
+def confusable(first: Kind, second: Kind) -> bool:
+    """Whether a thing of one kind could be counted as one of the other: a ball as a circle."""
+    return second.id in first.resembles | set(first.shapes) or first.id in second.resembles | set(
+        second.shapes
+    )
 
 
 _REGISTRY: dict[str, Kind] = {}
@@ -110,7 +161,11 @@ def kind(
     inner: tuple[float, float, float, float] | None = None,
     top: tuple[float, float, float] | None = None,
     flies: bool = False,
+    swims: bool = False,
     surface: bool = True,
+    least: float = 0.0,
+    unclear: str = "",
+    resembles: str = "",
     where: str = "",
 ) -> Callable[[Callable[[Pen, Appearance], None]], Callable[[Pen, Appearance], None]]:
     """Declare a kind above its drawing function; the other arguments are those of :class:`Kind`.
@@ -125,7 +180,11 @@ def kind(
         inner: region that can contain things.
         top: surface that carries things.
         flies: whether it belongs in the air.
+        swims: whether it belongs in the water.
         surface: whether a texture or a material shows clearly on it.
+        least: smallest size at which its colour can be told.
+        unclear: ids of values that cannot be stated of it, separated by spaces.
+        resembles: ids of shapes that it could be counted as, separated by spaces.
         where: ids of the places where it is usual, separated by spaces.
     """
     pairs = [pair.replace("_", " ").split("/") for pair in words.split()]
@@ -144,7 +203,11 @@ def kind(
             inner=inner,
             top=top,
             flies=flies,
+            swims=swims,
             surface=surface,
+            least=least,
+            unclear=frozenset(unclear.split()),
+            resembles=frozenset(resembles.split()),
             where=tuple(where.split()),
         )
         if new.id in _REGISTRY:

@@ -109,7 +109,7 @@ def _pentagon(pen: Pen, appearance: Appearance) -> None:
 _FORMS = ("circle", "square", "triangle", "star", "heart", "hexagon", "diamond", "oval")
 
 
-@kind("cookie/cookies biscuit/biscuits", "food", "brown yellow orange", shapes=_FORMS)
+@kind("cookie/cookies biscuit/biscuits", "food", "brown yellow orange", shapes=_FORMS, surface=False)
 def _cookie(pen: Pen, appearance: Appearance) -> None:
     outline(pen, appearance.shape, 50, 50, 46)
     for x, y in ((38, 44), (60, 40), (50, 60), (64, 62), (37, 65), (50, 30)):
@@ -147,9 +147,10 @@ def _kite(pen: Pen, appearance: Appearance) -> None:
     "brown yellow grey red blue",
     shapes=("circle", "square", "oval", "hexagon", "heart"),
     surface=False,
+    unclear="white grey blue turquoise",
 )
 def _mirror(pen: Pen, appearance: Appearance) -> None:
     outline(pen, appearance.shape, 50, 50, 48)
-    outline(pen, appearance.shape, 50, 50, 37, "#cfe9f5", 2)
+    outline(pen, appearance.shape, 50, 50, 33, "#cfe9f5", 2)
     pen.line([(40, 58), (58, 36)], 4, "#ffffff", outline=0)
     pen.line([(52, 62), (62, 50)], 3, "#ffffff", outline=0)

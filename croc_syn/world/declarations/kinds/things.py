@@ -9,7 +9,7 @@ from croc_syn.world.declarations.pen import Pen, pts, ring, spread
 _BRIGHT = "red orange yellow green turquoise blue purple pink"
 
 
-@kind("umbrella/umbrellas", "things", _BRIGHT)
+@kind("umbrella/umbrellas", "things", _BRIGHT, unclear="wood")
 def _umbrella(pen: Pen, appearance: Appearance) -> None:
     pen.line([(50, 6), (50, 84), (54, 92), (62, 92), (66, 84)], 3, "#8a6a4a", outline=1.8)
     pen.line([(50, 2), (50, 12)], 2, "#8a6a4a", outline=1.8)
@@ -33,11 +33,10 @@ def _umbrella(pen: Pen, appearance: Appearance) -> None:
         pen.line([(50, 9), ((x + 50) / 2 + (x - 50) * 0.3, 26), (x, 50)], 0.2, "ink", outline=1)
 
 
-@kind("ball/balls", "things", _BRIGHT)
+@kind("ball/balls", "things", _BRIGHT, resembles="circle")
 def _ball(pen: Pen, appearance: Appearance) -> None:
     pen.ellipse(50, 50, 46)
-    pen.line([(8, 32), (34, 46), (66, 46), (92, 32)], 2, "ink", outline=0)
-    pen.line([(8, 68), (34, 54), (66, 54), (92, 68)], 2, "ink", outline=0)
+    pen.blob(pts("10,66 30,82 50,87 70,82 90,66 78,86 50,95 22,86"), "dark", 0)
     pen.ellipse(34, 26, 10, 6, fill="#ffffff", width=0, turn=-35)
 
 
@@ -47,10 +46,11 @@ def _ball(pen: Pen, appearance: Appearance) -> None:
     "brown red blue green yellow",
     inner=(0.09, 0.1, 0.91, 0.92),
     surface=False,
+    resembles="square rectangle",
 )
 def _box(pen: Pen, appearance: Appearance) -> None:
     pen.rect(0, 0, 100, 92)
-    pen.rect(8, 8, 84, 77, "light", 2)
+    pen.rect(8, 8, 84, 77, "dark", 2)
     for x, y in ((4, 4), (96, 4), (4, 88), (96, 88)):
         pen.dot(x, y, 1.8, "#4a4a4a")
 
@@ -74,7 +74,13 @@ def _cup(pen: Pen, appearance: Appearance) -> None:
     pen.ellipse(47, 13, 33, 7, "light", 2)
 
 
-@kind("book/books", "things", _BRIGHT + " brown", where="classroom office living_room")
+@kind(
+    "book/books",
+    "things",
+    _BRIGHT + " brown",
+    resembles="square rectangle",
+    where="classroom office living_room",
+)
 def _book(pen: Pen, appearance: Appearance) -> None:
     pen.polygon(pts("8,84 80,84 92,72 92,4 84,0 8,4"), "dark")
     pen.polygon(pts("12,78 78,78 88,68 88,8 80,12 12,12"), "#fffdf4", 1.6, "#777064")
@@ -92,7 +98,9 @@ def _book(pen: Pen, appearance: Appearance) -> None:
     "things",
     _BRIGHT + " white",
     shapes=("circle", "square", "hexagon", "heart", "oval"),
-    parts=(Part("hand", 2, 1, 4),),
+    parts=(Part("hand", 2, 1, 4, least=0.26),),
+    surface=False,
+    unclear="white",
     where="classroom office kitchen railway",
 )
 def _clock(pen: Pen, appearance: Appearance) -> None:
@@ -101,9 +109,10 @@ def _clock(pen: Pen, appearance: Appearance) -> None:
     radius = 22 if appearance.shape in ("oval", "heart") else 30
     for x, y in ring(50, 50, radius, 12):
         pen.dot(x, y, 1.6)
-    ends = ring(50, 50, radius * 0.8, 4, -60)
-    for x, y in (ends[0], ends[2], ends[3], ends[1])[: appearance.parts["hand"]]:
-        pen.line([(50, 50), (x, y)], 2.8, "#2b2b2b", outline=0.6, ink="#2b2b2b")
+    # No two hands lie on one line, where they would look like one.
+    for angle in (-70, 20, 75, 160)[: appearance.parts["hand"]]:
+        end = ring(50, 50, radius * 0.85, 1, angle)[0]
+        pen.line([(50, 50), end], 2.8, "#2b2b2b", outline=0.6, ink="#2b2b2b")
     pen.dot(50, 50, 3.4, "#c8322b")
 
 
@@ -111,7 +120,7 @@ def _clock(pen: Pen, appearance: Appearance) -> None:
     "hat/hats",
     "things",
     "black brown red blue green purple",
-    parts=(Part("feather", 0, 0, 3),),
+    parts=(Part("feather", 0, 0, 3, least=0.24),),
     where="street stage",
 )
 def _hat(pen: Pen, appearance: Appearance) -> None:
@@ -128,6 +137,7 @@ def _hat(pen: Pen, appearance: Appearance) -> None:
     "yellow grey brown orange",
     parts=(Part("tooth", 2, 1, 4, plural="teeth"),),
     surface=False,
+    least=0.14,
 )
 def _key(pen: Pen, appearance: Appearance) -> None:
     for x in spread(60, 92, appearance.parts["tooth"]) if appearance.parts["tooth"] > 1 else [88.0]:
@@ -142,6 +152,7 @@ def _key(pen: Pen, appearance: Appearance) -> None:
     "things",
     "brown red orange black blue",
     parts=(Part("sound hole", 1, 0, 2),),
+    unclear="wood",
     where="stage",
 )
 def _guitar(pen: Pen, appearance: Appearance) -> None:
@@ -155,7 +166,14 @@ def _guitar(pen: Pen, appearance: Appearance) -> None:
         pen.line([(x, -58), (x, 81)], 0.7, "#f4f0e2", outline=0)
 
 
-@kind("drum/drums", "things", _BRIGHT, parts=(Part("stick", 2, 0, 3),), where="stage")
+@kind(
+    "drum/drums",
+    "things",
+    _BRIGHT,
+    parts=(Part("stick", 2, 0, 3),),
+    unclear="white plain zigzag",
+    where="stage",
+)
 def _drum(pen: Pen, appearance: Appearance) -> None:
     pen.rect(6, 20, 88, 52)
     pen.ellipse(50, 72, 44, 10)
@@ -175,14 +193,17 @@ def _drum(pen: Pen, appearance: Appearance) -> None:
     inner=(0.09, 0.2, 0.91, 0.9),
     parts=(Part("bar", 5, 2, 8),),
     surface=False,
+    unclear="white",
+    resembles="square rectangle",
+    least=0.2,
 )
 def _cage(pen: Pen, appearance: Appearance) -> None:
     pen.rect(4, 14, 92, 80, "#fbfbf5", 1)
     for x in spread(10, 90, appearance.parts["bar"]):
-        pen.line([(x, 14), (x, 92)], 2.4, "body", outline=1)
-    pen.ellipse(50, 2, 7, 8, "none", 3, "body")
-    pen.rect(0, 8, 100, 9, round_by=4)
-    pen.rect(0, 90, 100, 10, round_by=4)
+        pen.line([(x, 14), (x, 92)], 4.4, "body", outline=1)
+    pen.ellipse(50, 2, 7, 8, "none", 4, "body")
+    pen.rect(0, 6, 100, 12, round_by=4)
+    pen.rect(0, 88, 100, 13, round_by=4)
 
 
 @kind(
@@ -197,5 +218,5 @@ def _basket(pen: Pen, appearance: Appearance) -> None:
     for i in range(appearance.parts["handle"]):
         pen.ellipse(60, 30, 42 - 13 * i, 36 - 13 * i, "none", 5, "dark")
     pen.polygon(pts("0,26 120,26 112,96 8,96"))
-    pen.polygon(pts("10,34 110,34 104,90 16,90"), "light", 1.8)
-    pen.rect(-3, 22, 126, 9, "dark", round_by=4)
+    pen.polygon(pts("10,34 110,34 104,90 16,90"), "dark", 1.8)
+    pen.rect(-3, 22, 126, 9, round_by=4)

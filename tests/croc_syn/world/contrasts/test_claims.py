@@ -62,7 +62,7 @@ def test_what_two_things_of_a_kind_differ_in_is_not_claimed_of_both() -> None:
 
 
 def test_claims_differ_in_what_is_asked_for() -> None:
-    scene = world.sample("a boat with three sails and a cat", 3)
+    scene = world.sample("a boat with three sails and a cat with two tails", 3)
     said = make_claims(scene, 6, SeededRandom("parts", 0), about=("thing_part", "body_part"))
     assert len(said) == 6
     assert {claim.about for claim in said} == {"thing_part", "body_part"}

@@ -65,10 +65,30 @@ def test_relations_have_margins(relation: str, first: tuple, second: tuple, true
     [(0.12, "small"), (0.18, None), (0.23, "medium-sized"), (0.30, None), (0.4, "large"), (0.5, None)],
 )
 def test_sizes_are_absolute_ranges_with_gaps_between(size: float, word: str | None):
-    drawn = scene(at("heart", 0.5, 0.5, size))
+    drawn = scene(
+        at("heart", 0.25, 0.3, size), at("star", 0.75, 0.3, size / 1.5), at("cross", 0.5, 0.8, size * 1.5)
+    )
     for name in ("small", "medium-sized", "large"):
         assert satisfies(drawn, f"a {name} heart") is (name == word)
         assert satisfies(drawn, f"a heart that is not {name}") is (name != word)
+
+
+@pytest.mark.parametrize(
+    ("size", "word", "other", "shown"),
+    [
+        (0.12, "small", None, False),
+        (0.12, "small", 0.15, False),
+        (0.12, "small", 0.17, True),
+        (0.4, "large", 0.3, False),
+        (0.4, "large", 0.28, True),
+        (0.23, "medium-sized", 0.4, False),
+        (0.23, "medium-sized", 0.12, False),
+    ],
+)
+def test_a_size_needs_something_to_compare_with(size: float, word: str, other: float | None, shown: bool):
+    things = [at("heart", 0.3, 0.5, size)] + ([at("star", 0.75, 0.5, other)] if other else [])
+    assert satisfies(scene(*things), f"a {word} heart") is shown
+    assert not satisfies(scene(*things), "a heart that is not " + word)
 
 
 @pytest.mark.parametrize(("ratio", "larger"), [(1.5, True), (1.3, False), (1.0, False), (0.6, False)])
