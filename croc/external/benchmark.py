@@ -92,7 +92,7 @@ class Benchmark:
             (:class:`croc.external.items.Contrastive`).
         holds: what it holds, in one sentence.
         size: how much of it.
-        licence: SPDX identifier.
+        licence: SPDX identifier, or that none is stated.
         source: see :class:`Source`.
         scores: its standard scores.
         folders: other names that its folder may have, such as that of the repository.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import polars as pl
 
 from croc.checks.schema import DIRECTIONS
 from croc.external.benchmark import Mode
@@ -78,4 +79,35 @@ def pooled_scores(items: Rated, human: str, kinds: Sequence[Kind]) -> dict[str, 
             else:
                 value = correlation(scores, rating, _KINDS[kind])
             found[f"{metric} {kind}"] = value
+    return found
+
+
+def preference_accuracy(items: Rated, human: str, group: str, mode: Mode) -> dict[str, float]:
+    """The share of pairs of images that a metric orders as people do.
+
+    Pairs are those of a group that people rate differently and that have both scores. If the metric gives
+    both the same score, the pair is wrong in parity mode and counts one half by default.
+
+    Args:
+        items: of a benchmark.
+        human: column of the rating, higher for the better image.
+        group: column whose equal values make images comparable, such as that of the prompt.
+        mode: see above.
+
+    Returns:
+        By ``METRIC accuracy``; absent where there are no pairs.
+    """
+    found = {}
+    for metric in items.metrics:
+        table = items.table.select(group, pl.col(human).alias("human"), pl.col(metric).alias("score"))
+        table = table.drop_nulls().with_row_index("row")
+        both = table.join(table, on=group).filter(pl.col("row") < pl.col("row_right"))
+        better = (both["human"] - both["human_right"]).sign()
+        order = (both["score"] - both["score_right"]).sign()
+        ordered, order = better.filter(better != 0), order.filter(better != 0)
+        if len(ordered):
+            right = float((ordered == order).sum()) + (
+                0.5 * float((order == 0).sum()) if mode == "default" else 0
+            )
+            found[f"{metric} accuracy"] = right / len(ordered)
     return found

@@ -28,8 +28,15 @@ _DECIMAL_COMMA = re.compile(r"[+\-−]?[\d.'’ ]*,\d+(?:[eE][+-]?\d+)?")
 _LARGEST_BLOCK = 2**31 - 1  # of pyarrow's reader
 
 
-def read_delimited(file: Path, *, limits: TableLimits = COMMAND_LINE) -> pl.DataFrame:
+def read_delimited(
+    file: Path, *, limits: TableLimits = COMMAND_LINE, carriage_returns: bool = False
+) -> pl.DataFrame:
     """Read a CSV or TSV file (``.gz`` too), every cell as text; the delimiter follows from the name.
+
+    Args:
+        file: the file.
+        limits: how large it may be.
+        carriage_returns: a carriage return without a line feed does not end a line; it is read as a blank.
 
     Raises:
         InputError: the file is empty, not UTF-8, larger than the limits, or a line has too many or too few
@@ -52,6 +59,8 @@ def read_delimited(file: Path, *, limits: TableLimits = COMMAND_LINE) -> pl.Data
     data = data.removeprefix(b"\xef\xbb\xbf")
     if not data.strip():
         raise InputError(f"{file}: the file is empty")
+    if carriage_returns:
+        data = re.sub(rb"\r(?!\n)", b" ", data)
     try:
         text = data.decode()
     except UnicodeDecodeError as problem:

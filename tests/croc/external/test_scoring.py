@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,61 +16,24 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 import tiny_models
+from benchmark_layouts import LAYOUTS, WINOGROUND, winoground_parquet
 from hub_server import Hub, online
 from hub_state import User
 from huggingface_hub import HfApi
 from pictures import png
 
 from croc.errors import InputError
-from croc.external.benchmark import Benchmark, find_benchmark
+from croc.external.benchmark import Benchmark, benchmarks, find_benchmark
 from croc.external.benchmarks import winoground
 from croc.external.evaluation import evaluate_on
 from croc.external.scoring import score_benchmark
 from croc.scorers.registry import load
 
-EXAMPLES = [
-    {
-        "id": number,
-        "caption_0": f"a dog chases {number} cats",
-        "caption_1": f"{number} cats chase a dog",
-        "image_0": f"ex_{number}_img_0",
-        "image_1": f"ex_{number}_img_1",
-        "tag": "Adj-Swap",
-        "secondary_tag": "",
-        "num_main_preds": 1,
-        "collapsed_tag": "Object" if number % 2 else "Relation",
-    }
-    for number in range(6)
-]
-RATINGS = {
-    f"{number:05d}": {
-        "prompt": f"{number} cats",
-        "models": {"DALLE_3": [5, 4, number + 1], "SDXL_Base": [1, 2, 3]},
-    }
-    for number in range(4)
-}
 
-
-def write_winoground(folder: Path) -> Path:
-    """The layout of the Hub: ``data/examples.jsonl`` and ``data/images.zip``."""
-    (folder / "data").mkdir(parents=True)
-    lines = "".join(json.dumps(example) + "\n" for example in EXAMPLES)
-    (folder / "data" / "examples.jsonl").write_text(lines)
-    with zipfile.ZipFile(folder / "data" / "images.zip", "w") as archive:
-        for number in range(len(EXAMPLES)):
-            for side in (0, 1):
-                archive.writestr(f"images/ex_{number}_img_{side}.png", png(2 * number + side))
-    return folder
-
-
-def write_genai(folder: Path) -> Path:
-    """The layout of the Hub: ``genai_image.json`` and an archive per model."""
-    folder.mkdir(parents=True)
-    (folder / "genai_image.json").write_text(json.dumps(RATINGS))
-    for seed, model in enumerate(("DALLE_3", "SDXL_Base")):
-        with zipfile.ZipFile(folder / f"{model}.zip", "w") as archive:
-            for number, prompt in enumerate(RATINGS):
-                archive.writestr(f"{model}/{prompt}.jpeg", png(10 * seed + number))
+def written(name: str, folder: Path) -> Path:
+    """A folder in the layout of a benchmark."""
+    folder.mkdir(parents=True, exist_ok=True)
+    LAYOUTS[name](folder)
     return folder
 
 
@@ -103,8 +65,8 @@ def hub(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
         api = HfApi(endpoint=server.endpoint, token="hf_writer")
         commits = {}
         for repo, folder in (
-            ("facebook/winoground", write_winoground(root / "winoground")),
-            ("BaiqiL/GenAI-Bench-1600", write_genai(root / "genai")),
+            ("facebook/winoground", written("winoground", root / "winoground")),
+            ("BaiqiL/GenAI-Bench-1600", written("genai_bench_1600", root / "genai")),
         ):
             api.create_repo(repo, repo_type="dataset")
             commits[repo] = api.upload_folder(repo_id=repo, repo_type="dataset", folder_path=folder).oid
@@ -139,7 +101,7 @@ def test_winoground_from_a_hub_id_to_its_group_score(hub: SimpleNamespace, tmp_p
     # As linzhiqiu/t2v_metrics, dataset.py, get_winoground_acc computes them, with the scorer by itself.
     clip = load("clipscore-b32", model=str(hub.model), device="cpu")
     passed = []
-    for number, example in enumerate(EXAMPLES):
+    for number, example in enumerate(WINOGROUND):
         images = [tiny_models.Image.open(_bytes(png(2 * number + side))).convert("RGB") for side in (0, 1)]
         captions = [example["caption_0"], example["caption_1"]]
         scores = clip.score([a for a in images for _ in captions], captions * 2)
@@ -149,7 +111,7 @@ def test_winoground_from_a_hub_id_to_its_group_score(hub: SimpleNamespace, tmp_p
     for name, column in zip(("text", "image", "group"), np.mean(passed, axis=0), strict=True):
         assert values[f"{name} score"] == pytest.approx(column)
     objects = [
-        row for row, example in zip(passed, EXAMPLES, strict=True) if example["collapsed_tag"] == "Object"
+        row for row, example in zip(passed, WINOGROUND, strict=True) if example["collapsed_tag"] == "Object"
     ]
     assert values["text score, Object"] == pytest.approx(np.mean(objects, axis=0)[0])
 
@@ -197,7 +159,7 @@ def score(benchmark: Benchmark, scorer: Any, out: Path, **more: Any) -> tuple[li
 
 
 def test_an_interrupted_run_is_resumed_and_finished_work_is_not_repeated(tmp_path: Path) -> None:
-    folder = write_winoground(tmp_path / "winoground")
+    folder = written("winoground", tmp_path / "winoground")
     (file,), _ = score(winoground.BENCHMARK, first := Counting(), tmp_path / "out", data=folder)
     assert first.pairs >= 24  # four pairs of each example, and the self-check
     before = file.read_bytes()
@@ -207,7 +169,7 @@ def test_an_interrupted_run_is_resumed_and_finished_work_is_not_repeated(tmp_pat
 
 
 def test_changed_texts_are_other_work(tmp_path: Path) -> None:
-    folder = write_winoground(tmp_path / "winoground")
+    folder = written("winoground", tmp_path / "winoground")
     score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder)
     file = folder / "data" / "examples.jsonl"
     file.write_text(file.read_text().replace("a dog", "a fox"))
@@ -216,7 +178,7 @@ def test_changed_texts_are_other_work(tmp_path: Path) -> None:
 
 
 def test_a_local_copy_has_the_scores_of_its_files(tmp_path: Path) -> None:
-    folder = write_winoground(tmp_path / "copy")
+    folder = written("winoground", tmp_path / "copy")
     (file,), _ = score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=tmp_path / "copy")
     table = pl.read_parquet(file).sort("check_id", "image_side", descending=[False, True])
     first = table.row(0, named=True)
@@ -229,7 +191,10 @@ def test_a_local_copy_has_the_scores_of_its_files(tmp_path: Path) -> None:
 
 
 def test_a_pair_table_has_the_ratings_and_every_metric_of_the_folder(tmp_path: Path) -> None:
-    folder, benchmark = write_genai(tmp_path / "GenAI-Bench-1600"), find_benchmark("genai_bench_1600")
+    folder, benchmark = (
+        written("genai_bench_1600", tmp_path / "GenAI-Bench-1600"),
+        find_benchmark("genai_bench_1600"),
+    )
     score(benchmark, Counting(), tmp_path / "out", data=tmp_path)
     (file,), _ = score(benchmark, "random", tmp_path / "out", data=folder)
     table = pl.read_parquet(file)
@@ -244,7 +209,7 @@ def test_a_pair_table_has_the_ratings_and_every_metric_of_the_folder(tmp_path: P
 
 
 def test_a_part_of_the_items_is_evenly_spaced(tmp_path: Path) -> None:
-    folder = write_winoground(tmp_path / "copy")
+    folder = written("winoground", tmp_path / "copy")
     (file,), _ = score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder, max_items=3)
     assert set(pl.read_parquet(file)["check_id"]) == {"0", "2", "4"}
     found = evaluate_on(winoground.BENCHMARK, folder, [file], log=print)
@@ -252,7 +217,7 @@ def test_a_part_of_the_items_is_evenly_spaced(tmp_path: Path) -> None:
 
 
 def test_missing_images_are_counted_and_none_at_all_is_an_error(tmp_path: Path) -> None:
-    folder = write_winoground(tmp_path / "copy")
+    folder = written("winoground", tmp_path / "copy")
     (folder / "data" / "images.zip").unlink()
     with pytest.raises(InputError, match=r"ex_0_img_0\.png: no such file, and no other image; get them from"):
         score(winoground.BENCHMARK, Counting(), tmp_path / "out", data=folder)
@@ -267,7 +232,7 @@ def test_missing_images_are_counted_and_none_at_all_is_an_error(tmp_path: Path) 
 
 
 def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
-    folder = write_winoground(tmp_path / "copy")
+    folder = written("winoground", tmp_path / "copy")
     for name, more, message in (
         ("dsg_tifa160", {"data": folder}, "dsg_tifa160: its images are not read"),
         ("winoground", {"data": tmp_path / "absent"}, "absent: no such folder"),
@@ -281,10 +246,39 @@ def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
 
 
 def test_a_metric_with_the_name_of_a_column_is_refused(tmp_path: Path) -> None:
-    folder, scorer = write_genai(tmp_path / "genai_bench_1600"), Counting()
+    folder, scorer = written("genai_bench_1600", tmp_path / "genai_bench_1600"), Counting()
     scorer.name = "human"
     with pytest.raises(InputError, match="the metric 'human' has the name of a column; rename it"):
         score(find_benchmark("genai_bench_1600"), scorer, tmp_path / "out", data=folder)
+
+
+# ---- Every benchmark ----
+
+
+def test_every_benchmark_with_images_has_a_small_folder_in_its_layout() -> None:
+    assert {name for name, one in benchmarks().items() if one.pairs} == set(LAYOUTS)
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_benchmark_goes_from_its_layout_to_its_standard_scores(name: str, tmp_path: Path) -> None:
+    folder, benchmark = written(name, tmp_path / name), find_benchmark(name)
+    files, _ = score(benchmark, Counting(), tmp_path / "out", data=folder)
+    found = evaluate_on(benchmark, folder, files, log=print)
+    assert found.scores and not [note for note in found.notes if "score" in note]
+    table = pl.read_parquet(files[0])
+    assert not table["counting" if benchmark.kind == "rated" else "prompt_score"].null_count()
+    assert len(set(table[table.columns[0]])) > 1
+
+
+def test_images_in_parquet_files_score_as_those_in_an_archive(tmp_path: Path) -> None:
+    folder = tmp_path / "parquet"
+    winoground_parquet(folder)
+    zipped = written("winoground", tmp_path / "zip")
+    tables = [
+        pl.read_parquet(score(winoground.BENCHMARK, Counting(), tmp_path / f"out-{n}", data=data)[0][0])
+        for n, data in enumerate((folder, zipped))
+    ]
+    assert tables[0].equals(tables[1]) and not tables[0]["prompt_score"].null_count()
 
 
 @pytest.mark.parametrize("name", ["tifa160", "nlvr"])
