@@ -12,7 +12,7 @@ removes. ALIGN has not been compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -47,8 +47,9 @@ class DualEncoder:
         template: text for the text encoder; must contain ``{prompt}``. CLIPScore's authors use
             ``A photo depicts {prompt}``, the literature on text-to-image metrics the prompt alone.
         caption: what happens to the text before the tokenizer, one of
-            :data:`~croc.scorers.captions.CAPTIONS`; None takes ``lowercase`` for SigLIP 2, whose checkpoints
-            of fixed resolution come with a tokenizer that keeps capitals, and ``as is`` for others.
+            :data:`~croc.scorers.captions.CAPTIONS`; None takes the one in the checkpoint's configuration (the
+            key ``croc`` of ``config.json``), else ``lowercase`` for SigLIP 2, whose checkpoints of fixed
+            resolution come with a tokenizer that keeps capitals, and ``as is`` for others.
         window: tokens that the text encoder reads, special ones included; None takes the model's own.
         batch_size: largest number of images or texts in one forward pass.
         dtype: see :class:`~croc.scorers.loading.Checkpoint`, as are the other arguments.
@@ -94,6 +95,9 @@ class DualEncoder:
         """What happens to a text before the tokenizer."""
         if self._caption is not None:
             return self._caption
+        own = getattr(self.checkpoint.model.config, "croc", None)
+        if isinstance(own, Mapping) and "caption" in own:
+            return require_caption(own["caption"])
         tokenizer = type(self.checkpoint.processor.tokenizer).__name__
         # SigLIP's own tokenizer is another one, and lowercases; SigLIP 2's is Gemma's.
         is_siglip2 = self.checkpoint.model.config.model_type in _SIGLIP and "Gemma" in tokenizer

@@ -20,6 +20,7 @@ from PIL.Image import Image, Resampling
 
 from croc.checks.decoding import to_rgb
 from croc.errors import InputError
+from croc.scorers.captions import CAPTIONS, require_caption
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import require_pairs, require_prompts, score_batches
 from croc.scorers.prompt_tokens import PromptTokenizer
@@ -42,12 +43,15 @@ class Settings:
         image_size: (width, height) that every image is resized to first (Lanczos); None or :data:`AS_IS` does
             not resize.
         calibration: (a, b) of σ(a · margin + b), where a checkpoint has one.
+        caption: what happens to a prompt before it is put into the question, one of
+            :data:`~croc.scorers.captions.CAPTIONS`: that with which the checkpoint was trained.
     """
 
     question: str
     answers: tuple[str, str] = ("Yes", "No")
     image_size: tuple[int, int] | str | None = None
     calibration: tuple[float, float] | None = None
+    caption: str = "as is"
 
     def __post_init__(self) -> None:
         if not isinstance(self.question, str) or self.question.count("{prompt}") != 1:
@@ -62,6 +66,7 @@ class Settings:
                 object.__setattr__(self, name, tuple(value))
         if not all(isinstance(answer, str) for answer in self.answers):
             raise InputError(f"answers must be two texts, not {list(self.answers)!r}")
+        require_caption(self.caption)
         if self.image_size is not None and not all(
             type(side) is int and side > 0 for side in self.image_size
         ):
@@ -223,7 +228,7 @@ class VisionLanguageScorer:
 
     def truncated(self, prompts: Sequence[str]) -> np.ndarray:
         """Which prompts are truncated: bool (n,)."""
-        return np.array([self._tokenizer.truncate(prompt, self.window)[1] for prompt in prompts], dtype=bool)
+        return np.array([self._read_part(prompt)[1] for prompt in prompts], dtype=bool)
 
     def fields(self) -> dict[str, str]:
         """Settings for the signature: checkpoint, formula, question, answers, window and image size."""
@@ -236,6 +241,7 @@ class VisionLanguageScorer:
             "answers": "/".join(settings.answers),
             "window": str(self.window),
             "image_size": size,
+            **({"caption": settings.caption} if settings.caption != "as is" else {}),
             **({"system": self.system} if self.system is not None else {}),
         }
 
@@ -363,8 +369,12 @@ class VisionLanguageScorer:
         config = self.checkpoint.model.config
         return getattr(config, "text_config", config)
 
+    def _read_part(self, prompt: str) -> tuple[str, bool]:
+        """The prompt as the model reads it, and whether it is truncated."""
+        return self._tokenizer.truncate(CAPTIONS[self.settings.caption](prompt), self.window)
+
     def _ask(self, prompt: str) -> str:
-        return self.settings.question.replace("{prompt}", self._tokenizer.truncate(prompt, self.window)[0])
+        return self.settings.question.replace("{prompt}", self._read_part(prompt)[0])
 
     def _suffix(self, prompt: str) -> list[int]:
         """The ids after the image's prefix: the question, the end of the turn, the generation prompt."""
