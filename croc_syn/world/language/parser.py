@@ -7,45 +7,22 @@ the grammar for people.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import lru_cache
 
-from croc.errors import InputError
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
 from croc_syn.world.declarations.places import PLACES
 from croc_syn.world.language.meaning import Absence, Attribute, Group, Link, Meaning, contradiction
-from croc_syn.world.language.vocabulary import Payload, phrase_table, vocabulary
+from croc_syn.world.language.words import PromptError, WordReader
+
+__all__ = ["LONGEST_PROMPT", "PromptError", "parse"]
 
 LONGEST_PROMPT = 2000
 """Characters; a longer prompt is refused before it is parsed."""
 
-_TOKEN = re.compile(r"[A-Za-z0-9]+(?:['’-][A-Za-z0-9]+)*|[^\sA-Za-z0-9]")
 _END = "end of prompt"
 _UNCLEAR = "it is not clear which thing this describes"
-
-
-class PromptError(InputError):
-    """A prompt that is not controlled English.
-
-    Attributes:
-        word: the word at which parsing stopped; empty at the end of the prompt.
-        position: its number in the prompt, from 1.
-        expected: what would be allowed there.
-    """
-
-    def __init__(
-        self, problem: str, word: str = "", position: int = 0, expected: tuple[str, ...] = ()
-    ) -> None:
-        hint = f"; expected {_alternatives(expected)}" if expected else ""
-        super().__init__(problem + hint)
-        self.word, self.position, self.expected = word, position, expected
-
-
-def _alternatives(options: tuple[str, ...]) -> str:
-    return options[0] if len(options) == 1 else ", ".join(options[:-1]) + " or " + options[-1]
 
 
 @dataclass
@@ -76,77 +53,23 @@ def parse(prompt: str) -> Meaning:
     return _Parser(prompt).parse_prompt()
 
 
-class _Parser:
-    """A recursive-descent parser; ``index`` is the number of the next word, from 0."""
+class _Parser(WordReader):
+    """A recursive-descent parser."""
 
     def __init__(self, prompt: str) -> None:
-        self.text = prompt
-        self.raw = _TOKEN.findall(prompt)
-        self.words = [token.lower().replace("’", "'") for token in self.raw]
-        self.index = 0
+        super().__init__(prompt)
         self.groups: list[_Group] = []
         self.absences: list[Absence] = []
         self.links: list[Link] = []
         self.image: list[Attribute] = []
         self.only = False
-
-    # Words
-
-    def peek(self, category: str, start: int | None = None) -> tuple[int, Payload] | None:
-        """The longest phrase of a category from ``start`` on: the index behind it, and what it means."""
-        at = self.index if start is None else start
-        if at >= len(self.words):
-            return None
-        for words, payload in phrase_table()[category].get(self.words[at], ()):
-            if tuple(self.words[at : at + len(words)]) == words:
-                return at + len(words), payload
-        return None
-
-    def accept(self, category: str) -> Payload | None:
-        """Read the longest phrase of a category, if one is next; gives what it means."""
-        phrase = self.peek(category)
-        if phrase is None:
-            return None
-        self.index = phrase[0]
-        return phrase[1]
-
-    def at_relation(self) -> bool:
-        """Whether a relation is next; places take precedence ("in a park")."""
-        return self.peek("adverbial") is None and self.peek("relation") is not None
-
-    def accept_word(self, *options: str) -> bool:
-        """Read one of the words, if one is next; gives whether it was."""
-        if self.index < len(self.words) and self.words[self.index] in options:
-            self.index += 1
-            return True
-        return False
-
-    def unexpected(self, *expected: str, at: int | None = None) -> PromptError:
-        """The error for a word that does not fit."""
-        index = self.index if at is None else at
-        if index >= len(self.words):
-            return PromptError("the prompt ends too early", "", len(self.words) + 1, expected)
-        raw = self.raw[index]
-        shown = raw if len(raw) <= 30 else raw[:30] + "…"
-        if self.words[index] in vocabulary():
-            problem = f'word {index + 1}, "{shown}", does not fit here'
-        else:
-            problem = f'word {index + 1}, "{shown}", is not in the vocabulary'
-            close = get_close_matches(self.words[index][:40], vocabulary(), n=1, cutoff=0.8)
-            if close:
-                problem += f' (did you mean "{close[0]}"?)'
-        return PromptError(problem, raw, index + 1, expected)
-
-    def refusal(self, problem: str, at: int, *expected: str) -> PromptError:
-        """The error for known words whose combination has no meaning."""
-        raw = self.raw[at] if at < len(self.raw) else ""
-        return PromptError(f'word {at + 1}, "{raw}": {problem}', raw, at + 1, expected)
+        self.sides: list[tuple[int, str, int]] = []
 
     # Items
 
     def parse_prompt(self) -> Meaning:
         """The whole prompt: items, separated by commas, "and" or the like."""
-        self.parse_item(first=True)
+        place_alone = self.parse_item(first=True)
         while self.index < len(self.words):
             start = self.index
             separated = self.parse_separator()
@@ -156,25 +79,32 @@ class _Parser:
                 raise self.unexpected("a thing", "a place")
             if not separated:
                 linked = self.words[start] in ("with", "without")
-                if not linked and self.peek("adverbial") is None:
+                if not linked and not place_alone and self.peek("adverbial") is None:
                     raise self.unexpected("a comma", '"and"', "a relation", "a place", _END, at=start)
-            self.parse_item(joined=self.words[start] == "and")
+            place_alone = self.parse_item(joined=self.words[start] == "and")
         return self.build_meaning()
 
     def parse_separator(self) -> bool:
-        start = self.index
-        while self.peek("adverbial") is None and self.accept_word(",", ";", ".", "and", "but", "while"):
-            if self.index - start > 2:
+        start = number = self.index
+        while self.peek("adverbial") is None and (
+            self.accept("and") is not None or self.accept_word(",", ";", ".", ":", "and", "but", "while")
+        ):
+            number += 1
+            if number - start > 2:
                 raise self.unexpected("a thing", "a place")
         return self.index > start
 
-    def parse_item(self, first: bool = False, joined: bool = False) -> None:
-        """One item: things with what is stated about them, an absence, or a place, time or weather."""
+    def parse_item(self, first: bool = False, joined: bool = False) -> bool:
+        """One item: things with what is stated about them, an absence, or a place, time or weather.
+
+        Returns:
+            Whether it was a place, time or weather, which needs no separator after it.
+        """
         if not first and self.accept("nothing else") is not None:
             self.only = True
-            return
+            return False
         if self.parse_adverbial():
-            return
+            return True
         opener = self.peek("opener")
         if opener is not None:
             self.index = opener[0]
@@ -187,23 +117,106 @@ class _Parser:
             while self.accept_word("or", "nor"):
                 self.accept("none")
                 self.parse_absence()
-            return
+            return False
         if self.accept_word("neither"):
             self.accept("article")
             self.parse_absence()
             while self.accept_word("nor"):
                 self.accept("article")
                 self.parse_absence()
-            return
+            return False
         if self.accept_word("with"):
             if self.accept("none") is not None:
                 self.parse_absence()
-                return
-        elif self.peek("relation") is not None and opener is None:
+                return False
+        elif opener is None and self.at_side():
+            at, side = self.index, self.accept("side")
+            assert side is not None
+            self.accept_word(",")
+            self.accept("there")
+            self.sides.append((self.parse_thing(("a number", "an article")), side[0], at))
+            return False
+        elif opener is None and self.peek("relation") is not None:
             self.parse_fronted_relation()
-            return
+            return False
+        self.accept_word("both")
         subject = self.parse_thing(("a number", "an article", '"no"'))
+        if self.parse_presence(subject) or self.parse_distribution(subject) or self.parse_side(subject):
+            return False
         self.parse_statements(subject, joined)
+        return False
+
+    def parse_presence(self, subject: int) -> bool:
+        """Presence ("is in the picture"), or absence ("is missing"), which makes an absence of the things."""
+        start = self.index
+        if self.accept("absent") is not None:
+            group = self.groups[subject]
+            if (
+                subject != len(self.groups) - 1
+                or group.layout
+                or any(subject in (k.a, k.b) for k in self.links)
+            ):
+                raise self.refusal("more is stated about a thing that is absent", start)
+            self.groups.pop()
+            self.absences.append(Absence(group.kind, tuple(dict.fromkeys(group.attributes))))
+            return True
+        return self.accept("present") is not None
+
+    def parse_side(self, subject: int) -> bool:
+        """Where a thing is in the image; together with another thing on the other side, a relation."""
+        at = self.index
+        side = self.accept("side") if self.at_side() else None
+        if side is not None:
+            self.sides.append((subject, side[0], at))
+        return side is not None
+
+    def at_side(self) -> bool:
+        """Whether a side is next, and not a relation or a place that begins with the same words."""
+        side = self.peek("side")
+        others = (self.peek("relation"), self.peek("adverbial"))
+        return side is not None and all(other is None or other[0] < side[0] for other in others)
+
+    def parse_distribution(self, subject: int) -> bool:
+        """What distinguishes several things of a kind: "two dogs, one red and one blue"."""
+        start, group = self.index, self.groups[subject]
+        parts: list[tuple[int, Attribute, int]] = []
+        self.accept_word(",", ":")
+        while sum(count for count, _, _ in parts) < group.count and group.count > 1:
+            separated = not parts or self.accept_word(",", "and")
+            separated = self.accept_word("and") or separated
+            number = self.accept("number") or (("1",) if parts and self.accept_word("the") else None)
+            if number is None or not separated:
+                break
+            self.accept_word("other", "another")
+            if self.accept_word("of"):
+                self.accept_word("them", "these")
+            self.accept("that is")
+            self.accept("is")
+            at = self.index
+            phrase = self.accept("adjective") or self.accept("after")
+            pose = None if phrase else self.accept("pose")
+            if phrase is not None:
+                parts.append((int(number[0]), Attribute(phrase[0], phrase[1]), at))
+            elif pose is not None:
+                known = next((p.id for p in KINDS[group.kind].poses if pose[0] in p.words), None)
+                if known is None:
+                    break
+                parts.append((int(number[0]), Attribute("pose", known), at))
+            else:
+                break
+        total = sum(count for count, _, _ in parts)
+        noun_follows = self.peek("noun") is not None or self.peek("adjective") is not None
+        if len(parts) < 2 or total != group.count or noun_follows:
+            self.index = start
+            return False
+        if group.layout or subject != len(self.groups) - 1:
+            raise self.refusal("things that are distinguished cannot be arranged or mentioned before", start)
+        self.groups.pop()
+        for count, attribute, at in parts:
+            part = _Group(group.kind, count, list(group.attributes))
+            self.add_attribute(part, attribute, at)
+            self.groups.append(part)
+        return True
 
     def parse_adverbial(self) -> bool:
         start = self.index
@@ -303,17 +316,25 @@ class _Parser:
         """Adjectives before a noun, each with the index of its first word."""
         adjectives: list[tuple[Attribute, int]] = []
         while True:
-            phrase = self.peek("adjective")
+            phrase = self.peek_property()
             if phrase is None:
                 break
-            end, payload = phrase
+            end, attribute = phrase
             more = end + 1 if end < len(self.words) and self.words[end] in (",", "and") else end
-            follows = self.peek("adjective", more) or self.peek("noun", end) or self.peek("part", end)
+            follows = self.peek_property(more) or self.peek("noun", end) or self.peek("part", end)
             if self.peek("noun") is not None and follows is None:
                 break
-            adjectives.append((Attribute(payload[0], payload[1]), self.index))
-            self.index = more if self.peek("adjective", more) is not None else end
+            adjectives.append((attribute, self.index))
+            self.index = more if self.peek_property(more) is not None else end
         return adjectives
+
+    def peek_property(self, start: int | None = None) -> tuple[int, Attribute] | None:
+        """An adjective, or an action before its noun ("a running dog"), whose id depends on the kind."""
+        phrase = self.peek("adjective", start)
+        if phrase is not None:
+            return phrase[0], Attribute(phrase[1][0], phrase[1][1])
+        action = self.peek("pose", start)
+        return None if action is None else (action[0], Attribute("pose", action[1][0]))
 
     def parse_noun(self, count: int | None) -> tuple[Kind, bool]:
         """A noun: its kind, and whether it is a plural; ``count`` None allows both."""
@@ -361,7 +382,7 @@ class _Parser:
         attributes = self.parse_adjectives()
         kind, plural = self.parse_noun(int(number[0]) if number else None)
         same_kind = [i for i, group in enumerate(self.groups) if group.kind == kind.id]
-        required = {attribute for attribute, _ in attributes}
+        required = {self.pose_of(kind, a, at) if a.dimension == "pose" else a for a, at in attributes}
         matches = [
             i
             for i in same_kind
@@ -395,6 +416,7 @@ class _Parser:
         while self.parse_postmodifier(group):
             pass
         absence = Absence(kind.id, tuple(dict.fromkeys(group.attributes)))
+        self.accept("present")
         if self.at_relation():
             raise self.refusal("a thing that is absent cannot have a relation", self.index, "a comma", _END)
         if group.layout:
@@ -405,6 +427,8 @@ class _Parser:
         """Add an attribute to a group, if its kind can have it and no other one excludes it."""
         kind = KINDS[group.kind]
         name = kind.words[0]
+        if attribute.dimension == "pose":
+            attribute = self.pose_of(kind, attribute, at)
         if attribute.dimension == "shape" and attribute.value not in kind.shapes:
             possible = sorted(k.words[0] for k in KINDS.values() if attribute.value in k.shapes)
             raise self.refusal(f"a {name} cannot have this shape; these can: {', '.join(possible)}", at)
@@ -490,14 +514,17 @@ class _Parser:
         phrase = self.accept("pose")
         if phrase is None:
             return False
-        kind = KINDS[group.kind]
+        self.add_attribute(group, Attribute("pose", phrase[0], not negative), start)
+        return True
+
+    def pose_of(self, kind: Kind, attribute: Attribute, at: int) -> Attribute:
+        """The attribute with the id of the pose in place of its words."""
         for pose in kind.poses:
-            if phrase[0] in pose.words:
-                self.add_attribute(group, Attribute("pose", pose.id, not negative), start)
-                return True
+            if attribute.value in (pose.id, *pose.words):
+                return Attribute("pose", pose.id, attribute.positive)
         possible = ", ".join(pose.words[0] for pose in kind.poses)
         hint = f"it can be: {possible}" if possible else "it has only one pose"
-        raise self.refusal(f"a {kind.words[0]} cannot be drawn in this pose; {hint}", start)
+        raise self.refusal(f"a {kind.words[0]} cannot be drawn in this pose; {hint}", at)
 
     def parse_value(self, group: _Group, negative: bool) -> None:
         """A property after "that is" or "is"."""
@@ -556,6 +583,7 @@ class _Parser:
     def parse_counted_part(self, group: _Group) -> bool:
         """A number and a part of this kind; gives whether there was one."""
         start = self.index
+        self.accept_word("exactly")
         number = self.accept("number") or self.accept("article")
         count = int(number[0]) if number else 0
         if number is None and self.accept("none") is None:
@@ -583,8 +611,21 @@ class _Parser:
 
     # Result
 
+    def link_sides(self) -> None:
+        """Relations of the things whose sides of the image are stated."""
+        for low, high, relation in (("left", "right", "left_of"), ("top", "bottom", "above")):
+            first = [number for number, side, _ in self.sides if side == low]
+            second = [number for number, side, _ in self.sides if side == high]
+            for a in first:
+                for b in second:
+                    self.add_link(relation, a, b, 0)
+            if bool(first) != bool(second):
+                at = next(at for _, side, at in self.sides if side in (low, high))
+                raise self.refusal("a side needs another thing on the opposite side", at)
+
     def build_meaning(self) -> Meaning:
         """The meaning, if it does not contradict itself."""
+        self.link_sides()
         meaning = Meaning(
             groups=tuple(
                 Group(g.kind, g.count, tuple(dict.fromkeys(g.attributes)), g.layout) for g in self.groups

@@ -9,6 +9,7 @@ import pytest
 
 from croc_syn.world import CONTRASTS, KINDS, PLACES, RELATIONS, parse
 from croc_syn.world.declarations.lexicon import IMAGE_DIMENSIONS, LAYOUTS, NUMBERS, THING_DIMENSIONS
+from croc_syn.world.language import synonyms
 
 GUIDE = (Path(__file__).parents[3] / "docs" / "exact_world.md").read_text("utf-8")
 
@@ -60,3 +61,15 @@ def test_the_prompts_of_the_guide_are_controlled_english():
         # The guide wraps lines.
         assert prompt in " ".join(GUIDE.split()), prompt
         parse(prompt)
+
+
+def test_every_synonym_is_in_the_guide():
+    tables = (synonyms.BEFORE, synonyms.AFTER, synonyms.LAYOUTS, synonyms.WHOLE_IMAGE, synonyms.RELATIONS)
+    words = [word for table in (*tables, synonyms.SIDES) for phrases in table.values() for word in phrases]
+    words += [
+        word for kind in KINDS.values() for pair in synonyms.nouns(kind)[len(kind.words) :] for word in pair
+    ]
+    for phrases in (synonyms.OPENERS, synonyms.NONE, synonyms.ABSENT, synonyms.PRESENT, synonyms.ONLY):
+        words += phrases
+    words += [*synonyms.WITH, *synonyms.WITHOUT, *synonyms.AND, *synonyms.GROUP_OF, *synonyms.THERE]
+    assert [word for word in words if f"`{word}`" not in GUIDE] == []
