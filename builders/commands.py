@@ -350,6 +350,13 @@ def build_nlvr(folder: Path, out: Path) -> None:
     help="Only pairs of prompts that differ in this property. Repeatable.",
 )
 @click.option(
+    "--frames",
+    type=click.Choice(["varied", "usual"]),
+    default="varied",
+    show_default=True,
+    help="varied: word prompts in every sentence frame and with every synonym; usual: as in checks.",
+)
+@click.option(
     "--unusual",
     default=0.7,
     show_default=True,
@@ -366,6 +373,7 @@ def build_scenes(
     without: tuple[Path, ...],
     properties: tuple[str, ...],
     about: tuple[str, ...],
+    frames: str,
     unusual: float,
     seed: int,
     workers: int,
@@ -385,7 +393,12 @@ def build_scenes(
         splits={"train": train, "validation": validation, "test": round(1.0 - train - validation, 9)},
         without=without,
         properties=properties,
-        settings=scenes.Settings(about=about, unusual=unusual, seed=seed),
+        settings=scenes.Settings(
+            about=about,
+            frames=scenes.Settings.frames if frames == "varied" else (),
+            unusual=unusual,
+            seed=seed,
+        ),
         executor=local_executor(workers),
     )
     totals = {name: sum(part["counts"][name] for part in manifest.parts) for name in ("images", "claims")}

@@ -30,10 +30,12 @@ from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.exact import sample_scene
 from croc_syn.world import all_supported, all_visible, rasterise, satisfies, to_svg
-from croc_syn.world.contrasts.claims import make_claims
+from croc_syn.world.contrasts.claims import MIXTURE, make_claims
 from croc_syn.world.contrasts.prompt_pairs import stateable
 from croc_syn.world.declarations import lexicon
-from croc_syn.world.declarations.kinds import KINDS
+from croc_syn.world.declarations.kinds import KINDS, Kind
+from croc_syn.world.language import synonyms
+from croc_syn.world.language.wording import FRAMES, reword
 from croc_syn.world.scenes.layout import extent
 from croc_syn.world.scenes.oracle import RELATION_TESTS, Box, is_arranged
 from croc_syn.world.scenes.seeded_random import SeededRandom
@@ -55,6 +57,8 @@ class Settings:
         sizes: widths in pixels; each image has one of them, so that a model does not learn one resampling.
         claims: pairs of a true and a false prompt per image in addition to its own two, at most.
         about: what these pairs may differ in; empty means anything.
+        frames: sentence frames in which the prompts are worded, names of
+            :data:`~croc_syn.world.language.wording.FRAMES`; empty keeps the few forms of CROCsyn's prompts.
         unusual: share of the things whose parts, texture and material are sampled uniformly. Otherwise a
             thing has what its kind usually has unless a prompt says otherwise, and a model learns that dogs
             have four legs instead of counting them.
@@ -64,6 +68,7 @@ class Settings:
     sizes: tuple[int, ...] = (160, 160, 160, 112, 256)
     claims: int = 12
     about: tuple[str, ...] = ()
+    frames: tuple[str, ...] = tuple(FRAMES)
     unusual: float = 0.7
     seed: int = 0
 
@@ -74,7 +79,8 @@ def scene_schema() -> pa.Schema:
     ``true[i]`` and ``false[i]`` differ in one property, ``about[i]``. A thing has its ``kind``, its ``box``
     (left, top, right, bottom as shares of the image) and its ``words``: one ``property=value`` per property.
     ``whole`` is the same for the whole image. Things are listed from back to front. The metadata ``names``
-    hold the spellings of kinds and parts, as JSON.
+    hold the spellings of kinds, parts (``part:leg``) and values (``value:red``), as JSON; those of kinds are
+    first singulars, then as many plurals.
     """
     import datasets
 
@@ -95,10 +101,18 @@ def scene_schema() -> pa.Schema:
             "whole": datasets.List(text),
         }
     ).arrow_schema
-    names = {kind.id: [*kind.words, *kind.plurals] for kind in KINDS.values()}
+    names = {kind.id: spellings(kind) for kind in KINDS.values()}
     for part in (part for kind in KINDS.values() for part in kind.parts):
         names[f"part:{part.word}"] = [part.word, part.plural_word]
+    for value in (value for values in lexicon.THING_DIMENSIONS.values() for value in values.values()):
+        names[f"value:{value.id}"] = [*value.words, *synonyms.BEFORE.get(value.id, ())]
     return schema.with_metadata({**(schema.metadata or {}), b"names": json.dumps(names).encode()})
+
+
+def spellings(kind: Kind) -> list[str]:
+    """The nouns for a kind: singulars, then plurals in the same order."""
+    pairs = synonyms.nouns(kind)
+    return [one for one, _ in pairs] + [many for _, many in pairs]
 
 
 def build_scenes(
@@ -160,6 +174,8 @@ def build_scenes(
         "sizes": settings.sizes,
         "claims": settings.claims,
         "about": settings.about,
+        "frames": settings.frames,
+        "mixture": stable_hash(*(f"{name} {weight}" for name, weight in MIXTURE.items())),
         "unusual": settings.unusual,
         "seed": settings.seed,
         "splits": dict(splits),
@@ -227,7 +243,10 @@ def write_scenes(
         pairs = [(own, other, keys["contrast"] or "entity")]
         extra = make_claims(scene, settings.claims, rng, settings.about)
         pairs += [(claim.true, claim.false, claim.about) for claim in extra]
-        allowed = [pair for pair in pairs if not ({fold_caption(pair[0]), fold_caption(pair[1])} & banned)]
+        allowed = [pair for pair in pairs if not is_banned(pair, banned)]
+        if settings.frames:
+            varied = [(*vary_wording(*pair[:2], settings.frames, rng), pair[2]) for pair in allowed]
+            allowed = [pair for pair in varied if not is_banned(pair, banned)]
         counts["banned"] += len(pairs) - len(allowed)
         counts["claims"] += len(allowed)
         counts["images"] += 1
@@ -244,6 +263,19 @@ def write_scenes(
         )
     write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
     return counts
+
+
+def is_banned(pair: tuple[str, str, str], banned: frozenset[bytes]) -> bool:
+    """Whether one of the two prompts must not occur."""
+    return bool({fold_caption(pair[0]), fold_caption(pair[1])} & banned)
+
+
+def vary_wording(true: str, false: str, frames: Sequence[str], rng: SeededRandom) -> tuple[str, str]:
+    """Word a true and a false prompt anew, three of four times both in the same way."""
+    first = second = f"{rng.random()}"
+    if rng.random() < 0.25:
+        second = f"{rng.random()}"
+    return reword(true, first, frames=frames), reword(false, second, frames=frames)
 
 
 def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRandom) -> Scene:
