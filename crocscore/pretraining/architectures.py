@@ -8,8 +8,15 @@ in how image and text meet: in :func:`build_vlm` every word attends to every pat
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
-from typing import Any
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from croc.scorers.captions import NORMALISED
+
+if TYPE_CHECKING:
+    import torch
 
 SIDE, PATCH = 160, 16
 """Side of an image, and of a patch (one image token), in pixels."""
@@ -58,6 +65,74 @@ def train_tokenizer(texts: Iterable[str], size: int = 960, window: int = 256) ->
         padding_side="right",
         clean_up_tokenization_spaces=False,
     )
+
+
+def extend_tokenizer(tokenizer: Any, texts: Iterable[str], *, least: int = 20) -> Any:
+    """Add the words of texts that a tokenizer writes in several tokens; every other text keeps its tokens.
+
+    A word that is a known word with a plural ending is not added: the model reads such words already.
+
+    Args:
+        tokenizer: the tokenizer of a trained model; it is not changed.
+        texts: prompts, as the model reads them.
+        least: how often a word has to occur.
+
+    Returns:
+        A tokenizer; it equals the given one if there are no such words.
+    """
+    from tokenizers import Tokenizer
+
+    backend = tokenizer.backend_tokenizer
+    counts: Counter[str] = Counter()
+    for text in texts:
+        counts.update(text.split())
+    pieces: Counter[str] = Counter()
+    for word, count in counts.items():
+        for piece, _ in backend.pre_tokenizer.pre_tokenize_str(f" {word}"):
+            pieces[piece] += count
+    state = json.loads(backend.to_str())
+    vocabulary = state["model"]["vocab"]
+    for piece, count in sorted(pieces.items(), key=lambda item: (-item[1], item[0])):
+        tokens = [token.value for token in backend.model.tokenize(piece)]
+        is_plural = len(tokens) == 2 and tokens[0][0] == "Ġ" and tokens[1] in ("s", "es")
+        if count >= least and len(tokens) > 1 and not is_plural:
+            vocabulary[piece] = len(vocabulary)
+            state["model"]["ignore_merges"] = True  # a word of the vocabulary needs no merges that lead to it
+    extended = copy.deepcopy(tokenizer)
+    extended._tokenizer = Tokenizer.from_str(json.dumps(state))
+    return extended
+
+
+def initial_rows(
+    old: torch.Tensor, tokenizer: Any, extended: Any, spellings: Mapping[str, Sequence[str]]
+) -> torch.Tensor:
+    """The rows of an embedding for a tokenizer that was extended: the old ones, then one for each new token.
+
+    Args:
+        old: (old tokens, width).
+        tokenizer: that the old rows belong to.
+        extended: what :func:`extend_tokenizer` made of it.
+        spellings: words that mean the same; a new one among them begins with the row of the first old one in
+            its half of the list (singulars, then plurals). Other words begin with the mean of their pieces.
+
+    Returns:
+        (all tokens, width).
+    """
+    import torch
+
+    known: dict[str, str] = {}
+    for words in spellings.values():
+        half = len(words) // 2
+        for side in (words, words[:half], words[half:]):
+            own = [w for w in side if len(tokenizer(f" {w}", add_special_tokens=False)["input_ids"]) == 1]
+            known |= dict.fromkeys(side, own[0]) if own else {}
+    rows = [old]
+    for number in range(len(tokenizer), len(extended)):
+        text = extended.backend_tokenizer.decode([number], skip_special_tokens=False)
+        like = known.get(text.strip())
+        pieces = tokenizer(f" {like}" if like else text, add_special_tokens=False)["input_ids"]
+        rows.append(old[pieces].mean(0, keepdim=True))
+    return torch.cat(rows)
 
 
 def tower_config() -> Any:
@@ -119,7 +194,7 @@ def build_vlm(tokenizer: Any, *, text_layers: int = 3) -> tuple[Any, Any]:
         image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
         tie_word_embeddings=True,
     )
-    config.croc = {"question": QUESTION, "answers": list(ANSWERS)}
+    config.croc = {"question": QUESTION, "answers": list(ANSWERS), "caption": NORMALISED}
     # DeepSeek-VL's own processor pads an image to a square; for these models it is resized to one.
     processor = LlavaProcessor(
         image_processor=image_processor(),
@@ -158,6 +233,7 @@ def build_dual_encoder(tokenizer: Any, *, text_layers: int = 2) -> tuple[Any, An
         eos_token_id=tokenizer.eos_token_id,
     )
     config = VisionTextDualEncoderConfig.from_vision_text_configs(tower, text, projection_dim=width)
+    config.croc = {"caption": NORMALISED}
     # CLIP reads its text vector at the end token, so its tokenizer has to append one.
     ended = copy.deepcopy(tokenizer)
     ended.backend_tokenizer.post_processor = processors.TemplateProcessing(

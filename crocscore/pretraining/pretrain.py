@@ -30,15 +30,20 @@ from numpy.typing import NDArray
 
 from croc.checks.schema import stable_hash
 from croc.errors import CrocError, InputError
-from croc.storage.files import write_json
-from crocscore.pretraining.architectures import SIDE, train_tokenizer
+from croc.scorers.captions import NORMALISED, normalised
+from croc.storage.files import atomic, write_json
+from crocscore.pretraining.architectures import SIDE, extend_tokenizer, train_tokenizer
 from crocscore.pretraining.batches import BatchSampler
 from crocscore.pretraining.config import PretrainingConfig
 from crocscore.pretraining.scene_arrays import SceneArrays, read_prompts, read_scenes
 from crocscore.pretraining.stages import STAGES, TOWER, Stage
+from crocscore.probes import SHA256, is_probe_text
 
 HELD_OUT = 768
 """Number of scenes that are held out for evaluation, at most a tenth of all."""
+
+TOKENIZER_PROMPTS = 300_000
+"""Number of prompts that a new tokenizer is trained on, at most."""
 
 
 def evaluate(stage: Stage, sampler: BatchSampler, rows: NDArray[np.int64]) -> dict[str, float]:
@@ -78,17 +83,26 @@ def evaluate(stage: Stage, sampler: BatchSampler, rows: NDArray[np.int64]) -> di
     return measured | {"annotation_loss": float(np.mean(losses))}
 
 
-def train(stage: Stage, scenes: SceneArrays, held_out: int, out: Path) -> dict[str, float]:
+def train(
+    stage: Stage, scenes: SceneArrays, held_out: int, out: Path, *, checkpoint_minutes: float = 10.0
+) -> dict[str, float]:
     """Train a stage, or resume it; progress is written to ``log.jsonl``.
+
+    A resumed run gives the same model as an undisturbed one: the checkpoint has weights, optimiser, the state
+    of the random numbers and the step, which decides the batch.
 
     Args:
         stage: what is trained.
         scenes: all scenes; the last ``held_out`` are used for evaluation alone.
         held_out: how many.
         out: the folder.
+        checkpoint_minutes: time between two checkpoints; there is one at each evaluation besides.
 
     Returns:
         The last evaluation.
+
+    Raises:
+        InputError: the folder contains a run with another configuration.
     """
     import torch
 
@@ -96,7 +110,7 @@ def train(stage: Stage, scenes: SceneArrays, held_out: int, out: Path) -> dict[s
     parameters, optimiser = stage.parameters(), stage.optimiser()
     sampler = stage.sampler(scenes, np.arange(len(scenes) - held_out))
     held_out_rows = np.arange(len(scenes) - held_out, len(scenes))
-    state, step = out / "state.pt", 0
+    state, step, stored = out / "state.pt", 0, None
     out.mkdir(parents=True, exist_ok=True)
     if state.is_file():
         stored = torch.load(state, weights_only=True)
@@ -107,9 +121,12 @@ def train(stage: Stage, scenes: SceneArrays, held_out: int, out: Path) -> dict[s
             for name, value in parameters.items():
                 value.copy_(stored["parameters"][name])
         optimiser.load_state_dict(stored["optimiser"])
-    started, count = time.monotonic(), 0
-    sums: dict[str, float] = defaultdict(float)
-    last: dict[str, float] = {}
+        torch.set_rng_state(stored["random"])
+    started, count = time.monotonic(), stored["count"] if stored else 0
+    sums: dict[str, float] = defaultdict(float, stored["sums"] if stored else {})
+    last: dict[str, float] = stored["last"] if stored else {}
+    _keep_lines(out / "log.jsonl", step)
+    saved, timed = time.monotonic(), 0
     with (out / "log.jsonl").open("a") as log:
         for batch in sampler.batches(step):
             if step >= config.steps:
@@ -127,72 +144,87 @@ def train(stage: Stage, scenes: SceneArrays, held_out: int, out: Path) -> dict[s
             torch.autograd.backward(loss)
             torch.nn.utils.clip_grad_norm_([v for v in parameters.values() if v.grad is not None], 1.0)
             optimiser.step()
-            step, count = step + 1, count + 1
+            step, count, timed = step + 1, count + 1, timed + 1
             for name, part in (parts | {"loss": loss.item()}).items():
                 sums[name] += part
             evaluates = step % config.evaluate_every == 0 or step == config.steps
-            if not evaluates and step % 50:
-                continue
-            speed = count * config.images_per_step / (time.monotonic() - started)
-            line = {
-                "step": step,
-                "images/s": round(speed, 1),
-                **{name: round(total / count, 4) for name, total in sums.items()},
-            }
-            if evaluates:
-                last = evaluate(stage, sampler, held_out_rows)
-                line |= {f"held_out/{name}": round(value, 4) for name, value in last.items()}
-                torch.save(
-                    {
-                        "config": asdict(config),
-                        "step": step,
-                        "parameters": {name: value.detach() for name, value in parameters.items()},
-                        "optimiser": optimiser.state_dict(),
-                    },
-                    state.with_suffix(".part"),
-                )
-                state.with_suffix(".part").replace(state)
-                stage.save(out)
-            log.write(json.dumps(line) + "\n")
-            log.flush()
-            minutes = (config.steps - step) * config.images_per_step / speed / 60
-            sys.stderr.write(f"{json.dumps(line)} about {minutes:.0f} min left\n")
-            started, sums, count = time.monotonic(), defaultdict(float), 0
+            if evaluates or step % 50 == 0:
+                speed = timed * config.images_per_step / (time.monotonic() - started)
+                line = {
+                    "step": step,
+                    "images/s": round(speed, 1),
+                    **{name: round(total / count, 4) for name, total in sums.items()},
+                }
+                if evaluates:
+                    last = evaluate(stage, sampler, held_out_rows)
+                    line |= {f"held_out/{name}": round(value, 4) for name, value in last.items()}
+                    stage.save(out)
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                minutes = (config.steps - step) * config.images_per_step / speed / 60
+                sys.stderr.write(f"{json.dumps(line)} about {minutes:.0f} min left\n")
+                started, sums, count, timed = time.monotonic(), defaultdict(float), 0, 0
+            if evaluates or time.monotonic() - saved >= 60 * checkpoint_minutes:
+                checkpoint = {
+                    "config": asdict(config),
+                    "step": step,
+                    "parameters": {name: value.detach() for name, value in parameters.items()},
+                    "optimiser": optimiser.state_dict(),
+                    "random": torch.get_rng_state(),
+                    "sums": dict(sums),
+                    "count": count,
+                    "last": last,
+                }
+                with atomic(state) as temporary:
+                    torch.save(checkpoint, temporary)
+                saved = time.monotonic()
     return last
+
+
+def _keep_lines(log: Path, step: int) -> None:
+    """Remove the lines of a log after a step, which a resumed run writes again."""
+    if log.is_file():
+        lines = [line for line in log.read_text("utf-8").splitlines(keepends=True) if line.endswith("\n")]
+        kept = [line for line in lines if json.loads(line)["step"] <= step]
+        with atomic(log) as temporary:
+            temporary.write_text("".join(kept), "utf-8")
 
 
 def load_data(folders: Sequence[Path], files: int | None, start: Path | None) -> tuple[Any, SceneArrays]:
     """Tokenizer and arrays of folders of scenes; they are made once and cached in the first folder.
 
-    A model that is continued keeps its tokenizer; otherwise one is trained on the prompts of the scenes.
+    Pairs with a text of the probes (:mod:`crocscore.probes`) are left out. Prompts are normalised, as the
+    scorers normalise them (:func:`croc.scorers.captions.normalised`). The tokenizer of a model that is
+    continued is extended by the words that it lacks; otherwise one is trained on the prompts of the scenes.
 
     Raises:
-        InputError: there are no scenes, or the cache was made with another vocabulary.
+        InputError: there are no scenes.
     """
     from transformers import PreTrainedTokenizerFast
 
     parts = [file for folder in folders for file in sorted((folder / "parts").glob("*.parquet"))[:files]]
     if not parts:
         raise InputError(f"{folders[0]} has no parts/*.parquet; make scenes with croc build scenes")
-    cache = folders[0] / f"arrays-{SIDE}-{stable_hash(*(str(file.resolve()) for file in parts))[:8]}"
     own = None
     if start is not None and (start / "tokenizer.json").is_file():
         own = PreTrainedTokenizerFast.from_pretrained(start)
+    known = "" if own is None else stable_hash(*own.get_vocab())
+    key = stable_hash(NORMALISED, SHA256, known, *(str(file.resolve()) for file in parts))
+    cache = folders[0] / f"arrays-{SIDE}-{key[:8]}"
     if (cache / "vocabulary.json").is_file():
-        tokenizer = PreTrainedTokenizerFast.from_pretrained(cache)
-        if own is not None and own.get_vocab() != tokenizer.get_vocab():
-            raise InputError(f"{cache} was made with another vocabulary than that of {start}: remove it")
-        return own or tokenizer, SceneArrays.load(cache)
-    tokenizer = own or train_tokenizer(read_prompts(parts[:40]))
+        return PreTrainedTokenizerFast.from_pretrained(cache), SceneArrays.load(cache)
+    texts = [normalised(text) for text in read_prompts(parts)]
+    tokenizer = train_tokenizer(texts[:TOKENIZER_PROMPTS]) if own is None else extend_tokenizer(own, texts)
     tokenizer.save_pretrained(cache)
 
     def encode(texts: list[str]) -> list[list[int]]:
-        ids: list[list[int]] = tokenizer(texts, add_special_tokens=False, return_attention_mask=False)[
-            "input_ids"
-        ]
+        # With a space before it, as in the question.
+        ids: list[list[int]] = tokenizer(
+            [f" {normalised(text)}" for text in texts], add_special_tokens=False, return_attention_mask=False
+        )["input_ids"]
         return ids
 
-    read_scenes(parts, encode, side=SIDE).save(cache)
+    read_scenes(parts, encode, side=SIDE, excluded=is_probe_text).save(cache)
     return tokenizer, SceneArrays.load(cache)
 
 
@@ -205,6 +237,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--start", type=Path, help="folder of a trained tower or model to continue with")
     parser.add_argument("--out", type=Path, required=True, help="output folder; run again to resume")
+    parser.add_argument(
+        "--checkpoint-minutes", type=float, default=10.0, help="time between two checkpoints; default: 10"
+    )
     parser.add_argument("--files", type=int, help="number of files to read in each folder; default: all")
     for name, value in asdict(PretrainingConfig()).items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
@@ -213,7 +248,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         tokenizer, scenes = load_data(given.scenes, given.files, given.start)
         stage = Stage(given.stage, scenes, tokenizer, given.start, config)
-        last = train(stage, scenes, min(HELD_OUT, len(scenes) // 10), given.out)
+        held_out = min(HELD_OUT, len(scenes) // 10)
+        last = train(stage, scenes, held_out, given.out, checkpoint_minutes=given.checkpoint_minutes)
         write_json(
             given.out / "stage.json", {"stage": given.stage, "config": asdict(config), "held_out": last}
         )

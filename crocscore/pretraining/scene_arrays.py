@@ -117,41 +117,42 @@ def read_scenes(
     *,
     side: int,
     resample: int = Image.Resampling.BICUBIC,
+    excluded: Callable[[str], bool] = lambda prompt: False,
 ) -> SceneArrays:
     """Read files of annotated scenes into memory.
 
     Args:
         files: Parquet files of ``croc build scenes``.
-        encode: texts → token ids of each.
+        encode: prompts → token ids of each, as they stand in the question.
         side: pixels of an image.
         resample: filter of the image processor.
+        excluded: whether a prompt must not be trained on; its pair is left out.
 
     Raises:
         InputError: there are no rows.
     """
     rows: list[dict[str, Any]] = []
-    pixels = []
+    total = sum(pq.read_metadata(file).num_rows for file in files)
+    pixels = np.empty((total, side, side, 3), dtype=np.uint8)
+    number = 0
     for file in files:
         table = pq.read_table(file)
         for data in table["image"].combine_chunks().field("bytes"):
             with Image.open(io.BytesIO(data.as_py())) as image:
                 rgb = image.convert("RGB")
-                pixels.append(
-                    np.asarray(rgb if rgb.size == (side, side) else rgb.resize((side, side), resample))
-                )
-        rows += table.drop_columns(["image"]).to_pylist()
+                pixels[number] = rgb if rgb.size == (side, side) else rgb.resize((side, side), resample)
+                number += 1
+        rows += [_without(row, excluded) for row in table.drop_columns(["image"]).to_pylist()]
     if not rows:
         raise InputError("the files contain no scenes")
     vocabulary = _label_vocabulary(rows, _spellings(files))
     things = [thing for row in rows for thing in row["things"]]
     kinds = {name: i for i, name in enumerate(vocabulary.kinds)}
-    texts = [
-        f" {text}" for row in rows for pair in zip(row["true"], row["false"], strict=True) for text in pair
-    ]
+    texts = [text for row in rows for pair in zip(row["true"], row["false"], strict=True) for text in pair]
     ids = encode(texts)
     about = {name: i for i, name in enumerate(vocabulary.about)}
     return SceneArrays(
-        pixels=np.stack(pixels),
+        pixels=pixels,
         kind=np.array([kinds[thing["kind"]] for thing in things], dtype=np.int16),
         box=np.array([thing["box"] for thing in things], dtype=np.float32).reshape(-1, 4),
         labels=_labels([thing["words"] for thing in things], vocabulary.thing),
@@ -163,6 +164,13 @@ def read_scenes(
         about=np.array([about[name] for row in rows for name in row["about"]], dtype=np.int16),
         vocabulary=vocabulary,
     )
+
+
+def _without(row: dict[str, Any], excluded: Callable[[str], bool]) -> dict[str, Any]:
+    """A row without the pairs that have an excluded prompt."""
+    pairs = zip(row["true"], row["false"], row["about"], strict=True)
+    kept = [pair for pair in pairs if not (excluded(pair[0]) or excluded(pair[1]))]
+    return row | {name: [pair[i] for pair in kept] for i, name in enumerate(("true", "false", "about"))}
 
 
 def _spellings(files: Sequence[Path]) -> dict[str, list[str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -87,8 +88,8 @@ class Stage:
             dual = dual or "dual" in _model_type(start)
         build = architectures.build_dual_encoder if dual else architectures.build_vlm
         model, self.processor = build(tokenizer)
-        if self.continued:
-            model = type(model).from_pretrained(start, config=model.config, dtype=torch.float32)
+        if start is not None and self.continued:
+            _continue_with(model, start, tokenizer, scenes.vocabulary.names)
         self.model = model
         self.tower = model.vision_model if dual else model.model.vision_model
         self.heads = SceneHeads(self.tower.config.hidden_sizes[-1], scenes)
@@ -305,6 +306,25 @@ class Stage:
             betas=(0.9, 0.98),
             fused=True,
         )
+
+
+def _continue_with(model: Any, start: Path, tokenizer: Any, spellings: Mapping[str, Sequence[str]]) -> None:
+    """Copy the weights of a trained model; its embeddings get rows for the words that its tokenizer lacks."""
+    import torch
+    from transformers import PreTrainedTokenizerFast
+
+    stored = type(model).from_pretrained(start, dtype=torch.float32).state_dict()
+    own = PreTrainedTokenizerFast.from_pretrained(start)
+    vocabulary, extended = own.get_vocab(), tokenizer.get_vocab()
+    if any(extended.get(token) != number for token, number in vocabulary.items()):
+        raise InputError(
+            f"{start} has another vocabulary than the scenes were read with: remove their arrays"
+        )
+    for name, value in model.state_dict().items():
+        before = stored[name]
+        if before.shape != value.shape and len(before) == len(own) and len(value) == len(tokenizer):
+            stored[name] = architectures.initial_rows(before, own, tokenizer, spellings)
+    model.load_state_dict(stored)
 
 
 def _model_type(folder: Path) -> str:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from builders.scenes import spellings
 from croc_syn.world import KINDS
 from crocscore.pretraining.config import PretrainingConfig
 from crocscore.pretraining.pretrain import load_data
@@ -62,7 +63,7 @@ def names_in(text: str, kinds: list[str]) -> list[tuple[str, str]]:
     for kind in kinds:
         for part in KINDS[kind].parts:
             spelled |= {word: ("", part.word) for word in (part.word, part.plural_word)}
-    spelled |= {word: (kind, "") for kind in kinds for word in (*KINDS[kind].words, *KINDS[kind].plurals)}
+    spelled |= {word: (kind, "") for kind in kinds for word in spellings(KINDS[kind])}
     longest_first = "|".join(map(re.escape, sorted(spelled, key=len, reverse=True)))
     found, last = [], None
     for match in re.finditer(rf"(?<= )({longest_first})(?![a-z])", text):

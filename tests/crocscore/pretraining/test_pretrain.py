@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +12,11 @@ import pytest
 from PIL import Image
 
 from croc.errors import InputError
+from croc.scorers.captions import NORMALISED, normalised
+from croc.scorers.dual_encoder import DualEncoder
 from croc_syn import world
 from crocscore.model import CROCScore
-from crocscore.pretraining.architectures import QUESTION
+from crocscore.pretraining.architectures import QUESTION, build_dual_encoder, build_vlm, train_tokenizer
 from crocscore.pretraining.config import PretrainingConfig
 from crocscore.pretraining.pretrain import evaluate, load_data, main, train
 from crocscore.pretraining.stages import DUAL, TOWER, VLM, Stage
@@ -59,8 +62,6 @@ def test_a_stage_gives_a_model_that_scores(name: str, folder: Path, tower: Path,
         assert np.isfinite(scorer.score([image, image], prompts)).all()
         assert scorer.settings.question == QUESTION
     else:
-        from croc.scorers.dual_encoder import DualEncoder
-
         assert np.isfinite(DualEncoder(str(tmp_path / "out")).score([image, image], prompts)).all()
 
 
@@ -168,6 +169,121 @@ def test_an_interrupted_run_is_resumed_with_the_same_result(folder: Path, tmp_pa
         train(stage, scenes, 8, tmp_path / "cut")
     again = train(Stage(TOWER, scenes, words, None, plan), scenes, 8, tmp_path / "cut")
     assert again == pytest.approx(whole, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", [TOWER, VLM])
+def test_a_killed_run_is_resumed_from_a_checkpoint_between_evaluations_to_the_same_weights(
+    name: str, folder: Path, tower: Path, tmp_path: Path
+) -> None:
+    import torch
+    from safetensors.torch import load_file
+
+    words, scenes = load_data([folder], None, None)
+    plan = PretrainingConfig(
+        steps=6, images_per_step=2, evaluate_every=6, warmup_steps=2, claims_per_image=2, grounding_weight=0.5
+    )
+
+    class Killed(Exception):
+        pass
+
+    def stage() -> Stage:
+        return Stage(name, scenes, words, tower, plan)
+
+    def run(out: Path, stops_at: int | None = None) -> dict[str, float]:
+        trained = stage()
+        real, taken = trained.loss, []
+
+        def loss(*arguments: object) -> object:
+            taken.append(1)
+            if len(taken) == stops_at:
+                raise Killed
+            torch.rand(3)  # a model with dropout draws numbers, whose state is in the checkpoint
+            return real(*arguments)  # type: ignore[arg-type]
+
+        trained.loss = loss  # type: ignore[method-assign]
+        return train(trained, scenes, 8, out, checkpoint_minutes=0)
+
+    whole = run(tmp_path / "whole")
+    drawn = torch.get_rng_state()
+    with pytest.raises(Killed):
+        run(tmp_path / "cut", stops_at=4)
+    assert torch.load(tmp_path / "cut" / "state.pt", weights_only=True)["step"] == 3
+    assert not (tmp_path / "cut" / "tower.safetensors").exists()
+    assert run(tmp_path / "cut") == whole
+    assert torch.equal(torch.get_rng_state(), drawn)
+    first, second = (load_file(tmp_path / run / "tower.safetensors") for run in ("whole", "cut"))
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    logged = [
+        [{k: v for k, v in line.items() if k != "images/s"} for line in lines(tmp_path / run)]
+        for run in ("whole", "cut")
+    ]
+    assert logged[0] == logged[1]
+    # A run that is complete is not trained again.
+    assert train(stage(), scenes, 8, tmp_path / "cut") == whole
+
+
+def test_lines_of_the_log_behind_the_checkpoint_are_written_again(folder: Path, tmp_path: Path) -> None:
+    words, scenes = load_data([folder], None, None)
+    plan = PretrainingConfig(steps=2, images_per_step=2, evaluate_every=1, warmup_steps=1)
+    train(Stage(TOWER, scenes, words, None, plan), scenes, 8, tmp_path)
+    log = tmp_path / "log.jsonl"
+    log.write_text(log.read_text() + '{"step": 3}\n{"step": 4, "lo')
+    train(Stage(TOWER, scenes, words, None, plan), scenes, 8, tmp_path)
+    assert [line["step"] for line in lines(tmp_path)] == [1, 2]
+
+
+def test_prompts_are_read_as_the_scorer_reads_them(folder: Path, tmp_path: Path) -> None:
+    words, scenes = load_data([folder], None, None)
+    texts = [words.decode(scenes.ids[a:b]) for a, b in pairwise(scenes.ends[:50])]
+    assert all(text == f" {normalised(text)}" for text in texts)
+    plan = PretrainingConfig(images_per_step=2)
+    for name in (VLM, DUAL):
+        Stage(name, scenes, words, None, plan).save(tmp_path / name)
+    image = Image.open(io.BytesIO(world.draw("a red dog", 0).png)).convert("RGB")
+    typed, read = "There\u2019s a red dog,  and 3 Cats!", "there is a red dog, and three cats"
+    for scorer in (CROCScore(tmp_path / VLM), DualEncoder(str(tmp_path / DUAL))):
+        assert scorer.fields()["caption"] == NORMALISED
+        one, other = scorer.score([image] * 2, [typed, read])
+        assert one == pytest.approx(other, abs=1e-6)
+        assert abs(scorer.score([image], ["there is a blue dog"])[0] - one) > 1e-6
+    scorer = CROCScore(tmp_path / VLM)
+    assert scorer.turn(typed) == scorer.turn(read)
+    assert scorer.explain(image, typed).margin == pytest.approx(one_of(scorer, image, read), abs=1e-5)
+
+
+def one_of(scorer: CROCScore, image: Image.Image, prompt: str) -> float:
+    return float(scorer.score([image], [prompt])[0])
+
+
+@pytest.mark.parametrize("name", [VLM, DUAL])
+def test_a_model_is_continued_with_more_words(name: str, folder: Path, tower: Path, tmp_path: Path) -> None:
+    import torch
+
+    few = train_tokenizer(["a red dog", "two cats in a park"], size=300)
+    words, scenes = load_data([folder], None, None)
+    plan = PretrainingConfig(images_per_step=2)
+    model, processor = (build_dual_encoder if name == DUAL else build_vlm)(few)
+    model.save_pretrained(tmp_path / "old")
+    processor.save_pretrained(tmp_path / "old")
+    extended, more = load_data([folder], None, tmp_path / "old")
+    assert len(extended) > len(few)
+    stage = Stage(name, more, extended, tmp_path / "old", plan)
+    before, after = model.state_dict(), stage.model.state_dict()
+    grown = {key for key in before if before[key].shape != after[key].shape}
+    assert grown and all(
+        key.endswith(("embed_tokens.weight", "lm_head.weight", "token_embedding.weight")) for key in grown
+    )
+    for key in before:
+        assert torch.equal(before[key], after[key][: len(before[key])] if before[key].ndim else after[key])
+    stage.save(tmp_path / "new")
+    image = Image.open(io.BytesIO(world.draw("a red dog", 0).png)).convert("RGB")
+    scorer = CROCScore if name == VLM else DualEncoder
+    # Words that the old model knows are read as before.
+    old = scorer(str(tmp_path / "old")).score([image], ["a red dog"])
+    assert scorer(str(tmp_path / "new")).score([image], ["a red dog"]) == pytest.approx(old, abs=2e-2)
+    # Scenes that were read with another vocabulary do not fit.
+    with pytest.raises(InputError, match="another vocabulary"):
+        Stage(name, scenes, words, tmp_path / "old", plan)
 
 
 def test_a_run_with_another_configuration_is_not_resumed(folder: Path, tmp_path: Path) -> None:

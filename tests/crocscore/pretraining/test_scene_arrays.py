@@ -85,3 +85,15 @@ def test_a_patch_holds_the_middles_of_things() -> None:
     boxes = np.array([[0.0, 0.0, 0.2, 0.2], [0.05, 0.0, 0.15, 0.2], [0.6, 0.9, 1.4, 1.3]], dtype=np.float32)
     assert np.flatnonzero(found := count_centres(boxes, 4)).tolist() == [0, 15]
     assert found[0] == 2 and len(found) == 16
+
+
+def test_pairs_with_an_excluded_prompt_are_left_out(folder: Path) -> None:
+    files = sorted((folder / "parts").glob("*.parquet"))
+    every = read_prompts(files)
+    banned = every[0]
+    encode = lambda texts: [[len(text)] for text in texts]  # noqa: E731
+    whole = read_scenes(files, encode, side=32)
+    less = read_scenes(files, encode, side=32, excluded=lambda prompt: prompt == banned)
+    lost = len(whole.about) - len(less.about)
+    assert lost >= 1 and len(less.pairs) == len(whole.pairs) and less.pairs[-1] == len(less.about)
+    assert len(less.ends) == 2 * len(less.about) + 1
