@@ -26,7 +26,7 @@ from croc.ratings.records import (
 )
 from croc.ratings.ties import MAX_PAIRS, calibrate_ties
 from croc.tables.delimited import require_cells
-from croc.tables.pair_tables import require_column, select_metrics
+from croc.tables.pair_tables import PAIR_KEYS, require_groups, select_metrics
 from croc.verdict import statistics
 from croc.verdict.records import optional
 from croc.verdict.statistics import Array
@@ -61,8 +61,8 @@ def correlate(
     settings = replace(settings or Settings(), **more)
     humans = list(dict.fromkeys(humans))
     others = [name for name in (settings.cluster, *settings.by) if name is not None]
-    for name in others:
-        require_column(name, table)
+    for name in (*others, *(key for key in PAIR_KEYS if key in table.columns)):
+        require_groups(name, table)
     chosen, ignored = select_metrics(table, humans, metrics, others)
     notes: list[str] = []
     columns = {name: _finite(table[name]) for name in (*humans, *chosen)}

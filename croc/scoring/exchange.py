@@ -14,9 +14,10 @@ import logging
 import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NotRequired
 
 from PIL import Image
+from typing_extensions import TypedDict
 
 from croc.checks.decoding import decode, is_upright_rgb, to_bytes
 from croc.checks.rows import prompt_problem
@@ -26,7 +27,7 @@ from croc.errors import InputError
 from croc.scoring.slices import cells
 from croc.storage.files import atomic, file_stem, read_json, write_json
 from croc.storage.limits import require_metric_name
-from croc.storage.text_files import parse_json, require_keys, require_regular
+from croc.storage.text_files import parse_json, require_kind, require_regular
 from croc.tables.columns import score_schema, shared_cells
 from croc.tables.metadata import ScoreMetadata, library_versions
 from croc.tables.writers import write_scores
@@ -36,6 +37,46 @@ logger = logging.getLogger(__name__)
 
 FORMAT = 1
 _PLAIN_SUFFIX = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
+
+
+class _StoredExport(TypedDict):
+    """``export.json``, written last."""
+
+    protocol: str
+    dataset: str
+    dataset_revision: NotRequired[str | None]
+    dataset_config: NotRequired[str | None]
+    dataset_split: NotRequired[str | None]
+
+
+class _StoredPair(TypedDict):
+    """A line of ``pairs.jsonl``."""
+
+    pair_id: str
+
+
+class _StoredImage(TypedDict):
+    """An image of a check; ``pairs`` has the id of its pair with each prompt."""
+
+    side: str
+    index: int
+    pairs: list[str | None]
+    error: NotRequired[str]
+
+
+class _StoredCheck(TypedDict):
+    """A line of ``checks.jsonl``, which also has the cells of ``SHARED_COLUMNS``."""
+
+    images: list[_StoredImage]
+    prompts: list[bool | str | None]
+
+
+class _ScoreOfPair(TypedDict):
+    """A line of the scores that another program wrote; numbers may be text, as in CSV."""
+
+    pair_id: str
+    score: NotRequired[Any]
+    error: NotRequired[Any]
 
 
 def export_pairs(
@@ -183,8 +224,7 @@ def import_scores(
     """
     folder, scores = Path(folder), Path(scores)
     require_metric_name(name)
-    about = read_json(folder / "export.json", "no export.json: not a finished export of pairs")
-    require_keys(about, {"protocol": str, "dataset": str}, str(folder / "export.json"))
+    about = read_json(folder / "export.json", "no export.json: not a finished export of pairs", _StoredExport)
     known = _known_pairs(folder)
     found = _read_scores(scores, known)
     rows = list(_rows(folder, found, scores.name))
@@ -214,8 +254,7 @@ def _known_pairs(folder: Path) -> set[str]:
     path = folder / "pairs.jsonl"
     known = set()
     for number, line in _lines(path):
-        require_keys(line, {"pair_id": str}, f"{path}, line {number}")
-        known.add(line["pair_id"])
+        known.add(require_kind(line, _StoredPair, f"{path}, line {number}")["pair_id"])
     return known
 
 
@@ -223,7 +262,7 @@ def _read_scores(path: Path, known: set[str]) -> dict[str, float | str]:
     found: dict[str, float | str] = {}
     for number, line in _lines(path):
         where = f"{path}, line {number}"
-        pair = line.get("pair_id")
+        pair = require_kind(line, _ScoreOfPair, where)["pair_id"]
         if pair not in known:
             raise InputError(f"{where}: pair_id {pair!r} is not in the exported pairs")
         if pair in found:
@@ -240,7 +279,7 @@ def _read_scores(path: Path, known: set[str]) -> dict[str, float | str]:
     return found
 
 
-def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+def _lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and content of each line; a table's header is line 1."""
     delimiters = {".tsv": "\t", ".csv": ","}
     if path.suffix not in (*delimiters, ".jsonl"):
@@ -250,8 +289,9 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         with path.open(encoding="utf-8-sig", newline="") as file:
             if path.suffix == ".jsonl":
                 for number, text in enumerate(file, 1):
+                    place = f"{path}, line {number}"
                     if text.strip():
-                        yield number, _object(text, f"{path}, line {number}")
+                        yield number, require_kind(parse_json(text, place), dict[str, Any], place)
                 return
             reader = csv.DictReader(file, delimiter=delimiters[path.suffix])
             missing = {"pair_id", "score"} - set(reader.fieldnames or ())
@@ -269,25 +309,16 @@ def _lines(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
         raise InputError(f"{path} is not a table: {error}") from None
 
 
-def _object(text: str, where: str) -> Mapping[str, Any]:
-    line = parse_json(text, where)
-    if not isinstance(line, dict):
-        raise InputError(f"{where}: expected an object with pair_id and score")
-    return line
-
-
 def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterator[dict[str, Any]]:
     path = folder / "checks.jsonl"
-    for number, check in _lines(path):
+    for number, line in _lines(path):
         where = f"{path}, line {number}"
-        require_keys(check, {"images": list, "prompts": list}, where)
-        same = shared_cells(check)
+        check = require_kind(line, _StoredCheck, where)
+        same = require_kind(shared_cells(line), dict[str, str | None], where)
         for place, entry in enumerate(check["images"]):
-            require_keys(entry, {"side": str, "index": int, "pairs": list}, f"{where}: images[{place}]")
-            whole = all(pair is None or isinstance(pair, str) for pair in entry["pairs"])
-            if not whole or len(entry["pairs"]) != len(check["prompts"]):
+            if len(entry["pairs"]) != len(check["prompts"]):
                 expected = f"expected {counted(len(check['prompts']), 'id')}"
-                raise InputError(f"{where}: images[{place}]: pairs: {expected}")
+                raise InputError(f"{where}: images.{place}.pairs: {expected}")
             outcomes: list[float | str | None] = []
             for usable, pair in zip(check["prompts"], entry["pairs"], strict=True):
                 if usable is None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -143,42 +142,6 @@ def first_problem(problem: Exception) -> str:
     first = problem.errors(include_url=False, include_input=False)[0]
     where = ".".join(str(part) for part in first["loc"] if part != "[key]")
     return f"{where or 'the content'}: {first['msg'].removeprefix('Value error, ')}"
-
-
-_KIND_NAMES = {
-    str: "text",
-    int: "a whole number",
-    float: "a number",
-    bool: "true or false",
-    list: "a list",
-    dict: "an object",
-}
-
-
-def require_keys(content: Any, kinds: Mapping[str, type], where: str) -> None:
-    """Check that a JSON value is an object that has some keys with values of a type.
-
-    Args:
-        content: the value.
-        kinds: the type of the value of each required key.
-        where: the file or the place in it.
-
-    Raises:
-        InputError: the value is no object, or a key is missing or has a value of another type.
-    """
-    if not isinstance(content, dict):
-        raise InputError(f"{where}: expected an object with {', '.join(kinds)}")
-    for key, kind in kinds.items():
-        if key not in content:
-            raise InputError(f"{where}: the key {key!r} is missing")
-        value = content[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise InputError(f"{where}: {key}: expected {_KIND_NAMES[kind]}, not {_shorten(value)}")
-
-
-def _shorten(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def _describe(error: BaseException) -> str:

@@ -78,6 +78,18 @@ def require_column(name: str, table: pl.DataFrame) -> None:
     raise InputError(f"no column {name!r}{hint}")
 
 
+def require_groups(name: str, table: pl.DataFrame) -> None:
+    """Require a column that items can be grouped by: one value per cell, and no lists of values.
+
+    Raises:
+        InputError: there is no such column, or it has lists, structures or bytes.
+    """
+    require_column(name, table)
+    kind = table[name].dtype
+    if kind.is_nested() or kind == pl.Binary:
+        raise InputError(f"column {name!r} has the type {kind}; expected text or numbers")
+
+
 def _require_numbers(name: str, table: pl.DataFrame, numeric: Sequence[str]) -> None:
     require_column(name, table)
     if name in numeric:

@@ -26,9 +26,10 @@ from huggingface_hub import (
     HfApi,
     snapshot_download,
 )
+from typing_extensions import TypedDict
 
 from croc.errors import CrocError, InputError
-from croc.storage.text_files import parse_json, require_keys
+from croc.storage.text_files import parse_json, require_kind
 from croc_hum.votes.store import Store
 
 FOLDER = "votes"
@@ -36,12 +37,20 @@ _EVERY_WITHOUT_VOTES = 5.0
 """Minutes between two commits that no vote asked for, when every vote asks for one."""
 
 _FIRST_REPETITION_S, _LAST_REPETITION_S = 5.0, 300.0
-_KEYS = ("vote_id", "item_id", "annotator", "answer")
 INVITATIONS = "invitations.txt"
 """File with the hashes of the invitation codes that have been used, one per line."""
 
 WITHDRAWN = "withdrawn.txt"
 """File with the pseudonyms of annotators who withdrew, one per line."""
+
+
+class _Row(TypedDict):
+    """What a line of a file of votes has at least."""
+
+    vote_id: str
+    item_id: str
+    annotator: str
+    answer: str
 
 
 class Mirror(CommitScheduler):
@@ -240,9 +249,8 @@ def _read_rows(content: bytes, where: str) -> Iterator[dict[str, Any]]:
     """The votes of a file of the dataset."""
     for number, line in enumerate(content.split(b"\n"), 1):
         if line:
-            row = parse_json(line, f"{where}, line {number}")
-            require_keys(row, dict.fromkeys(_KEYS, str), f"{where}, line {number}")
-            yield row
+            place = f"{where}, line {number}"
+            yield dict(require_kind(parse_json(line, place), _Row, place))
 
 
 def _format_time(value: Any) -> str:

@@ -17,10 +17,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import TypedDict
+
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.storage.files import atomic
-from croc.storage.text_files import parse_json, require_keys
+from croc.storage.text_files import parse_json, require_kind
 from croc_hum.schema import ANSWERS, VOTE_NAMES, plain_image
 from croc_hum.votes.store import Store
 from croc_hum.votes.values import clean_text, milliseconds
@@ -84,6 +86,10 @@ def _make_answer(task: str, answer: str) -> dict[str, Any]:
     return _make_result(task, "choices", {"choices": [answer]})
 
 
+class _Task(TypedDict):
+    data: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class ImportedVotes:
     """The votes of a file.
@@ -115,8 +121,8 @@ def read(text: str, salt: str = "", source: str = "the file") -> ImportedVotes:
     skipped = 0
     for number, task in enumerate(content, 1):
         where = f"{source}: task {number}"
-        require_keys(task, {"data": dict}, where)
-        item, kind = task["data"].get("item_id"), task["data"].get("task", "shows")
+        data = require_kind(task, _Task, where)["data"]
+        item, kind = data.get("item_id"), data.get("task", "shows")
         if not isinstance(item, str):
             raise InputError(f"{where}: data.item_id: expected text, not {item!r:.80}")
         if not isinstance(kind, str) or kind not in ANSWERS:

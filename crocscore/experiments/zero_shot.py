@@ -9,9 +9,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import TypedDict
+
 from croc.errors import InputError
 from croc.storage.files import atomic, read_json, write_json
-from croc.storage.text_files import require_keys
 from crocscore.experiments.plots import plot_zero_shot
 
 if TYPE_CHECKING:
@@ -67,6 +68,13 @@ def zero_shot(
     return out / "zero-shot.json"
 
 
+class _Item(TypedDict):
+    """An image; every other key is a metric or a human rating."""
+
+    text: str
+    text_id: str
+
+
 def tifa160(folder: Path, scorer: Any) -> pl.DataFrame:
     """The pair table of TIFA160: the columns of the release, and one with the scores of a scorer.
 
@@ -78,10 +86,8 @@ def tifa160(folder: Path, scorer: Any) -> pl.DataFrame:
 
     from croc.checks.decoding import decode, to_bytes
 
-    items = read_json(folder / _ANNOTATIONS, f"no {_ANNOTATIONS}", dict[str, Any])
+    items = read_json(folder / _ANNOTATIONS, f"no {_ANNOTATIONS}", dict[str, _Item])
     names = sorted(items)
-    for name in names:
-        require_keys(items[name], {"text": str, "text_id": str}, f"{folder / _ANNOTATIONS}: {name}")
     scores = np.full(len(names), np.nan)
     for start in range(0, len(names), 64):
         batch = names[start : start + 64]

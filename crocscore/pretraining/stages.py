@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.storage.files import read_json
-from croc.storage.text_files import require_keys
 from crocscore.pretraining import architectures
 from crocscore.pretraining.batches import BatchSampler
 from crocscore.pretraining.config import PretrainingConfig
@@ -327,7 +327,9 @@ def _continue_with(model: Any, start: Path, tokenizer: Any, spellings: Mapping[s
     model.load_state_dict(stored)
 
 
+class _Config(TypedDict):
+    model_type: str
+
+
 def _model_type(folder: Path) -> str:
-    config = read_json(folder / "config.json", "no config.json in it", dict[str, Any])
-    require_keys(config, {"model_type": str}, str(folder / "config.json"))
-    return str(config["model_type"])
+    return read_json(folder / "config.json", "no config.json in it", _Config)["model_type"]

@@ -80,6 +80,8 @@ TARGETS = (
     _target("pairs/pairs.jsonl", "scores import pairs outside.jsonl --name outside --out made", 2),
     _target("outside.jsonl", "scores import pairs outside.jsonl --name outside --out made", 3),
     _target("outside.csv", "scores import pairs outside.csv --name outside --out made", 2),
+    _target("pairs/checks.jsonl", "scores import pairs outside.jsonl --name outside --out made", 2),
+    _target("pairs/export.json", "scores import pairs outside.jsonl --name outside --out made"),
     # Ratings.
     _target("ratings.csv", f"correlate ratings.csv --human human {_FEW}", 3),
     _target("ratings.parquet", f"correlate ratings.parquet --human human {_FEW} --by system", 2),

@@ -20,16 +20,43 @@ from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.items import Contrastive
 from croc.storage.files import read_json
-from croc.storage.text_files import require_keys
+from croc.storage.text_files import require_kind
 from croc.wording import counted
 
 MODELS = ("gpt4v", "llava", "llavar")
 
 
 class _Example(TypedDict):
-    """The other keys depend on what was asked, see :func:`_answers`."""
-
     id: int
+
+
+class _TextLog(TypedDict):
+    caption_1: str
+    caption_2: str
+    correct_answer: str
+
+
+class _TextExample(TypedDict):
+    """An image and two captions to choose from, twice."""
+
+    response_image_1: str
+    response_image_2: str
+    log_1: _TextLog
+    log_2: _TextLog
+
+
+class _ImageLog(TypedDict):
+    caption: str
+    correct_answer: str
+
+
+class _ImageExample(TypedDict):
+    """A caption and two images to choose from, twice."""
+
+    response_caption_1: str
+    response_caption_2: str
+    log_1: _ImageLog
+    log_2: _ImageLog
 
 
 _Answers = tuple[list[str], list[float | None]]
@@ -79,12 +106,10 @@ def read(folder: Path) -> Contrastive:
 def _answers(example: _Example, side: str, where: str) -> _Answers:
     """The options, and whether each of the two answers is right; None where no choice is found."""
     options, found = [], []
-    asked, named = ("image", ("caption_1", "caption_2")) if side == "text" else ("caption", ("caption",))
+    kind: type[Any] = _TextExample if side == "text" else _ImageExample
+    content: Mapping[str, Any] = require_kind(example, kind, where)
     for number in (1, 2):
-        require_keys(example, {f"response_{asked}_{number}": str, f"log_{number}": dict}, where)
-        content: Mapping[str, Any] = example
         log = content[f"log_{number}"]
-        require_keys(log, dict.fromkeys((*named, "correct_answer"), str), f"{where}, log_{number}")
         if side == "text":
             response = content[f"response_image_{number}"]
             a, b = log["caption_1"], log["caption_2"]

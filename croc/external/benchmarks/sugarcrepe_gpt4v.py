@@ -12,19 +12,25 @@ from typing import Any
 
 import numpy as np
 import polars as pl
+from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source, figures
 from croc.external.files import first_existing
 from croc.external.items import Contrastive
 from croc.storage.files import read_json
-from croc.storage.text_files import require_keys
+from croc.storage.text_files import require_kind
 from croc.tables.delimited import read_delimited, require_columns
 
 SPLITS = ("swap_att", "swap_obj", "add_att", "add_obj", "replace_att", "replace_obj", "replace_rel")
 ORDERS = ("positive first", "negative first")
 _METRIC = "gpt4v"
-_KEYS = {"caption": str, "negative_caption": str, "correct": bool}
+
+
+class _Item(TypedDict):
+    caption: str
+    negative_caption: str
+    correct: bool
 
 
 def read(folder: Path) -> Contrastive:
@@ -51,7 +57,7 @@ def read(folder: Path) -> Contrastive:
             for number, item in read_json(file, f"no {file.name}", dict[str, Any]).items():
                 if number == "accuracy":  # of the split, at the end of the file
                     continue
-                require_keys(item, _KEYS, f"{file}, item {number!r}")
+                require_kind(item, _Item, f"{file}, item {number!r}")
                 rows.append(_row(split, number, item, order, float(item["correct"])))
     if not rows:
         raise InputError(f"{folder}/gpt-4v-results: no answers")

@@ -385,6 +385,25 @@ def test_a_column_that_a_person_reads_as_numbers_is_refused_by_name(cell):
     assert {one.metric for one in found.results} == {"good"}
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("prompt", {}),
+        ("system", {}),
+        ("item_id", {}),
+        ("own", {"by": ("own",)}),
+        ("own", {"cluster": "own"}),
+    ],
+)
+@pytest.mark.parametrize("kind", ["list", "struct", "bytes"])
+def test_a_column_of_lists_is_refused_as_a_group(name, options, kind):
+    frame = table().with_columns(pl.col("prompt").alias("own"))
+    values = {"list": pl.concat_list(name), "struct": pl.struct(name), "bytes": pl.col(name).cast(pl.Binary)}
+    frame = frame.with_columns(values[kind].alias(name))
+    with pytest.raises(InputError, match=f"column '{name}' has the type .*; expected text or numbers"):
+        correlate(frame, ["human"], resamples=0, permutations=0, **options)
+
+
 def test_a_rating_with_decimal_commas_is_refused_by_name():
     with pytest.raises(InputError, match=r"'stars', row 1: '4,5' is not a number \(write decimals"):
         correlate(table(stars=["4,5"] * 40), ["stars"])

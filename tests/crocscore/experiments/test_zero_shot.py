@@ -16,9 +16,9 @@ from crocscore.experiments.zero_shot import _ANNOTATIONS, tifa160
     ("content", "message"),
     [
         ([], "valid dictionary"),
-        ({"a": 5}, "a: expected an object with text, text_id"),
-        ({"a": {"text": "x"}}, "a: the key 'text_id' is missing"),
-        ({"a": {"text": ["x"], "text_id": "t"}}, "a: text: expected text, not ['x']"),
+        ({"a": 5}, "a: Input should be a valid dictionary"),
+        ({"a": {"text": "x"}}, "a.text_id: Field required"),
+        ({"a": {"text": ["x"], "text_id": "t"}}, "a.text: Input should be a valid string"),
     ],
 )
 def test_annotations_that_are_damaged_are_named_with_the_key(
