@@ -38,6 +38,7 @@ from builders.upload_files import (
 )
 from croc.checks.manifest import MANIFEST, DatasetManifest, digest_of_manifest
 from croc.errors import CrocError, InputError
+from croc.storage.hub_access import is_connection_error
 from croc.storage.text_files import parse_json, require_kind
 from croc.wording import counted
 
@@ -183,6 +184,9 @@ def publish(
                 return job.preview() if dry_run else job.perform()
             except (HTTPError, OSError, RuntimeError, ValueError) as error:
                 reason = without_secrets(_cause(error), secret)
+                if not job.reached and _status(error) is None and is_connection_error(error) and attempt:
+                    message = f"{repo}: {api.endpoint} cannot be reached ({reason}); check the network"
+                    raise CrocError(message) from None
                 wait = None if _lacks_xet(reason) else _wait_seconds(error, attempt)
                 if wait is None or attempt + 1 == ATTEMPTS:
                     raise CrocError(_message(error, repo, reason, wait is not None)) from None
@@ -243,6 +247,7 @@ class _Job:
     tag: str | None
     log: Callable[[str], None]
     sent: Publication | None = None
+    reached: bool = False
 
     @property
     def type(self) -> str:
@@ -271,6 +276,7 @@ class _Job:
         sdk = {"space_sdk": front_matter(self.card)["sdk"]} if self.kind == "space" else {}
         # None, not False: an organisation may make repositories private by default.
         self.api.create_repo(**self.address, private=self.private or None, exist_ok=True, **sdk)
+        self.reached = True
         there = self._read_remote()
         plan = self._compare(there, ())
         moving = {*plan.added, *plan.changed}

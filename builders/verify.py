@@ -18,6 +18,7 @@ from croc.checks.manifest import DatasetManifest, ManifestFile, digest_of_manife
 from croc.errors import InputError
 from croc.storage.checksums import changed_files
 from croc.storage.files import read_json
+from croc.storage.hub_access import download_dataset
 from croc.storage.parquet import CANARY_KEY, batches, image_columns
 from croc.storage.text_files import require_regular
 from croc.wording import counted
@@ -77,17 +78,9 @@ def verify_repo(
         digest: see :func:`verify`.
 
     Raises:
-        InputError: it cannot be downloaded.
+        CrocError: it cannot be downloaded.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
-
-    try:
-        folder = snapshot_download(repo, repo_type="dataset", revision=revision)
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(f"{repo}: cannot be downloaded ({reason})") from None
-    return verify(Path(folder), images=images, digest=digest)
+    return verify(download_dataset(repo, revision), images=images, digest=digest)
 
 
 def _digest(manifest: Mapping[str, Any], digest: str | None) -> Iterator[str]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from pydantic import BaseModel
 
+from croc.errors import CrocError
 from croc.jobs.parts import Abort
 from croc.jobs.worker_state import keep_one
 from croc.storage.files import canonical
+from croc.storage.hub_access import cached, is_offline, require_readable, require_source
 from croc.storage.service import error_message, permanent_failure
 from croc_syn.model_settings import Endpoint, Model
 
@@ -62,6 +65,27 @@ def warn_unpinned(model: Model) -> None:
     """Warn about a model of the Hub without a revision."""
     if model.revision is None and not model.is_local:
         log.warning("%s: no revision is given, so the model may differ on another day", model.model)
+
+
+def require_download(source: str, revision: str | None, file: str, kind: str) -> None:
+    """Ask the Hub once whether a model can be downloaded; its libraries would retry for half a minute.
+
+    Args:
+        source: folder or Hub id.
+        revision: commit of the repository.
+        file: that is downloaded first.
+        kind: what the model is called in the message.
+
+    Raises:
+        Abort: it cannot; the sentence says why.
+    """
+    if Path(source).is_dir() or is_offline() or cached(source, revision, file):
+        return
+    try:
+        require_source(source)
+        require_readable(source, revision, file)
+    except CrocError as error:
+        raise Abort(f"{kind}: {error}") from None
 
 
 def loading_failed(error: Exception, model: Model, kind: str) -> Abort:

@@ -8,12 +8,17 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from croc.storage.hub_access import HubUnreachable, require_readable
+
 _PATTERN = re.compile(r"[*?\[\]]")
+_lock = threading.Lock()
 
 
 def open_builder(name: str, folder: Path | None, config: str | None, revision: str | None) -> Any:
@@ -31,9 +36,45 @@ def open_builder(name: str, folder: Path | None, config: str | None, revision: s
     import datasets
 
     if folder is None:
-        return datasets.load_dataset_builder(name, config, revision=revision)
+        return _of_hub(name, config, revision)
     where = _linked(folder.resolve()) if _PATTERN.search(str(folder.resolve())) else name
     return datasets.load_dataset_builder(str(where), config, cache_dir=local_cache())
+
+
+def _of_hub(name: str, config: str | None, revision: str | None) -> Any:
+    """The builder of a dataset of the Hub, or of one that was prepared earlier where the Hub does not answer.
+
+    The Hub is asked once before, because ``datasets`` and its client would retry for half a minute.
+
+    Raises:
+        CrocError: the Hub has no such dataset, or does not answer and there is none in the cache.
+    """
+    import datasets
+
+    if datasets.config.HF_HUB_OFFLINE:
+        return datasets.load_dataset_builder(name, config, revision=revision)
+    try:
+        require_readable(name, revision, kind="dataset")
+    except HubUnreachable as unreachable:
+        with _offline():
+            try:
+                return datasets.load_dataset_builder(name, config, revision=revision)
+            except (OSError, ValueError):
+                raise unreachable from None
+    return datasets.load_dataset_builder(name, config, revision=revision)
+
+
+@contextmanager
+def _offline() -> Iterator[None]:
+    """Let ``datasets`` look into its cache at once, as ``HF_DATASETS_OFFLINE`` does."""
+    import datasets
+
+    with _lock:
+        datasets.config.HF_HUB_OFFLINE = True
+        try:
+            yield
+        finally:
+            datasets.config.HF_HUB_OFFLINE = False
 
 
 def original_file(file: str, folder: Path) -> Path:

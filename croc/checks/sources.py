@@ -24,6 +24,7 @@ from croc.errors import CrocError, InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
 from croc.storage.files import read_json, sha256_of
+from croc.storage.hub_access import can_be_repository
 from croc.storage.text_files import require_kind, require_regular
 
 if TYPE_CHECKING:
@@ -241,7 +242,7 @@ def _open_named(
         raise InputError(f"{name}: expected a Parquet file")
     if path.exists() and not path.is_dir():
         raise InputError(f"{name}: not a regular file; expected a folder or a Parquet file")
-    if not path.exists() and not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name):
+    if not path.exists() and not can_be_repository(name):
         raise InputError(f"{name}: neither an existing folder nor a Hub id (ORGANISATION/NAME)")
     return _of_builder(name, path if path.is_dir() else None, config, split, revision, stream)
 

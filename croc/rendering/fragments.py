@@ -30,6 +30,7 @@ from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.results.hub_metadata import eval_results_files
 from croc.results.verified import LEVELS, VERIFIED, read_verified
+from croc.storage.hub_access import can_be_repository, download_dataset
 from croc.storage.limits import PAGE
 from croc.verdict.records import DIRECTION_NAMES, Result, Score
 from croc.verdict.report import NO_VALUE
@@ -198,11 +199,9 @@ def _source(variable: str, default: Path) -> Path:
         return default
     if Path(named).is_dir():
         return Path(named)
-    if not re.fullmatch(r"[\w.-]+/[\w.-]+", named):
+    if "/" not in named or not can_be_repository(named):
         raise InputError(f"{variable}={named}: neither a folder nor a Hub id")
-    from huggingface_hub import snapshot_download
-
-    return Path(snapshot_download(named, repo_type="dataset", allow_patterns=["*.json"]))
+    return download_dataset(named, patterns=["*.json"])
 
 
 # ---- Fragments ----

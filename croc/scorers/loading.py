@@ -20,12 +20,12 @@ from croc.checks.decoding import to_rgb
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.fingerprints import folder_fingerprint, model_fingerprint
 from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
-from croc.scorers.hub_access import HubUnreachable, cached, is_offline, require_readable, require_source
 from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.phi4_multimodal import imported
 from croc.scorers.phi4_multimodal import processor as phi4_processor
 from croc.scorers.processors import processor_class, processor_for_images
 from croc.scorers.tokenizer_files import check_tokenizers
+from croc.storage.hub_access import HubUnreachable, cached, is_offline, require_readable, require_source
 
 _DTYPES = ("float32", "bfloat16", "float16")
 # Buffers that older versions of transformers saved with the weights; the class computes them.

@@ -328,5 +328,5 @@ def _rows(folder: Path, found: Mapping[str, float | str], source: str) -> Iterat
                 elif usable is not True:  # false in older exports
                     outcomes.append(usable or "the prompt is empty")
                 else:
-                    outcomes.append(found.get(pair, f"no score in {source}"))
+                    outcomes.append(found.get(pair or "", f"no score in {source}"))
             yield {**same, "image_side": entry["side"], "image_index": entry["index"], **cells(outcomes)}

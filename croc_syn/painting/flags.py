@@ -19,7 +19,7 @@ from croc.jobs.parts import Abort
 from croc.jobs.worker_state import keep_one
 from croc.scoring.batching import BatchScorer
 from croc.storage.files import canonical
-from croc_syn.model_runtime import first_line
+from croc_syn.model_runtime import first_line, require_download
 from croc_syn.painting import PaintedImage
 from croc_syn.painting.settings import Contradiction, Flags, Nsfw
 
@@ -128,6 +128,7 @@ def _classifier(name: str, revision: str | None, label: str) -> Any:
         from transformers import AutoImageProcessor, AutoModelForImageClassification
     except ImportError as error:
         raise MissingExtra("flags.nsfw", "generate") from error
+    require_download(name, revision, "config.json", "flags.nsfw")
     try:
         model = AutoModelForImageClassification.from_pretrained(name, revision=revision, use_safetensors=True)
         processor = AutoImageProcessor.from_pretrained(name, revision=revision)

@@ -19,7 +19,7 @@ import numpy as np
 
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
-from croc_syn.model_runtime import first_line, halve_batch, loading_failed, warn_unpinned
+from croc_syn.model_runtime import first_line, halve_batch, loading_failed, require_download, warn_unpinned
 from croc_syn.painting import ImageRequest, PaintedImage
 from croc_syn.painting.encode import to_pixels
 from croc_syn.painting.settings import ImageModel, Pipeline
@@ -247,6 +247,7 @@ def load_pipeline(model: ImageModel, settings: Pipeline) -> Any:
     transformers.utils.logging.disable_progress_bar()
     log.info("%s: loading", model.model)
     warn_unpinned(model)
+    require_download(model.model, model.revision, "model_index.json", "image model")
     options: dict[str, Any] = {"dtype": getattr(torch, settings.dtype), "use_safetensors": True}
     if settings.quantise != "none":
         options["quantization_config"] = _quantisation(settings.quantise)

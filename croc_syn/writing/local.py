@@ -15,7 +15,7 @@ from typing import Any
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
 from croc.scorers.tokenizer_files import check_tokenizers
-from croc_syn.model_runtime import halve_batch, loading_failed, warn_unpinned
+from croc_syn.model_runtime import halve_batch, loading_failed, require_download, warn_unpinned
 from croc_syn.writing import FollowUp, PromptRequest, WriterResponse
 from croc_syn.writing.settings import Local, Sampling, TextModel
 
@@ -120,6 +120,7 @@ def _load(model: TextModel, settings: Local) -> tuple[Any, Any]:
     except ImportError as error:
         raise MissingExtra("writing prompts with transformers", "generate") from error
     warn_unpinned(model)
+    require_download(model.model, model.revision, "config.json", "text model")
     pin = {} if model.is_local else {"revision": model.revision}
     placed: dict[str, Any] = (
         {"device_map": "auto"} if not settings.device and torch.cuda.is_available() else {}

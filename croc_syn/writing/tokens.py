@@ -15,7 +15,7 @@ from typing import Any
 from croc.errors import MissingExtra
 from croc.jobs.parts import Abort
 from croc.scorers.tokenizer_files import check_tokenizer
-from croc_syn.model_runtime import first_line
+from croc_syn.model_runtime import first_line, require_download
 from croc_syn.writing.settings import Encoder
 
 # Words cached with their counts, some 20 MB; then the cache is cleared.
@@ -122,6 +122,8 @@ def token_counter(encoder: Encoder) -> TokenCounter:
         else:
             from huggingface_hub import hf_hub_download
 
+            inside = f"{encoder.subfolder}/tokenizer.json" if encoder.subfolder else "tokenizer.json"
+            require_download(encoder.tokenizer, encoder.revision, inside, f"encoder {encoder.name}")
             file = Path(
                 hf_hub_download(
                     encoder.tokenizer,
@@ -132,6 +134,8 @@ def token_counter(encoder: Encoder) -> TokenCounter:
             )
         check_tokenizer(file)
         tokenizer = Tokenizer.from_file(str(file))
+    except Abort:
+        raise
     except Exception as error:  # tokenizers raises bare exceptions
         raise Abort(
             f"encoder {encoder.name}: {encoder.tokenizer} has no tokenizer to count with "

