@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from croc.errors import CrocError, InputError, MissingExtra
+    from croc.images.scoring import score
     from croc.scorers import Scorer
     from croc.verdict.evaluation import evaluate
     from croc.verdict.report import Report
@@ -23,9 +24,10 @@ _HOME = {
     "Report": "croc.verdict.report",
     "Scorer": "croc.scorers",
     "evaluate": "croc.verdict.evaluation",
+    "score": "croc.images.scoring",
 }
 
-__all__ = ["CrocError", "InputError", "MissingExtra", "Report", "Scorer", "__version__", "evaluate"]
+__all__ = ["CrocError", "InputError", "MissingExtra", "Report", "Scorer", "__version__", "evaluate", "score"]
 
 
 def __getattr__(name: str) -> Any:

@@ -77,6 +77,8 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "plan": "croc.cli.plan:plan",
         "results": "croc.cli.results:results",
         "score": "croc.cli.score:score",
+        "compare-models": "croc.cli.images:compare_models",
+        "score-images": "croc.cli.images:score_images",
         "scorers": "croc.cli.score:scorers",
         "scores": "croc.cli.score:scores",
         "space": "croc.cli.space:space",

@@ -23,7 +23,16 @@ from croc.cli.install_metric import install, remove
 ROOT = Path(__file__).parents[2]
 WALKED = (
     *("quickstart", "evaluate", "report", "statistics", "first_experiments", "own_benchmark"),
-    *("taxonomy", "exact_world", "scorers", "train_your_own", "ask_people", "external_benchmarks", "graded"),
+    *(
+        "taxonomy",
+        "exact_world",
+        "scorers",
+        "train_your_own",
+        "ask_people",
+        "external_benchmarks",
+        "graded",
+        "own_images",
+    ),
     *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
     "security",
     pytest.param("cluster", marks=pytest.mark.cluster),

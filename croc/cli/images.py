@@ -1,0 +1,240 @@
+"""Commands for own images: score-images, compare-models."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from croc.cli.command_group import section
+from croc.cli.options import (
+    PATH,
+    Integer,
+    ManyScorers,
+    Number,
+    overwrite_option,
+    run_options,
+    scorer_arguments,
+    scorers_option,
+    together,
+)
+from croc.cli.output import log, show, write
+from croc.errors import InputError
+
+pair_options = together(
+    click.option(
+        "--prompts",
+        type=PATH,
+        metavar="FILE",
+        help="Table (CSV, TSV, Parquet) of prompts with the name or id of their images, or a text file with "
+        "a prompt per line. Images ID.png, ID_0.png or ID/0.png belong to the prompt with that id.",
+    ),
+    click.option("--prompt", metavar="TEXT", help="Prompt of all images."),
+    click.option("--image-column", metavar="NAME", help="Column of images. Default: image, path, …"),
+    click.option("--prompt-column", metavar="NAME", help="Column of prompts. Default: prompt, text, …"),
+    click.option("--split", help="Split of a dataset that has several."),
+)
+
+
+@section("run")
+@click.command(
+    cls=ManyScorers,
+    epilog="""\b
+Examples:
+  croc score-images renders/ --prompt "a red cat on a blue sofa" --scorer crocscore --out scores.csv
+  croc score-images model-a/ model-b/ --prompts prompts.csv --scorer clipscore-b32 --out scores.parquet
+  croc score-images pairs.csv --scorer crocscore random --out scores.csv --html sheet.html
+  cat pairs.csv | croc score-images - --scorer random --out scores.csv""",
+)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@scorers_option
+@click.option("--out", required=True, type=PATH, metavar="FILE", help="Table to write: .csv or .parquet.")
+@pair_options
+@click.option(
+    "--html",
+    "html_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write a contact sheet, sorted by the first scorer.",
+)
+@run_options
+@overwrite_option
+def score_images(
+    images: tuple[str, ...],
+    scorers: tuple[str, ...],
+    out: Path,
+    prompts: Path | None,
+    prompt: str | None,
+    image_column: str | None,
+    prompt_column: str | None,
+    split: str | None,
+    html_file: Path | None,
+    batch_size: int | None,
+    max_failures: int | None,
+    device: str | None,
+    options: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Score images with their prompts.
+
+    IMAGES are image files or folders of them with --prompt or --prompts, a table of image paths and prompts
+    ('-' reads CSV from standard input), a folder saved by datasets, or a dataset on the Hub. The output is
+    the table with a column for each metric; the means are printed with intervals over prompts. FILE.parts
+    holds what is needed to resume an interrupted run.
+    """
+    from croc.images.pairs import read_pairs
+    from croc.images.scoring import require_format
+    from croc.images.scoring import score_images as run
+    from croc.rendering.images import contact_sheet, terminal
+    from croc.scoring.run import ScoringSettings
+
+    require_format(out)
+    given = scorer_arguments(scorers, options, device)
+    pairs = read_pairs(
+        images,
+        prompts=prompts,
+        prompt=prompt,
+        image_column=image_column,
+        prompt_column=prompt_column,
+        split=split,
+        stdin=sys.stdin.read,
+    )
+    work = out.with_name(out.name + ".parts")
+    found = run(
+        pairs,
+        scorers,
+        work,
+        ScoringSettings(
+            batch_size=batch_size,
+            max_failures=max_failures,
+            existing="overwrite" if overwrite else "resume",
+        ),
+        options=given,
+        log=log,
+    )
+    found.write(out)
+    write(html_file, contact_sheet(found, pairs.read) if html_file else "")
+    show(terminal(found))
+
+
+@section("run")
+@click.command(
+    cls=ManyScorers,
+    epilog="""\b
+Examples:
+  croc compare-models a/ b/ --prompts prompts.csv --scorer crocscore --out scores.csv
+  croc compare-models scores.csv --metric crocscore --html comparison.html
+  croc compare-models scores.csv --metric crocscore --labels votes.csv""",
+)
+@click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
+@click.option(
+    "--scorer", "scorers", multiple=True, metavar="NAME", help="Score the images first. Repeatable."
+)
+@click.option(
+    "--metric",
+    "metrics",
+    multiple=True,
+    metavar="COLUMN",
+    help="Column of scores of a table. Repeatable. Default: the scorers.",
+)
+@click.option("--out", type=PATH, metavar="FILE", help="Table of scores to write: .csv or .parquet.")
+@pair_options
+@click.option(
+    "--labels",
+    type=PATH,
+    metavar="FILE",
+    help="Human labels of some prompts: a row per label, with image or with system and prompt.",
+)
+@click.option("--label", metavar="COLUMN", help="Column of labels, in the file of --labels or in the table.")
+@click.option(
+    "--level", default=0.95, show_default=True, type=Number(0.5, 0.999), help="Confidence level of intervals."
+)
+@click.option(
+    "--permutations",
+    default=10_000,
+    show_default=True,
+    type=Integer(0),
+    help="Number of permutations in tests. 0 computes no tests and ranks.",
+)
+@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a web page with examples.")
+@run_options
+@overwrite_option
+def compare_models(
+    images: tuple[str, ...],
+    scorers: tuple[str, ...],
+    metrics: tuple[str, ...],
+    out: Path | None,
+    prompts: Path | None,
+    prompt: str | None,
+    image_column: str | None,
+    prompt_column: str | None,
+    split: str | None,
+    labels: Path | None,
+    label: str | None,
+    level: float,
+    permutations: int,
+    json_file: Path | None,
+    html_file: Path | None,
+    batch_size: int | None,
+    max_failures: int | None,
+    device: str | None,
+    options: tuple[str, ...],
+    overwrite: bool,
+) -> None:
+    """Compare image models by metrics, and by human labels of some prompts.
+
+    IMAGES are folders, one for each image model, with --prompts and --scorer; or a table with the columns
+    system and prompt and a column for each metric, such as 'croc score-images' writes. Models are compared on
+    the same prompts; several images of a prompt are averaged. With --labels the mean label of all prompts is
+    estimated from a few labels and the metric, so that the interval holds whatever the metric's errors are.
+    """
+    import polars as pl
+
+    from croc.checks.decoding import to_bytes
+    from croc.images.comparison import add_labels
+    from croc.images.comparison import compare_models as compare
+    from croc.images.pairs import read_pairs, read_table
+    from croc.images.scoring import require_format
+    from croc.images.scoring import score_images as run
+    from croc.rendering.comparison import page, terminal
+    from croc.scoring.run import ScoringSettings
+
+    if scorers:
+        if out is None:
+            raise InputError("give --out FILE for the scores that --scorer computes")
+        require_format(out)
+        given = scorer_arguments(scorers, options, device)
+        pairs = read_pairs(
+            images,
+            prompts=prompts,
+            prompt=prompt,
+            image_column=image_column,
+            prompt_column=prompt_column,
+            split=split,
+            stdin=sys.stdin.read,
+        )
+        settings = ScoringSettings(
+            batch_size=batch_size,
+            max_failures=max_failures,
+            existing="overwrite" if overwrite else "resume",
+        )
+        found = run(pairs, scorers, out.with_name(out.name + ".parts"), settings, options=given, log=log)
+        found.write(out)
+        table, chosen = found.table, [*found.metrics, *metrics]
+    else:
+        if len(images) != 1:
+            raise InputError("several folders need --scorer; without it give one table of scores")
+        table, chosen = read_table(Path(images[0])), list(metrics)
+        if not chosen:
+            raise InputError(
+                f"name the columns of scores by --metric; the table has {', '.join(table.columns)}"
+            )
+    if labels is not None:
+        table, label = add_labels(table, read_table(labels), str(labels), label)
+    report = compare(table, chosen, label=label, level=level, permutations=permutations)
+    write(json_file, report.to_json() + "\n")
+    shown = table if "image" in table.columns else table.with_columns(pl.lit("").alias("image"))
+    write(html_file, page(report, shown, lambda image: to_bytes(Path(image))) if html_file else "")
+    show(terminal(report))

@@ -1,0 +1,103 @@
+"""Scores of own images: as terminal tables and as a contact sheet."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich.table import Table
+from rich.text import Text
+
+from croc.errors import InputError
+from croc.images.scoring import FAILURE, ImageScores, Mean
+from croc.rendering.formats import DASH
+from croc.wording import counted
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+MOST_SHOWN = 200
+"""Images on a contact sheet, at most: half of them the lowest, half the highest."""
+
+
+def value(score: float | None) -> str:
+    """A score or mean with four significant digits; a dash where there is none."""
+    return DASH if score is None else f"{score:.4g}".replace("-", "−")
+
+
+def terminal(scores: ImageScores, level: float = 0.95) -> list[RenderableType]:
+    """Means with intervals, and why pairs have no score."""
+    means = scores.means(level)
+    several = any(mean.system is not None for mean in means)
+    table = Table(box=None, padding=(0, 1))
+    headings = (
+        "metric",
+        *(("images of",) if several else ()),
+        "images",
+        "mean",
+        f"{level:.0%} interval",
+        "lowest",
+    )
+    for heading in headings:
+        left = heading in ("metric", "images of", "lowest")
+        table.add_column(heading, justify="left" if left else "right", overflow="fold")
+    for mean in means:
+        system = ((mean.system or "all"),) if several else ()
+        ends = "" if mean.low is None else f"{value(mean.low)} … {value(mean.high)}"
+        table.add_row(mean.metric, *system, f"{mean.images:,}", value(mean.mean), ends, _lowest(scores, mean))
+    return [table, *(Text(line) for line in failure_lines(scores))]
+
+
+def _lowest(scores: ImageScores, mean: Mean) -> str:
+    rows = scores.table.drop_nulls(mean.metric)
+    if mean.system is not None:
+        rows = rows.filter(pl.col("system") == mean.system)
+    return str(rows.sort(mean.metric)["image"][0]) if len(rows) else ""
+
+
+def failure_lines(scores: ImageScores) -> list[str]:
+    """For each metric how many pairs have no score for which reason."""
+    return [
+        f"{metric}: {counted(count, 'image')} without a score: {reason}"
+        for metric, reasons in scores.failures.items()
+        for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]
+    ]
+
+
+def contact_sheet(scores: ImageScores, read: Callable[[int], bytes], metric: str | None = None) -> str:
+    """A web page of the images with their prompts and scores, lowest first.
+
+    Args:
+        scores: the scores.
+        read: returns the content of the image of a row.
+        metric: to sort by; None takes the first.
+    """
+    from croc.rendering.fragments import thumbnail
+    from croc.rendering.page import environment
+
+    metric = metric or scores.metrics[0]
+    ordered = scores.table.with_row_index("row").sort(metric, nulls_last=True)
+    first = len(ordered)
+    if len(ordered) > MOST_SHOWN:
+        first = MOST_SHOWN // 2
+        ordered = pl.concat([ordered.head(first), ordered.tail(MOST_SHOWN - first)])
+
+    def picture(row: int) -> str | None:
+        try:
+            return thumbnail([read(row)])
+        except (InputError, OSError):
+            return None
+
+    rows: Sequence[dict[str, Any]] = [
+        {
+            "picture": picture(row["row"]),
+            "name": row["image"],
+            "prompt": row["prompt"],
+            "scores": [(name, value(row[name])) for name in scores.metrics],
+            "failure": row[FAILURE],
+        }
+        for row in ordered.iter_rows(named=True)
+    ]
+    template = environment().get_template("images.html")
+    return template.render(rows=rows, metric=metric, total=len(scores.table), shown=len(rows), first=first)
