@@ -43,7 +43,7 @@ _place_options = together(
 @section("evaluate")
 @click.group(cls=CommandGroup)
 def external() -> None:
-    """Score and evaluate metrics on others' benchmarks, and recompute published figures."""
+    """Evaluate metrics on others' benchmarks."""
 
 
 @external.command("list", epilog="Example: croc external list ts2")
@@ -71,7 +71,9 @@ Examples:
 @out_folder
 @_place_options
 @click.option(
-    "--max-items", type=Integer(1), help="Maximum number of items, evenly spaced over the benchmark."
+    "--max-items",
+    type=Integer(1),
+    help="Maximum number of items, in whole groups such as the images of a prompt, evenly spaced.",
 )
 @run_options
 @overwrite_option

@@ -49,7 +49,7 @@ def score_benchmark(
         settings: batch size, resume, progress; None takes the defaults.
         data: folder with the files; None looks in the current folder, then on the Hub.
         revision: tag or commit on the Hub.
-        max_items: largest number of items, evenly spaced.
+        max_items: largest number of items; see :func:`sample`.
         options: arguments for those scorers that take them.
         log: called with remarks and with one summary line per scorer.
 
@@ -72,7 +72,7 @@ def score_benchmark(
     _count_missing(benchmark, pairs, log)
     checks = open_pairs(benchmark, pairs, located)
     if max_items is not None:
-        checks = checks.spaced(max_items)
+        checks = checks.select(sample([check.concept_id for check in pairs.checks], max_items))
     settings = replace(settings or ScoringSettings(), protocol="hum")  # labels by people, no subsets
     rated = benchmark.kind == "rated"
     folder = out / TABLES if rated else out
@@ -83,6 +83,33 @@ def score_benchmark(
     file = out / f"{benchmark.name}.parquet"
     write_pairs(benchmark.read(located.folder), read_score_tables([folder]), file)
     return [file]
+
+
+def sample(groups: Sequence[str | None], number: int) -> list[int]:
+    """Items of whole groups, such as the images of a prompt, evenly spaced over all groups.
+
+    Args:
+        groups: of each item.
+        number: largest number of items. A group that is larger by itself is cut.
+
+    Returns:
+        The numbers of the items, in order.
+
+    >>> sample(["a", "a", "b", "b", "c", "c", "d", "d"], 5)
+    [0, 1, 4, 5]
+    """
+    members: dict[str | None, list[int]] = {}
+    for item, group in enumerate(groups):
+        members.setdefault(group, []).append(item)
+    wanted = min(len(members), max(1, len(members) * number // max(len(groups), 1)))
+    kinds = list(members.values())
+    found: list[int] = []
+    for n in range(wanted):
+        chosen = kinds[n * len(kinds) // wanted]
+        if found and len(found) + len(chosen) > number:
+            break
+        found += chosen
+    return sorted(found[:number])
 
 
 def open_pairs(benchmark: Benchmark, pairs: Pairs, located: Located) -> Checks:

@@ -19,6 +19,7 @@ from pictures import png
 from PIL import Image
 
 from croc.external.benchmarks import sugarcrepe_gpt4v, sugarcrepe_pp, tifa160, vismin
+from croc.external.benchmarks.colorswap import MODELS
 
 
 def put(file: Path, content: Any) -> None:
@@ -88,6 +89,40 @@ def winoground_parquet(folder: Path) -> None:
     (folder / "data").mkdir(parents=True)
     found = datasets.Dataset.from_list(rows, features=datasets.Features(features))
     found.to_parquet(folder / "data/test-00000-of-00001.parquet")
+
+
+def colorswap(folder: Path) -> None:
+    """``vlm_results/`` of the repository, and ``data/test.json`` with ``data/images.zip``."""
+    numbers = (9, 11, 19)
+    captions = {n: (f"{n} white rafts on blue water", f"{n} blue rafts on white water") for n in numbers}
+    for model in MODELS:
+        for side, asked in (("text", "image"), ("image", "caption")):
+            examples = []
+            for n in numbers:
+                logs: dict[str, Any] = {}
+                for k, right in enumerate("AB" if side == "text" else ("first", "first"), 1):
+                    options = {"caption_1": captions[n][0], "caption_2": captions[n][1]}
+                    caption = options if side == "text" else {"caption": captions[n][k - 1]}
+                    logs[f"log_{k}"] = {**caption, "correct_answer": right}
+                    logs[f"response_{asked}_{k}"] = right
+                examples.append({"id": n, **logs})
+            put(folder / "vlm_results" / f"{side}-{model}-colorswap.json", examples)
+    items = [
+        {
+            "id": n,
+            "caption_1": captions[n][0],
+            "caption_2": captions[n][1],
+            **{f"image_{k}": f"images/img_{n}_{k}.png" for k in (1, 2)},
+            "image_source": "midjourney",
+            "caption_source": "human",
+        }
+        for n in numbers
+    ]
+    put(folder / "data" / "test.json", items)
+    archive(
+        folder / "data" / "images.zip",
+        {f"images/img_{n}_{k}.png": png(n + 100 * k) for n in numbers for k in (1, 2)},
+    )
 
 
 def eqben(folder: Path) -> None:
@@ -386,6 +421,7 @@ def evalmuse(folder: Path) -> None:
 
 LAYOUTS: dict[str, Callable[[Path], None]] = {
     "agiqa3k": agiqa,
+    "colorswap": colorswap,
     "eqben": eqben,
     "evalmuse": evalmuse,
     "genai_bench_1600": genai_bench,

@@ -18,12 +18,23 @@ from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
+from croc.external.images import ImageStore, Pairs, two_by_two
 from croc.external.items import Contrastive
 from croc.storage.files import read_json
 from croc.storage.text_files import require_kind
 from croc.wording import counted
 
 MODELS = ("gpt4v", "llava", "llavar")
+
+
+class _Item(TypedDict):
+    """An example of ``data/test.json``, as README.md shows it."""
+
+    id: int
+    caption_1: str
+    caption_2: str
+    image_1: str
+    image_2: str
 
 
 class _Example(TypedDict):
@@ -191,6 +202,38 @@ def compute(items: Contrastive, mode: Mode) -> Mapping[str, float]:
     return found
 
 
+def pairs(folder: Path) -> Pairs:
+    """Read ``data/test.json`` and its images, unpacked or in ``data/images.zip``.
+
+    Without that file the captions and the numbers of the images are taken from the answers.
+
+    Raises:
+        InputError: an example lacks a key, or the answers cannot be used.
+    """
+    store = ImageStore(folder, ("data", "."), ("data/images.zip", "images.zip"))
+    file = folder / "data" / "test.json"
+    if (items := read_json(file, None, list[_Item])) is None:
+        rows = read(folder).table.filter(metric=MODELS[0])
+        columns = rows.select("item_id", "prompt", "contrast_prompt").rows()
+        found = [(item, texts, [f"images/img_{item}_{n}.png" for n in (1, 2)]) for item, *texts in columns]
+    else:
+        found = [
+            (str(item["id"]), [item["caption_1"], item["caption_2"]], [item["image_1"], item["image_2"]])
+            for item in items
+        ]
+    return Pairs(
+        tuple(
+            two_by_two(
+                item,
+                (captions[0], captions[1]),
+                (store.find(images[0]), store.find(images[1])),
+                category="colour",
+            )
+            for item, captions, images in found
+        )
+    )
+
+
 _ABSTRACT = "abstract of arXiv 2402.04492"
 _PRINTED = "vlm_eval.py prints it; no output is published"
 _PUBLISHED = {"gpt4v group score": "72", "llava group score": "42"}
@@ -208,12 +251,14 @@ BENCHMARK = Benchmark(
         ("vlm_results",),
         hub="stanfordnlp/colorswap",
         gated=True,
+        images="unpack the archive that README.md links into 'data/' of the clone",
     ),
     scores=("text score", "image score", "group score"),
     folders=(),
     files=tuple(f"{place}text-gpt4v-colorswap.json" for place in ("vlm_results/", "")),
     met="annotations",
     read=read,
+    pairs=pairs,
     compute=compute,
     figures=tuple(
         Figure(name, _PUBLISHED.get(name), _ABSTRACT if name in _PUBLISHED else _PRINTED)

@@ -88,8 +88,11 @@ def score(tables: Sequence[ScoreTable], mode: Mode) -> Mapping[str, float]:
             )
             if mode == "parity":
                 rows = rows.with_columns(pl.col("passed").fill_null(False))
-            both = rows.group_by("split", "item", maintain_order=True).agg(
-                pl.col("passed").all(ignore_nulls=False)
+            # An item of which one caption was not scored at all is not known to pass.
+            both = (
+                rows.group_by("split", "item", maintain_order=True)
+                .agg(pl.col("passed").all(ignore_nulls=False), pl.len().alias("captions"))
+                .filter(captions=len(CAPTIONS))
             )
             values = {"both captions": both} | {
                 name: rows.filter(number=str(n)) for n, name in enumerate(CAPTIONS, 1)

@@ -17,16 +17,18 @@ import pyarrow.parquet as pq
 import pytest
 import tiny_models
 from benchmark_layouts import LAYOUTS, WINOGROUND, winoground_parquet
+from click.testing import CliRunner
 from hub_server import Hub, online
 from hub_state import User
 from huggingface_hub import HfApi
 from pictures import png
 
+from croc.cli import main
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, benchmarks, find_benchmark
 from croc.external.benchmarks import winoground
 from croc.external.evaluation import evaluate_on
-from croc.external.scoring import score_benchmark
+from croc.external.scoring import sample, score_benchmark
 from croc.scorers.registry import load
 
 
@@ -158,7 +160,7 @@ def score(benchmark: Benchmark, scorer: Any, out: Path, **more: Any) -> tuple[li
     return score_benchmark(benchmark, [scorer], out, log=remarks.append, **more), remarks
 
 
-def test_an_interrupted_run_is_resumed_and_finished_work_is_not_repeated(tmp_path: Path) -> None:
+def test_finished_work_is_not_repeated(tmp_path: Path) -> None:
     folder = written("winoground", tmp_path / "winoground")
     (file,), _ = score(winoground.BENCHMARK, first := Counting(), tmp_path / "out", data=folder)
     assert first.pairs >= 24  # four pairs of each example, and the self-check
@@ -214,6 +216,53 @@ def test_a_part_of_the_items_is_evenly_spaced(tmp_path: Path) -> None:
     assert set(pl.read_parquet(file)["check_id"]) == {"0", "2", "4"}
     found = evaluate_on(winoground.BENCHMARK, folder, [file], log=print)
     assert found.notes == ("3 of 6 items have scores.",)
+
+
+@pytest.mark.parametrize(
+    ("groups", "number", "chosen"),
+    [
+        ("aabbccdd", 4, [0, 1, 4, 5]),
+        ("aabbccdd", 100, list(range(8))),
+        ("abababab", 4, [0, 2, 4, 6]),
+        ("aaaabbbb", 3, [0, 1, 2]),  # no group is as small
+        ("abbbbc", 3, [0]),
+        ("abcdef", 3, [0, 2, 4]),
+    ],
+)
+def test_a_sample_has_whole_groups(groups: str, number: int, chosen: list[int]) -> None:
+    assert sample(groups, number) == chosen
+
+
+def test_a_sample_of_sugarcrepe_pp_has_both_captions_of_each_item(tmp_path: Path) -> None:
+    folder, benchmark = written("sugarcrepe_pp", tmp_path / "copy"), find_benchmark("sugarcrepe_pp")
+    (file,), _ = score(benchmark, Counting(), tmp_path / "out", data=folder, max_items=12)
+    items = [name.rpartition("/")[0] for name in pl.read_parquet(file)["check_id"]]
+    assert len(items) == 10 and all(items.count(item) == 2 for item in items)
+
+
+def test_a_gated_benchmark_says_how_to_get_access(hub: SimpleNamespace, tmp_path: Path) -> None:
+    hub.server.fail("GET", "/api/datasets/facebook/winoground", 403, times=9, X_Error_Code="GatedRepo")
+    done = run(hub, tmp_path / "home", "score", "winoground", "--scorer", "random", "--out", "x")
+    hub.server.faults.clear()
+    assert done.returncode == 2
+    assert "facebook/winoground: access is gated; accept its conditions" in done.stderr
+
+
+def test_commands_go_from_a_folder_to_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    written("imagereward", tmp_path / "copy")
+    written("winoground", tmp_path / "winoground")
+    for words, shown in (
+        ("external score imagereward --scorer random constant --from copy --out a", "a/imagereward.parquet"),
+        ("external evaluate imagereward a/imagereward.parquet --from copy", "random accuracy"),
+        ("correlate a/imagereward.parquet --human human --resamples 0 --permutations 0", "constant"),
+        ("external score winoground --scorer random --out b", "b/random.parquet"),  # found in this folder
+        ("external evaluate winoground b --data .", "random group score, Object"),
+        ("evaluate b --paper", "random"),
+    ):
+        done = CliRunner().invoke(main, words.split(), catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+        assert shown in done.output
 
 
 def test_missing_images_are_counted_and_none_at_all_is_an_error(tmp_path: Path) -> None:

@@ -16,7 +16,16 @@ from score_rows import check_rows, table
 
 from croc.errors import InputError
 from croc.external.benchmark import find_benchmark
-from croc.external.benchmarks import eqben, naturalbench, nlvr, sugarcrepe, sugarcrepe_pp, vismin, winoground
+from croc.external.benchmarks import (
+    colorswap,
+    eqben,
+    naturalbench,
+    nlvr,
+    sugarcrepe,
+    sugarcrepe_pp,
+    vismin,
+    winoground,
+)
 from croc.external.images import Pairs, StoredImage
 from croc.external.standard import direction_scores
 
@@ -145,6 +154,13 @@ def test_scores_of_sugarcrepe_pp_by_hand() -> None:
     assert (parity["m second caption"], default["m second caption"]) == (0.6, 0.75)
 
 
+def test_an_item_with_one_of_its_captions_is_no_item() -> None:
+    rows = check_rows("swap_att/0/1", [(0.9, 0.5)], [], category="swap_att")
+    for mode in ("parity", "default"):
+        found = sugarcrepe_pp.score([table("m", rows, protocol="hum")], mode)
+        assert found == {"m first caption": 1, "m first caption, swap_att": 1}
+
+
 def test_a_wrong_caption_that_is_a_right_one_is_counted(tmp_path: Path) -> None:
     file = written("sugarcrepe_pp", tmp_path) / "data" / "swap_obj.json"
     items = json.loads(file.read_text())
@@ -169,6 +185,27 @@ def test_splits_that_are_not_as_published_are_refused(tmp_path: Path, name: str)
     file.unlink()
     with pytest.raises(InputError, match=r"no file data/replace_att\.json or replace_att\.json"):
         benchmark.pairs(tmp_path)
+
+
+# ---- ColorSwap ----
+
+
+def test_the_items_of_colorswap_are_those_that_models_answered(tmp_path: Path) -> None:
+    listed = colorswap.pairs(written("colorswap", tmp_path))
+    assert texts(listed, 1) == (
+        *["11"] * 2,
+        "colour",
+        "11 white rafts on blue water",
+        "11 blue rafts on white water",
+    )
+    assert [image.read() for image in listed.images()][:2] == [png(109), png(209)]  # type: ignore[union-attr]
+    (tmp_path / "data" / "test.json").unlink()
+    answered = colorswap.pairs(tmp_path)
+    assert [texts(answered, n) for n in range(3)] == [texts(listed, n) for n in range(3)]
+    assert [image.read() for image in answered.images()] == [  # type: ignore[union-attr]
+        image.read()  # type: ignore[union-attr]
+        for image in listed.images()
+    ]
 
 
 # ---- EqBen ----
