@@ -497,7 +497,7 @@ Examples:
   croc publish syn runs/syn --repo org/name --dry-run
   croc publish model runs/crocscore --repo org/crocscore --tag v1.0.0"""
 )
-@click.argument("kind", type=click.Choice(["syn", "hum", "train", "model", "space"]))
+@click.argument("kind", type=click.Choice(["syn", "hum", "graded", "train", "model", "space"]))
 @click.argument("folder", type=PATH)
 @click.option(
     "--repo", required=True, metavar="ORG/NAME", help="Repository. It is created if it does not exist."
@@ -519,7 +519,7 @@ Examples:
 def publish(kind: str, folder: Path, check_access: bool, **options: Any) -> None:
     """Publish a finished folder on the Hugging Face Hub.
 
-    KIND is what FOLDER holds: a dataset (syn, hum, train), a model, or a Space. The access token comes from
+    KIND is what FOLDER holds: a dataset (syn, hum, graded, train), a model, or a Space. The access token comes from
     HF_TOKEN or 'hf auth login'. Run the command again to resume; no file is uploaded twice.
     """
     from builders import publish as publishing

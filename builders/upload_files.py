@@ -17,7 +17,11 @@ from croc.results.hub_metadata import BENCHMARK
 from croc.storage.files import sha256_of
 from hub_cards.facts import LABEL_NOISE
 
-REPO_TYPES = {"syn": "dataset", "hum": "dataset", "train": "dataset", "model": "model", "space": "space"}
+REPO_TYPES = {
+    **dict.fromkeys(("syn", "hum", "graded", "train"), "dataset"),
+    "model": "model",
+    "space": "space",
+}
 """The kinds of things that can be published, and what the Hub calls them."""
 
 CARD, CROISSANT = "README.md", "croissant.json"

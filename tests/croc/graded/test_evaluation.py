@@ -160,6 +160,8 @@ def test_the_command_line_builds_scores_and_evaluates(tmp_path: Path) -> None:
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
     refused = CliRunner().invoke(main, ["evaluate", str(scores), "--paper"])
     assert refused.exit_code == 2 and "--paper does not apply to graded checks" in refused.output
+    assert "CROCgraded" in run("publish", "graded", folder, "--repo", "org/graded", "--dry-run")
+    assert "no problems" in run("verify", folder)
     # An interrupted or repeated build does the same.
     again = run(
         "build", "graded", "--graphs", 5, "--statements", 3, "--images", 1, "--size", 48, "--out", folder
