@@ -519,8 +519,8 @@ Examples:
 def publish(kind: str, folder: Path, check_access: bool, **options: Any) -> None:
     """Publish a finished folder on the Hugging Face Hub.
 
-    KIND is what FOLDER holds: a dataset (syn, hum, graded, train), a model, or a Space. The access token comes from
-    HF_TOKEN or 'hf auth login'. Run the command again to resume; no file is uploaded twice.
+    KIND is what FOLDER holds: a dataset (syn, hum, graded, train), a model, or a Space. The access token
+    comes from HF_TOKEN or 'hf auth login'. Run the command again to resume; no file is uploaded twice.
     """
     from builders import publish as publishing
 

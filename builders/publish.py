@@ -140,7 +140,8 @@ def publish(
     """Put a finished folder on the Hub.
 
     Args:
-        kind: ``syn``, ``hum``, ``graded`` or ``train`` (a built dataset), ``model`` (a checkpoint) or ``space``.
+        kind: ``syn``, ``hum``, ``graded`` or ``train`` (a built dataset), ``model`` (a checkpoint), or
+            ``space``.
         folder: what to publish; checked before anything is sent.
         repo: ``organisation/name``; made when it is not there.
         private: only members of the organisation may see it. An existing public repository is refused then;
