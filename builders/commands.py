@@ -354,7 +354,7 @@ def build_nlvr(folder: Path, out: Path) -> None:
     type=click.Choice(["varied", "usual"]),
     default="varied",
     show_default=True,
-    help="varied: word prompts in every sentence frame and with every synonym; usual: as in checks.",
+    help="Wording of prompts: varied takes every sentence frame and synonym, usual those of checks.",
 )
 @click.option(
     "--unusual",

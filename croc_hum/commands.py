@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc.cli.command_group import CommandGroup, section
-from croc.cli.options import PATH, Integer, Number, together
+from croc.cli.options import PATH, Integer, Number, json_option, together
 from croc.cli.output import echo, log, show, write
 from croc.errors import InputError
 
@@ -298,7 +298,7 @@ Examples:
     type=Number(0.5, 0.999),
     help="Confidence level of the intervals.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
 def agreement(
     votes: Path,

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer, dataset_options
+from croc.cli.options import Integer, dataset_options, json_option
 from croc.cli.output import show, write
 
 
@@ -36,7 +36,7 @@ Examples:
     metavar="syn|hum",
     help="Protocol: syn (pseudo-labels) or hum (human labels). Default: derived from the columns.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 def ceilings(
     dataset: str, by: tuple[str, ...], protocol: str | None, json_file: Path | None, **source: Any
 ) -> None:

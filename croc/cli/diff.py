@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer, correction_option
+from croc.cli.options import PATH, Integer, correction_option, json_option
 from croc.cli.output import show, write
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ Examples:
 @click.option("--seed", type=Integer(0), help="Seed of the permutations. Default: a fixed one.")
 @correction_option
 @click.option("--fail-if-worse", is_flag=True, help="Exit with code 1 if the metric is worse anywhere.")
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 @click.pass_context
 def diff(
     context: click.Context,

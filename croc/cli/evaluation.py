@@ -9,7 +9,7 @@ import click
 
 from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer, Number, correction_option, together
+from croc.cli.options import PATH, Integer, Number, correction_option, json_option, together
 from croc.cli.output import echo, log, show, write
 from croc.tables.columns import OPTIONAL_COLUMNS
 
@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 GROUPINGS = (*GROUP_COLUMNS, *(column.name for column in OPTIONAL_COLUMNS))
 
 _tables_argument = click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
-_json_option = click.option(
-    "--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON."
-)
 _report_options = together(
     click.option(
         "--protocol",
@@ -139,7 +136,7 @@ Examples:
     metavar="FILE",
     help="Also show the ceilings of scorers that ignore something, from 'croc ceilings --json'.",
 )
-@_json_option
+@json_option
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
 @click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
 @click.option("--heatmap", "heatmap_file", type=PATH, metavar="FILE", help="Write a heatmap as PNG.")
@@ -285,7 +282,7 @@ Examples:
 )
 @click.option("--seed", type=Integer(0), help="Seed of resamples and permutations. Default: a fixed one.")
 @correction_option
-@_json_option
+@json_option
 def correlate(
     table: Path,
     humans: tuple[str, ...],

@@ -12,6 +12,7 @@ from croc.cli.options import (
     PATH,
     Integer,
     ManyScorers,
+    json_option,
     out_folder,
     overwrite_option,
     run_options,
@@ -127,7 +128,7 @@ Examples:
 @click.argument("name")
 @click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
 @_place_options
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 def evaluate(
     name: str, tables: tuple[Path, ...], data: Path | None, revision: str | None, json_file: Path | None
 ) -> None:
@@ -162,7 +163,7 @@ Examples:
     help="Folder with the files: clones of the repositories that 'croc external list' names, or one of them. "
     "Default: the current one.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 @click.pass_context
 def reproduce(
     context: click.Context, names: tuple[str, ...], every: bool, data: Path, json_file: Path | None

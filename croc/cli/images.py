@@ -13,6 +13,7 @@ from croc.cli.options import (
     Integer,
     ManyScorers,
     Number,
+    json_option,
     overwrite_option,
     run_options,
     scorer_arguments,
@@ -31,8 +32,12 @@ pair_options = together(
         "a prompt per line. Images ID.png, ID_0.png or ID/0.png belong to the prompt with that id.",
     ),
     click.option("--prompt", metavar="TEXT", help="Prompt of all images."),
-    click.option("--image-column", metavar="NAME", help="Column of images. Default: image, path, …"),
-    click.option("--prompt-column", metavar="NAME", help="Column of prompts. Default: prompt, text, …"),
+    click.option(
+        "--image-column", metavar="NAME", help="Column of images. Default: image, path or the like."
+    ),
+    click.option(
+        "--prompt-column", metavar="NAME", help="Column of prompts. Default: prompt, text or caption."
+    ),
     click.option("--split", help="Split of a dataset that has several."),
 )
 
@@ -157,7 +162,7 @@ Examples:
     type=Integer(0),
     help="Number of permutations in tests. 0 computes no tests and ranks.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a web page with examples.")
 @run_options
 @overwrite_option
@@ -183,7 +188,7 @@ def compare_models(
     options: tuple[str, ...],
     overwrite: bool,
 ) -> None:
-    """Compare image models by metrics, and by human labels of some prompts.
+    """Compare image models by metrics and by some labels.
 
     IMAGES are folders, one for each image model, with --prompts and --scorer; or a table with the columns
     system and prompt and a column for each metric, such as 'croc score-images' writes. Models are compared on

@@ -118,6 +118,13 @@ run_options = together(
         help="Argument for scorers that accept it, such as model=my/checkpoint. Repeatable.",
     ),
 )
+json_option = click.option(
+    "--json",
+    "json_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write all numbers as JSON; '-' is standard output.",
+)
 overwrite_option = click.option(
     "--overwrite", is_flag=True, help="Delete earlier scores instead of resuming."
 )

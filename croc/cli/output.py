@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
@@ -61,6 +61,17 @@ class _Printable:
             yield segment if segment.control else Segment(printable(segment.text), segment.style)
 
 
+STANDARD_OUTPUT = Path("-")
+"""As the name of a file to write: its content goes to standard output, all else to standard error."""
+_TAKEN = "croc.standard_output_taken"
+
+
+def _stream() -> TextIO:
+    """Where results are printed: standard output, unless the content of a file went there."""
+    context = click.get_current_context(silent=True)
+    return sys.stderr if context is not None and context.meta.get(_TAKEN) else sys.stdout
+
+
 def show(renderables: Sequence[RenderableType]) -> None:
     """Print Rich renderables. Lines are cut to a width on a terminal only.
 
@@ -69,9 +80,9 @@ def show(renderables: Sequence[RenderableType]) -> None:
     """
     from rich.console import Console
 
-    console = Console(markup=False, emoji=False)
+    console = Console(file=_stream(), markup=False, emoji=False)
     if not console.is_terminal:  # a pipe or a file has no width
-        console = Console(width=400, soft_wrap=True, markup=False, emoji=False)
+        console = Console(file=_stream(), width=400, soft_wrap=True, markup=False, emoji=False)
     # Rich would end the program; the command line does it for every kind of output.
     console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
     for renderable in renderables:
@@ -84,7 +95,7 @@ def _raise_again() -> None:
 
 def echo(text: object, *, err: bool = False, bold: bool = False) -> None:
     """Print a line to standard output, or to standard error."""
-    click.secho(printable(str(text)), sys.stderr if err else sys.stdout, bold=bold or None)
+    click.secho(printable(str(text)), sys.stderr if err else _stream(), bold=bold or None)
 
 
 def log(line: str) -> None:
@@ -93,12 +104,20 @@ def log(line: str) -> None:
 
 
 def write(path: Path | None, content: str | bytes) -> None:
-    """Write a file and report it; without a path do nothing.
+    """Write a file and report it; without a path do nothing, with ``-`` write to standard output.
 
     Raises:
         InputError: the file cannot be written.
     """
     if path is None:
+        return
+    if path == STANDARD_OUTPUT:
+        sys.stdout.flush()
+        data = content.rstrip("\n").encode() + b"\n" if isinstance(content, str) else content
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        if (context := click.get_current_context(silent=True)) is not None:
+            context.meta[_TAKEN] = True
         return
     from croc.storage.files import atomic
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer, Number
+from croc.cli.options import PATH, Integer, Number, json_option
 from croc.cli.output import show, write
 from croc.errors import InputError
 
@@ -85,7 +85,7 @@ Examples:
 @click.option(
     "--permutations", default=10000, show_default=True, type=Integer(1), help="Number of permutations."
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 def plan(
     difference: float | None,
     checks: int | None,

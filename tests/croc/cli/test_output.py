@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -94,3 +95,12 @@ def test_a_progress_bar_shows_text_as_it_is(monkeypatch: pytest.MonkeyPatch) -> 
         move(1, 2, NAME)
     texts = [column for column in columns if "{task" in column.text_format]
     assert texts and not any(column.markup for column in texts)
+
+
+def test_json_on_standard_output_leaves_the_tables_to_standard_error(table: Path) -> None:
+    done = CliRunner().invoke(main, ["evaluate", str(table), "--json", "-"], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert json.loads(done.stdout)["protocol"] == "syn"
+    assert "Ranking" in done.stderr or NAME in done.stderr
+    html = CliRunner().invoke(main, ["evaluate", str(table), "--html", "-"], catch_exceptions=False)
+    assert html.stdout.startswith("<!doctype html>") and html.stdout.rstrip().endswith("</html>")
