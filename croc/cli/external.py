@@ -1,4 +1,4 @@
-"""Commands of others' benchmarks: external list, score, evaluate, reproduce."""
+"""Commands of others' benchmarks: external list, score, evaluate, reproduce, results."""
 
 from __future__ import annotations
 
@@ -196,3 +196,44 @@ def reproduce(
     show(reproductions(found))
     if any(one.count("unequal") for one in found):
         context.exit(1)
+
+
+@external.command(
+    epilog="""\b
+Examples:
+  croc external results ts2 tifa160 --data benchmarks/ --out results/external
+  croc external results tifa160 --scores mine.csv --data ../tifa --out results/external"""
+)
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option(
+    "--data",
+    default=Path(),
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder with the files, or with a folder of them. Default: the current one.",
+)
+@click.option(
+    "--scores",
+    multiple=True,
+    type=PATH,
+    metavar="TABLE",
+    help="Pair table with the benchmark's item_id and further metrics. Repeatable; with one NAME.",
+)
+@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Output folder, for NAME.json.")
+def results(names: tuple[str, ...], data: Path, scores: tuple[Path, ...], out: Path) -> None:
+    """Create results files of rated benchmarks from published scores.
+
+    A file holds how well each metric agrees with the ratings, with intervals, tests and signature, and where
+    its scores come from; the metrics are not run. 'croc transfer' compares such files.
+    """
+    from croc.external.benchmark import find_benchmark
+    from croc.external.results import make_result, write_result
+
+    if scores and len(names) > 1:
+        raise InputError("--scores: give one NAME with it")
+    if not data.is_dir():
+        raise InputError(f"{data}: no such folder")
+    chosen = [find_benchmark(name) for name in names]
+    for benchmark in chosen:
+        result = make_result(benchmark, data, scores)
+        echo(write_result(result, out / f"{benchmark.name}.json"))

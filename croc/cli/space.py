@@ -43,6 +43,11 @@ Examples:
     "--model", metavar="FOLDER|HUB_ID", help="Model of the CROCScore demo. Default: the one in the package."
 )
 @click.option("--results", metavar="FOLDER|HUB_ID", help="Results to show. Default: those in the package.")
+@click.option(
+    "--external-results",
+    metavar="FOLDER|HUB_ID",
+    help="Results on others' benchmarks to show. Default: those in the package.",
+)
 @click.option("--checks", metavar="FOLDER|HUB_ID", help="Checks to browse. Default: those in the package.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address on which the server listens.")
 @click.option(
@@ -57,6 +62,7 @@ def space(
     arguments: tuple[str, ...],
     model: str | None,
     results: str | None,
+    external_results: str | None,
     checks: str | None,
     host: str,
     port: int,
@@ -73,7 +79,12 @@ def space(
     except ImportError as error:
         if page != "annotate":
             raise MissingExtra("croc space", "space") from error
-    given = {"CROCSCORE_MODEL": model, "CROC_RESULTS": results, "CROC_CHECKS": checks}
+    given = {
+        "CROCSCORE_MODEL": model,
+        "CROC_RESULTS": results,
+        "CROC_EXTERNAL_RESULTS": external_results,
+        "CROC_CHECKS": checks,
+    }
     os.environ.update({name: value for name, value in given.items() if value is not None})
     os.environ |= {"GRADIO_SERVER_NAME": host, "GRADIO_SERVER_PORT": str(port)}
     sys.path.insert(0, str(folder))

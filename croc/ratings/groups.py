@@ -111,24 +111,56 @@ def mean_coefficient(values: Array, average: Average, kind: Kind, weights: Any =
     Returns:
         (…); NaN where no group has a coefficient.
     """
-    fisher = average == "fisher" and kind in ("pearson", "spearman")
-    if fisher:
+    terms = _terms(values, average, kind)
+    if weights is not None and values.ndim == 1:
+        number, total, undefined = (weights @ each for each in terms)
+    else:
+        weighted = terms if weights is None else [each * weights for each in terms]
+        number, total, undefined = (each.sum(axis=-1) for each in weighted)
+    return _mean(number, total, undefined, average, kind)
+
+
+def mean_of_mixtures(
+    values: tuple[Array, Array], kept: NDArray[np.bool_], average: Average, kind: Kind
+) -> tuple[Array, Array]:
+    """The averages of two metrics after exchanging their coefficients in some of the groups.
+
+    Args:
+        values: (G,) coefficients of both metrics.
+        kept: (k, G) whether a group keeps its coefficient.
+        average: see :func:`mean_coefficient`.
+        kind: the coefficient.
+
+    Returns:
+        (k,) of the first metric, (k,) of the second.
+    """
+    first, second = (np.stack(_terms(own, average, kind), axis=1) for own in values)
+    moved = kept.astype(float) @ (first - second)
+    one, other = second.sum(axis=0) + moved, first.sum(axis=0) - moved
+    means = [_mean(side[:, 0], side[:, 1], side[:, 2], average, kind) for side in (one, other)]
+    return means[0], means[1]
+
+
+def _terms(values: Array, average: Average, kind: Kind) -> tuple[Array, Array, Array]:
+    """Whether a coefficient is known, its finite value (or z), and whether it is infinite."""
+    if _has_z(average, kind):
         with np.errstate(divide="ignore"):
             # Sums of rounded terms reach 1 up to the last digits only.
             values = np.where(np.abs(values) > 1 - 1e-12, np.copysign(np.inf, values), values)
             values = np.where(np.isinf(values), values, np.arctanh(np.clip(values, -1, 1)))
     known, infinite = ~np.isnan(values), np.isinf(values)
-    finite = np.where(known & ~infinite, values, 0)
-    if weights is not None and values.ndim == 1:
-        number, total, undefined = weights @ known, weights @ finite, weights @ infinite
-    else:
-        weight = known if weights is None else known * weights
-        number, total, undefined = (
-            (each * weight).sum(axis=-1) for each in (np.ones_like(finite), finite, infinite)
-        )
+    return known.astype(float), np.where(known & ~infinite, values, 0), infinite.astype(float)
+
+
+def _mean(number: Array, total: Array, undefined: Array, average: Average, kind: Kind) -> Array:
     with np.errstate(invalid="ignore", divide="ignore"):
-        mean: Array = np.where(undefined > 0, np.nan, total / number)
-    return np.tanh(mean) if fisher else mean
+        # Sums of which parts were taken away are not exactly 0.
+        mean: Array = np.where((undefined > 0.5) | (number < 0.5), np.nan, total / number)
+    return np.tanh(mean) if _has_z(average, kind) else mean
+
+
+def _has_z(average: Average, kind: Kind) -> bool:
+    return average == "fisher" and kind in ("pearson", "spearman")
 
 
 def _coefficients(x: Array, y: Array, kind: Kind, threshold: float) -> Array:

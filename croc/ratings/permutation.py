@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croc.ratings.coefficients import Correlation
-from croc.ratings.groups import Average, Grouped, Rows, correlate_rows, mean_coefficient
+from croc.ratings.groups import Average, Grouped, Rows, correlate_rows, mean_coefficient, mean_of_mixtures
 from croc.ratings.ties import agreement
 from croc.verdict.statistics import Array, check_drawn
 
@@ -59,11 +59,8 @@ def exchange(
         return none, none
     if all((unit[rows] == unit[rows[:, :1]]).all() for rows in first.stacks):
         # Groups are exchanged as a whole, and keep their coefficients.
-        kept = np.concatenate([keep[:, unit[rows[:, 0]]] for rows in first.stacks], axis=1)
-        both = np.concatenate([first.coefficients, second.coefficients])
-        sides = np.concatenate([kept, ~kept], axis=1).astype(np.float32)
-        one = mean_coefficient(both, average, first.kind, sides)
-        return one, mean_coefficient(both, average, first.kind, 1 - sides)
+        kept = keep[:, np.concatenate([unit[rows[:, 0]] for rows in first.stacks])]
+        return mean_of_mixtures((first.coefficients, second.coefficients), kept, average, first.kind)
     a, tie_a = _standardised(first)
     b, tie_b = _standardised(second)
     mixed = [

@@ -76,6 +76,27 @@ def calibrate_ties(
     return Calibration(float(thresholds[best]), float(accuracy[best]), pairs)
 
 
+def order_accuracy(scores: Array, rating: Array, rows: NDArray[np.int64]) -> Array:
+    """The share of pairs that people order which a metric orders alike; a tie of the metric counts one half.
+
+    It is (1 + Somers' d)/2. Pairs on which people are tied do not count, so that it does not depend on how
+    often they are, and a metric whose scores are all equal has 1/2.
+
+    Args:
+        scores: (n,) of the metric.
+        rating: (n,).
+        rows: (groups, size) row numbers, see :func:`croc.ratings.groups.stack_groups`.
+
+    Returns:
+        (groups,); NaN where people order no pair.
+    """
+    first, second = np.triu_indices(rows.shape[1], 1)
+    a, b = (np.sign(values[rows[:, first]] - values[rows[:, second]]) for values in (scores, rating))
+    ordered = np.abs(b).sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return np.where(ordered > 0, (1 + (a * b).sum(axis=1) / ordered) / 2, np.nan)
+
+
 def weighted_accuracy(x: Array, y: Array, counts: Any, threshold: float) -> Array:
     """Accuracy at a threshold in each of k resamples, as if item i stood there ``counts[k, i]`` times.
 

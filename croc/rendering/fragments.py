@@ -177,7 +177,7 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
 
 def results_folder() -> Path:
     """Where results come from: ``CROC_RESULTS`` (a folder or a Hub dataset), else those of the package."""
-    return _source("CROC_RESULTS", RESULTS)
+    return source_folder("CROC_RESULTS", RESULTS)
 
 
 def results_board() -> Leaderboard:
@@ -193,7 +193,12 @@ def checks_source() -> str:
     return os.environ.get("CROC_CHECKS") or str(CHECKS)
 
 
-def _source(variable: str, default: Path) -> Path:
+def source_folder(variable: str, default: Path) -> Path:
+    """The folder or the Hub dataset that an environment variable names, else the default one.
+
+    Raises:
+        InputError: it is neither.
+    """
     named = os.environ.get(variable)
     if not named:
         return default

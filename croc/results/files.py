@@ -10,8 +10,6 @@ metrics against each other. :mod:`croc.results.verification` computes all of it 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
@@ -24,7 +22,7 @@ from pydantic import Field, TypeAdapter
 from croc.checks.schema import DIRECTIONS, Direction, stable_hash
 from croc.errors import InputError
 from croc.results.concept_sums import ConceptSums, concept_sums
-from croc.storage.files import atomic, sha256_of
+from croc.storage.files import atomic, json_lines, sha256_of
 from croc.storage.limits import METRIC_NAME, RESULTS_FILE
 from croc.storage.text_files import first_problem, require_regular
 from croc.tables.metadata import ScoreMetadata
@@ -175,34 +173,8 @@ def write_result(result: ResultsFile, path: str | Path) -> Path:
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as temporary:
-        temporary.write_text("\n".join(_lines(result.to_dict())) + "\n", "utf-8")
+        temporary.write_text(json_lines(result.to_dict(), nested=("report",)), "utf-8")
     return path
-
-
-def _lines(content: dict[str, Any], indent: str = "") -> Iterator[str]:
-    """The lines of a JSON object: one per key, but for the report's, and one per record of a list."""
-    yield "{"
-    for number, (key, value) in enumerate(content.items(), 1):
-        comma = "," if number < len(content) else ""
-        start = f"{indent} {json.dumps(key)}: "
-        if key == "report":
-            first, *rest = _lines(value, indent + " ")
-            yield start + first
-            yield from rest[:-1]
-            yield rest[-1] + comma
-        elif isinstance(value, list) and value:
-            rows = [_dump(row) for row in value]
-            yield start + "["
-            yield from (f"{indent}  {row}," for row in rows[:-1])
-            yield f"{indent}  {rows[-1]}"
-            yield f"{indent} ]{comma}"
-        else:
-            yield start + _dump(value) + comma
-    yield f"{indent}}}"
-
-
-def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @cache

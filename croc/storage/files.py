@@ -8,7 +8,7 @@ import json
 import os
 import re
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, overload
@@ -173,6 +173,41 @@ def write_json(path: Path, value: Any, *, durable: bool = True) -> None:
     """Write a JSON file for people to read, as :func:`atomic` does."""
     with atomic(path, durable=durable) as temporary:
         temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", "utf-8")
+
+
+def json_lines(content: Mapping[str, Any], nested: Collection[str] = ()) -> str:
+    """A JSON object as text in which a difference can be read: a line per key, and per record of a list.
+
+    Args:
+        content: JSON values.
+        nested: keys of objects that are written in the same way.
+    """
+    return "\n".join(_lines(content, nested)) + "\n"
+
+
+def _lines(content: Mapping[str, Any], nested: Collection[str], indent: str = "") -> Iterator[str]:
+    yield "{"
+    for number, (key, value) in enumerate(content.items(), 1):
+        comma = "," if number < len(content) else ""
+        start = f"{indent} {json.dumps(key)}: "
+        if key in nested:
+            first, *rest = _lines(value, nested, indent + " ")
+            yield start + first
+            yield from rest[:-1]
+            yield rest[-1] + comma
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            rows = [_in_one_line(row) for row in value]
+            yield start + "["
+            yield from (f"{indent}  {row}," for row in rows[:-1])
+            yield f"{indent}  {rows[-1]}"
+            yield f"{indent} ]{comma}"
+        else:
+            yield start + _in_one_line(value) + comma
+    yield f"{indent}}}"
+
+
+def _in_one_line(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 @overload

@@ -15,6 +15,7 @@ HERE = Path(__file__).resolve().parent
 sys.path[:] = [entry for entry in sys.path if Path(entry or ".").resolve() != HERE]
 
 
+from croc.rendering import external_fragments as external
 from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
 
@@ -68,6 +69,12 @@ with webui.blocks("CROC: can a text-to-image metric be trusted?") as demo:
     webui.html(pages.fragment("heading", "Leaderboard"))
     for benchmark in board.benchmarks:
         webui.html(pages.ranking(benchmark, most=MOST))
+    results, problems = external.external_results(external.external_folder())
+    if results:
+        webui.html(pages.fragment("heading", "Others' benchmarks"))
+    for number, result in enumerate(results):
+        webui.html(external.external_ranking(result, most=MOST))
+        webui.html(external.external_about(result, problems if number == 0 else ()))
 
 if __name__ == "__main__":
     webui.serve(demo)

@@ -1,9 +1,9 @@
-"""CROCScore in the browser: score, contrast, benchmark, leaderboard, browse.
+"""CROCScore in the browser: score, contrast, benchmark, leaderboard, others' benchmarks, browse.
 
     croc space
 
-``CROCSCORE_MODEL`` names another model (a folder or a Hub id), ``CROC_RESULTS`` another results dataset and
-``CROC_CHECKS`` other checks to browse.
+``CROCSCORE_MODEL`` names another model (a folder or a Hub id), ``CROC_RESULTS`` and
+``CROC_EXTERNAL_RESULTS`` other results datasets, and ``CROC_CHECKS`` other checks to browse.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ sys.path[:] = [*(entry for entry in sys.path if Path(entry or ".").resolve() != 
 import benchmark_tab
 import browse_tab
 import contrast_tab
+import external_tab
 import gradio as gr
 import leaderboard_tab
 import score_tab
@@ -32,6 +33,7 @@ TABS = (
     ("Contrast", contrast_tab),
     ("Benchmark your metric", benchmark_tab),
     ("Leaderboard", leaderboard_tab),
+    ("Others' benchmarks", external_tab),
     ("Browse", browse_tab),
 )
 

@@ -27,7 +27,7 @@ from croc.rendering import fragments as pages
 pytest.importorskip("gradio", reason="needs gradio, which shows the pages")
 pytestmark = pytest.mark.slow
 
-ENDPOINTS = {"/score", "/contrast", "/draw", "/benchmark", "/leaderboard", "/browse"}
+ENDPOINTS = {"/score", "/contrast", "/draw", "/benchmark", "/leaderboard", "/external", "/browse"}
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 

@@ -14,7 +14,7 @@ from croc.rendering import fragments as pages
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 CHROMIUM = Path("/usr/bin/chromium")
-TABS = ("Score", "Contrast", "Benchmark your metric", "Leaderboard", "Browse")
+TABS = ("Score", "Contrast", "Benchmark your metric", "Leaderboard", "Others' benchmarks", "Browse")
 WAIT = 120_000  # ms; a busy machine may take long, and nothing here is about speed
 EVIL = "<img src=x onerror=document.title='pwned'>, <script>document.title='pwned'</script>"
 
@@ -201,6 +201,31 @@ def test_sort_and_filter_the_leaderboard(visit):
     assert "Kendall tau-b" in page.locator("#leaderboard-sides").inner_text()
 
 
+def test_choose_a_benchmark_of_others_and_find_a_metric(visit):
+    page = visit()
+    turn_to(page, "Others' benchmarks")
+    shown(page, "external-ranking", "table")
+    choose(page, "Benchmark of others", "T2IScoreScore (Saxon et al. 2024, NeurIPS, arXiv 2404.04251)")
+    page.wait_for_function(
+        "document.querySelector('#external-ranking').innerText.includes('instruct_blip_dsg')"
+    )
+    assert "the metrics were not run" in page.locator("#external-about").inner_text()
+    row = page.locator("#external-ranking tbody tr", has_text="alignscore")
+    assert (
+        row.get_by_role("link")
+        .get_attribute("href")
+        .startswith("https://github.com/michaelsaxon/T2IScoreScore/tree/93ebf895b73d")
+    )
+    assert "metric not run by us" in row.inner_text()
+    page.get_by_label("Find a metric").fill("clip")
+    page.wait_for_function("document.querySelectorAll('#external-ranking tbody tr').length == 1")
+    assert page.locator("#external-ranking tbody th").inner_text() == "clipscore"
+    page.get_by_label("Find a metric").fill("nobody")
+    page.wait_for_function(
+        "document.querySelector('#external-ranking').innerText.includes('No metric is left')"
+    )
+
+
 def test_browse_by_category_and_page(visit):
     page = visit()
     turn_to(page, "Browse")
@@ -262,6 +287,7 @@ def test_the_page_of_the_metric_explains_evaluates_and_ranks(visit, tmp_path):
         text = page.locator("body").inner_text()
         assert 'evaluate.load("croc/croc")' in text
         assert "Leaderboard" in text
+        assert "metric not run by us" in text
         page.get_by_role("button", name="Use the example table").click()
         page.wait_for_selector(".file-preview")  # a narrow page breaks the name in two
         page.get_by_role("button", name="Evaluate", exact=True).click()
