@@ -73,8 +73,13 @@ RANKED = {
         .then(pl.lit("real"))
         .otherwise(pl.lit("nat")),
     ),
-    # The other scores of the judges are of perceptual quality, and the rating is of semantic consistency.
-    "imagenhub": Ranked(keep=lambda metric: not metric.endswith("_pq"), part="task", parts=pl.col("task")),
+    # Scores ``pq`` are of perceptual quality, and the rating is of semantic consistency. LPIPS is a distance,
+    # for which lower is better.
+    "imagenhub": Ranked(
+        keep=lambda metric: not metric.endswith("_pq") and metric != "LPIPS",
+        part="task",
+        parts=pl.col("task"),
+    ),
 }
 
 

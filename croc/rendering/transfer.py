@@ -75,7 +75,8 @@ def lines(found: Transfer) -> list[str]:
     said = [
         f"tau-b: rank agreement of the shared metrics, −1 to 1. Interval: {found.level:.0%}, items and "
         f"metrics resampled {found.resamples:,} times; items alone: share of its variance that comes from "
-        "the items. p: of independent rankings, adjusted within a table. One left out: tau without a metric."
+        "the items. p: of independent rankings, adjusted over the rows of a table, and of a benchmark in the "
+        "last one. One left out: tau without a metric."
     ]
     if found.match == "method":
         said.append("Metrics of one method with other weights count as shared.")
@@ -111,7 +112,7 @@ def picture(found: Transfer) -> Figure:
     from matplotlib.figure import Figure as NewFigure
 
     drawn = [one for one in found.comparisons if one.concluded and one.tau is not None][:_MOST_DRAWN]
-    figure = NewFigure(figsize=(8, max(1.3 + 0.25 * len(drawn), 2)), layout="constrained")
+    figure = NewFigure(figsize=(8, 1.6 + 0.25 * max(len(drawn), 3)), layout="constrained")
     axis = figure.subplots()
     axis.axvline(0, color="0.6", linewidth=1)
     for row, one in enumerate(drawn):
@@ -125,7 +126,7 @@ def picture(found: Transfer) -> Figure:
     axis.set_yticks(range(len(drawn)), names, fontsize=8)
     for label in axis.get_yticklabels():
         label.set_parse_math(False)  # a dollar in a name does not begin a formula
-    axis.set_ylim(len(drawn) - 0.4, -0.6)
+    axis.set_ylim(max(len(drawn), 1) - 0.4, -0.6)
     axis.set_xlim(-1.02, 1.02)
     axis.set_xlabel(
         f"Kendall's tau-b with {found.level:.0%} interval over items and metrics; ticks: a metric left out",

@@ -72,7 +72,7 @@ class Comparison(Stored):
         error: standard error, items and metrics resampled.
         item_error: standard error, items resampled only.
         p: two-sided, of independent rankings; None with fewer than six metrics.
-        p_adjusted: adjusted over the comparisons of one scope.
+        p_adjusted: adjusted over the comparisons of one scope, and of one benchmark where it is of its parts.
         smallest_significant: the smallest absolute tau that so many metrics can show, before the adjustment.
         without: tau without each of the shared metrics; empty with fewer than six.
         conclusion: in words.
@@ -159,14 +159,14 @@ def compare(
         match: ``metric`` needs the same weights; ``method`` also matches the same method with other weights.
         level: of the intervals.
         seed: of the resamples of metrics.
-        correction: of the p values, over the comparisons of one scope.
+        correction: of the p values, see :class:`Comparison`.
     """
     found = [_compare(scope, first, second, match, level, seed) for scope, first, second in _pairs(sources)]
     of_few = sum(one.scope != "benchmarks" and not one.concluded for one, _ in found)
     found = [(one, p) for one, p in found if one.scope == "benchmarks" or one.concluded]
     comparisons: list[Comparison] = []
-    for scope in SCOPES:
-        own = [one for one in found if one[0].scope == scope]
+    for family in dict.fromkeys(_family(one) for one, _ in found):
+        own = [pair for pair in found if _family(pair[0]) == family]
         adjusted = statistics.adjust([p for _, p in own], correction)
         comparisons += [_concluded(one, p, q) for (one, p), q in zip(own, adjusted, strict=True)]
     return Transfer(
@@ -181,6 +181,11 @@ def compare(
         few_shared=of_few,
         notes=tuple(f"{source.name}: {note}" for source in sources for note in source.notes),
     )
+
+
+def _family(comparison: Comparison) -> tuple[str, str]:
+    """Comparisons of one family are adjusted together."""
+    return comparison.scope, comparison.first.benchmark if comparison.scope == "within" else ""
 
 
 def _pairs(sources: Sequence[Source]) -> Iterator[tuple[Scope, Ranking, Ranking]]:
