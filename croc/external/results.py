@@ -41,6 +41,9 @@ pairwise accuracy with calibrated ties."""
 KIND: Literal["acc_eq"] = "acc_eq"
 """The coefficient that ranks the metrics of a file, as in ``croc correlate``."""
 
+RECOMPUTED = Path(__file__).with_name("recomputed")
+"""The results files of the package."""
+
 STATEMENT = (
     "The scores were published by others. The statistics were computed again from them; the metrics were not "
     "run."

@@ -7,17 +7,14 @@ from functools import cache
 from pathlib import Path
 
 from croc.errors import InputError
-from croc.external.results import ExternalResults, read_result
+from croc.external.results import RECOMPUTED, ExternalResults, read_result
 from croc.ratings.records import KINDS
-from croc.rendering.fragments import SAMPLE, fragment, source_folder
-
-EXTERNAL_RESULTS = SAMPLE / "external"
-"""Results files in the package, which a page shows by default."""
+from croc.rendering.fragments import fragment, source_folder
 
 
 def external_folder() -> Path:
     """Where results come from: ``CROC_EXTERNAL_RESULTS`` (a folder or a Hub dataset), else the package."""
-    return source_folder("CROC_EXTERNAL_RESULTS", EXTERNAL_RESULTS)
+    return source_folder("CROC_EXTERNAL_RESULTS", RECOMPUTED)
 
 
 @cache

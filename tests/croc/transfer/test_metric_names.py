@@ -6,8 +6,7 @@ import pytest
 import yaml
 
 from croc.external.benchmark import benchmarks
-from croc.external.results import read_result
-from croc.rendering.external_fragments import EXTERNAL_RESULTS
+from croc.external.results import RECOMPUTED, read_result
 from croc.scorers.registry import available
 from croc.transfer import metric_names
 from croc.transfer.metric_names import CROC, Metric, identify, known_metrics, shared_metrics
@@ -36,7 +35,7 @@ def test_sources_are_files_of_the_commit_that_the_reader_reads() -> None:
 
 @pytest.mark.parametrize("place", ["tifa160", "dsg_tifa160", "ts2", "imagenhub"])
 def test_names_of_the_table_are_columns_of_the_benchmark(place: str) -> None:
-    result = read_result(EXTERNAL_RESULTS / f"{place}.json")
+    result = read_result(RECOMPUTED / f"{place}.json")
     here = {origin.metric for origin in result.origins if origin.benchmark == place}
     assert {name for benchmark, name in known_metrics() if benchmark == place} <= here
 
