@@ -27,7 +27,10 @@ from croc.rendering import fragments as pages
 pytest.importorskip("gradio", reason="needs gradio, which shows the pages")
 pytestmark = pytest.mark.slow
 
-ENDPOINTS = {"/score", "/contrast", "/draw", "/benchmark", "/leaderboard", "/external", "/browse"}
+ENDPOINTS = {
+    *("/score", "/contrast", "/draw", "/benchmark"),
+    *("/leaderboard", "/external", "/browse"),
+}
 EVIL = "<img src=x onerror=alert(1)><script>alert(2)</script>"
 
 
@@ -125,6 +128,16 @@ def test_benchmark_gives_the_report(client):
 
     found = client.predict(handle_file(str(pages.EXAMPLE_TABLE)), None, False, api_name="/benchmark")
     assert found == json.loads(pages.evaluate_upload(str(pages.EXAMPLE_TABLE), None, False).to_json())
+
+
+def test_others_benchmarks_give_rows_that_say_where_their_scores_come_from(client):
+    found = client.predict(None, api_name="/external")
+    assert found["benchmark"] == found["benchmarks"][0] and "not run" in found["statement"]
+    other = client.predict("ts2", api_name="/external")
+    assert other["benchmark"] == "ts2" and other["rows"][0]["rank"] == 1
+    for row in (*found["rows"], *other["rows"]):
+        assert row["acc_eq_ci_low"] <= row["acc_eq"] <= row["acc_eq_ci_high"]
+        assert row["url"].startswith("https://github.com/") and "dataset_revision:" in row["signature"]
 
 
 def test_leaderboard_gives_rows_with_signatures(client):

@@ -14,7 +14,14 @@ from croc.rendering import fragments as pages
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 CHROMIUM = Path("/usr/bin/chromium")
-TABS = ("Score", "Contrast", "Benchmark your metric", "Leaderboard", "Others' benchmarks", "Browse")
+TABS = (
+    "Score",
+    "Contrast",
+    "Benchmark your metric",
+    "Leaderboard",
+    "Others' benchmarks",
+    "Browse",
+)
 WAIT = 120_000  # ms; a busy machine may take long, and nothing here is about speed
 EVIL = "<img src=x onerror=document.title='pwned'>, <script>document.title='pwned'</script>"
 
