@@ -8,6 +8,7 @@ from pathlib import Path
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, require_folder
+from croc.storage.hub_access import download_dataset
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ def locate(
         log: called with the place, unless it was given.
 
     Raises:
-        InputError: the files are in none of these places, or cannot be downloaded.
+        InputError: the files are in none of these places.
+        CrocError: they cannot be downloaded; the message says why.
     """
     if data is not None:
         if revision is not None:
@@ -66,26 +68,12 @@ def locate(
 def _download(
     benchmark: Benchmark, revision: str | None, images: bool, log: Callable[[str], None]
 ) -> Located:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
-
     source = benchmark.source
     assert source.hub is not None
     patterns = [*source.hub_files, *(source.hub_images if images else ())]
-    try:
-        folder = snapshot_download(
-            source.hub, repo_type="dataset", revision=revision, allow_patterns=patterns
-        )
-    except GatedRepoError:
-        raise InputError(
-            f"{source.hub}: access is gated; accept its conditions on its page on the Hub, then log in with "
-            "'hf auth login'"
-        ) from None
-    except (HfHubHTTPError, LocalEntryNotFoundError, OSError, ValueError) as error:
-        reason = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise InputError(f"{source.hub}: cannot be downloaded ({reason})") from None
-    commit = Path(folder).name
+    folder = download_dataset(source.hub, revision, patterns)
+    commit = folder.name
     log(f"{benchmark.name}: {source.hub} @ {commit}")
     if revision is None:
         log(f"warning: no revision is pinned; '--revision {commit}' repeats this run")
-    return Located(Path(folder), source.hub, commit)
+    return Located(folder, source.hub, commit)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,8 +17,8 @@ from croc.external.benchmark import Benchmark
 from croc.external.images import Image, Pairs
 from croc.external.items import Rated
 from croc.external.location import Located, locate
+from croc.images.scoring import join_scores
 from croc.scoring.run import ScoringSettings, score_dataset
-from croc.storage.files import atomic
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.wording import counted
@@ -166,30 +165,13 @@ def write_pairs(items: Rated, tables: Sequence[ScoreTable], file: Path) -> None:
 
     Args:
         items: the benchmark.
-        tables: score tables whose ``check_id`` is the item's; items without a score in all of them are left
-            out.
-        file: the Parquet file: ``item_id``, ``system``, ``prompt``, the ratings and a column per metric.
-            Its metadata have the signature of each metric.
+        tables: score tables whose ``check_id`` is the item's; items in none of them are left out.
+        file: the Parquet file: ``item_id``, ``system``, ``prompt``, the ratings, a column per metric and
+            ``failure``, why a score is missing. Its metadata have the signature of each metric.
 
     Raises:
         InputError: a metric has the name of a column.
     """
-    import pyarrow.parquet as pq
-
     table = items.table.select("item_id", "system", "prompt", *items.humans)
-    signatures: dict[str, str] = {}
-    for scores in tables:
-        for metric, (column, _) in scores.metrics.items():
-            if metric in table.columns:
-                raise InputError(
-                    f"{scores.source}: the metric {metric!r} has the name of a column; rename it"
-                )
-            found = scores.frame.select(pl.col("check_id").alias("item_id"), pl.col(column).alias(metric))
-            table = table.join(found, on="item_id", how="left")
-            signatures[metric] = str(scores.metadata[metric].signature)
-    table = table.filter(pl.any_horizontal(pl.col(metric).is_not_null() for metric in signatures))
-    arrow = table.to_arrow()
-    arrow = arrow.replace_schema_metadata({"signatures": json.dumps(signatures)})
-    file.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(file) as temporary:
-        pq.write_table(arrow, temporary)
+    scored = pl.concat([scores.frame["check_id"] for scores in tables]).unique()
+    join_scores(table.filter(pl.col("item_id").is_in(scored.implode())), tables).write(file)

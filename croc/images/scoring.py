@@ -99,18 +99,21 @@ class ImageScores:
     def write(self, file: Path) -> None:
         """Write the table as CSV or Parquet; Parquet also holds the signatures.
 
+        Without a failure the column of failures is left out: a column without values reads as numbers.
+
         Raises:
             InputError: the name has another ending.
         """
         require_format(file)
+        table = self.table if self.table[FAILURE].count() else self.table.drop(FAILURE)
         file.parent.mkdir(parents=True, exist_ok=True)
         with atomic(file) as temporary:
             if file.suffix == ".csv":
-                self.table.write_csv(temporary)
+                table.write_csv(temporary)
                 return
             import pyarrow.parquet as pq
 
-            arrow = self.table.to_arrow()
+            arrow = table.to_arrow()
             signatures = {"signatures": json.dumps(dict(self.signatures))}
             pq.write_table(arrow.replace_schema_metadata(signatures), temporary)
 
@@ -153,10 +156,15 @@ def score_images(
             return score_images(pairs, scorers, Path(folder), settings, options=options, log=log)
     settings = replace(settings or ScoringSettings(), protocol="hum")  # pairs have no subset
     files = score_dataset(pairs.checks(), scorers, work, settings, options=options, log=log)
-    return _joined(pairs.table, read_score_tables(files))
+    return join_scores(pairs.table, read_score_tables(files))
 
 
-def _joined(table: pl.DataFrame, tables: Sequence[ScoreTable]) -> ImageScores:
+def join_scores(table: pl.DataFrame, tables: Sequence[ScoreTable]) -> ImageScores:
+    """Add the scores of score tables, whose ``check_id`` is the ``item_id``, to a pair table.
+
+    Raises:
+        InputError: a metric has the name of a column.
+    """
     reasons: list[pl.Expr] = []
     metrics: list[str] = []
     signatures, failures = {}, {}

@@ -99,9 +99,7 @@ def require_readable(
     try:
         get_hf_file_metadata(url, endpoint=constants.ENDPOINT, timeout=_TIMEOUT, retry_on_errors=False)
     except GatedRepoError:
-        raise CrocError(
-            f"{repository} is gated: accept its licence at {page} and log in with `hf auth login`"
-        ) from None
+        raise _gated(repository, page) from None
     except RevisionNotFoundError:
         raise CrocError(f"{repository} has no revision {revision}: see {page}/commits/main") from None
     except RepositoryNotFoundError:
@@ -124,6 +122,10 @@ def require_readable(
         ) from None
 
 
+def _gated(repository: str, page: str) -> CrocError:
+    return CrocError(f"{repository} is gated: accept its licence at {page} and log in with `hf auth login`")
+
+
 def download_dataset(
     repository: str, revision: str | None = None, patterns: Sequence[str] | None = None
 ) -> Path:
@@ -141,8 +143,8 @@ def download_dataset(
         InputError: the name cannot be a dataset of the Hub.
         CrocError: it cannot be downloaded; the message says why.
     """
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     if not can_be_repository(repository):
         raise InputError(f"{repository}: neither an existing folder nor a Hub id (ORGANISATION/NAME)")
@@ -169,6 +171,8 @@ def download_dataset(
         if from_cache:
             require_readable(repository, revision, kind="dataset")  # says that it is forbidden
         raise HubUnreachable(f"{repository}: cannot be downloaded ({error})") from None
+    except GatedRepoError:  # the card of a gated repository can be read by everyone
+        raise _gated(repository, f"{constants.ENDPOINT}/datasets/{repository}") from None
     except (HfHubHTTPError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CrocError(f"{repository}: cannot be downloaded ({reason})") from None

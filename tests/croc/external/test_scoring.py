@@ -148,7 +148,7 @@ def test_a_benchmark_that_the_hub_refuses_is_one_sentence(hub: SimpleNamespace, 
     done = run(
         hub, tmp_path / "home", "score", "winoground", "--scorer", "random", "--out", "x", "--revision", "v9"
     )
-    assert done.returncode == 2 and "facebook/winoground: cannot be downloaded" in done.stderr
+    assert done.returncode != 0 and "facebook/winoground has no revision v9" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -244,8 +244,7 @@ def test_a_gated_benchmark_says_how_to_get_access(hub: SimpleNamespace, tmp_path
     hub.server.fail("GET", "/api/datasets/facebook/winoground", 403, times=9, X_Error_Code="GatedRepo")
     done = run(hub, tmp_path / "home", "score", "winoground", "--scorer", "random", "--out", "x")
     hub.server.faults.clear()
-    assert done.returncode == 2
-    assert "facebook/winoground: access is gated; accept its conditions" in done.stderr
+    assert done.returncode != 0 and "facebook/winoground is gated: accept its licence at" in done.stderr
 
 
 def test_commands_go_from_a_folder_to_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -280,6 +279,17 @@ def test_missing_images_are_counted_and_none_at_all_is_an_error(tmp_path: Path) 
     assert "cannot be read" in table.filter(pl.col("prompt_score").is_null())["error"][0]
 
 
+def test_the_reason_of_a_missing_score_stands_in_the_pair_table(tmp_path: Path) -> None:
+    folder = written("tifa160", tmp_path / "tifa160")
+    (folder / "images" / "2.jpg").unlink()
+    (folder / "images" / "3.jpg").write_bytes(b"no image")
+    (file,), remarks = score(find_benchmark("tifa160"), Counting(), tmp_path / "out", data=folder)
+    assert remarks[0].startswith("1 of 6 images missing")
+    failures = pl.read_parquet(file).select("counting", "failure").rows()
+    assert [reason is None for _, reason in failures] == [True, True, False, False, True, True]
+    assert "cannot be read" in failures[2][1] and failures[2][0] is None
+
+
 def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
     folder = written("winoground", tmp_path / "copy")
     for name, more, message in (
@@ -297,7 +307,7 @@ def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
 def test_a_metric_with_the_name_of_a_column_is_refused(tmp_path: Path) -> None:
     folder, scorer = written("genai_bench_1600", tmp_path / "genai_bench_1600"), Counting()
     scorer.name = "human"
-    with pytest.raises(InputError, match="the metric 'human' has the name of a column; rename it"):
+    with pytest.raises(InputError, match="the metric 'human' has the name of a column"):
         score(find_benchmark("genai_bench_1600"), scorer, tmp_path / "out", data=folder)
 
 

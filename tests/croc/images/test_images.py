@@ -209,7 +209,7 @@ def test_the_command_line_writes_table_and_contact_sheet_and_resumes(tmp_path: P
     first = CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
     assert first.exit_code == 0, first.output
     table = pl.read_csv(out)
-    assert table.columns == ["item_id", "image", "prompt", "system", "colour-words", "random", "failure"]
+    assert table.columns == ["item_id", "image", "prompt", "system", "colour-words", "random"]
     assert len(table) == 3 and "colour-words" in first.output
     page = sheet.read_text()
     assert page.count("<img") == 3 and "<b>wall" not in page and "a red &lt;b&gt;wall" in page
