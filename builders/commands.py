@@ -273,6 +273,13 @@ def build_hum(release: str, out: Path, license: str | None, workers: int) -> Non
     type=Integer(1),
     help="Maximum number of training questions. The paper has 16,000. Default: all.",
 )
+@click.option(
+    "--frames",
+    type=click.Choice(["usual", "varied"]),
+    default="usual",
+    show_default=True,
+    help="varied: word prompts of the exact world in every sentence frame and with every synonym.",
+)
 @seed_option
 @workers_option
 def build_train(
@@ -283,6 +290,7 @@ def build_train(
     per_property: int | None,
     images: int,
     samples: int | None,
+    frames: str,
     seed: int,
     workers: int,
 ) -> None:
@@ -292,13 +300,15 @@ def build_train(
     """
     from builders import train
     from croc.jobs.executors import local_executor
+    from croc_syn.world.language.wording import FRAMES
 
     caps = {
         "property_variation": None,
         "entity_variation": entity_variation,
         "entity_placement": entity_placement,
     }
-    selection = train.Selection(caps, per_property, images, samples, seed)
+    worded = tuple(FRAMES) if frames == "varied" else ()
+    selection = train.Selection(caps, per_property, images, samples, seed, worded)
     print_report(out, train.build_train(checks, out, selection=selection, executor=local_executor(workers)))
 
 

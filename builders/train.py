@@ -37,6 +37,8 @@ from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import batches, write_parquet
+from croc_syn.world.language.wording import reword
+from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
     import datasets
@@ -70,7 +72,9 @@ class Selection:
         images: images per side of each check; each gives two questions.
         samples: maximum number of questions in ``train``; whole checks are left out, so Yes and No stay
             balanced.
-        seed: decides which checks and images are selected.
+        seed: decides which checks and images are selected, and the wording.
+        frames: sentence frames in which prompts of the exact world are worded anew, names of
+            :data:`~croc_syn.world.language.wording.FRAMES`; empty keeps the prompts of the checks.
     """
 
     caps: Mapping[str, int | None] = field(default_factory=lambda: dict(PAPER_CAPS))
@@ -78,6 +82,7 @@ class Selection:
     images: int = 1
     samples: int | None = None
     seed: int = 0
+    frames: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.caps) - set(SUBSETS)):
@@ -155,6 +160,7 @@ def build_train(
             "images": selection.images,
             "samples": selection.samples,
             "seed": selection.seed,
+            **({"frames": list(selection.frames)} if selection.frames else {}),
         },
     }
     if shards.is_finished(out, recipe):
@@ -351,7 +357,11 @@ def write_pairs(
 def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str, Any]]:
     """The questions of a check: both prompts about the selected images of both sides."""
     keys = {name: row.get(name) for name in _COPIED}
-    prompts = (row["prompt"], row["contrast_prompt"])
+    prompts = [row["prompt"], row["contrast_prompt"]]
+    if selection.frames and row["text_model"] == EXACT:
+        # One wording for both prompts and all images, so that questions differ in one property still.
+        wording = stable_hash("wording", selection.seed, row["check_id"])
+        prompts = [reword(prompt, wording, frames=selection.frames) for prompt in prompts]
     number = min(selection.images, len(row["images"]), len(row["contrast_images"]))
     questions = []
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):

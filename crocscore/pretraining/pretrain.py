@@ -51,13 +51,15 @@ def evaluate(stage: Stage, sampler: BatchSampler, rows: NDArray[np.int64]) -> di
 
     Returns:
         ``accuracy/…``: share of the pairs whose true prompt has the higher margin, by what they differ in;
-        ``accuracy``: the mean of these; ``tower/…``: share of correct predictions from the tower;
+        ``accuracy``: the mean of these; ``yes/true`` and ``yes/false``: share of the true and of the false
+        prompts with a margin above 0; ``tower/…``: share of correct predictions from the tower;
         ``annotation_loss``.
     """
     import torch
 
     wins: dict[str, list[float]] = defaultdict(list)
     correct: dict[str, list[bool]] = defaultdict(list)
+    yes: dict[str, list[bool]] = defaultdict(list)
     losses = []
     stage.model.eval()
     with torch.inference_mode():
@@ -71,6 +73,8 @@ def evaluate(stage: Stage, sampler: BatchSampler, rows: NDArray[np.int64]) -> di
             if stage.name == TOWER:
                 continue
             margins = stage.read_claims(states, batch, sampler).margins
+            yes["true"] += (margins[0::2] > 0).tolist()
+            yes["false"] += (margins[1::2] > 0).tolist()
             known = sampler.scenes.vocabulary.about
             names = [known[label] for label in batch["about"]]
             for name, true, false in zip(names, margins[0::2].tolist(), margins[1::2].tolist(), strict=True):
@@ -79,6 +83,7 @@ def evaluate(stage: Stage, sampler: BatchSampler, rows: NDArray[np.int64]) -> di
     measured = {f"accuracy/{name}": float(np.mean(values)) for name, values in sorted(wins.items())}
     if measured:
         measured["accuracy"] = float(np.mean(list(measured.values())))
+    measured |= {f"yes/{name}": float(np.mean(values)) for name, values in yes.items()}
     measured |= {f"tower/{name}": float(np.mean(values)) for name, values in correct.items() if values}
     return measured | {"annotation_loss": float(np.mean(losses))}
 

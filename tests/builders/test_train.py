@@ -15,11 +15,13 @@ from staged_checks import row, stage
 
 from builders import train
 from builders.screening import fold_caption
-from builders.syn import build_staged
+from builders.syn import build_exact, build_staged
 from builders.train import Selection, build_train, pair_features
 from builders.verify import verify
 from croc.errors import InputError
 from croc.jobs.executors import local_executor
+from croc_syn.world import parse
+from croc_syn.world.language.wording import FRAMES, canonical
 
 THIRDS = {"train": 0.5, "validation": 0.2, "test": 0.3}
 
@@ -215,3 +217,30 @@ def test_the_script_runs_by_path(folder, tmp_path):
     assert "questions with" in done.stdout
     refused = subprocess.run([*command, "--images", "0"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2 and "--images" in refused.stderr
+
+
+def test_questions_are_worded_in_other_frames_with_the_same_meaning(tmp_path):
+    checks = build_exact(
+        tmp_path / "syn", checks=24, images=2, size=32, splits=THIRDS, audit_checks=0, progress=False
+    ).out
+    usual = rows_of(
+        build_train(checks, tmp_path / "usual", selection=Selection(images=2), progress=False).out
+    )
+    selection = Selection(images=2, frames=tuple(FRAMES))
+    varied = rows_of(build_train(checks, tmp_path / "varied", selection=selection, progress=False).out)
+    assert [row["pair_id"] for row in varied] == [row["pair_id"] for row in usual]
+    for one, other in zip(usual, varied, strict=True):
+        assert canonical(parse(one["prompt"])) == canonical(parse(other["prompt"]))
+        assert (one["label"], one["image"]) == (other["label"], other["image"])
+    changed = [one["prompt"] != other["prompt"] for one, other in zip(usual, varied, strict=True)]
+    assert sum(changed) > 0.5 * len(changed)
+    # All images of a check are asked about in the same words.
+    by_check = Counter((row["check_id"], row["prompt"]) for row in varied)
+    assert set(by_check.values()) == {4}
+
+
+def test_prompts_of_people_and_models_keep_their_words(folder, tmp_path):
+    plain = rows_of(build_train(folder, tmp_path / "plain", progress=False).out)
+    selection = Selection(frames=tuple(FRAMES))
+    same = rows_of(build_train(folder, tmp_path / "same", selection=selection, progress=False).out)
+    assert [row["prompt"] for row in same] == [row["prompt"] for row in plain]
