@@ -26,6 +26,7 @@ from PIL.Image import Image
 from croc.errors import CrocError, InputError
 from croc.scorers.yes_no import YesNo
 from crocscore.clauses import clauses
+from crocscore.graphs import RUNTIME, GraphAnswers, choose_runtime
 
 if TYPE_CHECKING:
     import polars as pl
@@ -91,11 +92,13 @@ class CROCScore(YesNo):
         super().__init__(model, **options)
 
     @classmethod
-    def from_pretrained(cls, model: Any = None, **options: Any) -> CROCScore:
+    def from_pretrained(cls, model: Any = None, *, runtime: str | None = None, **options: Any) -> CROCScore:
         """Load a model for scoring.
 
         Args:
             model: Hub id or folder; None takes the model that comes with the package.
+            runtime: ``onnx`` or ``torch``; None takes ``onnx`` for a folder with graphs, such as that of the
+                package, unless an option needs torch (``device="cuda"``). The signature names it.
             options: see the class.
 
         Raises:
@@ -107,6 +110,8 @@ class CROCScore(YesNo):
                     "this installation contains no CROCScore weights: give a Hub id or a folder as model="
                 )
             model, options = WEIGHTS, {"name": "crocscore-tiny", "batch_size": 16, **options}
+        if choose_runtime(model, runtime, options) == RUNTIME:
+            return GraphCROCScore(model, **options)
         return cls(model, **options)
 
     def score(
@@ -200,3 +205,12 @@ class CROCScore(YesNo):
             return pl.read_parquet(score_dataset(dataset, [self], out, **options)[0], glob=False)
         with tempfile.TemporaryDirectory() as folder:
             return pl.read_parquet(score_dataset(dataset, [self], folder, **options)[0], glob=False)
+
+
+class GraphCROCScore(GraphAnswers, CROCScore):
+    """A CROCScore that runs without torch; see :mod:`crocscore.graphs`.
+
+    Args:
+        model: folder of a model with graphs.
+        options: those of :class:`CROCScore`, without those that need torch.
+    """

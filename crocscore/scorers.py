@@ -33,14 +33,19 @@ def crocscore(**options: Any) -> CROCScore:
 def crocscore_dual(**options: Any) -> DualEncoder:
     """The dual encoder that was trained on the same scenes; its score is the cosine, not clipped at 0.
 
+    ``runtime=`` is that of :meth:`crocscore.model.CROCScore.from_pretrained`.
+
     Raises:
         CrocError: this installation contains no weights of it and no other model is given.
     """
     from croc.scorers.dual_encoder import DualEncoder
+    from crocscore.graphs import RUNTIME, GraphDualEncoder, choose_runtime
 
     model = options.pop("model", DUAL)
     if model == DUAL and not (DUAL / "model.safetensors").is_file():
         raise CrocError(
             "this installation contains no weights of crocscore-dual: give a folder or Hub id as model="
         )
-    return DualEncoder(model, **{"name": "crocscore-dual", **options})
+    runtime = choose_runtime(model, options.pop("runtime", None), options)
+    kind = GraphDualEncoder if runtime == RUNTIME else DualEncoder
+    return kind(model, **{"name": "crocscore-dual", **options})

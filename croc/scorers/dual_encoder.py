@@ -12,7 +12,7 @@ removes. ALIGN has not been compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -55,6 +55,9 @@ class DualEncoder:
         dtype: see :class:`~croc.scorers.loading.Checkpoint`, as are the other arguments.
     """
 
+    checkpoint_class: Callable[..., Any] = Checkpoint
+    """What loads the model; a subclass may have another one with the same attributes."""
+
     def __init__(
         self,
         model: Any,
@@ -73,7 +76,9 @@ class DualEncoder:
             raise InputError(f"formula {formula!r} is unknown: use one of {', '.join(FORMULAS)}")
         if "{prompt}" not in template:
             raise InputError(f"template {template!r} must contain {{prompt}}")
-        self.checkpoint = Checkpoint(model, auto="AutoModel", dtype=dtype, **checkpoint)
+        self.checkpoint: Checkpoint = self.checkpoint_class(
+            model, auto="AutoModel", dtype=dtype, **checkpoint
+        )
         self.name = name or self.checkpoint.name
         self.formula = formula
         self.weight = weight

@@ -9,7 +9,10 @@ from typing import Any
 
 # The files of a folder that change scores, and those that this program writes beside them about the model.
 _SCORING_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
-_DESCRIPTIONS = {"card.json", "results.json", "training.json", "calibration.json", "pretraining.json"}
+_DESCRIPTIONS = {
+    *("card.json", "results.json", "training.json", "calibration.json", "pretraining.json"),
+    "graphs.json",  # the same model in another form
+}
 
 
 def folder_fingerprint(folder: Path, other: str | None = None) -> str:

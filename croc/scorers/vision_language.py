@@ -10,7 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -25,8 +25,8 @@ from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import require_pairs, require_prompts, score_batches
 from croc.scorers.prompt_tokens import PromptTokenizer
 
-# A placeholder for the question while the chat template is rendered; it is in no vocabulary and no template.
-_MARK = "\ue000"
+MARK = "\ue000"
+"""Stands for the question while the chat template is rendered; it is in no vocabulary and no template."""
 
 
 AS_IS = "as is"
@@ -117,6 +117,8 @@ class VisionLanguageScorer:
     """
 
     formula = ""
+    checkpoint_class: Callable[..., Any] = Checkpoint
+    """What loads the model; a subclass may have another one with the same attributes."""
 
     def __init__(
         self,
@@ -132,7 +134,7 @@ class VisionLanguageScorer:
         auto: str = "AutoModelForImageTextToText",
         **checkpoint: Any,
     ) -> None:
-        self.checkpoint = Checkpoint(model, auto=auto, **checkpoint)
+        self.checkpoint: Checkpoint = self.checkpoint_class(model, auto=auto, **checkpoint)
         self.name = name or self.checkpoint.name
         self.batch_size = batch_size
         self.system = system
@@ -281,14 +283,14 @@ class VisionLanguageScorer:
     def _layout(self) -> _Layout:
         rendered = self._rendered()
         parts = self._tokenizer.split_at_control(rendered)
-        places = [i for i, part in enumerate(parts) if _MARK in part]
-        if len(places) != 1 or places[0] == 0 or parts[places[0]].count(_MARK) != 1:
+        places = [i for i, part in enumerate(parts) if MARK in part]
+        if len(places) != 1 or places[0] == 0 or parts[places[0]].count(MARK) != 1:
             raise InputError(
                 f"the chat template of {self.checkpoint.name} must render the image and then the text, "
                 "once each"
             )
         at = places[0]
-        before, after = parts[at].split(_MARK)
+        before, after = parts[at].split(MARK)
         bos = self._tokenizer.tokenizer.bos_token
         return _Layout(
             head="".join(parts[:at]),
@@ -311,18 +313,18 @@ class VisionLanguageScorer:
             return str(processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
         try:
-            parts = [{"type": "image"}, {"type": "text", "text": _MARK}]
+            parts = [{"type": "image"}, {"type": "text", "text": MARK}]
             rendered = render(parts, [{"type": "text", "text": self.system}])
         except ValueError as error:
             raise InputError(f"{name} has no chat template: save one with its processor") from error
         except (TypeError, TemplateError):
             rendered = ""
-        if _MARK in rendered:
+        if MARK in rendered:
             return rendered
         # A template of the text model alone takes a turn as one string (Phi-4-multimodal's own does).
         image = getattr(processor, "image_token", None)
         try:
-            return render(f"{image}{_MARK}", self.system) if image else ""
+            return render(f"{image}{MARK}", self.system) if image else ""
         except (TypeError, TemplateError) as error:
             raise InputError(
                 f"the chat template of {name} takes neither a list of image and text nor one text: "

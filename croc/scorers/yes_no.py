@@ -92,12 +92,14 @@ class YesNo(VisionLanguageScorer):
         return Settings(**{"question": QUESTION, **own, **self._given_settings})
 
     def from_logits(self, logits: Any) -> np.ndarray:
-        """The score on the chosen scale: fp32 logits (n, vocabulary) → float64 (n,)."""
+        """The score on the chosen scale: fp32 logits (n, vocabulary), of torch or numpy → float64 (n,)."""
         yes, no = self.answer_ids
+        values = logits if isinstance(logits, np.ndarray) else logits.cpu().numpy()
         if self.paper:
-            shares = logits.double().softmax(dim=-1)
-            return np.asarray((shares[:, yes] - shares[:, no]).cpu().numpy())
-        margin = np.asarray((logits[:, yes] - logits[:, no]).double().cpu().numpy())
+            exact = values.astype(np.float64)
+            shares = np.exp(exact - exact.max(axis=-1, keepdims=True))
+            return np.asarray((shares[:, yes] - shares[:, no]) / shares.sum(axis=-1))
+        margin = np.asarray(values[:, yes] - values[:, no], dtype=np.float64)
         if not self.probability:
             return margin
         a, b = self.settings.calibration or (1.0, 0.0)
