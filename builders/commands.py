@@ -438,8 +438,8 @@ _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
 def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -> None:
     """Run a small benchmark end to end, offline.
 
-    It builds checks with the exact world, runs four baselines on them, evaluates the scores, and writes a
-    report. It takes a few minutes on a laptop.
+    It builds checks with the exact world, runs the two small learned metrics of the package and four
+    baselines on them, evaluates the scores, and writes a report. It takes a few minutes on a laptop.
     """
     import sys
 
@@ -457,7 +457,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     def log_indented(line: str) -> None:
         log(f"   {line}")
 
-    names = ["colour-words", "random", "prompt-length", "image-only"]
+    names = ["crocscore", "crocscore-dual", "colour-words", "random", "prompt-length", "image-only"]
     echo("1. Building checks with the exact world", bold=True, err=True)
     built = build_exact(
         out / "syn",

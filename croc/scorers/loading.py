@@ -13,7 +13,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub.errors import StrictDataclassError
 from PIL.Image import Image
 
 from croc.checks.decoding import to_rgb
@@ -30,8 +29,6 @@ from croc.storage.hub_access import HubUnreachable, cached, is_offline, require_
 _DTYPES = ("float32", "bfloat16", "float16")
 # Buffers that older versions of transformers saved with the weights; the class computes them.
 _BUFFERS = (r"(^|\.)position_ids$", r"(^|\.)rotary_emb\.inv_freq$")
-# What the library raises for settings of a wrong type or shape.
-_DAMAGED = (TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
 
 
 class Checkpoint:
@@ -237,7 +234,7 @@ class Checkpoint:
                     **options,
                 ),
             )
-        except (OSError, ValueError, ImportError, SafetensorError, *_DAMAGED) as error:
+        except _damaged(OSError, ValueError, ImportError, SafetensorError) as error:
             self._require_imported()  # its configuration has been read by now
             raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
         # The library would initialise these at random.
@@ -386,7 +383,7 @@ class Checkpoint:
 
         try:
             return self._read(source, revision, read, file="tokenizer_config.json")
-        except (OSError, ValueError, ImportError, *_DAMAGED) as error:
+        except _damaged(OSError, ValueError, ImportError) as error:
             if self._processor is None:
                 self._require_imported()
             reason = _first_line(error)
@@ -529,6 +526,13 @@ class Checkpoint:
         return fields
 
 
+def _damaged(*others: type[Exception]) -> tuple[type[Exception], ...]:
+    """Errors, and what the library raises for settings of a wrong type or shape."""
+    from huggingface_hub.errors import StrictDataclassError  # slow to import
+
+    return (*others, TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
+
+
 def in_batches(total: int, size: int) -> list[slice]:
     """Slices of at most ``size`` that cover ``range(total)``."""
     if size < 1:
@@ -570,6 +574,6 @@ def _and_others(names: Sequence[Any]) -> str:
 
 def _first_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, _DAMAGED):
+    if isinstance(error, _damaged()):
         return f"a file of its settings is damaged ({type(error).__name__}: {' '.join(lines)[:200]})"
     return lines[0] if lines else type(error).__name__

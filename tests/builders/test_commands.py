@@ -49,6 +49,12 @@ def test_the_demo_shows_what_the_scorer_of_colours_can_and_cannot(demo: tuple[Pa
     assert len(others) == 4 and max(others) < by_property["colour"] - 0.2
 
 
+def test_the_demo_shows_what_a_learned_metric_can(demo: tuple[Path, str]) -> None:
+    report = json.loads((demo[0] / "report.json").read_text())
+    scaled = {row["metric"]: row["scaled"] for row in report["scores"] if row["group"] is None}
+    assert scaled["crocscore-tiny"] > 0.7 and scaled["crocscore-dual"] < 0.5
+
+
 def test_the_demo_can_be_run_again_and_gives_the_same(demo: tuple[Path, str]) -> None:
     before = (demo[0] / "report.json").read_bytes()
     command = [sys.executable, "-m", "croc", "demo", "--out", demo[0], "--checks", "60", "--images", "2"]
