@@ -144,7 +144,12 @@ class Benchmark:
         """Where the images come from, as a clause."""
         if self.source.images:
             return self.source.images
-        return f"get them from {self.source.hub or self.source.describe()}"
+        return f"get them from {self.describe_place()}"
+
+    def describe_place(self) -> str:
+        """Where its files are: the dataset on the Hub that is read, or the repository."""
+        source = self.source
+        return f"{source.hub} on the Hub" if source.hub and source.hub_files else source.describe()
 
 
 def require_folder(benchmark: Benchmark, folder: Path) -> Path:
@@ -157,7 +162,7 @@ def require_folder(benchmark: Benchmark, folder: Path) -> Path:
     if place is None:
         raise InputError(
             f"{folder}: no folder {benchmark.name} with {' or '.join(benchmark.files)}; get it from "
-            f"{benchmark.source.describe()}"
+            f"{benchmark.describe_place()}"
         )
     return place
 

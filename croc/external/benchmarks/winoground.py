@@ -19,7 +19,8 @@ from croc.external.benchmark import Benchmark, Source
 from croc.external.files import read_json_lines
 from croc.external.images import ImageStore, Pairs, cell_image, parquet_rows, two_by_two
 
-_PARQUET = ("data/*.parquet", "*.parquet")
+# Not every Parquet file: score tables of the benchmark may lie in a folder of its name.
+_PARQUET = ("data/test-*.parquet", "test-*.parquet")
 _COLUMNS = ("id", "image_0", "image_1", "caption_0", "caption_1", "collapsed_tag")
 
 

@@ -240,6 +240,28 @@ def test_a_sample_of_sugarcrepe_pp_has_both_captions_of_each_item(tmp_path: Path
     assert len(items) == 10 and all(items.count(item) == 2 for item in items)
 
 
+_PINNED = """
+import sys
+from dataclasses import replace
+from croc.external.benchmarks.winoground import BENCHMARK
+from croc.external.location import locate
+
+source = replace(BENCHMARK.source, hub_revision=sys.argv[1])
+found = locate(replace(BENCHMARK, source=source), None, None, images=False, log=print)
+print(found.commit, sorted(path.name for path in found.folder.rglob("*")))
+"""
+
+
+def test_the_commit_that_a_reader_names_is_downloaded(hub: SimpleNamespace, tmp_path: Path) -> None:
+    commit = hub.commits["facebook/winoground"]
+    environment = {**os.environ, **hub.server.client_environment(tmp_path / "cache")}
+    command = [sys.executable, "-c", _PINNED, commit]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True)
+    place, files = done.stdout.splitlines()  # and no warning
+    assert place == f"winoground: facebook/winoground @ {commit}"
+    assert files == f"{commit} ['data', 'examples.jsonl']"  # images are not needed for this
+
+
 def test_a_gated_benchmark_says_how_to_get_access(hub: SimpleNamespace, tmp_path: Path) -> None:
     hub.server.fail("GET", "/api/datasets/facebook/winoground", 403, times=9, X_Error_Code="GatedRepo")
     done = run(hub, tmp_path / "home", "score", "winoground", "--scorer", "random", "--out", "x")
@@ -262,6 +284,13 @@ def test_commands_go_from_a_folder_to_scores(tmp_path: Path, monkeypatch: pytest
         done = CliRunner().invoke(main, words.split(), catch_exceptions=False)
         assert done.exit_code == 0, done.output
         assert shown in done.output
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
+def test_a_folder_of_scores_is_not_taken_for_the_benchmark(name: str, tmp_path: Path) -> None:
+    folder, benchmark = written(name, tmp_path / "files"), find_benchmark(name)
+    score(benchmark, "random", tmp_path / "scores" / name, data=folder)
+    assert benchmark.find(tmp_path / "scores") is None
 
 
 def test_missing_images_are_counted_and_none_at_all_is_an_error(tmp_path: Path) -> None:
@@ -295,6 +324,11 @@ def test_what_cannot_be_scored_is_one_sentence(tmp_path: Path) -> None:
     for name, more, message in (
         ("dsg_tifa160", {"data": folder}, "dsg_tifa160: its images are not read"),
         ("winoground", {"data": tmp_path / "absent"}, "absent: no such folder"),
+        (
+            "mmrb2",
+            {"data": folder},
+            "no folder mmrb2 with .*; get it from rl-research/multimodal-rewardbench-2 on",
+        ),
         ("winoground", {"data": tmp_path / "copy" / "data" / "x"}, "no such folder"),
         ("winoground", {"data": folder, "revision": "v1"}, "--revision names a commit on the Hub"),
         ("tifa160", {"revision": "v1"}, "tifa160: not read from the Hub"),
