@@ -22,6 +22,7 @@ from croc.cli.options import (
 from croc.cli.output import echo, log, show
 from croc.errors import CrocError
 from croc.wording import counted
+from croc_syn.world_options import hold_out_option, style_option, styles_option
 
 _split_options = together(
     click.option(
@@ -115,6 +116,13 @@ def print_report(out: Path, report: Any) -> None:
     help="What gets the same number of checks: categories, or subsets as in the paper.",
 )
 @click.option("--taxonomy", type=PATH, metavar="FILE", help="Taxonomy file. Default: the one in the package.")
+@style_option
+@hold_out_option
+@click.option(
+    "--held-out-only",
+    is_flag=True,
+    help="The reverse of --hold-out, for a test: every check contains something of it.",
+)
 @_split_options
 @click.option("--only", multiple=True, metavar="SPLIT", help="Only checks of this split. Repeatable.")
 @executor_options
@@ -280,6 +288,7 @@ def build_hum(release: str, out: Path, license: str | None, workers: int) -> Non
     show_default=True,
     help="varied: word prompts of the exact world in every sentence frame and with every synonym.",
 )
+@hold_out_option
 @seed_option
 @workers_option
 def build_train(
@@ -291,6 +300,7 @@ def build_train(
     images: int,
     samples: int | None,
     frames: str,
+    hold_out: tuple[str, ...],
     seed: int,
     workers: int,
 ) -> None:
@@ -308,7 +318,7 @@ def build_train(
         "entity_placement": entity_placement,
     }
     worded = tuple(FRAMES) if frames == "varied" else ()
-    selection = train.Selection(caps, per_property, images, samples, seed, worded)
+    selection = train.Selection(caps, per_property, images, samples, seed, worded, hold_out)
     print_report(out, train.build_train(checks, out, selection=selection, executor=local_executor(workers)))
 
 
@@ -366,6 +376,8 @@ def build_nlvr(folder: Path, out: Path) -> None:
     show_default=True,
     help="Wording of prompts: varied takes every sentence frame and synonym, usual those of checks.",
 )
+@styles_option
+@hold_out_option
 @click.option(
     "--unusual",
     default=0.7,
@@ -384,6 +396,8 @@ def build_scenes(
     properties: tuple[str, ...],
     about: tuple[str, ...],
     frames: str,
+    styles: tuple[str, ...],
+    hold_out: tuple[str, ...],
     unusual: float,
     seed: int,
     workers: int,
@@ -408,6 +422,8 @@ def build_scenes(
             frames=scenes.Settings.frames if frames == "varied" else (),
             unusual=unusual,
             seed=seed,
+            styles=styles,
+            held_out=hold_out,
         ),
         executor=local_executor(workers),
     )

@@ -29,15 +29,26 @@ from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
 from croc_syn.painting.exact import sample_scene
-from croc_syn.world import all_supported, all_visible, rasterise, satisfies, to_svg
+from croc_syn.world import (
+    STYLES,
+    TOPICS,
+    USUAL,
+    all_supported,
+    all_visible,
+    rasterise,
+    satisfies,
+    to_svg,
+)
 from croc_syn.world.contrasts.claims import MIXTURE, make_claims
 from croc_syn.world.contrasts.prompt_pairs import stateable
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
+from croc_syn.world.declarations.styles import find_style
 from croc_syn.world.language import synonyms
 from croc_syn.world.language.wording import FRAMES, reword
 from croc_syn.world.scenes.layout import extent
 from croc_syn.world.scenes.oracle import RELATION_TESTS, Box, is_arranged
+from croc_syn.world.scenes.scope import HeldOut, Scope
 from croc_syn.world.scenes.seeded_random import SeededRandom
 from croc_syn.writing.exact import exact_keys, exact_row
 from croc_syn.writing.table import EXACT, columns_of
@@ -63,6 +74,8 @@ class Settings:
             thing has what its kind usually has unless a prompt says otherwise, and a model learns that dogs
             have four legs instead of counting them.
         seed: decides prompts, images and claims.
+        styles: drawing styles; each image has one of them. What a style does not draw is drawn in another.
+        held_out: what no prompt, no claim and no scene contains, as for :meth:`croc_syn.world.HeldOut.of`.
     """
 
     sizes: tuple[int, ...] = (160, 160, 160, 112, 256)
@@ -71,6 +84,14 @@ class Settings:
     frames: tuple[str, ...] = tuple(FRAMES)
     unusual: float = 0.7
     seed: int = 0
+    styles: tuple[str, ...] = (USUAL,)
+    held_out: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.styles:
+            raise InputError(f"at least one drawing style is needed; expected {', '.join(STYLES)}")
+        for style in self.styles:
+            find_style(style)
 
 
 def scene_schema() -> pa.Schema:
@@ -94,6 +115,7 @@ def scene_schema() -> pa.Schema:
         {
             "image": datasets.Image(),
             "concept_id": text,
+            "style": text,
             "true": datasets.List(text),
             "false": datasets.List(text),
             "about": datasets.List(text),
@@ -155,6 +177,10 @@ def build_scenes(
         if unknown := sorted(set(properties) - known):
             raise InputError(f"no check varies {', '.join(unknown)}; there are {', '.join(sorted(known))}")
         specs = [spec for spec in specs if spec.property in properties]
+    scopes = [Scope(style, HeldOut.of(settings.held_out)) for style in settings.styles]
+    specs = [spec for spec in specs if any(_is_covered(exact_keys(spec, tree), scope) for scope in scopes)]
+    if not specs:
+        raise InputError("everything that could be drawn is held out")
     # Two of three images vary a property; the contrasts of the others are random ones of these.
     varied = [spec for spec in specs if spec.property is not None]
     others = [spec for spec in specs if spec.property is None]
@@ -167,6 +193,7 @@ def build_scenes(
         Part(f"{start // PART_SIZE:06d}", {"rows": rows[start : start + PART_SIZE]})
         for start in range(0, len(rows), PART_SIZE)
     ]
+    held_out = HeldOut.of(settings.held_out)
     banned = frozenset(text for folder in without for text in captions_of(folder))
     fingerprint = {
         "kind": "scenes",
@@ -181,6 +208,8 @@ def build_scenes(
         "splits": dict(splits),
         "banned": stable_hash(sorted(text.hex() for text in banned)),
         "specs": stable_hash([spec.concept_id for spec in specs]),
+        "styles": settings.styles,
+        "held_out": held_out.as_dict(),
     }
     make = partial(
         write_scenes,
@@ -199,6 +228,11 @@ def build_scenes(
         progress=progress,
         what="parts of scenes",
     )
+
+
+def _is_covered(keys: Mapping[str, str | None], scope: Scope) -> bool:
+    topics = (keys["topic"], keys["contrast_topic"])
+    return scope.covers(keys["entity"], *(TOPICS[topic].place for topic in topics if topic is not None))
 
 
 def captions_of(folder: str | Path) -> set[bytes]:
@@ -222,32 +256,43 @@ def write_scenes(
     settings: Settings,
     schema: pa.Schema,
 ) -> dict[str, Any]:
-    """Make one part; the counts are ``images``, ``claims``, ``banned`` and ``dropped``."""
+    """Make one part; the counts are ``images``, ``claims``, ``banned``, ``held_out`` and ``dropped``."""
+    held_out = HeldOut.of(settings.held_out)
+    frames = tuple(frame for frame in settings.frames if frame not in held_out.frames)
     rows: list[dict[str, Any]] = []
-    counts = {"images": 0, "claims": 0, "banned": 0, "dropped": 0}
+    counts = {"images": 0, "claims": 0, "banned": 0, "held_out": 0, "dropped": 0}
     for index, generation in payload["rows"]:
         columns, keys = specs[index]
-        made = exact_row(columns, keys, generation, settings.seed)
         place = ("scene", settings.seed, columns["concept_id"], generation)
         rng = SeededRandom(*place)
+        for style in rng.shuffled(settings.styles):
+            scope = Scope(style, held_out)
+            made = exact_row(columns, keys, generation, settings.seed, scope)
+            if made["error"] is None:
+                break
         both = (made["prompt"], made["contrast_prompt"])
         own, other = both if rng.random() < 0.5 else both[::-1]
         try:
             if made["error"] is not None:
                 raise CrocError(made["error"])
-            scene, _, _ = sample_scene(own, other, place)
+            scene, _, _ = sample_scene(own, other, place, style, scope.avoided)
         except CrocError:
             counts["dropped"] += 1
             continue
-        scene = mix_unusual(scene, own, other, settings.unusual, rng)
+        # On the bare shapes of some styles, a texture or a material would be out of place.
+        share = 0.0 if scope.drawn_as.bare else settings.unusual
+        scene = mix_unusual(scene, own, other, share, rng, scope.avoided)
         pairs = [(own, other, keys["contrast"] or "entity")]
         extra = make_claims(scene, settings.claims, rng, settings.about)
         pairs += [(claim.true, claim.false, claim.about) for claim in extra]
         allowed = [pair for pair in pairs if not is_banned(pair, banned)]
-        if settings.frames:
-            varied = [(*vary_wording(*pair[:2], settings.frames, rng), pair[2]) for pair in allowed]
+        if frames:
+            varied = [(*vary_wording(*pair[:2], frames, rng), pair[2]) for pair in allowed]
             allowed = [pair for pair in varied if not is_banned(pair, banned)]
         counts["banned"] += len(pairs) - len(allowed)
+        in_scope = [pair for pair in allowed if scope.allows(pair[0], pair[1])]
+        counts["held_out"] += len(allowed) - len(in_scope)
+        allowed = in_scope
         counts["claims"] += len(allowed)
         counts["images"] += 1
         size = rng.choice(settings.sizes)
@@ -255,6 +300,7 @@ def write_scenes(
             {
                 "image": {"bytes": rasterise(to_svg(scene, size)), "path": None},
                 "concept_id": columns["concept_id"],
+                "style": style,
                 "true": [pair[0] for pair in allowed],
                 "false": [pair[1] for pair in allowed],
                 "about": [pair[2] for pair in allowed],
@@ -278,7 +324,14 @@ def vary_wording(true: str, false: str, frames: Sequence[str], rng: SeededRandom
     return reword(true, first, frames=frames), reword(false, second, frames=frames)
 
 
-def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRandom) -> Scene:
+def mix_unusual(
+    scene: Scene,
+    own: str,
+    other: str,
+    share: float,
+    rng: SeededRandom,
+    avoided: HeldOut | None = None,
+) -> Scene:
     """Give some things of a scene unusual parts, textures and materials.
 
     Args:
@@ -287,6 +340,7 @@ def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRan
         other: its contrast.
         share: of the things that are changed; equal things of one kind remain equal half the time.
         rng: the source of randomness.
+        avoided: what no thing may be or have.
     """
     looks: dict[str, Thing] = {}
     for number, thing in enumerate(scene.things):
@@ -300,6 +354,8 @@ def mix_unusual(scene: Scene, own: str, other: str, share: float, rng: SeededRan
         width, height = extent(drawn, thing.size)
         middle, bottom = (thing.box[0] + thing.box[2]) / 2, thing.box[3]
         drawn = replace(drawn, box=(middle - width / 2, bottom - height, middle + width / 2, bottom))
+        if avoided is not None and avoided.is_on(drawn):
+            continue
         things = (*scene.things[:number], drawn, *scene.things[number + 1 :])
         changed = replace(scene, things=things)
         if (

@@ -225,7 +225,7 @@ def place_of(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
     The world is ``exact`` for images of the exact world without noise, whose labels are certain.
     """
     model = row["image_model"] or ""
-    world = WORLDS[0] if model.startswith("exact@") and "+" not in model else WORLDS[1]
+    world = WORLDS[0] if model.startswith("exact@") and "+noise" not in model else WORLDS[1]
     return (
         _word(row["category"]) or NO_CATEGORY,
         _word(row["property"]) or UNNAMED,

@@ -27,7 +27,7 @@ from croc_syn import presets
 from croc_syn.painting.exact import ExactSettings
 from croc_syn.painting.images import make_images
 from croc_syn.painting.table import SETTINGS, exact_features, painted_features
-from croc_syn.writing.prompts import make_prompts, plan_prompts
+from croc_syn.writing.prompts import make_prompts, plan_prompts, scope_record
 from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
@@ -53,6 +53,9 @@ def build_exact(
     allocation: Allocation | None = None,
     splits: Mapping[str, float] | None = None,
     only: Sequence[str] | None = None,
+    style: str | None = None,
+    hold_out: Sequence[str] = (),
+    held_out_only: bool = False,
     audit_checks: int = 2000,
     progress: bool = True,
 ) -> BuildReport:
@@ -81,6 +84,10 @@ def build_exact(
             concept's hash decides its split, so more checks never move a concept.
         only: make the checks of these splits only; None makes all. They are those that a build of all splits
             would have there, selected from the concepts of these splits.
+        style: drawing style, one of ``croc_syn.world.STYLES``; None takes the usual one.
+        hold_out: what no prompt and no image contains, such as ``nouns=0.2`` (a share) or
+            ``values=colour=red,count=7`` (a list); see :class:`croc_syn.world.HeldOut`.
+        held_out_only: the reverse, for a test: every check is about something in ``hold_out``.
         audit_checks: number of checks to audit, at most; 0 omits the audit.
         progress: show bars.
 
@@ -103,6 +110,10 @@ def build_exact(
         "images.size": size,
         "images.first_seed": seed,
         "images.noise": noise,
+        "images.style": style,
+        "images.held_out": None if held_out_only else list(hold_out) or None,
+        "specs.held_out": list(hold_out) or None,
+        "specs.only_held_out": held_out_only,
     }
     preset = presets.load("exact", {key: value for key, value in changes.items() if value is not None})
 
@@ -115,7 +126,8 @@ def build_exact(
         "text_model": EXACT,
         "image_model": drawing.model,
         "checks": checks,
-        **asdict(drawing),
+        **{name: value for name, value in asdict(drawing).items() if name not in ("style", "held_out")},
+        **scope_record(preset.scope),
         "splits": ratios,
         "audit_checks": audit_checks,
         "passed_over": plan.passed_over,

@@ -37,6 +37,7 @@ from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import run
 from croc.storage.files import sha256_of
 from croc.storage.parquet import batches, write_parquet
+from croc_syn.world import HeldOut, read_scene
 from croc_syn.world.language.wording import reword
 from croc_syn.writing.table import EXACT
 
@@ -56,6 +57,7 @@ SUBSET_FULL = "more checks of the subset than requested"
 PROPERTY_FULL = "more checks of the property than requested"
 SPLIT_FULL = "more questions than requested"
 ONE_SIDED = "no image or no prompt on one side"
+HELD_OUT = "prompt or image that contains what is held out"
 
 _COPIED = (*SHARED_COLUMNS, "language", "license")
 _COLUMNS = [*_COPIED, "prompt", "contrast_prompt", *IMAGE_COLUMNS]
@@ -75,6 +77,8 @@ class Selection:
         seed: decides which checks and images are selected, and the wording.
         frames: sentence frames in which prompts of the exact world are worded anew, names of
             :data:`~croc_syn.world.language.wording.FRAMES`; empty keeps the prompts of the checks.
+        held_out: what no question of ``train`` and ``validation`` contains, in its prompt or in its scene, as
+            for :meth:`croc_syn.world.HeldOut.of`; the checks must then be of the exact world.
     """
 
     caps: Mapping[str, int | None] = field(default_factory=lambda: dict(PAPER_CAPS))
@@ -83,6 +87,7 @@ class Selection:
     samples: int | None = None
     seed: int = 0
     frames: tuple[str, ...] = ()
+    held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if unknown := sorted(set(self.caps) - set(SUBSETS)):
@@ -112,6 +117,7 @@ class _Check:
     captions: frozenset[int]
     counts: tuple[int, int]
     images: frozenset[int] = frozenset()
+    held_out: bool = False
 
 
 def build_train(
@@ -163,9 +169,12 @@ def build_train(
             **({"frames": list(selection.frames)} if selection.frames else {}),
         },
     }
+    held_out = HeldOut.of(selection.held_out)
+    if held_out:
+        recipe["held_out"] = held_out.as_dict()
     if shards.is_finished(out, recipe):
         return read_report(out)
-    candidates = _read(folder, files, ratios, selection.seed)
+    candidates = _read(folder, files, ratios, selection.seed, held_out)
     if not any(check.split == "train" for check in candidates):
         raise InputError(
             f"{folder} has no split train; build it with --train, or give the shares of the splits"
@@ -234,6 +243,8 @@ def select(checks: Sequence[_Check], selection: Selection) -> tuple[list[_Check]
         reason = None
         if number == 0 or len(check.captions) < 2:
             reason = ONE_SIDED
+        elif check.held_out:
+            reason = HELD_OUT
         elif any(split_of_hash.get(value, check.split) != check.split for value in hashes):
             reason = ELSEWHERE
         elif check.captions & captions:
@@ -257,7 +268,11 @@ def select(checks: Sequence[_Check], selection: Selection) -> tuple[list[_Check]
 
 
 def _read(
-    folder: Path, files: Mapping[str, str], ratios: Mapping[str, float] | None, seed: int
+    folder: Path,
+    files: Mapping[str, str],
+    ratios: Mapping[str, float] | None,
+    seed: int,
+    held_out: HeldOut,
 ) -> list[_Check]:
     checks = []
     columns = ["check_id", "concept_id", "subset", "property", "prompt", "contrast_prompt"]
@@ -269,11 +284,12 @@ def _read(
                     prompts = [values[key] for key in ("prompt", "contrast_prompt") if values[key]]
                     captions = {content_hash(fold_caption(prompt)) for prompt in prompts}
                     sides = [values[side] or [] for side in IMAGE_COLUMNS]
+                    split = split_of(values["concept_id"], ratios) if ratios else own
                     checks.append(
                         _Check(
                             file=name,
                             row=row,
-                            split=split_of(values["concept_id"], ratios) if ratios else own,
+                            split=split,
                             check_id=values["check_id"],
                             subset=values["subset"],
                             property=values["property"] or "",
@@ -283,12 +299,29 @@ def _read(
                             images=frozenset(
                                 content_hash(image["bytes"]) for side in sides for image in side
                             ),
+                            held_out=bool(held_out)
+                            and split != "test"
+                            and _contains(held_out, prompts, [*sides[0], *sides[1]], name),
                         )
                     )
                     row += 1
         except (OSError, pa.ArrowException) as error:
             raise InputError(f"{folder / name}: cannot be read ({error})") from None
     return checks
+
+
+def _contains(
+    held_out: HeldOut, prompts: Sequence[str], images: Sequence[Mapping[str, Any]], name: str
+) -> bool:
+    """Whether a check says or shows something that is held out."""
+    try:
+        if any(held_out.is_in_prompt(prompt) for prompt in prompts):
+            return True
+        return any(held_out.is_in_scene(read_scene(image["bytes"])) for image in images)
+    except InputError as error:
+        raise InputError(
+            f"{name}: something can be held out of checks of the exact world only ({error})"
+        ) from None
 
 
 def _plan(selected: Sequence[_Check], files: Mapping[str, str], folder: Path) -> list[Part]:
@@ -361,7 +394,9 @@ def questions_of(row: Mapping[str, Any], selection: Selection) -> list[dict[str,
     if selection.frames and row["text_model"] == EXACT:
         # One wording for both prompts and all images, so that questions differ in one property still.
         wording = stable_hash("wording", selection.seed, row["check_id"])
-        prompts = [reword(prompt, wording, frames=selection.frames) for prompt in prompts]
+        held_out = HeldOut.of(selection.held_out).frames
+        frames = [frame for frame in selection.frames if frame not in held_out]
+        prompts = [reword(prompt, wording, frames=frames) for prompt in prompts]
     number = min(selection.images, len(row["images"]), len(row["contrast_images"]))
     questions = []
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):

@@ -20,6 +20,7 @@ from croc.cli.options import (
 )
 from croc.cli.output import echo, log, show, write
 from croc.wording import counted
+from croc_syn.world_options import style_option
 
 _taxonomy_file = click.argument("file", required=False, type=PATH)
 _subset_option = click.option(
@@ -310,7 +311,8 @@ Examples:
     type=Integer(1, 1000),
     help="Number of images, with consecutive seeds. Several are called NAME-1.png, NAME-2.png, ….",
 )
-def draw(prompt: str, out: Path, seed: int, size: int, count: int) -> None:
+@style_option
+def draw(prompt: str, out: Path, seed: int, size: int, count: int, style: str) -> None:
     """Draw a prompt in controlled English.
 
     The exact world draws synthetic scenes that show the prompt with certainty. It needs no model. A prompt
@@ -320,7 +322,7 @@ def draw(prompt: str, out: Path, seed: int, size: int, count: int) -> None:
 
     for number in range(count):
         path = out if count == 1 else out.with_name(f"{out.stem}-{number + 1}{out.suffix}")
-        write(path, world.draw(prompt, seed + number, size=size).png)
+        write(path, world.draw(prompt, seed + number, size=size, style=style).png)
 
 
 @section("make")

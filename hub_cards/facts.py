@@ -180,7 +180,7 @@ class Facts:
     def all_exact(self) -> bool:
         """Whether the exact world drew all of them, without noise: their labels are certain."""
         models = self.counts.get("image_model", Counter())
-        return bool(models) and all(name.startswith("exact@") and "+" not in name for name in models)
+        return bool(models) and all(name.startswith("exact@") and "+noise" not in name for name in models)
 
     def values(self, column: str) -> dict[str, int]:
         """Number of rows by value of a column, the commonest first; rows without one are not in it."""

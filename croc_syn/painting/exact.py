@@ -18,6 +18,7 @@ from croc.jobs.runner import Manifest
 from croc.storage.parquet import write_parquet
 from croc_syn import world
 from croc_syn.painting.table import TRUTH, prompt_rows, with_prompt_rows
+from croc_syn.world.declarations.styles import find_style
 from croc_syn.world.scenes.scene import embed
 from croc_syn.writing.table import EXACT
 
@@ -41,12 +42,16 @@ class ExactSettings:
         size: width and height in pixels.
         seed: of the images.
         noise: probability that an image shows the other prompt.
+        style: drawing style, one of ``world.STYLES``.
+        held_out: what no image shows, as options of :class:`croc_syn.world.HeldOut`.
     """
 
     images: int = 5
     size: int = 256
     seed: int = 0
     noise: float = 0.0
+    style: str = world.USUAL
+    held_out: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.images < 1:
@@ -55,16 +60,31 @@ class ExactSettings:
             raise InputError(f"size must be 16 to 4096 pixels, not {self.size}")
         if not 0.0 <= self.noise <= 1.0:
             raise InputError(f"noise must be a probability between 0 and 1, not {self.noise}")
+        find_style(self.style)
 
     @classmethod
     def of(cls, settings: Images) -> ExactSettings:
         """The settings in the section ``images:`` of a preset."""
-        return cls(settings.count, settings.size or 256, settings.first_seed, settings.noise)
+        return cls(
+            settings.count,
+            settings.size or 256,
+            settings.first_seed,
+            settings.noise,
+            settings.style,
+            settings.held_out,
+        )
 
     @property
     def model(self) -> str:
-        """The exact world in the column ``image_model``; with noise it is another model."""
-        return f"{EXACT}+noise={self.noise:g}" if self.noise else EXACT
+        """The exact world in the column ``image_model``; with other settings it is another model."""
+        style = f"+style={self.style}" if self.style != world.USUAL else ""
+        held_out = f"+without={stable_hash(self.avoided.as_dict(), length=8)}" if self.avoided else ""
+        return EXACT + style + held_out + (f"+noise={self.noise:g}" if self.noise else "")
+
+    @property
+    def avoided(self) -> world.HeldOut | None:
+        """What no image shows."""
+        return world.HeldOut.of(self.held_out) if self.held_out else None
 
 
 def plan_parts(prompts: Manifest) -> list[Part]:
@@ -180,10 +200,10 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
     """
     both = (prompts["prompt"], prompts["contrast_prompt"])
     row = {**prompts, "image_model": settings.model, "license": LICENSE}
-    if settings.noise:
+    if settings.model != EXACT:
         models = (prompts["text_model"], settings.model)
         row["check_id"] = check_id(prompts["concept_id"], *both, *models, prompts["generation"])
-    redraws = 0
+    redraws, avoided = 0, settings.avoided
     planned: list[_PlannedImage] = []
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
         prompt, other = both if side == "original" else both[::-1]
@@ -191,7 +211,9 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
         for index in range(settings.images):
             place = (settings.seed, prompts["check_id"], side, index)
             right = not _is_noisy(settings.noise, place)
-            scene, seed, rejected = sample_scene(*((prompt, other) if right else (other, prompt)), place)
+            scene, seed, rejected = sample_scene(
+                *((prompt, other) if right else (other, prompt)), place, settings.style, avoided
+            )
             redraws += rejected
             images.append({"bytes": None, "path": None})
             planned.append(_PlannedImage(images[-1], world.to_svg(scene, settings.size), scene))
@@ -201,13 +223,21 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
     return PlannedCheck(row, planned, redraws)
 
 
-def sample_scene(prompt: str, other: str, place: tuple[Any, ...]) -> tuple[world.Scene, int, int]:
+def sample_scene(
+    prompt: str,
+    other: str,
+    place: tuple[Any, ...],
+    style: str = world.USUAL,
+    avoided: world.HeldOut | None = None,
+) -> tuple[world.Scene, int, int]:
     """Sample scenes until the oracle confirms that one shows ``prompt`` and does not show ``other``.
 
     Args:
         prompt: what is drawn.
         other: what must not be true of the image; a distractor may have made it so.
         place: JSON values that name the image; the seeds come from them.
+        style: drawing style.
+        avoided: what the scene must not show.
 
     Returns:
         The scene, the seed with which ``world.draw`` makes it, and the number of scenes that were rejected.
@@ -217,7 +247,7 @@ def sample_scene(prompt: str, other: str, place: tuple[Any, ...]) -> tuple[world
     """
     for attempt in range(TRIES):
         seed = int(stable_hash("image", *place, attempt, length=8), 16)
-        scene = world.sample(prompt, seed)
+        scene = world.sample(prompt, seed, style=style, avoided=avoided)
         if world.satisfies(scene, prompt) and not world.satisfies(scene, other):
             return scene, seed, attempt
     raise CrocError("no image was found that shows its own prompt and not the other")

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BeforeValidator, Field, model_validator
 
 from croc_syn.model_settings import Endpoint, Model, Settings, find_model, with_defaults
+from croc_syn.world.declarations.styles import USUAL, find_style
 
 MODELS_FILE = Path(__file__).with_name("models.yaml")
 
@@ -145,6 +146,8 @@ class Images(Settings):
         endpoint: for a service.
         flags: filters.
         noise: of the exact world: probability that an image shows the other prompt.
+        style: of the exact world: drawing style.
+        held_out: of the exact world: what no image may show, as for ``specs``.
     """
 
     models: tuple[Annotated[ImageModel, BeforeValidator(_resolve)], ...] = ()
@@ -159,6 +162,8 @@ class Images(Settings):
     endpoint: Endpoint = Endpoint()
     flags: Flags = Flags()
     noise: float = Field(default=0.0, ge=0, le=1)
+    style: str = USUAL
+    held_out: tuple[str, ...] = ()
 
     @model_validator(mode="after")
     def _models_differ(self) -> Images:
@@ -167,6 +172,9 @@ class Images(Settings):
             raise ValueError(f"models: {', '.join(names)} must be different from each other")
         if self.noise and self.models:
             raise ValueError("noise applies to the exact world only; remove noise or models")
+        find_style(self.style)
+        if self.style != USUAL and self.models:
+            raise ValueError("style applies to the exact world only; remove style or models")
         return self
 
     def size_of(self, model: ImageModel) -> tuple[int, int]:

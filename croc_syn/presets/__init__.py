@@ -23,6 +23,7 @@ from croc_syn.painting.settings import Images
 from croc_syn.taxonomy.plan import Allocation, Spec, plan
 from croc_syn.taxonomy.taxonomy import Taxonomy
 from croc_syn.taxonomy.taxonomy import load as load_taxonomy
+from croc_syn.world.scenes.scope import HeldOut, Scope
 from croc_syn.writing.settings import Text
 
 FOLDER = Path(__file__).parent
@@ -45,6 +46,8 @@ class Specs(Settings):
         allocation: how they are spread, see :func:`croc_syn.taxonomy.plan.select`.
         topics_per_entity, placements_per_entity: as in :func:`croc_syn.taxonomy.plan.plan`.
         seed: of the sampling of topics; None takes the seed of the preset.
+        held_out: of the exact world: what no check may contain, such as ``nouns=0.2``.
+        only_held_out: make nothing but checks that contain it.
     """
 
     taxonomy: Path | None = None
@@ -55,6 +58,8 @@ class Specs(Settings):
     topics_per_entity: int = Field(default=9, ge=0)
     placements_per_entity: int = Field(default=10, ge=0)
     seed: int | None = Field(default=None, ge=0, lt=2**62)
+    held_out: tuple[str, ...] = ()
+    only_held_out: bool = False
 
 
 class Preset(Settings):
@@ -75,6 +80,12 @@ class Preset(Settings):
     specs: Specs = Specs()
     text: Text = Text()
     images: Images = Images()
+
+    @property
+    def scope(self) -> Scope:
+        """What prompts of the exact world may be about."""
+        held_out = HeldOut.of(self.specs.held_out)
+        return Scope(self.images.style, held_out, self.specs.only_held_out)
 
     def plan_specs(self) -> tuple[Taxonomy, list[Spec]]:
         """The taxonomy and the specs to select from; for the exact world only what it can draw.

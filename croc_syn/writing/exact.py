@@ -91,18 +91,20 @@ class FeasibleSpecs:
     Attributes:
         taxonomy: where the specs come from.
         seed: of the prompts.
+        scope: what the prompts may be about.
         rows: the checks made so far, for :func:`plan_parts`.
         rejected: number of specs from which no check can be made.
     """
 
     taxonomy: Taxonomy
     seed: int
+    scope: world.Scope = field(default_factory=lambda: world.Scope())
     rows: dict[tuple[str, int], Mapping[str, Any]] = field(default_factory=dict)
     rejected: int = 0
 
     def __call__(self, spec: Spec) -> bool:
         """Whether the first check of a spec could be made."""
-        row = exact_row(columns_of(spec), exact_keys(spec, self.taxonomy), 0, self.seed)
+        row = exact_row(columns_of(spec), exact_keys(spec, self.taxonomy), 0, self.seed, self.scope)
         if row["error"] is None:
             self.rows[spec.concept_id, 0] = row
             return True
@@ -110,13 +112,16 @@ class FeasibleSpecs:
         return False
 
 
-def make_part(payload: Mapping[str, Any], path: Path, *, seed: int) -> dict[str, Any]:
+def make_part(
+    payload: Mapping[str, Any], path: Path, *, seed: int, scope: world.Scope | None = None
+) -> dict[str, Any]:
     """Make one part: a pair in controlled English for every check of the payload.
 
     Args:
         payload: from :func:`plan_parts`.
         path: the Parquet file.
         seed: of the prompts.
+        scope: what the prompts may be about; None is anything.
 
     Returns:
         Counts: ``checks``, ``failed``, and ``tries`` beyond the first.
@@ -127,14 +132,18 @@ def make_part(payload: Mapping[str, Any], path: Path, *, seed: int) -> dict[str,
     rows = []
     for (index, generation), row in zip(payload["checks"], payload["rows"], strict=True):
         spec = payload["specs"][index]
-        rows.append(row or exact_row(spec["columns"], spec["keys"], generation, seed))
+        rows.append(row or exact_row(spec["columns"], spec["keys"], generation, seed, scope))
     pq.write_table(pa.Table.from_pylist(rows, schema=prompt_schema()), path)
     failed = sum(row["error"] is not None for row in rows)
     return {"checks": len(rows) - failed, "failed": failed, "tries": sum(row["tries"] - 1 for row in rows)}
 
 
 def exact_row(
-    columns: Mapping[str, str | None], keys: Mapping[str, str | None], generation: int, seed: int
+    columns: Mapping[str, str | None],
+    keys: Mapping[str, str | None],
+    generation: int,
+    seed: int,
+    scope: world.Scope | None = None,
 ) -> dict[str, Any]:
     """One check in controlled English: the first pair for which no image can satisfy both prompts.
 
@@ -143,6 +152,7 @@ def exact_row(
         keys: ``contrast``, ``topic``, ``entity``, ``contrast_topic`` as the exact world calls them.
         generation: which of the spec's checks this is.
         seed: of the prompts.
+        scope: what the prompts may be about; None is anything.
 
     Returns:
         A row of :func:`croc_syn.writing.table.prompt_schema`.
@@ -160,10 +170,14 @@ def exact_row(
                 entity=keys["entity"],
                 contrast_topic=keys["contrast_topic"],
                 seed=pair_seed,
+                scope=scope,
             )
             if not world.exclusive(world.parse(pair.prompt), world.parse(pair.contrast_prompt)):
                 reason = "one image could satisfy both prompts"
                 continue
+        except world.OutOfScope as error:
+            reason = str(error)
+            break
         except CrocError as error:
             reason = str(error)
             continue

@@ -12,7 +12,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from croc.errors import InputError
 from croc.jobs.parts import Executor, MakePart, Part
@@ -20,6 +20,7 @@ from croc.jobs.progress import Show, progress_bar
 from croc.jobs.runner import Manifest, Status, run
 from croc.wording import counted
 from croc_syn.taxonomy.plan import select
+from croc_syn.world import Scope
 from croc_syn.writing import exact, stage
 from croc_syn.writing.table import EXACT
 
@@ -69,7 +70,7 @@ def plan_prompts(preset: Preset, keep: Callable[[Spec], bool] | None = None) -> 
         selected = select(specs, count, preset.seed, allocation=preset.specs.allocation)
         parts = stage.plan_parts(selected, taxonomy, preset)
         return PromptPlan(parts, sum(len(part.payload["checks"]) for part in parts))
-    feasible = exact.FeasibleSpecs(taxonomy, preset.seed)
+    feasible = exact.FeasibleSpecs(taxonomy, preset.seed, preset.scope)
     selected = select(specs, count, preset.seed, accept=feasible, allocation=preset.specs.allocation)
     if not selected:
         raise InputError("the exact world can draw nothing of this taxonomy in these subsets")
@@ -114,8 +115,9 @@ def make_prompts(
         fingerprint = stage.fingerprint(preset)
         stage.check_ready(preset)
     else:
-        make = partial(exact.make_part, seed=preset.seed)
+        make = partial(exact.make_part, seed=preset.seed, scope=preset.scope)
         fingerprint = {"kind": "prompts", "text_model": EXACT, "seed": preset.seed}
+        fingerprint |= scope_record(preset.scope)
         executor = executor if plan.checks > _MANY else None
     with progress_bar("prompts", "pairs") if progress else nullcontext(_show_nothing) as show:
         made = run(
@@ -132,6 +134,13 @@ def make_prompts(
     if responses is not None:
         shutil.rmtree(responses, ignore_errors=True)
     return made
+
+
+def scope_record(scope: Scope) -> dict[str, Any]:
+    """The entries of a manifest for a scope; the usual one has none."""
+    if scope == Scope():
+        return {}
+    return {"style": scope.style, "held_out": scope.held_out.as_dict(), "only_held_out": scope.only}
 
 
 def _show_nothing(done: int, total: int | None, note: str) -> None:

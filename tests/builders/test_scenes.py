@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -14,6 +15,7 @@ from builders.syn import build_exact
 from croc.cli import main
 from croc.errors import InputError
 from croc_syn import world
+from croc_syn.world import KINDS
 from croc_syn.world.scenes.seeded_random import SeededRandom
 
 SPLITS = {"train": 0.7, "validation": 0.05, "test": 0.25}
@@ -140,3 +142,33 @@ def test_errors_are_one_sentence(tmp_path: Path) -> None:
     assert result.exit_code == 2 and "give it a share" in result.output
     with pytest.raises(InputError, match="croc build syn"):
         captions_of(tmp_path)
+
+
+HELD_OUT = ("nouns=0.2", "values=0.2", "frames=place first,without", "compositions=0.1")
+
+
+def test_nothing_that_is_held_out_occurs_in_prompts_claims_or_scenes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[world.Scene] = []
+    monkeypatch.setattr("builders.scenes.rasterise", lambda svg: b"")
+    monkeypatch.setattr("builders.scenes.annotate", lambda scene: drawn.append(scene) or annotate(scene))
+    settings = Settings(styles=("outlined", "flat", "blocks"), held_out=HELD_OUT, seed=4)
+    made = build_scenes(
+        tmp_path / "scenes", images=60, splits={"train": 1.0}, settings=settings, progress=False
+    )
+    rows = [row for file in made.files() for row in pq.read_table(file).to_pylist()]
+    held_out = world.HeldOut.of(HELD_OUT)
+    assert made.counts["images"] == len(rows) == len(drawn) > 30
+    assert made.counts["held_out"] > 0
+    texts = [text for row in rows for text in (*row["true"], *row["false"])]
+    assert len(texts) > 300
+    assert not any(held_out.is_in_prompt(text) for text in texts)
+    words = " ".join(f" {text} " for text in texts)
+    for kind in held_out.nouns:
+        assert not any(f" {word} " in words for word in (*KINDS[kind].words, *KINDS[kind].plurals))
+    assert not any(held_out.is_in_scene(scene) for scene in drawn)
+    assert {row["style"] for row in rows} == set(settings.styles)
+    assert {scene.style for scene in drawn} == set(settings.styles)
+    recorded = json.loads((tmp_path / "scenes" / "manifest.json").read_text("utf-8"))
+    assert recorded["fingerprint"]["held_out"] == held_out.as_dict()

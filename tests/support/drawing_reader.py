@@ -221,5 +221,5 @@ _POSITIONS = {
     "outside": lambda a, b: _gap(a, b) > 0,
     "near": lambda a, b: _gap(a, b) < 0.17,
     "far": lambda a, b: _gap(a, b) > 0.17,
-    "in_front_of": lambda a, b: _gap(a, b) < 0 and a[3] > b[3],
+    "in_front_of": lambda a, b: _gap(a, b) < 0.02 and a[3] >= b[3],
 }

@@ -15,6 +15,7 @@ from croc.errors import InputError
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind, confusable
 from croc_syn.world.declarations.places import FALLING, PLACES, TOPICS
+from croc_syn.world.declarations.styles import STYLES, USUAL, Style
 from croc_syn.world.language.meaning import exclusive
 from croc_syn.world.language.parser import parse
 from croc_syn.world.language.realisation import (
@@ -31,7 +32,11 @@ from croc_syn.world.language.realisation import (
     relation_words,
 )
 from croc_syn.world.scenes.scene import VERSION
+from croc_syn.world.scenes.scope import OutOfScope, Scope
 from croc_syn.world.scenes.seeded_random import SeededRandom
+
+_OF_PLACES = {"setting", "lighting", "weather"}
+"""Contrasts of the whole image, which need a place."""
 
 TRIES = 40
 """Attempts at a pair whose prompts exclude each other."""
@@ -63,17 +68,29 @@ class Context:
         place: the phrase for the place; "" for none.
         rng: random numbers.
         topic: id of the topic, if there is one.
+        style: the drawing style, which may draw certain kinds only.
     """
 
     kind: Kind
     place: str
     rng: SeededRandom
     topic: str | None = None
+    style: Style = STYLES[USUAL]
 
     def choose_companion(self, fits: Callable[[Kind], bool] = lambda kind: True) -> Kind:
         """Another kind for the same image, from the suitable ones if there are any."""
-        taken = {self.kind.id} | (set(PLACES[TOPICS[self.topic].place].shows) if self.topic else set())
-        free = [kind for kind in KINDS.values() if kind.id not in taken and not confusable(kind, self.kind)]
+        taken = (
+            {self.kind.id}
+            | self.style.shows
+            | (set(PLACES[TOPICS[self.topic].place].shows) if self.topic else set())
+        )
+        free = [
+            kind
+            for kind in KINDS.values()
+            if kind.id not in taken
+            and not confusable(kind, self.kind)
+            and self.style.group in ("", kind.group)
+        ]
         options = [kind for kind in free if fits(kind)] or free
         usual = [kind for kind in options if self.topic in kind.where]
         return self.rng.choice(usual if usual and self.rng.random() < 0.5 else options)
@@ -153,6 +170,7 @@ def make_pair(
     entity: str | None = None,
     contrast_topic: str | None = None,
     seed: int,
+    scope: Scope | None = None,
 ) -> Pair:
     """Make two prompts that differ in one property and exclude each other.
 
@@ -162,6 +180,7 @@ def make_pair(
         entity: kind of thing; None chooses one.
         contrast_topic: the other topic, for the contrast ``setting``.
         seed: of the random choices.
+        scope: what the prompts may be about; None is anything. A style without places drops the topic.
 
     Raises:
         InputError: an unknown contrast, topic or entity, or a contrast that does not apply to the entity.
@@ -179,7 +198,18 @@ def make_pair(
     if contrast_topic is not None and contrast not in (None, "setting"):
         raise InputError(f"a contrast topic needs the contrast 'setting', not {contrast!r}")
     rng = SeededRandom("pair", VERSION, contrast, topic, entity, contrast_topic, seed)
-    shows: set[str] = set()
+    scope = scope or Scope()
+    style = scope.drawn_as
+    places = [TOPICS[name].place for name in (topic, contrast_topic) if name is not None]
+    if not scope.covers(entity, *places):
+        raise OutOfScope(f"held out, or not drawn in the style {style.id}: {entity or ', '.join(places)}")
+    shows = set(style.shows)
+    if style.places:
+        if contrast in _OF_PLACES:
+            raise OutOfScope(
+                f"the style {style.id} draws no places, so that no pair can differ in {contrast}"
+            )
+        topic = None
     for known_topic in (topic, contrast_topic):
         if known_topic is not None:
             shows |= PLACES[TOPICS[known_topic].place].shows
@@ -187,11 +217,20 @@ def make_pair(
         if contrast == "setting" or topic is None:
             raise InputError(f"{entity!r} cannot be counted in a place that shows it (topic {topic!r})")
         # In this place the number would not be certain: the prompts are about the entity and name no place.
-        topic, shows = None, set()
+        topic, shows = None, set(style.shows)
     if contrast is None:
-        contrast = "setting" if contrast_topic is not None else _choose_contrast(entity, topic, rng)
+        contrast = "setting" if contrast_topic is not None else _choose_contrast(entity, topic, rng, style)
     chosen = CONTRASTS[contrast]
     kinds = [kind for kind in KINDS.values() if chosen.applies(kind) and kind.id not in shows]
+    kinds = [kind for kind in kinds if style.group in ("", kind.group)]
+    if not kinds:
+        raise OutOfScope(f"the style {style.id} draws nothing to which the contrast {contrast!r} applies")
+    # Most of the others would be refused below.
+    if scope.only:
+        concerned = scope.held_out.nouns | {name.split(":")[0] for name in scope.held_out.compositions}
+        kinds = [kind for kind in kinds if kind.id in concerned] or kinds
+    else:
+        kinds = [kind for kind in kinds if kind.id not in scope.held_out.nouns] or kinds
     if entity is not None:
         kinds = [kind for kind in kinds if kind.id == entity]
         if not kinds:
@@ -200,10 +239,10 @@ def make_pair(
     for _ in range(TRIES):
         kind = rng.choice(fitting) if fitting and rng.random() < 0.6 else rng.choice(kinds)
         place = rng.choice(PLACES[TOPICS[topic].place].words) if topic is not None else ""
-        context = Context(kind, place, rng, topic)
+        context = Context(kind, place, rng, topic, style)
         candidate = _two_places(context, contrast_topic) if contrast == "setting" else chosen.make(context)
         first, second, first_value, second_value = candidate
-        if not exclusive(parse(first), parse(second)):
+        if not exclusive(parse(first), parse(second)) or not scope.allows(first, second):
             continue
         if rng.random() < 0.5:
             first, second, first_value, second_value = second, first, second_value, first_value
@@ -214,12 +253,13 @@ def make_pair(
     )
 
 
-def _choose_contrast(entity: str | None, topic: str | None, rng: SeededRandom) -> str:
+def _choose_contrast(entity: str | None, topic: str | None, rng: SeededRandom, style: Style) -> str:
     kind = KINDS[entity] if entity is not None else None
+    excluded = _OF_PLACES if style.places else {"setting"} if topic is not None else set()
     options = [
         key
         for key, contrast in CONTRASTS.items()
-        if (kind is None or contrast.applies(kind)) and not (topic is not None and key == "setting")
+        if (kind is None or contrast.applies(kind)) and key not in excluded
     ]
     return rng.choice(options)
 

@@ -2,8 +2,8 @@
 
 A drawing function may use any coordinates. The pen keeps the SVG text, the tight bounding box and the
 polygons of the silhouette, so that no kind declares a box by hand and the oracle measures what is drawn. A
-fill is a fixed colour or a role (``body``, ``dark``, ``light``, ``ink``, ``skin``, ``second``), for which the
-renderer puts in the colours of each thing.
+fill is a fixed colour or a role (``body``, ``dark``, ``light``, ``ink``, ``line``, ``skin``, ``second``), for
+which the renderer puts in the colours of each thing. The style decides on outlines, ``{edge:COLOUR}``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 Point = tuple[float, float]
 
-ROLES = frozenset({"body", "flat", "dark", "light", "ink", "skin", "second", "none"})
+ROLES = frozenset({"body", "flat", "dark", "light", "ink", "line", "skin", "second", "none"})
 OUTLINE = 2.2
 """Width of an outline, in the units of a drawing (most things are about 100 units high)."""
 
@@ -28,6 +28,11 @@ def _n(value: float) -> str:
 
 def _paint(role: str) -> str:
     return f"{{{role}}}" if role in ROLES and role != "none" else role
+
+
+def _edge(ink: str) -> str:
+    """The colour of an outline; a style may leave it out."""
+    return f"{{edge:{ink}}}"
 
 
 def _smooth(points: Sequence[Point], closed: bool) -> list[tuple[Point, Point, Point, Point]]:
@@ -80,7 +85,9 @@ class Pen:
             self.y1 = max(self.y1, y + by)
 
     def _closed(self, markup: str, outline: list[Point], fill: str, width: float, ink: str) -> None:
-        stroke = f' stroke="{_paint(ink)}" stroke-width="{_n(width)}"' if width else ""
+        edge = _edge(ink) if fill != "none" else _paint(ink)
+        wide = f"{{wide:{_n(width)}}}" if fill != "none" else _n(width)
+        stroke = f' stroke="{edge}" stroke-width="{wide}"' if width else ""
         self.svg.append(f'{markup} fill="{_paint(fill)}"{stroke}/>')
         self._grow(outline, width / 2)
         if fill != "none":
@@ -170,7 +177,8 @@ class Pen:
         whole = width + outline
         common = f'<path d="{data}" fill="none" stroke-linecap="round" stroke-linejoin="round"'
         if outline:
-            self.svg.append(f'{common} stroke="{_paint(ink)}" stroke-width="{_n(whole)}"/>')
+            edge = _edge(ink) if fill != "ink" else _paint(ink)
+            self.svg.append(f'{common} stroke="{edge}" stroke-width="{_n(whole)}"/>')
         self.svg.append(f'{common} stroke="{_paint(fill)}" stroke-width="{_n(whole - 2 * outline)}"/>')
         self._grow(flat, whole / 2)
         self.strokes.append((flat, whole))
@@ -181,7 +189,7 @@ class Pen:
 
     def eye(self, x: float, y: float, r: float = 3.4) -> None:
         """An open eye: the white and the pupil."""
-        self.ellipse(x, y, r, fill="#ffffff", width=1.2, ink="#2b2b2b")
+        self.ellipse(x, y, r, fill="#ffffff", width=1.2, ink="line")
         self.dot(x + r * 0.15, y, r * 0.55)
 
 

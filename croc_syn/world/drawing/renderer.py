@@ -9,6 +9,8 @@ from croc.errors import InputError
 from croc_syn.world.declarations.kinds import draw_sprite
 from croc_syn.world.declarations.lexicon import COLOURS
 from croc_syn.world.declarations.places import draw_background
+from croc_syn.world.declarations.styles import USUAL
+from croc_syn.world.drawing.styling import Edge, Width, grain, has_grain, styled_background
 from croc_syn.world.language.parser import parse
 from croc_syn.world.scenes.sampler import sample
 from croc_syn.world.scenes.scene import Scene, Thing, embed
@@ -48,7 +50,11 @@ def _shades(colour: str, tint: int) -> dict[str, str]:
     flat = _mix(base, "#ffffff" if tint & 1 else "#000000", (tint >> 1 & 7) / 7 * 0.07)
     if colour in ("white", "black"):
         flat = base
-    ink = "#7b7b86" if colour == "black" else _mix(flat, "#1c1c28", 0.55 if colour == "white" else 0.68)
+    ink = (
+        "#7b7b86"
+        if colour == "black"
+        else _mix(flat, "#1c1c28", {"white": 0.55, "yellow": 0.82, "orange": 0.78}.get(colour, 0.68))
+    )
     return {
         "flat": flat,
         "body": flat,
@@ -57,6 +63,7 @@ def _shades(colour: str, tint: int) -> dict[str, str]:
         else _mix(flat, "#000000", 0.1 if colour == "white" else 0.45 * _shade_of(colour)),
         "light": {"black": "#50505c", "white": "#eaedf2"}.get(colour) or _mix(flat, "#ffffff", 0.3),
         "ink": ink,
+        "line": "#2b2b2b",
         "skin": SKINS[(tint >> 4) % len(SKINS)],
         "second": SECONDS[(tint >> 3) % len(SECONDS)],
     }
@@ -67,7 +74,7 @@ def _surface(colour: str, flat: str, ink: str, texture: str, material: str) -> s
     """A pattern that fills a sprite with a texture or a material; ``{id}`` is put in later."""
     mark = _mix(flat, "#ffffff", 0.78)
     if colour in ("white", "yellow", "grey", "pink"):
-        mark = _mix(flat, "#22222c", 0.62)
+        mark = "#3a3a42" if colour == "yellow" else _mix(flat, "#22222c", 0.62)
     base = f'<rect width="24" height="24" fill="{flat}"/>'
     bar = f'width="24" height="5" fill="{mark}"/>'
     tile = f'width="12" height="12" fill="{mark}"/>'
@@ -137,10 +144,11 @@ def _grain(material: str, colour: str, flat: str) -> str:
 
 def _sheen(material: str, colour: str, flat: str, width: float, height: float) -> str:
     """A gradient of metal or glass across a whole sprite."""
-    pale, deep = (
-        _mix(flat, "#ffffff", 0.55),
-        _mix(flat, "#1d2530", (0.9 if colour == "white" else 0.5) * _shade_of(colour)),
-    )
+    dark = (0.9 if colour == "white" else 0.5) * _shade_of(colour)
+    pale, deep = _mix(flat, "#ffffff", 0.55), _mix(flat, "#1d2530", dark)
+    if colour in ("orange", "yellow"):
+        # Darker they would be brown.
+        deep = _mix(flat, "#ff5a00" if colour == "orange" else "#e0a000", 0.6)
     stops: tuple[tuple[float, str], ...]
     if material == "metal":
         stops = (
@@ -176,15 +184,21 @@ def _sheen(material: str, colour: str, flat: str, width: float, height: float) -
     )
 
 
-def _thing_svg(thing: Thing, number: int) -> str:
+def _thing_svg(thing: Thing, number: int, style: str) -> str:
     sprite = draw_sprite(thing.kind, thing.pose, thing.parts, thing.shape)
     fills = dict(_shades(thing.colour, thing.tint))
+    seam = {"white": "#a3afc0", "black": "#62626e"}.get(thing.colour) or _mix(fills["flat"], "#ffffff", 0.35)
+    if style in ("flat", "blocks"):
+        fills["ink"] = _mix(fills["flat"], "#1c1c28", 0.45) if thing.colour != "black" else fills["ink"]
     left, top, right, bottom = thing.box
     sx, sy = 100 * (right - left) / sprite.width, 100 * (bottom - top) / sprite.height
     definition = ""
-    if thing.texture != "plain" or thing.material != "paint":
+    plain = thing.texture == "plain" and thing.material == "paint"
+    if not plain or has_grain(style):
         name = f"s{number}"
-        if thing.material in ("metal", "glass") and thing.texture == "plain":
+        if plain:
+            surface = grain(fills["flat"])
+        elif thing.material in ("metal", "glass") and thing.texture == "plain":
             surface = _sheen(thing.material, thing.colour, fills["flat"], sprite.width, sprite.height)
         else:
             surface = _surface(thing.colour, fills["flat"], fills["ink"], thing.texture, thing.material)
@@ -195,18 +209,20 @@ def _thing_svg(thing: Thing, number: int) -> str:
     start = right + sprite.x0 * sx / 100 if thing.flip else left - sprite.x0 * sx / 100
     across = -sx if thing.flip else sx
     move = f"translate({100 * start:.3f} {100 * top - sprite.y0 * sy:.3f})scale({across:.4f} {sy:.4f})"
-    clear = ' fill-opacity=".72"' if thing.material == "glass" else ""
-    return f'{definition}<g transform="{move}"{clear}>{sprite.svg.format_map(fills)}</g>'
+    clear = ' fill-opacity=".85"' if thing.material == "glass" else ""
+    markup = sprite.svg.format_map({**fills, "edge": Edge(style, fills, seam), "wide": Width(style)})
+    return f'{definition}<g transform="{move}"{clear}>{markup}</g>'
 
 
 def to_svg(scene: Scene, size: int = 256) -> str:
     """A scene as SVG of ``size`` × ``size`` pixels."""
     celestial = "circle" in scene.shows
+    background = draw_background(scene.setting, scene.lighting, scene.weather, scene.variant, celestial)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{size}" height="{size}" viewBox="0 0 100 100">',
-        draw_background(scene.setting, scene.lighting, scene.weather, scene.variant, celestial),
+        styled_background(scene.style, background, scene.lighting, scene.variant),
     ]
-    parts += [_thing_svg(thing, number) for number, thing in enumerate(scene.things)]
+    parts += [_thing_svg(thing, number, scene.style) for number, thing in enumerate(scene.things)]
     parts.append("</svg>")
     return "".join(parts)
 
@@ -229,11 +245,19 @@ def render(scene: Scene, size: int = 256) -> bytes:
     return embed(rasterise(to_svg(scene, size)), scene)
 
 
-def draw(prompt: str, seed: int, *, size: int = 256, attempt: int = 0) -> Drawing:
+def draw(prompt: str, seed: int, *, size: int = 256, attempt: int = 0, style: str = USUAL) -> Drawing:
     """Draw an image of a prompt; as for an image model, it depends on the prompt and the seed alone.
 
+    Args:
+        prompt: controlled English.
+        seed: of everything that the prompt leaves open.
+        size: width and height in pixels.
+        attempt: number of the redraw of the same image.
+        style: how it is drawn, one of ``STYLES``; it never changes what is true.
+
     Raises:
+        InputError: there is no such style or size.
         PromptError: the prompt is not controlled English, or does not fit into one image.
     """
-    scene = sample(parse(prompt), seed, attempt=attempt)
+    scene = sample(parse(prompt), seed, attempt=attempt, style=style)
     return Drawing(render(scene, size), scene)

@@ -9,11 +9,13 @@ from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind, confusable
 from croc_syn.world.declarations.kinds.registry import HIDING_POSES
 from croc_syn.world.declarations.places import CELESTIAL, FALLING, PLACES, Place
+from croc_syn.world.declarations.styles import USUAL, Style, find_style
 from croc_syn.world.language.meaning import Attribute, Meaning
 from croc_syn.world.language.parser import PromptError, parse
 from croc_syn.world.scenes.layout import Item, LayoutError, add_distractor, lay_out
 from croc_syn.world.scenes.oracle import all_supported, all_visible, lacks_reference, matches, satisfies
 from croc_syn.world.scenes.scene import VERSION, Scene, Thing
+from croc_syn.world.scenes.scope import HeldOut
 from croc_syn.world.scenes.seeded_random import SeededRandom
 
 _NATURAL = {
@@ -32,7 +34,15 @@ TRIES = 60
 """Attempts at a layout before an error says that the prompt does not fit into one image."""
 
 
-def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: bool = True) -> Scene:
+def sample(
+    meaning: Meaning | str,
+    seed: int,
+    *,
+    attempt: int = 0,
+    distractors: bool = True,
+    style: str = USUAL,
+    avoided: HeldOut | None = None,
+) -> Scene:
     """Sample a scene that satisfies a prompt; everything that the prompt leaves open is random.
 
     Args:
@@ -41,19 +51,27 @@ def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: 
         attempt: number of the redraw of the same image.
         distractors: whether things that the prompt does not mention may appear; what shows how large a thing
             of a stated size is may always.
+        style: id of the drawing style.
+        avoided: what the scene must not show, because it is held out of a training set.
 
     Raises:
-        PromptError: the prompt is not controlled English, or what it requires does not fit into one image.
+        PromptError: the prompt is not controlled English, what it requires does not fit into one image, or
+            the style does not draw it.
     """
     if isinstance(meaning, str):
         meaning = parse(meaning)
+    chosen = find_style(style)
+    _refuse_what_it_does_not_draw(chosen, meaning)
     rng = SeededRandom(VERSION, meaning.text or repr(meaning), seed, attempt)
     reason = ""
     for number in range(TRIES):
         try:
-            scene = _sample_once(meaning, rng, number / TRIES, distractors)
+            scene = _sample_once(meaning, rng, number / TRIES, distractors, chosen, avoided)
         except LayoutError as error:
             reason = str(error)
+            continue
+        if avoided is not None and avoided.is_in_scene(scene):
+            reason = "every scene showed something that is held out"
             continue
         if satisfies(scene, meaning) and all_visible(scene) and all_supported(scene):
             return scene
@@ -61,25 +79,54 @@ def sample(meaning: Meaning | str, seed: int, *, attempt: int = 0, distractors: 
     raise PromptError(f"what the prompt requires does not fit into one image: {reason}")
 
 
-def _sample_once(meaning: Meaning, rng: SeededRandom, effort: float, distractors: bool) -> Scene:
-    setting, lighting, weather = _sample_background(meaning, rng)
+def _refuse_what_it_does_not_draw(style: Style, meaning: Meaning) -> None:
+    """Raise an error for things and places that are not drawn in a style."""
+    for kind in sorted(meaning.mentioned):
+        if style.group and KINDS[kind].group != style.group:
+            raise PromptError(f"the style {style.id} draws {style.group} only, no {KINDS[kind].plurals[0]}")
+        if kind in style.shows:
+            words = KINDS[kind].plurals[0]
+            raise PromptError(
+                f"the style {style.id} already shows {words}, so that their number is not certain"
+            )
+    for attribute in meaning.image:
+        if style.places and not (attribute.dimension == "setting" and attribute.value in style.places):
+            words = ", ".join(PLACES[place].words[0] for place in sorted(style.places))
+            raise PromptError(f"the style {style.id} draws things {words} only")
+
+
+def _sample_once(
+    meaning: Meaning,
+    rng: SeededRandom,
+    effort: float,
+    distractors: bool,
+    style: Style,
+    avoided: HeldOut | None,
+) -> Scene:
+    setting, lighting, weather = _sample_background(meaning, rng, style)
     mentioned = meaning.mentioned
     items: list[Item] = []
     for index, group in enumerate(meaning.groups):
         shared = rng.random() < 0.6
         first: Thing | None = None
         for _ in range(group.count):
-            thing = _sample_thing(index, meaning, setting, rng, like=first if shared else None)
+            thing = _sample_thing(
+                index, meaning, setting, rng, first if shared else None, style.bare, avoided
+            )
             first = first or thing
             items.append(Item(thing, index))
     place = PLACES[setting]
     things = lay_out(meaning, items, rng, place, effort)
-    shows = set(place.shows) | FALLING.get(weather, frozenset())
+    shows = set(place.shows | style.shows) | FALLING.get(weather, frozenset())
     if weather == "dry" and not mentioned & CELESTIAL[lighting]:
         shows |= CELESTIAL[lighting]
-    _add_references(things, meaning, shows, rng, place)
+    shapes_only = style.group == "shapes"
+    options = _possible_distractors(mentioned, frozenset(shows), setting == "plain", shapes_only)
+    if avoided is not None:
+        options = [kind for kind in options if kind.id not in avoided.nouns]
+    _add_references(things, meaning, options, rng, place, style.bare)
     if distractors and not meaning.only and effort < 0.8:
-        _add_distractors(things, mentioned, shows, rng, place)
+        _add_distractors(things, mentioned, options, rng, place, style.bare)
     return Scene(
         things=tuple(things),
         setting=setting,
@@ -87,6 +134,7 @@ def _sample_once(meaning: Meaning, rng: SeededRandom, effort: float, distractors
         weather=weather,
         shows=tuple(sorted(shows)),
         variant=rng.integer(8),
+        style=style.id,
     )
 
 
@@ -102,20 +150,21 @@ def _constraints(attributes: tuple[Attribute, ...]) -> tuple[dict[str, str], dic
 
 @lru_cache(maxsize=4096)
 def _possible_places(
-    mentioned: frozenset[str], lit: bool, open_air: bool, poses: frozenset[str]
+    mentioned: frozenset[str], lit: bool, open_air: bool, poses: frozenset[str], among: frozenset[str]
 ) -> tuple[str, ...]:
     """Places that show none of the kinds and take the poses; on request with a time of day and weather."""
     return tuple(
         place.id
         for place in PLACES.values()
-        if not place.shows & mentioned
+        if (not among or place.id in among)
+        and not place.shows & mentioned
         and (place.lit or not lit)
         and (place.open_air or not open_air)
         and all(place.takes(pose) for pose in poses)
     )
 
 
-def _sample_background(meaning: Meaning, rng: SeededRandom) -> tuple[str, str, str]:
+def _sample_background(meaning: Meaning, rng: SeededRandom, style: Style) -> tuple[str, str, str]:
     stated = {a.dimension: a.value for a in meaning.image}
     poses = frozenset(
         a.value for group in meaning.groups for a in group.attributes if a.dimension == "pose" and a.positive
@@ -123,7 +172,9 @@ def _sample_background(meaning: Meaning, rng: SeededRandom) -> tuple[str, str, s
     if "setting" in stated:
         setting = stated["setting"]
     else:
-        options = _possible_places(meaning.mentioned, "lighting" in stated, "weather" in stated, poses)
+        options = _possible_places(
+            meaning.mentioned, "lighting" in stated, "weather" in stated, poses, style.places
+        )
         if not options:
             raise PromptError("no place shows what the prompt requires and nothing else of its kinds")
         setting = "plain" if "plain" in options and rng.random() < 0.3 else rng.choice(options)
@@ -150,13 +201,24 @@ def _sample_background(meaning: Meaning, rng: SeededRandom) -> tuple[str, str, s
     return setting, lighting, weather
 
 
-def _sample_thing(index: int, meaning: Meaning, setting: str, rng: SeededRandom, like: Thing | None) -> Thing:
+def _sample_thing(
+    index: int,
+    meaning: Meaning,
+    setting: str,
+    rng: SeededRandom,
+    like: Thing | None,
+    bare: bool,
+    avoided: HeldOut | None,
+) -> Thing:
     group = meaning.groups[index]
     kind = KINDS[group.kind]
     poses = _free_poses(kind, PLACES[setting], floating=_is_placed_by_a_relation(index, meaning))
     absences = [a for a in meaning.absences if a.kind == group.kind]
     for _ in range(30):
-        thing = _sample_appearance(kind, group.attributes, rng, like, poses, meaning.mentioned)
+        thing = _sample_appearance(kind, group.attributes, rng, like, poses, meaning.mentioned, bare)
+        if avoided is not None and avoided.is_on(thing):
+            like = None
+            continue
         # Sizes are part of the layout, which excludes them.
         if not any(
             absence.attributes
@@ -193,6 +255,7 @@ def _sample_appearance(
     like: Thing | None,
     poses: Sequence[str],
     mentioned: frozenset[str],
+    bare: bool,
 ) -> Thing:
     """A thing without a box; what the attributes leave open is that of ``like``, or random.
 
@@ -203,6 +266,7 @@ def _sample_appearance(
         like: a thing of the same phrase, or None.
         poses: the poses it may have unless one is stated.
         mentioned: kinds that the prompt mentions; it takes the shape of none of them.
+        bare: whether it has no texture and no material unless one is stated.
     """
     stated, excluded = _constraints(attributes)
 
@@ -225,7 +289,9 @@ def _sample_appearance(
     colour = choose("colour", natural, _COLOURS, 0.8, like.colour if like else None)
     materials = tuple(dict.fromkeys(("paint", *kind.values("material"))))
     # A pattern would mix black, grey and white.
-    clear = stated.get("colour") in lexicon.SHADES or bool(excluded.get("colour", set()) & lexicon.SHADES)
+    clear = (
+        bare or stated.get("colour") in lexicon.SHADES or bool(excluded.get("colour", set()) & lexicon.SHADES)
+    )
     material = choose(
         "material", ("paint",), materials, 1.0 if clear else 0.97, like.material if like else None
     )
@@ -262,7 +328,9 @@ def _sample_appearance(
 
 
 @lru_cache(maxsize=4096)
-def _possible_distractors(mentioned: frozenset[str], shows: frozenset[str], plain: bool) -> list[Kind]:
+def _possible_distractors(
+    mentioned: frozenset[str], shows: frozenset[str], plain: bool, shapes_only: bool
+) -> list[Kind]:
     """Kinds that may appear although the prompt does not mention them."""
     return [
         kind
@@ -270,19 +338,23 @@ def _possible_distractors(mentioned: frozenset[str], shows: frozenset[str], plai
         if kind.id not in mentioned | shows
         # Beside a star-shaped balloon it would not be clear which of them "a star" is.
         and not any(confusable(kind, KINDS[known]) for known in mentioned)
-        and (plain or kind.group != "shapes")
+        and (plain if kind.group == "shapes" else not shapes_only)
     ]
 
 
 def _add_references(
-    things: list[Thing], meaning: Meaning, shows: set[str], rng: SeededRandom, place: Place
+    things: list[Thing],
+    meaning: Meaning,
+    options: Sequence[Kind],
+    rng: SeededRandom,
+    place: Place,
+    bare: bool,
 ) -> None:
     """Add what shows how large the things of a stated size are, where nothing in the image does."""
     sizes = {a.value for g in meaning.groups for a in g.attributes if a.dimension == "size" and a.positive}
     kinds = {g.kind for g in meaning.groups if any(a.dimension == "size" for a in g.attributes)}
-    if not sizes:
+    if not sizes or not options:
         return
-    options = _possible_distractors(meaning.mentioned, frozenset(shows), place.id == "plain")
     for _ in range(4):
         missing = (lacks_reference(things, thing) for thing in things if thing.kind in kinds)
         span = next((sizes for sizes in missing if sizes is not None), None)
@@ -295,21 +367,27 @@ def _add_references(
         kind = rng.choice(options)
         if low > high or any(thing.kind == kind.id for thing in things):
             continue
-        thing = _sample_appearance(kind, (), rng, None, _free_poses(kind, place, False), meaning.mentioned)
+        thing = _sample_appearance(
+            kind, (), rng, None, _free_poses(kind, place, False), meaning.mentioned, bare
+        )
         add_distractor(things, thing, rng, place, (low, high), tries=30)
 
 
 def _add_distractors(
-    things: list[Thing], mentioned: frozenset[str], shows: set[str], rng: SeededRandom, place: Place
+    things: list[Thing],
+    mentioned: frozenset[str],
+    options: Sequence[Kind],
+    rng: SeededRandom,
+    place: Place,
+    bare: bool,
 ) -> None:
     number = rng.choice((0, 1, 1, 2, 2, 3)) if len(things) < 7 else rng.integer(2)
-    if not number:
+    if not number or not options:
         return
-    options = _possible_distractors(mentioned, frozenset(shows), place.id == "plain")
     fitting = [kind for kind in options if place.id in kind.where]
     for _ in range(number):
         kind = rng.choice(fitting) if fitting and rng.random() < 0.5 else rng.choice(options)
         if any(thing.kind == kind.id for thing in things):
             continue
-        thing = _sample_appearance(kind, (), rng, None, _free_poses(kind, place, False), mentioned)
+        thing = _sample_appearance(kind, (), rng, None, _free_poses(kind, place, False), mentioned, bare)
         add_distractor(things, thing, rng, place)

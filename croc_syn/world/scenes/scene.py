@@ -13,6 +13,7 @@ from croc.errors import InputError
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS
 from croc_syn.world.declarations.places import PLACES
+from croc_syn.world.declarations.styles import STYLES, USUAL
 
 VERSION = "2.0"
 """Version of the exact world, raised by any change of a drawing or a meaning; provenance: ``exact@2.0``."""
@@ -65,6 +66,7 @@ class Scene:
         shows: ids of kinds that the background itself depicts, so that their number is not certain.
         variant: selects details of the background that have no meaning (0 to 7).
         version: version of the exact world that made it.
+        style: id of the drawing style; nothing that is true depends on it.
     """
 
     things: tuple[Thing, ...]
@@ -74,6 +76,7 @@ class Scene:
     shows: tuple[str, ...] = ()
     variant: int = 0
     version: str = VERSION
+    style: str = USUAL
 
     def to_json(self) -> str:
         """The scene as compact, ASCII-only JSON."""
@@ -92,6 +95,8 @@ class Scene:
             ]
             for thing in self.things
         ]
+        # Scenes of the usual style are written as before there were others.
+        style = {} if self.style == USUAL else {"style": self.style}
         return _encode(
             {
                 "version": self.version,
@@ -101,6 +106,7 @@ class Scene:
                 "shows": list(self.shows),
                 "variant": self.variant,
                 "things": things,
+                **style,
             }
         )
 
@@ -118,6 +124,13 @@ class Scene:
             for name, table in lexicon.IMAGE_DIMENSIONS.items():
                 if data[name] and data[name] not in table:
                     raise ValueError(f"unknown {name} {data[name]!r}")
+            if data["version"] != VERSION:
+                raise InputError(
+                    f"this scene is of version {data['version']!r} of the exact world; expected {VERSION}"
+                )
+            style = str(data.get("style", USUAL))
+            if style not in STYLES:
+                raise ValueError(f"unknown style {style!r}")
             return cls(
                 things=tuple(_thing(row) for row in data["things"]),
                 setting=str(data["setting"]),
@@ -126,6 +139,7 @@ class Scene:
                 shows=tuple(str(name) for name in data["shows"]),
                 variant=int(data["variant"]),
                 version=str(data["version"]),
+                style=style,
             )
         except (ValueError, KeyError, TypeError, IndexError, AttributeError, RecursionError) as error:
             raise InputError(f"this is not a scene of the exact world: {error!r}") from error

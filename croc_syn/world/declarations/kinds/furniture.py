@@ -38,8 +38,8 @@ def _table(pen: Pen, appearance: Appearance) -> None:
     parts=(Part("leg", 4, 1, 6), Part("slat", 2, 0, 4)),
     top=(0.505, 0.12, 1.0),
     where="kitchen living_room office classroom stage",
-    unclear=_NO_TEXTURE,
-    least=0.16,
+    unclear="white " + _NO_TEXTURE,
+    least=0.22,
 )
 def _chair(pen: Pen, appearance: Appearance) -> None:
     for x in spread(7, 57, appearance.parts["leg"]):

@@ -66,6 +66,7 @@ _LEGS = {
         Part("eye", 2, 1, 3, body=True, least=0.4),
         Part("cap", 0, 0, 1),
     ),
+    least=0.18,
     unclear="black white brown wood metal glass stone wool paint",
     where="park street beach kitchen living_room stadium office classroom stage playground",
 )

@@ -152,7 +152,7 @@ def _key(pen: Pen, appearance: Appearance) -> None:
     "things",
     "brown red orange black blue",
     parts=(Part("sound hole", 1, 0, 2),),
-    unclear="wood",
+    unclear="white brown wood",
     where="stage",
 )
 def _guitar(pen: Pen, appearance: Appearance) -> None:

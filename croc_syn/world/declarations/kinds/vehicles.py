@@ -25,7 +25,6 @@ def _wheels(pen: Pen, count: int, left: float, right: float, y: float, r: float)
     "vehicles",
     _BRIGHT + " white black grey",
     parts=(Part("wheel", 2, 0, 5), Part("window", 2, 1, 3, least=0.28)),
-    unclear="black white",
     where="street airport",
 )
 def _car(pen: Pen, appearance: Appearance) -> None:
@@ -46,7 +45,6 @@ def _car(pen: Pen, appearance: Appearance) -> None:
     "vehicles",
     "red yellow orange blue green white",
     parts=(Part("window", 4, 1, 6, least=0.26), Part("wheel", 2, 0, 4), Part("door", 1, 0, 2)),
-    unclear="white",
     resembles="rectangle",
     where="street airport",
 )
@@ -98,7 +96,6 @@ def _lorry(pen: Pen, appearance: Appearance) -> None:
     parts=(Part("wheel", 2, 1, 4), Part("saddle", 1, 0, 3, least=0.22)),
     where="street park playground",
     surface=False,
-    unclear="black grey white",
     least=0.24,
 )
 def _bicycle(pen: Pen, appearance: Appearance) -> None:
@@ -128,7 +125,6 @@ def _bicycle(pen: Pen, appearance: Appearance) -> None:
     _BRIGHT + " white brown",
     parts=(Part("sail", 2, 0, 3, least=0.18), Part("flag", 1, 0, 2, least=0.28)),
     swims=True,
-    unclear="white",
     resembles="triangle",
     where="sea beach harbour lake",
 )
@@ -196,7 +192,6 @@ def _rocket(pen: Pen, appearance: Appearance) -> None:
     "vehicles",
     "black red green blue orange",
     parts=(Part("wheel", 3, 0, 6), Part("chimney", 1, 0, 3), Part("window", 1, 0, 2, least=0.22)),
-    unclear="black",
     resembles="rectangle",
     where="railway",
 )
