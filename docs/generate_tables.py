@@ -2,7 +2,9 @@
 
 A page says where a table goes: ``<!-- table: NAME -->`` before it and ``<!-- end of table -->`` after it. The
 figures of others' benchmarks are those of ``external_figures.json``, which is written by
-``croc external reproduce --all --data FOLDER --json docs/external_figures.json``.
+``croc external reproduce --all --data FOLDER --json docs/external_figures.json``. Those of rank agreement are
+in ``transfer.json``: ``croc transfer croc/external/recomputed colorswap sugarcrepe_gpt4v croc/sample/results
+--data FOLDER --json docs/transfer.json --plot docs/images/transfer.png``.
 """
 
 from __future__ import annotations
@@ -21,8 +23,10 @@ from croc.rendering.external import (
     markdown_figures,
     markdown_summary,
 )
+from croc.rendering.transfer import markdown, markdown_metrics, markdown_shared
 from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE
 from croc.tables.signature import KEYS
+from croc.transfer.comparison import Transfer
 from croc_hum.schema import ITEM_COLUMNS, VOTE_COLUMNS
 from croc_syn.writing.table import PROMPT_COLUMNS
 
@@ -54,7 +58,13 @@ def tables() -> dict[str, str]:
     keys += [f"| `{key.name}` | `{key.short}` | {key.part} | {key.meaning} |" for key in KEYS]
     stored = json.loads((DOCS / "external_figures.json").read_text("utf-8"))
     external = [Reproduction.from_dict(one) for one in stored]
+    transfer = Transfer.from_dict(json.loads((DOCS / "transfer.json").read_text("utf-8")))
     return {
+        "transfer_shared": markdown_shared(transfer),
+        "transfer_between": markdown(transfer, "benchmarks"),
+        "transfer_parts": markdown(transfer, "parts"),
+        "transfer_within": markdown(transfer, "within"),
+        "transfer_metrics": markdown_metrics(),
         "external_benchmarks": markdown_benchmarks(list(benchmarks().values())),
         "external_summary": markdown_summary(external),
         "external_defaults": markdown_defaults(external, CORRECTED),

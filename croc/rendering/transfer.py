@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from croc.rendering.formats import DASH, interval, number, p_value
-from croc.transfer.comparison import SCOPES, Comparison, Transfer
+from croc.transfer.comparison import SCOPES, Comparison, Scope, Transfer
+from croc.transfer.metric_names import Metric, known_metrics
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -96,14 +96,40 @@ def lines(found: Transfer) -> list[str]:
     return [*said, *found.notes]
 
 
-def markdown(found: Transfer, scopes: Sequence[str] = tuple(SCOPES)) -> str:
-    """The comparisons for the guide, a table for the scopes."""
+def markdown(found: Transfer, scope: Scope) -> str:
+    """The comparisons of a scope with enough metrics, for the guide."""
     rows = [f"| {' | '.join(_COLUMNS)} |", "|---|---|---:|---:|---:|---:|---:|---:|---|"]
     rows += [
         f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells(one))} |"
         for one in found.comparisons
-        if one.scope in scopes
+        if one.scope == scope and one.concluded
     ]
+    return "\n".join(rows) + "\n"
+
+
+def markdown_shared(found: Transfer) -> str:
+    """How many metrics every two benchmarks share, for the guide."""
+    shared = {
+        frozenset((one.first.benchmark, one.second.benchmark)): str(len(one.metrics))
+        for one in found.comparisons
+        if one.scope == "benchmarks"
+    }
+    names = list(found.signatures)
+    rows = [f"| | {' | '.join(f'`{name}`' for name in names)} |", f"|---|{'---:|' * len(names)}"]
+    for name in names:
+        cells_of = (shared.get(frozenset((name, other)), "") if other != name else "" for other in names)
+        rows.append(f"| `{name}` | {' | '.join(cells_of)} |")
+    return "\n".join(rows) + "\n"
+
+
+def markdown_metrics() -> str:
+    """The table of metrics that several benchmarks have, or could be thought to have, for the guide."""
+    rows = ["| metric | method | what it is | names |", "|---|---|---|---|"]
+    names: dict[Metric, list[str]] = {}
+    for (benchmark, name), metric in known_metrics().items():
+        names.setdefault(metric, []).append(f"{benchmark}: `{name}`")
+    for metric, places in names.items():
+        rows.append(f"| `{metric.name}` | {metric.method} | {metric.description} | {', '.join(places)} |")
     return "\n".join(rows) + "\n"
 
 

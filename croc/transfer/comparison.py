@@ -276,8 +276,8 @@ def conclusion(comparison: Comparison, p_adjusted: float) -> str:
             return "They rank metrics in reverse."
         return "The orders are not independent, and the interval includes 0."
     return (
-        f"No agreement is shown. With {number} metrics, it would take a tau of at least "
-        f"{comparison.smallest_significant:.2f} in a single test."
+        f"No agreement is shown. With {number} metrics a single test needs a tau of at least "
+        f"{comparison.smallest_significant:.2f}, and several tests more."
     )
 
 

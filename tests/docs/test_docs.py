@@ -41,6 +41,7 @@ WALKED = (
 REFERENCE_DATA = {
     "ratings": ("tifa160",),
     "external_benchmarks": ("ratings", "tifa160", "nlvr"),
+    "transfer": ("ratings", "tifa160"),
     "datasets": ("nlvr",),
     "crocscore": ("nlvr", "tifa160"),
 }
