@@ -1,9 +1,9 @@
 """Coverage of the intervals of rank agreement: ``python benchmarks/simulate_transfer.py [RUNS]``.
 
-Metrics with a known Kendall's tau between two benchmarks: true scores are normal with the correlation sin(π/2 tau),
-and the items give each a standard error, in units of the spread of the metrics. The table has how often the
-95 % interval of :func:`croc.transfer.agreement.agreement` holds the known tau, its mean width, and the same of
-the percentiles of the same resamples, with the quantiles of t.
+Metrics with a known Kendall's tau between two benchmarks: true scores are normal with the correlation
+sin(π/2 tau), and the items give each a standard error, in units of the spread of the metrics. The table has
+how often the 95 % interval of :func:`croc.transfer.agreement.agreement` holds the known tau, its mean width, and
+in brackets how often the percentiles of such resamples do, with the quantiles of t.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ WALKED = (
         "train_your_own",
         "ask_people",
         "external_benchmarks",
+        "transfer",
         "graded",
         "own_images",
     ),
@@ -41,7 +42,7 @@ WALKED = (
 REFERENCE_DATA = {
     "ratings": ("tifa160",),
     "external_benchmarks": ("ratings", "tifa160", "nlvr"),
-    "transfer": ("ratings", "tifa160"),
+    "transfer": ("ratings",),
     "datasets": ("nlvr",),
     "crocscore": ("nlvr", "tifa160"),
 }
