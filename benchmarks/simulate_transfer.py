@@ -2,7 +2,7 @@
 
 Metrics with a known Kendall's tau between two benchmarks: true scores are normal with the correlation
 sin(π/2 tau), and the items give each a standard error, in units of the spread of the metrics. The table has
-how often the 95 % interval of :func:`croc.transfer.agreement.agreement` holds the known tau, its mean width, and
+how often the 95 % interval of ``croc.transfer.agreement`` holds the known tau, its mean width, and
 in brackets how often the percentiles of such resamples do, with the quantiles of t.
 """
 

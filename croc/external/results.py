@@ -119,9 +119,10 @@ class ExternalResults(Stored):
         """A row per metric, best first: what a table shows.
 
         Returns:
-            Keys ``rank, metric``, the coefficients of :data:`croc.ratings.records.KINDS` with ``KIND_ci_low``
-            and ``KIND_ci_high``, ``n, missing, benchmark, url, signature``; ``benchmark`` is the one whose
-            files have the scores.
+            Keys ``rank, metric, order``, the coefficients of :data:`croc.ratings.records.KINDS` with
+            ``KIND_ci_low`` and ``KIND_ci_high``, ``n, missing, benchmark, url, signature``. ``order`` is the
+            mean over prompts of the share of pairs in the order of people, which ranks metrics in ``croc
+            transfer``, also with an interval; ``benchmark`` is the one whose files have the scores.
         """
         found: dict[tuple[str, str], CorrelationResult] = {
             (result.metric, result.kind): result for result in self.correlations.results
@@ -129,7 +130,7 @@ class ExternalResults(Stored):
         rows = []
         for metric in self.metrics:
             first = found[metric, KIND]
-            values: dict[str, Any] = {}
+            values: dict[str, Any] = _with_interval("order", self.coefficients["order"][metric])
             for kind in KINDS:
                 result = found.get((metric, kind))
                 values[kind] = None if result is None else result.value
@@ -149,6 +150,18 @@ class ExternalResults(Stored):
                 }
             )
         return rows
+
+
+def _with_interval(name: str, values: Sequence[float | None], level: float = 0.95) -> dict[str, Any]:
+    """The mean of values over prompts with the interval of Student's t; None without two values."""
+    from scipy.stats import t
+
+    known = np.array([value for value in values if value is not None])
+    if len(known) < 2:
+        return {name: None, f"{name}_ci_low": None, f"{name}_ci_high": None}
+    mean = float(known.mean())
+    half = float(t.ppf((1 + level) / 2, len(known) - 1) * known.std(ddof=1) / np.sqrt(len(known)))
+    return {name: mean, f"{name}_ci_low": max(mean - half, 0), f"{name}_ci_high": min(mean + half, 1)}
 
 
 # ---- Making, writing, reading ----

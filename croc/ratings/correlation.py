@@ -87,6 +87,7 @@ def correlate(
             rankings = [part.ranking(kind) for part in parts]
             notes += rankings[0].notes
             p = [pair.p for ranking in rankings for pair in ranking.pairs]
+            notes += _too_few_permutations(len(p), settings)
             adjusted = iter(statistics.adjust(p, settings.correction))
             for ranking in rankings:
                 found, tested = ranking.records([float(next(adjusted)) for _ in ranking.pairs])
@@ -102,6 +103,19 @@ def correlate(
         tuple(dict.fromkeys((*notes, *layout.notes))),
         tuple(ignored),
     )
+
+
+def _too_few_permutations(tests: int, settings: Settings) -> list[str]:
+    """A sentence if not even the smallest p value could be significant after its adjustment."""
+    if not tests or not settings.permutations:
+        return []
+    needed = statistics.fewest_permutations(statistics.first_step(tests, settings.correction))
+    if settings.permutations >= needed:
+        return []
+    return [
+        f"No difference can be significant: {counted(tests, 'pair')} of metrics and "
+        f"{settings.permutations:,} permutations; take at least {needed:,}."
+    ]
 
 
 @dataclass(frozen=True)

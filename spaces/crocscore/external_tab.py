@@ -28,9 +28,9 @@ def endpoint(name: str | None) -> dict[str, Any]:
         name: a benchmark, such as the first one of the answer's list; none takes the first.
 
     Returns:
-        {"benchmarks": all names, "benchmark": this one, "statement", "rows": [{"rank", "metric", "acc_eq",
-        "kendall", "spearman", "pearson", each with "_ci_low" and "_ci_high", "n", "missing", "benchmark",
-        "url", "signature"}]}, best first.
+        {"benchmarks": all names, "benchmark": this one, "statement", "rows": [{"rank", "metric", "order",
+        "acc_eq", "kendall", "spearman", "pearson", each with "_ci_low" and "_ci_high", "n", "missing",
+        "benchmark", "url", "signature"}]}, best first.
     """
     found, _ = _results()
     if not found:

@@ -222,6 +222,7 @@ def test_a_file_of_the_package_names_the_source_of_every_score(name: str) -> Non
     for row in result.rows():
         source = benchmarks()[row["benchmark"]].source
         assert row["url"] == f"https://github.com/{source.repository}/tree/{source.commit}"
+        assert row["order_ci_low"] <= row["order"] <= row["order_ci_high"]
         assert row["rank"] >= 1 and row["signature"] == str(result.correlations.signature)
     assert "the metrics were not run" in result.statement
 

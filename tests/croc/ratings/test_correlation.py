@@ -580,3 +580,24 @@ def test_the_votes_stand_beside_the_right_image(shared_data, tifa):
     row = tifa.row(by_predicate=pl.col("item_id") == "coco_669925_mini_dalle", named=True)
     assert row["dsg_votes"] == pytest.approx(np.mean(votes))
     assert row["human_avg"] == rated["coco_669925_mini_dalle"]["human_avg"]
+
+
+def test_too_few_permutations_for_so_many_metrics_are_said():
+    rng = np.random.default_rng(0)
+    rating = np.tile(np.arange(5.0), 30)
+    frame = pl.DataFrame(
+        {
+            "item_id": [str(number) for number in range(150)],
+            "prompt": np.repeat(np.arange(30), 5),
+            "human": rating,
+            "good": rating + rng.normal(size=150) / 10,
+            **{f"bad {number}": rng.normal(size=150) for number in range(4)},
+        }
+    )
+    few, enough = (correlate(frame, ["human"], resamples=0, permutations=k) for k in (198, 200))
+    (note,) = few.notes
+    assert note == (
+        "No difference can be significant: 10 pairs of metrics and 198 permutations; take at least 200."
+    )
+    assert {result.rank for result in few.results} == {1}
+    assert enough.notes == () and {result.rank for result in enough.results} == {1, 2}
