@@ -43,10 +43,9 @@ def external_ranking(result: ExternalResults, find: str = "", most: int | None =
         most: only so many, from the top.
     """
     rows = [row for row in result.rows() if find.strip().lower() in row["metric"].lower()][:most]
-    first = {"acc_eq": KINDS["acc_eq"], "order": "pairs in order"}
-    kinds = {
-        kind: name for kind, name in {**first, **KINDS}.items() if any(row[kind] is not None for row in rows)
-    }
+    headings: dict[str, str] = {"acc_eq": KINDS["acc_eq"], "order": "pairs in order"}
+    headings |= {kind: name for kind, name in KINDS.items() if kind not in headings}
+    kinds = {kind: name for kind, name in headings.items() if any(row[kind] is not None for row in rows)}
     return fragment("external_ranking", result, rows, kinds)
 
 
