@@ -60,6 +60,7 @@ class GradedSettings:
         make_graph(0, 0, statements=self.statements)
 
 
+@shards.one_at_a_time
 def build_graded(
     out: str | Path,
     settings: GradedSettings = GradedSettings(),

@@ -36,6 +36,7 @@ NLVR_TITLE = "NLVR as contrastive checks: sentences that people wrote about draw
 _CHECKS_PER_PART = 50
 
 
+@shards.one_at_a_time
 def build_release(
     source: str | Path,
     out: str | Path,
@@ -90,6 +91,7 @@ def build_release(
     )
 
 
+@shards.one_at_a_time
 def build_nlvr(
     source: str | Path, out: str | Path, *, executor: Executor | None = None, progress: bool = True
 ) -> BuildReport:
@@ -140,11 +142,13 @@ def _write_nlvr(
     return {"checks": write_parquet(tables, path, schema)}
 
 
+@shards.one_at_a_time
 def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:
     """Put a folder of staged checks into shards; the options are those of :func:`assemble_staged`."""
     return assemble_staged("hum", read_manifest(staged), out, check_features(), both_sides=False, **options)
 
 
+@shards.one_at_a_time
 def build_voted(
     votes: str | Path,
     items: str | Path,

@@ -6,16 +6,17 @@ stay is decided in :mod:`builders.screening`.
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, wraps
 from itertools import groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,7 +29,7 @@ from croc.errors import InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest
 from croc.storage.checksums import quick_checksum
-from croc.storage.files import canonical, is_whole, read_json, sha256_of, write_json
+from croc.storage.files import LOCK, canonical, is_whole, locked, read_json, sha256_of, write_json
 from croc.storage.parquet import image_columns, spans, write_parquet
 
 __all__ = ["CANARY", "SPLITS", "WORK", "check_ratios", "finish", "is_finished", "plan_shards", "split_of"]
@@ -333,6 +334,26 @@ def _without(table: pa.Table, first: int, cut: Mapping[str, Mapping[str, Sequenc
 
 # ---- From the work folder to a finished one ----
 
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def one_at_a_time(build: Callable[P, T]) -> Callable[P, T]:
+    """Let one process alone build into the folder that is the argument ``out`` of ``build``.
+
+    The runner holds the folders of its parts only while it makes them. In between, a second process would
+    move or remove files that the first one needs.
+    """
+    signature = inspect.signature(build)
+
+    @wraps(build)
+    def build_alone(*arguments: P.args, **options: P.kwargs) -> T:
+        out = Path(signature.bind(*arguments, **options).arguments["out"])
+        with locked(out, leave_nothing=True):
+            return build(*arguments, **options)
+
+    return build_alone
+
 
 def is_finished(out: Path, recipe: Mapping[str, Any]) -> bool:
     """Whether the output folder already holds this very build, finished; to be asked before anything is made.
@@ -342,7 +363,7 @@ def is_finished(out: Path, recipe: Mapping[str, Any]) -> bool:
     """
     manifest = out / "manifest.json"
     if not manifest.is_file():
-        others = [] if not out.exists() else [p.name for p in out.iterdir() if p.name != WORK]
+        others = [] if not out.exists() else [p.name for p in out.iterdir() if p.name not in (WORK, LOCK)]
         if others and not (out / WORK).is_dir():
             raise InputError(f"{out} is not empty ({others[0]} …); choose a new folder")
         publish(out)

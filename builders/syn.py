@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 _IMAGES, _PROMPTS, _AUDIT = "images", "prompts", "audit"
 
 
+@shards.one_at_a_time
 def build_exact(
     out: str | Path,
     *,
@@ -168,6 +169,7 @@ def _audit(
     return {**asdict(result), "lines": result.lines()}
 
 
+@shards.one_at_a_time
 def build_staged(staged: str | Path, out: str | Path, **options: Any) -> BuildReport:
     """Put a folder of staged images into shards; the options are those of :func:`assemble_staged`.
 

@@ -120,6 +120,7 @@ class _Check:
     held_out: bool = False
 
 
+@shards.one_at_a_time
 def build_train(
     checks: str | Path,
     out: str | Path,

@@ -24,6 +24,7 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import CrocError, InputError
+from croc.scorers.pairs import require_prompts
 from croc.scorers.yes_no import YesNo
 from crocscore.clauses import clauses
 from crocscore.graphs import RUNTIME, GraphAnswers, choose_runtime
@@ -166,8 +167,10 @@ class CROCScore(YesNo):
             Margins and probabilities of the whole prompt and of each clause.
 
         Raises:
-            UnscoredPairs: the prompt is empty or the image cannot be read.
+            UnscoredPairs: the prompt is empty or no text.
+            InputError: the image cannot be read.
         """
+        require_prompts([prompt])
         spans = clauses(prompt) or [(0, len(prompt))]
         texts = [prompt[start:end] for start, end in spans]
         prompts = [prompt] if texts == [prompt] else [prompt, *texts]

@@ -103,8 +103,10 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """A PIL image as :func:`decode` returns its file: upright RGB; the image itself where it is that already.
 
     Raises:
-        InputError: its file is damaged, or its mode cannot be converted.
+        InputError: it is no PIL image, its file is damaged, or its mode cannot be converted.
     """
+    if not isinstance(image, Image.Image):
+        raise InputError(f"an image must be a PIL image, not {type(image).__name__}")
     with _as_input_error(IMAGE_PIXELS):
         if is_upright_rgb(image):
             return image

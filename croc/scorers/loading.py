@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
+import inspect
 import json
 import re
 import warnings
@@ -81,7 +82,9 @@ class Checkpoint:
         processor_options: Mapping[str, Any] | None = None,
         framing: str | None = None,
         without_adapter: bool = False,
+        **unknown: Any,
     ) -> None:
+        _refuse_options(unknown)
         _torch()
         if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
             raise InputError(
@@ -467,6 +470,8 @@ class Checkpoint:
             if reasons:
                 raise UnscoredPairs(reasons) from error
             raise
+        except _damaged() as error:
+            raise CrocError(f"cannot use the processor of {self.source}: {_first_line(error)}") from error
 
     def to_device(self, tensors: Any) -> dict[str, Any]:
         """Move tensors to the model's device, floating ones to its dtype."""
@@ -531,6 +536,21 @@ def _damaged(*others: type[Exception]) -> tuple[type[Exception], ...]:
     from huggingface_hub.errors import StrictDataclassError  # slow to import
 
     return (*others, TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
+
+
+def _refuse_options(unknown: Mapping[str, Any]) -> None:
+    """Refuse options that neither a scorer nor a checkpoint has.
+
+    Raises:
+        InputError: there is one; the message names one with a similar name.
+    """
+    for name in unknown:
+        near = difflib.get_close_matches(name, _OPTIONS, 1)
+        hint = f"did you mean {near[0]}?" if near else f"a checkpoint has {', '.join(_OPTIONS)}"
+        raise InputError(f"there is no option {name!r}: {hint}")
+
+
+_OPTIONS = tuple(inspect.signature(Checkpoint).parameters)[2:-1]
 
 
 def in_batches(total: int, size: int) -> list[slice]:

@@ -58,8 +58,8 @@ def score_batches(total: int, size: int, compute: Callable[[list[int]], np.ndarr
         InputError: ``size`` is below 1.
         UnscoredPairs: some pairs have no score; the error holds the scores of the others.
     """
-    if size < 1:
-        raise InputError(f"batch_size must be at least 1, not {size}")
+    if not isinstance(size, int) or size < 1:
+        raise InputError(f"batch_size must be a whole number from 1, not {size!r}")
     scores = np.full(total, np.nan)
     reasons: dict[int, str] = {}
     for start in range(0, total, size):

@@ -19,7 +19,7 @@ import numpy as np
 from PIL.Image import Image, Resampling
 
 from croc.checks.decoding import to_rgb
-from croc.errors import InputError
+from croc.errors import CrocError, InputError
 from croc.scorers.captions import CAPTIONS, require_caption
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import require_pairs, require_prompts, score_batches
@@ -281,6 +281,11 @@ class VisionLanguageScorer:
 
     @cached_property
     def _layout(self) -> _Layout:
+        if getattr(self.checkpoint.model.config, "image_token_id", 0) is None:
+            raise CrocError(
+                f"cannot load the model {self.checkpoint.name}: image_token_id is null in its config.json; "
+                "expected the id of the token that stands for the image"
+            )
         rendered = self._rendered()
         parts = self._tokenizer.split_at_control(rendered)
         places = [i for i, part in enumerate(parts) if MARK in part]

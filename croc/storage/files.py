@@ -22,6 +22,9 @@ from croc.storage.text_files import parse_json, require_kind, require_regular
 
 T = TypeVar("T")
 
+LOCK = ".lock"
+"""File in a folder that a process holds for itself."""
+
 _OF_THE_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO)
 
 _LONGEST_STEM = 120  # bytes; 255 are possible, and temporary names add some
@@ -71,15 +74,20 @@ def sha256_of(path: Path) -> str:
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
+def locked(folder: Path, *, leave_nothing: bool = False) -> Iterator[None]:
     """Hold a folder, which is made, for this process alone.
+
+    Args:
+        folder: the folder.
+        leave_nothing: remove the lock file at the end, and the folder if it was made here and is still empty.
 
     Raises:
         InputError: another process holds it.
     """
+    is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     # A second lets a concurrent status() finish its look at the lock.
-    lock = FileLock(folder / ".lock", timeout=1)
+    lock = FileLock(folder / LOCK, timeout=1)
     try:
         lock.acquire()
     except Timeout:
@@ -87,16 +95,24 @@ def locked(folder: Path) -> Iterator[None]:
             f"{folder}: another process is at work in this folder; wait for it or stop it"
         ) from None
     try:
+        if leave_nothing and not (folder / LOCK).exists():  # its holder has just removed it
+            raise InputError(f"{folder}: another process has just finished in this folder; run again")
         yield
     finally:
+        if leave_nothing:
+            with suppress(OSError):
+                (folder / LOCK).unlink()
+            with suppress(OSError):
+                if is_new:
+                    folder.rmdir()
         lock.release()
 
 
 def is_locked(folder: Path) -> bool:
     """Whether some process holds a folder."""
-    if not (folder / ".lock").exists() or not os.access(folder, os.W_OK):
+    if not (folder / LOCK).exists() or not os.access(folder, os.W_OK):
         return False
-    probe = FileLock(folder / ".lock", timeout=0)
+    probe = FileLock(folder / LOCK, timeout=0)
     try:
         probe.acquire()
     except Timeout:

@@ -112,7 +112,16 @@ def require_readable(
             raise CrocError(f"{repository} has no {file}, so it is not such a model") from None
     except HfHubHTTPError as error:
         status = error.response.status_code
+        if status in (401, 403):
+            raise CrocError(
+                f"{page} may not be read with this access token (status {status}): log in with "
+                "`hf auth login`"
+            ) from None
         raise CrocError(f"{page} answered with status {status}: try again later") from None
+    except UnicodeError:  # of a header; its message would show the token
+        raise CrocError(
+            f"{repository}: the access token contains invalid characters; copy it again"
+        ) from None
     except Exception as error:
         if not is_connection_error(error):
             raise

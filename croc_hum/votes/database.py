@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import secrets
 import sqlite3
 import threading
@@ -103,7 +104,8 @@ class Database:
                     )
                 db.execute("INSERT OR IGNORE INTO meta VALUES ('secret', ?)", (secrets.token_hex(16),))
         except sqlite3.OperationalError as problem:
-            raise InputError(f"{self.path}: the store of votes cannot be opened ({problem})") from None
+            hint = "" if os.access(self.path.parent, os.W_OK) else "; its folder must be writable: copy it"
+            raise InputError(f"{self.path}: the store of votes cannot be opened ({problem}){hint}") from None
         except sqlite3.DatabaseError as problem:
             raise InputError(f"{self.path}: not a store of votes ({problem})") from None
         except CrocError:

@@ -14,9 +14,11 @@ import copy
 import gc
 import sys
 from collections.abc import Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from croc.checks.schema import DIRECTIONS
 from croc.errors import CrocError, InputError, MissingExtra
 from croc.scorers.vision_language import AS_IS
 from croc.storage.files import atomic, write_json
@@ -31,6 +33,17 @@ if TYPE_CHECKING:
 
 SPLITS = ("train", "validation")
 """Splits of the questions that are read."""
+
+_MEASURES = (
+    "loss",
+    "mean_token_accuracy",
+    "entropy",
+    "num_tokens",
+    "runtime",
+    "samples_per_second",
+    "steps_per_second",
+)
+"""What TRL's trainer reports of an evaluation, without the prefix ``eval_``."""
 
 _NAME = "crocscore"
 """Name of the model in its results."""
@@ -158,6 +171,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             f"{arguments.questions}: eval_strategy needs the split validation, which is missing; "
             "build the checks with --validation"
         )
+    _require_metric(settings.metric_for_best_model, has_checks=checks is not None)
     model = scorer.checkpoint.model
     if arguments.attention:
         try:
@@ -249,6 +263,25 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
         )
     except (RuntimeError, ImportError) as error:  # a reporting or sharding package that is not installed
         raise InputError(f"the recipe cannot be used: {str(error).strip().splitlines()[0]}") from error
+
+
+def _require_metric(name: str | None, *, has_checks: bool) -> None:
+    """Require a measure that evaluations report; the trainer would stop at the first one.
+
+    Raises:
+        InputError: there is none of this name.
+    """
+    if name is None:
+        return
+    accuracies = (*DIRECTIONS, evaluation.MEAN)
+    measure = name.removeprefix("eval_")
+    if measure in accuracies and not has_checks:
+        raise InputError(f"metric_for_best_model: {name} needs held-out checks (checks)")
+    known = (*_MEASURES, *accuracies)
+    if measure not in known:
+        near = get_close_matches(measure, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        raise InputError(f"metric_for_best_model: no evaluation reports {name!r}; {hint}")
 
 
 def train(arguments: Sequence[str]) -> Path:

@@ -180,6 +180,8 @@ DAMAGED = [
         "config.json",
         lambda config: config | {"text_config": {**config["text_config"], "num_attention_heads": 0}},
     ),
+    ("config.json", lambda config: config | {"image_token_id": None}),
+    ("processor_config.json", lambda config: config | {"patch_size": None}),
     ("tokenizer.json", "[1]"),
     ("tokenizer_config.json", "[1]"),
     ("processor_config.json", "[1]"),
@@ -194,7 +196,7 @@ def test_a_damaged_file_of_a_checkpoint_is_one_sentence(name, content, model):
     if not isinstance(content, str):
         content = json.dumps(content(json.loads((model / name).read_text())))
     (model / name).write_text(content)
-    named = f"cannot load the (model|processor of) .*{model.name}|{name}: expected an object"
+    named = f"cannot (load|use) the (model|processor of) .*{model.name}|{name}: expected an object"
     with pytest.raises(CrocError, match=named):
         CROCScore.from_pretrained(model, device="cpu").score([tiny.picture()], ["a dog"])
 
@@ -206,6 +208,29 @@ def test_a_damaged_file_of_a_checkpoint_is_one_sentence(name, content, model):
 def test_a_device_that_is_not_there_is_named(device, message, model):
     with pytest.raises(InputError, match=message):
         CROCScore.from_pretrained(model, device=device).score([tiny.picture()], ["a dog"])
+
+
+@pytest.mark.parametrize("options", [{"model": "model"}, {}])
+def test_an_option_that_does_not_exist_is_named_with_one_that_does(options, model):
+    given = {key: model for key in options}
+    with pytest.raises(InputError, match=r"there is no option 'devcie': did you mean device\?"):
+        CROCScore.from_pretrained(**given, devcie="cpu")
+    with pytest.raises(InputError, match=r"there is no option 'zzz': a checkpoint has processor, revision"):
+        CROCScore.from_pretrained(**given, zzz=1)
+    with pytest.raises(InputError, match="batch_size must be a whole number from 1, not 'many'"):
+        CROCScore.from_pretrained(model, device="cpu", batch_size="many").score([tiny.picture()], ["a dog"])
+
+
+@pytest.mark.parametrize("prompt", [None, 5, "", "\ud800"])
+def test_an_explanation_of_what_is_no_prompt_is_refused(prompt, model):
+    with pytest.raises(UnscoredPairs, match="pair 0 of the batch has no score: the prompt"):
+        CROCScore.from_pretrained(model, device="cpu").explain(tiny.picture(), prompt)
+
+
+@pytest.mark.parametrize("image", [None, "dog.png"])
+def test_an_explanation_of_what_is_no_image_is_refused(image, model):
+    with pytest.raises(InputError, match=f"an image must be a PIL image, not {type(image).__name__}"):
+        CROCScore.from_pretrained(model, device="cpu").explain(image, "a dog")
 
 
 def test_prompts_that_are_no_texts_are_named(model):

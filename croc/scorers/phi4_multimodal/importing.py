@@ -29,7 +29,7 @@ from croc.scorers.phi4_multimodal.imported import (
     default_folder,
 )
 from croc.scorers.phi4_multimodal.weight_files import Source, Weight, read_weight, size_of
-from croc.storage.files import differences, folder_digest, read_json, write_json
+from croc.storage.files import LOCK, differences, folder_digest, locked, read_json, write_json
 from croc.wording import counted
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -165,10 +165,13 @@ def import_checkpoint(
         log(f"{folder} holds this import already")
         return folder
     _require_space(folder, plan, dtype)
-    for line in _description(plan, other, keep_adapter):
-        log(line)
-    _write_weights(folder, plan, record, origin, other, dtype, shard_bytes, progress)
-    _write_settings(folder, plan, config, processor, record)
+    with locked(folder, leave_nothing=True):
+        if _is_finished(folder, record):  # by another process since
+            return folder
+        for line in _description(plan, other, keep_adapter):
+            log(line)
+        _write_weights(folder, plan, record, origin, other, dtype, shard_bytes, progress)
+        _write_settings(folder, plan, config, processor, record)
     return folder
 
 
@@ -478,7 +481,8 @@ def _is_finished(folder: Path, record: Mapping[str, Any]) -> bool:
         if different := differences(kept, record):
             raise InputError(f"{folder} holds another import ({'; '.join(different)}): choose another folder")
         return True
-    if folder.is_dir() and any(folder.iterdir()) and not (folder / _WORK).is_dir():
+    others = [path for path in folder.iterdir() if path.name != LOCK] if folder.is_dir() else []
+    if others and not (folder / _WORK).is_dir():
         raise InputError(f"{folder} is not empty, and holds no import: choose another folder")
     return False
 

@@ -58,6 +58,7 @@ def requests(hub) -> list[str]:
             r"the Hub has no repository org/clip, or it is private: check the name, or log",
         ),
         (404, "EntryNotFound", r"org/clip has no config\.json"),
+        (401, "", r"/org/clip may not be read with this access token \(status 401\): log in"),
         (503, "", r"/org/clip answered with status 503: try again later"),
     ],
 )

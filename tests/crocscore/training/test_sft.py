@@ -329,6 +329,23 @@ def test_the_best_model_can_be_told_by_its_scaled_accuracy(recipe, data):
         torch.testing.assert_close(trainer.model.state_dict()[name], value)
 
 
+@pytest.mark.parametrize(
+    ("name", "with_checks", "message"),
+    [
+        ("scaled_acuracy", True, "no evaluation reports 'scaled_acuracy'; did you mean scaled_accuracy?"),
+        ("eval_bleu", True, "no evaluation reports 'eval_bleu'; known are loss, "),
+        ("scaled_accuracy", False, r"scaled_accuracy needs held-out checks \(checks\)"),
+    ],
+)
+def test_a_measure_that_no_evaluation_reports_is_refused_before_the_training(
+    recipe, data, name, with_checks, message
+):
+    more = {"checks": data[0], "checks_split": "test"} if with_checks else {}
+    words = recipe(**more, eval_strategy="steps", eval_steps=2, metric_for_best_model=name)
+    with pytest.raises(InputError, match=f"metric_for_best_model: {message}"):
+        make_trainer(*read_recipe(words))
+
+
 def test_the_folder_tells_how_it_was_made(recipe):
     words = recipe(licence="mit", question=OWN)
     out = train(words)
