@@ -318,9 +318,19 @@ def test_failed_checks_are_shown_with_images(board):
 
 
 def test_the_shipped_results_follow_from_the_shipped_tables():
-    files = sorted(pages.RESULTS.rglob("*.json"))
+    files = sorted(path for path in pages.RESULTS.rglob("*.json") if path.name != pages.VERIFIED)
     assert files
     assert [problem for file in files for problem in verify_result(file)] == []
+
+
+def test_every_result_of_the_sample_is_shown_as_verified(monkeypatch):
+    monkeypatch.delenv("CROC_RESULTS", raising=False)
+    board = pages.results_board()
+    levels = {row["verified"] for benchmark in board.benchmarks for row in benchmark.rows()}
+    assert levels == {"table", "dataset", "scores"}
+    for benchmark in board.benchmarks:
+        shown = pages.ranking(benchmark)
+        assert "not verified" not in shown and "verified</span>" in shown
 
 
 def test_the_sample_is_small():
