@@ -27,7 +27,7 @@ from croc.checks.decoding import to_rgb
 from croc.errors import InputError
 from croc.scorers.dual_encoder import DualEncoder
 from croc.scorers.fingerprints import folder_fingerprint
-from croc.scorers.loading import Checkpoint, in_batches
+from croc.scorers.loading import Checkpoint, in_batches, require_options
 from croc.scorers.pairs import require_prompts
 from croc.scorers.tokenizer_files import NAME as TOKENIZER
 from croc.scorers.tokenizer_files import check_tokenizer
@@ -160,6 +160,7 @@ class GraphCheckpoint:
     is_local = True
 
     def __init__(self, model: str | Path, **options: Any) -> None:
+        require_options(options)
         require_graph_options(options)
         self.folder = self.source = Path(model)
         self.name = self.folder.name

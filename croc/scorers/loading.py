@@ -84,7 +84,7 @@ class Checkpoint:
         without_adapter: bool = False,
         **unknown: Any,
     ) -> None:
-        _refuse_options(unknown)
+        require_options(unknown)
         _torch()
         if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
             raise InputError(
@@ -538,13 +538,15 @@ def _damaged(*others: type[Exception]) -> tuple[type[Exception], ...]:
     return (*others, TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
 
 
-def _refuse_options(unknown: Mapping[str, Any]) -> None:
-    """Refuse options that neither a scorer nor a checkpoint has.
+def require_options(given: Mapping[str, Any]) -> None:
+    """Require options that a checkpoint has.
 
     Raises:
-        InputError: there is one; the message names one with a similar name.
+        InputError: one is unknown; the message names one with a similar name.
     """
-    for name in unknown:
+    for name in given:
+        if name == "auto" or name in _OPTIONS:
+            continue
         near = difflib.get_close_matches(name, _OPTIONS, 1)
         hint = f"did you mean {near[0]}?" if near else f"a checkpoint has {', '.join(_OPTIONS)}"
         raise InputError(f"there is no option {name!r}: {hint}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ from release_files import HEADER, LINES, PICTURES, tar
 
 from croc_hum.schema import read_items
 from croc_hum.votes.store import Settings, Store
+from crocscore.model import WEIGHTS
 
 OUT = "OUT"
 """Stands in a command line for the folder that the command writes to."""
@@ -47,7 +49,9 @@ class Stage:
 _FEW = "--resamples 20 --permutations 20"
 
 STAGES = (
-    Stage("prompts", f"prompts exact --checks 24 --out {OUT}/x", on_cluster=True),
+    Stage(
+        "prompts", f"prompts exact --checks 60 --set text.checks_per_part=1 --out {OUT}/x", on_cluster=True
+    ),
     Stage("images", f"images prompts --set images.count=2 --set images.size=64 --out {OUT}/x", True),
     Stage("build syn", f"build syn --checks 16 --images 2 --size 64 --out {OUT}/x", on_cluster=True),
     Stage("build staged", f"build staged syn images --out {OUT}/x"),
@@ -152,10 +156,9 @@ def _write_votes(folder: Path) -> None:
 
 def _write_models(folder: Path) -> None:
     import microsoft_phi4
-    import tiny_models
 
     microsoft_phi4.write(folder / "phi4")
-    tiny_models.save(*tiny_models.llava(), folder / "model")
+    shutil.copytree(WEIGHTS, folder / "model")
 
 
 _OF_ONE_RUN = ("records", "failed", "session.json")
