@@ -201,7 +201,7 @@ def _matched(
     files: Sequence[tuple[str, Path]], prompts: Path, columns: tuple[str | None, str | None]
 ) -> list[dict[str, Any]]:
     """Images with the prompts of a file, by the names of the images or by ids in them."""
-    keys, texts, further = _prompts_of(prompts, columns)
+    keys, texts, further = read_prompts(prompts, columns)
     place = {key: number for number, key in reversed(list(enumerate(keys)))}
     rows, unmatched, used = [], [], set()
     for folder, file in files:
@@ -225,10 +225,14 @@ def _matched(
     return rows
 
 
-def _prompts_of(
+def read_prompts(
     file: Path, columns: tuple[str | None, str | None]
 ) -> tuple[list[str], list[str], list[dict[str, Any]]]:
-    """Keys, prompts and further columns of a file of prompts."""
+    """Read keys, prompts and further columns of a file of prompts: a table, or text with a prompt per line.
+
+    Raises:
+        InputError: it cannot be read, a prompt is empty, or a key occurs twice.
+    """
     if not file.exists():
         raise InputError(f"{file}: no such file")
     if file.suffix.lower() == ".txt":
