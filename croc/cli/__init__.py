@@ -84,6 +84,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "space": "croc.cli.space:space",
         "status": "croc.cli.status:status",
         "transfer": "croc.cli.transfer:transfer",
+        "trust": "croc.cli.trust:trust",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog="""\b

@@ -105,8 +105,8 @@ def find_properties(prompt: str) -> dict[str, tuple[str, ...]]:
 
 
 def category_of(name: str) -> str | None:
-    """The category of the human benchmark that a property belongs to, or None."""
-    return _rules().categories[name]
+    """The category of the human benchmark that a property found in prompts belongs to, or None."""
+    return _rules().categories.get(name)
 
 
 def property_names() -> tuple[str, ...]:

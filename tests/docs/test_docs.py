@@ -33,6 +33,7 @@ WALKED = (
         "transfer",
         "graded",
         "own_images",
+        "trust",
     ),
     *("ratings", "generation", "foreign_metrics", "hub", "datasets", "spaces", "annotation", "crocscore"),
     "security",

@@ -1,0 +1,278 @@
+"""Whether predicted chances hold on other prompts: calibration error and AUROC.
+
+    python benchmarks/measure_trust.py --fit crocscore/weights/tiny/results.json \\
+        crocscore/weights/dual/results.json --checks croc/sample/exact-world \\
+        --scores croc/sample/results/syn --data ../shared/data
+    python benchmarks/measure_trust.py --data ../shared/data
+
+The first form takes accuracies by property from results and predicts other checks, of one image per side,
+from their score tables; with ``--data`` also sentences of NLVR, for which the package has scores. The second
+fits accuracies by property on one half of the prompts of TS2 and TIFA160 and predicts pairs of images of the
+other half. The tables are those of docs/trust.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from croc.trust.accuracies import SAMPLE, Accuracies, Accuracy, read_accuracies
+from croc.trust.prediction import predict
+from croc.trust.properties import find_properties
+from croc.verdict.statistics import wilson_interval
+
+RESAMPLES, BINS = 300, 10
+TS2 = ("clipscore", "alignscore", "viescore", "llava_dsg", "gpt4v_dsg", "blip1_tifa", "gpt4v_tifa")
+DSG = ("dsg_mplug-large", "dsg_instruct-blip", "dsg_pali-17b", "vq2a_instruct-blip")
+GOOD, APART = 4.0, 0.5
+"""TIFA160: mean rating of a correct image, and the least distance of the other image of the pair."""
+
+
+@dataclass
+class Outcomes:
+    """Of one prompt: how often a metric was right, and on how many comparisons."""
+
+    prompt: str
+    right: float
+    comparisons: int
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--fit", type=Path, nargs="+", help="results by property")
+    parser.add_argument("--checks", type=Path, help="dataset of checks to predict")
+    parser.add_argument("--scores", type=Path, help="score tables of these checks")
+    parser.add_argument("--data", type=Path)
+    options = parser.parse_args()
+    write("| fitted on | predicted | metric | n | accuracy | mean chance | ECE | ECE of one | AUROC |")
+    write("|---|---|---|---:|---:|---:|---:|---:|---|")
+    if options.fit:
+        exact_world(options.fit, options.checks, options.scores, options.data)
+    else:
+        halves("TS2", ts2(options.data))
+        halves("TIFA160", tifa160(options.data))
+
+
+def write(line: str) -> None:
+    sys.stdout.write(line + "\n")
+
+
+# ---- Exact world and NLVR ----
+
+
+def exact_world(fit: Sequence[Path], dataset: Path, test: Path, data: Path | None) -> None:
+    accuracies = read_accuracies(fit)
+    texts = pl.concat(
+        [
+            pl.read_parquet(file, columns=["check_id", "prompt", "contrast_prompt", "property"])
+            for file in sorted(dataset.rglob("*.parquet"))
+        ]
+    )
+    prompts = {row[0]: row[1:] for row in texts.rows()}
+    for file in sorted(test.rglob("*.parquet")):
+        metric, by_words, by_property = file.stem, [], []
+        if metric not in accuracies.metrics:
+            continue
+        for check, right in image_verdicts(pl.read_parquet(file)):
+            original, contrast, name = prompts[check]
+            by_property.append((name, right))
+            by_words += [Outcomes(original, right[0], 1), Outcomes(contrast, right[1], 1)]
+        known = [(accuracies.find(metric, name), right) for name, right in by_property]
+        chances = [one.chance if one else np.nan for one, right in known for _ in right]
+        outcomes = [value for _, right in known for value in right]
+        one = mean_of(accuracies, metric)
+        line("exact world", "other checks, by their property", metric, chances, outcomes, one)
+        line(
+            "exact world",
+            "other checks, by their words",
+            metric,
+            *predicted(by_words, accuracies, metric),
+            one,
+        )
+    if data is None:
+        return
+    from croc.external.benchmarks import nlvr
+
+    sentences = {check.check_id: check.prompt or "" for check in nlvr.checks(data / "nlvr" / "dev")}
+    for metric in accuracies.metrics:
+        file = SAMPLE / "hum" / f"{metric}.parquet"
+        if file.is_file():
+            table = pl.read_parquet(file)
+            rated = [
+                Outcomes(sentences[check], right, 1)
+                for check, right in all_pairs(table)
+                if check in sentences
+            ]
+            values = predicted(rated, accuracies, metric)
+            line("exact world", "NLVR, by its words", metric, *values, mean_of(accuracies, metric))
+
+
+def image_verdicts(table: pl.DataFrame) -> Iterable[tuple[str, tuple[float, float]]]:
+    """Check → the verdicts of both image directions, for checks of one image per side."""
+    for (check,), rows in table.group_by("check_id", maintain_order=True):
+        original = rows.filter(pl.col("image_side") == "original").row(0, named=True)
+        contrast = rows.filter(pl.col("image_side") == "contrast").row(0, named=True)
+        forward = order(original["prompt_score"], contrast["prompt_score"])
+        yield str(check), (forward, order(contrast["contrast_score"], original["contrast_score"]))
+
+
+def all_pairs(table: pl.DataFrame) -> Iterable[tuple[str, float]]:
+    """Check → share of the pairs of a true and a false image that are in the right order."""
+    for (check,), rows in table.group_by("check_id", maintain_order=True):
+        true, false = (
+            rows.filter(pl.col("image_side") == side)["prompt_score"].drop_nulls().to_list()
+            for side in ("original", "contrast")
+        )
+        if true and false:
+            yield str(check), float(np.mean([order(a, b) for a in true for b in false]))
+
+
+def order(right: float, wrong: float) -> float:
+    return 1.0 if right > wrong else 0.5 if right == wrong else 0.0
+
+
+def mean_of(accuracies: Accuracies, metric: str) -> float:
+    """One chance for all prompts: the mean over the properties, weighted by checks."""
+    known = [one for name in PROPERTIES if (one := accuracies.find(metric, name)) is not None]
+    return float(np.average([one.chance for one in known], weights=[one.checks for one in known]))
+
+
+# ---- Ratings ----
+
+
+def ts2(data: Path) -> dict[str, list[Outcomes]]:
+    """Pairs of an image without an error and one with a single error."""
+    table = pl.read_csv(data / "ratings" / "ts2" / "ts2_items.csv", infer_schema=False)
+    found: dict[str, list[Outcomes]] = {metric: [] for metric in TS2}
+    for (prompt,), rows in table.group_by("target_prompt", maintain_order=True):
+        errors = rows["errors"].cast(pl.Int64).to_numpy()
+        for metric in TS2:
+            scores = rows[metric].cast(pl.Float64, strict=False).to_numpy()
+            verdicts = [
+                order(a, b)
+                for a in scores[(errors == 0) & ~np.isnan(scores)]
+                for b in scores[(errors == 1) & ~np.isnan(scores)]
+            ]
+            if verdicts:
+                found[metric].append(Outcomes(str(prompt), float(np.mean(verdicts)), len(verdicts)))
+    return found
+
+
+def tifa160(data: Path) -> dict[str, list[Outcomes]]:
+    """Pairs of an image with a high rating and one with a lower rating."""
+    from gold_tags import texts
+
+    prompts = {key: text for (source, key), text in texts(data).items() if source == "tifa160"}
+    table = pl.read_csv(data / "ratings" / "dsg_tifa160_metrics" / "dsg_tifa160_scores.csv")
+    found: dict[str, list[Outcomes]] = {metric: [] for metric in DSG}
+    for (prompt,), rows in table.group_by("prompt", maintain_order=True):
+        rating = rows["dsg_likert"].to_numpy()
+        for metric in DSG:
+            scores = rows[metric].to_numpy()
+            verdicts = [
+                order(scores[i], scores[j])
+                for i in range(len(rows))
+                for j in range(len(rows))
+                if rating[i] >= GOOD and rating[i] - rating[j] >= APART and not np.isnan(scores[[i, j]]).any()
+            ]
+            if verdicts:
+                found[metric].append(Outcomes(prompts[str(prompt)], float(np.mean(verdicts)), len(verdicts)))
+    return found
+
+
+def halves(name: str, found: dict[str, list[Outcomes]]) -> None:
+    """Fit on one half of the prompts, by a hash of the prompt, and predict the other."""
+    for metric, outcomes in found.items():
+        fit = [one for one in outcomes if half(one.prompt) == 0]
+        test = [one for one in outcomes if half(one.prompt) == 1]
+        accuracies = fitted(metric, fit)
+        overall = float(np.mean([one.right for one in fit]))
+        line(f"{name}, half", "other half", metric, *predicted(test, accuracies, metric), overall)
+
+
+def half(prompt: str) -> int:
+    return int(hashlib.sha256(prompt.encode()).hexdigest(), 16) % 2
+
+
+def fitted(metric: str, outcomes: Sequence[Outcomes]) -> Accuracies:
+    """Mean accuracy over the prompts that depend on each property; each prompt counts once."""
+    by_property: dict[str, list[float]] = {}
+    for one in outcomes:
+        for name in find_properties(one.prompt):
+            by_property.setdefault(name, []).append(one.right)
+    groups, overall = {}, float(np.mean([one.right for one in outcomes]))
+    for name, values in by_property.items():
+        share = float(np.mean(values))
+        low, high = wilson_interval(share, len(values))
+        groups["property", name] = Accuracy(
+            share, float(low), float(high), len(values), overall, "property", "fit"
+        )
+    return Accuracies({metric: groups})
+
+
+# ---- Measures ----
+
+
+def predicted(
+    outcomes: Sequence[Outcomes], accuracies: Accuracies, metric: str
+) -> tuple[list[float], list[float]]:
+    """Chances (NaN where unknown) and outcomes."""
+    report = predict([one.prompt for one in outcomes], accuracies, [metric])
+    chances = [prompt.predictions[0].chance for prompt in report.prompts]
+    return [np.nan if one is None else one for one in chances], [one.right for one in outcomes]
+
+
+def line(
+    source: str,
+    target: str,
+    metric: str,
+    chances: Sequence[float],
+    outcomes: Sequence[float],
+    overall: float | None = None,
+) -> None:
+    """A row: ECE of the chances, ECE of one chance for all, and AUROC with an interval over prompts."""
+    chance, right = np.asarray(chances), np.asarray(outcomes)
+    known = ~np.isnan(chance)
+    chance, right = chance[known], right[known]
+    rng = np.random.default_rng(0)
+    drawn = [auroc(chance[i], right[i]) for i in rng.integers(len(chance), size=(RESAMPLES, len(chance)))]
+    low, high = np.nanquantile(drawn, [0.025, 0.975])
+    one = "" if overall is None else f"{ece(np.full(len(right), overall), right):.3f}"
+    write(
+        f"| {source} | {target} | {metric} | {len(right)} of {len(known)} | {right.mean():.3f} | "
+        f"{chance.mean():.3f} | {ece(chance, right):.3f} | {one} | "
+        f"{auroc(chance, right):.2f} [{low:.2f}, {high:.2f}] |"
+    )
+
+
+def ece(chance: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """Expected calibration error over bins of equal width."""
+    bins = np.minimum((chance * BINS).astype(int), BINS - 1)
+    parts = [(bins == number) for number in range(BINS) if (bins == number).any()]
+    return float(sum(part.mean() * abs(chance[part].mean() - right[part].mean()) for part in parts))
+
+
+def auroc(chance: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """Probability that a comparison in the right order has a higher chance than one in the wrong order."""
+    higher = (chance[:, None] > chance) + 0.5 * (chance[:, None] == chance)
+    weights = right[:, None] * (1 - right)
+    total = weights.sum()
+    return float((higher * weights).sum() / total) if total else float("nan")
+
+
+if __name__ == "__main__":
+    from croc.trust.properties import property_names
+
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+    PROPERTIES = property_names()
+    main()
