@@ -180,3 +180,12 @@ def _latex_text(cell):
     for written, letter in _LATEX_LETTERS.items():
         text = text.replace(written, letter)
     return text.strip()
+
+
+def rounded(value, decimals):
+    """A JSON value with all its numbers rounded: sums differ in their last digits between machines."""
+    if isinstance(value, float):
+        return round(value, decimals)
+    if isinstance(value, dict):
+        return {key: rounded(one, decimals) for key, one in value.items()}
+    return [rounded(one, decimals) for one in value] if isinstance(value, list) else value
