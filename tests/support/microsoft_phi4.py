@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 import transformers as tf
 from safetensors.torch import save_file
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tiny_models import LETTERS, byte_level_bpe
+from tokenizers import Tokenizer
 
 R, ALPHA = 4, 8
 """Rank and scale of the vision LoRA; the real one has 256 and 512."""
@@ -233,14 +234,9 @@ def _shapes(layers: int) -> dict[str, tuple[int, ...]]:
 
 def tokenizer() -> Tokenizer:
     """Byte-level BPE in which Yes and No are one token each, with the special tokens at their real ids."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Y", "e"), ("Ye", "s"), ("N", "o"), ("Ġ", "Yes"), ("Ġ", "No"), ("Ġ", "a")]
-    vocabulary = {token: i for i, token in enumerate([*letters, *(f"{a}{b}" for a, b in merges)])}
-    made = Tokenizer(models.BPE(vocab=vocabulary | SPECIAL, merges=merges))
-    made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    made.decoder = decoders.ByteLevel()
-    made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in SPECIAL])
-    return made
+    vocabulary = {token: i for i, token in enumerate([*LETTERS, *(f"{a}{b}" for a, b in merges)])}
+    return byte_level_bpe(vocabulary | SPECIAL, merges, SPECIAL)
 
 
 def write(

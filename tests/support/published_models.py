@@ -15,7 +15,8 @@ from typing import Any
 
 import torch
 import transformers as tf
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from tiny_models import LETTERS, byte_level_bpe
+from tokenizers import Tokenizer
 
 
 def qwen3_vl(folder: Path, shared_data: Path) -> Path:
@@ -162,16 +163,9 @@ def smolvlm(folder: Path, *, family: str = "Idefics3") -> Path:
 
 def _smolvlm_tokenizer() -> Tokenizer:
     """Byte-level BPE of SmolVLM's size, with a few merges instead of its own."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Y", "e"), ("Ye", "s"), ("N", "o"), ("Ġ", "Yes"), ("Ġ", "No")]
     merges += [("Ġ", letter) for letter in string.ascii_lowercase]
-    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *letters, *(a + b for a, b in merges)]
+    tokens = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *LETTERS, *(a + b for a, b in merges)]
     tokens += [f"<unused {number}>" for number in range(len(tokens), _SMOLVLM_TEXT)]
-    tokenizer = Tokenizer(
-        models.BPE(vocab={token: number for number, token in enumerate(tokens)}, merges=merges)
-    )
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    special = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *_SMOLVLM_ADDED]
-    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
-    return tokenizer
+    ids = {token: number for number, token in enumerate(tokens)}
+    return byte_level_bpe(ids, merges, ["<|endoftext|>", "<|im_start|>", "<|im_end|>", *_SMOLVLM_ADDED])

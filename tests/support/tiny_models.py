@@ -8,6 +8,7 @@ paths of the real ones. Every function returns ``(model, processor)`` on the CPU
 from __future__ import annotations
 
 import string
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +54,23 @@ def bert_tokenizer(extra: tuple[str, ...] = ()) -> tf.BertTokenizer:
 
 def clip_tokenizer() -> tf.CLIPTokenizer:
     """CLIP's byte-level BPE without merges: a token a letter, the end of a word marked."""
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
-    tokens = [*letters, *(f"{c}</w>" for c in letters), "<|startoftext|>", "<|endoftext|>"]
+    tokens = [*LETTERS, *(f"{c}</w>" for c in LETTERS), "<|startoftext|>", "<|endoftext|>"]
     return tf.CLIPTokenizer(vocab={token: i for i, token in enumerate(tokens)}, merges=[])
+
+
+LETTERS = tuple(sorted(pre_tokenizers.ByteLevel.alphabet()))
+"""The tokens of byte-level BPE without merges."""
+
+
+def byte_level_bpe(
+    ids: Mapping[str, int], merges: Sequence[tuple[str, str]], special: Iterable[str]
+) -> Tokenizer:
+    """Byte-level BPE with these ids, merges and control tokens."""
+    tokenizer = Tokenizer(models.BPE(vocab=dict(ids), merges=list(merges)))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
+    tokenizer.decoder = decoders.ByteLevel()
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    return tokenizer
 
 
 def chat_tokenizer(
@@ -69,16 +84,12 @@ def chat_tokenizer(
         bos: a token that is put before every text.
         named: token attributes (``image_token="<image>"``).
     """
-    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
     merges = [("Y", "e"), ("Ye", "s"), ("N", "o"), ("y", "e"), ("ye", "s"), ("n", "o")] if yes_no else []
     merges += [("Ġ", f"{a}{b}") for a, b in merges if f"{a}{b}" in ("Yes", "No", "yes", "no")]
-    vocab = dict.fromkeys(["<pad>", "</s>", *([bos] if bos else []), *special, *letters])
+    vocab = dict.fromkeys(["<pad>", "</s>", *([bos] if bos else []), *special, *LETTERS])
     vocab |= dict.fromkeys(f"{a}{b}" for a, b in merges)
     ids = {token: i for i, token in enumerate(vocab)}
-    backend = Tokenizer(models.BPE(vocab=ids, merges=merges))
-    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True)
-    backend.decoder = decoders.ByteLevel()
-    backend.add_special_tokens([AddedToken(t, special=True, normalized=False) for t in special])
+    backend = byte_level_bpe(ids, merges, special)
     if bos:
         backend.post_processor = processors.TemplateProcessing(
             single=f"{bos} $A", special_tokens=[(bos, ids[bos])]

@@ -2,128 +2,21 @@
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import pytest
+from noting_scorers import FILES, TRUTH, WANTED, Dual, Plain, Prefix, Prepared, Together, png, shade
 from PIL import Image
 
 from croc.errors import InputError, MissingExtra
 from croc.jobs.parts import Abort
 from croc.scorers.pairs import UnscoredPairs
 from croc.scoring.batching import BatchScorer
-
-
-def png(shade: int) -> bytes:
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4), (shade, 0, 0)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def shade(image: Image.Image) -> float:
-    return float(np.asarray(image)[0, 0, 0])
-
-
-class Plain:
-    """Scores shade · 1000 + length, and notes what it was given."""
-
-    name = "plain"
-
-    def __init__(self) -> None:
-        self.batches: list[list[tuple[float, str]]] = []
-
-    def truth(self, image: Image.Image, prompt: str) -> float:
-        return shade(image) * 1000 + len(prompt)
-
-    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
-        self.batches.append([(shade(i), p) for i, p in zip(images, prompts, strict=True)])
-        return np.array([self.truth(i, p) for i, p in zip(images, prompts, strict=True)])
-
-    def fields(self) -> dict[str, str]:
-        return {}
-
-
-class Dual(Plain):
-    """The same scores from an encoding of each side."""
-
-    name = "dual"
-
-    def __init__(self, error: float = 0.0) -> None:
-        super().__init__()
-        self.error = error
-        self.seen_images: Counter[float] = Counter()
-        self.seen_texts: Counter[str] = Counter()
-
-    def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-        self.seen_images.update(map(shade, images))
-        return np.array([[shade(i) * 1000] for i in images])
-
-    def encode_texts(self, prompts: Sequence[str]) -> np.ndarray:
-        self.seen_texts.update(prompts)
-        return np.array([[len(p)] for p in prompts])
-
-    def similarity(self, left: np.ndarray, right: np.ndarray) -> np.ndarray:
-        return (left + right)[:, 0] * (1 + self.error)
-
-
-class Prepared(Dual):
-    """Preprocesses by itself, one image at a time."""
-
-    name = "prepared"
-
-    def __init__(self, error: float = 0.0) -> None:
-        super().__init__(error)
-        self.threads: set[str] = set()
-
-    def prepare_image(self, image: Image.Image) -> float:
-        self.threads.add(threading.current_thread().name)
-        return shade(image)
-
-    def encode_prepared(self, items: Sequence[float]) -> np.ndarray:
-        return np.array([[item * 1000] for item in items])
-
-
-class Prefix(Plain):
-    name = "prefix"
-
-    def __init__(self, error: float = 0.0) -> None:
-        super().__init__()
-        self.error = error
-        self.calls: list[tuple[float, tuple[str, ...]]] = []
-
-    def score_prompts(self, image: Image.Image, prompts: Sequence[str]) -> np.ndarray:
-        self.calls.append((shade(image), tuple(prompts)))
-        return np.array([self.truth(image, p) * (1 + self.error) for p in prompts])
-
-
-class Together(Prefix):
-    name = "together"
-    memory = 100
-    hates = -1.0
-
-    def score_images_prompts(
-        self, images: Sequence[Image.Image], prompts: Sequence[Sequence[str]]
-    ) -> list[np.ndarray]:
-        if len(images) > self.memory:
-            raise RuntimeError("out of memory")
-        if self.hates in map(shade, images):
-            raise ValueError("not this one")
-        return [self.score_prompts(i, p) for i, p in zip(images, prompts, strict=True)]
-
-
-FILES = {f"k{i}": png(i) for i in range(1, 11)}
-WANTED = {key: [f"prompt {key}", "a shared and longer prompt"] for key in FILES}
-TRUTH = {
-    (key, prompt): int(key[1:]) * 1000.0 + len(prompt)
-    for key, prompts in WANTED.items()
-    for prompt in prompts
-}
 
 
 @pytest.mark.parametrize("make", [Plain, Dual, Prepared, Prefix, Together])
@@ -413,64 +306,6 @@ def test_a_missing_extra_is_not_a_failed_pair() -> None:
         BatchScorer(Needy()).score(FILES, WANTED)
 
 
-def returning(value: Any) -> Plain:
-    class Odd(Plain):
-        name = "odd"
-
-        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
-            return value(len(images)) if callable(value) else value
-
-    return Odd()
-
-
-@pytest.mark.parametrize(
-    ("value", "says"),
-    [
-        (lambda n: np.zeros(n + 1), "score returned 21 for 20 pairs; expected 20 scores"),
-        (lambda n: np.zeros((n, 2)), "20 × 2 for 20 pairs"),
-        (0.5, "a single number for 20 pairs"),
-        (None, "returned NoneType; expected numbers"),
-        (lambda n: ["high"] * n, "returned list of <U4; expected numbers"),
-        (lambda n: [None] * n, "expected numbers"),
-        (lambda n: [True] * n, "returned list of bool; expected numbers"),
-        (lambda n: [[1.0], [1.0, 2.0]] * (n // 2), "returned no array"),
-        ({"scores": []}, "returned dict; expected numbers"),
-    ],
-)
-def test_a_scorer_that_breaks_its_contract_is_named(value: Any, says: str) -> None:
-    with pytest.raises(Abort) as caught:
-        BatchScorer(returning(value)).score(FILES, WANTED)
-    assert says in str(caught.value)
-    assert str(caught.value).startswith("scorer odd")
-
-
-def test_encodings_of_the_wrong_number_are_named() -> None:
-    class Odd(Dual):
-        def encode_images(self, images: Sequence[Image.Image]) -> np.ndarray:
-            return super().encode_images(images)[:-1]
-
-    with pytest.raises(Abort, match=r"scorer dual: encode_images returned 9 × 1 for 10 items"):
-        BatchScorer(Odd()).score(FILES, WANTED)
-
-
-def test_nan_and_infinity_are_reasons_that_name_the_scorer() -> None:
-    values = [np.nan, np.inf, *range(18)]
-    got = BatchScorer(returning(values)).score(FILES, WANTED)
-    bad = sorted(score for score in got.values() if isinstance(score, str))
-    assert bad == ["scorer odd returned inf", "scorer odd returned nan"]
-
-
-def test_columns_and_tensors_and_integers_count_as_scores() -> None:
-    torch = pytest.importorskip("torch")
-    for value in (
-        lambda n: np.ones((n, 1)),
-        lambda n: [1] * n,
-        lambda n: torch.ones(n, dtype=torch.bfloat16),
-    ):
-        got = BatchScorer(returning(value)).score(FILES, WANTED)
-        assert set(got.values()) == {1.0}
-
-
 def test_images_are_decoded_ahead_but_only_a_few_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     decoded, lead = [0], [0]
     lock = threading.Lock()
@@ -522,107 +357,3 @@ def test_scores_do_not_depend_on_how_many_images_a_decoding_task_holds(
     scorer.close()
     assert got == BatchScorer(make(), batch_size=1).score(files, wanted)
     assert sum(isinstance(outcome, str) for outcome in got.values()) == 2 * 7
-
-
-# ---- What a metric may return, and do ----
-
-
-class Returning(Plain):
-    """The true scores in another form."""
-
-    name = "returning"
-
-    def __init__(self, form: Any) -> None:
-        super().__init__()
-        self.form = form
-
-    def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
-        return self.form([self.truth(i, p) for i, p in zip(images, prompts, strict=True)])
-
-
-NEEDS_TORCH = pytest.mark.skipif(find_spec("torch") is None, reason="needs croc-t2i[score]")
-
-
-def tensors(scores: list[float], **options: Any) -> list[Any]:
-    import torch
-
-    return [torch.tensor(score, **options) for score in scores]
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        tuple,
-        pytest.param(lambda scores: tensors(scores, requires_grad=True), marks=NEEDS_TORCH),
-        pytest.param(lambda scores: [tensor[None] for tensor in tensors(scores)], marks=NEEDS_TORCH),
-        lambda scores: np.ma.masked_array(scores, mask=[False] * len(scores)),
-    ],
-    ids=["tuple", "gradient", "one-element", "masked"],
-)
-def test_numbers_are_taken_in_every_form(form: Any) -> None:
-    assert BatchScorer(Returning(form), batch_size=4).score(FILES, WANTED) == TRUTH
-
-
-def test_a_list_of_bf16_tensors_is_taken() -> None:
-    torch = pytest.importorskip("torch")
-
-    got = BatchScorer(Returning(lambda scores: tensors(scores, dtype=torch.bfloat16))).score(FILES, WANTED)
-    assert got == {pair: float(torch.tensor(score, dtype=torch.bfloat16)) for pair, score in TRUTH.items()}
-
-
-@pytest.mark.parametrize(
-    "form",
-    [
-        lambda scores: [None, *scores[1:]],
-        lambda scores: np.ma.masked_array(scores, mask=[True] + [False] * (len(scores) - 1)),
-        lambda scores: np.ma.masked_array(
-            np.array(scores).astype(int), mask=[True] + [False] * (len(scores) - 1)
-        ),
-    ],
-    ids=["None", "masked", "masked integers"],
-)
-def test_a_pair_without_a_number_is_counted_and_the_others_keep_theirs(form: Any) -> None:
-    got = BatchScorer(Returning(form), batch_size=100).score(FILES, WANTED)
-    lost = [pair for pair, score in got.items() if score != TRUTH[pair]]
-    assert [got[pair] for pair in lost] == ["scorer returning returned nan"]
-
-
-def test_a_metric_that_draws_on_its_image_changes_no_other_pair() -> None:
-    class Drawing(Plain):
-        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
-            scores = []
-            for image, prompt in zip(images, prompts, strict=True):
-                scores.append(self.truth(image, prompt))
-                image.paste((7, 7, 7), (0, 0, 4, 4))
-            return scores
-
-    for size in (1, 3, 100):
-        assert BatchScorer(Drawing(), batch_size=size).score(FILES, WANTED) == TRUTH
-
-
-def test_a_metric_whose_score_depends_on_its_batch_is_named() -> None:
-    class Softmax(Plain):
-        name = "softmax"
-
-        def score(self, images: Sequence[Image.Image], prompts: Sequence[str]) -> Any:
-            shares = np.exp([self.truth(i, p) / 1e5 for i, p in zip(images, prompts, strict=True)])
-            return shares / shares.sum()
-
-    told: list[str] = []
-    engine = BatchScorer(Softmax(), batch_size=8, log=told.append)
-    engine.score(FILES, WANTED)
-    assert engine.remark.startswith("the score of a pair depends on its batch, or on chance: 1 alone, 0.")
-    assert told == [f"softmax: {engine.remark}"]
-    steady = Plain()
-    engine = BatchScorer(steady, batch_size=8, log=told.append)
-    engine.score(FILES, WANTED)
-    engine.score(FILES, WANTED)
-    assert not engine.remark and len(told) == 1
-    assert [len(batch) for batch in steady.batches].count(1) == 1, "one pair, once in a run"
-
-
-def test_a_service_that_costs_money_is_not_asked_twice() -> None:
-    scorer = Plain()
-    scorer.usage = "1 request"  # type: ignore[attr-defined]
-    BatchScorer(scorer, batch_size=8).score(FILES, WANTED)
-    assert sum(map(len, scorer.batches)) == len(TRUTH)
