@@ -33,7 +33,7 @@ class Stage:
     Attributes:
         name: of the command.
         command: words, with paths relative to the folder of inputs, and ``OUT``.
-        on_cluster: it takes ``--executor ray``.
+        on_cluster: ``--executor ray`` makes its parts on Ray; prompts without a language model are made here.
         copies: a folder among the inputs that the command changes, and that is copied to ``OUT`` first.
     """
 
@@ -49,9 +49,7 @@ class Stage:
 _FEW = "--resamples 20 --permutations 20"
 
 STAGES = (
-    Stage(
-        "prompts", f"prompts exact --checks 60 --set text.checks_per_part=1 --out {OUT}/x", on_cluster=True
-    ),
+    Stage("prompts", f"prompts exact --checks 60 --set text.checks_per_part=1 --out {OUT}/x"),
     Stage("images", f"images prompts --set images.count=2 --set images.size=64 --out {OUT}/x", True),
     Stage("build syn", f"build syn --checks 16 --images 2 --size 64 --out {OUT}/x", on_cluster=True),
     Stage("build staged", f"build staged syn images --out {OUT}/x"),
