@@ -25,7 +25,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from croc.trust.accuracies import SAMPLE, Accuracies, Accuracy, read_accuracies
-from croc.trust.prediction import predict
+from croc.trust.prediction import Prediction, predict
 from croc.trust.properties import find_properties
 from croc.verdict.statistics import wilson_interval
 
@@ -92,13 +92,10 @@ def exact_world(fit: Sequence[Path], dataset: Path, test: Path, data: Path | Non
         outcomes = [value for _, right in known for value in right]
         one = mean_of(accuracies, metric)
         line("exact world", "other checks, by their property", metric, chances, outcomes, one)
-        line(
-            "exact world",
-            "other checks, by their words",
-            metric,
-            *predicted(by_words, accuracies, metric),
-            one,
-        )
+        of_words = predicted(by_words, accuracies, metric)
+        line("exact world", "other checks, by their words", metric, *of_words, one)
+        of_mean = predicted(by_words, accuracies, metric, mean=True)
+        line("exact world", "the same, mean over properties", metric, *of_mean, one)
     if data is None:
         return
     from croc.external.benchmarks import nlvr
@@ -198,6 +195,8 @@ def halves(name: str, found: dict[str, list[Outcomes]]) -> None:
         accuracies = fitted(metric, fit)
         overall = float(np.mean([one.right for one in fit]))
         line(f"{name}, half", "other half", metric, *predicted(test, accuracies, metric), overall)
+        of_mean = predicted(test, accuracies, metric, mean=True)
+        line(f"{name}, half", "the same, mean over properties", metric, *of_mean, overall)
 
 
 def half(prompt: str) -> int:
@@ -224,12 +223,18 @@ def fitted(metric: str, outcomes: Sequence[Outcomes]) -> Accuracies:
 
 
 def predicted(
-    outcomes: Sequence[Outcomes], accuracies: Accuracies, metric: str
+    outcomes: Sequence[Outcomes], accuracies: Accuracies, metric: str, *, mean: bool = False
 ) -> tuple[list[float], list[float]]:
-    """Chances (NaN where unknown) and outcomes."""
+    """Chances (NaN where unknown), or means over the known properties of each prompt, and outcomes."""
     report = predict([one.prompt for one in outcomes], accuracies, [metric])
-    chances = [prompt.predictions[0].chance for prompt in report.prompts]
+    predictions = [prompt.predictions[0] for prompt in report.prompts]
+    chances = [mean_chance(one) if mean else one.chance for one in predictions]
     return [np.nan if one is None else one for one in chances], [one.right for one in outcomes]
+
+
+def mean_chance(prediction: Prediction) -> float | None:
+    known = [one.chance for one in prediction.properties if one.chance is not None]
+    return float(np.mean(known)) if known else None
 
 
 def line(

@@ -58,8 +58,8 @@ def trust(
     PROMPTS is a text file with a prompt per line, or a table with a column of prompts, in English. Word lists
     find the properties that each prompt depends on (counts, negation, relations, colours, …), and the results
     of each metric by property say how often it is right. The chance is the probability that a correct image
-    gets a higher score than an image that is wrong in one of these properties; it holds for
-    images like those of the checks. A property without results is unknown.
+    gets a higher score than an image that is wrong in the weakest of these properties; it holds for images
+    like those of the checks. A property without results is unknown.
     """
     from croc.images.pairs import read_prompts
     from croc.rendering.trust import terminal

@@ -21,7 +21,7 @@ _SHOWN = 10
 def terminal(report: TrustReport) -> list[RenderableType]:
     """A row per prompt and metric, which metric to take, and the prompts to show to people."""
     table = Table(box=None, padding=(0, 1))
-    for heading in ("", "prompt", "depends on", "metric", "chance", "interval", "weakest property", UNKNOWN):
+    for heading in ("", "prompt", "depends on", "metric", "weakest property", "chance", "interval", UNKNOWN):
         right = heading in ("", "chance")
         table.add_column(heading, justify="right" if right else "left", overflow="fold")
     for prompt in report.prompts:
@@ -33,11 +33,11 @@ def terminal(report: TrustReport) -> list[RenderableType]:
 
 
 def _cells(prediction: Prediction) -> tuple[str, ...]:
+    missing = ", ".join(prediction.unknown)
     if prediction.chance is None or prediction.low is None or prediction.high is None:
-        return UNKNOWN, "", UNKNOWN, ", ".join(prediction.unknown)
-    weakest = f"{prediction.weakest} ({prediction.weakest_chance:.2f})"
+        return UNKNOWN, UNKNOWN, "", missing
     ends = f"{prediction.low:.2f} … {prediction.high:.2f}"
-    return f"{prediction.chance:.2f}", ends, weakest, ", ".join(prediction.unknown)
+    return prediction.weakest or "", f"{prediction.chance:.2f}", ends, missing
 
 
 def summary(report: TrustReport) -> list[str]:
@@ -51,8 +51,8 @@ def summary(report: TrustReport) -> list[str]:
     if asked:
         numbers = _numbers([prompt.number for prompt in asked])
         lines.append(
-            f"show to people: {counted(len(asked), 'prompt')} without a metric of chance "
-            f"{report.least:.2f} or more, the least certain first ({numbers})"
+            f"show to people: {counted(len(asked), 'prompt')} without a metric whose chance is at least "
+            f"{report.least:.2f}, the least certain first ({numbers})"
         )
     return lines
 

@@ -46,21 +46,18 @@ class Prediction(Stored):
 
     Attributes:
         metric: its name.
-        chance: probability that a correct image gets a higher score than one that is wrong in one property
-            of the prompt: the mean over the properties with results; None if there is none.
-        low, high: the means of the ends of their intervals.
-        weakest: the property with the lowest chance; None if there is none.
-        weakest_chance: its chance.
+        weakest: the property with the lowest chance; None if no property has results.
+        chance: probability that a correct image gets a higher score than one that is wrong in that property.
+        low, high: interval of the accuracy that it comes from.
         unknown: properties of the prompt without results.
         properties: all of them.
     """
 
     metric: str
+    weakest: str | None
     chance: float | None
     low: float | None
     high: float | None
-    weakest: str | None
-    weakest_chance: float | None
     unknown: tuple[str, ...]
     properties: tuple[PropertyPrediction, ...]
 
@@ -166,16 +163,7 @@ def _prediction(metric: str, found: dict[str, tuple[tuple[str, ...], Accuracy | 
     known = {name: one for name, (_, one) in found.items() if one is not None}
     unknown = tuple(name for name in found if name not in known)
     if not known:
-        return Prediction(metric, None, None, None, None, None, unknown, properties)
+        return Prediction(metric, None, None, None, None, unknown, properties)
     weakest = min(known, key=lambda name: known[name].chance)
-    count = len(known)
-    return Prediction(
-        metric=metric,
-        chance=sum(one.chance for one in known.values()) / count,
-        low=sum(one.low for one in known.values()) / count,
-        high=sum(one.high for one in known.values()) / count,
-        weakest=weakest,
-        weakest_chance=known[weakest].chance,
-        unknown=unknown,
-        properties=properties,
-    )
+    one = known[weakest]
+    return Prediction(metric, weakest, one.chance, one.low, one.high, unknown, properties)
