@@ -99,7 +99,7 @@ class ImageStore:
             for file in sorted(self.folder.glob(pattern)):
                 try:
                     archive = zipfile.ZipFile(file)
-                except (OSError, zipfile.BadZipFile) as error:
+                except (OSError, zipfile.BadZipFile, NotImplementedError, ValueError) as error:
                     raise InputError(f"{file}: cannot be read as a ZIP archive ({error})") from None
                 for member in archive.infolist():
                     if not member.is_dir():
@@ -210,6 +210,11 @@ def parquet_rows(folder: Path, patterns: Sequence[str], columns: Sequence[str], 
         raise InputError(f"{files[0]}: cannot be read as a Parquet file ({reason})") from None
     if missing := [name for name in columns if name not in rows.column_names]:
         raise InputError(f"{files[0]}: missing column {missing[0]!r}; it has {', '.join(rows.column_names)}")
+    texts = [name for name in columns if name not in images]
+    try:
+        rows.data.table.select(texts).validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise InputError(f"{files[0]}: cannot be read as a Parquet file ({error})") from None
     for name in images:
         undecoded = datasets.Image(decode=False)
         many = isinstance(rows.features[name], (datasets.List, datasets.LargeList, list))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
+from typing import Any
 
 import polars as pl
 
@@ -96,6 +98,31 @@ class Contrastive:
         if category is not None:
             rows = rows.filter(pl.col("category") == category)
         return rows.select(reduce(operator.mul, map(pl.col, directions)).alias("passed"))["passed"]
+
+
+def table_of(
+    rows: Sequence[Mapping[str, Any]], source: str, kinds: Mapping[str, Any] | None = None
+) -> pl.DataFrame:
+    """Rows that were read from JSON as a table.
+
+    Args:
+        rows: with the same keys each, ``item_id`` among them.
+        source: where they were read from; errors begin with it.
+        kinds: data types of columns that may be empty.
+
+    Raises:
+        InputError: a text is not valid Unicode, as JSON that was cut can have it.
+    """
+    try:
+        return pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
+    except UnicodeEncodeError:
+        for row in rows:
+            for name, value in row.items():
+                if isinstance(value, str) and any("\ud800" <= letter <= "\udfff" for letter in value):
+                    raise InputError(
+                        f"{source}, item {row['item_id']!a}: {name!r} contains half of a surrogate pair"
+                    ) from None
+        raise
 
 
 def unique_items(table: pl.DataFrame, keys: tuple[str, ...], source: str) -> pl.DataFrame:

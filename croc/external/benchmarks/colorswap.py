@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from typing_extensions import TypedDict
 
 from croc.checks.schema import DIRECTIONS
@@ -19,7 +18,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.images import ImageStore, Pairs, two_by_two
-from croc.external.items import Contrastive
+from croc.external.items import Contrastive, table_of
 from croc.storage.files import read_json
 from croc.storage.text_files import require_kind
 from croc.wording import counted
@@ -111,7 +110,7 @@ def read(folder: Path) -> Contrastive:
             )
         if missing:
             notes.append(f"{model}: no choice found in {counted(missing, 'answer')}.")
-    return Contrastive.of(pl.DataFrame(rows, infer_schema_length=None), str(folder), tuple(notes))
+    return Contrastive.of(table_of(rows, str(folder)), str(folder), tuple(notes))
 
 
 def _answers(example: _Example, side: str, where: str) -> _Answers:

@@ -72,7 +72,7 @@ def _frame(file: Path) -> bytes:
     """A frame that is stored as an array of blue, green and red, as PNG."""
     try:
         array: Any = np.load(file, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except Exception as error:  # of the parser of its header, too
         raise InputError(f"{file}: cannot be read as an array ({error})") from None
     if array.ndim != 3 or array.shape[2] != 3 or array.dtype != np.uint8:
         raise InputError(

@@ -20,7 +20,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source
 from croc.external.files import first_existing
 from croc.external.images import ImageStore, Pairs, rated_pairs
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.external.standard import pooled_scores
 from croc.ratings.coefficients import correlation
 from croc.storage.files import read_json
@@ -62,7 +62,7 @@ def read(folder: Path) -> Rated:
         )
     if not rows:
         raise InputError(f"{file}: no scores")
-    table = pl.DataFrame(rows, schema_overrides={"system": pl.String}, infer_schema_length=None)
+    table = table_of(rows, str(file), {"system": pl.String})
     notes = (f"{counted(empty, 'image')} without a score left out.",) if empty else ()
     return Rated.of(table, str(file), humans=("human", "elements"), left_out=notes)
 

@@ -18,7 +18,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.images import ImageStore, Pairs, rated_pairs
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.external.standard import pooled_scores
 from croc.ratings.agreement import Level, alpha_of, coincidences
 from croc.ratings.raters import find_dependent_raters
@@ -66,7 +66,7 @@ def read(folder: Path) -> Rated:
             )
     if not rows:
         raise InputError(f"{file}: no images")
-    table = pl.DataFrame(rows, infer_schema_length=None)
+    table = table_of(rows, str(file))
     found = find_dependent_raters(table.select(RATERS).to_numpy().T.astype(float), RATERS)
     notes = [f"Ratings that are not from 1 to 5 left out: {', '.join(wrong)}."] if wrong else []
     notes += [f"{group.describe()}." for group in found]

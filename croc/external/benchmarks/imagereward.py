@@ -16,7 +16,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.images import ImageStore, Pairs, rated_pairs
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.external.standard import preference_accuracy
 from croc.storage.files import read_json
 
@@ -55,7 +55,7 @@ def read(folder: Path) -> Rated:
         ]
     if not rows:
         raise InputError(f"{file}: no prompts")
-    table = pl.DataFrame(rows, schema_overrides={"system": pl.String}, infer_schema_length=None)
+    table = table_of(rows, str(file), {"system": pl.String})
     return Rated.of(table, str(file), humans=("human",))
 
 

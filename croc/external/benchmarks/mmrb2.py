@@ -20,7 +20,7 @@ from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
 from croc.external.images import Image, ImageStore, Pairs, cell_image, parquet_rows
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.external.standard import preference_accuracy
 from croc.storage.files import read_json
 from croc.wording import counted
@@ -154,7 +154,7 @@ def read(folder: Path) -> Rated:
     if not rows:
         raise InputError(f"{folder}: no pairs")
     kinds = {"prompt": pl.String, "image": pl.String} | dict.fromkeys(_ORDERS, pl.Float64)
-    table = pl.DataFrame(rows, schema_overrides=kinds, infer_schema_length=None)
+    table = table_of(rows, str(folder), kinds)
     return Rated.of(table, str(folder), humans=("human",))
 
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from croc.checks.schema import ContrastCheck, Vote, check_features, check_id, stable_hash
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode
 from croc.external.benchmark import Source as Origin
 from croc.external.images import Pairs
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.ratings.agreement import alpha_of, coincidences
 from croc.wording import counted
 
@@ -198,7 +197,7 @@ def read(folder: Path) -> Rated:
     if not rows:
         raise InputError(f"{split}: no examples")
     notes = (f"{counted(ignored, 'vote')} for nonsense left out of the share of true votes.",)
-    table = pl.DataFrame(rows, infer_schema_length=None)
+    table = table_of(rows, str(split))
     return Rated.of(table, str(split), humans=("human", "label"), left_out=notes if ignored else ())
 
 

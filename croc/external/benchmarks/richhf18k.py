@@ -17,7 +17,7 @@ import polars as pl
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source
 from croc.external.files import first_existing
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.external.standard import pooled_scores
 
 HUMANS = ("misalignment_score", "overall_score", "artifact_score", "aesthetics_score")
@@ -47,7 +47,7 @@ def read(folder: Path) -> Rated:
         rows.append({"item_id": name.decode("utf-8", "replace"), "system": None, "image": None, **scores})
     if not rows:
         raise InputError(f"{file}: no records")
-    table = pl.DataFrame(rows, schema_overrides=dict.fromkeys(("system", "image"), pl.String))
+    table = table_of(rows, str(file), dict.fromkeys(("system", "image"), pl.String))
     return Rated.of(table, str(file), humans=HUMANS)
 
 

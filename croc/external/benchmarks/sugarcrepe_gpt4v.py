@@ -17,7 +17,7 @@ from typing_extensions import TypedDict
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Figure, Mode, Source, figures
 from croc.external.files import first_existing
-from croc.external.items import Contrastive
+from croc.external.items import Contrastive, table_of
 from croc.storage.files import read_json
 from croc.storage.text_files import require_kind
 from croc.tables.delimited import read_delimited, require_columns
@@ -61,7 +61,7 @@ def read(folder: Path) -> Contrastive:
                 rows.append(_row(split, number, item, order, float(item["correct"])))
     if not rows:
         raise InputError(f"{folder}/gpt-4v-results: no answers")
-    return Contrastive.of(pl.DataFrame(rows), str(folder))
+    return Contrastive.of(table_of(rows, str(folder)), str(folder))
 
 
 def _row(split: str, number: str, item: Mapping[str, Any], order: str, correct: Any) -> dict[str, Any]:

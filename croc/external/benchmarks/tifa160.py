@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-import polars as pl
 from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, Mode, Source, figures
 from croc.external.files import first_existing
 from croc.external.images import ImageStore, Pairs, rated_pairs
-from croc.external.items import Rated
+from croc.external.items import Rated, table_of
 from croc.external.standard import pooled_scores
 from croc.storage.files import read_json
 from croc.storage.text_files import require_kind
@@ -69,7 +68,7 @@ def read(folder: Path) -> Rated:
     if not rows:
         raise InputError(f"{file}: no items")
     return Rated.of(
-        pl.DataFrame(rows, infer_schema_length=None),
+        table_of(rows, str(file)),
         str(file),
         humans=("human_avg",),
         raters=("rater_1", "rater_2"),

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import datasets
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from pictures import png
 
@@ -100,6 +102,15 @@ def test_parquet_files_without_the_columns_are_refused(tmp_path: Path) -> None:
         table(tmp_path, a=[1.5])
         parquet_rows(tmp_path, ("*.parquet",), ("a",), ("a",))
     (tmp_path / "test-00000-of-00001.parquet").write_bytes(b"PAR1")
+    with pytest.raises(InputError, match="cannot be read as a Parquet file"):
+        parquet_rows(tmp_path, ("*.parquet",), ("a",), ())
+
+
+def test_text_in_parquet_files_that_is_not_unicode_is_refused(tmp_path: Path) -> None:
+    texts = pa.Array.from_buffers(
+        pa.string(), 1, [None, pa.py_buffer(b"\0\0\0\0\2\0\0\0"), pa.py_buffer(b"a\xff")]
+    )
+    pq.write_table(pa.table({"a": texts}), tmp_path / "a.parquet")
     with pytest.raises(InputError, match="cannot be read as a Parquet file"):
         parquet_rows(tmp_path, ("*.parquet",), ("a",), ())
 

@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from croc.errors import InputError
-from croc.external.items import Contrastive, Rated
+from croc.external.items import Contrastive, Rated, table_of
 
 
 def rated(**columns: list[object]) -> pl.DataFrame:
@@ -69,3 +69,9 @@ def test_an_item_passes_if_it_is_right_in_all_directions_named() -> None:
 def test_an_item_answered_twice_is_refused() -> None:
     with pytest.raises(InputError, match=r"f\.json, row 1: item_id 'a', metric 'm', order None occurs twice"):
         answers(("a", 1, 1), ("a", 1, 0))
+
+
+def test_half_of_a_surrogate_pair_is_named_with_its_item() -> None:
+    rows = [{"item_id": "a", "prompt": "fine"}, {"item_id": "b", "prompt": "cut \ud83d"}]
+    with pytest.raises(InputError, match=r"f\.json, item 'b': 'prompt' contains half of a surrogate pair"):
+        table_of(rows, "f.json")
