@@ -193,21 +193,28 @@ def _pairs(sources: Sequence[Source]) -> Iterator[tuple[Scope, Ranking, Ranking]
     for first, second in itertools.combinations(sources, 2):
         if first.whole is not None and second.whole is not None:
             yield "benchmarks", first.whole, second.whole
-        common = [(one, other) for one in first.parts for other in second.parts if one.value == other.value]
+        common = [
+            (one, other)
+            for one in first.parts
+            for other in second.parts
+            if (one.column, one.value) == (other.column, other.value)
+        ]
         for one, other in common:
             yield "parts", one, other
-        taken = {one.value for one, _ in common}
+        taken = {(one.column, one.value) for one, _ in common}
         if second.whole is not None:
             for one in first.parts:
-                if one.value not in taken:
+                if (one.column, one.value) not in taken:
                     yield "parts", one, second.whole
         if first.whole is not None:
             for other in second.parts:
-                if other.value not in taken:
+                if (other.column, other.value) not in taken:
                     yield "parts", first.whole, other
     for source in sources:
         for one, other in itertools.combinations(source.parts, 2):
-            yield "within", one, other
+            # Dozens of properties would be thousands of pairs.
+            if one.column == other.column != "property":
+                yield "within", one, other
 
 
 def _compare(

@@ -33,6 +33,9 @@ from croc.verdict.report import NO_VALUE, Report
 from croc.verdict.report import Settings as ReportSettings
 from croc.verdict.statistics import Array, resample_counts
 
+CROC_PARTS = ("category", "property")
+"""The parts of CROC: categories, and in score tables properties."""
+
 MOST_MISSING = 0.1
 """A metric without a value on a larger share of the items is not ranked: it would be ranked on others."""
 
@@ -164,7 +167,7 @@ def _of_tables(tables: Sequence[Path], draw: Draw) -> list[Source]:
             together.setdefault(key, []).append(file)
     sources = []
     for files in together.values():
-        groups = [name for name in existing_group_columns(files[0]) if name == "category"]
+        groups = [name for name in existing_group_columns(files[0]) if name in CROC_PARTS]
         read = read_score_tables(files, groups=groups)
         by = tuple(name for name in groups if all(has_values(table.frame, name) for table in read))
         report = evaluate_tables(read, ReportSettings(by=by, resamples=draw.resamples, flips=0))
@@ -173,7 +176,7 @@ def _of_tables(tables: Sequence[Path], draw: Draw) -> list[Source]:
 
 
 def of_report(report: Report, draw: Draw) -> Source:
-    """The rankings of a report on CROC: on all checks and by category. Baselines are not ranked."""
+    """The rankings of a report on CROC: on all checks, by category, by property. Baselines are not ranked."""
     kept = [place for place, score in enumerate(report.ranking) if not score.baseline]
     baselines = [score.metric for score in report.ranking if score.baseline]
     name = f"{report.protocol}: {report.dataset.name}"
@@ -182,7 +185,7 @@ def of_report(report: Report, draw: Draw) -> Source:
     for (column, value), samples in report.samples.items():
         # Random streams are named after groups, so that those of two benchmarks may be the same: permute.
         order = np.random.default_rng([draw.seed, _number(name)]).permutation(len(samples))
-        if column not in (None, "category") or value == NO_VALUE:
+        if column not in (None, *CROC_PARTS) or value == NO_VALUE:
             continue
         scores = [report.score(report.metrics[place], column, value) for place in kept]
         rankings.append(
@@ -319,8 +322,9 @@ def of_items(
 
 def _source(name: str, rankings: Sequence[Ranking], notes: Sequence[str], signature: str) -> Source:
     whole = next((one for one in rankings if one.column is None), None)
-    parts = tuple(one for one in rankings if one.column is not None)
-    return Source(name, whole, parts if len(parts) > 1 else (), tuple(notes), signature)
+    columns = [one.column for one in rankings]
+    parts = tuple(one for one in rankings if one.column is not None and columns.count(one.column) > 1)
+    return Source(name, whole, parts, tuple(notes), signature)
 
 
 def _number(*names: str) -> int:

@@ -16,7 +16,7 @@ from croc.errors import InputError
 from croc.external.results import RECOMPUTED
 from croc.rendering.fragments import RESULTS
 from croc.rendering.transfer import cells, picture_png
-from croc.transfer.comparison import Transfer, compare
+from croc.transfer.comparison import Transfer, _pairs, compare
 from croc.transfer.metric_names import identify
 from croc.transfer.rankings import Draw, Source, of_items, read_sources
 
@@ -141,6 +141,18 @@ def test_results_and_tables_of_croc_give_the_same_rankings() -> None:
         assert tables[name][0] == metrics
         np.testing.assert_allclose(tables[name][1], values)
         assert "random" not in metrics  # baselines are not ranked
+
+
+def test_tables_of_syn_are_compared_by_property_with_other_benchmarks_and_not_with_themselves() -> None:
+    tables = [str(path) for path in sorted((RESULTS / "syn").glob("*.parquet"))]
+    (found,) = read_sources(tables, Path(), DRAW)
+    columns = {part.column for part in found.parts}
+    assert columns == {"category", "property"}
+    pairs = [(one.column, other.column) for scope, one, other in _pairs([found]) if scope == "within"]
+    assert set(pairs) == {("category", "category")}
+    other = source("other", TRUTH)
+    across = [one.column for scope, one, _ in _pairs([found, other]) if scope == "parts"]
+    assert "property" in across
 
 
 @pytest.mark.parametrize(
