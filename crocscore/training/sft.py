@@ -13,7 +13,8 @@ from __future__ import annotations
 import copy
 import gc
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -302,15 +303,17 @@ def train(arguments: Sequence[str]) -> Path:
     if isinstance(checkpoint, str) and not Path(checkpoint).is_dir():
         raise InputError(f"resume_from_checkpoint: {checkpoint} is not a folder")
     trainer = make_trainer(own, settings)
-    trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
-    trainer.write_history()
     out, is_main = Path(settings.output_dir), trainer.is_world_process_zero()
+    with _writing_checkpoints(out):
+        trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
+    trainer.write_history()
     accelerator, checks = trainer.accelerator, trainer.held_out_checks
     if is_main:
         evaluation.remove_results(out)
         trainable.remove_weights(out)
     accelerator.wait_for_everyone()
-    save_model(trainer, own)
+    with _writing_checkpoints(out):
+        save_model(trainer, own)
     accelerator.wait_for_everyone()
     # What is published is evaluated: merging, rounding and another dtype change scores. A large model fits
     # in memory only once at a time.
@@ -332,6 +335,32 @@ def train(arguments: Sequence[str]) -> Path:
     # The folder is complete before any process returns.
     accelerator.wait_for_everyone()
     return out
+
+
+@contextmanager
+def _writing_checkpoints(out: Path) -> Iterator[None]:
+    """Say that a checkpoint cannot be written; torch and safetensors raise errors of their own for it.
+
+    Raises:
+        CrocError: the disk is full, or a file may not become so large.
+        OSError: the same from the operating system, with the name of the folder.
+    """
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(out)
+        raise
+    except (RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0][:200]
+        if isinstance(error, SafetensorError) or "inline_container" in reason:
+            raise CrocError(
+                f"{out}: a checkpoint cannot be written ({reason}); free some space, and resume with "
+                "--resume_from_checkpoint FOLDER"
+            ) from error
+        raise
 
 
 def load_saved(arguments: Arguments, folder: Path, *, device: str | None = None) -> CROCScore:

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -379,6 +380,44 @@ def test_an_answer_that_is_lost_does_not_make_it_happen_twice(hub, folder, where
     assert len(repo.commits) == 2
     assert repo.tags == {"v1": done.commit}
     assert len(done.added) == 6, "what was sent is told, though its answer was lost"
+
+
+def test_two_publications_at_once_leave_what_one_leaves(hub, folder):
+    """The second one ends well or says that the repository has changed; nothing of the first one is lost."""
+
+    def publish_once(_: int) -> str:
+        try:
+            send(hub, folder, tag="v1")
+        except CrocError as error:
+            return str(error)
+        return ""
+
+    with ThreadPoolExecutor(2) as both:
+        ends = list(both.map(publish_once, range(2)))
+    assert "" in ends
+    assert all(text.startswith("org/set: ") and "run the command again" in text for text in ends if text), (
+        ends
+    )
+    send(hub, folder, tag="v1")
+    repo = hub.repos["dataset", "org/set"]
+    assert set(tree(hub)) == {".gitattributes", *(file.path for file in collect("syn", folder, "org/set")[0])}
+    assert repo.tags == {"v1": repo.head.oid}
+
+
+def test_a_folder_on_a_read_only_disk_is_published(hub, folder, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if shutil.which("mount") is None:
+        pytest.skip("there is no mount here")
+    bind = ["mount", "--bind", str(folder), str(disk)]
+    if subprocess.run(bind, capture_output=True, check=False).returncode:
+        pytest.skip("needs the permission to mount")
+    try:
+        subprocess.run(["mount", "-o", "remount,ro,bind", str(disk)], check=True)
+        done = send(hub, disk, tag="v1")
+    finally:
+        subprocess.run(["umount", str(disk)], check=True)
+    assert set(done.added) < set(tree(hub))
 
 
 def test_a_hub_that_cannot_be_reached_at_all_is_said_after_two_attempts(folder, monkeypatch):

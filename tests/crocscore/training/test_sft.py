@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -344,6 +345,22 @@ def test_a_measure_that_no_evaluation_reports_is_refused_before_the_training(
     words = recipe(**more, eval_strategy="steps", eval_steps=2, metric_for_best_model=name)
     with pytest.raises(InputError, match=f"metric_for_best_model: {message}"):
         make_trainer(*read_recipe(words))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("limit", [240_000, 400_000], ids=["the model", "the optimizer"])
+def test_a_checkpoint_that_does_not_fit_is_said_in_one_sentence(recipe, tmp_path, limit):
+    words = recipe(save_steps=1, max_steps=1)
+    done = subprocess.run(
+        [sys.executable, "-m", "croc", "train", *words],
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 2, done.stderr
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"croc: {tmp_path / 'out'}: a checkpoint cannot be written ("), last
 
 
 def test_the_folder_tells_how_it_was_made(recipe):
