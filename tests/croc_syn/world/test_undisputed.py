@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import os
 from collections import Counter
 from dataclasses import replace
 
@@ -238,10 +239,14 @@ def test_a_second_reader_agrees_about_a_hundred_pairs():
     assert len(disputed) <= 1, disputed
 
 
+PAIRS = int(os.environ.get("CROC_PAIRS", "1000"))
+"""Pairs that the second reader is shown; 5,000 take a quarter of an hour."""
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(3600)
-def test_a_second_reader_agrees_about_five_thousand_pairs():
-    answers, disputed = read_pairs(5000, 10_000)
-    assert answers["agree"] > 6000
+def test_a_second_reader_agrees_about_pairs():
+    answers, disputed = read_pairs(PAIRS, 10_000)
+    assert answers["agree"] > 1.2 * PAIRS
     # What is left is thin or small: a bicycle's frame, the shading of metal.
     assert len(disputed) <= 0.005 * (answers["agree"] + len(disputed)), disputed
