@@ -286,7 +286,7 @@ def build_hum(release: str, out: Path, license: str | None, workers: int) -> Non
     type=click.Choice(["usual", "varied"]),
     default="usual",
     show_default=True,
-    help="varied: word prompts of the exact world in every sentence frame and with every synonym.",
+    help="Wording of prompts of the exact world: varied takes every sentence frame and synonym.",
 )
 @hold_out_option
 @seed_option

@@ -36,7 +36,7 @@ Examples:
     help="Results file, JSON of 'croc evaluate --by property', score table (Parquet), or folder of them. "
     "Repeatable. Default: the sample in the package, which has few checks per property.",
 )
-@click.option("--prompt-column", metavar="NAME", help="Column of prompts. Default: prompt, text, …")
+@click.option("--prompt-column", metavar="NAME", help="Column of prompts. Default: prompt, text or caption.")
 @click.option(
     "--least",
     type=Number(0, 1),

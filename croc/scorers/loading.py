@@ -17,7 +17,8 @@ from typing import Any
 from PIL.Image import Image
 
 from croc.checks.decoding import to_rgb
-from croc.errors import CrocError, InputError, MissingExtra
+from croc.errors import CrocError, InputError
+from croc.scorers.devices import find_device, require_torch
 from croc.scorers.fingerprints import folder_fingerprint, model_fingerprint
 from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
 from croc.scorers.pairs import UnscoredPairs
@@ -85,7 +86,7 @@ class Checkpoint:
         **unknown: Any,
     ) -> None:
         require_options(unknown)
-        _torch()
+        require_torch()
         if revision is not None and not re.fullmatch(r"[0-9a-f]{40}", revision):
             raise InputError(
                 f"revision {revision!r} of {model} is not a commit of 40 hexadecimal digits; "
@@ -170,7 +171,7 @@ class Checkpoint:
     @cached_property
     def device(self) -> Any:
         """The torch device that the model's inputs go to."""
-        torch = _torch()
+        torch = require_torch()
         if not isinstance(self.source, str | Path) and self._device is None:
             return next(self.source.parameters()).device
         if self.is_spread:
@@ -178,7 +179,7 @@ class Checkpoint:
             hook = getattr(self.model, "_hf_hook", None)
             return torch.device(getattr(hook, "execution_device", None) or self.model.device)
         if self._device is not None:
-            return _device(self._device)
+            return find_device(self._device)
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
@@ -186,7 +187,7 @@ class Checkpoint:
     @cached_property
     def dtype(self) -> Any:
         """The torch dtype inside the model; scores are computed from its output in fp32 or fp64."""
-        torch = _torch()
+        torch = require_torch()
         if self._dtype is not None:
             return getattr(torch, self._dtype)
         if not isinstance(self.source, str | Path):
@@ -423,7 +424,7 @@ class Checkpoint:
 
     def joined(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """Several outputs of :meth:`prepared` as one batch on the model's device."""
-        torch = _torch()
+        torch = require_torch()
         rows = {key: [torch.as_tensor(item[key]) for item in items] for key in items[0]}
         return self.to_device({key: torch.cat(tensors) for key, tensors in rows.items()})
 
@@ -443,7 +444,7 @@ class Checkpoint:
             letterboxed(to_rgb(image), size["height"], processor.image_mean, processor.image_std)
             for image in images
         ]
-        return _torch().stack(frames)
+        return require_torch().stack(frames)
 
     def process(self, images: Sequence[Image], processor: Callable[[Sequence[Image]], Any]) -> Any:
         """The output of ``processor`` for the images.
@@ -560,34 +561,6 @@ def in_batches(total: int, size: int) -> list[slice]:
     if size < 1:
         raise InputError(f"batch_size must be at least 1, not {size}")
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
-
-
-def _torch() -> Any:
-    try:
-        import torch
-        import transformers
-    except ImportError as error:
-        raise MissingExtra("running a model", "score") from error
-    assert transformers is not None
-    return torch
-
-
-def _device(name: str) -> Any:
-    """A torch device that this machine has.
-
-    Raises:
-        InputError: PyTorch does not know it, or this machine has none.
-    """
-    torch = _torch()
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        raise InputError(f"device {name!r} is unknown: use cpu, cuda, cuda:1, mps or auto") from None
-    if device.type == "cuda" and not (device.index or 0) < torch.cuda.device_count():
-        raise InputError(f"device {name!r}: PyTorch finds {torch.cuda.device_count()} CUDA GPUs here")
-    if device.type == "mps" and not torch.backends.mps.is_available():
-        raise InputError(f"device {name!r}: PyTorch cannot use Apple's GPU here")
-    return device
 
 
 def _and_others(names: Sequence[Any]) -> str:

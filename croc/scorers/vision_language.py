@@ -7,7 +7,6 @@ image computed once for all its prompts.
 
 from __future__ import annotations
 
-import copy
 import inspect
 import math
 from collections.abc import Callable, Sequence
@@ -20,6 +19,7 @@ from PIL.Image import Image, Resampling
 
 from croc.checks.decoding import to_rgb
 from croc.errors import CrocError, InputError
+from croc.scorers.caches import copy_cache
 from croc.scorers.captions import CAPTIONS, require_caption
 from croc.scorers.loading import Checkpoint, in_batches
 from croc.scorers.pairs import require_pairs, require_prompts, score_batches
@@ -517,7 +517,7 @@ class VisionLanguageScorer:
             scores = np.zeros(len(suffixes))
             batches = in_batches(len(suffixes), self.batch_size)
             for number, batch in enumerate(batches):
-                copied = cache if number == len(batches) - 1 else _copy(cache)
+                copied = cache if number == len(batches) - 1 else copy_cache(cache)
                 rows = torch.tensor(owner[batch])
                 logits = self._after_prefix(copied, length, shift, rows, suffixes[batch])
                 read = [
@@ -589,16 +589,3 @@ def _rows_of(head: Any, name: str, ids: list[int]) -> Any:
         stored = [hook.weights_map for hook in hooks if getattr(hook, "weights_map", None) is not None]
         parameter = stored[0][name]
     return parameter[ids]
-
-
-def _copy(cache: Any) -> Any:
-    """A copy of a cache; selecting rows of it does not change the original."""
-    from transformers.cache_utils import DynamicLayer
-
-    layers = getattr(cache, "layers", ())
-    if not layers or not all(isinstance(layer, DynamicLayer) for layer in layers):
-        return copy.deepcopy(cache)
-    # Selecting rows creates new tensors, so there is no need to copy them here.
-    other = copy.copy(cache)
-    other.layers = [copy.copy(layer) for layer in layers]
-    return other

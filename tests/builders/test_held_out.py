@@ -55,7 +55,7 @@ def test_style_and_held_out_stand_in_rows_manifest_and_card(without: Path) -> No
     assert {scene.style for scene in scenes_of(rows)} == {"flat"}
     (model,) = {row["image_model"] for row in rows}
     assert model.startswith(f"exact@{VERSION}+style=flat+without=")
-    recipe = json.loads((without / "build.json").read_text("utf-8"))["recipe"]
+    recipe = json.loads((without / "manifest.json").read_text("utf-8"))["recipe"]
     assert recipe["style"] == "flat"
     assert recipe["held_out"] == held_out.as_dict()
     card = (without / "README.md").read_text("utf-8")
@@ -67,7 +67,7 @@ def test_style_and_held_out_stand_in_rows_manifest_and_card(without: Path) -> No
 def test_the_usual_build_names_no_style_and_holds_nothing_out(tmp_path: Path) -> None:
     out = build_exact(tmp_path / "syn", checks=6, **COMMON).out
     assert {row["image_model"] for row in rows_of(out)} == {f"exact@{VERSION}"}
-    recipe = json.loads((out / "build.json").read_text("utf-8"))["recipe"]
+    recipe = json.loads((out / "manifest.json").read_text("utf-8"))["recipe"]
     assert not {"style", "held_out", "only_held_out"} & set(recipe)
 
 
@@ -97,7 +97,7 @@ def test_training_questions_leave_out_what_is_held_out_and_the_test_keeps_it(
         assert not held_out.is_in_scene(read_scene(question["image"]["bytes"]))
     assert report.dropped[HELD_OUT] > 0
     assert any(held_out.is_in_prompt(question["prompt"]) for question in rows_of(report.out, "test"))
-    recipe = json.loads((report.out / "build.json").read_text("utf-8"))["recipe"]
+    recipe = json.loads((report.out / "manifest.json").read_text("utf-8"))["recipe"]
     assert recipe["held_out"] == held_out.as_dict()
 
 

@@ -72,7 +72,7 @@ BAD = {
     "a file that does not say its protocol": (
         "m.tsv",
         long_text(columns=[name for name in LONG if name != "subset"]),
-        ["--protocol syn or hum"],
+        ["--protocol syn, hum or graded"],
     ),
     "a score that is text": (
         "m.tsv",

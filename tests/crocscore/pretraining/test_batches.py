@@ -77,7 +77,7 @@ def test_pairs_that_are_downweighted_are_drawn_less_often(folder: Path) -> None:
         plan = PretrainingConfig(images_per_step=4, claims_per_image=3, downweight=downweight)
         sampler = BatchSampler(scenes, np.arange(len(scenes)), plan, [], [])
         said = [
-            known[label] for batch in itertools.islice(sampler.batches(0), 60) for label in batch["about"]
+            known[label] for batch in itertools.islice(sampler.batches(0), 150) for label in batch["about"]
         ]
         return said.count("colour") / len(said)
 
