@@ -155,7 +155,7 @@ def picture(found: Transfer) -> Figure:
     axis.set_ylim(max(len(drawn), 1) - 0.4, -0.6)
     axis.set_xlim(-1.02, 1.02)
     axis.set_xlabel(
-        f"Kendall's tau-b with {found.level:.0%} interval over items and metrics; ticks: a metric left out",
+        f"Kendall's tau-b, {found.level:.0%} interval over items and metrics\nticks: one metric left out",
         fontsize=8,
     )
     axis.tick_params(axis="x", labelsize=8)
