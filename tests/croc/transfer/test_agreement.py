@@ -163,9 +163,10 @@ def coverage(tau: float, metrics: int, noise: float, runs: int, resamples: int) 
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("metrics", [6, 10, 20])
-@pytest.mark.parametrize(("tau", "noise"), [(0, 0), (0, 0.2), (0.33, 0.2), (0.6, 0.2), (0.8, 0.1), (0.95, 0)])
+@pytest.mark.parametrize("metrics", [6, 20])
+@pytest.mark.parametrize(("tau", "noise"), [(0, 0.2), (0.6, 0.2), (0.95, 0)])
 def test_the_interval_holds_a_known_tau(tau: float, noise: float, metrics: int) -> None:
+    """Some cells of ``benchmarks/simulate_transfer.py``."""
     held, width = coverage(tau, metrics, noise, runs=250, resamples=250)
     # 0.92 is two and a half standard errors of 250 runs below 0.95.
     assert held >= 0.92
