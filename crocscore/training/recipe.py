@@ -213,13 +213,31 @@ def _mapping(path: Path) -> dict[str, Any]:
     return content
 
 
+def _refuse_kind(path: Path, key: str, value: Any, declared: str) -> None:
+    """Refuse a list, a mapping or nothing where the declared type has none; the library checks only texts."""
+    declared = declared.lower()
+    single = not any(word in declared for word in ("list", "dict", "tuple", "sequence", "any"))
+    if single and isinstance(value, list | dict):
+        kind = "list" if isinstance(value, list) else "mapping"
+        raise InputError(f"{path}: {key} must be a single value, not a {kind}")
+    if value is None and not any(word in declared for word in ("none", "optional", "any")):
+        raise InputError(f"{path}: {key} has no value")
+
+
 def _refuse_unknown(path: Path, recipe: dict[str, Any]) -> None:
     try:
         from trl import SFTConfig
     except ImportError as error:
         raise MissingExtra("training", "train") from error
     known = {item.name for kind in (Arguments, SFTConfig) for item in fields(kind)} | {"env"}
-    for key in recipe:
+    # Not of the fields: transformers' parser overwrites their types.
+    declared = {
+        name: str(kind)
+        for parent in (*reversed(SFTConfig.__mro__), Arguments)
+        for name, kind in vars(parent).get("__annotations__", {}).items()
+    }
+    for key, value in recipe.items():
+        _refuse_kind(path, key, value, declared.get(key, "any"))
         if key not in known:
             near = difflib.get_close_matches(str(key), sorted(known), 1)
             hint = f"; did you mean {near[0]}?" if near else ""
