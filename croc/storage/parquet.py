@@ -116,10 +116,13 @@ def require_texts(schema: pa.Schema, names: Iterable[str], file: Path) -> None:
     """Require that columns hold texts, or nothing but nulls.
 
     Raises:
-        InputError: one has another type.
+        InputError: one has another type, occurs twice or is missing.
     """
     for name in names:
-        kind = schema.field(name).type
+        found = schema.get_all_field_indices(name)
+        if len(found) != 1:
+            raise InputError(f"{file}: the column {name!r} {'occurs twice' if found else 'is missing'}")
+        kind = schema.field(found[0]).type
         if not (pa.types.is_string(kind) or pa.types.is_null(kind)):
             raise InputError(f"{file}: the column {name!r} holds {kind}, not texts")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import stat
 from functools import cache
 from pathlib import Path
@@ -52,16 +53,25 @@ def parse_json(text: str | bytes, where: str) -> Any:
     """The value of a JSON text.
 
     Raises:
-        InputError: it is not JSON, or nested too deeply; the message begins with ``where``.
+        InputError: it is not JSON, has a number that is not finite, or is nested too deeply; the message
+            begins with ``where``.
     """
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_finite, parse_float=_finite)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 text (byte {error.start} cannot be read)") from None
     except ValueError as error:
         raise InputError(f"{where}: not JSON ({_describe(error)})") from None
     except RecursionError:
         raise InputError(f"{where}: nested too deeply") from None
+
+
+def _finite(number: str) -> float:
+    """A number of a JSON text; the module also reads NaN, Infinity and 1e999, which JSON does not have."""
+    value = float(number)
+    if not math.isfinite(value):
+        raise ValueError(f"the number {number} is not finite")
+    return value
 
 
 def parse_yaml(text: str, where: str) -> Any:
