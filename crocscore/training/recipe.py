@@ -230,10 +230,10 @@ def _refuse_unknown(path: Path, recipe: dict[str, Any]) -> None:
     except ImportError as error:
         raise MissingExtra("training", "train") from error
     known = {item.name for kind in (Arguments, SFTConfig) for item in fields(kind)} | {"env"}
-    # Not of the fields: transformers' parser overwrites their types.
+    # Not of the fields: transformers' parser overwrites their types. Arguments check their own values.
     declared = {
         name: str(kind)
-        for parent in (*reversed(SFTConfig.__mro__), Arguments)
+        for parent in reversed(SFTConfig.__mro__)
         for name, kind in vars(parent).get("__annotations__", {}).items()
     }
     for key, value in recipe.items():
