@@ -49,15 +49,16 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def parse_json(text: str | bytes, where: str) -> Any:
-    """The value of a JSON text.
+def parse_json(text: str | bytes, where: str, *, finite: bool = True) -> Any:
+    """The value of a JSON text; with ``finite=False`` also of Python's NaN and Infinity.
 
     Raises:
         InputError: it is not JSON, has a number that is not finite, or is nested too deeply; the message
             begins with ``where``.
     """
     try:
-        return json.loads(text, parse_constant=_finite, parse_float=_finite)
+        number = _finite if finite else float
+        return json.loads(text, parse_constant=number, parse_float=number)
     except UnicodeDecodeError as error:
         raise InputError(f"{where}: not UTF-8 text (byte {error.start} cannot be read)") from None
     except ValueError as error:

@@ -11,7 +11,7 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
@@ -21,10 +21,12 @@ from croc.external.benchmark import Benchmark, Figure, Mode, Source, figures
 from croc.external.items import Rated
 from croc.ratings.coefficients import correlation
 from croc.ratings.groups import mean_coefficient
-from croc.storage.files import read_json
+from croc.storage.text_files import parse_json, read_text, require_kind
 from croc.tables.delimited import read_delimited, require_columns
 from croc.verdict.statistics import Array
 from croc.wording import counted
+
+T = TypeVar("T")
 
 TASKS = {
     "Control-Guided_IG": "Control-Guided_IG",
@@ -139,6 +141,11 @@ def _pair(cell: str, where: str) -> tuple[float, float]:
         raise InputError(f"{where}: {cell!r} is not a pair [SC, PQ]") from None
 
 
+def _published(path: Path, kind: type[T]) -> T:
+    """A file of answers; the published ones have Python's Infinity."""
+    return require_kind(parse_json(read_text(path), str(path), finite=False), kind, str(path))
+
+
 def _answers(folder: Path) -> tuple[pl.DataFrame, int]:
     """The lowest score of each answer, by image and judge, and the number of answers without a score."""
     columns: dict[str, dict[str, float]] = {}
@@ -146,7 +153,7 @@ def _answers(folder: Path) -> tuple[pl.DataFrame, int]:
     for path in sorted(folder.glob("results_*/ImagenHub_*/*/*.json")):
         judge, task, system, aspect = *path.parts[-4:-1], path.stem.lower()
         name = f"{judge.removeprefix('results_')}_{aspect}"
-        for uid, answer in read_json(path, "no answers", dict[str, Any]).items():
+        for uid, answer in _published(path, dict[str, Any]).items():
             score = _lowest(answer)
             if score is None:
                 unparsed += 1
@@ -154,7 +161,7 @@ def _answers(folder: Path) -> tuple[pl.DataFrame, int]:
             columns.setdefault(name, {})[f"{task.removeprefix('ImagenHub_')}/{system}/{uid}"] = score
     for path in sorted(folder.glob("results_autometrics/ImagenHub_*/*.json")):
         task, system = path.parent.name.removeprefix("ImagenHub_"), path.stem
-        for uid, scores in read_json(path, "no scores", dict[str, dict[str, float]]).items():
+        for uid, scores in _published(path, dict[str, dict[str, float]]).items():
             for name, score in scores.items():
                 columns.setdefault(name, {})[f"{task}/{system}/{uid}"] = score
     if not columns:
