@@ -262,7 +262,7 @@ def read_json(path: Path, missing: str | None = None, kind: type[T] | None = Non
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); use another folder") from None
     try:
-        value = parse_json(content, str(path))
+        value = parse_json(content, str(path), finite=True)
         return value if kind is None else require_kind(value, kind, str(path))
     except InputError as error:
         raise InputError(f"{error}; remove the file or use another folder") from None

@@ -49,12 +49,12 @@ def read_text(path: Path) -> str:
         raise InputError(f"{path}: cannot be read ({error.strerror or error})") from None
 
 
-def parse_json(text: str | bytes, where: str, *, finite: bool = True) -> Any:
-    """The value of a JSON text; with ``finite=False`` also of Python's NaN and Infinity.
+def parse_json(text: str | bytes, where: str, *, finite: bool = False) -> Any:
+    """The value of a JSON text; unless ``finite``, also with Python's NaN and Infinity.
 
     Raises:
-        InputError: it is not JSON, has a number that is not finite, or is nested too deeply; the message
-            begins with ``where``.
+        InputError: it is not JSON, is nested too deeply, or must be finite and has a number that is not; the
+            message begins with ``where``.
     """
     try:
         number = _finite if finite else float

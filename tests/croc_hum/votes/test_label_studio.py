@@ -91,8 +91,8 @@ def _annotated(*fields: str) -> str:
         (_annotated('"created_at": "0001-01-01T00:00:00+14:00"'), "annotation 1: created_at: '0001"),
         (_annotated('"created_at": {}'), "annotation 1: created_at: {} is not possible"),
         (_annotated('"lead_time": "long"'), "annotation 1: lead_time: 'long' is not a number"),
-        (_annotated('"lead_time": NaN'), "not JSON (the number NaN is not finite)"),
-        (_annotated('"lead_time": 1e999'), "is not finite)"),
+        (_annotated('"lead_time": NaN'), "annotation 1: lead_time: nan is not a number"),
+        (_annotated('"lead_time": 1e999'), "annotation 1: lead_time: inf is not a number"),
         (_annotated().replace("yes", "maybe"), "the answer to shows must be one of yes, no, unsure"),
     ],
 )
