@@ -52,6 +52,15 @@ _property_option = click.option(
 )
 
 
+_size_option = click.option(
+    "--size",
+    default=256,
+    show_default=True,
+    type=Integer(32, 4096),
+    help="Width and height of an image in pixels.",
+)
+
+
 @section("make")
 @click.group(cls=CommandGroup)
 def build() -> None:
@@ -91,13 +100,7 @@ def print_report(out: Path, report: Any) -> None:
     help="Number of checks. 'croc plan' computes how many detect a difference between metrics.",
 )
 @click.option("--images", default=5, show_default=True, type=Integer(1), help="Number of images per prompt.")
-@click.option(
-    "--size",
-    default=256,
-    show_default=True,
-    type=Integer(32, 4096),
-    help="Width and height of an image in pixels.",
-)
+@_size_option
 @seed_option
 @click.option(
     "--label-noise",
@@ -180,13 +183,7 @@ def build_syn(
     type=Integer(1),
     help="Number of images for each set of errors; 4 statements have 16 sets.",
 )
-@click.option(
-    "--size",
-    default=256,
-    show_default=True,
-    type=Integer(32, 4096),
-    help="Width and height of an image in pixels.",
-)
+@_size_option
 @seed_option
 @workers_option
 @out_folder

@@ -316,7 +316,7 @@ class _Job:
             return frozenset()
         try:
             text = self._text(there, "manifest.json")
-            stored = require_kind(parse_json(text, MANIFEST), DatasetManifest, MANIFEST)
+            stored = require_kind(parse_json(text, MANIFEST, finite=True), DatasetManifest, MANIFEST)
         except InputError:
             return frozenset()
         made = stored["recipe"].get("kind", self.kind)

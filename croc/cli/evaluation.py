@@ -96,8 +96,9 @@ def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[
     from croc.rendering.graded import picture_png, terminal
     from croc.verdict.report import DEFAULT_SEED
 
-    for option in ("paper", "images", "average", "by", "ceilings", "html", "latex"):
-        if options.get(option) or files.get(option):
+    given = {**options, **files, "correction": options["correction"] != "holm"}
+    for option in ("paper", "images", "average", "by", "correction", "ceilings", "html", "latex"):
+        if given.get(option):
             raise InputError(f"--{option} does not apply to graded checks")
     report = evaluate(
         tables,

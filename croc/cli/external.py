@@ -18,6 +18,7 @@ from croc.cli.options import (
     run_options,
     scorer_arguments,
     scorers_option,
+    scoring_settings,
     together,
 )
 from croc.cli.output import echo, log, show, write
@@ -98,17 +99,12 @@ def score(
     """
     from croc.external.benchmark import find_benchmark
     from croc.external.scoring import score_benchmark
-    from croc.scoring.run import ScoringSettings
 
     files = score_benchmark(
         find_benchmark(name),
         scorers,
         out,
-        ScoringSettings(
-            batch_size=batch_size,
-            max_failures=max_failures,
-            existing="overwrite" if overwrite else "resume",
-        ),
+        scoring_settings(batch_size, max_failures, overwrite),
         data=data,
         revision=revision,
         max_items=max_items,

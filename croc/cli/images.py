@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -18,10 +19,15 @@ from croc.cli.options import (
     run_options,
     scorer_arguments,
     scorers_option,
+    scoring_settings,
     together,
 )
 from croc.cli.output import log, show, write
 from croc.errors import InputError
+
+if TYPE_CHECKING:
+    from croc.images.pairs import ImagePairs
+    from croc.images.scoring import ImageScores
 
 pair_options = together(
     click.option(
@@ -69,17 +75,8 @@ def score_images(
     images: tuple[str, ...],
     scorers: tuple[str, ...],
     out: Path,
-    prompts: Path | None,
-    prompt: str | None,
-    image_column: str | None,
-    prompt_column: str | None,
-    split: str | None,
     html_file: Path | None,
-    batch_size: int | None,
-    max_failures: int | None,
-    device: str | None,
-    options: tuple[str, ...],
-    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Score images with their prompts.
 
@@ -88,39 +85,43 @@ def score_images(
     the table with a column for each metric; the means are printed with intervals over prompts. FILE.parts
     holds what is needed to resume an interrupted run.
     """
-    from croc.images.pairs import read_pairs
-    from croc.images.scoring import require_format
-    from croc.images.scoring import score_images as run
     from croc.rendering.images import contact_sheet, terminal
-    from croc.scoring.run import ScoringSettings
+
+    found, pairs = _score(images, scorers, out, **options)
+    write(html_file, contact_sheet(found, pairs.read) if html_file else "")
+    show(terminal(found))
+
+
+def _score(
+    images: tuple[str, ...],
+    scorers: tuple[str, ...],
+    out: Path,
+    *,
+    batch_size: int | None,
+    max_failures: int | None,
+    device: str | None,
+    options: tuple[str, ...],
+    overwrite: bool,
+    **source: Any,
+) -> tuple[ImageScores, ImagePairs]:
+    """Score the images that :func:`pair_options` give and write the table."""
+    from croc.images.pairs import read_pairs
+    from croc.images.scoring import require_format, score_images
 
     require_format(out)
     given = scorer_arguments(scorers, options, device)
-    pairs = read_pairs(
-        images,
-        prompts=prompts,
-        prompt=prompt,
-        image_column=image_column,
-        prompt_column=prompt_column,
-        split=split,
-        stdin=sys.stdin.read,
-    )
-    work = out.with_name(out.name + ".parts")
-    found = run(
+    pairs = read_pairs(images, stdin=sys.stdin.read, **source)
+    found = score_images(
         pairs,
         scorers,
-        work,
-        ScoringSettings(
-            batch_size=batch_size,
-            max_failures=max_failures,
-            existing="overwrite" if overwrite else "resume",
-        ),
+        out.with_name(out.name + ".parts"),
+        scoring_settings(batch_size, max_failures, overwrite),
         options=given,
         log=log,
     )
     found.write(out)
-    write(html_file, contact_sheet(found, pairs.read) if html_file else "")
-    show(terminal(found))
+    log(f"wrote {out}")
+    return found, pairs
 
 
 @section("run")
@@ -171,22 +172,13 @@ def compare_models(
     scorers: tuple[str, ...],
     metrics: tuple[str, ...],
     out: Path | None,
-    prompts: Path | None,
-    prompt: str | None,
-    image_column: str | None,
-    prompt_column: str | None,
-    split: str | None,
     labels: Path | None,
     label: str | None,
     level: float,
     permutations: int,
     json_file: Path | None,
     html_file: Path | None,
-    batch_size: int | None,
-    max_failures: int | None,
-    device: str | None,
-    options: tuple[str, ...],
-    overwrite: bool,
+    **options: Any,
 ) -> None:
     """Compare image models by metrics and by some labels.
 
@@ -198,46 +190,27 @@ def compare_models(
     import polars as pl
 
     from croc.checks.decoding import to_bytes
-    from croc.images.comparison import add_labels
+    from croc.images.comparison import ADDED, add_labels
     from croc.images.comparison import compare_models as compare
-    from croc.images.pairs import read_pairs, read_table
-    from croc.images.scoring import require_format
-    from croc.images.scoring import score_images as run
+    from croc.images.pairs import read_table
     from croc.rendering.comparison import page, terminal
-    from croc.scoring.run import ScoringSettings
 
+    chosen = list(metrics)
     if scorers:
         if out is None:
             raise InputError("give --out FILE for the scores that --scorer computes")
-        require_format(out)
-        given = scorer_arguments(scorers, options, device)
-        pairs = read_pairs(
-            images,
-            prompts=prompts,
-            prompt=prompt,
-            image_column=image_column,
-            prompt_column=prompt_column,
-            split=split,
-            stdin=sys.stdin.read,
-        )
-        settings = ScoringSettings(
-            batch_size=batch_size,
-            max_failures=max_failures,
-            existing="overwrite" if overwrite else "resume",
-        )
-        found = run(pairs, scorers, out.with_name(out.name + ".parts"), settings, options=given, log=log)
-        found.write(out)
+        found, _ = _score(images, scorers, out, **options)
         table, chosen = found.table, [*found.metrics, *metrics]
+    elif len(images) != 1:
+        raise InputError("several folders need --scorer; without it give one table of scores")
     else:
-        if len(images) != 1:
-            raise InputError("several folders need --scorer; without it give one table of scores")
-        table, chosen = read_table(Path(images[0])), list(metrics)
+        table = read_table(Path(images[0]))
         if not chosen:
             raise InputError(
                 f"name the columns of scores by --metric; the table has {', '.join(table.columns)}"
             )
     if labels is not None:
-        table, label = add_labels(table, read_table(labels), str(labels), label)
+        table, label = add_labels(table, read_table(labels), str(labels), label, log), ADDED
     report = compare(table, chosen, label=label, level=level, permutations=permutations)
     write(json_file, report.to_json() + "\n")
     shown = table if "image" in table.columns else table.with_columns(pl.lit("").alias("image"))

@@ -12,6 +12,7 @@ from croc.errors import InputError
 
 if TYPE_CHECKING:
     from croc.jobs.parts import Executor
+    from croc.scoring.run import ScoringSettings
 
 PATH = click.Path(path_type=Path)
 
@@ -188,6 +189,20 @@ def scorer_arguments(
         if not any(takes(name, key) for name in scorers):
             raise InputError(f"--option {key}: not an argument of {' or '.join(scorers)}")
     return given | ({"device": device} if device else {})
+
+
+def scoring_settings(
+    batch_size: int | None, max_failures: int | None, overwrite: bool, protocol: str | None = None
+) -> ScoringSettings:
+    """The settings that :func:`run_options` and :func:`overwrite_option` give."""
+    from croc.scoring.run import ScoringSettings
+
+    return ScoringSettings(
+        protocol=protocol,
+        batch_size=batch_size,
+        max_failures=max_failures,
+        existing="overwrite" if overwrite else "resume",
+    )
 
 
 def make_executor(

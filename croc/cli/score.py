@@ -21,6 +21,7 @@ from croc.cli.options import (
     run_options,
     scorer_arguments,
     scorers_option,
+    scoring_settings,
 )
 from croc.cli.output import echo, log, show
 
@@ -77,7 +78,7 @@ def score(
     DATASET is a folder, a Parquet file, or a Hub id. Each scorer gets a score table in the output folder.
     """
     from croc.scorers.registry import takes
-    from croc.scoring.run import ScoringSettings, score_dataset
+    from croc.scoring.run import score_dataset
 
     given = scorer_arguments(scorers, options, device)
     runner = None
@@ -88,12 +89,7 @@ def score(
         dataset,
         scorers,
         out,
-        ScoringSettings(
-            protocol=protocol,
-            batch_size=batch_size,
-            max_failures=max_failures,
-            existing="overwrite" if overwrite else "resume",
-        ),
+        scoring_settings(batch_size, max_failures, overwrite, protocol),
         options=given,
         executor=runner,
         log=log,

@@ -27,16 +27,10 @@ from croc.graded.formulas import (
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
+from croc.verdict.aggregation import nanmean
 from croc.verdict.intervals import FEWEST_CONCEPTS, Intervals, intervals
 from croc.verdict.report import DEFAULT_SEED
-from croc.verdict.statistics import (
-    Array,
-    adjust,
-    best_first,
-    permutation_p,
-    sign_flip_sums,
-    significance_ranks,
-)
+from croc.verdict.statistics import Array, best_first, exchange_test, significance_ranks
 
 Node = tuple[str, ...]
 NODE = "property_path"
@@ -158,7 +152,7 @@ def evaluate_tables(
         [_statistics(graph, kinds, most) for graph in graphs.values()]
     )  # (graphs, metrics, columns)
     found = _intervals(rows, level)
-    means = _means(rows)
+    means = nanmean(rows, 0)
     chance = _chance(graphs.values())
     ranks, p_values = _ranks(names, rows[:, :, 0], means[:, 0], permutations, seed)
     baselines = {name for table in tables for name in table.metrics if table.metadata[name].baseline}
@@ -278,23 +272,12 @@ def _statistics(graph: Mapping[Node, Array], kinds: Sequence[str], most: int) ->
     ]
 
     def mean(chosen: list[Array]) -> Array:
-        if not chosen:
-            return np.full(metrics, np.nan)
-        values = np.stack(chosen)
-        known = ~np.isnan(values)
-        count = known.sum(axis=0)
-        return np.asarray(np.where(known, values, 0).sum(axis=0) / np.where(count == 0, np.nan, count))
+        return nanmean(np.stack(chosen), 0) if chosen else np.full(metrics, np.nan)
 
     columns = [ordered, separated, mean([value for *_, value in steps])]
     columns += [mean([value for kind, _, value in steps if kind == wanted]) for wanted in kinds]
     columns += [mean([value for _, number, value in steps if number == wanted]) for wanted in range(most)]
     return np.stack(columns, axis=1)
-
-
-def _means(rows: Array) -> Array:
-    known = ~np.isnan(rows)
-    count = known.sum(axis=0)
-    return np.asarray(np.where(known, rows, 0).sum(axis=0) / np.where(count == 0, np.nan, count))
 
 
 def _intervals(rows: Array, level: float) -> Intervals:
@@ -318,20 +301,19 @@ def _chance(graphs: Iterable[Mapping[Node, Array]]) -> float | None:
 def _ranks(
     names: Sequence[str], orderings: Array, means: Array, permutations: int, seed: int
 ) -> tuple[dict[str, int], dict[str, float]]:
-    """Ranks by the exchange test of the orderings: the two metrics are exchanged graph by graph."""
-    order = best_first(names, means)
+    """Ranks and p values by the exchange test of the orderings, graph by graph."""
     if not permutations or len(names) < 2:
         return {}, {}
-    pairs = [(a, b) for i, a in enumerate(order) for b in order[i + 1 :]]
-    gaps = np.nan_to_num(np.stack([orderings[:, a] - orderings[:, b] for a, b in pairs], axis=1))
-    p = adjust(permutation_p(gaps.sum(axis=0), sign_flip_sums(gaps, permutations, seed)))
-    matrix = np.full((len(names), len(names)), np.nan)
-    place = {metric: position for position, metric in enumerate(order)}
-    for (a, b), value in zip(pairs, p, strict=True):
-        matrix[place[a], place[b]] = matrix[place[b], place[a]] = value
-    ranks = significance_ranks(means[order], matrix)
-    named = {f"{names[a]} > {names[b]}": float(value) for (a, b), value in zip(pairs, p, strict=True)}
-    return {names[metric]: rank for metric, rank in zip(order, ranks, strict=True)}, named
+    order = best_first(names, means)
+    p = exchange_test(orderings[:, order], permutations, seed)
+    ranks = significance_ranks(means[order], p)
+    sorted_names = [names[metric] for metric in order]
+    named = {
+        f"{first} > {second}": float(p[a, a + 1 + b])
+        for a, first in enumerate(sorted_names)
+        for b, second in enumerate(sorted_names[a + 1 :])
+    }
+    return dict(zip(sorted_names, ranks, strict=True)), named
 
 
 def _number(value: float) -> float | None:

@@ -15,6 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 from croc.ratings.groups import correlate_rows
+from croc.verdict.aggregation import nanmean
 from croc.verdict.statistics import Array
 
 Name = TypeVar("Name", bound=Hashable)
@@ -77,9 +78,8 @@ def separation(
     ]
     metrics = len(next(iter(values.values())))
     stacked = np.stack(both) if both else np.full((1, 2, metrics), np.nan)
-    known = ~np.isnan(stacked)
-    number = known.sum(axis=0)
-    means = np.where(number > 0, np.where(known, stacked, 0).sum(axis=0) / np.maximum(number, 1), nothing)
+    means = nanmean(stacked, 0)
+    means = np.where(np.isnan(means), nothing, means)
     return means[0], means[1]
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import PurePath
 from typing import Any
 
 import numpy as np
@@ -19,16 +20,10 @@ from croc import __version__
 from croc.errors import InputError
 from croc.images.prediction_powered import FEWEST_LABELS, PoweredMean, powered_mean
 from croc.images.scoring import mean_interval
+from croc.tables.delimited import to_numbers
 from croc.tables.signature import Signature
 from croc.verdict.report import DEFAULT_SEED
-from croc.verdict.statistics import (
-    Array,
-    adjust,
-    best_first,
-    permutation_p,
-    sign_flip_sums,
-    significance_ranks,
-)
+from croc.verdict.statistics import Array, best_first, exchange_test, significance_ranks
 from croc.wording import counted
 
 
@@ -104,7 +99,7 @@ class ModelComparison:
         level: of confidence.
         metrics: a comparison per metric.
         labels: the comparison by the known labels alone; None without labels.
-        agreements: Kendall's tau-b of the systems' means, by ``METRIC ~ METRIC``.
+        agreements: Kendall's tau-b of the systems' means, by ``METRIC ~ METRIC``; None if all are equal.
     """
 
     signature: Signature
@@ -113,7 +108,7 @@ class ModelComparison:
     level: float
     metrics: tuple[MetricComparison, ...]
     labels: MetricComparison | None
-    agreements: Mapping[str, float]
+    agreements: Mapping[str, float | None]
 
     def to_json(self) -> str:
         """All numbers as JSON."""
@@ -224,18 +219,10 @@ def _compare(
 ) -> MetricComparison:
     means = scores.mean(axis=0)
     order = best_first(systems, means)
-    pairs = list(itertools.combinations(order, 2))
-    gaps = np.stack([scores[:, a] - scores[:, b] for a, b in pairs], axis=1)
-    p: list[float | None] = [None] * len(pairs)
-    ranks: list[int | None] = [None] * len(order)
-    if permutations:
-        adjusted = adjust(permutation_p(gaps.sum(axis=0), sign_flip_sums(gaps, permutations, seed)))
-        p = [float(value) for value in adjusted]
-        matrix = np.full((len(order), len(order)), np.nan)
-        place = {system: position for position, system in enumerate(order)}
-        for (a, b), value in zip(pairs, adjusted, strict=True):
-            matrix[place[a], place[b]] = matrix[place[b], place[a]] = value
-        ranks = list(significance_ranks(means[order], matrix))
+    pairs = list(itertools.combinations(range(len(order)), 2))
+    ordered = scores[:, order]
+    p = exchange_test(ordered, permutations, seed) if permutations else None
+    ranks = [None] * len(order) if p is None else significance_ranks(means[order], p)
 
     def powered(values: Array, known: Array | None) -> PoweredMean | None:
         return None if known is None else powered_mean(known, values, level)
@@ -251,17 +238,17 @@ def _compare(
         for s, rank in zip(order, ranks, strict=True)
     ]
     differences = []
-    for number, (a, b) in enumerate(pairs):
-        gap = gaps[:, number]
-        known = None if labels is None else labels[:, a] - labels[:, b]
+    for a, b in pairs:
+        gap = ordered[:, a] - ordered[:, b]
+        known = None if labels is None else labels[:, order[a]] - labels[:, order[b]]
         differences.append(
             Difference(
-                systems[a],
-                systems[b],
+                systems[order[a]],
+                systems[order[b]],
                 float(gap.mean()),
                 *mean_interval(gap, prompts, level),
                 float(((np.sign(gap) + 1) / 2).mean()),
-                p[number],
+                None if p is None else float(p[a, b]),
                 powered(gap, known),
                 prompts[int(gap.argmax())],
                 prompts[int(gap.argmin())],
@@ -270,26 +257,34 @@ def _compare(
     return MetricComparison(metric, tuple(of_systems), tuple(differences))
 
 
-def _agreements(comparisons: Sequence[MetricComparison]) -> dict[str, float]:
+def _agreements(comparisons: Sequence[MetricComparison]) -> dict[str, float | None]:
     from croc.ratings.coefficients import correlation
 
-    found: dict[str, float] = {}
+    found: dict[str, float | None] = {}
     for first, second in itertools.combinations(comparisons, 2):
         means: list[dict[str, Any]] = [{s.system: s.mean for s in one.systems} for one in (first, second)]
         names = sorted(means[0])
         values = [np.array([of[name] for name in names]) for of in means]
-        found[f"{first.metric} ~ {second.metric}"] = float(correlation(values[0], values[1], "kendall"))
+        tau = correlation(values[0], values[1], "kendall")
+        found[f"{first.metric} ~ {second.metric}"] = None if np.isnan(tau) else tau
     return found
 
 
 LABELS = ("label", "rating", "vote", "score", "human")
 """Names of a column of labels, tried in this order."""
+ADDED = "human labels"
+"""Name of the column that :func:`add_labels` adds."""
+_KEYS = (("item_id",), ("image",), ("system", "prompt"))
 
 
 def add_labels(
-    table: pl.DataFrame, labels: pl.DataFrame, source: str, column: str | None = None
-) -> tuple[pl.DataFrame, str]:
-    """Add the mean label of each image, or of each prompt and system, as a column.
+    table: pl.DataFrame,
+    labels: pl.DataFrame,
+    source: str,
+    column: str | None = None,
+    log: Callable[[str], None] = lambda line: None,
+) -> pl.DataFrame:
+    """Add the mean label of each image, or of each prompt and system, as the column ``ADDED``.
 
     Args:
         table: the pairs.
@@ -297,40 +292,55 @@ def add_labels(
             ``system`` and ``prompt``; and a number.
         source: its name in messages.
         column: of the labels; None takes one of ``LABELS``.
-
-    Returns:
-        The table, and the name of the new column.
+        log: called with the number of labels that belong to no image.
 
     Raises:
-        InputError: a column is missing, a label is not a number, or no label belongs to an image.
+        InputError: a column is missing, a label is not a number, a file name is that of several images, or no
+            label belongs to an image.
     """
-    from croc.tables.delimited import to_numbers
-
     name = column or next((known for known in LABELS if known in labels.columns), None)
     if name is None or name not in labels.columns:
         wanted = column or " or ".join(LABELS)
         raise InputError(f"{source}: no column {wanted} with labels; it has {', '.join(labels.columns)}")
-    values = to_numbers(labels[name], source).alias("human")
+    if ADDED in table.columns:
+        raise InputError(f"the table has a column {ADDED!r}; rename it, or give it by --label")
+    values = to_numbers(labels[name], source).alias(ADDED)
     if values.null_count():
         raise InputError(f"{source}, column {name!r}, row {int(values.is_null().arg_max() or 0) + 1}: empty")
-    keys = next(
-        (
-            keys
-            for keys in (["item_id"], ["image"], ["system", "prompt"])
-            if set(keys) <= set(labels.columns) and set(keys) <= set(table.columns)
-        ),
-        None,
-    )
+    both = set(labels.columns) & set(table.columns)
+    keys = next((list(keys) for keys in _KEYS if set(keys) <= both), None)
     if keys is None:
         raise InputError(f"{source}: no column item_id or image, and not both of system and prompt")
-    means = labels.select(keys).with_columns(values).group_by(keys).agg(pl.col("human").mean())
-    joined = table.join(means, on=keys, how="left", maintain_order="left")
-    if keys == ["image"] and joined["human"].null_count() == len(joined):
-        by_name = pl.col("image").str.split("/").list.last().alias("image")
-        named = table.with_columns(by_name).join(
-            means.with_columns(by_name), on=keys, how="left", maintain_order="left"
-        )
-        joined = table.with_columns(named["human"])
-    if joined["human"].null_count() == len(joined):
+    rows = labels.select(keys).with_columns(values)
+    if keys == ["image"]:
+        rows = _by_path(rows, table["image"], source)
+    means = rows.group_by(keys).agg(pl.col(ADDED).mean())
+    lost = len(rows.join(table, on=keys, how="anti"))
+    if lost == len(rows):
         raise InputError(f"{source}: no label belongs to one of the images, by {' and '.join(keys)}")
-    return joined, "human"
+    if lost:
+        named = " and ".join(keys)
+        log(f"{source}: {counted(lost, 'label')} of {len(rows):,} left out: no image with this {named}")
+    return table.join(means, on=keys, how="left", maintain_order="left")
+
+
+def _by_path(labels: pl.DataFrame, images: pl.Series, source: str) -> pl.DataFrame:
+    """The labels with file names of images replaced by their paths.
+
+    Raises:
+        InputError: several images have a name.
+    """
+    paths: dict[str, set[str]] = {}
+    for image in images.drop_nulls().unique():
+        paths.setdefault(PurePath(image).name, set()).add(image)
+    known = set(images)
+    replaced: dict[str, str] = {}
+    for name in labels["image"].drop_nulls().unique():
+        found = {name} if name in known else paths.get(name, set())
+        if len(found) > 1:
+            one, other, *_ = sorted(found)
+            raise InputError(
+                f"{source}: {name!r} is the name of {one} and {other}; give paths as in the table"
+            )
+        replaced[name] = next(iter(found), name)
+    return labels.with_columns(pl.col("image").replace(replaced))

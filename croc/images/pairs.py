@@ -43,11 +43,13 @@ class ImagePairs:
         table: ``item_id`` (unique), ``image``, ``prompt``, ``system``, and further columns of the source.
         name: of the source.
         read: returns the content of the image of a row.
+        content: what identifies the images where they are no files, such as a dataset's fingerprint.
     """
 
     table: pl.DataFrame
     name: str
     read: Callable[[int], bytes]
+    content: str = ""
 
     def checks(self) -> Checks:
         """The pairs as checks of one image without a contrast prompt, as the engine scores them."""
@@ -71,12 +73,12 @@ class ImagePairs:
             return {"refused": str(problem)}
 
     def _revision(self) -> str:
-        """A hash of prompts and images; of image files by their quick checksums."""
+        """A hash of prompts and images; of image files with their quick checksums."""
         images = []
         for image in self.table["image"]:
             file = Path(image)
             images.append(quick_checksum(file) if file.is_file() else image)
-        return f"pairs:{stable_hash(*images, *self.table['prompt'])}"
+        return f"pairs:{stable_hash(self.content, *images, *self.table['prompt'])}"
 
 
 def _row(item: str, prompt: str, system: str | None, sides: tuple[Any, Any]) -> Row:
@@ -384,21 +386,17 @@ def _of_dataset(name: str, columns: tuple[str | None, str | None], split: str | 
     if image in images:
         rows = rows.cast_column(image, datasets.Image(decode=False))
     others = [key for key in rows.column_names if key not in images and key != image]
-    table = pl.from_arrow(rows.select_columns(others).data.table) if others else pl.DataFrame()
+    table = pl.from_arrow(rows.select_columns(others).with_format("arrow")[:]) if others else pl.DataFrame()
     assert isinstance(table, pl.DataFrame)
     prompt = _chosen(table, name, columns[1], PROMPT_NAMES, "prompts")
-    plain = [
-        key for key in table.columns if not table[key].dtype.is_nested() and key not in ("item_id", "image")
-    ]
-    kept = table.select(key for key in plain if key not in (prompt, "prompt"))
-    kept = kept.with_columns(
-        table[prompt].cast(pl.String).alias("prompt"),
-        pl.Series("image", [f"{name} row {number + 1}" for number in range(len(rows))]),
-    )
+    own = ("item_id", "image", "prompt", prompt)
+    plain = [key for key in table.columns if not table[key].dtype.is_nested() and key not in own]
+    images_named = pl.Series("image", [f"{name} row {number + 1}" for number in range(len(rows))])
+    kept = table.select(pl.col(prompt).cast(pl.String).alias("prompt"), images_named, *plain)
     if "system" not in kept.columns:
         kept = kept.with_columns(pl.lit(None, pl.String).alias("system"))
 
     def read(number: int) -> bytes:
         return to_bytes(rows[number][image])
 
-    return ImagePairs(_numbered(kept), name, read)
+    return ImagePairs(_numbered(kept), name, read, str(rows._fingerprint))

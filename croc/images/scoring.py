@@ -218,7 +218,7 @@ def mean_interval(
 def score(
     images: Sequence[Any] | Any,
     prompts: Sequence[str] | str,
-    metric: str | Sequence[str] = "clipscore",
+    metric: str | Sequence[str] = "clipscore-b32",
     **options: Any,
 ) -> Any:
     """Score images with their prompts.

@@ -341,6 +341,27 @@ def smallest_factor(tests: int, correction: Correction = "holm") -> float:
     return sum(1 / i for i in range(1, tests + 1)) if correction == "by" else 1.0
 
 
+def exchange_test(values: Array, permutations: int, seed: Seed) -> Array:
+    """P values of the differences between the means of columns, which are exchanged row by row.
+
+    Args:
+        values: (units, m); a row with NaN in one of two columns says nothing about the two.
+        permutations: number of them.
+        seed: of the generator.
+
+    Returns:
+        (m, m) symmetric, adjusted by Holm over all pairs; NaN on the diagonal.
+    """
+    count = values.shape[1]
+    p = np.full((count, count), np.nan)
+    first, second = np.triu_indices(count, 1)
+    if len(first):
+        gaps = np.nan_to_num(values[:, first] - values[:, second])
+        tested = adjust(permutation_p(gaps.sum(axis=0), sign_flip_sums(gaps, permutations, seed)))
+        p[first, second] = p[second, first] = tested
+    return p
+
+
 def best_first(names: Sequence[str], values: Array) -> list[int]:
     """The order of metrics: highest value first, equal values by name, NaN last."""
     rounded = np.round(values, _DIGITS)

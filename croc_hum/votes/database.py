@@ -94,7 +94,7 @@ class Database:
                 kept = db.execute("SELECT value FROM meta WHERE key = 'settings'").fetchone()
                 stored = Settings()
                 if kept:
-                    row = parse_json(str(kept[0]), f"{self.path}: settings")
+                    row = parse_json(str(kept[0]), f"{self.path}: settings", finite=True)
                     stored = Settings.of(require_kind(row, dict[str, Any], f"{self.path}: settings"))
                 self.settings = settings or stored
                 if not kept or settings is not None:

@@ -250,7 +250,7 @@ def _read_rows(content: bytes, where: str) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(content.split(b"\n"), 1):
         if line:
             place = f"{where}, line {number}"
-            yield dict(require_kind(parse_json(line, place), _Row, place))
+            yield dict(require_kind(parse_json(line, place, finite=True), _Row, place))
 
 
 def _format_time(value: Any) -> str:

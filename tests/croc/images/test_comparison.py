@@ -14,7 +14,7 @@ from scipy.stats import t
 
 from croc.cli import main
 from croc.errors import InputError
-from croc.images.comparison import add_labels, compare_models
+from croc.images.comparison import ADDED, add_labels, compare_models
 from croc.images.prediction_powered import powered_mean
 
 
@@ -122,28 +122,43 @@ def test_a_useless_or_constant_metric_changes_nothing() -> None:
         powered_mean(labels, np.r_[np.nan, np.ones(39)])
 
 
+def with_images(table: pl.DataFrame) -> pl.DataFrame:
+    number = pl.int_range(pl.len()).cast(pl.String)
+    return table.with_columns(image=pl.concat_str(pl.lit("out/"), number, pl.lit(".png")))
+
+
 def test_labels_are_matched_by_image_or_by_prompt_and_system() -> None:
-    table = planted(prompts=2, images=1).with_columns(
-        pl.concat_str(pl.lit("out/"), pl.int_range(pl.len()).cast(pl.String), pl.lit(".png")).alias("image")
+    table, said = with_images(planted(prompts=2, images=1)), []
+    by_name = pl.DataFrame(
+        {"image": ["0.png", "out/0.png", "3.png", "9.png"], "rating": ["1", "2", "5", "4"]}
     )
-    by_name = pl.DataFrame({"image": ["0.png", "0.png", "3.png"], "rating": ["1", "2", "5"]})
-    joined, name = add_labels(table, by_name, "votes.csv")
-    assert joined[name].to_list() == [1.5, None, None, 5.0, None, None]
+    joined = add_labels(table, by_name, "votes.csv", log=said.append)
+    assert joined[ADDED].to_list() == [1.5, None, None, 5.0, None, None]
+    assert said == ["votes.csv: 1 label of 4 left out: no image with this image"]
     by_system = pl.DataFrame({"system": ["good"], "prompt": ["prompt 1"], "label": [4]})
-    assert add_labels(table, by_system, "votes.csv")[0]["human"].to_list() == [
-        None,
-        None,
-        None,
-        4.0,
-        None,
-        None,
-    ]
-    with pytest.raises(InputError, match=r"votes\.csv: no column label or rating"):
-        add_labels(table, by_name.rename({"rating": "stars"}), "votes.csv")
-    with pytest.raises(InputError, match=r"no label belongs to one of the images"):
-        add_labels(table, by_name.with_columns(image=pl.lit("other.png")), "votes.csv")
-    with pytest.raises(InputError, match=r"column 'rating', row 1: 'bad' is not a number"):
-        add_labels(table, by_name.with_columns(rating=pl.lit("bad")), "votes.csv")
+    assert add_labels(table, by_system, "votes.csv")[ADDED].to_list() == [None, None, None, 4.0, None, None]
+
+
+def test_labels_that_could_go_wrong_without_a_word_are_refused() -> None:
+    table = with_images(planted(prompts=2, images=1))
+    votes = pl.DataFrame({"image": ["0.png"], "rating": ["1"]})
+    two_folders = table.with_columns(image=pl.concat_str("system", pl.lit("/0.png")))
+    for given, labels, message in (
+        (table, votes.rename({"rating": "stars"}), r"votes\.csv: no column label or rating"),
+        (table, votes.with_columns(image=pl.lit("other.png")), "no label belongs to one of the images"),
+        (table, votes.with_columns(rating=pl.lit("bad")), "column 'rating', row 1: 'bad' is not a number"),
+        (two_folders, votes, r"'0\.png' is the name of also/0\.png and good/0\.png; give paths"),
+        (table.with_columns(pl.lit(1.0).alias(ADDED)), votes, "the table has a column 'human labels'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            add_labels(given, labels, "votes.csv")
+
+
+def test_metrics_without_a_ranking_have_no_agreement() -> None:
+    table = planted(prompts=6).with_columns(pl.lit(1.0).alias("constant"))
+    report = compare_models(table, ["metric", "constant"])
+    assert report.agreements == {"metric ~ constant": None}
+    assert "NaN" not in report.to_json()
 
 
 def test_tables_that_cannot_be_compared_are_refused() -> None:

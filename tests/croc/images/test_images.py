@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from croc.cli import main
 from croc.errors import InputError
 from croc.images.pairs import ImagePairs, read_pairs
 from croc.images.scoring import mean_interval, score_images
+from croc.scorers.registry import available
 
 COLOURS = {"red": (220, 47, 47), "blue": (47, 102, 216), "green": (58, 166, 72)}
 
@@ -190,6 +192,22 @@ def test_the_function_takes_images_and_gives_scores(tmp_path: Path) -> None:
         croc.score([red, blue], ["a red wall"], metric=Redness())
     with pytest.raises(InputError, match="redness: the prompt is empty"):
         croc.score(red, " ", metric=Redness())
+
+
+def test_the_default_metric_of_the_function_exists() -> None:
+    default = inspect.signature(croc.score).parameters["metric"].default
+    assert default in {entry.name for entry in available()}
+
+
+def test_other_images_of_a_dataset_are_other_work(tmp_path: Path) -> None:
+    revisions = set()
+    for colour in ("red", "blue"):
+        data = datasets.Dataset.from_dict(
+            {"image": [str(paint(tmp_path / "a.png", colour))], "text": ["a wall"]}
+        )
+        data.cast_column("image", datasets.Image()).save_to_disk(tmp_path / colour / "saved")
+        revisions.add(read_pairs([tmp_path / colour / "saved"]).checks().revision)
+    assert len(revisions) == 2
 
 
 def test_the_command_line_writes_table_and_contact_sheet_and_resumes(tmp_path: Path) -> None:
