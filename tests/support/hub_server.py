@@ -560,6 +560,23 @@ class _Protocol(H11Protocol):
         super().connection_lost(exc)
 
 
+def use_hub(patch: Any, hub: Hub, home: Path) -> None:
+    """Let ``huggingface_hub`` of this process ask a Hub without a call that names its endpoint.
+
+    Args:
+        patch: pytest's ``monkeypatch``.
+        hub: the Hub.
+        home: folder of the cache.
+    """
+    from huggingface_hub import constants
+
+    patch.setattr(constants, "ENDPOINT", hub.endpoint)
+    template = hub.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
+    patch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    patch.setattr(constants, "HF_HUB_CACHE", str(home / "cache"))
+    patch.setattr(constants, "HF_HOME", str(home / "home"))
+
+
 @contextmanager
 def online(patch: Any) -> Iterator[None]:
     """Let ``huggingface_hub`` of this process, offline in the tests, go out; calls name the endpoint.

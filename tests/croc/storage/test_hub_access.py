@@ -8,7 +8,7 @@ import warnings
 
 import pytest
 import tiny_models as tiny
-from hub_server import Hub, online
+from hub_server import Hub, online, use_hub
 
 from croc.checks.sources import open_checks
 from croc.errors import CrocError, InputError
@@ -27,13 +27,10 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def hub(server, monkeypatch, tmp_path):
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
     server.forget()
-    monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-    template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    use_hub(monkeypatch, server, tmp_path)
     with online(monkeypatch):
         api = HfApi(endpoint=server.endpoint, token="hf_writer")
         api.create_repo("org/clip")

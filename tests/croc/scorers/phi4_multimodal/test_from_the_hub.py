@@ -7,7 +7,7 @@ from pathlib import Path
 import microsoft_phi4 as microsoft
 import pytest
 from click.testing import CliRunner
-from hub_server import Hub, online
+from hub_server import Hub, online, use_hub
 
 from croc.cli import main
 from croc.errors import CrocError
@@ -27,14 +27,10 @@ def server(tmp_path_factory):
 
 @pytest.fixture
 def hub(server, monkeypatch, tmp_path):
-    from huggingface_hub import HfApi, constants
+    from huggingface_hub import HfApi
 
     server.forget()
-    monkeypatch.setattr(constants, "ENDPOINT", server.endpoint)
-    template = server.endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(constants, "HF_HOME", str(tmp_path / "home"))
+    use_hub(monkeypatch, server, tmp_path)
     with online(monkeypatch):
         api = HfApi(endpoint=server.endpoint, token="hf_writer")
         for name in ("base", "trained"):
