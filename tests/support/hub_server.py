@@ -561,13 +561,7 @@ class _Protocol(H11Protocol):
 
 
 def use_hub(patch: Any, hub: Hub, home: Path) -> None:
-    """Let ``huggingface_hub`` of this process ask a Hub without a call that names its endpoint.
-
-    Args:
-        patch: pytest's ``monkeypatch``.
-        hub: the Hub.
-        home: folder of the cache.
-    """
+    """Let calls of ``huggingface_hub`` that name no endpoint ask this Hub, with a cache in ``home``."""
     from huggingface_hub import constants
 
     patch.setattr(constants, "ENDPOINT", hub.endpoint)
