@@ -11,6 +11,7 @@ from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
 from croc.cli.options import PATH, Integer, Number, correction_option, json_option, together
 from croc.cli.output import echo, log, show, write
+from croc.errors import InputError
 from croc.tables.columns import OPTIONAL_COLUMNS
 
 if TYPE_CHECKING:
@@ -66,10 +67,12 @@ _report_options = together(
 )
 
 
-def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ...] = ()) -> Report:
+def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ...] = ()) -> Report | None:
+    """The report on score tables; None for graded checks, which have no directions."""
     from rich.console import Console
 
-    from croc.verdict.evaluation import evaluate
+    from croc.tables.readers import read_score_tables
+    from croc.verdict.evaluation import evaluate_tables
     from croc.verdict.report import DEFAULT_SEED, Settings
 
     settings = Settings(
@@ -84,14 +87,14 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         correction=options.get("correction", "holm"),
     )
     with Console(stderr=True).status("Evaluating score tables …"):
-        return evaluate(
-            tables, protocol=options["protocol"], settings=settings, metrics=options["metrics"] or None
+        read = read_score_tables(
+            tables, protocol=options["protocol"], groups=by, metrics=options["metrics"] or None
         )
+        return None if read[0].protocol == "graded" else evaluate_tables(read, settings)
 
 
 def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[str, Path | None]) -> None:
     """Evaluate tables of graded checks: they have no directions, and so fewer options and formats."""
-    from croc.errors import InputError
     from croc.graded import evaluate
     from croc.rendering.graded import picture_png, terminal
     from croc.verdict.report import DEFAULT_SEED
@@ -167,14 +170,13 @@ def evaluate(
     from croc.rendering.latex import latex
     from croc.rendering.page import ceilings_html, page
     from croc.rendering.terminal import ceilings, terminal
-    from croc.tables.readers import protocol_of
     from croc.verdict.ceilings import read_ceilings
 
-    if protocol_of(tables) == "graded":
+    report = _report(tables, options, by)
+    if report is None:
         files = {"ceilings": ceilings_file, "json": json_file, "html": html_file, "latex": latex_file}
         _show_graded(tables, {**options, "by": by}, {**files, "heatmap": heatmap_file})
         return
-    report = _report(tables, options, by)
     found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
     extra = [] if found is None else [("Ceilings", ceilings_html(found))]
     write(json_file, report.to_json() if json_file else "")
@@ -206,8 +208,9 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
     from croc.rendering.formats import agreement_lines
 
     columns = (by,) if by else ()
-    first = _report(tables, options, columns)
-    second = _report(other_tables, options, columns)
+    first, second = (_report(files, options, columns) for files in (tables, other_tables))
+    if first is None or second is None:
+        raise InputError("graded checks have no directions to compare; use 'croc evaluate' for each")
     agreements = first.agreement(second)
     if by:
         agreements += first.agreement(second, by)

@@ -97,19 +97,6 @@ def read_score_tables(
     return tables if metrics is None else select_metrics(tables, metrics)
 
 
-def protocol_of(paths: Iterable[Path | str]) -> str | None:
-    """The protocol that the first table names in its metadata; None where it names none.
-
-    Raises:
-        InputError: there is no table, or it cannot be read.
-    """
-    first = find_tables(paths)[0]
-    if not first.name.endswith(".parquet"):
-        return None
-    _, flat = read_frame(first, ())
-    return ScoreMetadata.from_parquet(flat, default_name=metric_of(first), source=str(first)).protocol
-
-
 def _check_groups(column: pl.Series, source: str) -> None:
     """Refuse a column with too many values, or too long ones, to show results for each."""
     values = column.unique()

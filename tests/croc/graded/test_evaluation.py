@@ -7,6 +7,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -158,6 +159,14 @@ def test_the_command_line_builds_scores_and_evaluates(tmp_path: Path) -> None:
     stored = json.loads((tmp_path / "r.json").read_text())
     assert {score["metric"] for score in stored["scores"]} == {"random", "colour-words"}
     assert (tmp_path / "r.png").read_bytes().startswith(b"\x89PNG")
+    for option in (["--paper"], ["--correction", "bh"]):
+        refused = CliRunner().invoke(main, ["evaluate", str(scores), *option])
+        assert refused.exit_code == 2 and f"{option[0]} does not apply to graded checks" in refused.output
+    refused = CliRunner().invoke(main, ["agree", str(scores), "--with", str(scores)])
+    assert refused.exit_code == 2 and "graded checks have no directions" in refused.output
+    text = tmp_path / "colour-words.csv"
+    pl.read_parquet(scores / "colour-words.parquet").write_csv(text)
+    assert "5 error graphs" in run("evaluate", text)
     refused = CliRunner().invoke(main, ["evaluate", str(scores), "--paper"])
     assert refused.exit_code == 2 and "--paper does not apply to graded checks" in refused.output
     assert "CROCgraded" in run("publish", "graded", folder, "--repo", "org/graded", "--dry-run")
