@@ -15,7 +15,7 @@ def plot_runs(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
 
     Args:
         name: of the experiment.
-        runs: its runs, as its JSON file has them.
+        runs: the means of its conditions over the seeds, as its JSON file has them.
     """
     from matplotlib.figure import Figure
 
@@ -29,10 +29,51 @@ def plot_runs(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
         _curves(axes, runs, "questions")
         axes.set_xlabel("questions")
         axes.set_xscale("log")
+    elif name == "label-noise":
+        _noise(axes, runs)
     else:
-        _curves(axes, runs, "noise")
-        axes.set_xlabel("share of flipped answers")
+        _bars(axes, range(len(runs)), runs, "all checks", 0.5)
+        axes.set_xticks(range(len(runs)), [run["name"] for run in runs])
     axes.legend(frameon=False, fontsize="small", ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
+    return _png(figure)
+
+
+def plot_sweep(trials: Sequence[Mapping[str, Any]]) -> bytes:
+    """The plot of a search: the result of each trial over each setting."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 5.4), layout="constrained")
+    labels = {
+        "learning_rate": "learning rate",
+        "questions": "questions",
+        "epochs": "epochs",
+        "negatives": "share of questions with the answer No",
+    }
+    for axes, (key, label) in zip(figure.subplots(2, 2, sharey=True).flat, labels.items(), strict=True):
+        at = [trial[key] for trial in trials]
+        values = [trial["scaled"] for trial in trials]
+        axes.errorbar(at, values, _error_bars(trials), fmt=".", capsize=2, linewidth=0.8)
+        axes.set_xlabel(label)
+        if key in ("learning_rate", "questions"):
+            axes.set_xscale("log")
+    figure.supylabel("scaled accuracy")
+    return _png(figure)
+
+
+def plot_held_out_world(tests: Sequence[Mapping[str, Any]]) -> bytes:
+    """The plot of the models with and without what is held out, for each test."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7.2, 4.2), layout="constrained")
+    axes = figure.subplots()
+    axes.axhline(0, color="grey", linewidth=0.8, linestyle=":")
+    axes.set_ylabel("scaled accuracy")
+    series = {"with": "pretrained on everything", "without": "pretrained without what is held out"}
+    for number, (arm, label) in enumerate(series.items()):
+        places = [place + 0.4 * (number - 0.5) for place in range(len(tests))]
+        _bars(axes, places, [test[arm] for test in tests], label, 0.4)
+    axes.set_xticks(range(len(tests)), [test["test"] for test in tests])
+    axes.legend(frameon=False, fontsize="small", ncols=2, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _png(figure)
 
 
@@ -101,6 +142,22 @@ def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     for number, (label, cells) in enumerate(series):
         _bars(axes, [place + (number - 1) * width for place in range(len(names))], cells, label, width)
     axes.set_xticks(range(len(names)), [name.replace("_", " ") for name in names])
+
+
+def _noise(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
+    """Scaled accuracy over the share of noise, by its kind; of a single kind also for each category."""
+    kinds = list(dict.fromkeys(run["noise_kind"] for run in runs if run["noise"]))
+    clean = [run for run in runs if not run["noise"]]
+    if kinds in ([], ["flips"]):
+        _curves(axes, runs, "noise")
+        axes.set_xlabel("share of flipped answers")
+        return
+    for number, kind in enumerate(kinds):
+        cells = clean + [run for run in runs if run["noise"] and run["noise_kind"] == kind]
+        at = [run["noise"] + 0.004 * number for run in cells]  # so that no interval hides another
+        values = [run["scaled"] for run in cells]
+        axes.errorbar(at, values, _error_bars(cells), capsize=3, linewidth=1.2, marker=".", label=kind)
+    axes.set_xlabel("share of the images (of the answers: flips)")
 
 
 def _curves(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:

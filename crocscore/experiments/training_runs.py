@@ -4,115 +4,60 @@
     croc experiment learning-curve MODEL --questions questions --checks syn --out curve
     croc experiment label-noise MODEL --questions questions --checks syn --out noise
 
-Each run is a few hundred steps from the same initial model, with one condition changed. With scenes, the
-initial model itself is pretrained without the properties in question. A run is a part of
-:mod:`croc.jobs.runner`: results are kept, and an interrupted experiment is resumed.
+Each run is a few hundred steps from the same initial model, with one condition changed; every condition is
+run with several seeds. With scenes, the initial model itself is pretrained without the properties in
+question. A run is a part of :mod:`croc.jobs.runner`: its score table is kept, and an interrupted experiment
+is resumed.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.jobs import runner
 from croc.jobs.parts import Part
-from croc.storage.files import atomic, sha256_of, write_json
+from croc.storage.files import atomic, read_json, sha256_of, write_json
+from croc.tables.readers import read_score_tables
+from croc.verdict.evaluation import evaluate_tables
+from croc.verdict.report import Settings
+from crocscore.experiments.conditions import (
+    NO_NOISE,
+    Condition,
+    held_out,
+    label_noise,
+    learning_curve,
+    objective,
+    samples,
+)
 from crocscore.experiments.held_out_pretraining import pretrain_without
+from crocscore.experiments.one_run import Setup, seconds_per_step, train_and_score, training_files
 from crocscore.experiments.plots import ALL, INITIAL, plot_runs
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-HELD_OUT = ("negation", "counting", "colour", "spatial_relation")
-NOISE = (0.0, 0.1, 0.3, 0.5)
-SHARES = (0.05, 0.15, 0.4, 1.0)
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What the runs of an experiment have in common.
-
-    Attributes:
-        model: folder of the initial model.
-        questions: folder of questions that ``croc build train`` finished.
-        checks: held-out checks; a folder or Hub id.
-        split: split of the checks.
-        max_checks: maximum number of checks.
-        steps: training steps of each run.
-        batch: questions per training step.
-        learning_rate: highest learning rate; it rises over a tenth of the steps and falls to 0.
-        seed: of the training, of the choice of checks and of the flipped labels.
-        settings: further keys of a recipe (``use_cpu``, ``bf16``, …).
-        scenes: folders of ``croc build scenes``. With them the initial model is a new language model behind
-            the tower of ``model``, pretrained without everything that some run leaves out.
-        scene_steps: steps of that pretraining. Before its questions, each run is pretrained for a third of
-            these steps, without only what it leaves out itself.
-    """
-
-    model: str
-    questions: str
-    checks: str
-    split: str | None = "test"
-    max_checks: int = 400
-    steps: int = 200
-    batch: int = 32
-    learning_rate: float = 3e-4
-    seed: int = 0
-    settings: Mapping[str, Any] = field(default_factory=dict)
-    scenes: tuple[str, ...] = ()
-    scene_steps: int = 1_200
-
-
-@dataclass(frozen=True)
-class Condition:
-    """What one run changes in its training questions; by default nothing.
-
-    Attributes:
-        name: of the run.
-        leave_out: a category or property whose questions are left out.
-        share: share of the checks whose questions are kept.
-        noise: share of the questions whose answer is flipped.
-        train: whether to train; False evaluates the initial model.
-    """
-
-    name: str
-    leave_out: str | None = None
-    share: float = 1.0
-    noise: float = 0.0
-    train: bool = True
-
-
-def held_out(names: Sequence[str] = HELD_OUT) -> list[Condition]:
-    """The initial model, training on everything, and on everything but one property in turn."""
-    without = [Condition(f"without-{name}", leave_out=name) for name in names]
-    return [Condition(INITIAL, train=False), Condition(ALL), *without]
-
-
-def learning_curve(shares: Sequence[float] = SHARES) -> list[Condition]:
-    """The initial model, and training on growing shares of the checks; larger shares contain smaller ones."""
-    return [
-        Condition(INITIAL, train=False),
-        *(Condition(f"share-{share:g}", share=share) for share in shares),
-    ]
-
-
-def label_noise(levels: Sequence[float] = NOISE) -> list[Condition]:
-    """Training with a share of the answers flipped, as if a generator had drawn the wrong thing."""
-    return [Condition(f"noise-{level:g}", noise=level) for level in levels]
-
+from crocscore.experiments.sample_choice import RANDOM
+from crocscore.experiments.seed_means import BY, Runs
+from crocscore.training.paired import ANSWER
 
 EXPERIMENTS: dict[str, Callable[[], list[Condition]]] = {
     "held-out": held_out,
     "learning-curve": learning_curve,
     "label-noise": label_noise,
+    "objective": objective,
+    "samples": samples,
 }
+BASELINES = {
+    "held-out": ALL,
+    "learning-curve": "share-1",
+    "label-noise": NO_NOISE,
+    "objective": ANSWER,
+    "samples": RANDOM,
+}
+"""The condition that the others of an experiment are compared with."""
+
+SPEED = "speed.json"
 
 
 def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition] | None = None) -> Path:
@@ -121,8 +66,8 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     Args:
         name: a key of :data:`EXPERIMENTS`.
         setup: what its runs have in common.
-        out: output folder: ``NAME.json`` and ``NAME.png`` are the results, ``runs`` is kept for resuming.
-        conditions: its runs; None takes those of the experiment.
+        out: output folder: ``NAME.json`` and ``NAME.png`` are the results, ``runs`` has the score tables.
+        conditions: its conditions; None takes those of the experiment.
 
     Returns:
         The JSON file.
@@ -134,165 +79,137 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     if name not in EXPERIMENTS:
         raise InputError(f"unknown experiment {name!r}; expected {', '.join(EXPERIMENTS)} or zero-shot")
     out = Path(out)
-    manifest = Path(setup.questions) / "manifest.json"
     conditions = EXPERIMENTS[name]() if conditions is None else conditions
     left_out = [condition.leave_out for condition in conditions if condition.leave_out is not None]
-    weights = sorted(Path(setup.model).glob("*.safetensors"))
-    scenes = [Path(folder) / "manifest.json" for folder in setup.scenes]
-    initial = setup
+    training_files(setup.questions)  # an error now rather than after a pretraining
+    setup = with_measured_steps(setup, conditions, out)
+    initial = {seed: setup.model for seed in _seeds(setup)}
     if setup.scenes:
-        _training_files(setup)  # an error now rather than after the pretraining
-        model = pretrain_without(
-            setup.model,
-            setup.scenes,
-            out / INITIAL,
-            leave_out=left_out,
-            steps=setup.scene_steps,
-            seed=setup.seed,
-        )
-        initial = replace(setup, model=str(model))
-    manifest_of_runs = runner.run(
-        [Part(condition.name, asdict(condition)) for condition in conditions],
-        partial(_run_condition, setup=initial, about=left_out),
+        for seed in initial:
+            model = pretrain_without(
+                setup.model,
+                setup.scenes,
+                out / f"{INITIAL}-seed-{seed}",
+                leave_out=left_out,
+                steps=setup.scene_steps,
+                seed=seed,
+            )
+            initial[seed] = str(model)
+    planned = _plan(conditions, setup)
+    made = runner.run(
+        [
+            Part(part, {"condition": asdict(condition), "seed": seed})
+            for part, (condition, seed) in planned.items()
+        ],
+        partial(_make_run, setup=setup, initial=initial, about=left_out, work=out / "work"),
         out / "runs",
-        suffix=".json",
+        suffix=".parquet",
         fingerprint={
             "experiment": name,
-            "setup": {**asdict(setup), "settings": dict(setup.settings), "scenes": list(setup.scenes)},
-            "weights": [sha256_of(file) for file in weights],
-            "questions": sha256_of(manifest) if manifest.is_file() else None,
-            "scenes": [sha256_of(file) for file in scenes if file.is_file()],
+            "setup": setup.as_json(),
+            "weights": [sha256_of(file) for file in sorted(Path(setup.model).glob("*.safetensors"))],
+            "questions": _checksum(setup.questions),
+            "scenes": [_checksum(folder) for folder in setup.scenes],
         },
         what="runs",
     )
-    runs = [json.loads(file.read_text("utf-8")) for file in manifest_of_runs.files()]
-    write_json(out / f"{name}.json", {"experiment": name, "setup": asdict(setup), "runs": runs})
-    with atomic(out / f"{name}.png") as temporary:
-        temporary.write_bytes(plot_runs(name, runs))
-    return out / f"{name}.json"
+    return write_results(name, setup, out, planned, made)
 
 
-def change_questions(rows: pa.Table, condition: Condition, seed: int) -> pa.Table:
-    """Apply a condition to training questions.
+def _seeds(setup: Setup) -> range:
+    return range(setup.seed, setup.seed + setup.seeds)
+
+
+def _plan(conditions: Sequence[Condition], setup: Setup) -> dict[str, tuple[Condition, int]]:
+    """The runs by name; what is not trained at all has only one."""
+    return {
+        f"{condition.name}-seed-{seed}": (condition, seed)
+        for condition in conditions
+        for seed in (_seeds(setup) if condition.train or setup.scenes else [setup.seed])
+    }
+
+
+def _checksum(folder: str) -> str | None:
+    manifest = Path(folder) / "manifest.json"
+    return sha256_of(manifest) if manifest.is_file() else None
+
+
+def with_measured_steps(setup: Setup, conditions: Sequence[Condition], out: Path) -> Setup:
+    """The setup with as many steps as fit into its minutes; all runs have the same number.
+
+    The speed is measured once and kept, so that a resumed experiment has the same steps.
+    """
+    trained = [condition for condition in conditions if condition.train]
+    if setup.minutes is None or not trained:
+        return setup
+    measured = read_json(out / SPEED, None)
+    if measured is None:
+        seconds = seconds_per_step(setup, trained[0], out / "work" / "speed")
+        steps = max(1, int(60 * setup.minutes / seconds))
+        measured = {"minutes": setup.minutes, "seconds_per_step": seconds, "steps": steps}
+        write_json(out / SPEED, measured)
+    if measured["minutes"] != setup.minutes:
+        raise InputError(
+            f"{out} has an experiment with {measured['minutes']:g} minutes per run; choose another folder"
+        )
+    return replace(setup, steps=measured["steps"])
+
+
+def _make_run(
+    payload: Mapping[str, Any],
+    path: Path,
+    *,
+    setup: Setup,
+    initial: Mapping[int, str],
+    about: Sequence[str],
+    work: Path,
+) -> dict[str, Any]:
+    """One run: train under a condition, and write the score table on the held-out checks."""
+    condition, seed = Condition(**payload["condition"]), payload["seed"]
+    name = f"{condition.name}-seed-{seed}"
+    own = replace(setup, model=initial[seed], seed=seed, minutes=None)
+    return train_and_score(condition, own, work / name, path, name=name, about=about)
+
+
+def write_results(
+    name: str,
+    setup: Setup,
+    out: Path,
+    planned: Mapping[str, tuple[Condition, int]],
+    made: runner.Manifest,
+) -> Path:
+    """Write the JSON file and the plot of an experiment.
 
     Args:
-        rows: with ``check_id``, ``category``, ``property``, ``label`` and ``pair_id``.
-        condition: what to change.
-        seed: of the random choice.
-
-    Raises:
-        InputError: nothing is left, or no question is about the property to leave out.
+        name: of the experiment.
+        setup: of its runs.
+        out: the folder.
+        planned: condition and seed of each run.
+        made: the score tables of the runs, with the measures of their training.
     """
-    import pyarrow as pa
-    import pyarrow.compute as pc
+    from crocscore.training.evaluation import summarise
 
-    if condition.leave_out is not None:
-        about = [rows[column].to_pylist() for column in ("category", "property")]
-        excluded = [condition.leave_out in names for names in zip(*about, strict=True)]
-        if not any(excluded):
-            known = sorted({name for names in about for name in names if name})
-            raise InputError(
-                f"no question is about {condition.leave_out!r}; the questions are about {', '.join(known)}"
-            )
-        rows = rows.filter(pa.array([not flag for flag in excluded]))
-    if condition.share < 1:
-        checks = sorted(set(rows["check_id"].to_pylist()), key=lambda name: stable_hash("share", seed, name))
-        kept = checks[: round(condition.share * len(checks))]
-        rows = rows.filter(pc.is_in(rows["check_id"], value_set=pa.array(kept, pa.string())))
-    if not len(rows):
-        raise InputError(f"{condition.name}: no question is left to train on")
-    if condition.noise:
-        order = sorted(
-            range(len(rows)), key=lambda row: stable_hash("noise", seed, rows["pair_id"][row].as_py())
-        )
-        flipped = set(order[: round(condition.noise * len(rows))])
-        labels = [label != (row in flipped) for row, label in enumerate(rows["label"].to_pylist())]
-        rows = rows.set_column(rows.schema.get_field_index("label"), "label", pa.array(labels))
-    return rows
-
-
-def _run_condition(
-    payload: Mapping[str, Any], path: Path, *, setup: Setup, about: Sequence[str]
-) -> dict[str, Any]:
-    """One run: train under a condition, evaluate on the held-out checks, write the results."""
-    from crocscore.model import CROCScore
-    from crocscore.training.evaluation import evaluate_scorer, select_checks, summarise
-
-    condition = Condition(**payload)
-    work = path.with_name(f"{path.name}.work")
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir()
-    try:
-        model, questions = setup.model, 0
-        if condition.train and setup.scenes:
-            pretrained = pretrain_without(
-                model,
-                setup.scenes,
-                work / "pretrained",
-                leave_out=[condition.leave_out] if condition.leave_out else [],
-                steps=max(1, setup.scene_steps // 3),
-                from_scratch=False,
-                seed=setup.seed,
-            )
-            model = str(pretrained)
-        if condition.train:
-            questions = _write_questions(setup, condition, work / "questions")
-            model = str(_train(replace(setup, model=model), work))
-        # Only checks about what some run leaves out: max_checks would otherwise leave too few of them.
-        checks = select_checks(setup.checks, split=setup.split, at_most=setup.max_checks, about=about)
-        scorer = CROCScore.from_pretrained(model, name="crocscore", batch_size=32)
-        report = evaluate_scorer(
-            scorer, checks, work / "scores", by=("category", "property"), resamples=1_000
-        )
-        results = {**asdict(condition), "questions": questions, **summarise(report)}
-        path.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
-    return {"questions": questions}
-
-
-def _training_files(setup: Setup) -> list[Path]:
-    files = sorted(Path(setup.questions).glob("data/train-*.parquet"))
-    if not files:
-        raise InputError(
-            f"{setup.questions} has no data/train-*.parquet; make questions with croc build train"
-        )
-    return files
-
-
-def _write_questions(setup: Setup, condition: Condition, folder: Path) -> int:
-    """Write the training questions under a condition; gives their number."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    tables = [pq.read_table(file) for file in _training_files(setup)]
-    rows = change_questions(pa.concat_tables(tables), condition, setup.seed)
-    (folder / "data").mkdir(parents=True)
-    pq.write_table(rows, folder / "data" / "train-00000-of-00001.parquet", row_group_size=256)
-    return len(rows)
-
-
-def _train(setup: Setup, work: Path) -> Path:
-    from croc.storage.plain_yaml import dump_yaml
-    from crocscore.training.sft import train
-
-    recipe = {
-        "model": setup.model,
-        "questions": str(work / "questions"),
-        "output_dir": str(work / "model"),
-        "max_steps": setup.steps,
-        "per_device_train_batch_size": setup.batch,
-        "learning_rate": setup.learning_rate,
-        "lr_scheduler_type": "cosine",
-        "warmup_steps": max(1, setup.steps // 10),
-        "gradient_checkpointing": False,
-        "bf16": False,
-        "logging_steps": max(1, setup.steps // 10),
-        "save_strategy": "no",
-        "report_to": "none",
-        "seed": setup.seed,
-        **setup.settings,
+    tables = {
+        part["name"]: read_score_tables([made.folder / part["file"]], groups=BY)[0] for part in made.parts
     }
-    file = work / "recipe.yaml"
-    file.write_text(dump_yaml(recipe), "utf-8")
-    return train(["--config", str(file)])
+    counts = {part["name"]: part["counts"] for part in made.parts}
+    together = Runs(tables)
+    runs, conditions = [], []
+    of_condition: dict[str, list[str]] = {}
+    for part, (condition, seed) in planned.items():
+        of_condition.setdefault(condition.name, []).append(part)
+        report = evaluate_tables([tables[part]], Settings(by=BY, resamples=0, flips=0))
+        runs.append({**asdict(condition), "seed": seed, **counts[part], **summarise(report)})
+    for condition in {condition.name: condition for condition, _ in planned.values()}.values():
+        mine = of_condition[condition.name]
+        found = {**asdict(condition), "seeds": len(mine), "questions": counts[mine[0]]["questions"]}
+        found |= together.mean(mine)
+        baseline = BASELINES[name]
+        if baseline in of_condition and condition.name != baseline:
+            found["difference"] = {"to": baseline, **together.difference(mine, of_condition[baseline])}
+        conditions.append(found)
+    results = {"experiment": name, "setup": setup.as_json(), "conditions": conditions, "runs": runs}
+    write_json(out / f"{name}.json", results)
+    with atomic(out / f"{name}.png") as temporary:
+        temporary.write_bytes(plot_runs(name, conditions))
+    return out / f"{name}.json"

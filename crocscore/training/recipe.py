@@ -17,6 +17,7 @@ from typing import Any, NoReturn, get_type_hints
 from croc.errors import InputError, MissingExtra
 from croc.storage.plain_yaml import dump_yaml
 from croc.storage.text_files import read_text, read_yaml
+from crocscore.training.paired import ANSWER, OBJECTIVES
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 """Folder of the recipes that come with the package."""
@@ -50,6 +51,13 @@ class Arguments:
         lora_targets: regular expression that the whole names of its layers match.
         adapter: LoRA adapter to continue with: a folder, or one inside the model's folder or repository.
         merge: write the trained adapter into the weights, so that the result is a plain checkpoint.
+        paired: batches of pairs, which are both prompts of a check about one image; the batch size is then
+            the number of images.
+        objective: ``answer`` is the likelihood of the right answer; ``pairs`` is a logistic loss on the
+            difference of the margins of the two prompts about an image, ``both`` their sum, both with
+            ``paired``.
+        checkpoint_minutes: time between checkpoints, in addition to those of ``save_strategy``; None adds
+            none.
         checks: held-out checks on which the model is evaluated during training; a folder or Hub id.
         checks_config, checks_split: their configuration and split, where there are several.
         max_checks: maximum number of checks.
@@ -78,6 +86,9 @@ class Arguments:
     lora_targets: str | None = None
     adapter: str | None = None
     merge: bool = True
+    paired: bool = False
+    objective: str = ANSWER
+    checkpoint_minutes: float | None = None
     checks: str | None = None
     checks_config: str | None = None
     checks_split: str | None = None
@@ -107,6 +118,12 @@ class Arguments:
         self._require_key_mapping()
         if self.image_size and not self.resize:
             raise InputError("image_size is the size to resize to, and resize is false: set only one of them")
+        if self.objective not in OBJECTIVES:
+            raise InputError(f"objective {self.objective!r} is unknown; expected {', '.join(OBJECTIVES)}")
+        if self.objective != ANSWER and not self.paired:
+            raise InputError(f"objective {self.objective} compares the prompts of a pair: set paired to true")
+        if self.checkpoint_minutes is not None and not self.checkpoint_minutes > 0:
+            raise InputError(f"checkpoint_minutes must be above 0, not {self.checkpoint_minutes}")
         if self.lora_r is not None and self.adapter is not None:
             raise InputError("lora_r adds a new adapter, and adapter loads one: set only one of them")
         if self.lora_r is not None and not self.lora_targets:

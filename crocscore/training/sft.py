@@ -27,6 +27,17 @@ from crocscore.model import CROCScore
 from crocscore.probes import is_probe_text
 from crocscore.questions import question_files, question_tables
 from crocscore.training import evaluation, trainable
+from crocscore.training.checkpoints import timed_checkpoints
+from crocscore.training.paired import (
+    ANSWER,
+    BOTH,
+    FALSE,
+    IMAGE_KEYS,
+    PAIRS,
+    answer_logits,
+    losses_of,
+    pair_questions,
+)
 from crocscore.training.recipe import Arguments, read_recipe, recipe_text
 
 if TYPE_CHECKING:
@@ -53,12 +64,14 @@ _SCORES = "evaluation_scores"
 """Folder of the score tables, inside the output folder, during training."""
 
 
-def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
+def read_questions(folder: str | Path, scorer: CROCScore, *, paired: bool = False) -> dict[str, Any]:
     """Read training examples, by split; questions with the text of a probe are left out of the split train.
 
     Args:
         folder: what ``croc build train`` made.
         scorer: its template and answers are used.
+        paired: put both questions about an image into one row, see
+            :func:`crocscore.training.paired.pair_questions`; with the text of a probe both are left out.
 
     Returns:
         ``datasets.Dataset`` by split name with the columns ``images`` (undecoded), ``prompt``, ``completion``
@@ -71,6 +84,7 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
     from datasets import Image, load_dataset
     from datasets.exceptions import DatasetGenerationError
 
+    keys = [*IMAGE_KEYS, "label"] if paired else []
     yes, no = (scorer.written(answer) for answer in scorer.settings.answers)
     scorer.answer_ids  # noqa: B018  raises for an answer of several tokens
 
@@ -86,7 +100,7 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
         if split != SPLITS[0] and not question_files(folder, split):
             continue
         labels: set[bool] = set()
-        for table in question_tables(folder, split, ("pair_id", "prompt", "label")):
+        for table in question_tables(folder, split, ("pair_id", "prompt", "label", *keys[:-1])):
             labels |= set(table["label"].to_pylist())
         if labels != {True, False}:
             problem = f"only the label {labels.pop()}" if labels else "no questions"
@@ -99,14 +113,21 @@ def read_questions(folder: str | Path, scorer: CROCScore) -> dict[str, Any]:
             reason = str(error.__cause__ or error).strip().splitlines()[0]
             raise InputError(f"{folder}: the split {split} cannot be read ({reason})") from None
         # Undecoded: the package has one rule for how a file becomes pixels, also in training.
-        rows = stored.select_columns(["pair_id", "image", "prompt", "label"]).cast_column(
-            "image", Image(decode=False)
-        )
+        columns = dict.fromkeys(["pair_id", "image", "prompt", "label", *keys])
+        rows = stored.select_columns(list(columns)).cast_column("image", Image(decode=False))
         if split == SPLITS[0]:
-            rows = rows.filter(
-                lambda prompt: not is_probe_text(prompt), input_columns="prompt", load_from_cache_file=False
-            )
-        examples[split] = rows.map(to_example, remove_columns=["image", "label"], load_from_cache_file=False)
+            left_out = [is_probe_text(prompt) for prompt in rows["prompt"]]
+            if paired:
+                images = list(zip(*(rows[name] for name in IMAGE_KEYS), strict=True))
+                dropped = {image for image, flag in zip(images, left_out, strict=True) if flag}
+                left_out = [image in dropped for image in images]
+            if any(left_out):
+                rows = rows.select([row for row, flag in enumerate(left_out) if not flag])
+            if not len(rows):
+                raise InputError(f"{folder}: every question of the split {split} has the text of a probe")
+        unused = ["image"] if paired else ["image", "label"]
+        made = rows.map(to_example, remove_columns=unused, load_from_cache_file=False)
+        examples[split] = pair_questions(made, folder) if paired else made
     return examples
 
 
@@ -143,6 +164,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
         raise MissingExtra("training", "train") from error
     import torch
     from transformers import set_seed
+    from transformers.modeling_outputs import CausalLMOutput
 
     if Path(settings.output_dir).resolve() == Path(arguments.model).resolve():
         raise InputError(
@@ -155,7 +177,7 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
         raise InputError(
             f"{arguments.model}: the model has no image processor, so it cannot answer questions about images"
         )
-    examples = read_questions(arguments.questions, scorer)
+    examples = read_questions(arguments.questions, scorer, paired=arguments.paired)
     checks = (
         evaluation.select_checks(
             arguments.checks,
@@ -191,26 +213,47 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
 
     class Collator(DataCollatorForVisionLanguageModeling):  # type: ignore[misc]
         def __call__(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
-            ids = [row["pair_id"] for row in rows]
-            examples = [
-                {
-                    "images": scorer.resized([_decode(row)]),
-                    "prompt": row["prompt"],
-                    "completion": row["completion"],
-                }
-                for row in rows
-            ]
+            ids, examples = [], []
+            for row in rows:
+                images = scorer.resized([_decode(row)])
+                for prefix in ("", FALSE) if arguments.paired else ("",):
+                    ids.append(row[f"{prefix}pair_id"])
+                    asked = {name: row[f"{prefix}{name}"] for name in ("prompt", "completion")}
+                    examples.append({"images": list(images), **asked})
             return {**super().__call__(examples), "pair_id": ids}
 
     class Trainer(SFTTrainer):  # type: ignore[misc]
         def compute_loss(self, model: Any, inputs: dict[str, Any], *rest: Any, **more: Any) -> Any:
             ids = inputs.pop("pair_id", [])
-            output = super().compute_loss(model, inputs, *rest, **more)
+            if arguments.paired:
+                output = self.loss_of_pairs(model, inputs, *rest, **more)
+            else:
+                output = super().compute_loss(model, inputs, *rest, **more)
             loss = output[0] if isinstance(output, tuple) else output
             if not torch.isfinite(loss.detach()).all():
                 where = f"at step {self.state.global_step}, on the questions {', '.join(ids)}"
                 raise CrocError(f"the loss is {float(loss.detach())} {where}")
             return output
+
+        def loss_of_pairs(
+            self,
+            model: Any,
+            inputs: dict[str, Any],
+            return_outputs: bool = False,
+            num_items_in_batch: Any = None,
+        ) -> Any:
+            """The loss of the recipe's objective; both losses go into the log."""
+            logits, answers = answer_logits(model, inputs)
+            parts = dict(zip((ANSWER, PAIRS), losses_of(logits, answers, scorer.answer_ids), strict=True))
+            mode = "train" if self.model.training else "eval"
+            for name, part in parts.items():
+                self._metrics[mode][f"{name}_loss"].append(float(part.detach()))
+            loss = sum(parts.values()) if arguments.objective == BOTH else parts[arguments.objective]
+            if num_items_in_batch is not None:
+                # As TRL's own loss: a mean over the whole accumulated batch, of all processes.
+                shared = self.accelerator.num_processes if self.args.average_tokens_across_devices else 1
+                loss = loss * len(answers) / num_items_in_batch * shared
+            return (loss, CausalLMOutput(logits=logits)) if return_outputs else loss
 
         def evaluate(self, *rest: Any, **more: Any) -> dict[str, float]:
             measured = super().evaluate(*rest, **more) if self.eval_dataset is not None else {}
@@ -261,6 +304,9 @@ def make_trainer(arguments: Arguments, settings: Any) -> Any:
             eval_dataset=examples.get("validation"),
             processing_class=processor,
             data_collator=Collator(processor=processor, max_length=None, completion_only_loss=True),
+            callbacks=(
+                [timed_checkpoints(arguments.checkpoint_minutes)] if arguments.checkpoint_minutes else None
+            ),
         )
     except (RuntimeError, ImportError) as error:  # a reporting or sharding package that is not installed
         raise InputError(f"the recipe cannot be used: {str(error).strip().splitlines()[0]}") from error

@@ -1,77 +1,35 @@
-"""The experiments end to end on a small random model, and what each condition changes in the questions."""
+"""The experiments end to end on a small random model."""
 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
-import pyarrow as pa
+import numpy as np
+import polars as pl
 import pytest
 import tiny_models as tiny
 from click.testing import CliRunner
 from PIL import Image
 from safetensors.torch import load_file
 from tiny_training import checks_and_questions
+from transformers import TrainerCallback
 
 from builders.scenes import Settings, build_scenes
 from croc.checks.schema import DIRECTIONS
 from croc.cli import main
 from croc.errors import InputError
-from crocscore.experiments import training_runs
+from crocscore.experiments import one_run, training_runs
+from crocscore.experiments.conditions import Condition
 from crocscore.experiments.held_out_pretraining import pretrain_without
-from crocscore.experiments.training_runs import Condition, Setup, change_questions
+from crocscore.experiments.one_run import Setup
 from crocscore.experiments.zero_shot import zero_shot
 from crocscore.pretraining.architectures import build_vlm
 from crocscore.pretraining.pretrain import load_data
+from crocscore.training import sft
 
 pytest.importorskip("trl", reason="training needs the extra train")
-
-
-def rows(n: int = 40) -> pa.Table:
-    return pa.table(
-        {
-            "pair_id": [f"p{i}" for i in range(n)],
-            "check_id": [f"c{i // 4}" for i in range(n)],
-            "category": ["counting" if i < n // 2 else None for i in range(n)],
-            "property": ["count" if i < n // 2 else "colour" for i in range(n)],
-            "label": [i % 2 == 0 for i in range(n)],
-        }
-    )
-
-
-@pytest.mark.parametrize(("name", "column"), [("counting", "category"), ("colour", "property")])
-def test_a_property_is_left_out_by_its_category_or_by_its_own_name(name, column):
-    left = change_questions(rows(), Condition("x", leave_out=name), seed=0)
-    assert len(left) == 20 and name not in left[column].to_pylist()
-
-
-def test_smaller_shares_are_part_of_larger_ones_and_keep_checks_whole():
-    some, more = (change_questions(rows(), Condition("x", share=share), 0) for share in (0.3, 0.6))
-    assert (len(some), len(more)) == (12, 24)
-    assert set(some["pair_id"].to_pylist()) < set(more["pair_id"].to_pylist())
-    assert set(change_questions(rows(), Condition("x", share=0.3), 1)["check_id"].to_pylist()) != set(
-        some["check_id"].to_pylist()
-    )
-
-
-@pytest.mark.parametrize("noise", [0.1, 0.5])
-def test_noise_flips_as_many_answers_as_it_says(noise):
-    before, after = rows()["label"].to_pylist(), change_questions(rows(), Condition("x", noise=noise), 0)
-    flipped = [a != b for a, b in zip(before, after["label"].to_pylist(), strict=True)]
-    assert sum(flipped) == noise * 40
-    assert after.drop(["label"]).equals(rows().drop(["label"]))
-
-
-@pytest.mark.parametrize(
-    ("condition", "message"),
-    [
-        (Condition("x", leave_out="shape"), "'shape'; the questions are about colour, count, counting"),
-        (Condition("x", share=0.01), "no question is left"),
-    ],
-)
-def test_a_condition_that_leaves_nothing_is_refused(condition, message):
-    with pytest.raises(InputError, match=message):
-        change_questions(rows(), condition, 0)
 
 
 @pytest.fixture(scope="module")
@@ -84,6 +42,11 @@ def data(tmp_path_factory):
     return checks_and_questions(tmp_path_factory.mktemp("data"), checks=24, properties=("colour", "count"))
 
 
+def setup_of(start, data, **more) -> Setup:
+    settings = {"use_cpu": True, "disable_tqdm": True}
+    return Setup(str(start), str(data[1]), str(data[0]), split="train", batch=4, settings=settings, **more)
+
+
 def words(name: str, start, data, out, *more: str) -> list[str]:
     # Judged on what it was trained on: three concepts at least have an interval.
     shared = ["--questions", str(data[1]), "--checks", str(data[0]), "--split", "train"]
@@ -94,28 +57,54 @@ def words(name: str, start, data, out, *more: str) -> list[str]:
 @pytest.mark.parametrize(
     ("name", "more", "runs"),
     [
-        ("held-out", ["--leave-out", "colour"], ["start", "all", "without-colour"]),
-        ("learning-curve", ["--share", "0.5", "--share", "1"], ["start", "share-0.5", "share-1"]),
-        ("label-noise", ["--level", "0", "--level", "0.5"], ["noise-0", "noise-0.5"]),
+        ("held-out", ["--leave-out", "colour", "--seeds", "1"], ["start", "all", "without-colour"]),
+        (
+            "learning-curve",
+            ["--share", "0.5", "--share", "1", "--seeds", "1"],
+            ["start", "share-0.5", "share-1"],
+        ),
+        (
+            "label-noise",
+            ["--level", "0", "--level", "0.5", "--noise", "count", "--seeds", "2"],
+            ["no-noise", "count-0.5"],
+        ),
     ],
 )
 def test_an_experiment_is_one_command(name, more, runs, start, data, tmp_path):
     done = CliRunner().invoke(main, words(name, start, data, tmp_path / "out", *more), catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / f"{name}.json").read_text())
-    assert [each["name"] for each in found["runs"]] == runs
-    for each in found["runs"]:
-        assert set(each["directions"]) == set(DIRECTIONS)
+    assert [each["name"] for each in found["conditions"]] == runs
+    of = {
+        each["name"]: [run for run in found["runs"] if run["name"] == each["name"]]
+        for each in found["conditions"]
+    }
+    for each in found["conditions"]:
+        seeds = [run["seed"] for run in of[each["name"]]]
+        assert seeds == ([0, 1] if name == "label-noise" else [0]) and each["seeds"] == len(seeds)
+        assert each["scaled"] == pytest.approx(np.mean([run["scaled"] for run in of[each["name"]]]))
         assert each["low"] <= each["scaled"] <= each["high"]
         judged = {g["value"] for g in each["groups"] if g["group"] == "property"}
         # What no run leaves out is not judged either: it would make the others' checks fewer.
         assert judged == ({"colour"} if name == "held-out" else {"colour", "count"})
+    for run in found["runs"]:
+        assert set(run["directions"]) == set(DIRECTIONS)
+    baseline = {"held-out": "all", "learning-curve": "share-1", "label-noise": "no-noise"}[name]
+    assert {each["difference"]["to"] for each in found["conditions"] if each["name"] != baseline} == {
+        baseline
+    }
+    questions = {each["name"]: each["questions"] for each in found["conditions"]}
     if name == "held-out":
-        questions = {each["name"]: each["questions"] for each in found["runs"]}
         assert questions["start"] == 0 < questions["without-colour"] < questions["all"]
+    if name == "label-noise":
+        wrong = {run["name"]: run["wrong_images"] for run in found["runs"]}
+        assert wrong["no-noise"] == 0 < wrong["count-0.5"] <= questions["count-0.5"] / 4
     with Image.open(tmp_path / "out" / f"{name}.png") as plot:
         assert plot.width > 500
-    assert not list((tmp_path / "out").rglob("*.work"))
+    assert not list((tmp_path / "out" / "work").iterdir())
+    assert sorted(file.stem for file in (tmp_path / "out" / "runs" / "parts").iterdir()) == sorted(
+        f"{run['name']}-seed-{run['seed']}" for run in found["runs"]
+    )
 
 
 def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
@@ -125,7 +114,7 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     vocabulary, _ = load_data([scenes], None, None)
     tower = tiny.save(*build_vlm(vocabulary), tmp_path / "trained")
     command = words("held-out", tower, data, tmp_path / "out", "--leave-out", "colour")
-    more = ["--scenes", str(scenes), "--scene-steps", "4"]
+    more = ["--scenes", str(scenes), "--scene-steps", "4", "--seeds", "1"]
     done = CliRunner().invoke(main, [*command, *more], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "held-out.json").read_text())
@@ -134,7 +123,9 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     signed = [each["signature"].partition("|scorer:") for each in found["runs"]]
     assert len({before for before, _, _ in signed}) == 1 and len({mine for _, _, mine in signed}) == 3
     # The start has the tower of the trained model, and no word of its language model.
-    before, start = (load_file(path / "model.safetensors") for path in (tower, tmp_path / "out" / "start"))
+    before, start = (
+        load_file(path / "model.safetensors") for path in (tower, tmp_path / "out" / "start-seed-0")
+    )
     same = {name for name, value in start.items() if bool((value == before[name].half()).all())}
     assert {name for name in start if "vision_model" in name} <= same
     assert not any("q_proj" in name for name in same)
@@ -154,11 +145,73 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
 
 
 def test_what_was_measured_is_not_measured_again(start, data, tmp_path, monkeypatch):
-    setup = Setup(str(start), str(data[1]), str(data[0]), steps=1, batch=4, settings={"use_cpu": True})
+    setup = setup_of(start, data, steps=1)
     plan = [Condition("start", train=False), Condition("all")]
     first = training_runs.run("held-out", setup, tmp_path / "out", plan).read_text()
-    monkeypatch.setattr(training_runs, "_run_condition", lambda *given, **more: pytest.fail("it ran again"))
+    monkeypatch.setattr(training_runs, "_make_run", lambda *given, **more: pytest.fail("it ran again"))
     assert training_runs.run("held-out", setup, tmp_path / "out", plan).read_text() == first
+
+
+def test_a_killed_training_is_resumed_from_its_checkpoint(start, data, tmp_path, monkeypatch):
+    setup, condition = setup_of(start, data, steps=6), Condition("all")
+    monkeypatch.setattr(one_run, "CHECKPOINT_MINUTES", 1e-9)  # a checkpoint at each step
+    losses = {}
+
+    def run(name):
+        work, table = tmp_path / name, tmp_path / f"{name}.parquet"
+        losses[name] = one_run.train_and_score(condition, setup, work, table, name="all")
+        return table
+
+    whole = pl.read_parquet(run("whole"))
+    assert not (tmp_path / "whole").exists()
+
+    class Killed(BaseException):
+        pass
+
+    steps = []
+
+    class Kill(TrainerCallback):
+        def on_step_begin(self, args, state, control, **rest):
+            steps.append(state.global_step)
+            if len(steps) == 4:
+                raise Killed
+
+    make = sft.make_trainer
+
+    def with_kill(*given):
+        trainer = make(*given)
+        trainer.add_callback(Kill())
+        return trainer
+
+    monkeypatch.setattr(sft, "make_trainer", with_kill)
+    with pytest.raises(Killed):
+        run("killed")
+    resumed = pl.read_parquet(run("killed"))
+    assert steps == [0, 1, 2, 3, 3, 4, 5]  # steps 0 to 2 were not made again
+    scores = ["prompt_score", "contrast_score"]
+    np.testing.assert_allclose(resumed[scores].to_numpy(), whole[scores].to_numpy(), atol=1e-4)
+    assert losses["killed"] == pytest.approx(losses["whole"], rel=1e-4)
+    # What another setup left behind is not continued.
+    (tmp_path / "killed" / "model" / "checkpoint-5").mkdir(parents=True)
+    (tmp_path / "killed" / "run.json").write_text('{"run": "another"}')
+    steps.clear()
+    with pytest.raises(Killed):
+        run("killed")
+    assert steps == [0, 1, 2, 3]
+
+
+def test_minutes_choose_the_same_number_of_steps_for_all_runs(start, data, tmp_path, monkeypatch):
+    setup = setup_of(start, data, steps=1, seeds=1, minutes=0.05)
+    measured = training_runs.with_measured_steps(setup, [Condition("all")], tmp_path)
+    stored = json.loads((tmp_path / "speed.json").read_text())
+    assert 0.0001 < stored["seconds_per_step"] < 30
+    assert measured.steps == stored["steps"] == max(1, int(3 / stored["seconds_per_step"]))
+    assert not list((tmp_path / "work").iterdir())
+    # A resumed experiment keeps them, however fast the machine is then.
+    monkeypatch.setattr(training_runs, "seconds_per_step", lambda *given: pytest.fail("measured again"))
+    assert training_runs.with_measured_steps(setup, [Condition("all")], tmp_path) == measured
+    with pytest.raises(InputError, match=r"0.05 minutes per run"):
+        training_runs.with_measured_steps(replace(setup, minutes=1), [Condition("all")], tmp_path)
 
 
 def test_an_experiment_that_is_not_there_is_refused(tmp_path):
