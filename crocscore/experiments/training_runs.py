@@ -77,7 +77,8 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
         PartsFailed: a run failed; the others are kept.
     """
     if name not in EXPERIMENTS:
-        raise InputError(f"unknown experiment {name!r}; expected {', '.join(EXPERIMENTS)} or zero-shot")
+        *others, last = EXPERIMENTS
+        raise InputError(f"unknown experiment {name!r}; expected {', '.join(others)} or {last}")
     out = Path(out)
     conditions = EXPERIMENTS[name]() if conditions is None else conditions
     left_out = [condition.leave_out for condition in conditions if condition.leave_out is not None]

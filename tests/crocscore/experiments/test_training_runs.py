@@ -215,7 +215,7 @@ def test_minutes_choose_the_same_number_of_steps_for_all_runs(start, data, tmp_p
 
 
 def test_an_experiment_that_is_not_there_is_refused(tmp_path):
-    with pytest.raises(InputError, match="held-out, learning-curve, label-noise or zero-shot"):
+    with pytest.raises(InputError, match="held-out, learning-curve, label-noise, objective or samples"):
         training_runs.run("nothing", Setup("m", "q", "c"), tmp_path)
     with pytest.raises(InputError, match="--checks"):
         zero_shot(None, tmp_path)
