@@ -471,7 +471,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
         log(f"   {line}")
 
     names = ["crocscore", "crocscore-dual", "colour-words", "random", "prompt-length", "image-only"]
-    echo("1. Building checks with the exact world", bold=True, err=True)
+    log("1. Building checks with the exact world", bold=True)
     built = build_exact(
         out / "syn",
         checks=checks,
@@ -490,7 +490,7 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
     rows = counted(len(loader.as_dataset("test")), "row")
     log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {rows}")
     draw_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
-    echo("2. Running scorers", bold=True, err=True)
+    log("2. Running scorers", bold=True)
     tables = score_dataset(out / "syn", names, out / "scores-syn", log=log_indented)
     report = evaluate(tables, settings=Settings(by=("property",)))
     others: list[Report] = []
@@ -503,13 +503,13 @@ def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -
         others.append(real)
         lines = agreement_lines(report.agreement(real))
         extra.append(("Agreement of the benchmarks", "".join(f"<p>{line}</p>" for line in lines)))
-    echo("3. Results", bold=True, err=True)
+    log("3. Results", bold=True)
     files = write_all(report, out, others=others, extra=extra)
     for other in others:
         files += write_all(other, out, name="report-nlvr")
     for shown in (report, *others):
-        show(terminal(shown))
-    echo(f"Written to {out}: sheet.png, {', '.join(file.name for file in files)}", bold=True, err=True)
+        show(terminal(shown), [shown.signature])
+    log(f"Written to {out}: sheet.png, {', '.join(file.name for file in files)}", bold=True)
     log(f"Open {out / 'report.html'} in a browser.")
 
 

@@ -47,7 +47,7 @@ Args:
     options (dict): arguments of scorers given by name, such as {"device": "cpu"}.
     out (str): folder for the score tables; a second run resumes there. Default: nothing is kept.
 {columns}    name (str): name of a metric that is given by its scores.
-    protocol (str): "syn" (pseudo-labelled images) or "hum" (verified images); default: the configuration of
+    protocol (str): "syn" (labels by construction) or "hum" (verified images); default: the configuration of
         this module, or what the data show.
     paper (bool): the published computation: ties lose, chance is 5/6 and 1/2.
     images (int): evaluate syn with so many images per side, averaged over all choices; default: all images.

@@ -347,4 +347,4 @@ def agreement(
         )
     write(json_file, report.to_json() if json_file else "")
     write(html_file, agreement_views.html(report) if html_file else "")
-    show(agreement_views.terminal(report))
+    show(agreement_views.terminal(report), [report.signature])

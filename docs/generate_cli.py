@@ -16,7 +16,17 @@ _EXIT_CODES = (
     "Exit codes: 0 is success. 2 means that the command cannot do what was asked, for example because of an\n"
     "option, a file, a full disk or the network; one sentence says why. 1 is a fault of the program, or an\n"
     "output whose reader has gone. 130 is Ctrl-C; finished work is kept, and the same command resumes it.\n"
-    "`croc --debug COMMAND` shows the traceback of an error."
+    "`croc --debug COMMAND` shows the traceback of an error.\n\n"
+    "`--verbose` (`-v`) and `--quiet` (`-q`) stand before or after the name of a command, as in\n"
+    "`croc evaluate -v scores/`. Results go to standard output, everything else to standard error.\n"
+    "`-q` prints only results and errors: no progress, no remarks, no messages of other libraries.\n"
+    "`-v` adds the signatures of numbers and messages about the work.\n\n"
+    "The Tab key completes commands, options and file names after this line in the shell's start file:\n\n"
+    "```text\n"
+    'bash  (~/.bashrc)                      eval "$(_CROC_COMPLETE=bash_source croc)"\n'
+    'zsh   (~/.zshrc)                       eval "$(_CROC_COMPLETE=zsh_source croc)"\n'
+    "fish  (~/.config/fish/config.fish)     _CROC_COMPLETE=fish_source croc | source\n"
+    "```"
 )
 
 

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import io
 import sys
+import time
 import traceback
 from typing import Any
 
 import click
 
 from croc import __version__
-from croc.cli.command_group import CommandGroup
+from croc.cli.command_group import CommandGroup, packages
 from croc.cli.failures import close_output, describe
-from croc.cli.output import echo, prepare_streams
+from croc.cli.output import echo, log, prepare_streams
+from croc.cli.verbosity import add_options, is_verbose
 
 _DEBUG = "croc.debug"
 
@@ -27,8 +29,11 @@ class _Croc(CommandGroup):
     def invoke(self, ctx: click.Context) -> Any:
         prepare_streams()
         try:
+            start = time.monotonic()
             result = super().invoke(ctx)
             sys.stdout.flush()  # what cannot be written fails here, not when Python ends
+            if is_verbose():
+                log(f"finished in {time.monotonic() - start:.3g} s")
             return result
         except click.ClickException as error:
             shown = io.StringIO()
@@ -108,3 +113,6 @@ def main() -> None:
     A check has two prompts that differ in one property, and images of both. A good metric gives each image a
     higher score with its own prompt.
     """
+
+
+add_options(main, packages, hidden=False)

@@ -34,7 +34,7 @@ Examples:
 @click.option(
     "--protocol",
     metavar="syn|hum",
-    help="Protocol: syn (pseudo-labels) or hum (human labels). Default: derived from the columns.",
+    help="Protocol: syn (labels by construction) or hum (human labels). Default: derived from the columns.",
 )
 @json_option
 def ceilings(
@@ -52,4 +52,4 @@ def ceilings(
 
     found = compute(open_checks(dataset, **source), protocol=protocol, by=by or None)
     write(json_file, found.to_json() if json_file else "")
-    show(tables(found))
+    show(tables(found), [found.signature])

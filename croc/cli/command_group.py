@@ -19,7 +19,8 @@ from typing import Any, TypeVar
 
 import click
 
-from croc.cli.output import echo
+from croc.cli.output import log
+from croc.cli.verbosity import add_options
 from croc.errors import CrocError
 
 ENTRY_POINTS = "croc.commands"
@@ -129,6 +130,7 @@ class CommandGroup(click.Group):
             command.path = f"{self.path}{cmd_name}."
         for source in sources:
             self._warn(source, f"{used} has one of that name")
+        add_options(command, packages)
         return command
 
     def distribution_of(self, ctx: click.Context, name: str | None) -> str:
@@ -182,7 +184,12 @@ class CommandGroup(click.Group):
         if source not in self._warned:
             self._warned.add(source)
             command = f"the command '{source.name.replace('.', ' ')}' of the distribution"
-            echo(f"warning: {command} {source.distribution} is not used: {reason}", err=True)
+            log(f"warning: {command} {source.distribution} is not used: {reason}")
+
+
+def packages() -> set[str]:
+    """Names of the packages that have commands."""
+    return {"croc", *(re.split("[.:]", source.value, maxsplit=1)[0] for source in installed())}
 
 
 @cache

@@ -68,6 +68,6 @@ def diff(
     )
     found = compare_versions(old, new, settings, metric=metric)
     write(json_file, found.to_json() if json_file else "")
-    show(changes(found))
+    show(changes(found), [f"old: {found.old}", f"new: {found.new}"])
     if fail_if_worse and found.worse:
         context.exit(1)

@@ -11,6 +11,7 @@ from croc.checks.schema import GROUP_COLUMNS
 from croc.cli.command_group import section
 from croc.cli.options import PATH, Integer, Number, correction_option, json_option, together
 from croc.cli.output import echo, log, show, write
+from croc.cli.verbosity import is_quiet
 from croc.errors import InputError
 from croc.tables.columns import OPTIONAL_COLUMNS
 
@@ -24,7 +25,7 @@ _report_options = together(
     click.option(
         "--protocol",
         metavar="syn|hum",
-        help="Protocol: syn (pseudo-labels) or hum (human labels). Default: the one in the tables.",
+        help="Protocol: syn (labels by construction) or hum (human labels). Default: the one in the tables.",
     ),
     click.option(
         "--paper", is_flag=True, help="Compute as in the paper: a tie fails, chance level is 5/6 or 1/2."
@@ -86,7 +87,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         average=options["average"],
         correction=options.get("correction", "holm"),
     )
-    with Console(stderr=True).status("Evaluating score tables …"):
+    with Console(stderr=True, quiet=is_quiet()).status("Evaluating score tables …"):
         read = read_score_tables(
             tables, protocol=options["protocol"], groups=by, metrics=options["metrics"] or None
         )
@@ -112,7 +113,7 @@ def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[
     )
     write(files["json"], report.to_json() + "\n")
     write(files["heatmap"], picture_png(report) if files["heatmap"] else b"")
-    show(terminal(report))
+    show(terminal(report), [report.signature])
 
 
 @section("evaluate")
@@ -183,7 +184,8 @@ def evaluate(
     write(html_file, page(report, extra=extra) if html_file else "")
     write(latex_file, latex(report) if latex_file else "")
     write(heatmap_file, heatmap_png(report) if heatmap_file else b"")
-    show([*terminal(report), *([] if found is None else ceilings(found))])
+    signatures = [report.signature, *([] if found is None else [found.signature])]
+    show([*terminal(report), *([] if found is None else ceilings(found))], signatures)
 
 
 @section("evaluate")
@@ -216,7 +218,9 @@ def agree(tables: tuple[Path, ...], other_tables: tuple[Path, ...], by: str | No
         agreements += first.agreement(second, by)
     for line in agreement_lines(agreements):
         echo(line)
-    echo(agreements[0].signature if agreements else "the two benchmarks have no group of checks in common")
+    if not agreements:
+        echo("the two benchmarks have no group of checks in common")
+    show([], [one.signature for one in agreements[:1]])
 
 
 @section("evaluate")
@@ -315,7 +319,7 @@ def correlate(
         **options,
     )
     write(json_file, found.to_json() if json_file else "")
-    show(correlations(found))
+    show(correlations(found), [found.signature])
     if found.ignored:
         names = ", ".join(map(repr, found.ignored))
         log(f"ignored, as they hold text or the index of a data frame: {names}")

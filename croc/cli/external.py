@@ -140,7 +140,7 @@ def evaluate(
 
     found = evaluate_on(find_benchmark(name), data, tables, revision=revision, log=log)
     write(json_file, found.to_json() + "\n")
-    show(evaluation(found))
+    show(evaluation(found), [] if found.correlations is None else [found.correlations.signature])
 
 
 @external.command(

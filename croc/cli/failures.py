@@ -48,8 +48,7 @@ def describe(error: BaseException, distribution: str = DISTRIBUTION) -> Failure:
     if isinstance(error, CrocError):
         return Failure(str(error))
     if isinstance(error, KeyboardInterrupt):
-        kept = "; ".join(getattr(error, "__notes__", ())) or "finished files are kept, others are not"
-        return Failure(f"interrupted; {kept}; run the same command again to continue", INTERRUPTED)
+        return Failure(f"interrupted: {_what_is_kept(error)}", INTERRUPTED)
     if isinstance(error, SystemExit):
         return Failure(f"code that the command ran ended the program (sys.exit({error.code!r:.80}))")
     if isinstance(error, MemoryError):
@@ -64,6 +63,15 @@ def describe(error: BaseException, distribution: str = DISTRIBUTION) -> Failure:
         "'croc --debug'",
         UNEXPECTED,
     )
+
+
+def _what_is_kept(error: KeyboardInterrupt) -> str:
+    """What an interrupt leaves, and how to resume; work that knows it says it, as text or as notes."""
+    if text := str(error):
+        return text
+    if notes := getattr(error, "__notes__", ()):
+        return f"{'; '.join(notes)}; run the same command again to resume"
+    return "finished files are kept; run the same command again"
 
 
 def _system_error(error: BaseException) -> OSError | None:

@@ -89,7 +89,7 @@ def score_images(
 
     found, pairs = _score(images, scorers, out, **options)
     write(html_file, contact_sheet(found, pairs.read) if html_file else "")
-    show(terminal(found))
+    show(terminal(found), [f"{name}: {signature}" for name, signature in found.signatures.items()])
 
 
 def _score(
@@ -215,4 +215,4 @@ def compare_models(
     write(json_file, report.to_json() + "\n")
     shown = table if "image" in table.columns else table.with_columns(pl.lit("").alias("image"))
     write(html_file, page(report, shown, lambda image: to_bytes(Path(image))) if html_file else "")
-    show(terminal(report))
+    show(terminal(report), [report.signature])

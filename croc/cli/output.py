@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
+from croc.cli.verbosity import is_quiet, is_verbose
 from croc.errors import InputError
 from croc.wording import PLAIN_CHARACTERS, printable
 
@@ -72,8 +73,10 @@ def _stream() -> TextIO:
     return sys.stderr if context is not None and context.meta.get(_TAKEN) else sys.stdout
 
 
-def show(renderables: Sequence[RenderableType]) -> None:
+def show(renderables: Sequence[RenderableType], signatures: Sequence[object] = ()) -> None:
     """Print Rich renderables. Lines are cut to a width on a terminal only.
+
+    With ``--verbose`` the signatures of their numbers follow.
 
     Text is printed as it is: ``[score]`` is no markup here, and ``:smile:`` no emoji. Styles come from
     ``rich.text.Text`` and from the arguments of tables.
@@ -87,6 +90,8 @@ def show(renderables: Sequence[RenderableType]) -> None:
     console.on_broken_pipe = _raise_again  # type: ignore[method-assign]
     for renderable in renderables:
         console.print(_Printable(renderable))
+    for signature in signatures if is_verbose() else ():
+        console.print(_Printable(str(signature)), style="dim")
 
 
 def _raise_again() -> None:
@@ -98,9 +103,10 @@ def echo(text: object, *, err: bool = False, bold: bool = False) -> None:
     click.secho(printable(str(text)), sys.stderr if err else _stream(), bold=bold or None)
 
 
-def log(line: str) -> None:
-    """Print a line about the progress of a command to standard error."""
-    echo(line, err=True)
+def log(line: str, *, bold: bool = False) -> None:
+    """Print a line about the progress of a command to standard error, unless ``--quiet`` is given."""
+    if not is_quiet():
+        echo(line, err=True, bold=bold)
 
 
 def write(path: Path | None, content: str | bytes) -> None:

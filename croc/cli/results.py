@@ -1,16 +1,19 @@
-"""Commands of results files: results create, results verify, leaderboard."""
+"""Commands of results files: results create, export, verify, leaderboard."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import PATH, Integer, Number, key_values
-from croc.cli.output import echo, show, write
+from croc.cli.output import echo, log, show, write
 from croc.errors import CrocError, InputError
+
+if TYPE_CHECKING:
+    from croc.results.every_eval_ever import Relationship
 
 _SHOWN_PROBLEMS = 10
 
@@ -18,7 +21,7 @@ _SHOWN_PROBLEMS = 10
 @section("evaluate")
 @click.group(cls=CommandGroup)
 def results() -> None:
-    """Create and verify results files for a leaderboard."""
+    """Create, export and verify results files for a leaderboard."""
 
 
 @results.command(
@@ -39,7 +42,7 @@ Examples:
 @click.option(
     "--protocol",
     metavar="syn|hum",
-    help="Protocol: syn (pseudo-labels) or hum (human labels). Default: the one in the table.",
+    help="Protocol: syn (labels by construction) or hum (human labels). Default: the one in the table.",
 )
 @click.option("--metric", metavar="NAME", help="Name of the metric, if the table has several.")
 @click.option("--trained-on-croc", is_flag=True, help="Declare that the metric was trained on CROC checks.")
@@ -58,7 +61,21 @@ def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
 
     result = make_result(table, settings=Settings(paper=paper), **options)
     echo(write_result(result, out / f"{table.stem}.json"))
-    echo(result.signature, err=True)
+    show([], [result.signature])
+
+
+def _results_files(paths: tuple[Path, ...]) -> list[Path]:
+    """The results files that are given, those in folders included."""
+    from croc.results.verified import VERIFIED
+
+    files: list[Path] = []
+    for path in paths:
+        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
+        inside = [file for file in inside if file.name != VERIFIED]
+        if not inside:
+            raise InputError(f"{path}: no results file (.json) in this folder")
+        files += inside
+    return files
 
 
 @results.command(
@@ -139,16 +156,10 @@ def verify(
 
     from croc.checks.sources import open_checks
     from croc.results.verification import Rescoring, verify_all
-    from croc.results.verified import LEVELS, VERIFIED
+    from croc.results.verified import LEVELS
     from croc.results.verified import record as add_to_list
 
-    files: list[Path] = []
-    for path in paths:
-        inside = sorted(path.rglob("*.json")) if path.is_dir() else [path]
-        inside = [file for file in inside if file.name != VERIFIED]
-        if not inside:
-            raise InputError(f"{path}: no results file (.json) in this folder")
-        files += inside
+    files = _results_files(paths)
     if table is not None and len(files) > 1:
         raise InputError(f"--table {table}: give one results file with it, not {len(files)}")
     needs = {"dataset": [*source, "rescore"], "rescore": ["scorer", "option", "seed"]}
@@ -168,7 +179,7 @@ def verify(
     if rescore is not None:
         seed = secrets.randbits(32) if seed is None else seed
         rescoring = Rescoring(rescore, seed, scorer, key_values(options, "--option"), tolerance)
-        echo(f"scoring again with --seed {seed}", err=True)
+        log(f"scoring again with --seed {seed}")
     failures, found = [], {}
     for path in files:
         problems, verification, statements = verify_all(path, table, checks, rescoring)
@@ -186,6 +197,69 @@ def verify(
         add_to_list(record, {path: verification for path, verification in found.items() if path.is_file()})
     if failures:
         raise CrocError("\n".join(failures))
+
+
+@results.command(
+    "export",
+    epilog="""\b
+Examples:
+  croc results export results/syn/mine.json --format hub --out model/
+  croc results export results/ --format every-eval-ever --model org/mine --organization Lab --out eee/""",
+)
+@click.argument("paths", nargs=-1, required=True, type=PATH, metavar="RESULT...")
+@click.option(
+    "--format",
+    "form",
+    required=True,
+    type=click.Choice(["hub", "every-eval-ever"]),
+    help="hub: .eval_results/*.yaml for the repository of the metric's model on the Hub. every-eval-ever: a "
+    "record for the datastore of Every Eval Ever.",
+)
+@click.option(
+    "--model",
+    metavar="DEVELOPER/NAME",
+    help="Id of the metric, for every-eval-ever; on the Hub its repository.",
+)
+@click.option("--organization", metavar="NAME", help="Who evaluated the metric, for every-eval-ever.")
+@click.option(
+    "--relationship",
+    type=click.Choice(["first_party", "third_party", "collaborative", "other"]),
+    default="other",
+    show_default=True,
+    help="Relationship of the organization to the metric's developer, for every-eval-ever.",
+)
+@click.option("--out", required=True, type=PATH, metavar="FOLDER", help="Output folder.")
+def export(
+    paths: tuple[Path, ...],
+    form: str,
+    model: str | None,
+    organization: str | None,
+    relationship: Relationship,
+    out: Path,
+) -> None:
+    """Write results files in the formats of others.
+
+    RESULT is a results file, or a folder of them, which are then of one metric.
+    """
+    import time
+
+    from croc.results.every_eval_ever import Provenance
+    from croc.results.export import every_eval_ever_files, hub_files
+    from croc.results.files import read_result
+
+    read = {path: read_result(path) for path in _results_files(paths)}
+    if form == "hub":
+        if model or organization:
+            raise InputError("--model and --organization go with --format every-eval-ever")
+        files = hub_files(read)
+    else:
+        if model is None or organization is None:
+            raise InputError("--format every-eval-ever needs --model and --organization")
+        provenance = Provenance(model, organization, relationship, int(time.time()))
+        files = every_eval_ever_files(read, provenance)
+    for name, content in files.items():
+        write(out / name, content)
+        echo(out / name)
 
 
 @section("evaluate")
@@ -220,14 +294,14 @@ def leaderboard(
     known = {} if verified is None else read_verified(verified)
     board = load(paths, verified=known, only_verified=only_verified)
     for problem in board.problems:
-        echo(f"ignored: {problem}", err=True)
+        log(f"ignored: {problem}")
     if not board.benchmarks:
         raise InputError("no results file found; create one with 'croc results create'")
     reports = [benchmark.report for benchmark in board.benchmarks]
     write(html_file, page(reports[0], others=reports[1:]) if html_file else "")
     for benchmark in board.benchmarks:
         heading = Text(f"\n{benchmark.report.dataset.name}", "bold")
-        show([heading, *terminal(benchmark.report)])
+        show([heading, *terminal(benchmark.report)], [benchmark.report.signature])
         trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
         if trained:
             echo(f"Trained on CROC checks, as their authors state: {', '.join(trained)}")

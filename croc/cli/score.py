@@ -28,7 +28,7 @@ from croc.cli.output import echo, log, show
 _protocol_option = click.option(
     "--protocol",
     metavar="syn|hum",
-    help="Protocol: syn (pseudo-labels) or hum (human labels). Default: derived from the columns.",
+    help="Protocol: syn (labels by construction) or hum (human labels). Default: derived from the columns.",
 )
 
 

@@ -93,4 +93,4 @@ def transfer(
     found = compare(sources, match=match, level=level, seed=seed, correction=correction)
     write(json_file, found.to_json() + "\n")
     write(plot, picture_png(found) if plot else b"")
-    show(tables(found))
+    show(tables(found), [f"{name}: {signature}" for name, signature in found.signatures.items()])

@@ -447,17 +447,18 @@ class _Run:
 
     def work(self, make: MakePart, todo: Sequence[Part], executor: Executor) -> None:
         total = len(self.plan.parts)
-        with self.show as show, closing(executor(make, todo, self.folder / "tmp")) as outcomes:
-            show(self.status())
-            try:
+        try:
+            with self.show as show, closing(executor(make, todo, self.folder / "tmp")) as outcomes:
+                show(self.status())
                 for part, outcome in outcomes:
                     self.keep(part, outcome)
                     show(self.status())
                     if self.max_failures is not None and len(self.failed) > self.max_failures:
                         raise PartsFailed(self.folder, self.plan.what, self.failed, total, stopped=True)
-            except KeyboardInterrupt as stop:
-                stop.add_note(f"{self.folder}: {len(self.records)} of {total} {self.plan.what} are kept")
-                raise
+        except KeyboardInterrupt as stop:
+            kept = f"{len(self.records):,} of {total:,} {self.plan.what} are finished and kept"
+            stop.add_note(f"{self.folder}: {kept}")
+            raise
         if self.failed:
             raise PartsFailed(self.folder, self.plan.what, self.failed, total)
 

@@ -33,7 +33,7 @@ def terminal(report: ModelComparison) -> list[RenderableType]:
             _systems(comparison),
             _differences(comparison),
         ]
-    shown += [Text(""), *(Text(line) for line in lines(report)), Text(str(report.signature), "dim")]
+    shown += [Text(""), *(Text(line) for line in lines(report))]
     return shown
 
 

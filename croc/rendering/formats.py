@@ -119,6 +119,16 @@ def adjusted_p(correction: Correction) -> str:
     return "p (Holm)" if correction == "holm" else "p (FDR)"
 
 
+def checks_title(report: Report) -> str:
+    """What kind of checks a report is about, by where their labels come from."""
+    kinds = {
+        "certain": "Synthetic checks with certain labels",
+        "pseudo": "Pseudo-labelled checks",
+        "human": "Human-labelled checks",
+    }
+    return f"{kinds.get(report.dataset.labels or '', 'Checks')} ({report.protocol})"
+
+
 def describe_correction(correction: Correction) -> str:
     """How p values were adjusted, as a sentence."""
     method = {"holm": "Holm", "bh": "Benjamini–Hochberg", "by": "Benjamini–Yekutieli"}[correction]

@@ -47,7 +47,7 @@ def terminal(report: GradedReport) -> list[RenderableType]:
         values = [estimate.value for estimate in (*score.by_error.values(), *score.by_number.values())]
         steps.add_row(_name(score), *(probability(value) for value in values))
     notes = [Text(line) for line in lines(report)]
-    return [head, table, Text(""), steps, Text(""), *notes, Text(str(report.signature), "dim")]
+    return [head, table, Text(""), steps, Text(""), *notes]
 
 
 def lines(report: GradedReport) -> list[str]:

@@ -34,6 +34,7 @@ def environment() -> Environment:
     made.globals |= {
         "adjusted_p": formats.adjusted_p,
         "cell": formats.cell,
+        "checks_title": formats.checks_title,
         "cell_interval": formats.cell_interval,
         "describe_comparison": formats.describe_comparison,
         "describe_correction": formats.describe_correction,

@@ -45,7 +45,7 @@ _STYLES = {"good": "green", "bad": "red", "": ""}
 
 
 def terminal(report: Report) -> list[RenderableType]:
-    """The report as rich renderables: the ranking, a table per grouping, findings, signature."""
+    """The report as rich renderables: the ranking, a table per grouping, findings."""
     from rich.text import Text
 
     parts: list[RenderableType] = [_ranking(report)]
@@ -60,7 +60,6 @@ def terminal(report: Report) -> list[RenderableType]:
         for finding in report.findings:
             p = "" if finding.p is None else f" (p = {p_value(finding.p)})"
             parts.append(Text(f"• {finding.text}{p}"))
-    parts.append(Text(str(report.signature), style="dim"))
     return parts
 
 
@@ -159,8 +158,7 @@ def changes(found: Changes) -> list[RenderableType]:
             Text(outcome, style={"better": "green", "worse": "red"}.get(outcome, "")),
         )
     note = [Text(describe_correction(found.correction))] if found.correction != "holm" else []
-    signatures = [Text(f"old: {found.old}", style="dim"), Text(f"new: {found.new}", style="dim")]
-    return [table, *note, *signatures]
+    return [table, *note]
 
 
 def plan(found: Plan) -> list[RenderableType]:
@@ -224,7 +222,6 @@ def ceilings(found: Ceilings) -> list[RenderableType]:
             table.add_row(Text(value), count(of_value[0].checks), *means)
         parts.append(table)
     parts += [Text(line) for line in ceiling_lines(found)]
-    parts.append(Text(str(found.signature), style="dim"))
     return parts
 
 
@@ -244,7 +241,7 @@ def _number(value: float | None) -> Text:
 
 
 def correlations(report: Correlations) -> list[RenderableType]:
-    """Correlations with ratings: a table per column of ratings and part, notes, signature."""
+    """Correlations with ratings: a table per column of ratings and part, notes."""
     from rich.table import Table
     from rich.text import Text
 
@@ -280,7 +277,6 @@ def correlations(report: Correlations) -> list[RenderableType]:
     parts.append(
         Text("Metrics with the same rank are statistically tied in accuracy with ties.", style="dim")
     )
-    parts.append(Text(str(report.signature), style="dim"))
     return parts
 
 

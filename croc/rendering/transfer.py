@@ -66,7 +66,6 @@ def transfer(found: Transfer) -> list[RenderableType]:
             table.add_row(*map(Text, cells(one)), style="" if one.concluded else "dim")
         shown += [table, Text("")]
     shown += [Text(line) for line in lines(found)]
-    shown += [Text(f"{name}: {signature}", style="dim") for name, signature in found.signatures.items()]
     return shown
 
 

@@ -148,15 +148,17 @@ def eval_results_files(report: Report, metric: str | None = None) -> dict[str, s
     Returns:
         Empty where the dataset is not on the Hub.
     """
+    entries = eval_result_entries(report, metric)
+    return dict([entries_file(report.dataset.name, entries)]) if entries else {}
+
+
+def entries_file(dataset: str, entries: list[EvalResultEntry]) -> tuple[str, str]:
+    """The path and the content of the file of ``.eval_results`` for a dataset."""
     import yaml
     from huggingface_hub import eval_result_entries_to_yaml
 
-    entries = eval_result_entries(report, metric)
-    if not entries:
-        return {}
-    name = report.dataset.name.replace("/", "-")
-    content = eval_result_entries_to_yaml(entries)
-    return {f"{FOLDER}/{name}.yaml": yaml.safe_dump(content, sort_keys=False, allow_unicode=True)}
+    content = yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False, allow_unicode=True)
+    return f"{FOLDER}/{dataset.replace('/', '-')}.yaml", content
 
 
 def is_on_hub(dataset: Dataset) -> bool:

@@ -31,6 +31,7 @@ from croc.storage.frames import read_frame
 from croc.tables.columns import SCORE_KEYS, SCORE_VALUES
 from croc.tables.metadata import ScoreMetadata
 from croc.verdict.records import Comparison, Result, Score
+from croc.verdict.report import Dataset
 from croc.wording import counted
 
 # Intervals come from sums in single precision, whose last digits differ between machines.
@@ -39,7 +40,10 @@ _LONG = 60  # characters of a value that a message shows
 _RESAMPLED_NAMES = ("ci_low", "ci_high", "scaled_ci_low", "scaled_ci_high", "p")
 # Fields of records that files of an earlier version do not have: their absence claims nothing.
 _ADDED_LATER = {
-    item.name for record in (Result, Score, Comparison) for item in fields(record) if item.default is None
+    item.name
+    for record in (Result, Score, Comparison, Dataset)
+    for item in fields(record)
+    if item.default is None
 }
 # Not compared with the table again: the checksum is, and the file may have another name.
 _NOT_COMPUTED = ("table", "url")

@@ -185,6 +185,13 @@ class _Run:
         try:
             plan = self.checks.plan(settings.checks_per_part or CHECKS_PER_PART[slices.method])[rank::ranks]
             slices.expect(plan)
+            logger.info(
+                "%s: method %s, %s in %s",
+                scorer.name,
+                slices.method,
+                counted(slices.total, "check"),
+                counted(len(plan), "slice"),
+            )
             before = _counts(folders[rank])
             make: MakePart = slices
             if self.executor is not None:
@@ -223,7 +230,8 @@ class _Run:
             for one in manifests:
                 counts.update({key: int(value) for key, value in one.counts.items()})
             new = counts["pairs"] - before.get("pairs", 0)
-            self.log(_summary(metadata, counts, new, seconds, target, _usage(scorer)))
+            self.log(_summary(counts, new, seconds, target, _usage(scorer)))
+            logger.info("%s: %s", scorer.name, metadata.signature)
         wait()
         return target
 
@@ -302,9 +310,7 @@ def _usage(scorer: Any) -> str:
     return "" if usage is None or callable(usage) else str(usage)
 
 
-def _summary(
-    metadata: ScoreMetadata, counts: Counter[str], new: float, seconds: float, target: Path, usage: str
-) -> str:
+def _summary(counts: Counter[str], new: float, seconds: float, target: Path, usage: str) -> str:
     speed = f"{new} new, {new / max(seconds, 1e-9):.3g} pairs/s" if new else "all from an earlier run"
     remarks = [
         f"{counted(counts[key], noun)} {what}"
@@ -316,7 +322,7 @@ def _summary(
         if counts[key]
     ]
     suffix = "".join(f", {remark}" for remark in remarks) + (f"; {usage}" if usage else "")
-    return f"{target}: {counted(counts['pairs'], 'pair')}, {speed}{suffix} | {metadata.signature}"
+    return f"{target}: {counted(counts['pairs'], 'pair')}, {speed}{suffix}"
 
 
 def _processes() -> tuple[int, int, Callable[[], None]]:

@@ -44,7 +44,7 @@ class Key:
 KEYS: tuple[Key, ...] = (
     Key("croc", "v", "program", "version of this program"),
     Key("task", "task", "computation", "what was computed, where it is not the evaluation of a metric"),
-    Key("protocol", "p", "computation", "`syn` (pseudo-labelled images) or `hum` (verified images)"),
+    Key("protocol", "p", "computation", "`syn` (labels by construction) or `hum` (verified images)"),
     Key("mode", "m", "computation", "`default`, or `paper` for the published computation"),
     Key("chance", "ch", "computation", "how the chance level of an accuracy is computed"),
     Key("ties", "t", "computation", "what a tie counts: `half`, or `lose`"),

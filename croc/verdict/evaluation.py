@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import polars as pl
 
 from croc.checks.schema import DIRECTIONS, Protocol
 from croc.errors import InputError
@@ -26,7 +27,7 @@ from croc.verdict.directions import scaled_accuracy
 from croc.verdict.generator_effects import dependences
 from croc.verdict.groups import Group, GroupTests, groups_by
 from croc.verdict.records import Comparison, Result, Score, optional
-from croc.verdict.report import Average, Dataset, GroupKey, Report, Settings
+from croc.verdict.report import Average, Dataset, GroupKey, Labels, Report, Settings
 from croc.verdict.statistics import Array
 
 UNNAMED = "unnamed"
@@ -100,6 +101,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
             dataset.get("dataset_revision"),
             dataset.get("dataset_config"),
             dataset.get("dataset_split"),
+            _labels(tables),
         ),
         checks=checks,
         concepts=concepts,
@@ -120,6 +122,19 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
     )
     one_image = _one_image(tables, everything, tests[0], settings)
     return replace(report, findings=tuple(findings.find(report, tested.tests, one_image)))
+
+
+def _labels(tables: Sequence[ScoreTable]) -> Labels | None:
+    """Where the labels of the checks come from, by the image models that the tables name."""
+    if tables[0].protocol == "hum":
+        return "human"
+    named = [table.frame["image_model"].unique() for table in tables if "image_model" in table.frame.columns]
+    models = pl.concat(named).unique().drop_nulls() if named else pl.Series([], dtype=pl.String)
+    if not len(models):
+        return None
+    # Drawings with added noise have wrong labels on purpose.
+    certain = models.str.starts_with("exact@") & ~models.str.contains("+noise", literal=True)
+    return "certain" if certain.all() else "pseudo"
 
 
 def join_reports(reports: Sequence[Report], verdicts: CheckVerdicts, settings: Settings) -> Report:

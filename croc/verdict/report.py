@@ -93,6 +93,9 @@ class Settings(Stored):
             )
 
 
+Labels = Literal["certain", "pseudo", "human"]
+
+
 @dataclass(frozen=True)
 class Dataset(Stored):
     """The dataset of checks that the metrics were run on, as their score tables name it.
@@ -102,12 +105,15 @@ class Dataset(Stored):
         revision: commit on the Hub, or a hash of the content; None if unknown.
         config: configuration; None if there is only one, or it is unknown.
         split: split; None if unknown.
+        labels: where labels come from: ``certain`` if all images were drawn from their prompts by the exact
+            world, ``pseudo`` if image models made them, ``human`` if people verified them; None if unknown.
     """
 
     name: Text
     revision: Text | None = None
     config: Text | None = None
     split: Text | None = None
+    labels: Labels | None = None
 
 
 def _refuse(value: object) -> object:

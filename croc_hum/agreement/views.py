@@ -273,7 +273,7 @@ def terminal(report: AgreementReport) -> list[RenderableType]:
             table.add_row(*map(Text, row))
         parts.append(table)
     parts += [Text(f"• {line}") for line in summarize(report)]
-    return [*parts, Text(str(report.signature), style="dim")]
+    return parts
 
 
 def html(report: AgreementReport) -> str:

@@ -350,8 +350,11 @@ def train(arguments: Sequence[str]) -> Path:
         raise InputError(f"resume_from_checkpoint: {checkpoint} is not a folder")
     trainer = make_trainer(own, settings)
     out, is_main = Path(settings.output_dir), trainer.is_world_process_zero()
-    with _writing_checkpoints(out):
-        trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
+    try:
+        with _writing_checkpoints(out):
+            trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt(_what_is_kept(out)) from None
     trainer.write_history()
     accelerator, checks = trainer.accelerator, trainer.held_out_checks
     if is_main:
@@ -381,6 +384,16 @@ def train(arguments: Sequence[str]) -> Path:
     # The folder is complete before any process returns.
     accelerator.wait_for_everyone()
     return out
+
+
+def _what_is_kept(out: Path) -> str:
+    """What an interrupted training leaves, and how to resume it."""
+    # The trainer's state is the last file of a checkpoint.
+    steps = [int(file.parent.name.rpartition("-")[2]) for file in out.glob("checkpoint-*/trainer_state.json")]
+    if not steps:
+        return f"{out} has no checkpoint yet, so the same command starts again (save_steps makes checkpoints)"
+    checkpoint = out / f"checkpoint-{max(steps)}"
+    return f"{checkpoint} is kept; add --resume_from_checkpoint {checkpoint} to the same command to resume"
 
 
 @contextmanager

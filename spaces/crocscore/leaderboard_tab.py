@@ -105,7 +105,7 @@ def build(ui: webui.Wiring) -> None:
         "<h2>By category</h2></div>"
     )
     categories = webui.html(start[1], elem_id="leaderboard-categories")
-    webui.html(pages.fragment("heading", "Pseudo-labelled and human-labelled checks side by side"))
+    webui.html(pages.fragment("heading", "Synthetic and human-labelled checks side by side"))
     sides = webui.html(start[2], elem_id="leaderboard-sides")
     webui.html(pages.fragment("heading", "What the tests show"))
     findings = webui.html(pages.findings(first))

@@ -186,7 +186,7 @@ def test_a_pair_table_is_correlated(tmp_path: Path) -> None:
     rows = [f"i{n},s,p{n % 5},{n},{n * n % 7},{n % 5}" for n in range(30)]
     (tmp_path / "t.csv").write_text("\n".join(["item_id,system,prompt,good,noise,rating", *rows]))
     result = croc(
-        "correlate", tmp_path / "t.csv", "--human", "rating", "--cluster", "prompt", "--resamples", "20"
+        "correlate", tmp_path / "t.csv", "--human", "rating", "--cluster", "prompt", "--resamples", "20", "-v"
     )
     assert result.exit_code == 0
     assert "cluster:prompt|clusters:5" in result.output

@@ -190,6 +190,33 @@ def test_completion_passes_over_a_broken_command() -> None:
     complete.get_completions(["broken"], "")
 
 
+@pytest.mark.parametrize(
+    ("shell", "start"), [("bash", "_croc_completion()"), ("zsh", "#compdef croc"), ("fish", "function _croc")]
+)
+def test_the_completion_script_of_a_shell_is_printed(shell: str, start: str, tmp_path: Path) -> None:
+    (tmp_path / "croc").write_text(
+        f"#!{sys.executable}\nimport sys\nsys.argv[0] = 'croc'\nfrom croc.cli import main\nmain()\n"
+    )
+    (tmp_path / "croc").chmod(0o755)
+    paths = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    environment["PATH"] = f"{tmp_path}{os.pathsep}{environment['PATH']}"
+
+    def run(**variables: str) -> str:
+        done = subprocess.run(
+            ["croc"], capture_output=True, text=True, env=environment | variables, cwd=tmp_path
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    assert start in run(_CROC_COMPLETE=f"{shell}_source")
+    if shell == "bash":  # what the script calls at the Tab key
+        found = run(_CROC_COMPLETE="bash_complete", COMP_WORDS="croc results cre", COMP_CWORD="2")
+        assert found == "plain,create\n"
+        options = run(_CROC_COMPLETE="bash_complete", COMP_WORDS="croc evaluate --he", COMP_CWORD="2")
+        assert options.splitlines() == ["plain,--heatmap", "plain,--help"]
+
+
 def test_a_group_that_is_not_part_of_croc_has_no_commands_of_entry_points() -> None:
     assert CommandGroup("mine").list_commands(click.Context(click.Command("x"))) == []
 

@@ -88,7 +88,7 @@ def test_every_form_is_written_and_the_verdict_printed(tmp_path):
     write(tmp_path / "t", "clip", rows[::-1])
     out = {kind: tmp_path / "out" / f"r.{kind}" for kind in ("json", "html", "latex", "heatmap")}
     options = [item for kind, path in out.items() for item in (f"--{kind}", path)]
-    done = run("evaluate", tmp_path / "t", "--resamples", 50, "--permutations", 50, *options)
+    done = run("evaluate", tmp_path / "t", "--resamples", 50, "--permutations", 50, "-v", *options)
     assert done.exit_code == 0, done.output
     assert all(path.stat().st_size for path in out.values())
     content = json.loads(out["json"].read_text())
@@ -136,7 +136,9 @@ def test_agreement_of_two_benchmarks(tmp_path):
                 )
             ]
             write(tmp_path / folder, metric, rows)
-    done = run("agree", tmp_path / "syn", "--with", tmp_path / "hum", "--resamples", 100, "--permutations", 0)
+    done = run(
+        "agree", tmp_path / "syn", "--with", tmp_path / "hum", "--resamples", 100, "--permutations", 0, "-v"
+    )
     assert done.exit_code == 0, done.output
     assert "Rankings of 3 metrics: Kendall tau-b 1.00" in done.stdout
     assert "protocol:syn" in done.stdout
@@ -148,7 +150,7 @@ def test_correlations_are_printed_and_written(tmp_path):
     pairs.write_text("\n".join(["item_id,system,prompt,up,down,human", *lines]) + "\n")
     target = tmp_path / "c.json"
     done = run(
-        "correlate", pairs, "--human", "human", "--group", "none", "--json", target, "--resamples", 100
+        "correlate", pairs, "--human", "human", "--group", "none", "--json", target, "--resamples", 100, "-v"
     )
     assert done.exit_code == 0, done.output
     found = {(one["metric"], one["kind"]): one["value"] for one in json.loads(target.read_text())["results"]}

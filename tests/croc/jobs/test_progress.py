@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+import re
+import sys
 from types import SimpleNamespace
 
 import pytest
@@ -58,3 +61,38 @@ def test_work_of_unknown_length_says_no_end(
 )
 def test_a_stretch_of_time_is_said_in_the_unit_that_people_would_take(seconds: float, said: str) -> None:
     assert format_duration(seconds) == said
+
+
+def test_a_bar_estimates_the_time_left_by_what_this_run_made(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "200")
+    with progress_bar("images", "images") as show:
+        clock.now += 60  # the model is loaded
+        show(900, 1000, "")  # reused from an earlier run
+        clock.now += 10
+        show(905, 1000, "1 failed")
+    # 5 images in 10 s: 95 are left, 190 s. The 900 of the earlier run would give a second.
+    shown = re.sub(r"\x1b\[[?0-9;]*[a-zA-Z]", "", capsys.readouterr().err)
+    assert "905/1000 images 0.5/s, about 3.2 min left, 1 failed" in shown
+
+
+def test_a_run_in_which_nothing_is_made_has_no_time_left(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_bar("images", "images") as show:
+        show(40, 100, "")
+        clock.now += 31
+        show(40, 100, "all failed")
+    assert capsys.readouterr().err == "images: 40 of 100 images, 0/s, all failed\n"
+
+
+def test_nothing_is_shown_where_warnings_are_disabled(
+    clock: SimpleNamespace, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR, "croc")
+    with progress_bar("images", "images") as show:
+        clock.now += 31
+        show(40, 100, "")
+    assert capsys.readouterr().err == ""

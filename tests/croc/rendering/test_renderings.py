@@ -333,7 +333,6 @@ def test_the_terminal_shows_names_as_they_are(report, request):
         assert name in text
     for mean, directions, further in ranking_cells(report):
         assert all(cell in text for cell in (mean, *directions, *further))
-    assert str(report.signature) in text
 
 
 def test_all_renderings_are_written_together(odd, tmp_path):

@@ -347,7 +347,7 @@ def test_the_command_shows_the_ceilings_and_evaluate_shows_them_beside_a_report(
     rows = [dict.fromkeys(column.name for column in CHECK_COLUMNS) | check for check in checks]
     Dataset.from_list(rows, features=check_features()).to_parquet(tmp_path / "checks" / "test.parquet")
     run = CliRunner()
-    done = run.invoke(main, ["ceilings", str(tmp_path / "checks"), "--json", str(tmp_path / "c.json")])
+    done = run.invoke(main, ["ceilings", str(tmp_path / "checks"), "-v", "--json", str(tmp_path / "c.json")])
     assert done.exit_code == 0, done.output
     found = Ceilings.from_dict(json.loads((tmp_path / "c.json").read_text("utf-8")))
     assert found == ceilings(open_checks(str(tmp_path / "checks")))

@@ -556,3 +556,30 @@ def test_groups_of_few_checks_are_grey_and_have_no_place_among_the_worst():
     assert report.score("m", "property", "colour").of_few_checks
     assert not report.score("m", "property", "number").of_few_checks
     assert html_page(report).count('<td class="few">') == 1
+
+
+@pytest.mark.parametrize(
+    ("protocol", "models", "labels", "title"),
+    [
+        ("syn", ("exact@3", "exact@3+style=flat"), "certain", "Synthetic checks with certain labels (syn)"),
+        ("syn", ("exact@3", "org/painter@1"), "pseudo", "Pseudo-labelled checks (syn)"),
+        ("syn", ("exact@3+noise=0.2",), "pseudo", "Pseudo-labelled checks (syn)"),
+        ("syn", (None,), None, "Checks (syn)"),
+        ("hum", ("exact@3",), "human", "Human-labelled checks (hum)"),
+    ],
+)
+def test_the_title_of_checks_is_where_their_labels_come_from(protocol, models, labels, title):
+    rows = [
+        row
+        for n in range(6)
+        for row in check_rows(
+            f"c{n}", *PERFECT, subset="entity_variation", image_model=models[n % len(models)]
+        )
+    ]
+    report = report_of({"m": rows}, protocol)
+    assert report.dataset.labels == labels
+    assert title in Page(html_page(report)).texts
+    stored = report.to_dict()
+    assert type(report).from_dict(stored).dataset == report.dataset
+    del stored["dataset"]["labels"]  # as earlier versions wrote it
+    assert formats.checks_title(type(report).from_dict(stored)) == f"Checks ({protocol})"
