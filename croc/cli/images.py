@@ -154,6 +154,14 @@ Examples:
 )
 @click.option("--label", metavar="COLUMN", help="Column of labels, in the file of --labels or in the table.")
 @click.option(
+    "--results",
+    multiple=True,
+    type=PATH,
+    metavar="PATH",
+    help="Results of the metrics by property, as 'croc trust' takes them: how often each is right about what "
+    "the prompts depend on. Repeatable. Default: the sample in the package.",
+)
+@click.option(
     "--level", default=0.95, show_default=True, type=Number(0.5, 0.999), help="Confidence level of intervals."
 )
 @click.option(
@@ -174,6 +182,7 @@ def compare_models(
     out: Path | None,
     labels: Path | None,
     label: str | None,
+    results: tuple[Path, ...],
     level: float,
     permutations: int,
     json_file: Path | None,
@@ -186,7 +195,10 @@ def compare_models(
     system and prompt and a column for each metric, such as 'croc score-images' writes. Models are compared on
     the same prompts; several images of a prompt are averaged. With --labels the mean label of all prompts is
     estimated from a few labels and the metric, so that the interval holds whatever the metric's errors are.
+    Beside the ranking stands how often the metric is right about the properties that these prompts depend on.
     """
+    from dataclasses import replace
+
     import polars as pl
 
     from croc.checks.decoding import to_bytes
@@ -194,6 +206,8 @@ def compare_models(
     from croc.images.comparison import compare_models as compare
     from croc.images.pairs import read_table
     from croc.rendering.comparison import page, terminal
+    from croc.trust.accuracies import SAMPLE, read_accuracies
+    from croc.trust.prediction import trust_by_property
 
     chosen = list(metrics)
     if scorers:
@@ -212,6 +226,9 @@ def compare_models(
     if labels is not None:
         table, label = add_labels(table, read_table(labels), str(labels), label, log), ADDED
     report = compare(table, chosen, label=label, level=level, permutations=permutations)
+    accuracies = read_accuracies(results or (SAMPLE,))
+    trust = trust_by_property(table["prompt"].drop_nulls(), accuracies, chosen)
+    report = replace(report, trust=trust)
     write(json_file, report.to_json() + "\n")
     shown = table if "image" in table.columns else table.with_columns(pl.lit("").alias("image"))
     write(html_file, page(report, shown, lambda image: to_bytes(Path(image))) if html_file else "")

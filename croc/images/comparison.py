@@ -22,6 +22,7 @@ from croc.images.prediction_powered import FEWEST_LABELS, PoweredMean, powered_m
 from croc.images.scoring import mean_interval
 from croc.tables.delimited import to_numbers
 from croc.tables.signature import Signature
+from croc.trust.prediction import PropertyTrust
 from croc.verdict.report import DEFAULT_SEED
 from croc.verdict.statistics import Array, best_first, exchange_test, significance_ranks
 from croc.wording import counted
@@ -100,6 +101,7 @@ class ModelComparison:
         metrics: a comparison per metric.
         labels: the comparison by the known labels alone; None without labels.
         agreements: Kendall's tau-b of the systems' means, by ``METRIC ~ METRIC``; None if all are equal.
+        trust: how often the metrics are right about the properties that the prompts depend on.
     """
 
     signature: Signature
@@ -109,6 +111,7 @@ class ModelComparison:
     metrics: tuple[MetricComparison, ...]
     labels: MetricComparison | None
     agreements: Mapping[str, float | None]
+    trust: tuple[PropertyTrust, ...] = ()
 
     def to_json(self) -> str:
         """All numbers as JSON."""

@@ -14,6 +14,7 @@ from croc.images.comparison import MetricComparison, ModelComparison
 from croc.images.prediction_powered import PoweredMean
 from croc.rendering.formats import p_value, percent
 from croc.rendering.images import value
+from croc.rendering.trust import UNKNOWN
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def terminal(report: ModelComparison) -> list[RenderableType]:
             _systems(comparison),
             _differences(comparison),
         ]
+        if report.trust and comparison is not report.labels:
+            shown.append(_trust(comparison.metric, report))
     shown += [Text(""), *(Text(line) for line in lines(report))]
     return shown
 
@@ -73,6 +76,34 @@ def _differences(comparison: MetricComparison) -> Table:
     return table
 
 
+TRUST = ("these prompts depend on", "prompts", "right with probability", "interval", "checks")
+"""Columns of the measured trust in a metric."""
+
+
+def trust_cells(metric: str, report: ModelComparison) -> list[tuple[str, ...]]:
+    """For each property that the prompts depend on, how often a metric is right about it, or ``unknown``."""
+    rows: list[tuple[str, ...]] = []
+    for one in report.trust:
+        chance, low, high = one.chance[metric], one.low[metric], one.high[metric]
+        known = (
+            (f"{chance:.2f}", "" if low is None else f"{low:.2f} … {high:.2f}")
+            if chance is not None
+            else None
+        )
+        checks = f"{one.checks[metric]:,}" if known else ""
+        rows.append((one.property.replace("_", " "), f"{one.prompts:,}", *(known or (UNKNOWN, "")), checks))
+    return rows
+
+
+def _trust(metric: str, report: ModelComparison) -> Table:
+    table = Table(box=None, padding=(0, 1))
+    for heading in TRUST:
+        table.add_column(heading, justify="left" if heading == TRUST[0] else "right", no_wrap=True)
+    for cells in trust_cells(metric, report):
+        table.add_row(*cells)
+    return table
+
+
 def _powered(found: PoweredMean | None, shown: bool) -> tuple[str, ...]:
     if not shown:
         return ()
@@ -100,6 +131,11 @@ def lines(report: ModelComparison) -> list[str]:
         text.append(f"{first} and {second} rank the systems with Kendall's tau-b {value(tau)}.")
     for metric, number in report.left_out.items():
         text.append(f"{metric}: {counted(number, 'prompt')} left out, because some system has no score.")
+    if report.trust:
+        text.append(
+            "The probability to be right is that of a higher score for a correct image than for one that is "
+            "wrong in the property, as measured on checks."
+        )
     if report.labels:
         text.append(
             "'labels, with the metric' estimates the mean label of all prompts from those with a label and "
@@ -145,5 +181,12 @@ def page(report: ModelComparison, table: pl.DataFrame, read: Callable[[str], byt
     }
     template = environment().get_template("comparison.html")
     return template.render(
-        report=report, examples=examples, lines=lines(report), value=value, ends=_ends, title=_title
+        report=report,
+        examples=examples,
+        lines=lines(report),
+        value=value,
+        ends=_ends,
+        title=_title,
+        trust_columns=TRUST,
+        trust_cells=trust_cells,
     )

@@ -6,7 +6,8 @@ report.prompts[0].predictions[0].weakest      # the property for which the metri
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -167,3 +168,54 @@ def _prediction(metric: str, found: dict[str, tuple[tuple[str, ...], Accuracy | 
     weakest = min(known, key=lambda name: known[name].chance)
     one = known[weakest]
     return Prediction(metric, weakest, one.chance, one.low, one.high, unknown, properties)
+
+
+@dataclass(frozen=True)
+class PropertyTrust(Stored):
+    """How often metrics are right about a property that some prompts depend on.
+
+    Attributes:
+        property: its name.
+        prompts: number of prompts that depend on it.
+        chance: by metric, that a correct image gets a higher score than one that is wrong in it; None where
+            the metric has no results for it.
+        low, high: by metric, 95 % interval of the chance.
+        checks: by metric, number of checks that the chance is from.
+    """
+
+    property: str
+    prompts: int
+    chance: Mapping[str, float | None]
+    low: Mapping[str, float | None]
+    high: Mapping[str, float | None]
+    checks: Mapping[str, int]
+
+
+def trust_by_property(
+    prompts: Iterable[str], accuracies: Accuracies, metrics: Sequence[str]
+) -> tuple[PropertyTrust, ...]:
+    """How often metrics are right about the properties that prompts depend on, the commonest first.
+
+    Args:
+        prompts: in English; equal ones count once.
+        accuracies: results of metrics.
+        metrics: which; those without results are unknown.
+    """
+    number = Counter(name for prompt in dict.fromkeys(prompts) for name in find_properties(prompt))
+    found = []
+    for name, count in sorted(number.items(), key=lambda item: (-item[1], item[0])):
+        known = {
+            metric: accuracies.find(metric, name) if metric in accuracies.metrics else None
+            for metric in metrics
+        }
+        found.append(
+            PropertyTrust(
+                property=name,
+                prompts=count,
+                chance={metric: one.chance if one else None for metric, one in known.items()},
+                low={metric: one.low if one else None for metric, one in known.items()},
+                high={metric: one.high if one else None for metric, one in known.items()},
+                checks={metric: one.checks if one else 0 for metric, one in known.items()},
+            )
+        )
+    return tuple(found)

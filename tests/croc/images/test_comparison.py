@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from parsed import Page
 from PIL import Image
 from scipy.stats import t
 
@@ -202,6 +204,26 @@ def test_the_command_line_scores_folders_and_compares_them(tmp_path: Path) -> No
     # The systems differ equally on all prompts, so there is one example.
     assert page.count("<img") == 2 and "Labels, with the metric" in page
     table = ["compare-models", str(tmp_path / "s.csv"), "--metric", "colour-words"]
+    # The sample in the package has results of colour-words, and none of a metric of this name.
+    (trust,) = stored["trust"]
+    assert (trust["property"], trust["prompts"]) == ("colour", 7)
+    assert (
+        0 < trust["low"]["colour-words"] <= trust["chance"]["colour-words"] <= trust["high"]["colour-words"]
+    )
+    renamed = pl.read_csv(tmp_path / "s.csv").rename({"colour-words": "new"})
+    renamed.write_csv(tmp_path / "n.csv")
+    words = ["compare-models", str(tmp_path / "n.csv"), "--metric", "new", "--json", str(tmp_path / "n.json")]
+    words += ["--html", str(tmp_path / "n.html")]
+    unknown = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert re.search(r"^ *colour +7 +unknown *$", unknown.stdout, re.MULTILINE), unknown.stdout
+    assert json.loads((tmp_path / "n.json").read_text())["trust"][0]["chance"] == {"new": None}
+    (row,) = [
+        row
+        for table in Page((tmp_path / "n.html").read_text()).tables
+        for row in table.rows
+        if "unknown" in row
+    ]
+    assert row == ["colour", "7", "unknown", "", ""]
     again = CliRunner().invoke(main, table, catch_exceptions=False)
     assert again.exit_code == 0 and "not about people's judgement" in again.output.replace("\n", " ")
     refused = CliRunner().invoke(main, table[:2])
