@@ -21,7 +21,7 @@ _SHOWN_PROBLEMS = 10
 @section("evaluate")
 @click.group(cls=CommandGroup)
 def results() -> None:
-    """Create, export and verify results files for a leaderboard."""
+    """Create, verify and export results files."""
 
 
 @results.command(
@@ -212,8 +212,8 @@ Examples:
     "form",
     required=True,
     type=click.Choice(["hub", "every-eval-ever"]),
-    help="hub: .eval_results/*.yaml for the repository of the metric's model on the Hub. every-eval-ever: a "
-    "record for the datastore of Every Eval Ever.",
+    help="Format: hub is .eval_results/*.yaml for the repository of the metric's model on the Hub; "
+    "every-eval-ever is a record for the datastore of Every Eval Ever.",
 )
 @click.option(
     "--model",
