@@ -1,17 +1,19 @@
 """Calibration: from margins to probabilities, and how good these are (Brier score, log loss, ECE, ties).
 
-    croc calibrate runs/crocscore --questions runs/questions
+    croc calibrate runs/crocscore --questions runs/questions --probes
 
 The probability of a match is σ(a · margin + b) (Platt 1999); 1/a is the temperature (Guo et al. 2017). Both
 parameters are fitted on questions with known answers and stored in the checkpoint's configuration, where
 ``score(…, probability=True)`` reads them. The figures are cross-fitted: the concepts are divided into folds,
 and each fold is evaluated with the parameters fitted on the other folds. When this does not improve the log
-loss, the identity (a = 1, b = 0) is stored instead.
+loss, the identity (a = 1, b = 0) is stored instead. Questions may come from several sources, such as checks
+and probes: each source then has the same weight.
 """
 
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from croc.errors import InputError, MissingExtra
 from croc.storage.files import atomic, read_json, write_json
 from croc.verdict.records import Stored
 from croc.wording import counted
+from crocscore.probes import SIZE, draw_exact, load_probes
 from crocscore.questions import question_tables
 
 if TYPE_CHECKING:
@@ -36,7 +39,34 @@ FOLDS = 10
 """Maximum number of folds of concepts."""
 DRAWS = 2_000
 """Number of simulated sets of answers for the expected ECE."""
+QUESTIONS, PROBES = "questions", "probes"
+PROBE_LAYOUTS = 2
+"""Drawings per probe."""
 FIGURES, PLOT = "calibration.json", "calibration.png"
+
+
+@dataclass(frozen=True)
+class SourceFigures(Stored):
+    """The measures on the questions of one source, with the parameters of all sources.
+
+    Attributes:
+        source: ``questions`` or ``probes``.
+        questions, concepts: their numbers.
+        log_loss, brier, ece: cross-fitted.
+        log_loss_before, brier_before, ece_before: of σ(margin).
+    """
+
+    description: ClassVar[str] = "the calibration of a source of questions"
+
+    source: str
+    questions: int
+    concepts: int
+    log_loss: float
+    log_loss_before: float
+    brier: float
+    brier_before: float
+    ece: float
+    ece_before: float
 
 
 @dataclass(frozen=True)
@@ -62,6 +92,7 @@ class Calibration(Stored):
         ece_expected, brier_expected, log_loss_expected: mean values of a perfectly calibrated model with the
             same probabilities and number of questions, see :func:`expected_measures`.
         ece_before_expected, brier_before_expected, log_loss_before_expected: the same for σ(margin).
+        sources: the measures of each source of questions, where there are several.
 
     Files of earlier versions do not have the fields with the default None.
     """
@@ -93,6 +124,7 @@ class Calibration(Stored):
     brier_before_expected: float | None = None
     log_loss_expected: float | None = None
     log_loss_before_expected: float | None = None
+    sources: list[SourceFigures] | None = None
 
 
 def probabilities(margins: Any, a: float = 1.0, b: float = 0.0) -> Array:
@@ -103,24 +135,25 @@ def probabilities(margins: Any, a: float = 1.0, b: float = 0.0) -> Array:
     return probability
 
 
-def fit(margins: Any, labels: Any) -> tuple[float, float]:
+def fit(margins: Any, labels: Any, weights: Any = None) -> tuple[float, float]:
     """Fit a and b by maximum likelihood.
 
     Args:
         margins: (n,) logit("Yes") − logit("No").
         labels: (n,) whether the answer is Yes.
+        weights: (n,) of the questions; None gives all the same.
 
     Raises:
         InputError: there is only one answer, a margin is not finite, or the margins are not higher where the
             answer is Yes.
     """
-    a, b = _maximize_likelihood(margins, labels)
+    a, b = _maximize_likelihood(margins, labels, weights)
     if a <= 0:
         raise InputError("the margins are not higher where the answer is Yes, so they cannot be calibrated")
     return a, b
 
 
-def _maximize_likelihood(margins: Any, labels: Any) -> tuple[float, float]:
+def _maximize_likelihood(margins: Any, labels: Any, weights: Any = None) -> tuple[float, float]:
     from scipy.optimize import minimize
 
     x, y = np.asarray(margins, dtype=np.float64), np.asarray(labels, dtype=bool)
@@ -132,36 +165,46 @@ def _maximize_likelihood(margins: Any, labels: Any) -> tuple[float, float]:
     # Standardised, so that margins of 0.01 and of 1,000 are fitted alike.
     scale = float(x.std()) or 1.0
     signs = np.where(y, 1.0, -1.0)
+    share = np.ones(len(x)) if weights is None else np.asarray(weights, dtype=np.float64)
+    share = share / share.sum()
 
     def loss(at: Array) -> tuple[float, Array]:
         logits = signs * (at[0] * x / scale + at[1])
         # If the margins separate the answers perfectly, the likelihood has no maximum.
-        value = np.logaddexp(0.0, -logits).mean() + 1e-6 * at[0] ** 2
-        slope = -signs * probabilities(-logits)
-        return float(value), np.array([(slope * x / scale).mean() + 2e-6 * at[0], slope.mean()])
+        value = (share * np.logaddexp(0.0, -logits)).sum() + 1e-6 * at[0] ** 2
+        slope = -signs * probabilities(-logits) * share
+        return float(value), np.array([(slope * x / scale).sum() + 2e-6 * at[0], slope.sum()])
 
     a, b = minimize(loss, np.array([1.0, 0.0]), jac=True, method="L-BFGS-B", options={"gtol": 1e-10}).x
     return float(a / scale), float(b)
 
 
-def expected_error(chances: Any, labels: Any, bins: int = BINS) -> float:
+def expected_error(chances: Any, labels: Any, bins: int = BINS, weights: Any = None) -> float:
     """ECE: mean of |share of Yes − mean probability| over bins, weighted by count (Guo et al. 2017)."""
-    mean, share, count = reliability(chances, labels, bins)
+    mean, share, count = reliability(chances, labels, bins, weights)
     return float((np.abs(share - mean) * count).sum() / count.sum())
 
 
-def reliability(chances: Any, labels: Any, bins: int = BINS) -> tuple[Array, Array, Array]:
-    """For each bin of equal width that is not empty: mean probability, share of Yes, count; (m,) each."""
+def reliability(
+    chances: Any, labels: Any, bins: int = BINS, weights: Any = None
+) -> tuple[Array, Array, Array]:
+    """For each bin of equal width that is not empty: mean probability, share of Yes, count; (m,) each.
+
+    With ``weights`` of the questions, the count is their sum.
+    """
     p, y = np.asarray(chances, dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, dtype=np.float64)
     bin_of = np.minimum((p * bins).astype(int), bins - 1)
-    count = np.bincount(bin_of, minlength=bins).astype(np.float64)
+    count = np.bincount(bin_of, weights=w, minlength=bins).astype(np.float64)
     filled = count > 0
-    mean = np.bincount(bin_of, weights=p, minlength=bins)[filled] / count[filled]
-    share = np.bincount(bin_of, weights=y, minlength=bins)[filled] / count[filled]
+    mean = np.bincount(bin_of, weights=w * p, minlength=bins)[filled] / count[filled]
+    share = np.bincount(bin_of, weights=w * y, minlength=bins)[filled] / count[filled]
     return mean, share, count[filled]
 
 
-def expected_measures(chances: Any, *, draws: int = DRAWS, seed: int = 0) -> tuple[float, float, float]:
+def expected_measures(
+    chances: Any, weights: Any = None, *, draws: int = DRAWS, seed: int = 0
+) -> tuple[float, float, float]:
     """Mean ECE, Brier score and log loss of a perfectly calibrated model with these probabilities.
 
     The answers are then Yes with exactly these probabilities, independently of each other. The mean Brier
@@ -170,22 +213,27 @@ def expected_measures(chances: Any, *, draws: int = DRAWS, seed: int = 0) -> tup
 
     Args:
         chances: (n,) probabilities of Yes.
+        weights: (n,) of the questions; None gives all the same.
         draws: number of simulated sets of n answers.
         seed: of the simulation.
     """
     from scipy.special import entr
 
     p = np.asarray(chances, dtype=np.float64)
+    w = np.ones(len(p)) if weights is None else np.asarray(weights, dtype=np.float64)
+    w = w / w.sum()
     bin_of = np.minimum((p * BINS).astype(int), BINS - 1)
     rng = np.random.default_rng(seed)
     error = 0.0
     for _ in range(draws):
-        gap = np.bincount(bin_of, weights=(rng.random(len(p)) < p) - p, minlength=BINS)
-        error += float(np.abs(gap).sum()) / len(p)
-    return error / draws, float((p * (1 - p)).mean()), float((entr(p) + entr(1 - p)).mean())
+        gap = np.bincount(bin_of, weights=w * ((rng.random(len(p)) < p) - p), minlength=BINS)
+        error += float(np.abs(gap).sum())
+    return error / draws, float((w * p * (1 - p)).sum()), float((w * (entr(p) + entr(1 - p))).sum())
 
 
-def cross_fitted(margins: Array, labels: NDArray[np.bool_], concepts: Sequence[str]) -> Array:
+def cross_fitted(
+    margins: Array, labels: NDArray[np.bool_], concepts: Sequence[str], weights: Any = None
+) -> Array:
     """Probabilities of each fold of the concepts, with the parameters fitted on the other folds: (n,).
 
     Raises:
@@ -209,7 +257,9 @@ def cross_fitted(margins: Array, labels: NDArray[np.bool_], concepts: Sequence[s
                 f"a calibration cannot be cross-fitted: without the questions on {names} there is only one "
                 "answer; add concepts whose questions have both answers"
             )
-        probability[~rest] = probabilities(margins[~rest], *_maximize_likelihood(margins[rest], labels[rest]))
+        some = None if weights is None else weights[rest]
+        found = _maximize_likelihood(margins[rest], labels[rest], some)
+        probability[~rest] = probabilities(margins[~rest], *found)
     return probability
 
 
@@ -280,7 +330,7 @@ def evaluate_margins(
 
     Args:
         margins: (n,) logit("Yes") − logit("No") of each question.
-        rows: the questions, see :func:`measure`.
+        rows: the questions, see :func:`measure`; a row may name its ``source``.
         split: their name.
 
     Returns:
@@ -298,24 +348,46 @@ def evaluate_margins(
     _require_finite(margins, rows)
     labels = np.array([row["label"] for row in rows], dtype=bool)
     concepts = [row["concept_id"] for row in rows]
-    a, b = fit(margins, labels)
-    before, after = probabilities(margins), cross_fitted(margins, labels, concepts)
+    sources = [row.get("source", QUESTIONS) for row in rows]
+    weights = source_weights(sources)
+    a, b = fit(margins, labels, weights)
+    before, after = probabilities(margins), cross_fitted(margins, labels, concepts, weights)
     contrasts = contrasts_of(rows)
     fp32, bf16 = ties(margins, contrasts)
-    loss, loss_before = float(log_loss(labels, after)), float(log_loss(labels, before))
+
+    def measures(chances: Array, some: NDArray[np.bool_]) -> tuple[float, float, float]:
+        p, y, w = chances[some], labels[some], weights[some]
+        return (
+            float(log_loss(y, p, sample_weight=w, labels=[False, True])),
+            float(brier_score_loss(y, p, sample_weight=w)),
+            expected_error(p, y, weights=w),
+        )
+
+    everything = np.ones(len(rows), dtype=bool)
+    loss, brier, ece = measures(after, everything)
+    loss_before, brier_before, ece_before = measures(before, everything)
     improves = loss < loss_before
-    ideal, ideal_before = expected_measures(after), expected_measures(before)
+    ideal, ideal_before = expected_measures(after, weights), expected_measures(before, weights)
+    names = sorted(set(sources), reverse=True)
+    by_source = []
+    for name in names:
+        inside = np.array([source == name for source in sources])
+        values = zip(measures(after, inside), measures(before, inside), strict=True)
+        number = len({concept for concept, own in zip(concepts, inside, strict=True) if own})
+        by_source.append(
+            SourceFigures(name, int(inside.sum()), number, *(x for pair in values for x in pair))
+        )
     calibration = Calibration(
         a=a if improves else 1.0,
         b=b if improves else 0.0,
         temperature=1 / a if improves else 1.0,
-        ece=expected_error(after, labels),
-        ece_before=expected_error(before, labels),
-        brier=float(brier_score_loss(labels, after)),
-        brier_before=float(brier_score_loss(labels, before)),
+        ece=ece,
+        ece_before=ece_before,
+        brier=brier,
+        brier_before=brier_before,
         log_loss=loss,
         log_loss_before=loss_before,
-        auroc=float(roc_auc_score(labels, margins)),
+        auroc=float(roc_auc_score(labels, margins, sample_weight=weights)),
         ties_fp32=fp32,
         ties_bf16=bf16,
         contrasts=len(contrasts),
@@ -331,8 +403,35 @@ def evaluate_margins(
         brier_before_expected=ideal_before[1],
         log_loss_expected=ideal[2],
         log_loss_before_expected=ideal_before[2],
+        sources=by_source if len(names) > 1 else None,
     )
     return calibration, after
+
+
+def source_weights(sources: Sequence[str]) -> Array:
+    """Weights of questions (n,), with mean 1, that give every source the same total."""
+    counts = Counter(sources)
+    return np.array([len(sources) / len(counts) / counts[source] for source in sources])
+
+
+def probe_questions() -> list[dict[str, Any]]:
+    """Both texts of every probe about drawings of its scene, as questions; the probe is the concept."""
+    return [
+        {
+            "image": {"bytes": image, "path": None},
+            "prompt": text,
+            "label": label,
+            "check_id": probe.id,
+            "concept_id": probe.id,
+            "image_side": "original",
+            "image_index": layout,
+            "source": PROBES,
+        }
+        for probe in load_probes()
+        for layout in range(PROBE_LAYOUTS)
+        for image in [draw_exact(probe.draw, layout, SIZE)]
+        for text, label in ((probe.true_text, True), (probe.false_text, False))
+    ]
 
 
 def _require_finite(margins: Array, rows: Sequence[dict[str, Any]]) -> None:
@@ -380,6 +479,7 @@ def calibrate(
     *,
     split: str = "validation",
     at_most: int | None = None,
+    probes: bool = False,
     **options: Any,
 ) -> Calibration:
     """Calibrate a checkpoint: store a and b in its configuration, and write figures and plot beside it.
@@ -391,6 +491,7 @@ def calibrate(
         data: a folder of questions that ``croc build train`` finished.
         split: of the questions.
         at_most: maximum number of questions.
+        probes: add the probes of the package as another source of questions, with the same weight.
         options: of :class:`~crocscore.model.CROCScore` (``device``, ``batch_size``, …).
 
     Raises:
@@ -403,19 +504,20 @@ def calibrate(
     config = read_json(folder / "config.json", missing, dict[str, Any])
     if not isinstance(config.get("croc") or {}, dict):
         raise InputError(f"{folder / 'config.json'}: croc: expected an object or null")
-    rows = read_questions(data, split, at_most)
+    rows = read_questions(data, split, at_most) + (probe_questions() if probes else [])
     margins = _margins(CROCScore.from_pretrained(folder, **options), rows)
     calibration, after = evaluate_margins(margins, rows, split)
     config["croc"] = {**(config.get("croc") or {}), "calibration": [calibration.a, calibration.b]}
     labels = [row["label"] for row in rows]
     with atomic(folder / PLOT) as temporary:
-        temporary.write_bytes(plot(probabilities(margins), after, labels))
+        weights = source_weights([row.get("source", QUESTIONS) for row in rows])
+        temporary.write_bytes(plot(probabilities(margins), after, labels, weights))
     write_json(folder / FIGURES, calibration.to_dict())
     write_json(folder / "config.json", config)
     return calibration
 
 
-def plot(before: Any, after: Any, labels: Any) -> bytes:
+def plot(before: Any, after: Any, labels: Any, weights: Any = None) -> bytes:
     """The reliability plot: share of Yes against probability, before and after; a PNG."""
     from matplotlib.figure import Figure
 
@@ -426,10 +528,10 @@ def plot(before: Any, after: Any, labels: Any) -> bytes:
         (before, "σ(margin)", "tab:orange"),
         (after, "fitted, cross-fitted", "tab:blue"),
     ):
-        mean, share, _ = reliability(chances, labels)
-        error = expected_error(chances, labels)
+        mean, share, _ = reliability(chances, labels, weights=weights)
+        error = expected_error(chances, labels, weights=weights)
         above.plot(mean, share, marker="o", markersize=4, color=colour, label=f"{label}, ECE {error:.3f}")
-        below.hist(chances, bins=BINS, range=(0, 1), histtype="step", color=colour)
+        below.hist(chances, weights=weights, bins=BINS, range=(0, 1), histtype="step", color=colour)
     above.set_ylabel("share answered Yes")
     above.legend(frameon=False)
     below.set_ylabel("questions")

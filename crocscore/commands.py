@@ -79,8 +79,30 @@ def _publish(ctx: click.Context, **options: Any) -> None:
 @click.option(
     "--max-questions", "at_most", type=Integer(4), help="Maximum number of questions. Default: all."
 )
+@click.option(
+    "--probes",
+    is_flag=True,
+    help="Calibrate on the probes of the package as well: texts as people type them. Questions and probes "
+    "have the same weight.",
+)
+@click.option(
+    "--world",
+    multiple=True,
+    type=PATH,
+    metavar="FOLDER",
+    help="Images of the training, as 'croc build scenes' or 'croc build train' makes them. With them the "
+    "model can tell which images are unlike all of these (world.json, world.npz). Repeatable.",
+)
 @click.option("--device", help="Device: cpu, cuda or mps. Default: the best one available.")
-def calibrate(model: Path, questions: Path, split: str, at_most: int | None, device: str | None) -> None:
+def calibrate(
+    model: Path,
+    questions: Path,
+    split: str,
+    at_most: int | None,
+    probes: bool,
+    world: tuple[Path, ...],
+    device: str | None,
+) -> None:
     """Calibrate the probabilities of a yes/no model.
 
     MODEL is a folder. The calibration is added to its configuration. The measures (calibration.json) and a
@@ -90,7 +112,7 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
 
     from crocscore.calibration import calibrate as run
 
-    fit = run(model, questions, split=split, at_most=at_most, device=device)
+    fit = run(model, questions, split=split, at_most=at_most, probes=probes, device=device)
     table = Table(box=None, header_style="bold")
     for column in ("", "σ(margin)", "if calibrated", "fitted, cross-fitted", "if calibrated"):
         table.add_column(column, justify="left" if not column else "right")
@@ -110,6 +132,11 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
         echo(f"probability: {fitted}, temperature {fit.temperature:.4g}")
     else:
         echo(f"probability: σ(margin); the fitted {fitted} does not improve the cross-fitted log loss")
+    for one in fit.sources or []:
+        echo(
+            f"{one.source}: log loss {one.log_loss_before:.4f} for σ(margin), {one.log_loss:.4f} fitted and "
+            f"cross-fitted; {counted(one.questions, 'question')} of {counted(one.concepts, 'concept')}"
+        )
     size = f"{counted(fit.questions, 'question')} of {counted(fit.concepts, 'concept')}"
     echo(f"AUROC {fit.auroc:.4f}; {size}")
     echo(
@@ -117,3 +144,12 @@ def calibrate(model: Path, questions: Path, split: str, at_most: int | None, dev
         f"{fit.ties_bf16:.2%} by bf16 probabilities"
     )
     log(f"wrote {model / 'config.json'}")
+    if world:
+        from crocscore.world_fitting import fit_world
+
+        found = fit_world(model, world, device=device)
+        echo(
+            f"world: {counted(found.images, 'image')}; of {found.held_out:,} images of other concepts, "
+            f"{found.quantile:.0%} are within the distance {found.threshold:.4g}"
+        )
+        log(f"wrote {model / 'world.json'}")

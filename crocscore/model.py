@@ -5,6 +5,7 @@
     scorer = CROCScore.from_pretrained("folder-or-hub-id")
     scorer.score(images, prompts)        # margins, higher is the better match
     scorer.explain(image, prompt)        # margins of the clauses of the prompt
+    scorer.in_world(images)              # whether the images are like those of the training
     scorer.score(images, prompts, paper=True)   # P(Yes) − P(No), as CROCScore was published
 
 The score is the fp32 margin logit("Yes") − logit("No") of :class:`croc.scorers.yes_no.YesNo`. CROCScore adds
@@ -17,6 +18,7 @@ import copy
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,10 +26,12 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import CrocError, InputError
+from croc.scorers.loading import in_batches
 from croc.scorers.pairs import require_prompts
 from croc.scorers.yes_no import YesNo
 from crocscore.clauses import clauses
 from crocscore.graphs import RUNTIME, GraphAnswers, choose_runtime
+from crocscore.out_of_world import DRAWINGS_ONLY, World, pooled, read_world
 
 if TYPE_CHECKING:
     import polars as pl
@@ -44,14 +48,14 @@ class Clause:
         text: the clause, which is ``prompt[start:end]``.
         start, end: its position in the prompt, in characters.
         margin: logit("Yes") − logit("No"); above 0 the answer is Yes.
-        probability: the calibrated margin, 0 to 1.
+        probability: the calibrated margin, 0 to 1; None where it cannot be trusted.
     """
 
     text: str
     start: int
     end: int
     margin: float
-    probability: float
+    probability: float | None
 
 
 @dataclass(frozen=True)
@@ -62,12 +66,17 @@ class Explanation:
         prompt: the prompt.
         margin, probability: of the whole prompt.
         clauses: its clauses in order; a prompt of one clause has itself as the only one.
+        world_distance: how far the image is from those of the training, see :meth:`CROCScore.world_distance`;
+            None where the model cannot tell.
+        warning: what to show in place of the probability, which is None then.
     """
 
     prompt: str
     margin: float
-    probability: float
+    probability: float | None
     clauses: tuple[Clause, ...]
+    world_distance: float | None = None
+    warning: str | None = None
 
     @property
     def worst(self) -> Clause:
@@ -156,6 +165,49 @@ class CROCScore(YesNo):
         # tanh does not overflow where exp would.
         return np.asarray(0.5 * (1.0 + np.tanh(0.5 * (a * np.asarray(margins, dtype=np.float64) + b))))
 
+    @cached_property
+    def world(self) -> World | None:
+        """What images of the training look like to the model; None where its folder does not say.
+
+        Raises:
+            InputError: the folder says it for other weights.
+        """
+        return read_world(self.checkpoint.source) if self.checkpoint.is_local else None
+
+    def image_features(self, images: Sequence[Image]) -> np.ndarray:
+        """What the language model reads of images: float32 (n, tokens, width)."""
+        import torch
+
+        model = self.checkpoint.model
+        # Of some classes only the part without the head has it.
+        read = (model if hasattr(model, "get_image_features") else model.model).get_image_features
+        rows = []
+        with torch.inference_mode():
+            for batch in in_batches(len(images), self.batch_size):
+                pixels = self.checkpoint.pixels(self.resized(images[batch]))
+                found = read(**pixels, return_dict=True).pooler_output
+                rows += [row.float().cpu().numpy() for row in found]
+        return np.stack(rows)
+
+    def world_distance(self, images: Sequence[Image]) -> np.ndarray | None:
+        """How far images are from those of the training: float64 (n,), above 1 unlike all of them.
+
+        None if the model cannot tell, see :mod:`crocscore.out_of_world`.
+        """
+        if self.world is None:
+            return None
+        if not len(images):
+            return np.zeros(0)
+        return self.world.distance(pooled(self.image_features(images)))
+
+    def in_world(self, images: Sequence[Image]) -> np.ndarray | None:
+        """Whether images are like those of the training: bool (n,). The scores of others mean nothing.
+
+        None if the model cannot tell.
+        """
+        distance = self.world_distance(images)
+        return None if distance is None else np.asarray(distance <= 1)
+
     def explain(self, image: Image, prompt: str) -> Explanation:
         """Score a prompt and each of its clauses; the image is encoded once for all of them.
 
@@ -164,7 +216,8 @@ class CROCScore(YesNo):
             prompt: the prompt, of one clause or several.
 
         Returns:
-            Margins and probabilities of the whole prompt and of each clause.
+            Margins and probabilities of the whole prompt and of each clause; no probabilities, but a
+            warning, where the image is unlike those of the training.
 
         Raises:
             UnscoredPairs: the prompt is empty or no text.
@@ -175,18 +228,22 @@ class CROCScore(YesNo):
         texts = [prompt[start:end] for start, end in spans]
         prompts = [prompt] if texts == [prompt] else [prompt, *texts]
         margins = self.with_paper(False).score_prompts(image, prompts)
-        probabilities = self.probability_of(margins)
+        distance = self.world_distance([image])
+        is_outside = distance is not None and bool(distance[0] > 1)
+        probabilities = [None if is_outside else float(value) for value in self.probability_of(margins)]
         parts = slice(0, 1) if len(prompts) == 1 else slice(1, None)
         return Explanation(
             prompt=prompt,
             margin=float(margins[0]),
-            probability=float(probabilities[0]),
+            probability=probabilities[0],
             clauses=tuple(
-                Clause(text, start, end, float(margin), float(chance))
+                Clause(text, start, end, float(margin), chance)
                 for text, (start, end), margin, chance in zip(
                     texts, spans, margins[parts], probabilities[parts], strict=True
                 )
             ),
+            world_distance=None if distance is None else float(distance[0]),
+            warning=DRAWINGS_ONLY if is_outside else None,
         )
 
     def score_checks(self, dataset: Any, out: str | Path | None = None, **options: Any) -> pl.DataFrame:

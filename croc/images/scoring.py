@@ -13,16 +13,23 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from croc.checks.decoding import decode
 from croc.errors import InputError
 from croc.images.pairs import ImagePairs
+from croc.scorers.registry import load, takes
 from croc.scoring.run import ScoringSettings, score_dataset
 from croc.storage.files import atomic
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.verdict.statistics import Array
 
+_IMAGES_AT_ONCE = 32
+
 FAILURE = "failure"
 """Column of the reasons why a pair has no score, by metric."""
+
+IN_WORLD = "_in_world"
+"""End of the name of a column: whether an image is like those that a metric was trained on."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +61,8 @@ class ImageScores:
     """The scores of some metrics on pairs of an image and a prompt.
 
     Attributes:
-        table: the pairs with a column per metric, and ``failure`` where a pair has no score.
+        table: the pairs with a column per metric, and ``failure`` where a pair has no score; of a scorer
+            with a method ``in_world`` also whether an image is like those of its training.
         metrics: names of the metrics.
         signatures: of each metric, how its scores were computed.
         failures: by metric, number of pairs by reason.
@@ -64,6 +72,15 @@ class ImageScores:
     metrics: tuple[str, ...]
     signatures: Mapping[str, str]
     failures: Mapping[str, Mapping[str, int]]
+
+    def outside(self) -> dict[str, int]:
+        """By metric that can tell, the number of images unlike those that it was trained on."""
+        columns = {metric: f"{metric}{IN_WORLD}" for metric in self.metrics}
+        return {
+            metric: int((~self.table[column].drop_nulls()).sum())
+            for metric, column in columns.items()
+            if column in self.table.columns
+        }
 
     def means(self, level: float = 0.95) -> list[Mean]:
         """The mean of each metric, and of each system where there are several."""
@@ -156,7 +173,28 @@ def score_images(
             return score_images(pairs, scorers, Path(folder), settings, options=options, log=log)
     settings = replace(settings or ScoringSettings(), protocol="hum")  # pairs have no subset
     files = score_dataset(pairs.checks(), scorers, work, settings, options=options, log=log)
-    return join_scores(pairs.table, read_score_tables(files))
+    return _with_worlds(join_scores(pairs.table, read_score_tables(files)), pairs, scorers, options or {})
+
+
+def _with_worlds(
+    found: ImageScores, pairs: ImagePairs, scorers: Sequence[Any], options: Mapping[str, Any]
+) -> ImageScores:
+    """Add a column per scorer that knows which images are like those of its training."""
+    table = found.table
+    for spec in scorers:
+        scorer = load(spec, **{key: value for key, value in options.items() if takes(spec, key)})
+        # Without an image, a scorer that cannot tell does not load its model.
+        if not hasattr(scorer, "in_world") or scorer.in_world([]) is None:
+            continue
+        known: list[bool | None] = [None] * len(table)
+        numbers = table.with_row_index("row").drop_nulls(scorer.name)["row"].to_list()
+        for start in range(0, len(numbers), _IMAGES_AT_ONCE):
+            some = numbers[start : start + _IMAGES_AT_ONCE]
+            judged = scorer.in_world([decode(pairs.read(number)) for number in some])
+            for number, value in zip(some, judged, strict=True):
+                known[number] = bool(value)
+        table = table.with_columns(pl.Series(f"{scorer.name}{IN_WORLD}", known, dtype=pl.Boolean))
+    return replace(found, table=table)
 
 
 def join_scores(table: pl.DataFrame, tables: Sequence[ScoreTable]) -> ImageScores:

@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.errors import InputError
-from croc.images.scoring import FAILURE, ImageScores, Mean
+from croc.images.scoring import FAILURE, IN_WORLD, ImageScores, Mean
 from croc.rendering.formats import DASH
 from croc.wording import counted
 
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 MOST_SHOWN = 200
 """Images on a contact sheet, at most: half of them the lowest, half the highest."""
+
+NOT_TRUSTED = " (not to be trusted on this image)"
 
 
 def value(score: float | None) -> str:
@@ -46,7 +48,7 @@ def terminal(scores: ImageScores, level: float = 0.95) -> list[RenderableType]:
         system = ((mean.system or "all"),) if several else ()
         ends = "" if mean.low is None else f"{value(mean.low)} … {value(mean.high)}"
         table.add_row(mean.metric, *system, f"{mean.images:,}", value(mean.mean), ends, _lowest(scores, mean))
-    return [table, *(Text(line) for line in failure_lines(scores))]
+    return [table, *(Text(line) for line in (*failure_lines(scores), *world_lines(scores)))]
 
 
 def _lowest(scores: ImageScores, mean: Mean) -> str:
@@ -62,6 +64,16 @@ def failure_lines(scores: ImageScores) -> list[str]:
         f"{metric}: {counted(count, 'image')} without a score: {reason}"
         for metric, reasons in scores.failures.items()
         for reason, count in sorted(reasons.items(), key=lambda item: -item[1])[:5]
+    ]
+
+
+def world_lines(scores: ImageScores) -> list[str]:
+    """For each metric that can tell, how many images are unlike those that it was trained on."""
+    return [
+        f"{metric}: {number:,} of {counted(len(scores.table), 'image')} unlike those that it was trained on: "
+        f"not to be trusted there (column {metric}{IN_WORLD})"
+        for metric, number in scores.outside().items()
+        if number
     ]
 
 
@@ -94,7 +106,10 @@ def contact_sheet(scores: ImageScores, read: Callable[[int], bytes], metric: str
             "picture": picture(row["row"]),
             "name": row["image"],
             "prompt": row["prompt"],
-            "scores": [(name, value(row[name])) for name in scores.metrics],
+            "scores": [
+                (name, value(row[name]) + (NOT_TRUSTED if row.get(f"{name}{IN_WORLD}") is False else ""))
+                for name in scores.metrics
+            ],
             "failure": row[FAILURE],
         }
         for row in ordered.iter_rows(named=True)

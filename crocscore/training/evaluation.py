@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS, stable_hash
 from croc.errors import InputError
+from croc.scorers.fingerprints import WORLD_ARRAYS, WORLD_FIGURES
 from croc.storage.files import atomic, write_json
 from crocscore import calibration
 
@@ -89,7 +90,7 @@ def evaluate_scorer(
 
 def remove_results(folder: Path) -> None:
     """Remove what an earlier training, evaluation or calibration wrote about other weights."""
-    for name in (RESULTS, CARD, calibration.FIGURES, calibration.PLOT):
+    for name in (RESULTS, CARD, calibration.FIGURES, calibration.PLOT, WORLD_FIGURES, WORLD_ARRAYS):
         (folder / name).unlink(missing_ok=True)
 
 

@@ -6,7 +6,7 @@ import os
 import threading
 from typing import TYPE_CHECKING, Any
 
-from croc.errors import CrocError
+from croc.errors import CrocError, InputError
 
 # On a Space with a shared GPU this package lends it out. It has to come before torch; where it is not
 # installed, the name may still be a folder of that name, so what counts is what it holds.
@@ -79,10 +79,17 @@ class Model:
         return self.scorer.settings.calibration is not None
 
     def explain(self, image: Image, prompts: Sequence[str]) -> list[Explanation]:
-        """Margin, probability and clauses of each prompt on one image."""
+        """Margin, probability and clauses of each prompt on one image.
+
+        Raises:
+            InputError: the image is unlike those of the model's training.
+        """
         scorer = self.scorer
         with self._asking:
-            return [scorer.explain(image, prompt) for prompt in prompts]
+            explained = [scorer.explain(image, prompt) for prompt in prompts]
+        if explained and (warning := explained[0].warning):
+            raise InputError(warning)
+        return explained
 
     def matrix(self, images: Sequence[Image], prompts: Sequence[str]) -> tuple[Any, Any]:
         """Margins and probabilities, ``[prompt][image]``."""

@@ -19,6 +19,7 @@ from croc.cli import main
 from croc.errors import InputError
 from croc.images.pairs import ImagePairs, read_pairs
 from croc.images.scoring import mean_interval, score_images
+from croc.rendering.images import contact_sheet, world_lines
 from croc.scorers.registry import available
 
 COLOURS = {"red": (220, 47, 47), "blue": (47, 102, 216), "green": (58, 166, 72)}
@@ -241,3 +242,46 @@ def test_the_command_line_writes_table_and_contact_sheet_and_resumes(tmp_path: P
         main, [str(word) for word in words[:-4]] + ["--out", str(tmp_path / "s.txt")]
     )
     assert refused.exit_code == 2 and ".csv or .parquet" in refused.output
+
+
+class Judge(Redness):
+    """Knows red images only."""
+
+    name = "judge"
+
+    def in_world(self, images: Sequence[Image.Image]) -> np.ndarray:
+        return np.array([np.asarray(image)[..., 0].mean() > 100 for image in images], dtype=bool)
+
+
+def test_images_unlike_those_of_the_training_are_counted_and_named(tmp_path: Path) -> None:
+    for name, colour in (("a.png", "red"), ("b.png", "blue"), ("c.png", "blue")):
+        paint(tmp_path / "images" / name, colour)
+    (tmp_path / "images" / "d.png").write_bytes(b"no image")
+    pairs = read_pairs([tmp_path / "images"], prompt="a red wall")
+    found = score_images(pairs, [Judge(), Redness()])
+    assert found.table.sort("image")["judge_in_world"].to_list() == [True, False, False, None]
+    assert found.outside() == {"judge": 2} and "redness_in_world" not in found.table.columns
+    assert world_lines(found) == [
+        "judge: 2 of 4 images unlike those that it was trained on: not to be trusted there "
+        "(column judge_in_world)"
+    ]
+    assert contact_sheet(found, pairs.read).count("not to be trusted on this image") == 2
+
+
+def test_the_model_of_the_package_warns_of_photographs(tmp_path: Path) -> None:
+    from croc_syn.world import draw
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "drawing.png").write_bytes(draw("a red dog in a park", 1).png)
+    noise = np.random.default_rng(0).integers(0, 256, (160, 160, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "noise.png")
+    out = tmp_path / "scores.csv"
+    words = ["score-images", str(folder), "--prompt", "a red dog", "--scorer", "crocscore", "--out", str(out)]
+    done = CliRunner().invoke(main, words, catch_exceptions=False)
+    assert done.exit_code == 0 and "crocscore-tiny: 1 of 2 images unlike" in " ".join(done.output.split())
+    table = pl.read_csv(out)
+    judged = dict(
+        zip(table["image"].str.split("/").list.last(), table["crocscore-tiny_in_world"], strict=True)
+    )
+    assert judged == {"drawing.png": True, "noise.png": False}
