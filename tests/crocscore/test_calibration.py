@@ -143,6 +143,29 @@ def test_the_identity_is_kept_where_fitting_does_not_improve_the_log_loss():
     assert (found.fitted_a, found.fitted_b) == home.fit(margins, labels)
 
 
+def test_sources_have_the_same_weight_however_many_questions_they_have():
+    from sklearn.linear_model import LogisticRegression
+
+    first, second = sample(3_000, a=0.8, b=0.0), sample(300, a=0.1, b=-1.0, seed=1)
+    margins, labels = (np.concatenate(parts) for parts in zip(first, second, strict=True))
+    rows = [
+        row | {"source": source, "concept_id": f"{source} {row['concept_id']}"}
+        for source, answers in (("questions", first[1]), ("probes", second[1]))
+        for row in questions_on(20, answers)
+    ]
+    weights = home.source_weights([row["source"] for row in rows])
+    assert weights[0] == pytest.approx(0.55) and weights[-1] == pytest.approx(5.5)
+    found, _ = home.evaluate_margins(margins, rows)
+    other = LogisticRegression(C=1e9, tol=1e-10).fit(margins[:, None], labels, sample_weight=weights)
+    assert (found.fitted_a, found.fitted_b) == pytest.approx(
+        (other.coef_[0, 0], other.intercept_[0]), rel=1e-2
+    )
+    assert [(one.source, one.questions) for one in found.sources] == [("questions", 3_000), ("probes", 300)]
+    assert found.log_loss == pytest.approx(np.mean([one.log_loss for one in found.sources]))
+    assert found.brier_before == pytest.approx(np.mean([one.brier_before for one in found.sources]))
+    assert home.Calibration.from_dict(found.to_dict()) == found
+
+
 def test_questions_on_one_concept_are_refused_by_its_name():
     margins = np.tile([1.0, -1.0], 10) + 0.5 * np.sin(np.arange(20))
     with pytest.raises(InputError, match=r"at least 2 concepts.*all 20 questions are on 'c0'"):
