@@ -101,7 +101,7 @@ def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[
     from croc.verdict.report import DEFAULT_SEED
 
     given = {**options, **files, "correction": options["correction"] != "holm"}
-    for option in ("paper", "images", "average", "by", "correction", "ceilings", "html", "latex"):
+    for option in ("paper", "images", "average", "by", "correction", "ceilings", "html", "checks", "latex"):
         if given.get(option):
             raise InputError(f"--{option} does not apply to graded checks")
     report = evaluate(
@@ -116,6 +116,29 @@ def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[
     show(terminal(report), [report.signature])
 
 
+def _failed_checks(
+    report: Report, files: tuple[Path, ...], options: dict[str, Any], dataset: str | None
+) -> list[tuple[str, str]]:
+    """The section of failed checks; none where it is unknown which dataset was scored."""
+    from croc.checks.sources import open_checks
+    from croc.rendering.failed_checks import HEADING, failed_checks
+    from croc.rendering.fragments import CHECKS
+    from croc.results.files import existing_group_columns
+    from croc.tables.readers import find_tables, read_score_tables
+
+    found = open_checks(dataset or str(CHECKS))
+    if dataset is None and found.revision != report.dataset.revision:
+        return []
+    columns = [set(existing_group_columns(file)) for file in find_tables(files)]
+    tables = read_score_tables(
+        files,
+        protocol=options["protocol"],
+        groups=sorted(set.intersection(*columns) - {"subset"}),
+        metrics=options["metrics"] or None,
+    )
+    return [(HEADING, failed_checks(report, tables, found))]
+
+
 @section("evaluate")
 @click.command(
     epilog="""\b
@@ -123,6 +146,7 @@ Examples:
   croc evaluate scores/ --by property
   croc evaluate scores/ --by image_model --by text_model
   croc evaluate croc_syn_scores.tsv.gz --paper --json report.json
+  croc evaluate scores/ --by property --html report.html --checks runs/syn
   croc evaluate action_*_scores.tsv --protocol hum --html report.html"""
 )
 @_tables_argument
@@ -143,6 +167,12 @@ Examples:
 )
 @json_option
 @click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a self-contained web page.")
+@click.option(
+    "--checks",
+    metavar="DATASET",
+    help="Dataset that was scored: the web page then shows failed checks with their images. Default: the "
+    "sample in the package, if the tables are of it.",
+)
 @click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
 @click.option("--heatmap", "heatmap_file", type=PATH, metavar="FILE", help="Write a heatmap as PNG.")
 def evaluate(
@@ -151,6 +181,7 @@ def evaluate(
     ceilings_file: Path | None,
     json_file: Path | None,
     html_file: Path | None,
+    checks: str | None,
     latex_file: Path | None,
     heatmap_file: Path | None,
     **options: Any,
@@ -176,10 +207,12 @@ def evaluate(
     report = _report(tables, options, by)
     if report is None:
         files = {"ceilings": ceilings_file, "json": json_file, "html": html_file, "latex": latex_file}
-        _show_graded(tables, {**options, "by": by}, {**files, "heatmap": heatmap_file})
+        _show_graded(tables, {**options, "by": by, "checks": checks}, {**files, "heatmap": heatmap_file})
         return
     found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
     extra = [] if found is None else [("Ceilings", ceilings_html(found))]
+    if html_file:
+        extra += _failed_checks(report, tables, options, checks)
     write(json_file, report.to_json() if json_file else "")
     write(html_file, page(report, extra=extra) if html_file else "")
     write(latex_file, latex(report) if latex_file else "")

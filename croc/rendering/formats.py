@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
 from croc.verdict.published import text_model_agreements
@@ -16,7 +16,7 @@ from croc.verdict.records import (
     Record,
     display_columns,
 )
-from croc.verdict.report import Report
+from croc.verdict.report import NO_VALUE, Report
 from croc.verdict.statistics import Correction
 from croc.wording import counted
 
@@ -97,6 +97,21 @@ def tone(value: float | None) -> str:
     if value is None:
         return ""
     return "bad" if round(value, 2) < 0 else "good" if value >= 0.5 else ""
+
+
+def heat(value: float | None) -> str:
+    """The step of a scaled accuracy on the colours of tables: ``h0`` (−1) to ``h8`` (1), or nothing."""
+    return "" if value is None else f"h{round(4 * (1 + min(1.0, max(-1.0, value))))}"
+
+
+def group_label(value: Any, column: str = "value") -> str:
+    """The name of a group of checks for people; checks without a value of the column are named as such."""
+    return f"no {column.replace('_', ' ')}" if value == NO_VALUE else str(value).replace("_", " ")
+
+
+def values_last(values: Iterable[str]) -> list[str]:
+    """The values of a grouping in their order; the group of checks without one is last."""
+    return sorted(values, key=lambda value: value == NO_VALUE)
 
 
 def metric_label(report: Report, metric: str) -> str:

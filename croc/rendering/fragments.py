@@ -25,7 +25,7 @@ from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
 from croc.rendering import page
 from croc.rendering.card import card
-from croc.rendering.formats import agreement_lines, further_columns, percent
+from croc.rendering.formats import agreement_lines, further_columns, group_label, percent, values_last
 from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.results.hub_metadata import eval_results_files
@@ -33,11 +33,11 @@ from croc.results.verified import LEVELS, VERIFIED, read_verified
 from croc.storage.hub_access import can_be_repository, download_dataset
 from croc.storage.limits import PAGE
 from croc.verdict.records import DIRECTION_NAMES, Result, Score
-from croc.verdict.report import NO_VALUE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from croc.results.files import Failure
     from croc.results.leaderboard import Benchmark, Leaderboard
     from croc.verdict.report import Report
 
@@ -66,6 +66,9 @@ MATCH_LEVELS = (
     (0.0, "clearly not shown", 0),
 )
 
+NOT_TRUSTED = "drawings only: not to be trusted on this image"
+"""What stands in place of a probability on an image that is unlike all that the model was trained on."""
+
 DIRECTION_TEXT = {
     "forward_text": "Image A: does prompt A score higher than prompt B?",
     "inverse_text": "Image B: does prompt B score higher than prompt A?",
@@ -92,11 +95,6 @@ class Level(NamedTuple):
 
     words: str
     step: int
-
-
-def words(name: Any) -> str:
-    """A name of the taxonomy with spaces; the group of checks without a value as such."""
-    return "no value" if name == NO_VALUE else str(name).replace("_", " ")
 
 
 def level(probability: float) -> Level:
@@ -220,10 +218,11 @@ def _macros() -> Any:
         "direction_text": DIRECTION_TEXT,
         "direction_why": DIRECTION_WHY,
         "longest": _LONGEST_SHOWN,
+        "not_trusted": NOT_TRUSTED,
         "verified_levels": LEVELS,
         "verified_titles": _VERIFIED_TITLES,
     }
-    environment.filters |= {"words": words}
+    environment.filters |= {"words": group_label}
     return environment
 
 
@@ -246,18 +245,20 @@ def note(text: str) -> str:
     return fragment("note", text)
 
 
-def explanations(explained: Sequence[Any], *, calibrated: bool) -> str:
+def explanations(explained: Sequence[Any], *, calibrated: bool, outside: bool = False) -> str:
     """Prompts best first, with a scale, and with clauses coloured by how well the image shows them.
 
     Args:
         explained: objects with ``prompt, margin, probability, clauses``; see ``crocscore.model.Explanation``.
         calibrated: whether the probabilities were fitted to labelled pairs.
+        outside: whether the image is unlike all that the model was trained on: then no probability is shown.
     """
     best_first = sorted(explained, key=lambda explanation: -explanation.margin)
     return fragment(
         "explanations",
-        [(explanation, coloured(explanation)) for explanation in best_first],
+        [(each, each.prompt if outside else coloured(each)) for each in best_first],
         calibrated=calibrated,
+        outside=outside,
         levels=MATCH_LEVELS,
     )
 
@@ -277,7 +278,12 @@ def coloured(explanation: Any) -> Markup:
 
 
 def contrast(
-    prompts: tuple[str, str], margins: Any, probabilities: Any, passed: Mapping[str, float], remark: str
+    prompts: tuple[str, str],
+    margins: Any,
+    probabilities: Any,
+    passed: Mapping[str, float],
+    remark: str,
+    outside: Sequence[bool] = (False, False),
 ) -> str:
     """Two prompts by two images: the scores, and which of the four directions pass.
 
@@ -287,10 +293,10 @@ def contrast(
         probabilities: the same, 0 to 1.
         passed: per direction, 1 passed, 0 failed, 1/2 a tie.
         remark: a further remark on the prompts; may be empty.
+        outside: which images are unlike all that the model was trained on: they get no probability.
     """
-    return fragment(
-        "contrast", marked_words(*prompts), margins, probabilities, passed, sum(passed.values()), remark
-    )
+    values = margins, probabilities, passed, sum(passed.values())
+    return fragment("contrast", marked_words(*prompts), *values, remark, list(outside))
 
 
 def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str:
@@ -332,18 +338,23 @@ def checks(rows: Iterable[Mapping[str, Any]], about: str, notes: Mapping[str, st
         about: what is shown, in a sentence.
         notes: a remark per ``check_id``.
     """
-    cards = []
+    return fragment("checks", cards(rows, notes or {}), about)
+
+
+def cards(rows: Iterable[Mapping[str, Any]], notes: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What the cards of checks show; the arguments are those of :func:`checks`."""
+    made = []
     for row in rows:
         both = marked_words(row["prompt"] or "", row["contrast_prompt"] or "")
-        cards.append(
+        made.append(
             {
                 "tags": dict.fromkeys(row[name] for name in _TAGS if row[name]),
                 "prompts": both,
                 "images": [thumbnail(row[side]) for side in IMAGE_COLUMNS],
-                "note": (notes or {}).get(row["check_id"], ""),
+                "note": notes.get(row["check_id"], ""),
             }
         )
-    return fragment("checks", cards, about)
+    return made
 
 
 def marked_words(first: str, second: str) -> tuple[Markup, Markup]:
@@ -518,7 +529,7 @@ def categories(
     """One benchmark: scorers by categories, the rows ordered as those of :func:`ranking`."""
     rows = _sorted(benchmark.rows(), shown, ordered_metrics(benchmark, order, group))
     scores = {(s.metric, s.group_value): s for s in benchmark.report.scores if s.group == "category"}
-    names = sorted(benchmark.groups("category"), key=lambda name: name == NO_VALUE)
+    names = values_last(benchmark.groups("category"))
     return fragment("categories", benchmark, rows, names, scores)
 
 
@@ -539,6 +550,11 @@ def findings(benchmark: Benchmark) -> str:
     return fragment("findings", benchmark)
 
 
+def failed_directions(failure: Failure) -> str:
+    """Which directions of a check a metric failed, as a sentence."""
+    return f"Fails {', '.join(DIRECTION_NAMES[name] for name in failure.failed)}."
+
+
 def failures(
     benchmark: Benchmark, metric: str, known: Mapping[str, Mapping[str, Any]], most: int = 12
 ) -> str:
@@ -552,10 +568,7 @@ def failures(
     """
     failed = benchmark.files[metric].failures
     shown = [failure for failure in failed if failure.check_id in known]
-    notes = {
-        failure.check_id: f"Fails {', '.join(DIRECTION_NAMES[name] for name in failure.failed)}."
-        for failure in shown
-    }
+    notes = {failure.check_id: failed_directions(failure) for failure in shown}
     if not failed:
         return note(f"{metric} failed no check of {benchmark.name}.")
     if not shown:

@@ -34,6 +34,7 @@ QUEUE = 64
 """Number of calls that may wait; further ones are refused."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
+_STYLES = ("pages.css", "tables.css", "cards.css")
 
 
 def _gradio() -> Any:
@@ -118,7 +119,8 @@ def theme() -> Any:
 @cache
 def looks() -> dict[str, Any]:
     """The arguments of ``Blocks.launch`` for the looks of a page: ``theme`` and ``css``."""
-    return {"theme": theme(), "css": (_TEMPLATES / "pages.css").read_text("utf-8")}
+    css = "".join((_TEMPLATES / name).read_text("utf-8") for name in _STYLES)
+    return {"theme": theme(), "css": css}
 
 
 def html(value: str = "", elem_id: str | None = None) -> Any:
@@ -161,10 +163,15 @@ class Wiring:
         """Fill in what takes too long for the start when somebody opens the page."""
         self._demo.load(page, None, outputs, api_visibility="private", show_progress="hidden")
 
-    def picture(self, label: str) -> Any:
-        """An image to upload or paste, as a file that ``fragments.read_picture`` decodes."""
+    def picture(self, label: str, value: str | None = None) -> Any:
+        """An image to upload or paste, as a file that ``fragments.read_picture`` decodes.
+
+        Args:
+            label: of the field.
+            value: path of the image that is there from the start.
+        """
         image = _gradio().Image(
-            label=label, type="filepath", format="png", sources=["upload", "clipboard"], height=300
+            value, label=label, type="filepath", format="png", sources=["upload", "clipboard"], height=300
         )
         # gradio would decode the image before our limits are checked, with its own error messages.
         image.preprocess = _path_of

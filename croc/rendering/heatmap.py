@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
-from croc.rendering.formats import metric_label, number
+from croc.rendering.formats import group_label, metric_label, number, values_last
 from croc.verdict.published import category_panels
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
@@ -77,7 +77,7 @@ def _panels(report: Report) -> list[_Panel]:
     for column, values in report.groupings.items():
         if column in shown:
             continue
-        drawn = values[: _PANELS * _ACROSS]
+        drawn = values_last(values)[: _PANELS * _ACROSS]
         part = f", {len(drawn)} of {len(values)} values" if len(drawn) < len(values) else ""
         for begin in range(0, len(drawn), _ACROSS):
             names = drawn[begin : begin + _ACROSS]
@@ -85,7 +85,7 @@ def _panels(report: Report) -> list[_Panel]:
                 _Panel(
                     f"by {column}{part}" if begin == 0 else f"by {column}, continued",
                     labels,
-                    _words(names),
+                    [group_label(name, column) for name in names],
                     [
                         [report.score(metric, column, value).scaled for value in names]
                         for metric in report.metrics

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -10,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
 from croc.rendering import formats
-from croc.rendering.heatmap import DPI, heatmap_png
+from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
+from croc.verdict.published import category_panels
 from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Result, Score, display_columns
 from croc.verdict.report import Report
 from croc.wording import counted
@@ -36,6 +36,9 @@ def environment() -> Environment:
         "cell": formats.cell,
         "checks_title": formats.checks_title,
         "cell_interval": formats.cell_interval,
+        "group_label": formats.group_label,
+        "heat": formats.heat,
+        "values_last": formats.values_last,
         "describe_comparison": formats.describe_comparison,
         "describe_correction": formats.describe_correction,
         "count": formats.count,
@@ -65,17 +68,11 @@ def _templates() -> Environment:
 
 
 def results_html(report: Report) -> str:
-    """The results of a report as a fragment of HTML, with the heatmap inside."""
-    picture = heatmap_png(report)
-    return (
-        _templates()
-        .get_template("results.html")
-        .render(
-            report=report,
-            picture=base64.b64encode(picture).decode(),
-            width=int.from_bytes(picture[16:20], "big") * 100 // DPI,  # from the header of the PNG file
-        )
-    )
+    """The results of a report as a fragment of HTML: tables with the colours of the heatmap.
+
+    A row is a group and a column a metric, so that the page is as wide as there are metrics.
+    """
+    return _templates().get_template("results.html").render(report=report, panels=category_panels(report))
 
 
 def ceilings_html(ceilings: Ceilings) -> str:

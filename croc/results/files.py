@@ -160,7 +160,7 @@ def make_result(
             report=evaluate_tables(tables, settings),
             table=Table(file=file.name, sha256=sha256_of(file)),
             trained_on_croc=trained_on_croc or _says_trained(scores.metadata[names[0]]),
-            failures=_failures(verdicts),
+            failures=sample_failures(verdicts),
             sums=concept_sums(verdicts),
             url=url,
         )
@@ -224,22 +224,37 @@ def _says_trained(metadata: ScoreMetadata) -> bool:
     return metadata.extra.get("trained_on", "").lower().startswith("croc")
 
 
-def _failures(verdicts: CheckVerdicts) -> tuple[Failure, ...]:
-    """Checks failed in the most directions, a few of each category or property; chosen by hash."""
-    failed = verdicts.known[0] & (verdicts.value[0] < 0.5)
+def sample_failures(
+    verdicts: CheckVerdicts,
+    metric: int = 0,
+    *,
+    kinds: tuple[str, ...] = ("category", "property"),
+    per_kind: int = _FAILURES_PER_KIND,
+    most: int = _FAILURES,
+) -> tuple[Failure, ...]:
+    """Checks that a metric failed in the most directions, a few of each kind; chosen by hash.
+
+    Args:
+        verdicts: with the columns category and property, where the tables have them.
+        metric: number of the metric.
+        kinds: columns; the first one in which a check has a value is its kind.
+        per_kind: how many of a kind at most.
+        most: how many at most.
+    """
+    failed = verdicts.known[metric] & (verdicts.value[metric] < 0.5)
     count = failed.sum(axis=0)
     ids = verdicts.checks["check_id"].to_list()
     none = [None] * len(ids)
-    category, of_property = (
-        verdicts.checks[name].to_list() if name in verdicts.checks.columns else none
+    values = {
+        name: verdicts.checks[name].to_list() if name in verdicts.checks.columns else none
         for name in ("category", "property")
-    )
+    }
     chosen: list[Failure] = []
     taken: dict[str | None, int] = {}
     for i in sorted(np.flatnonzero(count), key=lambda i: (-count[i], stable_hash(ids[i]))):
-        kind = category[i] or of_property[i]
-        if taken.get(kind, 0) < _FAILURES_PER_KIND and len(chosen) < _FAILURES:
+        kind = next((values[name][i] for name in kinds if values[name][i]), None)
+        if taken.get(kind, 0) < per_kind and len(chosen) < most:
             taken[kind] = taken.get(kind, 0) + 1
             directions = tuple(name for d, name in enumerate(DIRECTIONS) if failed[d, i])
-            chosen.append(Failure(ids[i], category[i], of_property[i], directions))
+            chosen.append(Failure(ids[i], values["category"][i], values["property"][i], directions))
     return tuple(chosen)

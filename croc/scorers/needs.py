@@ -35,6 +35,13 @@ def needs_of(entry: ScorerEntry) -> list[str]:
     return [*_packages(entry, family), *_key(entry, family), *_weights(entry, family)]
 
 
+def memory_of(entry: ScorerEntry) -> str | None:
+    """The GPU memory that the weights of a registered model take, such as ``7.51 GB``; None if unknown."""
+    if entry.parameters is None:
+        return None
+    return _size(entry.parameters * 10**6 * _BYTES[_dtype(family_of(entry), entry)])
+
+
 def missing_packages(extra: str) -> list[str]:
     """The packages of an extra of this distribution that are absent here, or of another version."""
     from packaging.requirements import Requirement

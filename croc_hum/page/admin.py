@@ -136,16 +136,16 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> None:
                         for answer in task_answers:
                             answers[task, answer] = gr.Button(answer, elem_id=f"decide-{task}-{answer}")
             for number, name in enumerate(exports.NAMES):
-                download = gr.Button(
-                    f"Download {name}", elem_id=f"download-{number}", elem_classes="secondary-button"
+                export = gr.Button(
+                    f"Export {name}", elem_id=f"export-{number}", elem_classes="secondary-button"
                 )
-                download.click(None, inputs=[token], outputs=[status], js=_download_script(name))
+                export.click(None, inputs=[token], outputs=[status], js=_export_script(name))
             with gr.Column(visible=campaign.invitations):
                 number_wanted = gr.Textbox("20", label="Number of invitation codes", elem_id="invite-number")
                 invite = gr.Button("Make invitation codes", elem_id="invite", elem_classes="secondary-button")
                 codes = gr.HTML("", elem_id="invitations", js_on_load=None)
             gr.HTML(
-                '<div class="text"><label for="import-file">Votes from Label Studio (JSON file)</label> '
+                '<div class="text"><label for="import-file">Import from Label Studio (JSON file)</label> '
                 '<input id="import-file" type="file" accept="application/json"></div>',
                 js_on_load=None,
             )
@@ -285,9 +285,9 @@ def add_admin_view(gr: Any, demo: Any, campaign: Campaign) -> None:
         connect(withdraw.click, on_withdraw, [pseudonym], "withdraw")
 
 
-def _download_script(name: str) -> str:
+def _export_script(name: str) -> str:
     """JavaScript that fetches an export with the token and saves it."""
-    done = fragments.message(f"{name} was downloaded.")
+    done = fragments.message(f"{name} was exported.")
     failed = fragments.message("REASON", error=True)
     return f"""async (token) => {{
   let reason = "The server did not answer.";

@@ -15,7 +15,7 @@ from croc_hum.schema import plain_image
 from croc_hum.votes.store import Offer, Store
 
 EXAMPLES = Path(__file__).parent / "examples"
-PAGE_VERSION = "page-3"
+PAGE_VERSION = "page-4"
 """Version of the instructions. It is stored with every vote: change it with the instructions."""
 
 QUESTIONS = {
@@ -98,7 +98,7 @@ class _Example:
 _EXAMPLES = (
     _Example(
         "two",
-        "A drawing of two orange cats beside a red ball at sunset",
+        "A drawing of two orange cats and a red ball at sunset",
         ("two cats and a red ball",),
         "Yes",
         "Everything in the text is in the image, and the numbers are correct.",
@@ -137,7 +137,7 @@ _EXAMPLES = (
 def instructions() -> str:
     """How to answer, with examples."""
     figures = "".join(
-        f"""<li><figure><img src="{example_image(example.image)}" width="256" height="256"
+        f"""<li><figure><img src="{example_image(example.image)}" width="512" height="512"
  alt="{example.description}"><figcaption><span class="quoted">{_quote(example.texts)}</span>
  <strong>{example.answer}.</strong> {example.explanation}</figcaption></figure></li>"""
         for example in _EXAMPLES

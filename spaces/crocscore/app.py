@@ -20,6 +20,7 @@ import browse_tab
 import contrast_tab
 import external_tab
 import gradio as gr
+import larger_models
 import leaderboard_tab
 import score_tab
 from served_model import MODEL
@@ -47,8 +48,7 @@ def state_of_the_model() -> str:
             f"There is no model to score with, so that Score and Contrast cannot answer: {error}. "
             "The other tabs do not need one."
         )
-    calibrated = "" if MODEL.calibrated else ", not calibrated"
-    return pages.note(f"Model: {scorer.name}{calibrated}")
+    return pages.fragment("model", scorer.name, MODEL.about)
 
 
 with webui.blocks("CROCScore: does the image show the prompt?") as demo:
@@ -64,6 +64,7 @@ with webui.blocks("CROCScore: does the image show the prompt?") as demo:
     ui = webui.Wiring(demo)
     state = webui.html(pages.note("The model is being loaded …"), elem_id="model-state")
     ui.at_once(state_of_the_model, state)
+    webui.html(pages.fragment("real_models", larger_models.rows()), elem_id="larger-models")
     with gr.Tabs():
         for name, tab in TABS:
             with gr.Tab(name, id=name):

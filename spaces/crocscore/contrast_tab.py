@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 from typing import Any
 
 import gradio as gr
@@ -34,8 +35,13 @@ def _read(prompt_a: str, prompt_b: str) -> list[str]:
 
 
 def _scores(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> dict[str, Any]:
-    prompts = _read(prompt_a, prompt_b)
-    images = [pages.read_picture(image_a, "image A"), pages.read_picture(image_b, "image B")]
+    return _scores_of(
+        _read(prompt_a, prompt_b),
+        [pages.read_picture(image_a, "image A"), pages.read_picture(image_b, "image B")],
+    )
+
+
+def _scores_of(prompts: list[str], images: list[Any]) -> dict[str, Any]:
     margins, probabilities = matrix(images, prompts)
     return {
         "prompts": prompts,
@@ -47,14 +53,28 @@ def _scores(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | No
 
 def page(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> str:
     """The matrix of scores, and which directions pass."""
-    found = _scores(prompt_a, prompt_b, image_a, image_b)
+    images = [pages.read_picture(image_a, "image A"), pages.read_picture(image_b, "image B")]
+    return _page_of(_read(prompt_a, prompt_b), images)
+
+
+def _page_of(prompts: list[str], images: list[Any]) -> str:
+    found = _scores_of(prompts, images)
     return pages.contrast(
-        tuple(found["prompts"]),
+        (prompts[0], prompts[1]),
         found["margins"],
         found["probabilities"],
         found["directions"],
-        _remark(*found["prompts"]),
+        _remark(*prompts),
+        outside=[MODEL.is_outside(image) for image in images],
     )
+
+
+@cache
+def opening() -> tuple[str, Any, Any]:
+    """The first ready pair, drawn and scored for the first visitor: the result, image A, image B."""
+    prompts = next(iter(ready().values()))
+    _, *images = draw(*prompts, 1)
+    return _page_of(list(prompts), images), *images
 
 
 def endpoint(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | None) -> dict[str, Any]:
@@ -150,14 +170,18 @@ def build(ui: webui.Wiring) -> None:
         )
     )
     choice = gr.Dropdown(
-        list(pairs), value=None, label="Ready pair", info="By category; it is drawn for you.", filterable=True
+        list(pairs),
+        value=first,
+        label="Ready pair",
+        info="By category; it is drawn for you.",
+        filterable=True,
     )
     with gr.Row(equal_height=False):
         with gr.Column(min_width=260):
-            prompt_a = gr.Textbox(label="Prompt A", lines=2, placeholder=pairs[first][0])
+            prompt_a = gr.Textbox(pairs[first][0], label="Prompt A", lines=2)
             image_a = ui.picture("Image A")
         with gr.Column(min_width=260):
-            prompt_b = gr.Textbox(label="Prompt B", lines=2, placeholder=pairs[first][1])
+            prompt_b = gr.Textbox(pairs[first][1], label="Prompt B", lines=2)
             image_b = ui.picture("Image B")
     with gr.Row():
         seed = gr.Number(1, label="Seed of the drawing", precision=0, minimum=0, maximum=1_000_000)
@@ -172,6 +196,7 @@ def build(ui: webui.Wiring) -> None:
             return tuple(gr.skip() for _ in range(5))
         return (*pairs[name], *shown(*pairs[name], number))
 
+    ui.at_once(webui.guarded(opening, 3), [result, image_a, image_b])
     ui.on(choice, start, [choice, seed], [*both, result, image_a, image_b], limit="draw", event="input")
     ui.on(drawing, shown, [*both, seed], [result, image_a, image_b], limit="draw")
     ui.on(button, webui.guarded(page), [*both, image_a, image_b], result, limit="model")

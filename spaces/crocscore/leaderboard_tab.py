@@ -10,6 +10,7 @@ from shown_checks import known_checks
 
 from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
+from croc.rendering.formats import group_label
 from croc.results.leaderboard import Benchmark, Leaderboard
 from croc.verdict.report import NO_VALUE
 
@@ -84,7 +85,7 @@ def build(ui: webui.Wiring) -> None:
         return
     first = board().benchmarks[0]
     groups = sorted({group for benchmark in board().benchmarks for group in benchmark.groups("category")})
-    categories_of = [(ALL, ALL), *((pages.words(group), group) for group in groups if group != NO_VALUE)]
+    categories_of = [(ALL, ALL), *((group_label(group), group) for group in groups if group != NO_VALUE)]
     columns = [(label.capitalize(), column) for column, label in pages.ORDERS.items()]
     start = page(names[0], ALL, [BASELINES, TRAINED], "", pages.BEST_FIRST.column, False)
     with gr.Row():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,18 @@ from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
 
 EXAMPLES = Path(__file__).parent / "examples"
-# Up to 60 characters: gradio cuts what is longer in the list of examples.
+# Image, a prompt that is true of it, one that is not; both prompts have up to 60 characters together, as
+# gradio cuts what is longer in the list of examples. Each image was drawn by the exact world.
 READY = (
-    ("dog.png", "a red dog in a park\na blue dog in a park\na red cat"),
-    ("kitchen.png", "three apples, and no cup\ntwo apples, and a cup"),
-    ("snow.png", "a striped ball to the left of a house, at night, in the snow"),
+    ("dog.png", "a red dog in a park", "a blue dog in a park"),
+    ("cat.png", "a cat to the left of a house", "a cat to the right of a house"),
+    ("horse.png", "a horse, and no cat, in the snow", "a horse, and a cat"),
 )
+
+
+def examples() -> list[tuple[str, str]]:
+    """The examples as the fields take them: the path of the image, and the prompts, one per line."""
+    return [(str(EXAMPLES / name), f"{true}\n{false}") for name, true, false in READY]
 
 
 @gpu
@@ -28,8 +35,15 @@ def explain(image: Any, prompts: list[str]) -> list[Any]:
 
 def page(path: str | None, text: str) -> str:
     """Prompts best first, with their clauses coloured."""
-    found = explain(pages.read_picture(path), pages.read_prompts(text))
-    return pages.explanations(found, calibrated=MODEL.calibrated)
+    image, prompts = pages.read_picture(path), pages.read_prompts(text)
+    found = explain(image, prompts)
+    return pages.explanations(found, calibrated=MODEL.calibrated, outside=MODEL.is_outside(image))
+
+
+@cache
+def opening() -> str:
+    """The scores of the first example, computed for the first visitor."""
+    return page(*examples()[0])
 
 
 def endpoint(path: str | None, text: str) -> dict[str, Any]:
@@ -55,10 +69,18 @@ def endpoint(path: str | None, text: str) -> dict[str, Any]:
 
 def build(ui: webui.Wiring) -> None:
     """Lay out the tab."""
+    webui.html(
+        pages.note(
+            "An example is scored: the first prompt is true of the image, the second is not. Replace the "
+            "image and the prompts with your own."
+        )
+    )
+    first_image, first_prompts = examples()[0]
     with gr.Row(equal_height=False):
         with gr.Column(scale=4, min_width=280):
-            image = ui.picture("Image")
+            image = ui.picture("Image", first_image)
             text = gr.Textbox(
+                first_prompts,
                 label="Prompts",
                 info="One a line, at most 8. Several are ranked.",
                 lines=3,
@@ -67,17 +89,19 @@ def build(ui: webui.Wiring) -> None:
             )
             button = gr.Button("Score", variant="primary")
         with gr.Column(scale=5, min_width=280):
-            result = webui.html(pages.note("The answer appears here."), elem_id="score-result")
+            result = webui.html(pages.note("The example is being scored …"), elem_id="score-result")
     shown = webui.guarded(page)
     gr.Examples(
-        [[str(EXAMPLES / name), prompts] for name, prompts in READY if (EXAMPLES / name).is_file()],
+        [list(example) for example in examples()],
         [image, text],
         [result],
         shown,
         cache_examples=True,
         cache_mode="lazy",
         label="Examples, drawn by the exact world",
+        elem_id="score-examples",
         api_visibility="private",
     )
+    ui.at_once(webui.guarded(opening), result)
     ui.on(button, shown, [image, text], result, limit="model")
     ui.endpoint("score", endpoint, [image, text], limit="model")

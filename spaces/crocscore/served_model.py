@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.errors import CrocError, InputError
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from crocscore.model import CROCScore, Explanation
+
+
+SHIPPED = "The small model in the package; it runs on a CPU."
 
 
 def _load() -> CROCScore:
@@ -72,6 +77,27 @@ class Model:
             return str(self.scorer.name)
         except CrocError:
             return "no model"
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """What it was trained for and what it does not know, as sentences."""
+        from crocscore.model import WEIGHTS
+
+        named = os.environ.get("CROCSCORE_MODEL")
+        card = Path(named or WEIGHTS) / "card.json"
+        limits = json.loads(card.read_text("utf-8")).get("limits", []) if card.is_file() else []
+        kind = "Another model than the one in the package." if named else SHIPPED
+        scale = (
+            "Its percentages are calibrated." if self.calibrated else "Its percentages are not calibrated."
+        )
+        return (kind, *limits[:1], scale)
+
+    def is_outside(self, image: Image) -> bool:
+        """Whether an image is unlike all that the model was trained on: no score of it can be trusted.
+
+        False for every image as long as the model cannot tell.
+        """
+        return False
 
     @property
     def calibrated(self) -> bool:

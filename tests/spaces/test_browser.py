@@ -106,16 +106,20 @@ def test_score_an_upload_and_an_example(visit, picture):
     page.wait_for_selector("img[src*='red']")
     page.get_by_label("Prompts").fill(f"a red dog, and no cat\na blue dog\n{EVIL}")
     page.get_by_role("button", name="Score", exact=True).click()
-    shown(page, "score-result", "ol.scores")
-    assert page.locator("#score-result li.panel").count() == 3
+    page.wait_for_function("document.querySelectorAll('#score-result li.panel').length == 3")
     assert page.locator("#score-result mark").count() >= 4
     assert page.title() == "CROCScore: does the image show the prompt?"
-    page.locator("tr", has_text="a red cat").last.click()
-    page.wait_for_function("document.querySelector('#score-result').innerText.includes('a red cat')")
+    example = page.locator("#score-examples tr", has_text="a cat to the left of a house")
+    lines = example.locator("td.textbox").inner_text().split("\n")
+    assert lines == ["a cat to the left of a house", "a cat to the right of a house"]
+    example.click()
+    page.wait_for_function("document.querySelector('#score-result').innerText.includes('a cat to the right')")
 
 
 def test_a_mistake_is_explained_where_the_answer_would_be(visit, tmp_path):
     page = visit()
+    shown(page, "score-result", "ol.scores")  # of the example
+    page.get_by_role("button", name="Remove Image").first.click()
     page.get_by_role("button", name="Score", exact=True).click()
     assert "Add the image first" in shown(page, "score-result", ".problem").inner_text()
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nnothing")
@@ -126,13 +130,38 @@ def test_a_mistake_is_explained_where_the_answer_would_be(visit, tmp_path):
     page.wait_for_function("document.querySelector('#score-result').innerText.includes('image')")
 
 
+def test_the_page_opens_with_examples_that_the_shipped_model_scored_right(visit, tmp_path):
+    from page_server import serve
+
+    with serve("crocscore", tmp_path) as small:
+        page = visit(small.url)
+        shown(page, "score-result", "ol.scores")
+        prompts = page.get_by_label("Prompts").input_value().splitlines()
+        found = page.locator("#score-result li.panel")
+        assert [prompt in found.nth(k).inner_text() for k, prompt in enumerate(prompts)] == [True, True]
+        assert "clearly shown" in found.nth(0).inner_text()
+        assert "clearly not shown" in found.nth(1).inner_text()
+        described = page.locator("#model-state").inner_text()
+        assert described.startswith(
+            "Model: crocscore-tiny. The small model in the package; it runs on a CPU."
+        )
+        assert "exact world" in described  # what it knows, from the model's own card
+        page.get_by_text("take a larger model").click()
+        assert page.locator("#larger-models tbody tr").count() >= 3
+        turn_to(page, "Contrast")
+        shown(page, "contrast-result", "table.matrix")
+        assert page.get_by_label("Prompt A").input_value()
+        page.wait_for_function("[...document.querySelectorAll('[data-testid=image] img')].length >= 3")
+        assert "Passes all four directions" in page.locator("#contrast-result").inner_text()
+
+
 def test_draw_a_ready_pair_and_score_the_contrast(visit):
     page = visit()
     turn_to(page, "Contrast")
+    shown(page, "contrast-result", "table.matrix")  # of the pair that is chosen
     page.get_by_label("Ready pair").click()
     page.get_by_role("option", name=re.compile("^negation")).first.click()
-    shown(page, "contrast-result")
-    page.wait_for_function("document.querySelectorAll('.image-frame img, img[alt]').length >= 2")
+    page.wait_for_function("document.querySelector('#contrast-result').innerText.includes('Both are drawn')")
     page.get_by_role("button", name="Score the contrast").click()
     shown(page, "contrast-result", "table.matrix")
     assert page.locator("#contrast-result ul.directions li").count() == 4
@@ -157,7 +186,10 @@ def test_evaluate_an_uploaded_table_and_download_the_report(visit, tmp_path):
     page.get_by_text("colour-words.parquet").first.wait_for()
     page.get_by_role("button", name="Evaluate", exact=True).click()
     shown(page, "benchmark-result", ".report")
-    assert page.locator("#benchmark-result .picture img").get_attribute("alt")
+    cell = page.locator("#benchmark-result table.heat tr", has_text="colour binding").locator("td").first
+    assert (
+        cell.evaluate("cell => getComputedStyle(cell).backgroundColor") == "rgb(242, 242, 242)"
+    )  # at chance
     for what, begins in (
         ("Heatmap (PNG)", b"\x89PNG"),
         ("Table (LaTeX)", rb"\begin{table}"),
@@ -270,6 +302,27 @@ def test_every_tab_fits_and_axe_finds_nothing_serious(visit, width, dark):
             if each["impact"] in ("serious", "critical")
         ]
     assert serious == []
+
+
+def test_every_column_is_reached_on_a_phone_and_the_name_stays_in_sight(visit):
+    page = visit(width=390)
+    turn_to(page, "Leaderboard")
+    region = page.locator("#leaderboard-ranking .scroll")
+    region.wait_for()
+    cue = "scroll => getComputedStyle(scroll.querySelector('caption'), '::after').visibility"
+    assert region.evaluate("scroll => scroll.scrollWidth > scroll.clientWidth")
+    assert region.evaluate(cue) == "visible"
+    region.evaluate("scroll => scroll.scrollTo(scroll.scrollWidth, 0)")
+    page.wait_for_timeout(300)
+    assert region.evaluate(cue) == "hidden"
+    inside = region.bounding_box()
+    for cell in (region.locator("thead th").last, region.locator("tbody th.name").first):
+        box = cell.bounding_box()
+        assert inside["x"] <= box["x"] + 1 and box["x"] + box["width"] <= inside["x"] + inside["width"] + 1
+    # Nothing to scroll, no line about it.
+    page.set_viewport_size({"width": 3000, "height": 900})
+    page.wait_for_timeout(300)
+    assert region.evaluate(cue) == "hidden"
 
 
 # ---- Without a model, and the metric's page ----

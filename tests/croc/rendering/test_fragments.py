@@ -111,6 +111,21 @@ def test_a_prompt_is_shown_clause_by_clause_and_escaped():
     assert "73%" in shown
 
 
+def test_no_probability_is_shown_for_an_image_unlike_the_models_world():
+    parts = (clause("a dog", 0, 0.97), clause("a cat", 7, 0.02))
+    found = [SimpleNamespace(prompt="a dog, a cat", margin=1.0, probability=0.73, clauses=parts)]
+    shown = pages.explanations(found, calibrated=True, outside=True)
+    assert pages.NOT_TRUSTED in shown
+    assert "%" not in shown
+    assert "<mark" not in shown
+    margins = [[2.0, 1.0], [3.0, 1.5]]
+    values = [[0.91, 0.72], [0.95, 0.83]]
+    both = pages.contrast(("a", "b"), margins, values, directions_of(margins), "", [True, False])
+    assert both.count(pages.NOT_TRUSTED) == 2  # image A with both prompts
+    assert "91%" not in both
+    assert "72%" in both
+
+
 def test_several_prompts_are_ranked():
     found = [
         SimpleNamespace(prompt=p, margin=m, probability=0.5, clauses=(clause(p, 0, 0.5),))

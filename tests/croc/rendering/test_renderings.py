@@ -82,14 +82,16 @@ def cells_of(record, name):
 def test_a_page_shows_names_and_runs_nothing(odd):
     parsed = Page(page(odd))
     assert "script" not in parsed.tags
-    for name in [*NAMES, GROUP]:
+    for name in [*NAMES, formats.group_label(GROUP)]:
         assert name in parsed.text
 
 
 def test_a_page_needs_no_network(odd):
-    parsed = Page(page(odd))
-    assert parsed.addresses
-    assert all(address.startswith(("data:", "#")) for address in parsed.addresses)
+    picture = '<img src="data:image/webp;base64,AAAA">'
+    shown = page(odd, extra=[("Failed checks", picture)])
+    parsed = Page(shown)
+    assert parsed.addresses == ["data:image/webp;base64,AAAA"]
+    assert "url(" not in shown and "@import" not in shown
     assert str(odd.signature) in parsed.text
 
 
@@ -110,6 +112,29 @@ def test_the_tables_of_a_page_hold_the_numbers_of_the_report(report, request):
     ]
     assert [row[2:] for row in accuracies.rows] == expected
     assert all(len(row) == len(table.head) for table in [ranking, *rest] for row in table.rows)
+
+
+def test_groups_are_rows_with_the_colours_of_the_heatmap_and_those_without_a_value_are_last(plain):
+    assert [formats.heat(value) for value in (-1, -0.5, 0.1, 0.5, 1, None)] == [
+        "h0",
+        "h2",
+        "h4",
+        "h6",
+        "h8",
+        "",
+    ]
+    assert formats.values_last(["(none)", "colour", "zoo"]) == ["colour", "zoo", "(none)"]
+    assert formats.group_label("(none)", "text_model") == "no text model"
+    parsed = Page(page(plain))
+    for column, values in plain.groupings.items():
+        (table,) = [table for table in parsed.tables if table.head[0].lower() == column.replace("_", " ")]
+        assert table.head[1:] == [*plain.metrics, "Checks"]
+        assert [row[0] for row in table.rows] == [
+            formats.group_label(value, column) for value in formats.values_last(values)
+        ]
+        for row, value in zip(table.rows, formats.values_last(values), strict=True):
+            numbers = [formats.number(plain.score(metric, column, value).scaled) for metric in plain.metrics]
+            assert [cell.split("[")[0].strip() for cell in row[1:-1]] == numbers
 
 
 def test_baselines_are_marked_and_findings_are_listed(plain):

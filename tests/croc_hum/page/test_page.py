@@ -99,6 +99,14 @@ KEY = {"shows": "n", "rating": "4", "preference": "1"}
 def test_consent_votes_by_keyboard_undo_and_withdrawal(served, tab):
     before = {vote["annotator"] for vote in read_history(served)}
     tab.goto(served.url)
+    for width in (390, 1280):
+        tab.set_viewport_size({"width": width, "height": 860})
+        tab.wait_for_selector(".examples img")
+        widths = tab.evaluate(
+            "[...document.querySelectorAll('.examples img')].map(image => image.clientWidth)"
+        )
+        assert min(widths) >= 256, width
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
     tab.locator("#begin").click()
     tab.wait_for_selector("#status .error")
     assert "tick the box" in tab.inner_text("#status")
@@ -243,11 +251,9 @@ def test_the_administrator_sees_progress_decides_and_exports(unvoted, tab, tmp_p
         assert [(vote["item_id"], vote["answer"]) for vote in decided] == [(rows[0], "no")]
     for place, name in enumerate(("votes.parquet", "votes.csv", "label-studio.json")):
         with tab.expect_download() as coming:
-            tab.locator(f"#download-{place}").click()
+            tab.locator(f"#export-{place}").click()
         coming.value.save_as(tmp_path / name)
-        tab.wait_for_function(
-            f"document.querySelector('#status').innerText.includes('{name} was downloaded')"
-        )
+        tab.wait_for_function(f"document.querySelector('#status').innerText.includes('{name} was exported')")
     exported = json.loads((tmp_path / "label-studio.json").read_text("utf-8"))
     assert sum(len(task["annotations"]) for task in exported) == len(read_history(unvoted))
     tab.locator("#import-file").set_input_files(tmp_path / "label-studio.json")
