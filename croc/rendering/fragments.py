@@ -283,20 +283,18 @@ def contrast(
     probabilities: Any,
     passed: Mapping[str, float],
     remark: str,
-    outside: Sequence[bool] = (False, False),
 ) -> str:
     """Two prompts by two images: the scores, and which of the four directions pass.
 
     Args:
         prompts: A and B.
         margins: [prompt][image].
-        probabilities: the same, 0 to 1.
+        probabilities: the same, 0 to 1; None for an image unlike all that the model was trained on.
         passed: per direction, 1 passed, 0 failed, 1/2 a tie.
         remark: a further remark on the prompts; may be empty.
-        outside: which images are unlike all that the model was trained on: they get no probability.
     """
     values = margins, probabilities, passed, sum(passed.values())
-    return fragment("contrast", marked_words(*prompts), *values, remark, list(outside))
+    return fragment("contrast", marked_words(*prompts), *values, remark)
 
 
 def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str:

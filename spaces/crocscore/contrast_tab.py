@@ -19,9 +19,9 @@ SIZE = 512  # pixels
 
 
 @gpu
-def matrix(images: list[Any], prompts: list[str]) -> tuple[Any, Any]:
-    """Margin and probability of every prompt on every image."""
-    return MODEL.matrix(images, prompts)
+def matrix(images: list[Any], prompts: list[str]) -> tuple[Any, Any, list[bool]]:
+    """Margin and probability of every prompt on every image, and which images the model does not know."""
+    return *MODEL.matrix(images, prompts), [MODEL.is_outside(image) for image in images]
 
 
 def _read(prompt_a: str, prompt_b: str) -> list[str]:
@@ -42,11 +42,14 @@ def _scores(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | No
 
 
 def _scores_of(prompts: list[str], images: list[Any]) -> dict[str, Any]:
-    margins, probabilities = matrix(images, prompts)
+    margins, probabilities, outside = matrix(images, prompts)
     return {
         "prompts": prompts,
         "margins": margins,
-        "probabilities": probabilities,
+        "probabilities": [
+            [None if unknown else value for value, unknown in zip(row, outside, strict=True)]
+            for row in probabilities
+        ],
         "directions": directions_of(margins),
     }
 
@@ -65,7 +68,6 @@ def _page_of(prompts: list[str], images: list[Any]) -> str:
         found["probabilities"],
         found["directions"],
         _remark(*prompts),
-        outside=[MODEL.is_outside(image) for image in images],
     )
 
 
@@ -87,8 +89,9 @@ def endpoint(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | N
         image_b: an image.
 
     Returns:
-        {"prompts", "margins": [prompt][image], "probabilities": the same, "directions": {"forward_text",
-        "inverse_text", "forward_image", "inverse_image"}}; a direction is 1 passed, 0 failed, 0.5 a tie.
+        {"prompts", "margins": [prompt][image], "probabilities": the same, null for an image that is unlike
+        all that the model was trained on, "directions": {"forward_text", "inverse_text", "forward_image",
+        "inverse_image"}}; a direction is 1 passed, 0 failed, 0.5 a tie.
     """
     return _scores(prompt_a, prompt_b, image_a, image_b)
 

@@ -28,16 +28,15 @@ def examples() -> list[tuple[str, str]]:
 
 
 @gpu
-def explain(image: Any, prompts: list[str]) -> list[Any]:
-    """Margin, probability and clauses of every prompt."""
-    return MODEL.explain(image, prompts)
+def explain(image: Any, prompts: list[str]) -> tuple[list[Any], bool]:
+    """Margin, probability and clauses of every prompt; whether the image is unlike what the model knows."""
+    return MODEL.explain(image, prompts), MODEL.is_outside(image)
 
 
 def page(path: str | None, text: str) -> str:
     """Prompts best first, with their clauses coloured."""
-    image, prompts = pages.read_picture(path), pages.read_prompts(text)
-    found = explain(image, prompts)
-    return pages.explanations(found, calibrated=MODEL.calibrated, outside=MODEL.is_outside(image))
+    found, outside = explain(pages.read_picture(path), pages.read_prompts(text))
+    return pages.explanations(found, calibrated=MODEL.calibrated, outside=outside)
 
 
 @cache
@@ -59,7 +58,7 @@ def endpoint(path: str | None, text: str) -> dict[str, Any]:
     """
     from dataclasses import asdict
 
-    found = explain(pages.read_picture(path), pages.read_prompts(text))
+    found, _ = explain(pages.read_picture(path), pages.read_prompts(text))
     return {
         "model": MODEL.name,
         "calibrated": MODEL.calibrated,

@@ -95,9 +95,13 @@ class Model:
     def is_outside(self, image: Image) -> bool:
         """Whether an image is unlike all that the model was trained on: no score of it can be trusted.
 
-        False for every image as long as the model cannot tell.
+        False for every image if the model cannot tell.
         """
-        return False
+        scorer = self.scorer
+        in_world = getattr(scorer, "in_world", None)
+        with self._asking:
+            known = None if in_world is None else in_world([image])
+        return known is not None and not known[0]
 
     @property
     def calibrated(self) -> bool:
