@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from croc.errors import CrocError, InputError
+from croc.errors import CrocError
 
 # On a Space with a shared GPU this package lends it out. It has to come before torch; where it is not
 # installed, the name may still be a folder of that name, so what counts is what it holds.
@@ -98,9 +98,8 @@ class Model:
         False for every image if the model cannot tell.
         """
         scorer = self.scorer
-        in_world = getattr(scorer, "in_world", None)
         with self._asking:
-            known = None if in_world is None else in_world([image])
+            known = scorer.in_world([image])
         return known is not None and not known[0]
 
     @property
@@ -109,17 +108,10 @@ class Model:
         return self.scorer.settings.calibration is not None
 
     def explain(self, image: Image, prompts: Sequence[str]) -> list[Explanation]:
-        """Margin, probability and clauses of each prompt on one image.
-
-        Raises:
-            InputError: the image is unlike those of the model's training.
-        """
+        """Margin, probability and clauses of each prompt on one image."""
         scorer = self.scorer
         with self._asking:
-            explained = [scorer.explain(image, prompt) for prompt in prompts]
-        if explained and (warning := explained[0].warning):
-            raise InputError(warning)
-        return explained
+            return [scorer.explain(image, prompt) for prompt in prompts]
 
     def matrix(self, images: Sequence[Image], prompts: Sequence[str]) -> tuple[Any, Any]:
         """Margins and probabilities, ``[prompt][image]``."""

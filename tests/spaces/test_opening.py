@@ -6,10 +6,12 @@ import importlib
 import shlex
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from croc.cli.images import score_images
+from croc.rendering.fragments import NOT_TRUSTED
 from croc.scorers.needs import needs_of
 from croc.scorers.registry import info
 
@@ -41,6 +43,19 @@ def test_the_examples_are_true_and_false_and_the_shipped_model_is_right(module):
         assert right.probability > 0.9, true
         assert wrong.probability < 0.1, false
         assert all(clause.probability > 0.65 for clause in right.clauses), true
+
+
+def test_an_image_unlike_the_drawings_gets_a_sentence_and_no_probability(module, tmp_path):
+    pytest.importorskip("gradio", reason="needs gradio, which shows the pages")
+    noise = np.random.default_rng(0).integers(0, 255, (384, 384, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(tmp_path / "noise.png")
+    tab, dog = module("score_tab"), str(SPACE / "examples" / "dog.png")
+    known = tab.page(dog, "a red dog, and no cat")
+    unknown = tab.page(str(tmp_path / "noise.png"), "a red dog, and no cat")
+    assert NOT_TRUSTED not in known and "100%" in known
+    assert NOT_TRUSTED in unknown and "%" not in unknown
+    both = module("contrast_tab").page("a dog", "a cat", dog, str(tmp_path / "noise.png"))
+    assert both.count(NOT_TRUSTED) == 2  # the second image with both prompts
 
 
 def test_larger_models_are_registered_scorers_with_a_line_that_the_command_takes(
