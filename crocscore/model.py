@@ -26,10 +26,10 @@ import numpy as np
 from PIL.Image import Image
 
 from croc.errors import CrocError, InputError
+from croc.scorers.clauses import clauses
 from croc.scorers.loading import in_batches
 from croc.scorers.pairs import require_prompts
 from croc.scorers.yes_no import YesNo
-from crocscore.clauses import clauses
 from crocscore.graphs import RUNTIME, GraphAnswers, choose_runtime
 from crocscore.out_of_world import DRAWINGS_ONLY, World, pooled, read_world
 

@@ -55,7 +55,7 @@ pair_options = together(
 Examples:
   croc score-images renders/ --prompt "a red cat on a blue sofa" --scorer crocscore --out scores.csv
   croc score-images model-a/ model-b/ --prompts prompts.csv --scorer clipscore-b32 --out scores.parquet
-  croc score-images pairs.csv --scorer crocscore random --out scores.csv --html sheet.html
+  croc score-images pairs.csv --scorer crocscore random --explain --out scores.csv --html sheet.html
   cat pairs.csv | croc score-images - --scorer random --out scores.csv""",
 )
 @click.argument("images", nargs=-1, required=True, metavar="IMAGES...")
@@ -69,6 +69,11 @@ Examples:
     metavar="FILE",
     help="Write a contact sheet, sorted by the first scorer.",
 )
+@click.option(
+    "--explain",
+    is_flag=True,
+    help="Also score each clause of the prompts: columns METRIC_clauses and METRIC_weakest.",
+)
 @run_options
 @overwrite_option
 def score_images(
@@ -76,6 +81,7 @@ def score_images(
     scorers: tuple[str, ...],
     out: Path,
     html_file: Path | None,
+    explain: bool,
     **options: Any,
 ) -> None:
     """Score images with their prompts.
@@ -87,7 +93,7 @@ def score_images(
     """
     from croc.rendering.images import contact_sheet, terminal
 
-    found, pairs = _score(images, scorers, out, **options)
+    found, pairs = _score(images, scorers, out, explain=explain, **options)
     write(html_file, contact_sheet(found, pairs.read) if html_file else "")
     show(terminal(found), [f"{name}: {signature}" for name, signature in found.signatures.items()])
 
@@ -102,6 +108,7 @@ def _score(
     device: str | None,
     options: tuple[str, ...],
     overwrite: bool,
+    explain: bool = False,
     **source: Any,
 ) -> tuple[ImageScores, ImagePairs]:
     """Score the images that :func:`pair_options` give and write the table."""
@@ -111,14 +118,13 @@ def _score(
     require_format(out)
     given = scorer_arguments(scorers, options, device)
     pairs = read_pairs(images, stdin=sys.stdin.read, **source)
-    found = score_images(
-        pairs,
-        scorers,
-        out.with_name(out.name + ".parts"),
-        scoring_settings(batch_size, max_failures, overwrite),
-        options=given,
-        log=log,
-    )
+    work = out.with_name(out.name + ".parts")
+    settings = scoring_settings(batch_size, max_failures, overwrite)
+    found = score_images(pairs, scorers, work, settings, options=given, log=log)
+    if explain:
+        from croc.images.explanation import add_clauses
+
+        found = add_clauses(found, pairs, scorers, work / "clauses", settings, options=given, log=log)
     found.write(out)
     log(f"wrote {out}")
     return found, pairs

@@ -239,7 +239,14 @@ def run(
         shutil.rmtree(folder / "tmp", ignore_errors=True)
         for name in ("tmp", "parts", "records", "failed"):
             (folder / name).mkdir(exist_ok=True)
-        _Run(folder, plan, records, max_failures, progress).work(make, todo, executor or local_executor(1))
+        try:
+            _Run(folder, plan, records, max_failures, progress).work(
+                make, todo, executor or local_executor(1)
+            )
+        except KeyboardInterrupt as stop:
+            kept = f"{len(records):,} of {len(plan.parts):,} {what} are finished and kept"
+            stop.add_note(f"{folder}: {kept}")
+            raise
         return plan.finish(folder, records)
 
 
@@ -447,18 +454,13 @@ class _Run:
 
     def work(self, make: MakePart, todo: Sequence[Part], executor: Executor) -> None:
         total = len(self.plan.parts)
-        try:
-            with self.show as show, closing(executor(make, todo, self.folder / "tmp")) as outcomes:
+        with self.show as show, closing(executor(make, todo, self.folder / "tmp")) as outcomes:
+            show(self.status())
+            for part, outcome in outcomes:
+                self.keep(part, outcome)
                 show(self.status())
-                for part, outcome in outcomes:
-                    self.keep(part, outcome)
-                    show(self.status())
-                    if self.max_failures is not None and len(self.failed) > self.max_failures:
-                        raise PartsFailed(self.folder, self.plan.what, self.failed, total, stopped=True)
-        except KeyboardInterrupt as stop:
-            kept = f"{len(self.records):,} of {total:,} {self.plan.what} are finished and kept"
-            stop.add_note(f"{self.folder}: {kept}")
-            raise
+                if self.max_failures is not None and len(self.failed) > self.max_failures:
+                    raise PartsFailed(self.folder, self.plan.what, self.failed, total, stopped=True)
         if self.failed:
             raise PartsFailed(self.folder, self.plan.what, self.failed, total)
 

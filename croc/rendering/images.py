@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -10,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.errors import InputError
+from croc.images.explanation import CLAUSES, WEAKEST
 from croc.images.scoring import FAILURE, IN_WORLD, ImageScores, Mean
 from croc.rendering.formats import DASH
 from croc.wording import counted
@@ -48,7 +51,8 @@ def terminal(scores: ImageScores, level: float = 0.95) -> list[RenderableType]:
         system = ((mean.system or "all"),) if several else ()
         ends = "" if mean.low is None else f"{value(mean.low)} … {value(mean.high)}"
         table.add_row(mean.metric, *system, f"{mean.images:,}", value(mean.mean), ends, _lowest(scores, mean))
-    return [table, *(Text(line) for line in (*failure_lines(scores), *world_lines(scores)))]
+    lines = (*failure_lines(scores), *world_lines(scores), *clause_lines(scores))
+    return [table, *map(Text, lines)]
 
 
 def _lowest(scores: ImageScores, mean: Mean) -> str:
@@ -75,6 +79,29 @@ def world_lines(scores: ImageScores) -> list[str]:
         for metric, number in scores.outside().items()
         if number
     ]
+
+
+def clause_lines(scores: ImageScores) -> list[str]:
+    """For each metric the clauses that most often have the lowest score, if clauses are scored."""
+    lines = []
+    for metric in scores.metrics:
+        if (column := f"{metric}{WEAKEST}") not in scores.table.columns:
+            continue
+        number = Counter(scores.table[column].drop_nulls().to_list())
+        shown = "; ".join(f"{text} ({counted(count, 'image')})" for text, count in number.most_common(3))
+        lines.append(f"{metric}: weakest clauses: {shown or 'every prompt is one clause'}")
+    return lines
+
+
+def _clauses(scores: ImageScores, row: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str, bool]]]]:
+    """For each metric the clauses of a prompt with their scores, and which is the weakest."""
+    found = []
+    for metric in scores.metrics:
+        if stored := row.get(f"{metric}{CLAUSES}"):
+            weakest = row[f"{metric}{WEAKEST}"]
+            parts = [(text, value(score), text == weakest) for text, score in json.loads(stored)]
+            found.append((metric, parts))
+    return found
 
 
 def contact_sheet(scores: ImageScores, read: Callable[[int], bytes], metric: str | None = None) -> str:
@@ -110,6 +137,7 @@ def contact_sheet(scores: ImageScores, read: Callable[[int], bytes], metric: str
                 (name, value(row[name]) + (NOT_TRUSTED if row.get(f"{name}{IN_WORLD}") is False else ""))
                 for name in scores.metrics
             ],
+            "clauses": _clauses(scores, row),
             "failure": row[FAILURE],
         }
         for row in ordered.iter_rows(named=True)

@@ -8,12 +8,12 @@ import tiny_models as tiny
 
 from builders.syn import build_exact
 from croc.errors import CrocError, InputError
+from croc.scorers.clauses import clauses
 from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.registry import load
 from croc.scorers.yes_no import YesNo
 from croc.scoring.run import ScoringSettings
 from crocscore import model as home
-from crocscore.clauses import clauses
 from crocscore.model import CROCScore
 
 PROMPT = "a red dog and no cat, on the table"

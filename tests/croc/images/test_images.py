@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import io
+import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from croc.errors import InputError
 from croc.images.pairs import ImagePairs, read_pairs
 from croc.images.scoring import mean_interval, score_images
 from croc.rendering.images import contact_sheet, world_lines
-from croc.scorers.registry import available
+from croc.scorers.registry import available, info
 
 COLOURS = {"red": (220, 47, 47), "blue": (47, 102, 216), "green": (58, 166, 72)}
 
@@ -198,6 +199,36 @@ def test_the_function_takes_images_and_gives_scores(tmp_path: Path) -> None:
 def test_the_default_metric_of_the_function_exists() -> None:
     default = inspect.signature(croc.score).parameters["metric"].default
     assert default in {entry.name for entry in available()}
+
+
+def test_clauses_are_scored_one_by_one(tmp_path: Path) -> None:
+    red, blue = paint(tmp_path / "i" / "0.png", "red"), paint(tmp_path / "i" / "1.png", "blue")
+    prompts = tmp_path / "p.csv"
+    prompts.write_text('image,prompt\n0.png,"a red wall, and a blue <b>wall</b>"\n1.png,a red wall\n')
+    out, sheet = tmp_path / "s.csv", tmp_path / "s.html"
+    words = ["score-images", tmp_path / "i", "--prompts", prompts, "--scorer", "colour-words", "--explain"]
+    words += ["--out", out, "--html", sheet]
+    done = CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    first, second = pl.read_csv(out).sort("image").to_dicts()
+    parts = json.loads(first["colour-words_clauses"])
+    scores = croc.score([red, red], ["a red wall", "a blue <b>wall</b>"], metric="colour-words")
+    assert [text for text, _ in parts] == ["a red wall", "a blue <b>wall</b>"]
+    assert [score for _, score in parts] == pytest.approx(scores) and scores[0] > scores[1]
+    assert first["colour-words_weakest"] == "a blue <b>wall</b>"
+    assert second["colour-words_clauses"] is None and second["colour-words_weakest"] is None
+    assert "weakest clauses: a blue <b>wall</b> (1 image)" in done.stdout
+    page = sheet.read_text()
+    assert "<strong>a blue &lt;b&gt;wall&lt;/b&gt;</strong>" in page and "<b>wall" not in page
+    again = CliRunner().invoke(main, [str(word) for word in words], catch_exceptions=False)
+    assert again.stderr.count("all from an earlier run") == 2
+    assert blue.is_file()
+
+
+def test_the_usual_name_of_clipscore_is_that_of_the_paper() -> None:
+    assert info("clipscore").name == "clipscore-l14"
+    with pytest.raises(InputError, match="did you mean clipscore"):
+        croc.score(Image.new("RGB", (8, 8)), "a dog", metric="clipscor")
 
 
 def test_other_images_of_a_dataset_are_other_work(tmp_path: Path) -> None:
