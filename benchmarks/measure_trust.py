@@ -1,7 +1,7 @@
 """Whether predicted chances hold on other prompts: calibration error and AUROC.
 
     python benchmarks/measure_trust.py --fit crocscore/weights/tiny/results.json \\
-        crocscore/weights/dual/results.json --checks croc/sample/exact-world \\
+        crocscore/weights/dual/results.json --checks croc/syn \\
         --scores croc/sample/results/syn --data ../shared/data
     python benchmarks/measure_trust.py --data ../shared/data
 

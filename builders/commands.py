@@ -101,6 +101,13 @@ def print_report(out: Path, report: Any) -> None:
 )
 @click.option("--images", default=5, show_default=True, type=Integer(1), help="Number of images per prompt.")
 @_size_option
+@click.option(
+    "--webp",
+    "quality",
+    type=Integer(1, 100),
+    metavar="QUALITY",
+    help="Write WebP files of this quality, 1 to 100; 100 is lossless. Default: PNG files, which are larger.",
+)
 @seed_option
 @click.option(
     "--label-noise",

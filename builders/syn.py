@@ -45,6 +45,7 @@ def build_exact(
     checks: int,
     images: int = 5,
     size: int = 256,
+    quality: int | None = None,
     seed: int = 0,
     taxonomy: str | Path | None = None,
     executor: Executor | None = None,
@@ -71,6 +72,7 @@ def build_exact(
         checks: number of checks; specs that the exact world cannot draw are passed over and counted.
         images: images per side.
         size: width and height in pixels.
+        quality: of WebP files, 1…100, which are smaller; 100 is lossless. None draws PNG files.
         seed: decides which checks, prompts and images are made.
         taxonomy: a taxonomy file; None takes the one that comes with the package.
         executor: what makes the parts, see :mod:`croc.jobs.executors`; None is this process. A
@@ -109,6 +111,8 @@ def build_exact(
         "specs.allocation": allocation,
         "images.count": images,
         "images.size": size,
+        "images.format": None if quality is None else "webp",
+        "images.quality": quality,
         "images.first_seed": seed,
         "images.noise": noise,
         "images.style": style,
@@ -127,7 +131,7 @@ def build_exact(
         "text_model": EXACT,
         "image_model": drawing.model,
         "checks": checks,
-        **{name: value for name, value in asdict(drawing).items() if name not in ("style", "held_out")},
+        **{name: value for name, value in drawing.record().items() if name not in ("style", "held_out")},
         **scope_record(preset.scope),
         "splits": ratios,
         "audit_checks": audit_checks,

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from croc.checks.loading import load_checks
     from croc.errors import CrocError, InputError, MissingExtra
     from croc.images.scoring import score
     from croc.scorers import Scorer
@@ -24,10 +25,21 @@ _HOME = {
     "Report": "croc.verdict.report",
     "Scorer": "croc.scorers",
     "evaluate": "croc.verdict.evaluation",
+    "load_checks": "croc.checks.loading",
     "score": "croc.images.scoring",
 }
 
-__all__ = ["CrocError", "InputError", "MissingExtra", "Report", "Scorer", "__version__", "evaluate", "score"]
+__all__ = [
+    "CrocError",
+    "InputError",
+    "MissingExtra",
+    "Report",
+    "Scorer",
+    "__version__",
+    "evaluate",
+    "load_checks",
+    "score",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -41,6 +41,11 @@ def open_builder(name: str, folder: Path | None, config: str | None, revision: s
     return datasets.load_dataset_builder(str(where), config, cache_dir=local_cache())
 
 
+def named_splits(builder: Any) -> list[str]:
+    """The names of the splits of a dataset that :func:`open_builder` opened."""
+    return [str(key) for key in builder.config.data_files or {}] or list(builder.info.splits or {})
+
+
 def _of_hub(name: str, config: str | None, revision: str | None) -> Any:
     """The builder of a dataset of the Hub, or of one that was prepared earlier where the Hub does not answer.
 

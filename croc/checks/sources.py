@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from croc.checks.decoding import to_bytes
-from croc.checks.local_datasets import local_cache, open_builder, original_file
+from croc.checks.local_datasets import local_cache, named_splits, original_file
 from croc.checks.manifest import MANIFEST, DatasetManifest, read_dataset_manifest, require_files
+from croc.checks.names import name_of, open_benchmark
 from croc.checks.rows import COLUMNS, IDS, Folders, Row, check_row, require_names, text_cell
 from croc.checks.schema import ERROR_GRAPH, IMAGE_COLUMNS, SHARED_COLUMNS, ContrastCheck, stable_hash
 from croc.errors import CrocError, InputError
@@ -252,9 +253,8 @@ def _of_builder(
 ) -> Checks:
     """A folder or Hub id as ``datasets`` understands it, with its README and configurations."""
     try:
-        builder = open_builder(name, folder, config, revision)
-        data_files = builder.config.data_files or {}
-        chosen = _one_split(name, [str(key) for key in data_files] or list(builder.info.splits or {}), split)
+        builder, folder = open_benchmark(name, folder, config, revision)
+        chosen = one_split(name, named_splits(builder), split)
         checks = _of_split(builder, chosen, name, folder, stream)
     except CrocError:
         raise
@@ -275,7 +275,7 @@ def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream:
     parquet = bool(listed) and all(file.endswith(".parquet") for file in listed)
     if folder is not None and parquet:
         files = [original_file(file, folder) for file in listed]
-        return _of_parquet(files, folder.resolve().name, _revision_of(folder, files), (folder,))
+        return _of_parquet(files, name_of(folder), _revision_of(folder, files), (folder,))
     if stream and parquet:
         return _of_parquet(listed, name, pin, ())
     if stream:
@@ -285,7 +285,8 @@ def _of_split(builder: Any, chosen: str, name: str, folder: Path | None, stream:
     return _of_datasets(builder.as_dataset(split=chosen), name, None, None if folder else pin, folders)
 
 
-def _one_split(name: str, splits: Sequence[str], split: str | None) -> str:
+def one_split(name: str, splits: Sequence[str], split: str | None) -> str:
+    """The split that is wanted: the named one, the only one, or ``test``."""
     if split is None and len(splits) == 1:
         return splits[0]
     if split is None and "test" in splits:
@@ -456,7 +457,7 @@ def _of_datasets(
     import pyarrow as pa
 
     if isinstance(dataset, (datasets.DatasetDict, datasets.IterableDatasetDict)):
-        dataset = dataset[_one_split(name, [str(key) for key in dataset], split)]
+        dataset = dataset[one_split(name, [str(key) for key in dataset], split)]
     dataset = _unformatted(dataset)
     labels = {}
     if dataset.features is not None:

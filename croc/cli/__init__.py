@@ -77,7 +77,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         "evaluate": "croc.cli.evaluation:evaluate",
         "external": "croc.cli.external:external",
         "import-checkpoint": "croc.cli.import_checkpoint:import_checkpoint",
-        "install-metric": "croc.cli.install_metric:install_metric",
+        "install": "croc.cli.install:install_command",
         "leaderboard": "croc.cli.results:leaderboard",
         "plan": "croc.cli.plan:plan",
         "results": "croc.cli.results:results",

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from markupsafe import Markup
 
+from croc.checks.names import SYN_SAMPLE
 from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
 from croc.rendering import page
@@ -41,11 +42,12 @@ if TYPE_CHECKING:
     from croc.results.leaderboard import Benchmark, Leaderboard
     from croc.verdict.report import Report
 
-SAMPLE = Path(__file__).parents[1] / "sample"
-"""Checks, score tables and results in the package, which a page shows by default."""
+CHECKS = SYN_SAMPLE
+"""Checks in the package, which a page shows by default."""
 
-CHECKS = SAMPLE / "exact-world"
-RESULTS = SAMPLE / "results"
+RESULTS = Path(__file__).parents[1] / "sample" / "results"
+"""Score tables and results in the package: of these checks, and of some of NLVR."""
+
 EXAMPLE_TABLE = RESULTS / "syn" / "colour-words.parquet"
 COLUMNS = ("subset", "category", "property", "topic", "text_model", "image_model")
 """Columns that are offered for grouping; a score table may have others."""

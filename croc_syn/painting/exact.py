@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from croc.storage.parquet import write_parquet
 from croc_syn import world
 from croc_syn.painting.table import TRUTH, prompt_rows, with_prompt_rows
 from croc_syn.world.declarations.styles import find_style
-from croc_syn.world.scenes.scene import embed
+from croc_syn.world.scenes.scene import embed, webp_with_scene
 from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ class ExactSettings:
         noise: probability that an image shows the other prompt.
         style: drawing style, one of ``world.STYLES``.
         held_out: what no image shows, as options of :class:`croc_syn.world.HeldOut`.
+        quality: of WebP files, 1…100; 100 is lossless. None draws PNG files.
     """
 
     images: int = 5
@@ -52,6 +53,7 @@ class ExactSettings:
     noise: float = 0.0
     style: str = world.USUAL
     held_out: tuple[str, ...] = ()
+    quality: int | None = None
 
     def __post_init__(self) -> None:
         if self.images < 1:
@@ -64,7 +66,15 @@ class ExactSettings:
 
     @classmethod
     def of(cls, settings: Images) -> ExactSettings:
-        """The settings in the section ``images:`` of a preset."""
+        """The settings in the section ``images:`` of a preset.
+
+        Raises:
+            InputError: the format is one that holds no scene.
+        """
+        # The default of image models is WebP; a preset without a format has PNG files here.
+        format = settings.format if "format" in settings.model_fields_set else "png"
+        if format == "jpeg":
+            raise InputError("images.format: the exact world draws png or webp, which can hold its scene")
         return cls(
             settings.count,
             settings.size or 256,
@@ -72,7 +82,12 @@ class ExactSettings:
             settings.noise,
             settings.style,
             settings.held_out,
+            settings.quality if format == "webp" else None,
         )
+
+    def record(self) -> dict[str, Any]:
+        """The settings for a recipe or a fingerprint; without what is newer and not used."""
+        return {name: value for name, value in asdict(self).items() if name != "quality" or value is not None}
 
     @property
     def model(self) -> str:
@@ -157,10 +172,15 @@ class _PlannedImage:
     image: dict[str, Any]
     svg: str
     scene: world.Scene
+    quality: int | None
 
     def rasterise(self) -> None:
         """Make the pixels and store the file in ``image["bytes"]``."""
-        self.image["bytes"] = embed(world.rasterise(self.svg), self.scene)
+        png = world.rasterise(self.svg)
+        if self.quality is None:
+            self.image["bytes"] = embed(png, self.scene)
+        else:
+            self.image["bytes"] = webp_with_scene(png, self.scene, self.quality)
 
 
 @dataclass(frozen=True)
@@ -216,7 +236,8 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
             )
             redraws += rejected
             images.append({"bytes": None, "path": None})
-            planned.append(_PlannedImage(images[-1], world.to_svg(scene, settings.size), scene))
+            svg = world.to_svg(scene, settings.size)
+            planned.append(_PlannedImage(images[-1], svg, scene, settings.quality))
             seeds.append(seed)
             valid.append(right)
         row |= {f"{prefix}images": images, f"{prefix}seeds": seeds, f"{prefix}images_valid": valid}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
 from pathlib import Path
 
 from croc.jobs.parts import Executor
@@ -66,8 +65,10 @@ def make_images(
         drawing = exact.ExactSettings.of(settings)
         make = exact.ExactPartMaker(manifest.folder, drawing, exact_features().arrow_schema)
         parts = exact.plan_parts(manifest)
-        fingerprint = {"kind": "images", "prompts": manifest.sha256, **asdict(drawing)}
-        fingerprint["versions"] = library_versions("pyarrow", "resvg_py")
+        fingerprint = {"kind": "images", "prompts": manifest.sha256, **drawing.record()}
+        fingerprint["versions"] = library_versions(
+            "pyarrow", "resvg_py", *(("pillow",) if drawing.quality else ())
+        )
         checks = int(manifest.counts.get("checks", 0))
     with _show_images(2 * settings.count * checks) if progress is True else nullcontext(progress) as show:
         return run(

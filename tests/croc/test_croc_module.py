@@ -202,7 +202,7 @@ import sys
 import evaluate
 from croc.cli import main
 
-main(["install-metric"], standalone_mode=False)
+main(["install"], standalone_mode=False)
 rows = json.loads(sys.argv[1])
 result = evaluate.load("croc", "syn").compute(**rows, images=1, average="macro", by="category", level=0.9)
 print(json.dumps(result))

@@ -51,9 +51,9 @@ def test_both_load_in_any_folder_after_install_metric_and_not_before(tmp_path: P
     script = (
         "import evaluate\ntry:\n    evaluate.load('croc')\nexcept FileNotFoundError:\n    print('none')\n"
         "from croc.cli import main\n"
-        "main(['install-metric'], standalone_mode=False)\nmain(['install-metric'], standalone_mode=False)\n"
+        "main(['install'], standalone_mode=False)\nmain(['install'], standalone_mode=False)\n"
         "for name in ('croc', 'crocscore'):\n    print(evaluate.load(name).name)\n"
-        "main(['install-metric', '--remove'], standalone_mode=False)\n"
+        "main(['install', '--remove'], standalone_mode=False)\n"
         "try:\n    evaluate.load('croc')\nexcept FileNotFoundError:\n    print('gone')\n"
     )
     told = said(start(tmp_path, script)).splitlines()
@@ -83,7 +83,7 @@ def test_both_load_from_the_hub_as_space_modules(tmp_path: Path, monkeypatch: py
                 repo_type="space",
             )
         # The short names are not on this Hub: behind its 404 the installed ones are found.
-        install_first = "from croc.cli import main\nmain(['install-metric'], standalone_mode=False)\n"
+        install_first = "from croc.cli import main\nmain(['install'], standalone_mode=False)\n"
         names = [*(f"org/{name}" for name in MODULES), *MODULES]
         environment = hub.client_environment(tmp_path / "home")
         told = said(start(tmp_path, install_first + _LOAD, *names, **environment)).splitlines()
@@ -123,5 +123,5 @@ def test_modules_combine(load: Any, checkpoint: Path) -> None:
 
 def test_install_metric_has_a_help_and_refuses_other_names() -> None:
     run = CliRunner()
-    assert "Examples" in run.invoke(main, ["install-metric", "--help"]).output
-    assert run.invoke(main, ["install-metric", "accuracy"]).exit_code == 2
+    assert "Examples" in run.invoke(main, ["install", "--help"]).output
+    assert run.invoke(main, ["install", "accuracy"]).exit_code == 2

@@ -23,7 +23,7 @@ from crocscore.probes import load_probes
 from crocscore.scorers import DUAL, crocscore, crocscore_dual
 
 FOLDERS = {crocscore: WEIGHTS, crocscore_dual: DUAL}
-SAMPLE = Path(__file__).parents[2] / "croc" / "sample" / "exact-world"
+SAMPLE = Path(__file__).parents[2] / "croc" / "syn"
 
 WITHOUT_TORCH = """
 import sys

@@ -18,7 +18,7 @@ from hub_server import Hub
 from walk import blocks, run_page
 
 from croc.cli import main
-from croc.cli.install_metric import install, remove
+from croc.cli.install import install, remove
 
 ROOT = Path(__file__).parents[2]
 WALKED = (

@@ -16,7 +16,7 @@ _WITHOUT = {
     "annotate",  # serve until they are stopped
     "space",
     "demo",  # minutes of good work with most odd values
-    "install-metric",  # writes to the caches of the user
+    "install",  # writes to the caches of the user
 }
 
 _SMALL = {

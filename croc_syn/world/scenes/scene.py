@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import struct
@@ -19,6 +20,8 @@ VERSION = "2.0"
 """Version of the exact world, raised by any change of a drawing or a meaning; provenance: ``exact@2.0``."""
 
 SCENE_KEY = b"croc:scene"
+_IMAGE_DESCRIPTION = 0x010E  # a tag of EXIF
+_WEBP_METHOD = 6  # the smallest files
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 
@@ -191,12 +194,36 @@ def embed(png: bytes, scene: Scene) -> bytes:
     return png[:33] + chunk + png[33:]
 
 
+def webp_with_scene(png: bytes, scene: Scene, quality: int) -> bytes:
+    """Encode a PNG as WebP, with the scene as the description of the image in its EXIF data.
+
+    Args:
+        png: the picture; it has no transparent pixel.
+        scene: what it shows.
+        quality: 1…100; 100 is lossless.
+    """
+    from PIL import Image
+
+    exif = Image.Exif()
+    exif[_IMAGE_DESCRIPTION] = f"{SCENE_KEY.decode()} {scene.to_json()}"
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as picture:
+        picture.convert("RGB").save(
+            buffer, "WEBP", quality=quality, method=_WEBP_METHOD, lossless=quality == 100, exif=exif
+        )
+    return buffer.getvalue()
+
+
 def read_scene(png: bytes) -> Scene:
-    """Read the scene from the text chunk ``croc:scene`` of an image of the exact world.
+    """Read the scene from an image file of the exact world.
+
+    A PNG has it in the text chunk ``croc:scene``, a WebP in the description of its EXIF data.
 
     Raises:
-        InputError: the bytes are not a PNG, are truncated, or contain no scene.
+        InputError: the bytes are not of these formats, are truncated, or contain no scene.
     """
+    if png[:4] == b"RIFF" and png[8:12] == b"WEBP":
+        return _scene_of_webp(png)
     if png[:8] != _PNG_START:
         raise InputError("no scene can be read: these bytes are not a PNG image")
     at = 8
@@ -211,3 +238,14 @@ def read_scene(png: bytes) -> Scene:
     raise InputError(
         "this PNG has no text chunk croc:scene: not drawn by the exact world, saved again, or truncated"
     )
+
+
+def _scene_of_webp(data: bytes) -> Scene:
+    at = 12
+    while at + 8 <= len(data):
+        name, (length,) = data[at : at + 4], struct.unpack("<I", data[at + 4 : at + 8])
+        body = data[at + 8 : at + 8 + length]
+        if name == b"EXIF" and len(body) == length and (start := body.find(SCENE_KEY + b" ")) >= 0:
+            return Scene.from_json(body[start + len(SCENE_KEY) + 1 :].partition(b"\0")[0])
+        at += 8 + length + length % 2
+    raise InputError("this WebP has no scene: not drawn by the exact world, saved again, or truncated")

@@ -169,7 +169,7 @@ def test_the_sample_results_are_the_default(tmp_path: Path) -> None:
     assert run.exit_code == 0, run.output
     assert "negation" in run.output
     assert "crocscore-dual" in run.output
-    assert "images like those of the checks: exact-world" in run.output
+    assert "images like those of the checks: croc/syn" in run.output
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ from croc_syn.world import (
     to_svg,
 )
 from croc_syn.world.scenes.layout import extent
+from croc_syn.world.scenes.scene import webp_with_scene
 
 PROMPT = "a small red dog to the left of two blue umbrellas, no cat"
 
@@ -212,7 +213,27 @@ def test_a_png_carries_its_scene():
         assert Scene.from_json(image.text["croc:scene"]) == drawing.scene
 
 
-@pytest.mark.parametrize("bad", [b"", b"GIF89a", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
+def test_a_webp_carries_its_scene_and_without_loss_every_pixel():
+    drawing = draw(PROMPT, 7)
+    for quality in (80, 100):
+        webp = webp_with_scene(drawing.png, drawing.scene, quality)
+        assert read_scene(webp) == drawing.scene
+        with Image.open(io.BytesIO(webp)) as image, Image.open(io.BytesIO(drawing.png)) as original:
+            assert image.format == "WEBP"
+            same = np.array_equal(np.asarray(image.convert("RGB")), np.asarray(original.convert("RGB")))
+            assert same == (quality == 100)
+        with pytest.raises(InputError, match="no scene"):
+            read_scene(webp[:-40])
+        plain = io.BytesIO()
+        Image.open(io.BytesIO(webp)).save(plain, "WEBP")
+        with pytest.raises(InputError, match="no scene"):
+            read_scene(plain.getvalue())
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [b"", b"GIF89a", b"RIFF\0\0\0\0WEBPVP8 \xff", b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\n" + b"\0" * 40],
+)
 def test_bytes_without_a_scene_are_an_input_error(bad: bytes):
     with pytest.raises(InputError):
         read_scene(bad)

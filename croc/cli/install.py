@@ -1,4 +1,4 @@
-"""The command that makes ``evaluate.load("croc")`` work anywhere: install-metric."""
+"""The command install: ``load_dataset("croc/syn")`` and ``evaluate.load("croc")`` work in any folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from croc.cli.command_group import section
 from croc.cli.output import echo
 from croc.errors import InputError
+from croc.wording import counted
 
 MODULES = {"croc": ("croc.croc", "Croc"), "crocscore": ("crocscore.crocscore", "Crocscore")}
 """Short name → module and class. Only a file that imports the class is installed."""
@@ -52,28 +53,50 @@ def remove(name: str) -> None:
     shutil.rmtree(place_of(name), ignore_errors=True)
 
 
+SAMPLE = "syn"
+"""The name that installs the embedded sample of CROCsyn."""
+
+
 @section("run")
 @click.command(
-    "install-metric",
+    "install",
     epilog="""\b
 Examples:
-  croc install-metric
+  croc install
+  HF_HUB_OFFLINE=1 python -c 'from datasets import load_dataset; print(load_dataset("croc/syn"))'
   HF_EVALUATE_OFFLINE=1 python -c 'import evaluate; print(evaluate.load("croc").citation)'""",
 )
-@click.argument("names", nargs=-1, type=click.Choice(list(MODULES)), metavar="[NAMES]...")
-@click.option("--remove", "removing", is_flag=True, help="Remove the installed modules.")
-def install_metric(names: tuple[str, ...], removing: bool) -> None:
-    """Make evaluate.load("croc") work in any folder, offline.
+@click.argument("names", nargs=-1, type=click.Choice([SAMPLE, *MODULES]), metavar="[NAMES]...")
+@click.option("--remove", "removing", is_flag=True, help="Remove what was installed.")
+def install_command(names: tuple[str, ...], removing: bool) -> None:
+    """Make load_dataset("croc/syn") and evaluate.load("croc") work in any folder, offline.
 
-    NAMES are the modules to install: croc, crocscore, or both (the default). Set HF_EVALUATE_OFFLINE=1 when
-    you load them; otherwise the library asks the Hub first, where "croc" is a module of Hugging Face.
+    NAMES are what to install: syn, the sample of CROCsyn in this package; the modules croc and crocscore; or
+    all (the default). They are used where the Hub does not answer or has none of that name. Set
+    HF_EVALUATE_OFFLINE=1 for the modules; otherwise evaluate asks the Hub first, where "croc" is a module of
+    Hugging Face.
     """
-    for name in names or MODULES:
+    for name in names or (SAMPLE, *MODULES):
         try:
-            if removing:
-                remove(name)
-                echo(f"{name}: removed")
-            else:
-                echo(f'evaluate.load("{name}"): {install(name)}')
+            echo(_remove(name) if removing else _install(name))
         except OSError as problem:
             raise InputError(f"{problem.filename}: cannot be written ({problem.strerror})") from None
+
+
+def _install(name: str) -> str:
+    if name != SAMPLE:
+        return f'evaluate.load("{name}"): {install(name)}'
+    from croc.checks.installation import install_sample
+
+    installed = counted(len(install_sample()), "configuration")
+    return f'load_dataset("croc/syn"): {installed} in the cache of datasets'
+
+
+def _remove(name: str) -> str:
+    if name == SAMPLE:
+        from croc.checks.installation import remove_sample
+
+        remove_sample()
+    else:
+        remove(name)
+    return f"{name}: removed"
