@@ -19,7 +19,7 @@ from croc.cli.options import (
     together,
     workers_option,
 )
-from croc.cli.output import echo, log, show
+from croc.cli.output import echo, log
 from croc.errors import CrocError
 from croc.wording import counted
 from croc_syn.world_options import hold_out_option, style_option, styles_option
@@ -438,16 +438,21 @@ def build_scenes(
     echo(f"{counted(banned, 'prompt pair')} left out, with a prompt in the checks of --without")
 
 
-_DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
-
-
 @section("make")
-@click.command(epilog="Example: croc demo --out demo-out --nlvr nlvr/dev")
+@click.command(
+    epilog="""\b
+Examples:
+  croc demo --nlvr nlvr/dev
+  croc demo --build --checks 600"""
+)
 @click.option(
     "--out", default="demo-out", show_default=True, type=PATH, metavar="FOLDER", help="Output folder."
 )
-@click.option("--checks", default=600, show_default=True, type=Integer(20), help="Number of checks.")
-@click.option("--images", default=3, show_default=True, type=Integer(1), help="Number of images per prompt.")
+@click.option("--build", "building", is_flag=True, help="Build the checks first, which takes a few minutes.")
+@click.option("--checks", type=Integer(20), help="Number of checks to build; implies --build. Default: 600.")
+@click.option(
+    "--images", type=Integer(1), help="Number of images per prompt to build; implies --build. Default: 3."
+)
 @click.option(
     "--nlvr",
     type=PATH,
@@ -455,69 +460,17 @@ _DEMO_PROPERTIES = ("colour", "count", "left_right", "negation", "shape")
     help="Folder of a split of NLVR. The metrics then also run on its human-labelled checks.",
 )
 @click.option("--workers", default=2, show_default=True, type=Integer(1), help="Number of processes.")
-def demo(out: Path, checks: int, images: int, nlvr: Path | None, workers: int) -> None:
+def demo(
+    out: Path, building: bool, checks: int | None, images: int | None, nlvr: Path | None, workers: int
+) -> None:
     """Run a small benchmark end to end, offline.
 
-    It builds checks with the exact world, runs the two small learned metrics of the package and four
-    baselines on them, evaluates the scores, and writes a report. It takes a few minutes on a laptop.
+    It runs the two small learned metrics of the package and four baselines on the embedded sample of CROCsyn,
+    evaluates the scores, and writes a report. With --build it makes checks with the exact world first.
     """
-    import sys
+    from builders.demo import run_demo
 
-    from builders.syn import build_exact
-    from croc.checks.local_datasets import open_builder
-    from croc.jobs.executors import local_executor
-    from croc.rendering.formats import agreement_lines
-    from croc.rendering.page import write_all
-    from croc.rendering.terminal import terminal
-    from croc.scoring.run import score_dataset
-    from croc.verdict.evaluation import evaluate
-    from croc.verdict.report import Report, Settings
-    from croc_syn.contact_sheet import sheet as draw_sheet
-
-    def log_indented(line: str) -> None:
-        log(f"   {line}")
-
-    names = ["crocscore", "crocscore-dual", "colour-words", "random", "prompt-length", "image-only"]
-    log("1. Building checks with the exact world", bold=True)
-    built = build_exact(
-        out / "syn",
-        checks=checks,
-        images=images,
-        properties=_DEMO_PROPERTIES,
-        executor=local_executor(workers),
-    )
-    for line in built.lines():
-        log_indented(line)
-    import datasets  # after the build: it is slow to import, and the bar should show first
-
-    if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
-    loader = open_builder(str(out / "syn"), out / "syn", None, None)
-    loader.download_and_prepare()
-    rows = counted(len(loader.as_dataset("test")), "row")
-    log_indented(f"datasets.load_dataset({str(out / 'syn')!r}) reads {rows}")
-    draw_sheet(out / "syn", out / "sheet.png", checks=8, columns=4)
-    log("2. Running scorers", bold=True)
-    tables = score_dataset(out / "syn", names, out / "scores-syn", log=log_indented)
-    report = evaluate(tables, settings=Settings(by=("property",)))
-    others: list[Report] = []
-    extra: list[tuple[str, str]] = []
-    if nlvr is not None:
-        from builders import hum
-
-        hum.build_nlvr(nlvr, out / "nlvr", progress=False)
-        real = evaluate(score_dataset(out / "nlvr", names, out / "scores-nlvr", log=log_indented))
-        others.append(real)
-        lines = agreement_lines(report.agreement(real))
-        extra.append(("Agreement of the benchmarks", "".join(f"<p>{line}</p>" for line in lines)))
-    log("3. Results", bold=True)
-    files = write_all(report, out, others=others, extra=extra)
-    for other in others:
-        files += write_all(other, out, name="report-nlvr")
-    for shown in (report, *others):
-        show(terminal(shown), [shown.signature])
-    log(f"Written to {out}: sheet.png, {', '.join(file.name for file in files)}", bold=True)
-    log(f"Open {out / 'report.html'} in a browser.")
+    run_demo(out, (checks or 600, images or 3) if building or checks or images else None, nlvr, workers)
 
 
 @section("share")

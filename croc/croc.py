@@ -37,7 +37,8 @@ Args:
     metric: what to run: the name of a scorer (`croc scorers list`), a function (images, prompts) -> scores, a
         loaded evaluate module with images and prompts such as crocscore, an object with a method
         score(images, prompts), or a list of these.
-    dataset: the checks to run it on: a Hub id, a folder, a datasets.Dataset or IterableDataset.
+    dataset: the checks to run it on: "croc/syn" or another Hub id, a folder, a datasets.Dataset or
+        IterableDataset. Where the Hub has no croc/syn, it is the sample of CROCsyn in the package.
     config (str): configuration of the dataset, such as "mini" or "counting".
     split (str): split of the dataset; default: test, or the only one.
     revision (str): tag or commit of a Hub dataset.

@@ -217,6 +217,23 @@ def test_an_installed_module_has_the_options_offline(load: Any, tmp_path: Path) 
     assert result == load("croc", "syn").compute(**rows, **options)
 
 
+@pytest.mark.parametrize("kind", ["function", "name", "module", "list"])
+def test_the_name_of_the_benchmark_is_enough(
+    load: Any, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = {"function": redness, "name": "colour-words", "list": [redness, "random"]}
+    metric = metrics[kind] if kind in metrics else load("crocscore")
+    module = load("croc")
+    monkeypatch.chdir(tmp_path)
+    with pytest.warns(UserWarning, match="embedded sample"):
+        result = module.compute(
+            metric=metric, dataset="croc/syn", max_checks=11, by="category", resamples=0, permutations=0
+        )
+    assert (result["n"], result["coverage"], result["protocol"]) == (11, 1, "syn")
+    assert "dataset:croc/syn" in result["signature"]
+    assert {"negation", "counting"} <= set(result["groups"]["category"])
+
+
 def test_other_configurations_are_refused(load: Any) -> None:
     with pytest.raises(ValueError, match="configurations default, syn, hum"):
         load("croc", "papr")
