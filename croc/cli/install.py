@@ -69,7 +69,9 @@ Examples:
 @click.argument("names", nargs=-1, type=click.Choice([SAMPLE, *MODULES]), metavar="[NAMES]...")
 @click.option("--remove", "removing", is_flag=True, help="Remove what was installed.")
 def install_command(names: tuple[str, ...], removing: bool) -> None:
-    """Make load_dataset("croc/syn") and evaluate.load("croc") work in any folder, offline.
+    """Install the sample and the evaluate modules.
+
+    load_dataset("croc/syn"), evaluate.load("croc") and evaluate.load("crocscore") then work offline, too.
 
     NAMES are what to install: syn, the sample of CROCsyn in this package; the modules croc and crocscore; or
     all (the default). They are used where the Hub does not answer or has none of that name. Set

@@ -454,10 +454,8 @@ def test_groups_in_which_a_metric_is_no_better_than_a_baseline_and_another_is_ar
     (finding,) = [one for one in report_of(tables, baselines=["blind"]).findings if one.kind == kind]
     assert finding.metrics == ("deaf", "blind") and "category" in finding.text
     assert re.findall(r"(\w+) \([+−-]\d", finding.text) == ["negation"] and finding.p < 0.05
-    assert kind not in kinds(
-        report_of({name: tables[name] for name in ("blind", "deaf")}, baselines=["blind"])
-    )
-    assert kind not in kinds(report_of(tables))
+    alone = {name: tables[name] for name in ("blind", "deaf")}
+    assert kind not in kinds(report_of(alone, baselines=["blind"])) | kinds(report_of(tables))
 
 
 def test_missing_scores_are_said_with_their_reason():
