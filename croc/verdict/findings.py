@@ -12,7 +12,7 @@ from croc.verdict import statistics
 from croc.verdict.aggregation import CheckVerdicts, nanmean
 from croc.verdict.groups import GroupTests
 from croc.verdict.records import DIRECTION_NAMES, Finding
-from croc.verdict.report import NO_VALUE, Report
+from croc.verdict.report import Report
 from croc.verdict.statistics import ALPHA, Array
 from croc.wording import counted
 
@@ -42,7 +42,6 @@ def find(report: Report, tests: Sequence[GroupTests], one_image: GroupTests | No
         *_inverse_below_forward(report, one_image),
         *_below_chance(report, tests),
         *_no_better_than_baseline(report),
-        *_fails_where_another_does_not(report),
         *_weak_for_all(report, tests),
         *_depends_on_generator(report),
         *_text_image_gap(report, one_image),
@@ -245,55 +244,15 @@ def _depends_on_generator(report: Report) -> Iterator[Finding]:
             yield Finding("depends_on_generator", text, (difference.metric,), difference.p_adjusted)
 
 
-def _best_baseline(report: Report) -> str | None:
-    known = {
-        score.metric: score.scaled for score in report.ranking if score.baseline and score.scaled is not None
-    }
-    return max(known, key=lambda name: known[name]) if known else None
-
-
-def _fails_where_another_does_not(report: Report) -> Iterator[Finding]:
-    """Groups where a metric is no better than the best baseline, and another metric is better than both."""
-    best = _best_baseline(report)
-    if best is None:
-        return
-    beats = {
-        (pair.group, pair.group_value, pair.better, pair.worse): pair.p_adjusted
-        for pair in report.comparisons
-        if pair.p_adjusted < ALPHA
-    }
-    metrics = [score.metric for score in report.ranking if not score.baseline]
-    failed: dict[tuple[str, str], list[tuple[float, str, float]]] = {}
-    for score in report.scores:
-        place = score.group, score.group_value
-        if score.group is None or score.group_value in (None, NO_VALUE) or score.of_few_checks:
-            continue
-        if score.baseline or score.scaled is None or (None, None, score.metric, best) not in beats:
-            continue
-        above = [
-            beats[*place, name, score.metric]
-            for name in metrics
-            if (*place, name, score.metric) in beats and (*place, name, best) in beats
-        ]
-        if above and (*place, score.metric, best) not in beats:
-            cell = (score.scaled, str(score.group_value), min(above))
-            failed.setdefault((score.metric, score.group), []).append(cell)
-    for (metric, column), cells in failed.items():
-        shown = ", ".join(f"{value} ({scaled:+.2f})" for scaled, value, _ in sorted(cells)[:6])
-        more = f" and {len(cells) - 6} more" if len(cells) > 6 else ""
-        text = (
-            f"{metric} fails where another metric does not: on these values of {column} it is not "
-            f"significantly better than the baseline {best}, and another metric is: {shown}{more}."
-        )
-        yield Finding("fails_where_another_does_not", text, (metric, best), max(p for *_, p in cells))
-
-
 def _no_better_than_baseline(report: Report) -> Iterator[Finding]:
     """A metric that is not significantly better than the best baseline."""
     scores = {score.metric: score for score in report.ranking}
-    best = _best_baseline(report)
-    if best is None:
+    known = {
+        name: score.scaled for name, score in scores.items() if score.baseline and score.scaled is not None
+    }
+    if not known:
         return
+    best = max(known, key=lambda name: known[name])
     for comparison in report.comparisons:
         if comparison.group is not None or best not in comparison.about:
             continue

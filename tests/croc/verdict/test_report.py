@@ -444,20 +444,6 @@ def test_a_scorer_no_better_than_the_best_baseline_is_found():
     assert "no_better_than_baseline" not in kinds(report_of(tables))
 
 
-def test_groups_in_which_a_metric_is_no_better_than_a_baseline_and_another_is_are_found():
-    tables = {
-        "blind": noisy(0, 200, 0.0, category=MANY),
-        "good": noisy(1, 200, 2.0, category=MANY),
-        "deaf": noisy(2, 200, 2.0, category=MANY, weak="negation"),
-    }
-    kind = "fails_where_another_does_not"
-    (finding,) = [one for one in report_of(tables, baselines=["blind"]).findings if one.kind == kind]
-    assert finding.metrics == ("deaf", "blind") and "category" in finding.text
-    assert re.findall(r"(\w+) \([+−-]\d", finding.text) == ["negation"] and finding.p < 0.05
-    alone = {name: tables[name] for name in ("blind", "deaf")}
-    assert kind not in kinds(report_of(alone, baselines=["blind"])) | kinds(report_of(tables))
-
-
 def test_missing_scores_are_said_with_their_reason():
     rows = noisy(0, 10)
     rows[0] = {**rows[0], "prompt_score": None, "error": "out of memory"}
