@@ -212,17 +212,16 @@ def test_the_guide_quotes_the_measures_on_the_sample():
     margins = np.concatenate([table["prompt_score"].to_numpy(), table["contrast_score"].to_numpy()])
     labels = np.concatenate([matches, ~matches])
     figures = json.loads((root / "crocscore" / "weights" / "tiny" / "calibration.json").read_text())
-    assert (figures["a"], figures["b"], figures["improves"]) == (1, 0, False)
-    identity = home.probabilities(margins)
-    numbers = log_loss(labels, identity), home.expected_measures(identity)[2]
+    stored = home.probabilities(margins, figures["a"], figures["b"])
+    numbers = log_loss(labels, stored), home.expected_measures(stored)[2]
     page = " ".join((root / "docs" / "crocscore.md").read_text("utf-8").split())
     quoted = re.search(
-        r"On the (\d+) images of the test sample .* the log loss is ([\d.]+) for σ\(margin\); "
+        r"On the ([\d,]+) images of the sample .* the log loss is ([\d.]+) for the stored probability; "
         r"a perfectly calibrated model has ([\d.]+)\. ",
         page,
     )
     assert quoted is not None
-    assert quoted.groups() == (str(len(table)), *(f"{number:.3f}" for number in numbers))
+    assert quoted.groups() == (f"{len(table):,}", *(f"{number:.3f}" for number in numbers))
 
 
 def test_the_guide_quotes_the_stored_measures():
