@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -79,8 +80,9 @@ def _panels(report: Report) -> list[_Panel]:
             continue
         drawn = values_last(values)[: _PANELS * _ACROSS]
         part = f", {len(drawn)} of {len(values)} values" if len(drawn) < len(values) else ""
-        for begin in range(0, len(drawn), _ACROSS):
-            names = drawn[begin : begin + _ACROSS]
+        across = math.ceil(len(drawn) / math.ceil(len(drawn) / _ACROSS))  # panels of about the same width
+        for begin in range(0, len(drawn), across):
+            names = drawn[begin : begin + across]
             panels.append(
                 _Panel(
                     f"by {column}{part}" if begin == 0 else f"by {column}, continued",
