@@ -1,11 +1,12 @@
 r"""How well a model tells images that are unlike those of its training: the table of docs/crocscore.md.
 
     python benchmarks/measure_out_of_world.py crocscore/weights/tiny --fresh runs/test \
-        --checks flat=runs/test-flat sketch=runs/test-sketch --images tifa160=tifa160/images nlvr=nlvr/dev/images
+        --checks flat=runs/test-flat sketch=runs/test-sketch \
+        --images tifa160=tifa160/images nlvr=nlvr/dev/images
 
-For each set of images: how many are like the training (a distance of at most 1), and the AUROC of the distance
-against the drawings of ``--fresh``. Sets that need no files are always measured: drawings of the probes,
-photographs that come with scikit-learn, noise, gradients, and images of one colour.
+For each set of images: how many are like the training (a distance of at most 1), and the AUROC of the
+distance against the drawings of ``--fresh``. Sets that need no files are always measured: drawings of the
+probes, photographs that come with scikit-learn, noise, gradients, and images of one colour.
 """
 
 from __future__ import annotations
