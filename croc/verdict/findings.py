@@ -12,12 +12,15 @@ from croc.verdict import statistics
 from croc.verdict.aggregation import CheckVerdicts, nanmean
 from croc.verdict.groups import GroupTests
 from croc.verdict.records import DIRECTION_NAMES, Finding
-from croc.verdict.report import Report
+from croc.verdict.report import NO_VALUE, Report
 from croc.verdict.statistics import ALPHA, Array
 from croc.wording import counted
 
 FAR = 0.1
 """A gap of scaled accuracy that is tested against, so that small gaps are not reported, however certain."""
+
+WEAK = 0.5
+"""Half of the way from chance level to a perfect metric: a metric whose interval lies below it is weak."""
 
 INCOMPLETE = "incomplete"
 """The kind of finding that only counts: scores are missing."""
@@ -42,6 +45,7 @@ def find(report: Report, tests: Sequence[GroupTests], one_image: GroupTests | No
         *_inverse_below_forward(report, one_image),
         *_below_chance(report, tests),
         *_no_better_than_baseline(report),
+        *_weak_where_another_is_not(report),
         *_weak_for_all(report, tests),
         *_depends_on_generator(report),
         *_text_image_gap(report, one_image),
@@ -244,15 +248,59 @@ def _depends_on_generator(report: Report) -> Iterator[Finding]:
             yield Finding("depends_on_generator", text, (difference.metric,), difference.p_adjusted)
 
 
+def _best_baseline(report: Report) -> str | None:
+    known = {
+        score.metric: score.scaled for score in report.ranking if score.baseline and score.scaled is not None
+    }
+    return max(known, key=lambda name: known[name]) if known else None
+
+
+def _weak_where_another_is_not(report: Report) -> Iterator[Finding]:
+    """Groups on which a metric, better than the baselines on all checks, is weak and another one is not."""
+    best = _best_baseline(report)
+    p_of = {
+        (pair.group, pair.group_value, pair.better, pair.worse): pair.p_adjusted
+        for pair in report.comparisons
+        if pair.p_adjusted < ALPHA
+    }
+    metrics = [score.metric for score in report.ranking if not score.baseline]
+    good = {
+        (score.group, score.group_value, score.metric)
+        for score in report.scores
+        if score.ci_low is not None and score.ci_low > WEAK
+    }
+    found: dict[tuple[str, str], list[tuple[float, str, float]]] = {}
+    for score in report.scores:
+        column, value, metric = score.group, score.group_value, score.metric
+        if column is None or value in (None, NO_VALUE) or score.of_few_checks or metric not in metrics:
+            continue
+        if score.scaled is None or score.ci_high is None or score.ci_high >= WEAK:
+            continue
+        if best is not None and (None, None, metric, best) not in p_of:
+            continue
+        better = [
+            p_of[column, value, name, metric]
+            for name in metrics
+            if (column, value, name) in good and (column, value, name, metric) in p_of
+        ]
+        if better:
+            found.setdefault((metric, column), []).append((score.scaled, str(value), min(better)))
+    for (metric, column), cells in found.items():
+        shown = ", ".join(f"{value} ({scaled:+.2f})" for scaled, value, _ in sorted(cells)[:6])
+        more = f" and {len(cells) - 6} more" if len(cells) > 6 else ""
+        text = (
+            f"{metric} fails on values of {column} on which another metric does not: {shown}{more}. Its "
+            f"interval is below {WEAK:+.2f} there, and that of the other one above."
+        )
+        yield Finding("weak_where_another_is_not", text, (metric,), max(p for *_, p in cells))
+
+
 def _no_better_than_baseline(report: Report) -> Iterator[Finding]:
     """A metric that is not significantly better than the best baseline."""
     scores = {score.metric: score for score in report.ranking}
-    known = {
-        name: score.scaled for name, score in scores.items() if score.baseline and score.scaled is not None
-    }
-    if not known:
+    best = _best_baseline(report)
+    if best is None:
         return
-    best = max(known, key=lambda name: known[name])
     for comparison in report.comparisons:
         if comparison.group is not None or best not in comparison.about:
             continue

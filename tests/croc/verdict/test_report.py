@@ -444,6 +444,20 @@ def test_a_scorer_no_better_than_the_best_baseline_is_found():
     assert "no_better_than_baseline" not in kinds(report_of(tables))
 
 
+def test_groups_in_which_a_metric_is_weak_and_another_is_not_are_found():
+    tables = {
+        "blind": noisy(0, 200, 0.0, category=MANY),
+        "good": noisy(1, 200, 2.0, category=MANY),
+        "deaf": noisy(2, 200, 2.0, category=MANY, weak="negation"),
+    }
+    kind = "weak_where_another_is_not"
+    (finding,) = [one for one in report_of(tables, baselines=["blind"]).findings if one.kind == kind]
+    assert finding.metrics == ("deaf",) and "category" in finding.text
+    assert re.findall(r"(\w+) \([+−-]\d", finding.text) == ["negation"] and finding.p < 0.05
+    alone = {name: tables[name] for name in ("blind", "deaf")}
+    assert kind not in kinds(report_of(alone, baselines=["blind"]))
+
+
 def test_missing_scores_are_said_with_their_reason():
     rows = noisy(0, 10)
     rows[0] = {**rows[0], "prompt_score": None, "error": "out of memory"}
@@ -547,7 +561,7 @@ def test_a_metric_without_all_directions_takes_no_rank():
     assert {score.rank for score in alone.ranking} == {1}
 
 
-def test_groups_of_few_checks_are_grey_and_have_no_place_among_the_worst():
+def test_groups_of_few_checks_are_marked_and_have_no_place_among_the_worst():
     rows = noisy(0, 40, category=["action"])
     rows = [
         {**row, "property": "colour" if int(row["check_id"].split()[1]) < 9 else "number"} for row in rows
@@ -555,7 +569,7 @@ def test_groups_of_few_checks_are_grey_and_have_no_place_among_the_worst():
     report = report_of({"m": rows}, settings=Settings(by=("property",), resamples=0, flips=0))
     assert report.score("m", "property", "colour").of_few_checks
     assert not report.score("m", "property", "number").of_few_checks
-    assert html_page(report).count('<td class="few">') == 1
+    assert len(re.findall(r'<td class="[\w-]+ few">', html_page(report))) == 1
 
 
 @pytest.mark.parametrize(
