@@ -161,11 +161,11 @@ def test_the_module_has_the_options_of_the_command_with_their_defaults(load: Any
     settings = inspect.signature(load("croc")._settings).parameters
     command = main.get_command(click.Context(main), "evaluate")
     assert command is not None
-    output = {"ceilings_file", "json_file", "html_file", "latex_file", "heatmap_file"}
+    output = {"ceilings_file", "json_file", "html_file", "latex_file", "heatmap_file", "checks"}
     options = {
         option.name: option.to_info_dict()
         for option in command.params
-        if option.name not in {"tables", "metrics", *output}
+        if option.name not in {"tables", "metrics", "verbose", "quiet", *output}
     }
     assert set(settings) == set(options)
     for name, option in options.items():

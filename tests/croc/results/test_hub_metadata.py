@@ -99,8 +99,9 @@ def test_tables_of_several_configurations_name_none():
         table(metric, noisy(0, 6), "hum", **{**HUB, "dataset_config": config})
         for metric, config in (("m", "counting"), ("n", "action"))
     ]
-    assert evaluate_tables(tables, QUICK).dataset == Dataset("org/my-checks", COMMIT, None, "test")
-    assert evaluate_tables(tables[:1], QUICK).dataset == Dataset("org/my-checks", COMMIT, "counting", "test")
+    assert evaluate_tables(tables, QUICK).dataset == Dataset("org/my-checks", COMMIT, None, "test", "human")
+    one = Dataset("org/my-checks", COMMIT, "counting", "test", "human")
+    assert evaluate_tables(tables[:1], QUICK).dataset == one
 
 
 def test_a_metric_without_a_number_has_no_metadata():

@@ -508,13 +508,16 @@ def test_no_row_is_read_twice_though_the_first_ones_are_looked_at_beforehand(
         assert table["check_id"].unique(maintain_order=True).to_list() == [f"c{i:03}" for i in range(7)]
 
 
-def test_the_summary_has_counts_speed_and_signature(tmp_path: Path) -> None:
+def test_the_summary_has_counts_and_speed_and_the_log_the_signature(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     told: list[str] = []
+    caplog.set_level("INFO", logger="croc")
     score(some_checks(), [Counting()], tmp_path, log=told.append)
     # 7 checks × 5 images × 2 prompts.
     assert "70 pairs, 70 new" in told[0]
-    assert "|dataset:rows|dataset_revision:sha256:" in told[0]
-    assert told[0].endswith("|scorer:counting|revision:1|temper:mild")
+    assert "|dataset:rows|dataset_revision:sha256:" in caplog.messages[-1]
+    assert caplog.messages[-1].endswith("|scorer:counting|revision:1|temper:mild")
     assert load("random").name == "random"
 
 
