@@ -113,7 +113,7 @@ def _score(
 ) -> tuple[ImageScores, ImagePairs]:
     """Score the images that :func:`pair_options` give and write the table."""
     from croc.images.pairs import read_pairs
-    from croc.images.scoring import require_format, score_images
+    from croc.images.scoring import add_worlds, require_format, score_images
 
     require_format(out)
     given = scorer_arguments(scorers, options, device)
@@ -121,10 +121,15 @@ def _score(
     work = out.with_name(out.name + ".parts")
     settings = scoring_settings(batch_size, max_failures, overwrite)
     found = score_images(pairs, scorers, work, settings, options=given, log=log)
+    found = add_worlds(found, pairs, scorers, given)
     if explain:
         from croc.images.explanation import add_clauses
 
-        found = add_clauses(found, pairs, scorers, work / "clauses", settings, options=given, log=log)
+        found = add_clauses(
+            found,
+            pairs,
+            lambda parts: score_images(parts, scorers, work / "clauses", settings, options=given, log=log),
+        )
     found.write(out)
     log(f"wrote {out}")
     return found, pairs

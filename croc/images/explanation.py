@@ -6,42 +6,28 @@ A clause is scored like a prompt of its own, by any scorer. CROCScore's ``explai
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from croc.images.pairs import ImagePairs
-from croc.images.scoring import ImageScores, score_images
+from croc.images.scoring import ImageScores
 from croc.scorers.clauses import clauses
-from croc.scoring.run import ScoringSettings
 
 CLAUSES, WEAKEST = "_clauses", "_weakest"
 """Ends of the names of columns: clauses with their scores as JSON, and the clause with the lowest score."""
 
 
 def add_clauses(
-    found: ImageScores,
-    pairs: ImagePairs,
-    scorers: Sequence[Any],
-    work: Path | None = None,
-    settings: ScoringSettings | None = None,
-    *,
-    options: Mapping[str, Any] | None = None,
-    log: Callable[[str], None] = lambda line: None,
+    found: ImageScores, pairs: ImagePairs, score: Callable[[ImagePairs], ImageScores]
 ) -> ImageScores:
     """Score the clauses of the prompts, and add two columns per metric.
 
     Args:
-        found: the scores of the whole prompts, of the same pairs and scorers.
+        found: the scores of the whole prompts.
         pairs: the images with their prompts.
-        scorers: names or objects as :func:`croc.scorers.registry.load` takes them.
-        work: folder of the score tables of the clauses, another than that of the whole prompts.
-        settings: batch size, resume, progress; None takes the defaults.
-        options: arguments for those scorers that take them.
-        log: called with remarks and with one summary line per scorer.
+        score: scores pairs by the same scorers; called with the clauses, unless all prompts have only one.
 
     Returns:
         The scores with ``METRIC_clauses``, a JSON list of clauses with their scores, and ``METRIC_weakest``,
@@ -61,7 +47,7 @@ def add_clauses(
             pl.Series("item_id", [f"clause {number}" for number in range(len(texts))]),
         )
         single = replace(pairs, table=table, read=lambda number: pairs.read(origin[number]))
-        made = score_images(single, scorers, work, settings, options=options, log=log).table
+        made = score(single).table
         scored = {metric: made[metric].to_list() for metric in found.metrics}
     table = found.table
     for metric, values in scored.items():

@@ -61,8 +61,8 @@ class ImageScores:
     """The scores of some metrics on pairs of an image and a prompt.
 
     Attributes:
-        table: the pairs with a column per metric, and ``failure`` where a pair has no score; of a scorer
-            with a method ``in_world`` also whether an image is like those of its training.
+        table: the pairs with a column per metric, and ``failure`` where a pair has no score; after
+            :func:`add_worlds` also whether an image is like those that a metric was trained on.
         metrics: names of the metrics.
         signatures: of each metric, how its scores were computed.
         failures: by metric, number of pairs by reason.
@@ -173,21 +173,28 @@ def score_images(
             return score_images(pairs, scorers, Path(folder), settings, options=options, log=log)
     settings = replace(settings or ScoringSettings(), protocol="hum")  # pairs have no subset
     files = score_dataset(pairs.checks(), scorers, work, settings, options=options, log=log)
-    return _with_worlds(join_scores(pairs.table, read_score_tables(files)), pairs, scorers, options or {})
+    return join_scores(pairs.table, read_score_tables(files))
 
 
-def _with_worlds(
-    found: ImageScores, pairs: ImagePairs, scorers: Sequence[Any], options: Mapping[str, Any]
+def add_worlds(
+    found: ImageScores, pairs: ImagePairs, scorers: Sequence[Any], options: Mapping[str, Any] | None = None
 ) -> ImageScores:
-    """Add a column per scorer that knows which images are like those of its training."""
+    """Add ``METRIC_in_world`` for each scorer that knows which images are like those of its training.
+
+    Args:
+        found: the scores of the pairs by these scorers; images without a score are not asked about.
+        pairs: the images with their prompts.
+        scorers: names or objects as :func:`croc.scorers.registry.load` takes them.
+        options: arguments for those scorers that take them.
+    """
     table = found.table
     for spec in scorers:
-        scorer = load(spec, **{key: value for key, value in options.items() if takes(spec, key)})
+        scorer = load(spec, **{key: value for key, value in (options or {}).items() if takes(spec, key)})
         # Without an image, a scorer that cannot tell does not load its model.
         if not hasattr(scorer, "in_world") or scorer.in_world([]) is None:
             continue
         known: list[bool | None] = [None] * len(table)
-        numbers = table.with_row_index("row").drop_nulls(scorer.name)["row"].to_list()
+        numbers = table[scorer.name].is_not_null().arg_true().to_list()
         for start in range(0, len(numbers), _IMAGES_AT_ONCE):
             some = numbers[start : start + _IMAGES_AT_ONCE]
             judged = scorer.in_world([decode(pairs.read(number)) for number in some])

@@ -28,14 +28,15 @@ def examples() -> list[tuple[str, str]]:
 
 
 @gpu
-def explain(image: Any, prompts: list[str]) -> tuple[list[Any], bool]:
-    """Margin, probability and clauses of every prompt; whether the image is unlike what the model knows."""
-    return MODEL.explain(image, prompts), MODEL.is_outside(image)
+def explain(image: Any, prompts: list[str]) -> list[Any]:
+    """Margin, probability and clauses of every prompt; a warning if the model does not know such images."""
+    return MODEL.explain(image, prompts)
 
 
 def page(path: str | None, text: str) -> str:
     """Prompts best first, with their clauses coloured."""
-    found, outside = explain(pages.read_picture(path), pages.read_prompts(text))
+    found = explain(pages.read_picture(path), pages.read_prompts(text))
+    outside = any(explanation.warning for explanation in found)
     return pages.explanations(found, calibrated=MODEL.calibrated, outside=outside)
 
 
@@ -59,7 +60,7 @@ def endpoint(path: str | None, text: str) -> dict[str, Any]:
     """
     from dataclasses import asdict
 
-    found, _ = explain(pages.read_picture(path), pages.read_prompts(text))
+    found = explain(pages.read_picture(path), pages.read_prompts(text))
     return {
         "model": MODEL.name,
         "calibrated": MODEL.calibrated,

@@ -19,7 +19,7 @@ import croc
 from croc.cli import main
 from croc.errors import InputError
 from croc.images.pairs import ImagePairs, read_pairs
-from croc.images.scoring import mean_interval, score_images
+from croc.images.scoring import add_worlds, mean_interval, score_images
 from croc.rendering.images import contact_sheet, world_lines
 from croc.scorers.registry import available, info
 
@@ -289,7 +289,10 @@ def test_images_unlike_those_of_the_training_are_counted_and_named(tmp_path: Pat
         paint(tmp_path / "images" / name, colour)
     (tmp_path / "images" / "d.png").write_bytes(b"no image")
     pairs = read_pairs([tmp_path / "images"], prompt="a red wall")
-    found = score_images(pairs, [Judge(), Redness()])
+    judges = [Judge(), Redness()]
+    found = score_images(pairs, judges)
+    assert found.outside() == {}
+    found = add_worlds(found, pairs, judges)
     assert found.table.sort("image")["judge_in_world"].to_list() == [True, False, False, None]
     assert found.outside() == {"judge": 2} and "redness_in_world" not in found.table.columns
     assert world_lines(found) == [

@@ -8,9 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import tiny_models as tiny
 import torch
-from tiny_training import checks_and_questions, written
 
 from croc.errors import InputError
 from crocscore.model import CROCScore
@@ -19,24 +17,6 @@ from crocscore.training.paired import FALSE, losses_of
 from crocscore.training.sft import make_trainer, read_questions, read_recipe
 
 pytest.importorskip("trl", reason="training needs the extra train")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny.save(*tiny.llava(), tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    return checks_and_questions(tmp_path_factory.mktemp("data"))[1]
-
-
-@pytest.fixture
-def recipe(base, questions, tmp_path):
-    def write(**more):
-        return written(tmp_path / "recipe.yaml", **{"model": base, "questions": questions, **more})
-
-    return write
 
 
 def logged(trainer, name):

@@ -21,7 +21,7 @@ from hub_server import Hub, online
 from huggingface_hub import HfApi
 from PIL import ExifTags, Image
 from safetensors import safe_open
-from tiny_training import checks_and_questions, written
+from tiny_training import written
 
 from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import DIRECTIONS
@@ -41,29 +41,6 @@ pytest.importorskip("trl", reason="training needs the extra train")
 QUIET = ScoringSettings(progress=False)
 
 OWN = "Is this {prompt}? Yes or No:"
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny.save(*tiny.llava(), tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    return checks_and_questions(tmp_path_factory.mktemp("data"))
-
-
-@pytest.fixture(scope="module")
-def questions(data):
-    return data[1]
-
-
-@pytest.fixture
-def recipe(base, questions, tmp_path):
-    def write(**more):
-        return written(tmp_path / "recipe.yaml", **{"model": base, "questions": questions, **more})
-
-    return write
 
 
 def losses(trainer):

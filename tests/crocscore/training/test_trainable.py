@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import tiny_models as tiny
 import torch
-from tiny_training import checks_and_questions, written
 
 from croc.errors import CrocError, InputError
 from crocscore.model import CROCScore
@@ -18,24 +17,6 @@ pytest.importorskip("trl", reason="training needs the extra train")
 
 LORA = {"lora_r": 2, "lora_targets": r".*language_model\.layers\.\d+\.self_attn\.(q|v)_proj"}
 BOTH = {**LORA, "train_only": ["model.multi_modal_projector"], "last_blocks": 1}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tiny.save(*tiny.llava(), tmp_path_factory.mktemp("model"))
-
-
-@pytest.fixture(scope="module")
-def questions(tmp_path_factory):
-    return checks_and_questions(tmp_path_factory.mktemp("data"))[1]
-
-
-@pytest.fixture
-def recipe(base, questions, tmp_path):
-    def write(**more):
-        return written(tmp_path / "recipe.yaml", **{"model": base, "questions": questions, **more})
-
-    return write
 
 
 def said(**more) -> Arguments:
