@@ -31,7 +31,7 @@ test: .venv/dev
 	$(PYTEST) -q -n 2 -m "not slow and not upstream"
 
 test-slow: .venv/dev
-	$(PYTEST) -q -m slow
+	$(PYTEST) -q -n 2 --dist loadfile -m slow
 
 # The metrics' own packages on random weights, in an environment of their own, and the tests that compare.
 test-upstream: .venv/dev

@@ -195,8 +195,8 @@ def of_report(report: Report, draw: Draw) -> Source:
                 value,
                 metrics,
                 tuple(report.metrics[place] for place in kept),
-                np.array([np.nan if score.scaled is None else score.scaled for score in scores]),
-                nanmean(samples[:, kept], -1)[order],
+                np.round([np.nan if score.scaled is None else score.scaled for score in scores], 9),
+                np.round(nanmean(samples[:, kept], -1)[order], 9),
                 "mean scaled accuracy",
                 max((score.n for score in scores), default=0),
             )
@@ -300,10 +300,11 @@ def of_items(
                 f"items: {', '.join(left)}."
             )
         inside = matrix[kept][:, own]
-        known = (~np.isnan(inside)).astype(np.float32)
-        drawn = counts[:, own]
+        known = (~np.isnan(inside)).astype(float)
+        drawn = counts[:, own].astype(float)
+        # Rounded: which of two nearly equal metrics is first must not depend on the order of a sum.
         with np.errstate(invalid="ignore", divide="ignore"):
-            samples = (drawn @ np.nan_to_num(inside).astype(np.float32).T) / (drawn @ known.T)
+            samples = np.round((drawn @ np.nan_to_num(inside).T) / (drawn @ known.T), 9)
         rankings.append(
             Ranking(
                 name,
@@ -311,8 +312,8 @@ def of_items(
                 part,
                 tuple(metrics[m] for m in kept),
                 tuple(names[m] for m in kept),
-                np.nanmean(inside, axis=1) if inside.size else np.empty(0),
-                samples.astype(float),
+                np.round(np.nanmean(inside, axis=1), 9) if inside.size else np.empty(0),
+                samples,
                 score,
                 int(some.sum()),
             )

@@ -57,6 +57,7 @@ STAGES = (
     Stage("build train", f"build train split --out {OUT}/x"),
     Stage("build scenes", f"build scenes --images 30 --out {OUT}/x"),
     Stage("score", f"score checks --scorer random --scorer colour-words --out {OUT}/x", True),
+    Stage("score-images", f"score-images pictures --prompt a --scorer random --out {OUT}/x.csv"),
     Stage("scores export", f"scores export checks --out {OUT}/x"),
     Stage("scores import", f"scores import pairs outside.jsonl --name outside --out {OUT}/x"),
     Stage("evaluate", f"evaluate scores {_FEW} --json {OUT}/x.json --html {OUT}/x.html --latex {OUT}/x.tex"),
@@ -142,6 +143,9 @@ def _write_tables(folder: Path) -> None:
     (folder / "release").mkdir()
     (folder / "release" / "croc_hum.tsv").write_text("\n".join([HEADER, *LINES]) + "\n")
     tar(folder / "release" / "images.tar.gz", PICTURES.items())
+    (folder / "pictures").mkdir()
+    for number, content in enumerate(PICTURES.values()):
+        (folder / "pictures" / f"{number}.png").write_bytes(content)
 
 
 def _write_votes(folder: Path) -> None:

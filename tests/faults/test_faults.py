@@ -329,10 +329,8 @@ def test_every_command_that_resumes_is_in_the_table():
         "build nlvr": "assembled as by build hum",
         "build graded": "drawn and assembled as by build syn",
         "external score": "scores with the runner of score",
-        "experiment held-out": "takes minutes; its parts are trainings in a runner",
-        "experiment label-noise": "takes minutes; its parts are trainings in a runner",
-        "experiment learning-curve": "takes minutes; its parts are trainings in a runner",
     }
+    trainings = "experiment "  # take minutes; their parts are trainings in the runner of build
     found = set()
 
     def visit(group: click.Group, prefix: str) -> None:
@@ -345,4 +343,5 @@ def test_every_command_that_resumes_is_in_the_table():
                 found.add(f"{prefix}{name}")
 
     visit(main, "")
-    assert found - {stage.name for stage in STAGES} == set(left_out)
+    in_runner = {name for name in found if name.startswith(trainings)}
+    assert found - in_runner - {stage.name for stage in STAGES} == set(left_out)

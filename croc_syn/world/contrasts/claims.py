@@ -32,6 +32,7 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
         "wrong_noun": 11,
         "presence": 5,
         "negation": 9,
+        "beside_absence": 9,
         "only": 5,
         "entity": 3,
         # Which thing has which property.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from croc_syn.world.contrasts.prompt_pairs import stateable
-from croc_syn.world.contrasts.scene_facts import LARGEST_NUMBER, Phrases, SceneFacts, claim
+from croc_syn.world.contrasts.scene_facts import LARGEST_NUMBER, MAKERS, Phrases, SceneFacts, claim
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
 from croc_syn.world.language.meaning import Attribute
@@ -85,6 +85,24 @@ def _two_absences(facts: SceneFacts) -> Phrases | None:
     wrong = (first, KINDS[kind]) if facts.rng.random() < 0.5 else (KINDS[kind], second)
     (a, b), (c, d) = ((one.words[0], two.words[0]) for one, two in ((first, second), wrong))
     return f"no {a} and no {b}", f"no {c} and no {d}"
+
+
+_BESIDE = ("wrong_noun", "colour", "count", "presence", "size", "action", "colour_binding", "body_part")
+
+
+@claim("beside_absence")
+def _beside_absence(facts: SceneFacts) -> Phrases | None:
+    """A true absence in both prompts, which differ in something else: "a red dog and no horse".
+
+    Where "no" is always what two prompts differ in, a model can take it for a change of the whole prompt.
+    """
+    phrases = MAKERS[facts.rng.choice(_BESIDE)](facts)
+    if phrases is None or not facts.counts:
+        return None
+    absent = facts.choose_absent(facts.rng.choice(list(facts.counts)))
+    forms = (" and no {0}", ", and no {0}", ", no {0}", " but no {0}", " without {1}")
+    clause = facts.rng.choice(forms).format(absent.words[0], noun_phrase(absent))
+    return phrases[0] + clause, phrases[1] + clause
 
 
 @claim("presence")
