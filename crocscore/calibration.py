@@ -484,7 +484,8 @@ def calibrate(
 ) -> Calibration:
     """Calibrate a checkpoint: store a and b in its configuration, and write figures and plot beside it.
 
-    Where fitted parameters do not improve the cross-fitted log loss, the identity (1, 0) is stored.
+    Where fitted parameters do not improve the cross-fitted log loss, none are stored, and those that an
+    earlier calibration stored are removed: no probability is shown then.
 
     Args:
         folder: of the checkpoint; its ``config.json`` is changed, its weights are not.
@@ -507,7 +508,8 @@ def calibrate(
     rows = read_questions(data, split, at_most) + (probe_questions() if probes else [])
     margins = _margins(CROCScore.from_pretrained(folder, **options), rows)
     calibration, after = evaluate_margins(margins, rows, split)
-    config["croc"] = {**(config.get("croc") or {}), "calibration": [calibration.a, calibration.b]}
+    own = {name: value for name, value in (config.get("croc") or {}).items() if name != "calibration"}
+    config["croc"] = own | ({"calibration": [calibration.a, calibration.b]} if calibration.improves else {})
     labels = [row["label"] for row in rows]
     with atomic(folder / PLOT) as temporary:
         weights = source_weights([row.get("source", QUESTIONS) for row in rows])

@@ -131,7 +131,7 @@ def calibrate(
     if fit.improves:
         echo(f"probability: {fitted}, temperature {fit.temperature:.4g}")
     else:
-        echo(f"probability: σ(margin); the fitted {fitted} does not improve the cross-fitted log loss")
+        echo(f"no probability: the fitted {fitted} does not improve the cross-fitted log loss of σ(margin)")
     for one in fit.sources or []:
         echo(
             f"{one.source}: log loss {one.log_loss_before:.4f} for σ(margin), {one.log_loss:.4f} fitted and "

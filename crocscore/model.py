@@ -48,7 +48,7 @@ class Clause:
         text: the clause, which is ``prompt[start:end]``.
         start, end: its position in the prompt, in characters.
         margin: logit("Yes") − logit("No"); above 0 the answer is Yes.
-        probability: the calibrated margin, 0 to 1; None where it cannot be trusted.
+        probability: the calibrated margin, 0 to 1; None without a calibration, or where it cannot be trusted.
     """
 
     text: str
@@ -68,7 +68,7 @@ class Explanation:
         clauses: its clauses in order; a prompt of one clause has itself as the only one.
         world_distance: how far the image is from those of the training, see :meth:`CROCScore.world_distance`;
             None where the model cannot tell.
-        warning: what to show in place of the probability, which is None then.
+        warning: for an image that is unlike those of the training, what to show in place of the probability.
     """
 
     prompt: str
@@ -159,6 +159,11 @@ class CROCScore(YesNo):
         other.paper = paper
         return other
 
+    @property
+    def is_calibrated(self) -> bool:
+        """Whether there is a calibration; ``croc calibrate`` adds one if it improves the log loss."""
+        return self.settings.calibration is not None
+
     def probability_of(self, margins: Any) -> np.ndarray:
         """σ(a · margin + b) with the calibration of the checkpoint; without one, a = 1 and b = 0."""
         a, b = self.settings.calibration or (1.0, 0.0)
@@ -216,8 +221,8 @@ class CROCScore(YesNo):
             prompt: the prompt, of one clause or several.
 
         Returns:
-            Margins and probabilities of the whole prompt and of each clause; no probabilities, but a
-            warning, where the image is unlike those of the training.
+            Margins and probabilities of the whole prompt and of each clause. There are no probabilities if
+            the model is not calibrated, or if the image is unlike those of the training, with a warning.
 
         Raises:
             UnscoredPairs: the prompt is empty or no text.
@@ -230,7 +235,8 @@ class CROCScore(YesNo):
         margins = self.with_paper(False).score_prompts(image, prompts)
         distance = self.world_distance([image])
         is_outside = distance is not None and bool(distance[0] > 1)
-        probabilities = [None if is_outside else float(value) for value in self.probability_of(margins)]
+        is_known = self.is_calibrated and not is_outside
+        probabilities = [float(value) if is_known else None for value in self.probability_of(margins)]
         parts = slice(0, 1) if len(prompts) == 1 else slice(1, None)
         return Explanation(
             prompt=prompt,

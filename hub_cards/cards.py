@@ -224,7 +224,11 @@ def _calibration(folder: Path, config: Mapping[str, Any]) -> dict[str, Any] | No
     figures = read_json(folder / "calibration.json", None, dict[str, Any])
     own = config.get("croc") or {}
     used = own.get("calibration") if isinstance(own, Mapping) else None
-    if figures is not None and [figures.get("a"), figures.get("b")] != used:
+    if figures is None:
+        return None
+    fitted = [figures.get("a"), figures.get("b")]
+    # One that does not improve is not stored in the configuration; earlier versions stored the identity.
+    if used != fitted and not (used is None and figures.get("improves") is False):
         raise InputError(
             f"{folder / 'calibration.json'} is not of the calibration in config.json: run croc calibrate "
             "again, or remove the file"

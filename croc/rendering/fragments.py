@@ -252,13 +252,13 @@ def explanations(explained: Sequence[Any], *, calibrated: bool, outside: bool = 
 
     Args:
         explained: objects with ``prompt, margin, probability, clauses``; see ``crocscore.model.Explanation``.
-        calibrated: whether the probabilities were fitted to labelled pairs.
+        calibrated: whether the probabilities were fitted to labelled pairs; else answers are shown instead.
         outside: whether the image is unlike all that the model was trained on: then no probability is shown.
     """
     best_first = sorted(explained, key=lambda explanation: -explanation.margin)
     return fragment(
         "explanations",
-        [(each, each.prompt if outside else coloured(each)) for each in best_first],
+        [(each, coloured(each) if calibrated and not outside else each.prompt) for each in best_first],
         calibrated=calibrated,
         outside=outside,
         levels=MATCH_LEVELS,
@@ -285,18 +285,20 @@ def contrast(
     probabilities: Any,
     passed: Mapping[str, float],
     remark: str,
+    outside: Sequence[bool] = (False, False),
 ) -> str:
     """Two prompts by two images: the scores, and which of the four directions pass.
 
     Args:
         prompts: A and B.
         margins: [prompt][image].
-        probabilities: the same, 0 to 1; None for an image unlike all that the model was trained on.
+        probabilities: the same, 0 to 1; None where there is none: the answer is shown then.
         passed: per direction, 1 passed, 0 failed, 1/2 a tie.
         remark: a further remark on the prompts; may be empty.
+        outside: of image A and B, whether it is unlike all that the model was trained on.
     """
     values = margins, probabilities, passed, sum(passed.values())
-    return fragment("contrast", marked_words(*prompts), *values, remark)
+    return fragment("contrast", marked_words(*prompts), *values, remark, outside)
 
 
 def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str:

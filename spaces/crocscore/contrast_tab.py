@@ -51,6 +51,7 @@ def _scores_of(prompts: list[str], images: list[Any]) -> dict[str, Any]:
             for row in probabilities
         ],
         "directions": directions_of(margins),
+        "outside": outside,
     }
 
 
@@ -68,6 +69,7 @@ def _page_of(prompts: list[str], images: list[Any]) -> str:
         found["probabilities"],
         found["directions"],
         _remark(*prompts),
+        found["outside"],
     )
 
 
@@ -90,8 +92,9 @@ def endpoint(prompt_a: str, prompt_b: str, image_a: str | None, image_b: str | N
 
     Returns:
         {"prompts", "margins": [prompt][image], "probabilities": the same, null for an image that is unlike
-        all that the model was trained on, "directions": {"forward_text", "inverse_text", "forward_image",
-        "inverse_image"}}; a direction is 1 passed, 0 failed, 0.5 a tie.
+        all that the model was trained on and for a model without a calibration, "outside": for each image
+        whether it is, "directions": {"forward_text", "inverse_text", "forward_image", "inverse_image"}}; a
+        direction is 1 passed, 0 failed, 0.5 a tie.
     """
     return _scores(prompt_a, prompt_b, image_a, image_b)
 

@@ -56,7 +56,8 @@ def endpoint(path: str | None, text: str) -> dict[str, Any]:
     Returns:
         {"model", "calibrated", "prompts": [{"prompt", "margin", "probability", "clauses": [{"text", "start",
         "end", "margin", "probability"}], "world_distance", "warning"}]} in the order given. For an image that
-        is unlike all that the model was trained on, probabilities are null and there is a warning.
+        is unlike all that the model was trained on, probabilities are null and there is a warning; without a
+        calibration they are null.
     """
     from dataclasses import asdict
 

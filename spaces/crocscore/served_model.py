@@ -88,7 +88,9 @@ class Model:
         limits = json.loads(card.read_text("utf-8")).get("limits", []) if card.is_file() else []
         kind = "Another model than the one in the package." if named else SHIPPED
         scale = (
-            "Its percentages are calibrated." if self.calibrated else "Its percentages are not calibrated."
+            "Its percentages are calibrated."
+            if self.calibrated
+            else "It is not calibrated, so that answers are shown in place of percentages."
         )
         return (kind, *limits[:1], scale)
 
@@ -105,7 +107,7 @@ class Model:
     @property
     def calibrated(self) -> bool:
         """Whether its probabilities were fitted to labelled pairs."""
-        return self.scorer.settings.calibration is not None
+        return self.scorer.is_calibrated
 
     def explain(self, image: Image, prompts: Sequence[str]) -> list[Explanation]:
         """Margin, probability and clauses of each prompt on one image."""
@@ -114,13 +116,14 @@ class Model:
             return [scorer.explain(image, prompt) for prompt in prompts]
 
     def matrix(self, images: Sequence[Image], prompts: Sequence[str]) -> tuple[Any, Any]:
-        """Margins and probabilities, ``[prompt][image]``."""
+        """Margins and probabilities, ``[prompt][image]``; None for each without a calibration."""
         import numpy as np
 
         scorer = self.scorer
         with self._asking:
             margins = np.array([scorer.score_prompts(image, list(prompts)) for image in images]).T
-        return margins.tolist(), scorer.probability_of(margins).tolist()
+        known = scorer.probability_of(margins) if self.calibrated else np.full(margins.shape, None)
+        return margins.tolist(), known.tolist()
 
 
 MODEL = Model()

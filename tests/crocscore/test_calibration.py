@@ -282,7 +282,8 @@ def test_a_checkpoint_keeps_its_calibration_and_the_card_shows_it(
     figures = json.loads((folder / "calibration.json").read_text())
     assert figures["improves"] is improves and ((figures["a"], figures["b"]) == (1, 0)) is not improves
     scorer = CROCScore.from_pretrained(folder, device="cpu")
-    assert scorer.settings.calibration == (figures["a"], figures["b"])
+    assert scorer.settings.calibration == ((figures["a"], figures["b"]) if improves else None)
+    assert (scorer.explain(tiny.picture(1), "a red dog").probability is not None) is improves
     assert scorer.settings.answers == ("Yes", "No")
     np.testing.assert_allclose(
         scorer.probability_of([0.3]), home.probabilities([0.3], figures["a"], figures["b"])

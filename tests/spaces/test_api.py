@@ -96,8 +96,8 @@ def test_score_gives_margins_probabilities_and_clauses_in_the_order_given(client
     assert [each["prompt"] for each in found["prompts"]] == prompts
     first = found["prompts"][0]
     assert [clause["text"] for clause in first["clauses"]] == ["a red dog", "no cat"]
-    assert 0 <= first["probability"] <= 1
-    assert found["calibrated"] is False
+    assert first["probability"] is None and first["margin"] != 0
+    assert found["calibrated"] is False  # a random model
 
 
 def test_contrast_gives_the_matrix_and_the_four_directions(client, image):

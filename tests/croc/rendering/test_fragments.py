@@ -120,7 +120,7 @@ def test_no_probability_is_shown_for_an_image_unlike_the_models_world():
     assert "<mark" not in shown
     margins = [[2.0, 1.0], [3.0, 1.5]]
     values = [[None, 0.72], [None, 0.83]]
-    both = pages.contrast(("a", "b"), margins, values, directions_of(margins), "")
+    both = pages.contrast(("a", "b"), margins, values, directions_of(margins), "", (True, False))
     assert both.count(pages.NOT_TRUSTED) == 2  # image A with both prompts
     assert "72%" in both and "83%" in both
 
@@ -134,6 +134,8 @@ def test_several_prompts_are_ranked():
     assert shown.index("best</mark>" if "best</mark>" in shown else "best") < shown.index("middle")
     assert shown.index("middle") < shown.index("worst")
     assert "not calibrated" in shown
+    assert "0%" not in shown and "<mark" not in shown
+    assert shown.count("<strong>Yes</strong>") == 2 and shown.count("<strong>No</strong>") == 1
 
 
 def test_a_contrast_says_which_directions_pass_and_why_it_matters():
