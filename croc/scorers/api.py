@@ -144,7 +144,7 @@ class ApiVqaScore:
         self.model = model
         self.name = name or model
         self.question = question
-        self.answers = answers
+        self.answers: tuple[str, ...] = tuple(answers)
         self.reading = reading
         self.top = top
         self.text_first = text_first

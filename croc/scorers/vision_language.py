@@ -248,8 +248,8 @@ class VisionLanguageScorer:
         }
 
     @cached_property
-    def answer_ids(self) -> tuple[int, int]:
-        """The token ids of the two answers, at the place of the answer.
+    def answer_ids(self) -> tuple[int, ...]:
+        """The token ids of the answers, at the place of the answer.
 
         Raises:
             InputError: an answer has several tokens in this vocabulary, so its probability is not that of one
@@ -472,7 +472,7 @@ class VisionLanguageScorer:
         rows = torch.arange(len(last))[:, None]
         chosen = logits[rows, column].float()
         if logits.dtype != torch.float32 and self._head_is_linear:
-            # In bf16 logits near 20 differ in steps of 1/8, so margins would tie: recompute the two of the
+            # In bf16 logits near 20 differ in steps of 1/8, so margins would tie: recompute those of the
             # answers in fp32. Of a model on several devices, the states are where its last layers are.
             answers = list(self.answer_ids)
             state = states[-1][rows, column].float()

@@ -84,7 +84,7 @@ def answer_logits(model: Any, inputs: dict[str, Any]) -> tuple[torch.Tensor, tor
 
 
 def losses_of(
-    logits: torch.Tensor, answers: torch.Tensor, answer_ids: tuple[int, int]
+    logits: torch.Tensor, answers: torch.Tensor, answer_ids: tuple[int, ...]
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Answer loss and pair loss of a batch in which true and false prompts alternate.
 

@@ -27,6 +27,7 @@ WALKED = (
         "taxonomy",
         "exact_world",
         "scorers",
+        "judges",
         "train_your_own",
         "ask_people",
         "external_benchmarks",

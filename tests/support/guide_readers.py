@@ -99,6 +99,19 @@ def scorers(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def judges(folder: Path) -> Iterator[None]:
+    """Has a build, and the stand-in for a vision-language model that the page speaks of."""
+    import tiny_models
+
+    build_exact(folder / "runs" / "syn", checks=4, images=1, size=48, audit_checks=0, progress=False)
+    tiny_models.save(*tiny_models.qwen2_5_vl(), folder / "tiny-vlm")
+    yield
+    for name in ("tiny-vlm", "words"):
+        table = pl.read_parquet(folder / "scores" / f"{name}.parquet")
+        assert len(table) == 8 and table["prompt_score"].is_between(1, 5).all()
+
+
+@contextmanager
 def foreign_metrics(folder: Path) -> Iterator[None]:
     """Has a build, and a metric in place of the one with 11 billion parameters."""
     build_exact(folder / "runs" / "syn", checks=12, images=1, size=64, audit_checks=0, progress=False)
