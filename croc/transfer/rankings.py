@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -195,8 +196,8 @@ def of_report(report: Report, draw: Draw) -> Source:
                 value,
                 metrics,
                 tuple(report.metrics[place] for place in kept),
-                np.round([np.nan if score.scaled is None else score.scaled for score in scores], 9),
-                np.round(nanmean(samples[:, kept], -1)[order], 9),
+                _rounded([np.nan if score.scaled is None else score.scaled for score in scores]),
+                _rounded(nanmean(samples[:, kept], -1)[order]),
                 "mean scaled accuracy",
                 max((score.n for score in scores), default=0),
             )
@@ -302,9 +303,8 @@ def of_items(
         inside = matrix[kept][:, own]
         known = (~np.isnan(inside)).astype(float)
         drawn = counts[:, own].astype(float)
-        # Rounded: which of two nearly equal metrics is first must not depend on the order of a sum.
         with np.errstate(invalid="ignore", divide="ignore"):
-            samples = np.round((drawn @ np.nan_to_num(inside).T) / (drawn @ known.T), 9)
+            samples = _rounded((drawn @ np.nan_to_num(inside).T) / (drawn @ known.T))
         rankings.append(
             Ranking(
                 name,
@@ -312,13 +312,19 @@ def of_items(
                 part,
                 tuple(metrics[m] for m in kept),
                 tuple(names[m] for m in kept),
-                np.round(np.nanmean(inside, axis=1), 9) if inside.size else np.empty(0),
+                _rounded(np.nanmean(inside, axis=1)) if inside.size else np.empty(0),
                 samples,
                 score,
                 int(some.sum()),
             )
         )
     return _source(name, rankings, notes, signature)
+
+
+def _rounded(values: Any) -> Array:
+    """Which of two nearly equal metrics is first must not depend on the order of a sum."""
+    rounded: Array = np.rint(np.asarray(values, dtype=np.float64) * 1e9) / 1e9
+    return rounded
 
 
 def _source(name: str, rankings: Sequence[Ranking], notes: Sequence[str], signature: str) -> Source:

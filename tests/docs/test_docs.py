@@ -33,6 +33,7 @@ WALKED = (
         "external_benchmarks",
         "transfer",
         "graded",
+        "invariance",
         "own_images",
         "trust",
     ),

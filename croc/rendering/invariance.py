@@ -1,0 +1,110 @@
+"""Results on invariance: as terminal tables and as a picture."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from croc.invariance.evaluation import ChangeScore, InvarianceReport
+from croc.rendering.formats import probability
+from croc.wording import counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+
+def terminal(report: InvarianceReport) -> list[RenderableType]:
+    """A table per metric, and what its columns mean."""
+    shown: list[RenderableType] = [
+        Text(
+            f"{report.dataset}: {counted(report.checks, 'check')} of "
+            f"{counted(report.concepts, 'concept')}, {report.level:.0%} intervals over concepts"
+        )
+    ]
+    for metric in report.metrics:
+        table = Table(
+            box=None,
+            padding=(0, 1),
+            title=f"{metric.metric}: {probability(metric.accuracy)} of the verdicts are right",
+            title_justify="left",
+            title_style="bold",
+        )
+        for name in ("change", "changed verdicts", "", "error / change", "", "then right", "checks"):
+            table.add_column(name, justify="left" if name == "change" else "right", no_wrap=True)
+        for score in metric.changes:
+            flips = score.flips
+            table.add_row(
+                score.change,
+                probability(flips.value),
+                "" if flips.low is None else f"[{probability(flips.low)}, {probability(flips.high)}]",
+                *_ratio(score),
+                probability(score.accuracy),
+                str(score.checks),
+            )
+        shown += [Text(""), table]
+    return [*shown, Text(""), *(Text(line) for line in lines(report))]
+
+
+def _ratio(score: ChangeScore) -> tuple[str, str]:
+    ratio = score.ratio
+    if ratio.value is None:
+        return "–", ""
+    return f"{ratio.value:.1f}", "" if ratio.low is None else f"[{ratio.low:.1f}, {ratio.high:.1f}]"
+
+
+def lines(report: InvarianceReport) -> list[str]:
+    """What the columns mean, and what to know about the numbers."""
+    text = [
+        "changed verdicts: share of the verdicts in the four directions that change although nothing that is "
+        "true changes; 0 is right, 0.50 is random.",
+        "error / change: mean loss of score by the wrong prompt, over the root mean square of what the "
+        "change does to a score; below 1 the change matters more than an error. –: nothing changes, or "
+        "errors lower no scores.",
+    ]
+    for metric in report.metrics:
+        if metric.missing:
+            text.append(f"{metric.metric}: {counted(metric.missing, 'variant')} without a score.")
+    return text
+
+
+def picture(report: InvarianceReport) -> Figure:
+    """Changed verdicts of each metric by change."""
+    from matplotlib.figure import Figure
+
+    changes = report.changes
+    found = {
+        (metric.metric, score.change): score.flips.value
+        for metric in report.metrics
+        for score in metric.changes
+    }
+    names = [metric.metric for metric in report.metrics]
+    cells = [[found.get((name, change)) for change in changes] for name in names]
+    figure = Figure(figsize=(2.6 + 0.62 * len(changes), 1.9 + 0.42 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(
+        [[float("nan") if value is None else value for value in row] for row in cells],
+        cmap="Reds",
+        vmin=0,
+        vmax=0.5,
+        aspect="auto",
+    )
+    axes.set_xticks(range(len(changes)), changes, rotation=40, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    for row, values in enumerate(cells):
+        for column, value in enumerate(values):
+            shade = "white" if value is not None and value > 0.3 else "black"
+            axes.text(column, row, probability(value), ha="center", va="center", fontsize=8, color=shade)
+    axes.set_title("share of verdicts that change; 0 is right", fontsize=9)
+    figure.colorbar(image, ax=axes, shrink=0.9)
+    return figure
+
+
+def picture_png(report: InvarianceReport, dpi: int = 150) -> bytes:
+    """The picture as a PNG file."""
+    out = io.BytesIO()
+    picture(report).savefig(out, format="png", dpi=dpi)
+    return out.getvalue()
