@@ -274,6 +274,8 @@ class BatchScorer:
             )
         except (MissingExtra, Abort):
             raise
+        except UnscoredPairs as refused:
+            return self._refused(refused, [len(prompts) for _, _, prompts in good])
         except (Exception, SystemExit) as error:
             if _out_of_memory(error):
                 self._shrink((self.batch_size + 1) // 2)
@@ -286,6 +288,20 @@ class BatchScorer:
         rows = [self._numbers(r, len(p), what) for r, (_, _, p) in zip(got, good, strict=True)]
         self._good += sum(map(len, rows))
         return rows
+
+    def _refused(self, refused: UnscoredPairs, counts: Sequence[int]) -> list[list[Outcome]] | None:
+        """Outcomes of several images of which some pairs have no score; None when no scores came with it."""
+        if refused.scores is None:
+            return None
+        outcomes: list[Outcome] = [refused.reasons.get(i, "") for i in range(sum(counts))]
+        kept = [i for i in range(len(outcomes)) if i not in refused.reasons]
+        scores = self._numbers(np.asarray(refused.scores)[kept], len(kept), "score_images_prompts")
+        for i, score in zip(kept, scores, strict=True):
+            outcomes[i] = score
+        self._good += len(kept)
+        self._failed(len(refused.reasons), refused.reasons[min(refused.reasons)])
+        rest = iter(outcomes)
+        return [list(islice(rest, count)) for count in counts]
 
     def _by_pairs(
         self,

@@ -109,6 +109,8 @@ def judges(folder: Path) -> Iterator[None]:
     for name in ("tiny-vlm", "words"):
         table = pl.read_parquet(folder / "scores" / f"{name}.parquet")
         assert len(table) == 8 and table["prompt_score"].is_between(1, 5).all()
+    table = pl.read_parquet(folder / "scores" / "soft-tifa.parquet")
+    assert len(table) == 8 and table["prompt_score"].is_between(0, 1).all()
 
 
 @contextmanager
