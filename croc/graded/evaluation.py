@@ -18,6 +18,7 @@ from croc import __version__
 from croc.checks.schema import split_errors
 from croc.errors import InputError
 from croc.graded.formulas import (
+    best_of,
     different_errors,
     ordering,
     probability_higher,
@@ -33,6 +34,9 @@ from croc.verdict.report import DEFAULT_SEED
 from croc.verdict.statistics import Array, best_first, exchange_test, significance_ranks
 
 Node = tuple[str, ...]
+BEST_OF = (1, 2, 4, 8, 16, 32, 64)
+"""Of how many images the best one is looked at, as far as a graph has so many."""
+
 NODE = "property_path"
 """The column that says which errors the images of a row have."""
 
@@ -65,6 +69,8 @@ class GradedScore:
         step: probability that an image scores higher than one with one error more; a tie counts half.
         by_error: the same by kind of the error that is added.
         by_number: the same by number of errors that are there already.
+        best_of: by n, how often the image with the highest score among n images of a prompt has no error,
+            over all choices of n images without replacement.
         images: number of images with a score.
         missing: number of images without one.
         baseline: whether it ignores image or text on purpose.
@@ -78,6 +84,7 @@ class GradedScore:
     step: Estimate
     by_error: Mapping[str, Estimate]
     by_number: Mapping[str, Estimate]
+    best_of: Mapping[str, Estimate]
     images: int
     missing: int
     baseline: bool
@@ -93,6 +100,8 @@ class GradedReport:
         graphs: number of prompts.
         level: of confidence.
         scores: best ordering first.
+        best_of_oracle: by n, how often at least one of n images has no error: the best that a metric can do.
+            That of 1 is what random scores reach for every n.
         p_values: adjusted p values (Holm) of the exchange tests between orderings, by ``METRIC > METRIC``.
     """
 
@@ -101,6 +110,7 @@ class GradedReport:
     graphs: int
     level: float
     scores: tuple[GradedScore, ...]
+    best_of_oracle: Mapping[str, float]
     p_values: Mapping[str, float]
 
     def to_json(self) -> str:
@@ -147,10 +157,17 @@ def evaluate_tables(
     graphs = _graphs(tables, names)
     kinds = sorted({kind for graph in graphs.values() for node in graph for kind in node})
     most = max(len(node) for graph in graphs.values() for node in graph)
+    smallest = min(sum(scores.shape[1] for scores in graph.values()) for graph in graphs.values())
+    numbers = [number for number in BEST_OF if number <= smallest]
     columns = ["ordering", "separation", "step", *kinds, *(str(number) for number in range(most))]
+    columns += [f"best of {number}" for number in numbers]
     rows = np.stack(
-        [_statistics(graph, kinds, most) for graph in graphs.values()]
+        [
+            np.concatenate([_statistics(graph, kinds, most), _best_of(graph, numbers)[0]], axis=1)
+            for graph in graphs.values()
+        ]
     )  # (graphs, metrics, columns)
+    oracle = np.mean([_best_of(graph, numbers)[1] for graph in graphs.values()], axis=0)
     found = _intervals(rows, level)
     means = nanmean(rows, 0)
     chance = _chance(graphs.values())
@@ -180,6 +197,7 @@ def evaluate_tables(
             estimate(m, "step"),
             {kind: estimate(m, kind) for kind in kinds},
             {str(number): estimate(m, str(number)) for number in range(most)},
+            {str(number): estimate(m, f"best of {number}") for number in numbers},
             *images[name],
             name in baselines,
         )
@@ -201,6 +219,7 @@ def evaluate_tables(
         len(graphs),
         level,
         tuple(scores[m] for m in best_first(names, means[:, 0])),
+        {str(number): float(value) for number, value in zip(numbers, oracle, strict=True)},
         p_values,
     )
 
@@ -278,6 +297,14 @@ def _statistics(graph: Mapping[Node, Array], kinds: Sequence[str], most: int) ->
     columns += [mean([value for kind, _, value in steps if kind == wanted]) for wanted in kinds]
     columns += [mean([value for _, number, value in steps if number == wanted]) for wanted in range(most)]
     return np.stack(columns, axis=1)
+
+
+def _best_of(graph: Mapping[Node, Array], numbers: Sequence[int]) -> tuple[Array, Array]:
+    """(metrics, numbers) of one graph, and (numbers,) of a metric that is always right."""
+    scores = np.concatenate(list(graph.values()), axis=1)
+    right = np.concatenate([np.full(values.shape[1], not node) for node, values in graph.items()])
+    found = np.stack([best_of(scores, right, number) for number in numbers], axis=1)
+    return found, np.array([best_of(right[None].astype(float), right, number)[0] for number in numbers])
 
 
 def _intervals(rows: Array, level: float) -> Intervals:

@@ -13,6 +13,7 @@ from math import comb
 from typing import TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from croc.ratings.groups import correlate_rows
 from croc.verdict.aggregation import nanmean
@@ -139,3 +140,30 @@ def probability_higher(first: Array, second: Array) -> Array:
     won = np.where(known, (gap + 1) / 2, 0).sum(axis=(1, 2))
     count = known.sum(axis=(1, 2))
     return np.asarray(won / np.where(count == 0, np.nan, count))
+
+
+def best_of(scores: Array, right: NDArray[np.bool_], number: int) -> Array:
+    """How often the image with the highest score among some images is right.
+
+    The expectation over all choices of ``number`` images without replacement, computed exactly; one of
+    several images with the highest score is chosen at random.
+
+    Args:
+        scores: (metrics, images); an image without a score (NaN) is chosen only where no image has one.
+        right: (images,) which images are right.
+        number: how many images are chosen from, 1 to all.
+
+    Returns:
+        (metrics,), 0 to 1.
+    """
+    total = scores.shape[1]
+    if not 1 <= number <= total:
+        raise ValueError(f"the best of {number} of {total} images")
+    found = []
+    for row in np.where(np.isnan(scores), -np.inf, scores):
+        _, group = np.unique(row, return_inverse=True)  # lowest score first
+        size, of_right = np.bincount(group), np.bincount(group, right.astype(float))
+        # All chosen images are among those up to this score.
+        below = [comb(int(upper), number) / comb(total, number) for upper in np.cumsum(size)]
+        found.append(float((np.diff(below, prepend=0.0) * of_right / size).sum()))
+    return np.array(found)

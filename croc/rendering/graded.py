@@ -13,6 +13,7 @@ from croc.rendering.formats import interval, number, probability
 from croc.wording import counted
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
@@ -46,8 +47,15 @@ def terminal(report: GradedReport) -> list[RenderableType]:
     for score in report.scores:
         values = [estimate.value for estimate in (*score.by_error.values(), *score.by_number.values())]
         steps.add_row(_name(score), *(probability(value) for value in values))
+    numbers = list(report.best_of_oracle)
+    best = Table(box=None, padding=(0, 1), title="The best of n images has no error", title_justify="left")
+    for column in ("metric", *(f"n = {n}" for n in numbers)):
+        best.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    for score in report.scores:
+        best.add_row(_name(score), *(probability(score.best_of[n].value) for n in numbers))
+    best.add_row("(always right)", *(probability(report.best_of_oracle[n]) for n in numbers))
     notes = [Text(line) for line in lines(report)]
-    return [head, table, Text(""), steps, Text(""), *notes]
+    return [head, table, Text(""), steps, Text(""), best, Text(""), *notes]
 
 
 def lines(report: GradedReport) -> list[str]:
@@ -58,6 +66,8 @@ def lines(report: GradedReport) -> list[str]:
         "time; 1 is right, 0 is chance level.",
         "separation: Kolmogorov-Smirnov statistic of images with different numbers of errors; "
         f"{probability(chance)} is expected if errors changed nothing.",
+        "best of n: how often the image with the highest score among n images of a prompt has no error; "
+        f"random scores have {probability(next(iter(report.best_of_oracle.values())))} for every n.",
     ]
     for score in report.scores:
         if score.missing:
@@ -66,14 +76,15 @@ def lines(report: GradedReport) -> list[str]:
 
 
 def picture(report: GradedReport) -> Figure:
-    """Ordering with its interval, and the steps by kind of error."""
+    """Ordering with its interval, the steps by kind of error, and whether the best of n images is right."""
     from matplotlib.figure import Figure
 
     scores = report.scores
     kinds = list(scores[0].by_error)
     numbers = list(scores[0].by_number)
-    figure = Figure(figsize=(9.6, 1.6 + 0.36 * len(scores)), layout="constrained")
-    left, right = figure.subplots(1, 2, width_ratios=(1, 1.5), sharey=True)
+    figure = Figure(figsize=(12.6, max(2.8, 1.6 + 0.36 * len(scores))), layout="constrained")
+    left, right, curves = figure.subplots(1, 3, width_ratios=(1, 1.5, 1.1))
+    right.sharey(left)
     places = range(len(scores))
     left.axvline(0, color="#888888", linewidth=1)
     for place, score in zip(places, scores, strict=True):
@@ -107,7 +118,31 @@ def picture(report: GradedReport) -> Figure:
             right.text(column, row, probability(value), ha="center", va="center", fontsize=8, color=shade)
     right.set_title("one error less scores higher (chance level 0.50)", fontsize=9)
     figure.colorbar(image, ax=right, shrink=0.9)
+    _draw_best_of(curves, report)
     return figure
+
+
+def _draw_best_of(axes: Axes, report: GradedReport) -> None:
+    """How often the best of n images has no error, over n."""
+    numbers = [int(number) for number in report.best_of_oracle]
+    oracle = list(report.best_of_oracle.values())
+    axes.plot(numbers, oracle, color="black", linewidth=1, linestyle="--", label="always right")
+    axes.axhline(oracle[0], color="#888888", linewidth=1, linestyle=":", label="random scores")
+    for score in report.scores:
+        values = [score.best_of[str(number)].value for number in numbers]
+        axes.plot(
+            numbers,
+            [float("nan") if v is None else v for v in values],
+            marker="o",
+            markersize=3,
+            label=_name(score),
+        )
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(numbers, [str(number) for number in numbers])
+    axes.set_ylim(0, 1.02)
+    axes.set_xlabel("n")
+    axes.set_title("the best of n images has no error", fontsize=9)
+    axes.legend(fontsize=7, frameon=False)
 
 
 def picture_png(report: GradedReport, dpi: int = 150) -> bytes:

@@ -74,6 +74,16 @@ def test_planted_metrics_get_the_results_that_they_must_have(tmp_path: Path) -> 
     assert found["reversed"].ordering.value == -1.0
     assert found["blind"].ordering.value == found["blind"].separation.value == 0.0
     assert found["blind"].step.value == 0.5
+    oracle = report.best_of_oracle
+    assert list(oracle) == ["1", "2", "4", "8", "16"]  # of 16 images
+    assert oracle["1"] == pytest.approx(2 / 16) and oracle["16"] == 1.0
+    best = {
+        name: {number: one.value for number, one in score.best_of.items()} for name, score in found.items()
+    }
+    assert best["perfect"] == pytest.approx(oracle)
+    assert best["blind"] == pytest.approx(dict.fromkeys(oracle, 2 / 16))
+    assert best["reversed"]["16"] == 0.0 and best["reversed"]["4"] < best["reversed"]["2"] < 2 / 16
+    assert best["colour"]["16"] == pytest.approx(2 / 8)  # half of the images have no wrong colour
     noise = found["noise"].ordering
     assert noise.low is not None and noise.high is not None and noise.low < 0 < noise.high
     steps = {kind: estimate.value for kind, estimate in found["colour"].by_error.items()}

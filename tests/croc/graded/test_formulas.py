@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from scipy.stats import ks_2samp, mannwhitneyu, spearmanr
 
 from croc.graded.formulas import (
+    best_of,
     different_errors,
     ks_statistic,
     ordering,
@@ -75,3 +78,20 @@ def test_the_probability_of_a_higher_score_is_that_of_mann_and_whitney() -> None
         mannwhitneyu(first[0, 1:], second[0])[0] / 24
     )
     assert np.isnan(probability_higher(np.full((1, 2), np.nan), second[:1])[0])
+
+
+@pytest.mark.parametrize("number", range(1, 8))
+def test_the_best_of_n_is_the_mean_over_all_choices(number: int) -> None:
+    right = np.array([True, False, False, True, False, False, True])
+    scores = np.array([RNG.normal(size=7), RNG.integers(0, 3, 7), np.zeros(7)], dtype=float)
+    scores[0, 2] = np.nan  # never chosen while another one has a score
+    expected = np.zeros(3)
+    choices = list(itertools.combinations(range(7), number))
+    for metric, row in enumerate(np.where(np.isnan(scores), -np.inf, scores)):
+        for chosen in choices:
+            at = np.array(chosen)
+            best = at[row[at] == row[at].max()]
+            expected[metric] += right[best].mean() / len(choices)
+    assert best_of(scores, right, number) == pytest.approx(expected)
+    with pytest.raises(ValueError, match="the best of 8 of 7 images"):
+        best_of(scores, right, 8)
