@@ -4,7 +4,8 @@
 - **DSG** (``.csv``): ``text, proposition_id, dependency, question_natural_language``; every answer is yes;
 - **GenEval 2** (``.jsonl``): ``{prompt, vqa_list: [[question, answer], …]}`` per line;
 - **own** (``.json``, ``.jsonl`` or ``.csv``): ``prompt, question`` per row, and optionally ``id, parents,
-  answer, choices``.
+  answer, choices``; or ``{prompt, questions: […]}`` with all questions of a prompt, as ``croc questions``
+  writes it.
 """
 
 from __future__ import annotations
@@ -137,6 +138,15 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     place,
                     {"prompt": raw.get("prompt"), "question": pair[0], "answer": pair[1], "item": number},
                 )
+            number += 1
+            continue
+        if "questions" in raw:
+            if not isinstance(raw["questions"], list) or not all(
+                isinstance(q, dict) for q in raw["questions"]
+            ):
+                raise InputError(f"{place}: questions must be a list of questions")
+            for question in raw["questions"]:
+                yield place, {**question, "prompt": raw.get("prompt"), "item": number}
             number += 1
             continue
         row: dict[str, Any] = {_NAMES.get(str(key), str(key)): value for key, value in raw.items()}

@@ -73,13 +73,22 @@ class Pair:
 def read_pair(response: WriterResponse, *, reasons: bool = False) -> Pair:
     """The pair of prompts in a response.
 
+    Raises:
+        UnusableResponse: there is no pair in it; the sentence says why.
+    """
+    return _pair(read_object(response, reasons=reasons))
+
+
+def read_object(response: WriterResponse, *, reasons: bool = False) -> dict[str, Any]:
+    """The last JSON object in a response.
+
     Args:
         response: the response.
         reasons: whether the model reasons aloud first; then a text that was cut off before its reasoning
             ended holds drafts, not an answer.
 
     Raises:
-        UnusableResponse: there is no pair in it; the sentence says why.
+        UnusableResponse: there is no object in it; the sentence says why.
     """
     if response.refusal or response.finish == "content_filter":
         refusal = response.refusal or "content filter"
@@ -102,7 +111,7 @@ def read_pair(response: WriterResponse, *, reasons: bool = False) -> Pair:
         if _DECLINES.search(answer):
             raise UnusableResponse(DECLINED, f"the model declined: {_shorten(answer)}")
         raise UnusableResponse(NO_JSON, f"no JSON object in the answer: {_shorten(answer)}")
-    return _pair(content)
+    return content
 
 
 def last_object(text: str) -> dict[str, Any] | None:

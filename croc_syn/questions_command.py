@@ -1,0 +1,70 @@
+"""The command questions: what to ask about the images of each prompt."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import click
+
+from croc.cli.command_group import section
+from croc.cli.options import PATH, key_values, preset_changes, seed_option
+from croc.cli.output import echo
+from croc.wording import counted
+
+
+@section("make")
+@click.command(
+    epilog="""\b
+Examples:
+  croc questions runs/syn --preset small --out questions.jsonl
+  croc questions prompts.txt --preset paper --text-model qwq-32b --out questions.jsonl
+  croc score runs/syn --scorer dsg-qwen2.5-vl-7b --option questions=questions.jsonl --out scores/"""
+)
+@click.argument("source")
+@click.option(
+    "--preset",
+    default="small",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="Preset whose section text: says which language model writes, and how.",
+)
+@click.option("--text-model", "model", metavar="NAME", help="Language model to use in place of the preset's.")
+@click.option("--out", required=True, type=PATH, metavar="FILE", help="Output file (.jsonl). It is resumed.")
+@preset_changes
+@seed_option
+def questions(
+    source: str, preset: str, model: str | None, out: Path, changes: tuple[str, ...], seed: int
+) -> None:
+    """Write questions about prompts with a language model.
+
+    SOURCE is a dataset of checks (a folder, a Parquet file, or a Hub id), or a text file with a prompt per
+    line. The questions are for the scorers of question lists (TIFA, DSG, Soft-TIFA).
+
+    A prompt without a usable response is counted with the reason; the same command asks about it again.
+    """
+    from croc.checks.sources import open_checks
+    from croc.errors import InputError
+    from croc_syn import presets
+    from croc_syn.writing.questions import write_questions
+
+    changed = key_values(changes, "--set") | ({"text.models": [model]} if model else {})
+    text = presets.load(preset, changed).text
+    if not text.models:
+        raise InputError(f"the preset {preset} has no language model: name one with --text-model")
+    if source.endswith(".txt"):
+        path = Path(source)
+        if not path.is_file():
+            raise InputError(f"{source}: no such file")
+        prompts = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+    else:
+        both = [(texts.prompt, texts.contrast_prompt) for texts in open_checks(source).texts]
+        prompts = [prompt for pair in both for prompt in pair if prompt]
+    written = write_questions(prompts, out, text.models[0], text, seed=seed)
+    lines = [
+        f"{out}: {counted(written.questions, 'question')} about {counted(written.prompts, 'prompt')}, "
+        f"{written.kept} had theirs before, {written.tokens[0]} + {written.tokens[1]} tokens"
+    ]
+    reasons = Counter(written.failed.values())
+    lines += [f"{counted(n, 'prompt')} without questions: {why}" for why, n in reasons.most_common(5)]
+    echo("\n".join(lines))
