@@ -24,6 +24,7 @@ from croc.cli.options import (
     scoring_settings,
 )
 from croc.cli.output import echo, log, show
+from croc.errors import InputError
 
 _protocol_option = click.option(
     "--protocol",
@@ -153,24 +154,58 @@ def scorers() -> None:
     """Show the metrics that can be run by name."""
 
 
-@scorers.command("list", epilog="Example: croc scorers list --baselines")
+@scorers.command(
+    "list",
+    epilog="""\b
+Examples:
+  croc scorers list --task preference
+  croc scorers list --task judge --size small""",
+)
+@click.option(
+    "--task",
+    "tasks",
+    multiple=True,
+    type=click.Choice(["alignment", "preference", "judge", "questions"]),
+    help="Only metrics of this kind: match of image and prompt, people's preference, grades by a model, "
+    "answers to questions. Repeatable.",
+)
+@click.option(
+    "--size",
+    "sizes",
+    multiple=True,
+    type=click.Choice(["small", "medium", "large", "service"]),
+    help="Only metrics of this size: up to 1 billion weights, up to 5, more, or a model behind an API. "
+    "Repeatable.",
+)
 @click.option(
     "--baselines", is_flag=True, help="List only baselines, which ignore the image, the prompt or both."
 )
-def list_scorers(baselines: bool) -> None:
-    """List all metrics that can be run by name."""
+def list_scorers(tasks: tuple[str, ...], sizes: tuple[str, ...], baselines: bool) -> None:
+    """List all metrics that can be run by name.
+
+    Baselines are no metrics, so --task leaves them out.
+    """
     from rich.table import Table
 
     from croc.scorers.needs import needs_of
     from croc.scorers.registry import available
 
     table = Table(box=None, header_style="bold")
-    for column in ("name", "model", "description", "needs"):
+    for column in ("name", "task", "model", "description", "needs"):
         table.add_column(column, overflow="fold")
-    for info in available():
-        if info.baseline or not baselines:
-            needs = "; ".join(needs_of(info))
-            table.add_row(info.name, info.model or "", info.summary or "", needs)
+    found = [
+        info
+        for info in available()
+        if (info.baseline or not baselines)
+        and (not tasks or (info.task in tasks and not info.baseline))
+        and (not sizes or info.size in sizes)
+    ]
+    if not found:
+        raise InputError("no metric has all of these properties; leave out an option")
+    for info in found:
+        needs = "; ".join(needs_of(info))
+        task = "baseline" if info.baseline else info.task
+        table.add_row(info.name, task, info.model or "", info.summary or "", needs)
     show([table])
 
 

@@ -31,7 +31,7 @@ from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -39,6 +39,12 @@ from croc.errors import CrocError, InputError
 from croc.scorers import Scorer
 
 ENTRY_POINTS = "croc.scorers"
+Task = Literal["alignment", "preference", "judge", "questions"]
+"""What a scorer measures, and how: the match of image and prompt; what people prefer; the match by a grade
+that a model gives; the match by answers to questions."""
+TASKS: tuple[str, ...] = get_args(Task)
+SIZES = ("small", "medium", "large", "service")
+"""Up to 1 billion weights (or none), up to 5, more; a service, whose model runs elsewhere."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -60,6 +66,7 @@ class ScorerEntry(BaseModel):
         parameters: number of weights of the model in millions, to estimate its memory before it is here.
         gated: whether the Hub gives the weights only to people who accepted their licence there.
         baseline: True for a baseline, which ignores the image, the prompt or both.
+        task: what it measures, and how.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -77,6 +84,16 @@ class ScorerEntry(BaseModel):
     parameters: int | None = None
     gated: bool = False
     baseline: bool = False
+    task: Task = "alignment"
+
+    @property
+    def size(self) -> str | None:
+        """One of :data:`SIZES`; None for a plug-in of others, which does not say."""
+        if self.parameters is not None:
+            return "small" if self.parameters <= 1000 else "medium" if self.parameters <= 5000 else "large"
+        if "model" in self.options:
+            return "service"
+        return "small" if self.family.startswith(("croc.", "crocscore.")) else None
 
     @model_validator(mode="after")
     def _require_commit(self) -> ScorerEntry:
@@ -354,6 +371,7 @@ def _explained(error: Any) -> str:
         "options": "a mapping",
         "aliases": "a list of names",
         "baseline": "true or false",
+        "task": f"one of {', '.join(TASKS)}",
     }
     return f"{key} must be {expected.get(key, error['msg'])}, not {error['input']!r:.80}"
 

@@ -59,6 +59,24 @@ def test_scorers_are_listed_and_shown() -> None:
     assert "openai/clip-vit-base-patch32" in shown and "arXiv" in shown
 
 
+def test_scorers_are_listed_by_task_and_size() -> None:
+    def names(*options: str) -> set[str]:
+        from croc.scorers.registry import available
+
+        printed = croc("scorers", "list", *options).output.split()
+        return {entry.name for entry in available()} & set(printed)
+
+    assert {"pickscore", "hpsv2.1"} <= names("--task", "preference")
+    assert not {"clipscore-b32", "random"} & names("--task", "preference")
+    assert {"rating-gpt-4o", "vqascore-gpt-4o"} <= names("--size", "service")
+    assert names("--task", "judge", "--size", "small") == {"rating-smolvlm-256m"}
+    assert names("--task", "judge", "--size", "service", "--size", "large") >= {"rating-gpt-4o"}
+    assert "dsg-qwen2.5-vl-7b" in names("--task", "questions")
+    assert {"random", "crocscore", "clipscore-b32"} <= names("--size", "small")
+    nothing = croc("scorers", "list", "--task", "preference", "--size", "service")
+    assert nothing.exit_code == 2 and "leave out an option" in nothing.output
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
