@@ -92,11 +92,11 @@ def further_columns(record: type[Record]) -> dict[str, DisplayColumn]:
     return dict(list(display_columns(record).items())[1:])
 
 
-def tone(value: float | None) -> str:
-    """``bad`` below chance level, ``good`` from 0.5 on, else empty."""
+def tone(value: float | None, high: float | None = None) -> str:
+    """``bad`` below chance level, with ``high`` only if the interval ends below it; ``good`` from 0.5 on."""
     if value is None:
         return ""
-    return "bad" if round(value, 2) < 0 else "good" if value >= 0.5 else ""
+    return "bad" if round(value if high is None else high, 2) < 0 else "good" if value >= 0.5 else ""
 
 
 def heat(value: float | None) -> str:
@@ -187,7 +187,9 @@ def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
     for agreement in agreements:
         group = f" on {agreement.group_value}" if agreement.group_value else ""
         tau_interval = interval(agreement.ci_low, agreement.ci_high)
-        tau = "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {tau_interval}"
+        tau = (
+            "undefined" if agreement.tau is None else f"{agreement.tau:.2f} {tau_interval}".replace("-", "−")
+        )
         lines.append(f"Rankings of {counted(len(agreement.metrics), 'metric')}{group}: Kendall tau-b {tau}")
     return lines
 

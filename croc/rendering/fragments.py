@@ -34,6 +34,7 @@ from croc.results.verified import LEVELS, VERIFIED, read_verified
 from croc.storage.hub_access import can_be_repository, download_dataset
 from croc.storage.limits import PAGE
 from croc.verdict.records import DIRECTION_NAMES, Result, Score
+from croc.verdict.report import NO_VALUE
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -309,8 +310,9 @@ def report(found: Report, downloads: Sequence[tuple[str, str, str]] = ()) -> str
         downloads: (what it is, file name, data URI).
     """
     shown = page.results_html(found)
+    named = (s for s in found.scores if s.group == "property" and s.group_value not in (None, NO_VALUE))
     worst = sorted(
-        (s for s in found.scores if s.group == "property" and s.scaled is not None and not s.of_few_checks),
+        (s for s in named if s.scaled is not None and not s.of_few_checks),
         key=lambda s: s.scaled or 0.0,
     )[:12]
     return fragment("report", found, Markup(shown), worst, downloads)

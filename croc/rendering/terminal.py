@@ -27,7 +27,7 @@ from croc.rendering.formats import (
     text_model_sentences,
     tone,
 )
-from croc.verdict.records import DIRECTION_NAMES, Dependence, Score
+from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Dependence, Score
 from croc.verdict.report import Report
 from croc.verdict.statistics import Correction
 from croc.wording import counted
@@ -49,7 +49,8 @@ def terminal(report: Report) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[RenderableType] = [_ranking(report)]
-    parts += [_grouping(report, column) for column in report.groupings]
+    for column in report.groupings:
+        parts += _grouping(report, column)
     for pair in report.dependences:
         parts += _dependence(pair, report.settings.correction)
     parts += [Text(sentence) for sentence in text_model_sentences(report)]
@@ -93,8 +94,8 @@ def _ranking(report: Report) -> RenderableType:
     return table
 
 
-def _grouping(report: Report, column: str) -> RenderableType:
-    """Metrics across and values down: there may be a hundred of them."""
+def _grouping(report: Report, column: str) -> list[RenderableType]:
+    """Metrics across and values down; values of few checks are counted, but for the published computation."""
     from rich.table import Table
     from rich.text import Text
 
@@ -103,11 +104,20 @@ def _grouping(report: Report, column: str) -> RenderableType:
     table.add_column("checks", justify="right")
     for metric in report.metrics:
         table.add_column(Text(metric), justify="right")
+    few = []
     for value in report.groupings[column]:
         scores = [report.score(metric, column, value) for metric in report.metrics]
         largest = max(score.n for score in scores)
-        table.add_row(Text(value), count(largest), *(_with_interval(score) for score in scores))
-    return table
+        if largest < FEW_CHECKS and not report.settings.paper:
+            few.append(value)
+        else:
+            table.add_row(Text(value), count(largest), *(_with_interval(score) for score in scores))
+    shown: list[RenderableType] = [table] if table.row_count else []
+    if few:
+        named = ", ".join(few[:6]) + (f" and {len(few) - 6} more" if len(few) > 6 else "")
+        left_out = f"Fewer than {FEW_CHECKS} checks, not shown by {column}: {named}."
+        shown.append(Text(left_out, style="dim"))
+    return shown
 
 
 def _dependence(pair: Dependence, correction: Correction) -> list[RenderableType]:

@@ -286,11 +286,13 @@ def _weak_where_another_is_not(report: Report) -> Iterator[Finding]:
         if better:
             found.setdefault((metric, column), []).append((score.scaled, str(value), min(better)))
     for (metric, column), cells in found.items():
-        shown = ", ".join(f"{value} ({scaled:+.2f})" for scaled, value, _ in sorted(cells)[:6])
+        shown = ", ".join(
+            f"{value} ({round(scaled, 2) + 0.0:+.2f})" for scaled, value, _ in sorted(cells)[:6]
+        )
         more = f" and {len(cells) - 6} more" if len(cells) > 6 else ""
         text = (
-            f"{metric} fails on values of {column} on which another metric does not: {shown}{more}. Its "
-            f"interval is below {WEAK:+.2f} there, and that of the other one above."
+            f"{metric} is weak on values of {column} on which another metric is not: {shown}{more}. Its "
+            f"interval is below {WEAK:+.2f} there, and that of the other metric is above."
         )
         yield Finding("weak_where_another_is_not", text, (metric,), max(p for *_, p in cells))
 

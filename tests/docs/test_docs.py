@@ -14,6 +14,7 @@ from pathlib import Path
 import click
 import guide_readers
 import pytest
+from checkout import copy_checkout
 from hub_server import Hub
 from walk import blocks, run_page
 
@@ -152,6 +153,21 @@ def test_a_page_of_the_guide_runs_from_top_to_bottom(
         remove(metric)
 
 
+@pytest.mark.slow
+def test_the_quickstart_runs_in_a_checkout_offline_and_without_an_installation(tmp_path: Path) -> None:
+    tree = tmp_path / "checkout"
+    copy_checkout(tree)
+    environment = {
+        **{name: value for name, value in os.environ.items() if not name.startswith("HF_")},
+        **{"HOME": str(tmp_path), "XDG_CACHE_HOME": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"},
+        **{"PYTHONPATH": str(tree), "OMP_NUM_THREADS": "1"},
+    }
+    command = [sys.executable, "tests/support/walk.py", "docs/quickstart.md"]
+    with guide_readers.quickstart(tree):
+        done = subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+
+
 def test_every_page_with_something_to_run_is_walked() -> None:
     walked = {name if isinstance(name, str) else name.values[0] for name in WALKED}
     pages = [page for page in PAGES if page.name != "CONTRIBUTING.md"]  # what it shows needs a clone
@@ -169,6 +185,9 @@ def test_every_page_with_something_to_run_is_walked() -> None:
         ("```python\n# there/script.py\nimport sys\nsys.exit(len(sys.argv))\n```\n"
          "```sh\npython there/script.py PLACE\n```", "script.py here"),
         ("```sh\ncroc space no-such-page\n```", "did not start"),
+        ("```python\nprint('mean 0.5')\n```\n<!-- printed -->\n```text\nmean 0.7\n```", "not printed"),
+        ("```python\nprint('┃ property ┃ checks ┃ m ┃\\n│ colour │ 9 │ +1.00 │')\n```", "colour has 9"),
+        ("```python\nresult = {'groups': {'property': {'colour': {'n': 9}}}}\n```", "property colour"),
     ],
 )  # fmt: skip
 def test_a_walk_ends_where_a_page_is_wrong(

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shlex
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from checkout import copy_checkout
 
 ROOT = Path(__file__).parents[2]
 RECIPES = sorted((ROOT / "docs" / "contributing").glob("add_*.md"))
@@ -40,14 +40,7 @@ def test_the_commands_of_a_recipe_succeed_after_its_changes(page: Path, tmp_path
     if "tests/spaces" in code_blocks(page, "console"):
         pytest.importorskip("gradio", reason="needs croc-t2i[space]")
     tree = tmp_path / "tree"
-    left_out = {".git", ".venv", "build", "dist", "demo-out", "runs"}
-    shutil.copytree(
-        ROOT,
-        tree,
-        ignore=lambda folder, names: {
-            name for name in names if name == "__pycache__" or (Path(folder) == ROOT and name in left_out)
-        },
-    )
+    copy_checkout(tree)
     (tree / "build").mkdir()
     apply_changes(page, tree)
     lines = [line[2:] for line in code_blocks(page, "console").splitlines() if line.startswith("$ ")]

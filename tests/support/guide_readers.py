@@ -66,6 +66,18 @@ def anybody(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
+def quickstart(folder: Path) -> Iterator[None]:
+    """Has nothing, and sees what the text says of the four scorers."""
+    yield
+    scores = json.loads((folder / "report.json").read_text("utf-8"))["scores"]
+    assert min(s["scaled"] for s in scores if s["metric"] == "crocscore-tiny") > 0.75
+    above = {(s["metric"], s["group_value"]) for s in scores if s["group"] and s["ci_low"] > 0.05}
+    assert above - {("crocscore-tiny", name) for name in ("colour", "count", "negation")} == {
+        ("colour-words", "colour")
+    }
+
+
+@contextmanager
 def first_experiments(folder: Path) -> Iterator[None]:
     """Has the stand-in for a checkpoint of CLIP that the page speaks of."""
     import tiny_models

@@ -2,7 +2,8 @@
 
     python tests/support/walk.py docs/hub.md PORT=8080    # in a process, and an environment, of its own
 
-What follows the page takes the place of a word in it.
+What follows the page takes the place of a word in it. Output that a page shows is compared (`printed`), and
+results by group have to rest on enough checks (`groups`).
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ import re
 import shlex
 import subprocess
 import sys
-from contextlib import ExitStack
+from contextlib import ExitStack, redirect_stdout
 from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
 from annotate_server import Client, Page
 from click.testing import CliRunner
+from groups import check_printed, check_values
 from PIL import Image
+from printed import check_shown
 
 from croc.cli import main
 
@@ -32,13 +35,16 @@ SERVED = (("croc", "space"), ("croc", "hum", "annotate"))
 
 
 def blocks(page: Path) -> list[tuple[str, str]]:
-    """(language, text) of the code blocks that run; `<!-- not run: REASON -->` above one takes it out."""
+    """(language, text) of the code blocks that run; `<!-- not run: REASON -->` above one takes it out.
+
+    A block below `<!-- printed -->` has the language `printed`: the output of the block before it.
+    """
     found = re.findall(
-        r"^(?:<!-- (not run: \S[^\n]*) -->\n)?```(\w+)\n(.*?)^```",
+        r"^(?:<!-- (not run: \S[^\n]*|printed) -->\n)?```(\w+)\n(.*?)^```",
         page.read_text("utf-8"),
         re.DOTALL | re.MULTILINE,
     )
-    return [(language, text) for skipped, language, text in found if not skipped]
+    return [(mark or language, text) for mark, language, text in found if mark in ("", "printed")]
 
 
 def run_page(page: Path, **words: str) -> None:
@@ -52,6 +58,7 @@ def run_page(page: Path, **words: str) -> None:
         words: what takes the place of a word of the page.
     """
     names: dict[str, object] = {}
+    output = ""
     with Serving() as serving:
         for language, text in blocks(page):
             for word, value in words.items():
@@ -60,30 +67,42 @@ def run_page(page: Path, **words: str) -> None:
                 Path(named[1]).parent.mkdir(parents=True, exist_ok=True)
                 Path(named[1]).write_text(text, "utf-8")
             if language == "python" and not (named and "sys.argv" in text):
-                exec(compile(serving.reached(text), page.name, "exec"), names)
+                with redirect_stdout(io.StringIO()) as stream:
+                    exec(compile(serving.reached(text), page.name, "exec"), names)
+                output = stream.getvalue()
+                check_values(names, page.name)
+                check_printed(output, page.name)
             elif language == "sh":
-                for line in text.replace("\\\n", " ").splitlines():
-                    if shlex.split(line, comments=True):
-                        run_line(line, serving, page.name)
+                lines = [
+                    line
+                    for line in text.replace("\\\n", " ").splitlines()
+                    if shlex.split(line, comments=True)
+                ]
+                output = "".join(run_line(line, serving, page.name) for line in lines)
+                check_printed(output, page.name)
+            elif language == "printed":
+                check_shown(page, text, output)
 
 
-def run_line(line: str, serving: Serving, page: str) -> None:
-    """Run a line of a shell block."""
+def run_line(line: str, serving: Serving, page: str) -> str:
+    """Run a line of a shell block; what it prints."""
     words = shlex.split(line, comments=True)
     variables = dict(word.split("=", 1) for word in takewhile(re.compile(r"[A-Z_]+=").match, words))
     program, *arguments = words[len(variables) :]
     if any(words[len(variables) :][: len(served)] == list(served) for served in SERVED):
         serving.start([program, *arguments], variables)
-    elif program == "croc" and not variables:
+        return ""
+    if program == "croc" and not variables:
         done = CliRunner().invoke(main, arguments)
         assert done.exit_code == 0, f"{page}: {line}\n{done.output}\n{done.exception!r}"
-    else:
-        assert program in PROGRAMS, f"{page}: {line}"
-        path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        ran = subprocess.run(
-            ["sh", "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
-        )
-        assert ran.returncode == 0, f"{page}: {line}\n{ran.stdout}\n{ran.stderr}"
+        return done.output
+    assert program in PROGRAMS, f"{page}: {line}"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    ran = subprocess.run(
+        ["sh", "-c", line], env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, f"{page}: {line}\n{ran.stdout}\n{ran.stderr}"
+    return ran.stdout
 
 
 class Serving(ExitStack):
