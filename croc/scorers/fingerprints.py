@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # The files of a folder that change scores, and those that this program writes beside them about the model.
-_SCORING_FILES = ("*.safetensors", "*.json", "*.jinja", "*.txt", "*.model")
+_SCORING_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 WORLD_FIGURES, WORLD_ARRAYS = "world.json", "world.npz"
 _DESCRIPTIONS = {
     *("card.json", "results.json", "training.json", "calibration.json", "pretraining.json"),

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 from PIL.Image import Image
@@ -21,6 +22,7 @@ from croc.errors import CrocError, InputError
 from croc.scorers.devices import find_device, require_torch
 from croc.scorers.fingerprints import folder_fingerprint, model_fingerprint
 from croc.scorers.framing import FRAMINGS, letterboxed, padded_square
+from croc.scorers.loading_errors import and_others, damaged, first_line
 from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.phi4_multimodal import imported
 from croc.scorers.phi4_multimodal import processor as phi4_processor
@@ -57,6 +59,8 @@ class Checkpoint:
             that may be left out; any other such weight is an error.
         open_clip_weights: name of a file in ``model`` with weights in open_clip's layout; the architecture is
             then that of ``processor``.
+        torch_weights: read ``pytorch_model.bin`` of a repository, or of a folder without safetensors; tensors
+            only, anything else in such a file is refused.
         processor_options: arguments of the image processor, such as ``max_pixels`` or
             ``do_image_splitting``; part of the signature.
         framing: how an image that is not square is fitted in, where the image processor differs; one of
@@ -80,6 +84,7 @@ class Checkpoint:
         key_mapping: dict[str, str] | None = None,
         ignored_weights: Sequence[str] = (),
         open_clip_weights: str | None = None,
+        torch_weights: bool = False,
         processor_options: Mapping[str, Any] | None = None,
         framing: str | None = None,
         without_adapter: bool = False,
@@ -120,7 +125,8 @@ class Checkpoint:
         self._backend = image_processor
         self._key_mapping = key_mapping
         self._ignored_weights = tuple(ignored_weights)
-        self._open_clip_weights = open_clip_weights
+        self._weights_file = open_clip_weights
+        self._torch_weights = torch_weights
         self._processor_options = dict(processor_options or {})
         self.framing = framing
 
@@ -202,25 +208,14 @@ class Checkpoint:
             # A model in training has parts of another dtype on purpose: convert only with a given dtype.
             moved = {"device": self.device} | ({"dtype": self.dtype} if self._dtype is not None else {})
             return self.source.to(**moved).eval()
-        import transformers
-
         place = self._place
-        if self.revision is None and not self.is_local and self._imported is None:
-            warnings.warn(
-                f"{self.source} is loaded without a revision: its weights can change, "
-                "and its revision in the signature is unpinned",
-                stacklevel=2,
-            )
-        if self._open_clip_weights is not None:
-            return self._model_of_open_clip(self._open_clip_weights)
+        self._warn_if_unpinned()
+        if self._weights_file is not None:
+            return self._model_of_open_clip(self._weights_file)
         options: dict[str, Any] = {"key_mapping": self._key_mapping} if self._key_mapping else {}
         if self.is_spread:
             options["device_map"] = "auto"
-        loader = getattr(transformers, self._auto, None)
-        if not hasattr(loader, "from_pretrained"):
-            raise InputError(
-                f"transformers has no class {self._auto} (auto=): name the class that loads {self.name}"
-            )
+        loader = self._loader()
         from safetensors import SafetensorError
 
         try:
@@ -230,7 +225,7 @@ class Checkpoint:
                 lambda source, **place: self._class_of(loader, source, place).from_pretrained(
                     source,
                     dtype=self.dtype,
-                    use_safetensors=True,
+                    use_safetensors=not self._torch_weights or self._has_safetensors,
                     trust_remote_code=self.trust_remote_code,
                     output_loading_info=True,
                     ignore_mismatched_sizes=True,
@@ -238,7 +233,7 @@ class Checkpoint:
                     **options,
                 ),
             )
-        except _damaged(OSError, ValueError, ImportError, SafetensorError) as error:
+        except damaged(OSError, ValueError, ImportError, SafetensorError, UnpicklingError) as error:
             self._require_imported()  # its configuration has been read by now
             raise CrocError(f"cannot load the model {self.source}: {self._reason(error)}") from error
         # The library would initialise these at random.
@@ -246,10 +241,48 @@ class Checkpoint:
             name, stored, needed = wrong[0]
             raise CrocError(
                 f"cannot load the model {self.source}: {name} has the shape {tuple(stored)} where its "
-                f"configuration says {tuple(needed)}{_and_others(wrong)}"
+                f"configuration says {tuple(needed)}{and_others(wrong)}"
             )
-        self._require_weights(info["missing_keys"], info["unexpected_keys"], type(model).__name__)
+        missing = self._completed(model, info["missing_keys"])
+        self._require_weights(missing, info["unexpected_keys"], type(model).__name__)
         return (model if self.is_spread else model.to(self.device)).eval()
+
+    def _completed(self, model: Any, missing: Iterable[str]) -> Iterable[str]:
+        """The weights that are missing after loading; a subclass may take some from elsewhere."""
+        return missing
+
+    def config(self, kind: str) -> Any:
+        """The configuration, read as the named class of transformers."""
+        import transformers
+
+        return self._read(
+            self.source,
+            self.revision,
+            lambda source, **place: getattr(transformers, kind).from_pretrained(source, **place),
+        )
+
+    @property
+    def _has_safetensors(self) -> bool:
+        return self.is_local and any(Path(self.source).glob("*.safetensors"))
+
+    def _warn_if_unpinned(self) -> None:
+        if self.revision is None and not self.is_local and self._imported is None:
+            warnings.warn(
+                f"{self.source} is loaded without a revision: its weights can change, "
+                "and its revision in the signature is unpinned",
+                stacklevel=3,
+            )
+
+    def _loader(self) -> Any:
+        """The class that ``auto`` names."""
+        import transformers
+
+        loader = getattr(transformers, self._auto, None)
+        if not hasattr(loader, "from_pretrained"):
+            raise InputError(
+                f"transformers has no class {self._auto} (auto=): name the class that loads {self.name}"
+            )
+        return loader
 
     def _class_of(self, loader: Any, source: Any, place: Mapping[str, Any]) -> Any:
         """The class that loads a checkpoint: ``loader``, or its own if ``loader`` does not know it.
@@ -269,7 +302,6 @@ class Checkpoint:
 
     def _model_of_open_clip(self, file: str) -> Any:
         """A CLIPModel of the architecture of the processor's repository, with weights of open_clip."""
-        from huggingface_hub import hf_hub_download
         from transformers import CLIPConfig, CLIPModel
 
         from croc.scorers.open_clip_weights import clip_weights, read_state
@@ -280,20 +312,9 @@ class Checkpoint:
                 self._processor_revision,
                 lambda source, **place: CLIPConfig.from_pretrained(source, **place),
             )
-            if self.is_local:
-                path = Path(self.source) / file
-            else:
-                path = Path(
-                    self._read(
-                        self.source,
-                        self.revision,
-                        lambda source, **place: hf_hub_download(source, file, **place),
-                        file=file,
-                    )
-                )
-            state = clip_weights(read_state(path))
+            state = clip_weights(read_state(self._file(file)))
         except (OSError, ValueError) as error:
-            raise CrocError(f"cannot load the model {self.source}: {_first_line(error)}") from error
+            raise CrocError(f"cannot load the model {self.source}: {first_line(error)}") from error
         model = CLIPModel(config)
         try:
             info = model.load_state_dict(state, strict=False)
@@ -303,6 +324,21 @@ class Checkpoint:
         self._require_weights(info.missing_keys, info.unexpected_keys, "CLIPModel")
         return model.to(device=self.device, dtype=self.dtype).eval()
 
+    def _file(self, name: str) -> Path:
+        """A single file of the model's folder or repository."""
+        from huggingface_hub import hf_hub_download
+
+        if self.is_local:
+            return Path(self.source) / name
+        return Path(
+            self._read(
+                self.source,
+                self.revision,
+                lambda source, **place: hf_hub_download(source, name, **place),
+                file=name,
+            )
+        )
+
     def _require_weights(self, missing: Iterable[str], unexpected: Iterable[str], architecture: str) -> None:
         """Require that the class and the checkpoint have the same weights.
 
@@ -311,7 +347,7 @@ class Checkpoint:
         """
         if names := sorted(missing):
             raise CrocError(
-                f"cannot load the model {self.source}: no weights for {names[0]}{_and_others(names)}"
+                f"cannot load the model {self.source}: no weights for {names[0]}{and_others(names)}"
             )
         ignored = (*self._ignored_weights, *_BUFFERS)
         if names := sorted(n for n in unexpected if not any(re.search(pattern, n) for pattern in ignored)):
@@ -323,7 +359,7 @@ class Checkpoint:
             )
             raise CrocError(
                 f"cannot load the model {self.source}: {architecture} has no place for the weights "
-                f"{names[0]}{_and_others(names)}: {hint}"
+                f"{names[0]}{and_others(names)}: {hint}"
             )
 
     def _read(
@@ -357,9 +393,9 @@ class Checkpoint:
     def _reason(self, error: Exception) -> str:
         """Why loading failed; a folder with pickled weights only gets its own message."""
         pickles = sorted(Path(self.source).glob("pytorch_model*.bin")) if self.is_local else []
-        if pickles and not any(Path(self.source).glob("*.safetensors")):
+        if pickles and not self._has_safetensors and not self._torch_weights:
             return f"{pickles[0].name} is a pickle, which could run code; save the weights as safetensors"
-        return _first_line(error)
+        return first_line(error)
 
     @cached_property
     def processor(self) -> Any:
@@ -387,10 +423,10 @@ class Checkpoint:
 
         try:
             return self._read(source, revision, read, file="tokenizer_config.json")
-        except _damaged(OSError, ValueError, ImportError) as error:
+        except damaged(OSError, ValueError, ImportError) as error:
             if self._processor is None:
                 self._require_imported()
-            reason = _first_line(error)
+            reason = first_line(error)
             if reason.startswith("Can't load image processor"):
                 reason = "it has no image processor, so it cannot score images"
             raise CrocError(f"cannot load the processor of {source}: {reason}") from error
@@ -466,13 +502,13 @@ class Checkpoint:
                 except ValueError as why:
                     width, height = image.size
                     reasons[i] = (
-                        f"the image processor cannot process {width}×{height} pixels: {_first_line(why)}"
+                        f"the image processor cannot process {width}×{height} pixels: {first_line(why)}"
                     )
             if reasons:
                 raise UnscoredPairs(reasons) from error
             raise
-        except _damaged() as error:
-            raise CrocError(f"cannot use the processor of {self.source}: {_first_line(error)}") from error
+        except damaged() as error:
+            raise CrocError(f"cannot use the processor of {self.source}: {first_line(error)}") from error
 
     def to_device(self, tensors: Any) -> dict[str, Any]:
         """Move tensors to the model's device, floating ones to its dtype."""
@@ -499,7 +535,7 @@ class Checkpoint:
         if not isinstance(self.source, str | Path):
             return f"object:{model_fingerprint(self.source)}"
         if self.is_local:
-            return f"local:{folder_fingerprint(Path(self.source), self._open_clip_weights)}"
+            return f"local:{folder_fingerprint(Path(self.source), self._weights_file)}"
         if self._imported is not None:
             return str(imported.read_record(self._imported).get("revision"))
         return self.revision or "unpinned"
@@ -517,8 +553,8 @@ class Checkpoint:
         if backend == "pil":
             # Versions of Pillow resize to different pixels.
             fields["pillow"] = version("pillow")
-        if self._open_clip_weights is not None:
-            fields["weights"] = self._open_clip_weights
+        if self._weights_file is not None:
+            fields["weights"] = self._weights_file
         if self._imported is not None and (stored := imported.read_record(self._imported).get("dtype")):
             fields["weights"] = f"imported as {stored}"
         if self.framing is not None:
@@ -530,13 +566,6 @@ class Checkpoint:
                 f"{name}={json.dumps(value)}" for name, value in sorted(self.processor_options.items())
             )
         return fields
-
-
-def _damaged(*others: type[Exception]) -> tuple[type[Exception], ...]:
-    """Errors, and what the library raises for settings of a wrong type or shape."""
-    from huggingface_hub.errors import StrictDataclassError  # slow to import
-
-    return (*others, TypeError, KeyError, AttributeError, ZeroDivisionError, StrictDataclassError)
 
 
 def require_options(given: Mapping[str, Any]) -> None:
@@ -561,14 +590,3 @@ def in_batches(total: int, size: int) -> list[slice]:
     if size < 1:
         raise InputError(f"batch_size must be at least 1, not {size}")
     return [slice(start, min(start + size, total)) for start in range(0, total, size)]
-
-
-def _and_others(names: Sequence[Any]) -> str:
-    return f" (and {len(names) - 1} more)" if len(names) > 1 else ""
-
-
-def _first_line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    if isinstance(error, _damaged()):
-        return f"a file of its settings is damaged ({type(error).__name__}: {' '.join(lines)[:200]})"
-    return lines[0] if lines else type(error).__name__

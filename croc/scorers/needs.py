@@ -95,7 +95,7 @@ def _weights(entry: ScorerEntry, family: Any) -> Iterator[str]:
     folder = (
         folder or find_imported(entry.model, entry.revision) or _cached_folder(entry.model, entry.revision)
     )
-    one = entry.options.get("open_clip_weights")
+    one = entry.options.get("open_clip_weights") or entry.options.get("weights")
     files = [] if folder is None else [folder / one] if one else sorted(folder.glob("*.safetensors"))
     files = [file for file in files if file.is_file()]
     if files:

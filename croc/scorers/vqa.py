@@ -11,7 +11,7 @@ Against t2v_metrics 3.0 with the same random weights (Qwen2.5-VL, LLaVA 1.5, Ins
 agree to 2e-6 of their spread. Differences on purpose: probabilities are summed in float64, where the package
 rounds by up to 5e-4; control tokens in a prompt are text; a long prompt is cut at its end.
 
-VQAScore's own model, CLIP-FlanT5, has no class in transformers, so there is no scorer called ``vqascore``.
+VQAScore's own model is in :mod:`croc.scorers.clip_flant5`.
 """
 
 from __future__ import annotations

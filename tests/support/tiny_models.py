@@ -263,7 +263,7 @@ def instructblip(seed: int = 0, *, encoder_decoder: bool = False):
     return model.eval(), processor
 
 
-def _language(tokenizer, **more):
+def language(tokenizer, **more):
     return (
         dict(
             vocab_size=len(tokenizer),
@@ -289,7 +289,7 @@ def llava(seed: int = 0, *, yes_no: bool = True):
             vision_config=dict(
                 model_type="siglip_vision_model", **vision, image_size=32, patch_size=8, vision_use_head=False
             ),
-            text_config=dict(model_type="llama", **_language(tokenizer)),
+            text_config=dict(model_type="llama", **language(tokenizer)),
             image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
             vision_feature_select_strategy="full",
             vision_feature_layer=-1,
@@ -325,7 +325,7 @@ def smolvlm(seed: int = 0):
                 image_size=32,
                 patch_size=8,
             ),
-            text_config=dict(model_type="llama", **_language(tokenizer), pad_token_id=0),
+            text_config=dict(model_type="llama", **language(tokenizer), pad_token_id=0),
             image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
             scale_factor=2,
         )
@@ -382,7 +382,7 @@ def qwen2_5_vl(seed: int = 0):
                 window_size=32,
                 fullatt_block_indexes=[1],
             ),
-            text_config=_language(
+            text_config=language(
                 tokenizer,
                 rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [1, 1, 2]},
             ),
@@ -410,7 +410,7 @@ def qwen3_vl(seed: int = 0):
                 num_position_embeddings=64,
                 deepstack_visual_indexes=[0],
             ),
-            text_config=_language(
+            text_config=language(
                 tokenizer,
                 head_dim=8,
                 rope_parameters={"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 1, 1]},
@@ -445,7 +445,7 @@ def gemma3(seed: int = 0):
                 patch_size=8,
                 vision_use_head=False,
             ),
-            text_config=_language(tokenizer, head_dim=8, sliding_window=512, query_pre_attn_scalar=8),
+            text_config=language(tokenizer, head_dim=8, sliding_window=512, query_pre_attn_scalar=8),
             mm_tokens_per_image=4,
             boi_token_index=tokenizer.convert_tokens_to_ids("<start_of_image>"),
             eoi_token_index=tokenizer.convert_tokens_to_ids("<end_of_image>"),
@@ -507,7 +507,7 @@ def phi4_multimodal(seed: int = 0, *, layers: int = 2):
     torch.manual_seed(seed)
     model = tf.Phi4MultimodalForCausalLM(
         tf.Phi4MultimodalConfig(
-            **_language(
+            **language(
                 tokenizer,
                 num_hidden_layers=layers,
                 pad_token_id=0,

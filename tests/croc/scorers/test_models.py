@@ -11,6 +11,7 @@ import yaml
 
 import croc.scorers.registry as registry
 from croc.scorers import Scorer
+from croc.scorers.needs import memory_of
 
 ENTRIES = yaml.safe_load((Path(registry.__file__).parent / "models.yaml").read_text("utf-8"))
 NAMES = [entry["name"] for entry in ENTRIES]
@@ -60,3 +61,22 @@ def test_the_table_in_the_guide_lists_every_model():
         name, model, _, licence, source = listed[entry["name"]]
         assert (model, licence) == (entry.get("model") or entry["options"]["model"], entry["licence"]), name
         assert source == entry["source"], name
+
+
+def test_the_page_that_helps_to_choose_has_the_memory_and_licence_of_the_registry():
+    guide = (Path(registry.__file__).parents[2] / "docs" / "choose_a_metric.md").read_text("utf-8")
+    rows = [
+        [cell.strip().strip("`") for cell in line.strip("|").split("|")]
+        for line in guide.splitlines()
+        if line.startswith("| `") and line.count("|") == 4
+    ]
+    rows = [row for row in rows if row[0] in NAMES]
+    assert len(rows) > 30
+    for name, memory, licence in rows:
+        entry = registry.info(name)
+        expected = "none" if entry.family.endswith("ApiVqaScore") else memory_of(entry)
+        assert (memory, licence) == (expected, entry.licence), name
+    # What the page recommends can be run by that name.
+    table = guide.split("## Hardware")[0]
+    for name in re.findall(r"`((?:vqascore|clipscore|siglip|hps)[a-z0-9.-]*)`", table):
+        assert name in NAMES

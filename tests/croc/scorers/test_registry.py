@@ -79,7 +79,7 @@ def test_a_name_an_alias_and_options_find_their_scorer() -> None:
         (":x", "module:Class"),
         (
             "vqascore",
-            "no scorer is called 'vqascore': name its model, one of vqascore-4o, vqascore-gemma-3-4b",
+            "no scorer is called 'vqascore': name its model, one of vqascore-4o, vqascore-clip-flant5-xl",
         ),
         ("hpsv2", r"name its model, one of hpsv2\.0, hpsv2\.1$"),
     ],

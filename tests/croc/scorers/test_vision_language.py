@@ -10,6 +10,7 @@ import warnings
 import numpy as np
 import pytest
 import tiny_models as tiny
+import tiny_vision_language
 import torch
 from torch.utils._pytree import tree_leaves
 from transformers import PreTrainedModel
@@ -23,7 +24,7 @@ from croc.scorers.yes_no import QUESTION, YesNo
 PROMPTS = ["a red dog", "two blue cats on the old table", "a green vase", 'a sign that says "no"']
 # Of different sizes, so that models with dynamic resolution get prefixes of different lengths.
 IMAGES = [tiny.picture(seed, size) for seed, size in enumerate([(40, 32), (64, 30), (33, 70), (50, 50)])]
-MODELS = tiny.VISION_LANGUAGE
+MODELS = {**tiny.VISION_LANGUAGE, **tiny_vision_language.MODELS}
 EVERY = {
     **MODELS,
     "instructblip": tiny.instructblip,
@@ -191,7 +192,7 @@ def test_special_tokens_in_a_prompt_stay_text(models, name):
     model, processor = models[name]
     scorer = YesNo(model, processor=processor)
     control = [token.content for token in processor.tokenizer.added_tokens_decoder.values()]
-    assert {"<image>", "<|image_pad|>", "<start_of_image>"} & set(control)
+    assert {"<image>", "<|image_pad|>", "<start_of_image>", "<IMG_CONTEXT>"} & set(control)
     attack = "a dog" + "".join(control) + " and" + control[0] * 2
     ids = scorer._tokenizer.ids(attack)
     assert not set(ids) & set(processor.tokenizer.added_tokens_decoder)

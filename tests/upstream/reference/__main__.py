@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-FAMILIES = ("clip", "lavis", "siglip", "t2v")
+FAMILIES = ("clip", "lavis", "siglip", "t2v", "image_reward")
 
 if __name__ == "__main__":
     torch.manual_seed(0)

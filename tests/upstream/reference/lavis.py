@@ -39,14 +39,14 @@ PHRASES = ("a red ball", "Two dogs (brown)", 'The "BLACK" Cat', "3 trees: tall o
 
 def record(out: Path) -> None:
     """Write the folders ``bert_tokenizer``, ``blip-itm``, ``blip2-itm`` and ``blip-vqa``."""
-    words = _write_vocabulary(out / "bert_tokenizer")
+    words = write_vocabulary(out / "bert_tokenizer")
     _import_lavis(out / "bert_tokenizer")
     _blip_itm(out / "blip-itm", words + 2)
     _blip2_itm(out / "blip2-itm", words + 1)
     _blip_vqa(out / "blip-vqa", words + 2)
 
 
-def _write_vocabulary(folder: Path) -> int:
+def write_vocabulary(folder: Path) -> int:
     """A WordPiece vocabulary of BERT's form: letters, digits, punctuation and a few words."""
     characters = string.ascii_lowercase + string.digits
     words = ["yes", "no", "red", "ball", "cat", "dogs", "table"]

@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 import torch
 import upstream_inputs as inputs
-from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModel
+from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPVisionConfig, CLIPVisionModel
 
 from reference import vocabularies
 from reference.imports import unused, without_init
@@ -30,7 +30,7 @@ QWEN_TEMPLATE = (
 
 
 def record(out: Path) -> None:
-    """Write the folders ``qwen2.5-vl``, ``instructblip-t5`` and ``llava-1.5``."""
+    """Write the folders ``qwen2.5-vl``, ``instructblip-t5``, ``llava-1.5`` and ``clip-flant5``."""
     lavis = f"{VQA}.lavis"
     without_init("t2v_metrics", "t2v_metrics.models", VQA, lavis, f"{lavis}.models", f"{lavis}.processors")
     without_init(f"{lavis}.models.blip2_models")
@@ -40,6 +40,7 @@ def record(out: Path) -> None:
     _qwen(out / "qwen2.5-vl")
     _instructblip(out / "instructblip-t5", out / "bert_tokenizer")
     _llava(out / "llava-1.5")
+    _clip_flant5(out / "clip-flant5")
 
 
 def _files(folder: Path) -> tuple[list[str], list[str]]:
@@ -269,3 +270,64 @@ def _llava(folder: Path) -> None:
             LLaVAModel.forward(metric, [path] * len(inputs.PROMPTS), list(inputs.PROMPTS)) for path in paths
         ]
     save(folder, model, {"score": torch.stack(rows), "pixels": metric.load_images(paths)})
+
+
+def _clip_flant5(folder: Path) -> None:
+    """Two folders as on the Hub: ``model`` with FlanT5 and the projector, and ``tower`` with CLIP."""
+    from t2v_metrics.models.vqascore_models.clip_t5.model.language_model.clip_t5 import (
+        CLIPT5Config,
+        CLIPT5ForConditionalGeneration,
+    )
+    from t2v_metrics.models.vqascore_models.clip_t5_model import CLIPT5Model
+
+    shape = dict(hidden_size=32, intermediate_size=64, num_hidden_layers=3, num_attention_heads=4)
+    clip = CLIPModel(
+        CLIPConfig(text_config=shape, vision_config=dict(**shape, image_size=112, patch_size=28))
+    )
+    inputs.randomise(clip, seed=15).save_pretrained(folder / "tower", safe_serialization=False)
+    images = CLIPImageProcessor(size={"shortest_edge": 112}, crop_size={"height": 112, "width": 112})
+    images.save_pretrained(folder / "tower")
+    tokenizer = vocabularies.t5()
+    tokenizer.save_pretrained(folder / "tokenizer")
+    config = CLIPT5Config(
+        vocab_size=len(tokenizer) + 5,
+        d_model=32,
+        d_kv=8,
+        d_ff=64,
+        num_layers=2,
+        num_heads=4,
+        feed_forward_proj="gated-gelu",
+        tie_word_embeddings=False,
+        decoder_start_token_id=0,
+        mm_vision_tower=str(folder / "tower"),
+        mm_projector_type="mlp2x_gelu",
+        mm_hidden_size=32,
+        mm_vision_select_layer=-2,
+        mm_vision_select_feature="patch",
+    )
+    model = inputs.randomise(CLIPT5ForConditionalGeneration(config), seed=16)
+    model.save_pretrained(folder / "model", safe_serialization=False)
+    # From here on as the package's load_pretrained_model: more rows than tokens, and the tower of CLIP.
+    model = CLIPT5ForConditionalGeneration.from_pretrained(folder / "model")
+    model.resize_token_embeddings(len(tokenizer))
+    if not model.get_vision_tower().is_loaded:
+        model.get_vision_tower().load_model()
+    model.eval()
+    metric = SimpleNamespace(
+        model=model,
+        tokenizer=tokenizer,
+        image_processor=model.get_vision_tower().image_processor,
+        image_aspect_ratio="pad",
+        device="cpu",
+        image_loader=lambda path: inputs.images()[int(Path(path).stem)],
+    )
+    metric.load_images = partial(CLIPT5Model.load_images, metric)
+    paths = [f"{number}.png" for number in range(len(inputs.SIZES))]
+    scores = {}
+    for name, style in (("score", "t5_chat"), ("without_system", "t5_chat_no_system")):
+        metric.conversational_style = style
+        rows = [
+            CLIPT5Model.forward(metric, [path] * len(inputs.PROMPTS), list(inputs.PROMPTS)) for path in paths
+        ]
+        scores[name] = torch.stack(rows)
+    save(folder, None, {**scores, "pixels": metric.load_images(paths)})
