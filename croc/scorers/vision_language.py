@@ -119,6 +119,7 @@ class VisionLanguageScorer:
     formula = ""
     checkpoint_class: Callable[..., Any] = Checkpoint
     """What loads the model; a subclass may have another one with the same attributes."""
+    images_per_turn = 1
 
     def __init__(
         self,
@@ -318,7 +319,7 @@ class VisionLanguageScorer:
             return str(processor.apply_chat_template(turns, add_generation_prompt=True, tokenize=False))
 
         try:
-            parts = [{"type": "image"}, {"type": "text", "text": MARK}]
+            parts = [*[{"type": "image"}] * self.images_per_turn, {"type": "text", "text": MARK}]
             rendered = render(parts, [{"type": "text", "text": self.system}])
         except ValueError as error:
             raise InputError(f"{name} has no chat template: save one with its processor") from error
@@ -329,7 +330,7 @@ class VisionLanguageScorer:
         # A template of the text model alone takes a turn as one string (Phi-4-multimodal's own does).
         image = getattr(processor, "image_token", None)
         try:
-            return render(f"{image}{MARK}", self.system) if image else ""
+            return render(f"{image}" * self.images_per_turn + MARK, self.system) if image else ""
         except (TypeError, TemplateError) as error:
             raise InputError(
                 f"the chat template of {name} takes neither a list of image and text nor one text: "
@@ -404,12 +405,12 @@ class VisionLanguageScorer:
 
     def _read_images(self, images: Sequence[Image]) -> tuple[dict[str, Any], list[list[int]]]:
         """The processor's output for the images with the head of the turn, and the ids without padding."""
-        processor, layout = self.checkpoint.processor, self._layout
+        processor, layout, each = self.checkpoint.processor, self._layout, self.images_per_turn
         encoded = self.checkpoint.process(
             self.resized(images),
             lambda resized: processor(
-                text=[layout.head] * len(resized),
-                images=[[image] for image in resized],
+                text=[layout.head] * (len(resized) // each),
+                images=[list(resized[i : i + each]) for i in range(0, len(resized), each)],
                 padding=True,
                 padding_side="right",
                 return_tensors="pt",

@@ -66,7 +66,7 @@ def test_scorers_are_listed_by_task_and_size() -> None:
         printed = croc("scorers", "list", *options).output.split()
         return {entry.name for entry in available()} & set(printed)
 
-    assert {"pickscore", "hpsv2.1"} <= names("--task", "preference")
+    assert {"pickscore", "hpsv2.1", "imagereward"} <= names("--task", "preference")
     assert not {"clipscore-b32", "random"} & names("--task", "preference")
     assert {"rating-gpt-4o", "vqascore-gpt-4o"} <= names("--size", "service")
     assert names("--task", "judge", "--size", "small") == {"rating-smolvlm-256m"}
