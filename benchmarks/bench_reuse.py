@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import argparse
 import io
+import json
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +40,8 @@ def families() -> dict[str, Callable[[], Any]]:
     from croc.scorers.bvqa import BlipVqa
     from croc.scorers.dual_encoder import DualEncoder
     from croc.scorers.itm import ImageTextMatching
+    from croc.scorers.question_list import QuestionList
+    from croc.scorers.rating import RatingJudge
     from croc.scorers.registry import load
     from croc.scorers.vqa import VqaScore
     from croc.scorers.yes_no import YesNo
@@ -64,9 +68,30 @@ def families() -> dict[str, Callable[[], Any]]:
         "VQAScore, Gemma 3": partial(of, VqaScore, tiny.gemma3),
         "VQAScore, InstructBLIP": partial(of, VqaScore, tiny.instructblip),
         "yes/no margin, LLaVA": partial(of, YesNo, tiny.llava),
+        "rating judge, Qwen2.5-VL": partial(of, RatingJudge, tiny.qwen2_5_vl),
+        "question list, Qwen2.5-VL": lambda: of(QuestionList, tiny.qwen2_5_vl, questions=questions()),
         "crocscore": partial(load, "crocscore"),
         "crocscore-dual": partial(load, "crocscore-dual"),
     }
+
+
+def questions() -> Path:
+    """A file with five questions about each prompt of :func:`checks`, one of them other than in its pair."""
+    facts = ("a ball", "a table", "a number on the ball", "nothing but the ball on the table")
+    rows = [
+        {"prompt": prompt, "question": f"Is there {fact}?"}
+        for number in range(1000)
+        for prompt in prompts_of(number)
+        for fact in (*facts, prompt)
+    ]
+    path = Path(tempfile.mkdtemp()) / "questions.json"
+    path.write_text(json.dumps(rows), "utf-8")
+    return path
+
+
+def prompts_of(check: int) -> list[str]:
+    """The two prompts of a check."""
+    return [f"a {colour} ball number {check} on a table" for colour in ("red", "blue")]
 
 
 def checks(count: int) -> tuple[dict[str, bytes], dict[str, list[str]]]:
@@ -78,7 +103,7 @@ def checks(count: int) -> tuple[dict[str, bytes], dict[str, list[str]]]:
         buffer = io.BytesIO()
         tiny.picture(i, (128, 128)).save(buffer, "PNG")
         files[f"k{i}"] = buffer.getvalue()
-        wanted[f"k{i}"] = [f"a {colour} ball number {i // 10} on a table" for colour in ("red", "blue")]
+        wanted[f"k{i}"] = prompts_of(i // 10)
     return files, wanted
 
 
