@@ -35,10 +35,15 @@ TOLERANCE = 1e-6
 
 def families() -> dict[str, Callable[[], Any]]:
     """A scorer of each family, created when it is measured."""
+    import tiny_clip_flant5
+    import tiny_image_reward
     import tiny_models as tiny
+    import tiny_vision_language as larger
 
     from croc.scorers.bvqa import BlipVqa
+    from croc.scorers.clip_flant5 import ClipFlanT5
     from croc.scorers.dual_encoder import DualEncoder
+    from croc.scorers.image_reward import ImageReward
     from croc.scorers.itm import ImageTextMatching
     from croc.scorers.question_list import QuestionList
     from croc.scorers.rating import RatingJudge
@@ -49,6 +54,9 @@ def families() -> dict[str, Callable[[], Any]]:
     def of(family: Any, build: Callable[[], tuple[Any, Any]], **options: Any) -> Any:
         model, processor = build()
         return family(model, processor=processor, **options)
+
+    def of_files(family: Any, save: Callable[[Path], dict[str, str]]) -> Any:
+        return family(**save(Path(tempfile.mkdtemp()) / "model"), device="cpu")
 
     return {
         "CLIPScore (CLIP)": partial(of, DualEncoder, tiny.clip, formula="clipscore"),
@@ -61,11 +69,15 @@ def families() -> dict[str, Callable[[], Any]]:
         "BVQA (BLIP-VQA)": partial(
             of, BlipVqa, tiny.blip_vqa, chunker="rules", image_side=None, decimals=None
         ),
+        "ImageReward": partial(of_files, ImageReward, tiny_image_reward.published),
+        "VQAScore, CLIP-FlanT5": partial(of_files, ClipFlanT5, tiny_clip_flant5.save),
         "VQAScore, LLaVA": partial(of, VqaScore, tiny.llava),
         "VQAScore, SmolVLM": partial(of, VqaScore, tiny.smolvlm),
         "VQAScore, Qwen2.5-VL": partial(of, VqaScore, tiny.qwen2_5_vl),
         "VQAScore, Qwen3-VL": partial(of, VqaScore, tiny.qwen3_vl),
         "VQAScore, Gemma 3": partial(of, VqaScore, tiny.gemma3),
+        "VQAScore, InternVL3": partial(of, VqaScore, larger.internvl),
+        "VQAScore, LLaVA-OneVision": partial(of, VqaScore, larger.llava_onevision),
         "VQAScore, InstructBLIP": partial(of, VqaScore, tiny.instructblip),
         "yes/no margin, LLaVA": partial(of, YesNo, tiny.llava),
         "rating judge, Qwen2.5-VL": partial(of, RatingJudge, tiny.qwen2_5_vl),

@@ -80,3 +80,8 @@ def test_the_page_that_helps_to_choose_has_the_memory_and_licence_of_the_registr
     table = guide.split("## Hardware")[0]
     for name in re.findall(r"`((?:vqascore|clipscore|siglip|hps)[a-z0-9.-]*)`", table):
         assert name in NAMES
+
+
+def test_what_people_prefer_is_a_task_of_its_own():
+    preferences = {name for name in NAMES if registry.info(name).task == "preference"}
+    assert preferences == {"pickscore", "hpsv2.0", "hpsv2.1", "imagereward"}
