@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 
 import numpy as np
+import published_models
 import pytest
 import tiny_models as tiny
 import torch
@@ -190,3 +191,29 @@ def test_a_file_that_is_no_rubric_is_one_sentence(tmp_path, text, reason):
 def test_an_unknown_rubric_names_those_that_there_are():
     with pytest.raises(InputError, match="alignment-1-5"):
         read_rubric("nothing")
+
+
+@pytest.mark.slow
+def test_with_qwens_own_vocabulary_each_answer_is_the_token_that_the_model_would_write(shared_data, tmp_path):
+    folder = published_models.qwen3_vl(tmp_path / "qwen3-vl", shared_data)
+    judges = {name: RatingJudge(str(folder), rubric=name) for name in rubric_names()}
+    for judge in judges.values():
+        judge.checkpoint = judges["alignment-1-5"].checkpoint
+    tokens = {
+        name: judge.checkpoint.processor.tokenizer.convert_ids_to_tokens(judge.answer_ids)
+        for name, judge in judges.items()
+    }
+    assert tokens == {
+        "alignment-1-5": ["1", "2", "3", "4", "5"],
+        "alignment-1-5-named": ["1", "2", "3", "4", "5"],
+        "alignment-words": ["Ġexcellent", "Ġgood", "Ġfair", "Ġpoor", "Ġbad"],
+    }
+    # Behind a colon Qwen writes the space as a token of its own.
+    for name, judge in judges.items():
+        text = judge.checkpoint.processor.tokenizer.decode(judge._suffix("a dog"))
+        start = {
+            "alignment-1-5": "assistant\n",
+            "alignment-1-5-named": "(1-5): ",
+            "alignment-words": "the text is",
+        }
+        assert text.endswith(start[name])
