@@ -12,6 +12,7 @@ A metric that is optimised is also attacked: look at ``croc invariance`` and at 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib import import_module
 from typing import Any, Literal
 
 import numpy as np
@@ -112,13 +113,13 @@ def _text(completion: Any) -> str:
 
 def _for_flow_factory(scorer: Any, missing: float | None) -> type:
     try:
-        from flow_factory.rewards import PointwiseRewardModel, RewardModelOutput
+        home = import_module("flow_factory.rewards")
     except ImportError as error:
         raise CrocError(
             "Flow-Factory is not installed; see https://github.com/X-GenGroup/Flow-Factory"
         ) from error
 
-    class Reward(PointwiseRewardModel):  # type: ignore[misc]
+    class Reward(home.PointwiseRewardModel):  # type: ignore[misc, name-defined]
         """The scores of a CROC scorer."""
 
         required_fields = ("prompt", "image")
@@ -129,7 +130,7 @@ def _for_flow_factory(scorer: Any, missing: float | None) -> type:
 
             scores = _required(*_score(scorer, to_images(image), list(prompt)), missing)
             rewards = torch.tensor(scores, dtype=torch.float32, device=self.device)
-            return RewardModelOutput(rewards=rewards)
+            return home.RewardModelOutput(rewards=rewards)
 
     return Reward
 

@@ -94,7 +94,7 @@ def invariance(
     plot: Path | None,
     out: Path,
 ) -> None:
-    """Test whether changes that must not matter change a metric's verdicts.
+    """Test whether a metric changes its verdicts for no reason.
 
     Each check is scored again in other words, in capital letters, as a JPEG file, in another drawing style,
     with one thing more in the image, and so on. What is true stays true, so a good metric changes none of
