@@ -442,6 +442,7 @@ def build_scenes(
 @click.command(
     epilog="""\b
 Examples:
+  croc demo
   croc demo --nlvr nlvr/dev
   croc demo --build --checks 600"""
 )
@@ -465,8 +466,9 @@ def demo(
 ) -> None:
     """Run a small benchmark end to end, offline.
 
-    It runs the two small learned metrics of the package and four baselines on the embedded sample of CROCsyn,
-    evaluates the scores, and writes a report. With --build it makes checks with the exact world first.
+    It runs the two small learned metrics of the package, a metric that compares colours, and three baselines
+    on the embedded sample of CROCsyn, evaluates the scores, and writes a report. With --build it makes checks
+    with the exact world first.
     """
     from builders.demo import run_demo
 
@@ -534,8 +536,8 @@ Examples:
 def verify(target: str, revision: str | None, images: bool, digest: str | None) -> None:
     """Verify a dataset in a folder or on the Hub.
 
-    It checks the checksums, columns, splits, images and the card. A forger can replace the data and the
-    manifest together; with --digest this is an error, too.
+    It checks the checksums, columns, splits, images and the card. Whoever replaces the data can replace the
+    manifest, too; --digest detects this.
     """
     from builders import verify as verification
 

@@ -95,7 +95,7 @@ def _set_debug(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     epilog="""\b
 Examples:
   croc demo
-  croc score croc/hum --scorer clipscore-b32 --scorer random --out scores/
+  croc score croc/syn --scorer crocscore --scorer random --out scores/
   croc evaluate scores/ --by category --html report.html""",
 )
 @click.version_option(__version__, prog_name="croc")

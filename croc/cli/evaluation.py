@@ -155,7 +155,8 @@ Examples:
     "--by",
     multiple=True,
     metavar="COLUMN",
-    help=f"Break results down by this column: {', '.join(GROUPINGS)} or another. Repeatable.",
+    help=f"Break results down by this column: {', '.join(GROUPINGS)} or another. Repeatable. "
+    "Default: subset for syn, category for hum. The terminal leaves out values of fewer than 10 checks.",
 )
 @correction_option
 @click.option(

@@ -51,9 +51,9 @@ def external() -> None:
 @external.command("list", epilog="Example: croc external list ts2")
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 def list_benchmarks(names: tuple[str, ...]) -> None:
-    """List the benchmarks: what they hold, size, licence, source, standard scores, published figures.
+    """List the benchmarks with their size, licence and source.
 
-    NAME limits the list.
+    Standard scores and published figures are listed, too. NAME limits the list.
     """
     from croc.external.benchmark import benchmarks, find_benchmark
     from croc.rendering.external import listing

@@ -200,7 +200,7 @@ def compare_models(
     html_file: Path | None,
     **options: Any,
 ) -> None:
-    """Compare image models by metrics and by some labels.
+    """Compare image models by metrics, and by human labels.
 
     IMAGES are folders, one for each image model, with --prompts and --scorer; or a table with the columns
     system and prompt and a column for each metric, such as 'croc score-images' writes. Models are compared on

@@ -38,6 +38,7 @@ _protocol_option = click.option(
     cls=ManyScorers,
     epilog="""\b
 Examples:
+  croc score croc/syn --scorer crocscore --scorer random --out scores/
   croc score runs/syn --scorer clipscore-b32 --scorer random --out scores/
   croc score croc/hum --streaming --scorer my_package:MyMetric --out scores/
   croc score croc/syn --scorer pickscore --executor ray --address ray://head:10001 --out scores/""",

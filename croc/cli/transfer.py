@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, Integer, Number, correction_option
+from croc.cli.options import PATH, Integer, Number, correction_option, json_option
 from croc.cli.output import show, write
 from croc.errors import InputError
 
@@ -62,7 +62,7 @@ Examples:
 )
 @correction_option
 @click.option("--plot", type=PATH, metavar="FILE", help="Draw the agreements with intervals (PNG).")
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 def transfer(
     inputs: tuple[str, ...],
     data: Path,

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, ManyScorers, Number
+from croc.cli.options import PATH, ManyScorers, Number, json_option
 from croc.cli.output import show, write
 from croc.errors import InputError
 
@@ -42,9 +42,9 @@ Examples:
     type=Number(0, 1),
     default=0.75,
     show_default=True,
-    help="Show prompts to people if the chance of the best metric is below this.",
+    help="Name a prompt as one to show to people if the chance of the best metric is below this.",
 )
-@click.option("--json", "json_file", type=PATH, metavar="FILE", help="Write all numbers as JSON.")
+@json_option
 def trust(
     prompts: Path,
     scorers: tuple[str, ...],
