@@ -115,8 +115,8 @@ def invariance(
         options=scorer_arguments(scorers, options, device),
         executor=local_executor(workers),
     )
-    if json_file is None or str(json_file) != "-":
-        show(terminal(report))
     write(json_file, report.to_json())
     write(plot, picture_png(report) if plot else b"")
     log(f"variants and scores: {out}")
+    if json_file is None or str(json_file) != "-":
+        show(terminal(report))

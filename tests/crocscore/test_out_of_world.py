@@ -92,7 +92,7 @@ def test_the_threshold_is_the_quantile_of_images_of_other_concepts(fitted: Path)
 
 
 def test_an_explanation_of_an_image_out_of_the_world_has_a_warning_and_no_probability(fitted: Path) -> None:
-    scorer = CROCScore.from_pretrained(fitted, device="cpu")
+    scorer = CROCScore.from_pretrained(fitted, device="cpu", calibration=(0.5, 0.0))
     outside = scorer.explain(Image.new("RGB", (40, 32), "white"), "a red dog and no cat")
     assert outside.warning == DRAWINGS_ONLY and outside.world_distance > 1
     assert outside.probability is None and [clause.probability for clause in outside.clauses] == [None, None]
@@ -102,7 +102,8 @@ def test_an_explanation_of_an_image_out_of_the_world_has_a_warning_and_no_probab
 
 
 def test_a_model_without_a_world_says_nothing_of_it(tmp_path: Path) -> None:
-    scorer = CROCScore.from_pretrained(tiny.save(*tiny.llava(), tmp_path / "model"), device="cpu")
+    folder = tiny.save(*tiny.llava(), tmp_path / "model")
+    scorer = CROCScore.from_pretrained(folder, device="cpu", calibration=(0.5, 0.0))
     assert scorer.world_distance([tiny.picture()]) is None and scorer.in_world([tiny.picture()]) is None
     found = scorer.explain(tiny.picture(), "a red dog")
     assert found.world_distance is None and found.warning is None and found.probability is not None

@@ -199,7 +199,9 @@ def test_files_that_are_not_there_or_not_text_are_one_sentence(tmp_path: Path) -
 
 def test_the_documented_script_runs_where_nothing_of_this_project_is(tmp_path: Path) -> None:
     guide = (Path(__file__).parents[3] / "docs" / "foreign_metrics.md").read_text("utf-8")
-    [script] = re.findall(r"```python\n(.*?)```", guide, re.DOTALL)
+    [script] = [
+        text for text in re.findall(r"```python\n(.*?)```", guide, re.DOTALL) if "pairs.jsonl" in text
+    ]
     assert len(script.splitlines()) <= 25
     export_pairs(some_checks()[:2], tmp_path / "pairs")
     (tmp_path / "score_pairs.py").write_text(script, "utf-8")
