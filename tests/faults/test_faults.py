@@ -329,6 +329,7 @@ def test_every_command_that_resumes_is_in_the_table():
         "build nlvr": "assembled as by build hum",
         "build graded": "drawn and assembled as by build syn",
         "external score": "scores with the runner of score",
+        "invariance": "its variants and scores are made by the runners of build and score",
     }
     trainings = "experiment "  # take minutes; their parts are trainings in the runner of build
     found = set()

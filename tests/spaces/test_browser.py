@@ -107,7 +107,9 @@ def test_score_an_upload_and_an_example(visit, picture):
     page.get_by_label("Prompts").fill(f"a red dog, and no cat\na blue dog\n{EVIL}")
     page.get_by_role("button", name="Score", exact=True).click()
     page.wait_for_function("document.querySelectorAll('#score-result li.panel').length == 3")
-    assert page.locator("#score-result mark").count() >= 4
+    result = page.locator("#score-result").inner_text()
+    assert "No percentage is shown, as this model is not calibrated." in result  # the answers are
+    assert page.locator("#score-result th", has_text="Answer").count() == 2 and "%" not in result
     assert page.title() == "CROCScore: does the image show the prompt?"
     example = page.locator("#score-examples tr", has_text="a cat to the left of a house")
     lines = example.locator("td.textbox").inner_text().split("\n")
@@ -186,10 +188,13 @@ def test_evaluate_an_uploaded_table_and_download_the_report(visit, tmp_path):
     page.get_by_text("colour-words.parquet").first.wait_for()
     page.get_by_role("button", name="Evaluate", exact=True).click()
     shown(page, "benchmark-result", ".report")
-    cell = page.locator("#benchmark-result table.heat tr", has_text="colour binding").locator("td").first
+    rows = page.locator("#benchmark-result table.heat tr")
+    cell = rows.filter(has_text="size relation").locator("td").first
     assert (
         cell.evaluate("cell => getComputedStyle(cell).backgroundColor") == "rgb(242, 242, 242)"
     )  # at chance
+    few = rows.filter(has_text="colour binding").locator("td").first
+    assert few.evaluate("cell => getComputedStyle(cell).fontStyle") == "italic"  # fewer than ten checks
     for what, begins in (
         ("Heatmap (PNG)", b"\x89PNG"),
         ("Table (LaTeX)", rb"\begin{table}"),
