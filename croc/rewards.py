@@ -178,7 +178,8 @@ def _score(scorer: Any, images: list[Image.Image], prompts: list[str]) -> tuple[
         nothing = np.full(len(prompts), np.nan)
         scores = nothing if refused.scores is None else refused.scores
     infinite = ~np.isfinite(scores)
-    reasons |= {int(row): "the score is not a finite number" for row in np.flatnonzero(infinite)} | reasons
+    for row in np.flatnonzero(infinite):
+        reasons.setdefault(int(row), "the score is not a finite number")
     return np.where(infinite, np.nan, scores), reasons
 
 
@@ -190,4 +191,4 @@ def _required(scores: Array, reasons: Mapping[int, str], missing: float | None) 
             f"{len(reasons)} of {len(scores)} pairs have no score; the first one is pair {number + 1}: "
             f"{reasons[number]}. Give missing= a reward for such pairs"
         )
-    return np.where(np.isnan(scores), 0.0 if missing is None else missing, scores)
+    return scores if missing is None else np.where(np.isnan(scores), missing, scores)

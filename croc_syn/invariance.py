@@ -17,11 +17,12 @@ from croc.checks.names import SYN_SAMPLE
 from croc.checks.schema import CHECK_COLUMNS
 from croc.checks.sources import Checks, open_checks
 from croc.errors import InputError
+from croc.invariance.variant_ids import NONE, split_variant
 from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import Manifest, run
 from croc.storage.parquet import write_parquet
 from croc.tables.metadata import library_versions
-from croc_syn.nuisances import NONE, nuisances, variants
+from croc_syn.nuisances import nuisances, variants
 from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def make_variants(
     """
     from croc.checks.columns import features
 
-    checks = _open(dataset, split, settings.checks)
+    checks = open_checks(dataset, split=split, max_checks=settings.checks)
     parts = [
         Part(f"{start:06d}", {"start": start, "stop": min(start + PART_SIZE, len(checks.texts))})
         for start in range(0, len(checks.texts), PART_SIZE)
@@ -100,8 +101,7 @@ def make_variants(
         parts,
         partial(
             write_variants,
-            dataset=dataset,
-            split=split,
+            source=(dataset, split, checks.revision),
             settings=settings,
             schema=features(CHECK_COLUMNS).arrow_schema,
         ),
@@ -123,7 +123,8 @@ def make_variants(
 
 
 @lru_cache(maxsize=1)
-def _open(dataset: str, split: str | None, number: int) -> Checks:
+def _open(dataset: str, split: str | None, revision: str, number: int) -> Checks:
+    """The checks for the parts that one process makes; the revision keeps others of the same name apart."""
     return open_checks(dataset, split=split, max_checks=number)
 
 
@@ -131,8 +132,7 @@ def write_variants(
     payload: Mapping[str, Any],
     path: Path,
     *,
-    dataset: str,
-    split: str | None,
+    source: tuple[str, str | None, str],
     settings: InvarianceSettings,
     schema: pa.Schema,
 ) -> dict[str, Any]:
@@ -141,12 +141,12 @@ def write_variants(
 
     counts: Counter[str] = Counter()
     rows: list[dict[str, Any]] = []
-    for row in _open(dataset, split, settings.checks).read(payload["start"], payload["stop"]):
+    for row in _open(*source, settings.checks).read(payload["start"], payload["stop"]):
         if not (row["images"] and row["contrast_images"] and row["contrast_prompt"]):
             counts["without images"] += 1
             continue
         for made in variants(row, settings.names, settings.seed):
-            counts[made["check_id"].rpartition(":")[2]] += 1
+            counts[split_variant(made["check_id"])[1]] += 1
             rows.append({name: made.get(name) for name in schema.names})
     counts["variants"] = len(rows)
     write_parquet([pa.Table.from_pylist(rows, schema=schema)], path, schema)
@@ -187,4 +187,4 @@ def run_invariance(
     if not made.counts.get(NONE):
         raise InputError(f"{dataset}: no check has images of both prompts")
     tables = score_dataset(str(folder / VARIANTS), scorers, folder / SCORES, scoring, options=options)
-    return evaluate(tables, order=settings.names, dataset=_open(dataset, split, settings.checks).name)
+    return evaluate(tables, order=settings.names, dataset=made.fingerprint["dataset"])

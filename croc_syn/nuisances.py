@@ -13,6 +13,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image, ImageOps
 from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import stable_hash
 from croc.errors import CrocError
+from croc.invariance.variant_ids import NONE, variant_id
 from croc_syn import world
 from croc_syn.painting.exact import sample_scene
 from croc_syn.world.language.frames import frames_of
@@ -29,9 +31,6 @@ from croc_syn.world.language.realisation import with_article
 from croc_syn.world.language.wording import reword
 from croc_syn.world.scenes.scene import Scene, embed, read_scene
 from croc_syn.world.scenes.seeded_random import SeededRandom
-
-NONE = "none"
-"""The check itself."""
 
 _TRIES = 24
 _MARGIN = 0.1  # of the shorter side
@@ -97,7 +96,7 @@ def variants(row: Mapping[str, Any], names: Sequence[str], seed: int) -> Iterato
         seed: decides what is open.
 
     Yields:
-        Rows with one image per side. ``check_id`` is that of the check, a colon, and the name of the change.
+        Rows with one image per side, called as :mod:`croc.invariance.variant_ids` says.
     """
     first = Sides(
         (row["prompt"], row["contrast_prompt"]),
@@ -117,7 +116,7 @@ def variants(row: Mapping[str, Any], names: Sequence[str], seed: int) -> Iterato
 def _row(row: Mapping[str, Any], name: str, sides: Sides) -> dict[str, Any]:
     return {
         **row,
-        "check_id": f"{row['check_id']}:{name}",
+        "check_id": variant_id(row["check_id"], name),
         "prompt": sides.prompts[0],
         "contrast_prompt": sides.prompts[1],
         "images": [{"bytes": sides.images[0], "path": None}],
@@ -241,7 +240,7 @@ def _with_pixels(sides: Sides, change: Callable[[Image.Image], Image.Image]) -> 
 
     def changed(data: bytes) -> bytes:
         out = io.BytesIO()
-        change(decode(data)).save(out, format="PNG")
+        change(_picture(data)).save(out, format="PNG")
         scene = _scene_of(data)
         return out.getvalue() if scene is None else embed(out.getvalue(), scene)
 
@@ -274,7 +273,7 @@ def _redrawn_prompts(sides: Sides) -> Sides:
     return _drawn_anew(sides, sides.prompts)
 
 
-@_nuisance("distractor", "drawing", "the same, with one thing more that neither prompt names")
+@_nuisance("distractor", "drawing", "another drawing, with one thing more that neither prompt names")
 def _distractor(sides: Sides) -> Sides:
     shown = {thing.kind for data in sides.images for thing in read_scene(data).things}
     for name in sides.rng.shuffled(_DISTRACTORS):
@@ -327,4 +326,10 @@ def _require_truth(scene: Scene, own: str, other: str) -> None:
 
 def _drawing(scene: Scene, before: bytes) -> bytes:
     """The drawing of a scene, as large as another image."""
-    return embed(world.rasterise(world.to_svg(scene, decode(before).width)), scene)
+    return embed(world.rasterise(world.to_svg(scene, _picture(before).width)), scene)
+
+
+@lru_cache(maxsize=2)
+def _picture(data: bytes) -> Image.Image:
+    """A decoded image; those of one check are asked for by several changes, which leave them as they are."""
+    return decode(data)

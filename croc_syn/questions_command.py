@@ -45,6 +45,7 @@ def questions(
     """
     from croc.checks.sources import open_checks
     from croc.errors import InputError
+    from croc.images.pairs import read_prompts
     from croc_syn import presets
     from croc_syn.writing.questions import write_questions
 
@@ -53,10 +54,7 @@ def questions(
     if not text.models:
         raise InputError(f"the preset {preset} has no language model: name one with --text-model")
     if source.endswith(".txt"):
-        path = Path(source)
-        if not path.is_file():
-            raise InputError(f"{source}: no such file")
-        prompts = [line.strip() for line in path.read_text("utf-8").splitlines() if line.strip()]
+        prompts = read_prompts(Path(source), (None, None))[1]
     else:
         both = [(texts.prompt, texts.contrast_prompt) for texts in open_checks(source).texts]
         prompts = [prompt for pair in both for prompt in pair if prompt]

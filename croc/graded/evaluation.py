@@ -29,7 +29,7 @@ from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
 from croc.verdict.aggregation import nanmean
-from croc.verdict.intervals import FEWEST_CONCEPTS, Intervals, intervals
+from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, Intervals, intervals
 from croc.verdict.report import DEFAULT_SEED
 from croc.verdict.statistics import Array, best_first, exchange_test, significance_ranks
 
@@ -39,20 +39,6 @@ BEST_OF = (1, 2, 4, 8, 16, 32, 64)
 
 NODE = "property_path"
 """The column that says which errors the images of a row have."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its confidence interval over graphs.
-
-    Attributes:
-        value: None where nothing could be computed.
-        low, high: None with fewer than 5 graphs.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -161,13 +147,10 @@ def evaluate_tables(
     numbers = [number for number in BEST_OF if number <= smallest]
     columns = ["ordering", "separation", "step", *kinds, *(str(number) for number in range(most))]
     columns += [f"best of {number}" for number in numbers]
-    rows = np.stack(
-        [
-            np.concatenate([_statistics(graph, kinds, most), _best_of(graph, numbers)[0]], axis=1)
-            for graph in graphs.values()
-        ]
-    )  # (graphs, metrics, columns)
-    oracle = np.mean([_best_of(graph, numbers)[1] for graph in graphs.values()], axis=0)
+    best, oracles = zip(*(_best_of(graph, numbers) for graph in graphs.values()), strict=True)
+    statistics = [_statistics(graph, kinds, most) for graph in graphs.values()]
+    rows = np.concatenate([np.stack(statistics), np.stack(best)], axis=2)  # (graphs, metrics, columns)
+    oracle = np.mean(oracles, axis=0)
     found = _intervals(rows, level)
     means = nanmean(rows, 0)
     chance = _chance(graphs.values())

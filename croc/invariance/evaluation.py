@@ -1,7 +1,7 @@
 """Evaluate score tables of variants: which verdicts change, and how much scores move.
 
-The ``check_id`` of a variant is that of its check, a colon, and the name of the change; the check itself has
-the change ``none``. Every check has one image per side.
+:mod:`croc.invariance.variant_ids` says how a row names its check and its change. Every variant has one image
+per side.
 """
 
 from __future__ import annotations
@@ -16,29 +16,13 @@ from numpy.typing import NDArray
 
 from croc import __version__
 from croc.errors import InputError
+from croc.invariance.variant_ids import NONE, split_variant
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
-from croc.verdict.intervals import FEWEST_CONCEPTS, intervals
+from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, intervals
 from croc.verdict.report import DEFAULT_SEED
 from croc.verdict.statistics import Array, percentile_interval, resample_counts
-
-NONE = "none"
-"""The check itself."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A value with its confidence interval over concepts.
-
-    Attributes:
-        value: None where it is not defined.
-        low, high: None with fewer than 5 concepts.
-    """
-
-    value: float | None
-    low: float | None
-    high: float | None
 
 
 @dataclass(frozen=True)
@@ -139,7 +123,7 @@ def evaluate(
         _evaluate(table, name, order, level, resamples, seed) for table in tables for name in table.metrics
     ]
     first = next(iter(tables[0].metadata.values()))
-    base = {check.rpartition(":")[0] for table in tables for check in table.frame["check_id"].unique()}
+    base = {split_variant(full)[0] for table in tables for full in table.frame["check_id"].unique()}
     concepts = len({concept for table in tables for concept in table.frame["concept_id"].unique()})
     return InvarianceReport(
         Signature.of(
@@ -206,8 +190,8 @@ def _scores(table: ScoreTable, metric: str) -> tuple[dict[tuple[str, str], Array
     concepts: dict[str, str] = {}
     columns = ("check_id", "concept_id", "image_side", *table.metrics[metric])
     for full, concept, side, own, other in table.frame.select(columns).iter_rows():
-        check, colon, name = full.rpartition(":")
-        if not colon:
+        check, name = split_variant(full)
+        if not check:
             raise InputError(f"{table.source}: {full!r} is no variant of a check; croc invariance makes them")
         concepts[check] = concept or check
         grid = scores.setdefault((check, name), np.full((2, 2), np.nan))

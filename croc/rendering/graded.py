@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from croc.graded.evaluation import Estimate, GradedReport, GradedScore
+from croc.graded.evaluation import GradedReport, GradedScore
 from croc.rendering.formats import interval, number, probability
+from croc.verdict.intervals import Estimate
 from croc.wording import counted
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from croc.scorers.rating import RatingJudge
 from croc.scorers.rubrics import Rubric
 
 PROMPTS_QUESTION = (
-    'Which text describes the image better?\\nA: "{first}"\\nB: "{second}"\\nAnswer with one letter, A or B.'
+    'Which text describes the image better?\nA: "{first}"\nB: "{second}"\nAnswer with one letter, A or B.'
 )
 IMAGES_QUESTION = (
     'Which of the two images matches the text "{prompt}" better, the first one (A) or the second one (B)? '

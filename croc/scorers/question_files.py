@@ -11,7 +11,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import logging
 import re
 from collections.abc import Iterator, Mapping
@@ -21,6 +20,7 @@ from typing import Any
 
 from croc.checks.rows import prompt_problem
 from croc.errors import InputError
+from croc.storage.text_files import parse_json, read_text
 
 _LOG = logging.getLogger(__name__)
 
@@ -166,22 +166,23 @@ def _pairs_of(raw: Mapping[str, Any], place: str) -> list[Any]:
 
 
 def _raw_rows(path: Path) -> Iterator[tuple[str, Any]]:
-    text = path.read_text("utf-8-sig")
+    text = read_text(path).removeprefix("\ufeff")
     try:
         if path.suffix == ".csv":
             reader = csv.DictReader(text.splitlines(keepends=True), strict=True)
             yield from ((f"{path}, line {reader.line_num}", dict(row)) for row in reader)
         elif path.suffix == ".jsonl":
             lines = enumerate(text.splitlines(), 1)
-            yield from ((f"{path}, line {n}", json.loads(line)) for n, line in lines if line.strip())
+            places = ((f"{path}, line {n}", line) for n, line in lines if line.strip())
+            yield from ((place, parse_json(line, place)) for place, line in places)
         elif path.suffix == ".json":
-            rows = json.loads(text)
+            rows = parse_json(text, str(path))
             if not isinstance(rows, list):
                 raise InputError(f"{path} must contain a list of questions")
             yield from ((f"{path}, question {number}", row) for number, row in enumerate(rows, 1))
         else:
             raise InputError(f"{path}: a file with questions is .json, .jsonl or .csv")
-    except (json.JSONDecodeError, csv.Error) as error:
+    except csv.Error as error:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 

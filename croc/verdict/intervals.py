@@ -25,6 +25,20 @@ PSEUDO_CONCEPT = 0.6
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A value with its confidence interval over concepts, prompts or graphs.
+
+    Attributes:
+        value: None where nothing could be computed.
+        low, high: None with fewer than ``FEWEST_CONCEPTS`` of them.
+    """
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
 class Intervals:
     """Intervals of M metrics on one group of checks, in D directions.
 

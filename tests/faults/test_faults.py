@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,14 +130,22 @@ def remount(folder: Path, options: str) -> None:
 def test_killed_at_random_moments(stage, calm, inputs, tmp_path):
     """No worker survives, and the next run ends up as if nothing had happened."""
     expected, draw, kills = calm(stage), random.Random(stage.name), 0
-    out = prepared(stage, tmp_path / "out", inputs)
-    for _ in range(KILLS):
+    out, longest = prepared(stage, tmp_path / "out", inputs), expected.end
+    for attempt in range(3 * KILLS):
+        started = time.monotonic()
         process = croc(stage.words(out), inputs)
-        time.sleep(draw.uniform(0.8 * expected.first, expected.end))
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(draw.uniform(0.8 * min(expected.first, longest), longest))
+            # The calm run was slower than this one: kill earlier.
+            longest = min(longest, time.monotonic() - started)
         process.kill()
         code, errors = end(process)
         assert code in (0, -signal.SIGKILL), errors
         kills += code < 0
+        if not kills:  # finished work is not begun again
+            out = prepared(stage, tmp_path / f"out{attempt}", inputs)
+        elif attempt >= KILLS - 1:
+            break
         deadline = time.monotonic() + 20
         while survivors(process.pid) and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from croc.errors import InputError
+from croc.storage.text_files import parse_yaml, read_yaml_text
 
 FOLDER = Path(__file__).parent
 _KEYS = ("question", "answers", "answer_start", "summary")
@@ -65,13 +66,8 @@ def read_rubric(source: str | Path) -> Rubric:
             f"no rubric is called {str(source)!r}, and it is no file: "
             f"use one of {', '.join(rubric_names())}, or the path of a YAML file"
         )
-    import yaml
-
-    text = path.read_text("utf-8")
-    try:
-        raw = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise InputError(f"{path} is not YAML: {str(error).splitlines()[0]}") from error
+    text = read_yaml_text(path)
+    raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict) or not {"question", "answers"} <= set(raw):
         raise InputError(f"{path}: a rubric is a mapping with question and answers")
     if unknown := sorted(map(str, set(raw) - set(_KEYS))):

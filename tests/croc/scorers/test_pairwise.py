@@ -19,6 +19,10 @@ OTHERS = [tiny.picture(seed, size) for seed, size in enumerate([(50, 50), (40, 3
 SAME = dict(abs=1e-5)
 
 
+def test_the_two_texts_stand_on_lines_of_their_own():
+    assert len(PROMPTS_QUESTION.splitlines()) == 4 and "\\" not in PROMPTS_QUESTION + IMAGES_QUESTION
+
+
 @pytest.fixture(scope="module")
 def models():
     return {name: build() for name, build in tiny.VISION_LANGUAGE.items()}

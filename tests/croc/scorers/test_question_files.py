@@ -98,7 +98,7 @@ def test_our_own_form_is_the_same_in_json_and_csv(tmp_path):
 @pytest.mark.parametrize(
     ("name", "text", "reason"),
     [
-        ("q.json", "[", "cannot be read"),
+        ("q.json", "[", "not JSON"),
         ("q.json", "{}", "must contain a list"),
         ("q.json", "[]", "has no questions"),
         ("q.json", "[5]", "question 1: a row with a prompt and a question is expected"),
@@ -129,4 +129,11 @@ def test_a_wrong_file_is_one_sentence_with_its_place(tmp_path, name, text, reaso
     path = tmp_path / name
     path.write_text(text)
     with pytest.raises(InputError, match=reason):
+        read_questions(path)
+
+
+def test_a_file_that_is_no_text_is_one_sentence(tmp_path):
+    path = tmp_path / "q.json"
+    path.write_bytes(b"\xff\xfe[]")
+    with pytest.raises(InputError, match="not UTF-8 text"):
         read_questions(path)

@@ -178,7 +178,8 @@ def test_every_rubric_of_the_package_can_be_read():
         ("question: '{prompt}'\nanswers: {A: .nan, B: 2}", "must be a number"),
         ("question: '{prompt}'\nanswers: {A: 1, B: 2}\nscale: 5", "unknown key 'scale'"),
         ("question: 5\nanswers: {A: 1, B: 2}", "must be a text"),
-        ("question: [", "is not YAML"),
+        ("question: [", "not valid YAML"),
+        ("question: &a '{prompt}'\nanswers: {A: 1, B: 2}", "anchor"),
     ],
 )
 def test_a_file_that_is_no_rubric_is_one_sentence(tmp_path, text, reason):
