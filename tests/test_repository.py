@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import tomllib
 from collections import Counter
@@ -21,6 +22,7 @@ FORMS = [file for file in sorted((GITHUB / "ISSUE_TEMPLATE").glob("*.yml")) if f
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))
 PREFIX = "Programming Language :: Python :: "
 PYTHONS = [line.removeprefix(PREFIX) for line in PROJECT["project"]["classifiers"] if line.startswith(PREFIX)]
+PLANTED = "bbfcc353b927164f2d043721806eba658153977b59aa9095e0ae32d8a6c6a5fa"
 TARGETS = set(re.findall(r"^([\w-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
 
 
@@ -196,3 +198,11 @@ def test_make_targets_that_are_no_files_are_phony() -> None:
     text = (ROOT / "Makefile").read_text("utf-8")
     (phony,) = re.findall(r"^\.PHONY: (.+)$", text, re.MULTILINE)
     assert set(phony.split()) == TARGETS
+
+
+def test_the_planted_metrics_are_those_that_were_written_before_the_audit() -> None:
+    """What tells flawed metrics from sound ones must not be fitted to the list that it is measured on."""
+    content = (ROOT / "benchmarks" / "planted_metrics.yaml").read_bytes()
+    assert hashlib.sha256(content).hexdigest() == PLANTED
+    entries = yaml.safe_load(content)["metrics"]
+    assert Counter(entry["sound"] for entry in entries) == {True: 20, False: 20}
