@@ -23,10 +23,13 @@ def run_demo(out: Path, built: tuple[int, int] | None, nlvr: Path | None, worker
         workers: number of processes of the build.
     """
     from croc.checks.names import SYN_SAMPLE
+    from croc.checks.sources import open_checks
+    from croc.rendering.failed_checks import HEADING, failed_checks
     from croc.rendering.formats import agreement_lines
     from croc.rendering.page import write_all
     from croc.rendering.terminal import terminal
     from croc.scoring.run import score_dataset
+    from croc.tables.readers import read_score_tables
     from croc.verdict.evaluation import evaluate
     from croc.verdict.report import Report, Settings
     from croc_syn.contact_sheet import sheet as draw_sheet
@@ -45,7 +48,8 @@ def run_demo(out: Path, built: tuple[int, int] | None, nlvr: Path | None, worker
     tables = score_dataset(data, SCORERS, out / "scores-syn", log=_log)
     report = evaluate(tables, settings=Settings(by=by))
     others: list[Report] = []
-    extra: list[tuple[str, str]] = []
+    failed = failed_checks(report, read_score_tables(tables, groups=by), open_checks(str(data)))
+    extra = [(HEADING, failed)]
     if nlvr is not None:
         from builders import hum
 

@@ -13,6 +13,9 @@ _HIDDEN = {
     if chr(code) not in "\n\t"
 }
 
+DASH = "–"
+"""What is written where there is no number."""
+
 PLAIN_CHARACTERS = "croc-plain"
 """Name of the error handler for streams that cannot hold a character: it is written in plainer ones."""
 
@@ -35,6 +38,18 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     ('1 check', '1,200 checks', '0 categories')
     """
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
+
+
+def signed(value: float | None, digits: int = 2) -> str:
+    """A scaled accuracy as text, with its sign; a dash where there is none.
+
+    >>> signed(0.5), signed(-0.001), signed(-0.25, 1), signed(None)
+    ('+0.50', '+0.00', '−0.2', '–')
+    """
+    if value is None:
+        return DASH
+    rounded = round(value, digits) + 0.0  # no −0.00
+    return f"{rounded:+.{digits}f}".replace("-", "−")
 
 
 def printable(text: str) -> str:

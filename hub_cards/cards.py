@@ -15,14 +15,14 @@ import yaml
 
 from croc import __version__
 from croc.errors import InputError
-from croc.rendering.formats import interval, number
+from croc.rendering.formats import interval
 from croc.results import hub_metadata
 from croc.storage.files import read_json
 from croc.storage.plain_yaml import dump_yaml
 from croc.storage.text_files import parse_yaml, require_regular
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
-from croc.wording import counted
+from croc.wording import counted, signed
 from hub_cards.facts import DEFAULT_VIEW, PROPERTY_VIEW, Facts, read_facts
 
 CARD = "README.md"
@@ -402,7 +402,7 @@ def _fill(template: str, head: Mapping[str, Any], repo: str, **values: Any) -> s
     )
     environment.globals |= {
         "directions": DIRECTION_NAMES,
-        "number": number,
+        "number": signed,
         "interval": interval,
         "counted": counted,
     }

@@ -11,6 +11,7 @@ from croc.rendering.page import environment
 from croc.results.hub_metadata import card_metadata
 from croc.verdict.records import DIRECTION_NAMES, Score
 from croc.verdict.report import Report
+from croc.wording import signed
 
 _ACTIVE = re.compile(r"[\\`*_\[\]<>|&~#$]")
 _START = re.compile(r"^(\d*)([-+.)])")
@@ -39,9 +40,9 @@ def _ranking(report: Report) -> str:
     head += [*DIRECTION_NAMES.values(), *(column.label for column in further.values())]
     rows = []
     for score in report.ranking:
-        row = [formats.metric_label(report, score.metric), formats.number(score.scaled)]
+        row = [formats.metric_label(report, score.metric), signed(score.scaled)]
         row.append(formats.interval(score.ci_low, score.ci_high))
-        row += [formats.number(report.scaled(score.metric, direction)) for direction in DIRECTIONS]
+        row += [signed(report.scaled(score.metric, direction)) for direction in DIRECTIONS]
         rows.append([*row, *(formats.cell(score, name) for name in further)])
     return table(head, rows)
 

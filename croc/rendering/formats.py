@@ -18,26 +18,16 @@ from croc.verdict.records import (
 )
 from croc.verdict.report import NO_VALUE, Report
 from croc.verdict.statistics import Correction
-from croc.wording import counted
+from croc.wording import DASH, counted, signed
 
 if TYPE_CHECKING:
     from croc.ratings.records import Correlations
     from croc.verdict.ceilings import Ceiling, Ceilings
 
-DASH = "–"
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A scaled accuracy as text, with its sign; a dash where there is none."""
-    if value is None:
-        return DASH
-    rounded = round(value, digits) + 0.0  # no −0.00
-    return f"{rounded:+.{digits}f}".replace("-", "−")
-
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
     """An interval as text; empty where there is none."""
-    return "" if low is None or high is None else f"[{number(low, digits)}, {number(high, digits)}]"
+    return "" if low is None or high is None else f"[{signed(low, digits)}, {signed(high, digits)}]"
 
 
 def percent(share: float | None) -> str:
@@ -63,7 +53,7 @@ def p_value(p: float | None) -> str:
 
 
 _WRITERS: Mapping[NumberKind, Callable[..., str]] = {
-    "scaled": number,
+    "scaled": signed,
     "share": percent,
     "probability": probability,
     "count": count,
@@ -166,7 +156,7 @@ def describe_rank_agreement(pair: Dependence) -> str:
     """Whether two generators rank the metrics alike, as text; empty with a single metric."""
     if pair.tau is None:
         return ""
-    tau = number(pair.tau)
+    tau = signed(pair.tau)
     if pair.tau_low is not None:
         tau += f" {interval(pair.tau_low, pair.tau_high)}"
     return f"Rankings of {counted(len(pair.differences), 'metric')}: Kendall tau-b {tau}"
@@ -176,7 +166,7 @@ def text_model_sentences(report: Report) -> list[str]:
     """Whether the text models of a report in paper mode give the same accuracies, as sentences."""
     return [
         f"Kendall tau-b between {pair.first} and {pair.second} over {counted(pair.cells, 'cell')} (metrics × "
-        f"directions × groups): {'undefined' if pair.tau is None else number(pair.tau, 3)}."
+        f"directions × groups): {'undefined' if pair.tau is None else signed(pair.tau, 3)}."
         for pair in text_model_agreements(report)
     ]
 
@@ -200,14 +190,14 @@ CEILING_COLUMNS = ("same prompts", *DIRECTION_NAMES.values(), "mean", "mean accu
 
 def ceiling_mean(ceiling: Ceiling) -> str:
     """The mean of a ceiling; ``≤`` before it where it is unknown whether a scorer attains it."""
-    return ("" if ceiling.attained else "≤ ") + number(ceiling.mean)
+    return ("" if ceiling.attained else "≤ ") + signed(ceiling.mean)
 
 
 def ceiling_cells(ceiling: Ceiling) -> list[str]:
     """The cells of ``CEILING_COLUMNS``."""
     return [
         count(ceiling.same_prompts),
-        *(number(ceiling.scaled[direction]) for direction in DIRECTIONS),
+        *(signed(ceiling.scaled[direction]) for direction in DIRECTIONS),
         ceiling_mean(ceiling),
         probability(ceiling.mean_accuracy),
         percent(ceiling.group_score),

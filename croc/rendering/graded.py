@@ -9,9 +9,9 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.graded.evaluation import GradedReport, GradedScore
-from croc.rendering.formats import interval, number, probability
+from croc.rendering.formats import interval, probability
 from croc.verdict.intervals import Estimate
-from croc.wording import counted
+from croc.wording import counted, signed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +30,7 @@ def terminal(report: GradedReport) -> list[RenderableType]:
         table.add_row(
             str(score.rank or ""),
             _name(score),
-            number(score.ordering.value),
+            signed(score.ordering.value),
             interval(score.ordering.low, score.ordering.high),
             *_shares(score.separation),
             *_shares(score.step),

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
-from croc.rendering.formats import group_label, metric_label, number, values_last
+from croc.rendering.formats import group_label, metric_label, values_last
 from croc.verdict.published import category_panels
 from croc.verdict.records import DIRECTION_NAMES
 from croc.verdict.report import Report
+from croc.wording import signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -125,7 +126,7 @@ def _draw(axis: Any, panel: _Panel, labels: Sequence[str]) -> Any:
     for y, row in enumerate(panel.values):
         for x, value in enumerate(row):
             ink = "white" if value is not None and abs(value) > 0.65 else "black"
-            axis.text(x, y, number(value), ha="center", va="center", fontsize=8, color=ink)
+            axis.text(x, y, signed(value), ha="center", va="center", fontsize=8, color=ink)
     return image
 
 

@@ -14,8 +14,7 @@ from rich.text import Text
 from croc.errors import InputError
 from croc.images.explanation import CLAUSES, WEAKEST
 from croc.images.scoring import FAILURE, IN_WORLD, ImageScores, Mean
-from croc.rendering.formats import DASH
-from croc.wording import counted
+from croc.wording import DASH, counted
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

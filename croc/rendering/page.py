@@ -14,7 +14,7 @@ from croc.rendering.latex import latex
 from croc.verdict.published import category_panels
 from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Result, Score, display_columns
 from croc.verdict.report import Report
-from croc.wording import counted
+from croc.wording import counted, signed
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -49,7 +49,7 @@ def environment() -> Environment:
         "confidence": formats.confidence,
         "few_checks": FEW_CHECKS,
         "metric_label": formats.metric_label,
-        "number": formats.number,
+        "number": signed,
         "p_value": formats.p_value,
         "percent": formats.percent,
         "probability": formats.probability,

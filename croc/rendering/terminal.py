@@ -22,7 +22,6 @@ from croc.rendering.formats import (
     interval,
     metric_label,
     mode,
-    number,
     p_value,
     text_model_sentences,
     tone,
@@ -30,7 +29,7 @@ from croc.rendering.formats import (
 from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Dependence, Score
 from croc.verdict.report import Report
 from croc.verdict.statistics import Correction
-from croc.wording import counted
+from croc.wording import counted, signed
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -134,7 +133,7 @@ def _dependence(pair: Dependence, correction: Correction) -> list[RenderableType
             Text(difference.metric),
             _number(difference.first),
             _number(difference.second),
-            number(difference.difference),
+            signed(difference.difference),
             interval(difference.ci_low, difference.ci_high),
             p_value(difference.p_adjusted),
         )
@@ -160,9 +159,9 @@ def changes(found: Changes) -> list[RenderableType]:
         table.add_row(
             Text(name),
             count(change.checks),
-            number(change.old),
-            number(change.new),
-            number(change.difference),
+            signed(change.old),
+            signed(change.new),
+            signed(change.difference),
             interval(change.ci_low, change.ci_high),
             p_value(change.p_adjusted),
             Text(outcome, style={"better": "green", "worse": "red"}.get(outcome, "")),
@@ -239,7 +238,7 @@ def _with_interval(score: Score) -> Text:
     from rich.text import Text
 
     if score.of_few_checks:
-        return Text(number(score.scaled), style="dim")
+        return Text(signed(score.scaled), style="dim")
     ends = "" if score.ci_low is None else f" {interval(score.ci_low, score.ci_high)}"
     return _number(score.scaled) + Text(ends, style="dim")
 
@@ -247,7 +246,7 @@ def _with_interval(score: Score) -> Text:
 def _number(value: float | None) -> Text:
     from rich.text import Text
 
-    return Text(number(value), style="dim" if value is None else _STYLES[tone(value)])
+    return Text(signed(value), style="dim" if value is None else _STYLES[tone(value)])
 
 
 def correlations(report: Correlations) -> list[RenderableType]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from rich.table import Table
 from rich.text import Text
 
-from croc.rendering.formats import DASH, interval, number, p_value
+from croc.rendering.formats import interval, p_value
 from croc.transfer.comparison import SCOPES, Comparison, Scope, Transfer
 from croc.transfer.metric_names import Metric, known_metrics
-from croc.wording import counted
+from croc.wording import DASH, counted, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,11 +42,11 @@ def cells(comparison: Comparison) -> tuple[str, ...]:
         comparison.first.label,
         comparison.second.label,
         str(len(comparison.metrics)),
-        number(comparison.tau),
+        signed(comparison.tau),
         interval(comparison.ci_low, comparison.ci_high) or DASH,
         share,
         p_value(comparison.p_adjusted),
-        f"{number(min(known))} to {number(max(known))}" if known else DASH,
+        f"{signed(min(known))} to {signed(max(known))}" if known else DASH,
         comparison.conclusion,
     )
 

@@ -14,7 +14,7 @@ from croc.verdict.groups import GroupTests
 from croc.verdict.records import DIRECTION_NAMES, Finding
 from croc.verdict.report import NO_VALUE, Report
 from croc.verdict.statistics import ALPHA, Array
-from croc.wording import counted
+from croc.wording import counted, signed
 
 FAR = 0.1
 """A gap of scaled accuracy that is tested against, so that small gaps are not reported, however certain."""
@@ -110,7 +110,7 @@ def _below_chance(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
             (float(test.group.verdicts.scaled()[m, d]), _place(d, test.group.value))
             for test, d, _ in significant
         )
-        shown = ", ".join(f"{place} ({_signed(value)})" for value, place in places[:4])
+        shown = ", ".join(f"{place} ({signed(value)})" for value, place in places[:4])
         more = f" and {len(places) - 4} more" if len(places) > 4 else ""
         if report.settings.paper:  # the published level is 5/6 in text directions of syn: no preference shown
             text = f"{metric} is significantly below the published chance level in {shown}{more}."
@@ -150,7 +150,7 @@ def _text_image_gap(report: Report, one_image: GroupTests | None) -> Iterator[Fi
         better, worse = ("prompts", "images") if gap[m] > 0 else ("images", "prompts")
         text = (
             f"{metric} distinguishes {better} far better than {worse}: the difference between its text and "
-            f"image directions is {_signed(gap[m])} [{_signed(low[m])}, {_signed(high[m])}] with one image "
+            f"image directions is {signed(gap[m])} [{signed(low[m])}, {signed(high[m])}] with one image "
             "per side."
         )
         yield Finding("text_image_gap", text, (metric,), float(p))
@@ -225,7 +225,7 @@ def _weak_for_all(report: Report, tests: Sequence[GroupTests]) -> Iterator[Findi
 def _weakness(report: Report, test: GroupTests, metrics: Sequence[int]) -> str:
     best = metrics[int(np.argmax(test.scores[metrics]))]
     who = f"best: {report.metrics[best]} with " if len(metrics) > 1 else ""
-    return f"{test.group.value} ({who}{_signed(test.scores[best])})"
+    return f"{test.group.value} ({who}{signed(test.scores[best])})"
 
 
 def _depends_on_generator(report: Report) -> Iterator[Finding]:
@@ -240,11 +240,11 @@ def _depends_on_generator(report: Report) -> Iterator[Finding]:
                 continue
             where = f"the same {counted(pair.concepts, 'concept')}" if pair.paired else "different concepts"
             low, high = difference.ci_low, difference.ci_high
-            ends = "" if low is None or high is None else f" [{_signed(low)}, {_signed(high)}]"
+            ends = "" if low is None or high is None else f" [{signed(low)}, {signed(high)}]"
             text = (
                 f"The results of {difference.metric} depend on the {pair.column.replace('_', ' ')}: "
-                f"{_signed(difference.first)} with {pair.first}, {_signed(difference.second)} with "
-                f"{pair.second}, on {where} (difference {_signed(difference.difference)}{ends})."
+                f"{signed(difference.first)} with {pair.first}, {signed(difference.second)} with "
+                f"{pair.second}, on {where} (difference {signed(difference.difference)}{ends})."
             )
             yield Finding("depends_on_generator", text, (difference.metric,), difference.p_adjusted)
 
@@ -287,11 +287,11 @@ def _weak_where_another_is_not(report: Report) -> Iterator[Finding]:
         if better:
             found.setdefault((metric, column), []).append((score.scaled, str(value), min(better)))
     for (metric, column), cells in found.items():
-        shown = ", ".join(f"{value} ({_signed(scaled)})" for scaled, value, _ in sorted(cells)[:6])
+        shown = ", ".join(f"{value} ({signed(scaled)})" for scaled, value, _ in sorted(cells)[:6])
         more = f" and {len(cells) - 6} more" if len(cells) > 6 else ""
         text = (
             f"{metric} is weak on values of {column} on which another metric is not: {shown}{more}. Its "
-            f"interval is below {WEAK:+.2f} there, and that of the other metric is above."
+            f"interval is below {signed(WEAK)} there, and that of the other metric is above."
         )
         yield Finding("weak_where_another_is_not", text, (metric,), max(p for *_, p in cells))
 
@@ -312,8 +312,3 @@ def _no_better_than_baseline(report: Report) -> Iterator[Finding]:
         power = f" (minimum detectable difference: {smallest:.2f})" if smallest else ""
         text = f"{other} is not significantly better than the baseline {best}{power}."
         yield Finding("no_better_than_baseline", text, (other, best), comparison.p_adjusted)
-
-
-def _signed(value: float | None) -> str:
-    """Two digits with a sign; what rounds to zero is +0.00, and what is unknown a dash."""
-    return "–" if value is None else f"{round(value, 2) + 0.0:+.2f}"

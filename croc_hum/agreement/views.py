@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from croc.rendering.formats import interval, number, percent
-from croc.wording import counted
+from croc.rendering.formats import interval, percent
+from croc.wording import counted, signed
 from croc_hum.agreement.agreement import AgreementReport
 from croc_hum.agreement.vote_matrix import Estimate
 from croc_hum.votes.votes import describe_excluded
@@ -224,7 +224,7 @@ def _make_ranking_tables(report: AgreementReport) -> Iterable[ReportTable]:
             (
                 ranking.annotator or "all, by the rule",
                 *(ranking.checks, ranking.images),
-                *(number(places[name].scaled) if name in places else _DASH for name in names),
+                *(signed(places[name].scaled) if name in places else _DASH for name in names),
                 *(ranking.places[0].metric, _coefficient(ranking.tau), interval(ranking.low, ranking.high)),
             )
             for ranking, places in zip(rows, cells, strict=True)

@@ -20,9 +20,9 @@ from staged_checks import HALVES, row, stage
 from builders.syn import build_staged
 from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
-from croc.rendering.formats import number
 from croc.results.hub_metadata import model_index
 from croc.verdict.records import DIRECTION_NAMES
+from croc.wording import signed
 from hub_cards import compare_cards, croissant, dataset_card, model_card, read_facts, space_card
 
 SCHNELL, DEV = "black-forest-labs/FLUX.1-schnell@a1", "black-forest-labs/FLUX.1-dev@b2"
@@ -157,7 +157,7 @@ def test_a_model_card_has_results_that_the_hub_can_read(tmp_path):
     results, calibration = markdown_tables(text)
     assert [row[1] for row in results.rows] == [*DIRECTION_NAMES.values(), "mean"]
     scaled = [*(report.scaled("crocscore-tiny", d) for d in DIRECTIONS), report.ranking[0].scaled]
-    assert [row[2] for row in results.rows] == [number(value, 3) for value in scaled]
+    assert [row[2] for row in results.rows] == [signed(value, 3) for value in scaled]
     assert ["ece", "0.0213"] in calibration.rows
     for words in ("epochs: 1", "Drawings only.", str(report.signature), "Seed: 3"):
         assert words in text

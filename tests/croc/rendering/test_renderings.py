@@ -25,7 +25,7 @@ from croc.rendering.page import page, write_all
 from croc.rendering.terminal import terminal
 from croc.verdict.records import DIRECTION_NAMES, Result, Score, display_columns
 from croc.verdict.report import Settings
-from croc.wording import counted
+from croc.wording import counted, signed
 
 NAMES = [
     "<script>alert(1)</script>",
@@ -65,9 +65,9 @@ def shown(text):
 def ranking_cells(report):
     """The cells of the ranking that every rendering has: mean, directions, further columns."""
     for score in report.ranking:
-        directions = [formats.number(report.result(score.metric, d).scaled) for d in DIRECTIONS]
+        directions = [signed(report.result(score.metric, d).scaled) for d in DIRECTIONS]
         further = [formats.cell(score, name) for name in display_columns(Score)][1:]
-        yield formats.number(score.scaled), directions, further
+        yield signed(score.scaled), directions, further
 
 
 def cells_of(record, name):
@@ -133,7 +133,7 @@ def test_groups_are_rows_with_the_colours_of_the_heatmap_and_those_without_a_val
             formats.group_label(value, column) for value in formats.values_last(values)
         ]
         for row, value in zip(table.rows, formats.values_last(values), strict=True):
-            numbers = [formats.number(plain.score(metric, column, value).scaled) for metric in plain.metrics]
+            numbers = [signed(plain.score(metric, column, value).scaled) for metric in plain.metrics]
             assert [cell.split("[")[0].strip() for cell in row[1:-1]] == numbers
 
 
