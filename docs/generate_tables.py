@@ -1,4 +1,6 @@
-"""Write the tables of columns, signature keys and others' benchmarks: ``python docs/generate_tables.py``.
+"""Write the tables of the guide that come from declarations and stored results.
+
+Usage: ``python docs/generate_tables.py``
 
 A page says where a table goes: ``<!-- table: NAME -->`` before it and ``<!-- end of table -->`` after it. The
 figures of others' benchmarks are those of ``external_figures.json``, which is written by
@@ -28,6 +30,8 @@ from croc.tables.columns import OPTIONAL_COLUMNS, SCORE_TABLE
 from croc.tables.signature import KEYS
 from croc.transfer.comparison import Transfer
 from croc_hum.schema import ITEM_COLUMNS, VOTE_COLUMNS
+from croc_syn.painting.encodings import ENCODINGS
+from croc_syn.painting.settings import known_models
 from croc_syn.writing.table import PROMPT_COLUMNS
 
 DOCS = Path(__file__).parent
@@ -52,6 +56,34 @@ CORRECTED = (
 """Figures whose default differs from the published computation, and why."""
 
 
+def _image_models() -> str:
+    lines = ["| name | model, revision | steps | guidance | pixels | licence |", "|---|---|---|---|---|---|"]
+    for name, model in known_models().items():
+        if model.backend != "diffusers":
+            continue
+        pages = f"https://huggingface.co/{model.model}"
+        revision = (
+            f"[{model.revision[:7]}]({pages}/tree/{model.revision})" if model.revision else "not pinned"
+        )
+        guidance = f"{model.guidance:g}, negative prompt" if model.cost and model.cost.guided else "off"
+        if model.guidance and guidance == "off":
+            guidance = f"{model.guidance:g}"
+        lines.append(
+            f"| `{name}` | [{model.model}]({pages}), {revision} | {model.steps} | {guidance} "
+            f"| {model.width} × {model.height} | {model.licence} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _pipelines() -> str:
+    lines = ["| pipeline | a prompt is encoded | classifier-free guidance |", "|---|---|---|"]
+    for kind, encoding in sorted(ENCODINGS.items()):
+        guidance = f"`{encoding.scale}` above {encoding.off:g}" if encoding.scale else "none"
+        lines.append(f"| `{kind}` | once | {guidance} |")
+    lines.append("| any other | again for each image, with a warning in the log | its own |")
+    return "\n".join(lines) + "\n"
+
+
 def tables() -> dict[str, str]:
     """The Markdown of each table by its name."""
     keys = ["| key | short | part | meaning |", "|---|---|---|---|"]
@@ -73,6 +105,8 @@ def tables() -> dict[str, str]:
         "extra_columns": markdown_table(EXTRA_COLUMNS),
         "pair_columns": markdown_table(PAIR_COLUMNS),
         "score_columns": markdown_table((*SCORE_TABLE, *OPTIONAL_COLUMNS)),
+        "image_models": _image_models(),
+        "pipelines": _pipelines(),
         "prompt_columns": markdown_table(PROMPT_COLUMNS),
         "item_columns": markdown_table(ITEM_COLUMNS),
         "vote_columns": markdown_table(VOTE_COLUMNS),

@@ -63,6 +63,9 @@ LICENCE_URLS = {
     "stabilityai-ai-community": (
         "https://huggingface.co/stabilityai/stable-diffusion-3.5-large/blob/main/LICENSE.md"
     ),
+    "nvidia-open-model-license": (
+        "https://www.nvidia.com/en-us/agreements/enterprise-software/nvidia-open-model-license/"
+    ),
     "openai-terms-of-use": "https://openai.com/policies/terms-of-use/",
 }
 """Where the terms of a licence are."""

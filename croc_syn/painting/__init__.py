@@ -10,6 +10,7 @@ The modules, in the order in which they use each other:
 - ``exact``: the exact world as a painter, with the truth about every image;
 - ``settings``: the section ``images:`` of a preset; image models by name, from ``models.yaml``;
 - ``encode``: pixels → image files, and defects of pixels;
+- ``encodings``: how diffusers' pipelines take prompts that are encoded already, and their guidance;
 - ``pipelines``, ``endpoint``: painters for diffusers' pipelines and for services with OpenAI's images API;
 - ``flags``: filters that mark images and remove none;
 - ``stage``: the parts that image models make;

@@ -1,8 +1,8 @@
 """diffusers' pipelines as painters: any ``DiffusionPipeline`` that makes images from prompts.
 
-For pipelines listed in ``EMBEDDINGS`` each prompt is embedded once for all its seeds, and the empty prompt
-that guidance needs once for all prompts. The noise comes from a CPU generator with the seed of each request,
-so it is the same on every device and in every batch.
+For the classes of :mod:`croc_syn.painting.encodings` each prompt is encoded once for all its seeds, and the
+negative prompt that guidance needs once for all prompts. The noise comes from a CPU generator with the seed
+of each request, so it is the same on every device and in every batch.
 """
 
 from __future__ import annotations
@@ -22,21 +22,12 @@ from croc.jobs.parts import Abort
 from croc_syn.model_runtime import first_line, halve_batch, loading_failed, require_download, warn_unpinned
 from croc_syn.painting import ImageRequest, PaintedImage
 from croc_syn.painting.encode import to_pixels
+from croc_syn.painting.encodings import ENCODINGS, NEGATIVE, PromptEncoder
 from croc_syn.painting.settings import ImageModel, Pipeline
 
 log = logging.getLogger(__name__)
 
 NSFW = "nsfw"
-
-_PAIR = ("prompt_embeds", "negative_prompt_embeds")
-_FOUR = (*_PAIR, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
-EMBEDDINGS: Mapping[str, tuple[str | None, ...]] = {
-    "FluxPipeline": ("prompt_embeds", "pooled_prompt_embeds", None),
-    "StableDiffusion3Pipeline": _FOUR,
-    "StableDiffusionXLPipeline": _FOUR,
-    "StableDiffusionPipeline": _PAIR,
-}
-"""What ``encode_prompt`` of a class returns, as arguments of its call; None is not passed on."""
 
 _QUANTISED = {
     "int8": "Int8WeightOnlyConfig",
@@ -74,7 +65,7 @@ class PipelinePainter:
     embedded: int = 0
 
     def __post_init__(self) -> None:
-        self._negative: dict[str, Any] = {}
+        self._encoder: PromptEncoder | None = None
         self._ready = False
 
     def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
@@ -108,68 +99,38 @@ class PipelinePainter:
         if self.pipe is None:
             self.pipe = load_pipeline(self.model, self.settings)
         prepare_pipeline(self.pipe, self.settings)
-        self._known = EMBEDDINGS.get(type(self.pipe).__name__)
         self._parameters = set(inspect.signature(type(self.pipe).__call__).parameters)
-        if self._known is None:
+        kind = type(self.pipe).__name__
+        self._guidance = ENCODINGS[kind].guidance if kind in ENCODINGS else "guidance_scale"
+        if kind in ENCODINGS:
+            self._encoder = PromptEncoder(self.pipe, self.model)
+            if self.model.call.get(NEGATIVE) is not None and not self._encoder.guided:
+                log.warning("%s: negative_prompt has no effect, because guidance is off", self.model.name)
+        else:
             log.warning(
-                "%s: %s is not among the known pipelines, so the prompt is embedded again for each image",
+                "%s: %s is not among the known pipelines, so the prompt is encoded again for each image",
                 self.model.name,
-                type(self.pipe).__name__,
+                kind,
             )
         self._ready = True
 
     # ---- Text ----
 
     def _embed(self, texts: Sequence[str]) -> dict[str, dict[str, Any]]:
-        """The embeddings of each prompt, in the CPU's memory; empty if the pipeline itself embeds."""
-        if self._known is None:
+        """Each prompt encoded, in the CPU's memory; empty if the pipeline itself encodes."""
+        if self._encoder is None:
             return {}
         embedded: dict[str, dict[str, Any]] = {}
         while len(embedded) < len(texts):
-            batch = list(texts[len(embedded) : len(embedded) + self.batch_size])
+            batch = texts[len(embedded) : len(embedded) + self.batch_size]
             try:
-                rows = self._encode_prompts(batch)
+                rows = self._encoder.encode(batch)
             except Exception as error:
                 self._halve_batch(error)
                 continue
             self.embedded += len(batch)
-            for number, text in enumerate(batch):
-                embedded[text] = {name: tensor[number].to("cpu") for name, tensor in rows.items()}
+            embedded |= zip(batch, rows, strict=True)
         return embedded
-
-    def _encode_prompts(self, texts: list[str]) -> dict[str, Any]:
-        guided = self._guided and not self._negative
-        known = inspect.signature(self.pipe.encode_prompt).parameters
-        arguments = {
-            "prompt": texts,
-            "prompt_2": texts,
-            "prompt_3": texts,
-            "device": self.pipe._execution_device,
-            "num_images_per_prompt": 1,
-            "do_classifier_free_guidance": guided,
-            "max_sequence_length": self.model.text_tokens,
-        }
-        arguments = {name: value for name, value in arguments.items() if name in known and value is not None}
-        names = self._known or ()
-        rows = {
-            name: tensor
-            for name, tensor in zip(names, self.pipe.encode_prompt(**arguments), strict=True)
-            if name is not None and tensor is not None
-        }
-        if guided:
-            # The empty prompt is the same for all, so its embedding is kept for later batches.
-            self._negative = {
-                name: tensor[0].to("cpu") for name, tensor in rows.items() if name.startswith("negative")
-            }
-        return {name: tensor for name, tensor in rows.items() if not name.startswith("negative")}
-
-    @property
-    def _guided(self) -> bool:
-        """Whether the call also computes a prediction for the empty prompt (classifier-free guidance)."""
-        if type(self.pipe).__name__ == "FluxPipeline":  # its guidance is an input of the model
-            return False
-        default = inspect.signature(type(self.pipe).__call__).parameters["guidance_scale"].default
-        return (default if self.model.guidance is None else self.model.guidance) > 1
 
     # ---- Images ----
 
@@ -183,20 +144,19 @@ class PipelinePainter:
             # A compiled model is compiled again for another batch size, so the last batch is padded.
             batch = requests + requests[-1:] * (self.batch_size - len(requests))
         arguments: dict[str, Any] = dict(self.model.call)
-        if embedded:
-            device = self.pipe._execution_device
-            for name in embedded[batch[0].prompt]:
-                rows = [embedded[request.prompt][name] for request in batch]
-                arguments[name] = torch.stack(rows).to(device)
-            for name, row in self._negative.items():
-                arguments[name] = row.expand(len(batch), *row.shape).to(device)
+        if self._encoder is not None:
+            arguments.pop(NEGATIVE, None)
+            rows = [embedded[request.prompt] for request in batch]
+            arguments |= self._encoder.arguments(rows, self.pipe._execution_device)
         else:
             arguments["prompt"] = [request.prompt for request in batch]
+            if isinstance(negative := arguments.get(NEGATIVE), str):
+                arguments[NEGATIVE] = [negative] * len(batch)  # some take a text for one image only
         arguments |= {
             name: value
             for name, value in {
                 "num_inference_steps": self.model.steps,
-                "guidance_scale": self.model.guidance,
+                self._guidance: self.model.guidance,
                 "max_sequence_length": self.model.text_tokens,
                 "width": self.width,
                 "height": self.height,

@@ -16,6 +16,8 @@ from hub_cards.cards import LICENCE_URLS
         ("black-forest-labs/FLUX.1-dev@3de623f", "flux-1-dev-non-commercial-license"),
         ("stabilityai/stable-diffusion-3.5-large@ceddf0a", "stabilityai-ai-community"),
         ("stabilityai/stable-diffusion-3.5-large-turbo", "stabilityai-ai-community"),
+        ("Qwen/Qwen-Image@75e0b4b", "apache-2.0"),
+        ("Efficient-Large-Model/Sana_Sprint_1.6B_1024px_diffusers", "nvidia-open-model-license"),
         ("openai:gpt-image-1", "openai-terms-of-use"),
         ("gpt-image-1", "openai-terms-of-use"),
         ("exact@1.0", "apache-2.0"),
