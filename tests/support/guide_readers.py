@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 from hub_server import Hub, online
@@ -105,9 +106,17 @@ def ratings(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def scorers(folder: Path) -> Iterator[None]:
-    """Has a build."""
+    """Has a build, and small models with the files of CLIP-FlanT5 and ImageReward."""
+    import tiny_clip_flant5
+    import tiny_image_reward
+
     build_exact(folder / "runs" / "syn", checks=12, images=1, size=64, audit_checks=0, progress=False)
+    tiny_clip_flant5.save(folder / "tiny-flant5")
+    tiny_image_reward.published(folder / "tiny-imagereward")
     yield
+    for name, low, high in (("tiny-flant5", 0, 1), ("tiny-imagereward", -np.inf, np.inf)):
+        scores = pl.read_parquet(folder / "families" / f"{name}.parquet")["prompt_score"]
+        assert len(scores) == 24 and scores.is_between(low, high).all() and scores.n_unique() > 12
 
 
 @contextmanager
