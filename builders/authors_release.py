@@ -24,7 +24,7 @@ from builders.screening import ABSENT
 from croc.checks.schema import CATEGORIES, IMAGE_COLUMNS, ContrastCheck, check_id, stable_hash
 from croc.errors import InputError
 from croc.jobs.parts import Part
-from croc.storage.hub_access import download_dataset
+from croc.storage.hub_access import download_snapshot
 from croc.storage.parquet import write_parquet
 from croc.tables.delimited import read_delimited, require_cells, require_columns
 
@@ -115,7 +115,7 @@ def _single(folder: Path, files: Sequence[Path], kind: str) -> Path:
 def _download(repo: str) -> Path:
     if repo.count("/") != 1 or repo.startswith((".", "/")):
         raise InputError(f"{repo}: neither an existing folder nor a Hub id such as {REPOSITORY}")
-    return download_dataset(repo, patterns=["*.tsv", "*.tsv.gz", "*.tar.gz", "*.tgz"])
+    return download_snapshot(repo, patterns=["*.tsv", "*.tsv.gz", "*.tar.gz", "*.tgz"])
 
 
 # ---- The table ----

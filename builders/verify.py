@@ -18,7 +18,7 @@ from croc.checks.manifest import DatasetManifest, ManifestFile, digest_of_manife
 from croc.errors import InputError
 from croc.storage.checksums import changed_files
 from croc.storage.files import read_json
-from croc.storage.hub_access import download_dataset
+from croc.storage.hub_access import download_snapshot
 from croc.storage.parquet import CANARY_KEY, batches, image_columns
 from croc.storage.text_files import require_regular
 from croc.wording import counted
@@ -80,7 +80,7 @@ def verify_repo(
     Raises:
         CrocError: it cannot be downloaded.
     """
-    return verify(download_dataset(repo, revision), images=images, digest=digest)
+    return verify(download_snapshot(repo, revision), images=images, digest=digest)
 
 
 def _digest(manifest: Mapping[str, Any], digest: str | None) -> Iterator[str]:

@@ -301,6 +301,12 @@ class GraphAnswers(VisionLanguageScorer):
         states, _ = self._read(images)
         return self._answer(states, list(range(len(images))), [self._suffix(prompt) for prompt in prompts])
 
+    def answer_prompts(self, image: Image, prompts: Sequence[str]) -> tuple[NDArray[np.float64], Array]:
+        """The scores of an image with prompts, float64 (n,), and its features; it is encoded once."""
+        require_prompts(prompts)
+        states, features = self._read([image])
+        return self._from_states(states, [0] * len(prompts), prompts), features
+
     def image_features(self, images: Sequence[Image]) -> Array:
         """What the language model reads of images: float32 (n, tokens, width)."""
         batches = in_batches(len(images), self.batch_size)
@@ -311,11 +317,18 @@ class GraphAnswers(VisionLanguageScorer):
     ) -> list[NDArray[np.float64]]:
         states, _ = self._read(images)
         owner = [i for i, texts in enumerate(prompts) for _ in texts]
-        suffixes = [self._suffix(prompt) for texts in prompts for prompt in texts]
-        scores = np.zeros(len(suffixes))
-        for batch in in_batches(len(suffixes), self.batch_size):
-            scores[batch] = self.from_logits(self._answer(states, owner[batch], suffixes[batch]))
+        scores = self._from_states(states, owner, [prompt for texts in prompts for prompt in texts])
         return np.split(scores, np.cumsum([len(texts) for texts in prompts])[:-1])
+
+    def _from_states(
+        self, states: Array, owner: Sequence[int], prompts: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """Scores of prompts, of which number i follows the image of row ``owner[i]``."""
+        scores = np.zeros(len(prompts))
+        for batch in in_batches(len(prompts), self.batch_size):
+            suffixes = [self._suffix(prompt) for prompt in prompts[batch]]
+            scores[batch] = self.from_logits(self._answer(states, owner[batch], suffixes))
+        return scores
 
     def _read(self, images: Sequence[Image]) -> tuple[Array, Array]:
         """The keys and values of images, and their features."""

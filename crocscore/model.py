@@ -31,7 +31,7 @@ from croc.scorers.loading import in_batches
 from croc.scorers.pairs import require_prompts
 from croc.scorers.yes_no import YesNo
 from crocscore.graphs import RUNTIME, GraphAnswers, choose_runtime
-from crocscore.out_of_world import DRAWINGS_ONLY, World, pooled, read_world
+from crocscore.out_of_world import DRAWINGS_ONLY, World, pooled, read_hub_world, read_world
 
 if TYPE_CHECKING:
     import polars as pl
@@ -175,9 +175,13 @@ class CROCScore(YesNo):
         """What images of the training look like to the model; None where its folder does not say.
 
         Raises:
+            CrocError: it is on the Hub and cannot be downloaded.
             InputError: the folder says it for other weights.
         """
-        return read_world(self.checkpoint.source) if self.checkpoint.is_local else None
+        source = self.checkpoint.source
+        if self.checkpoint.is_local:
+            return read_world(source)
+        return read_hub_world(source, self.checkpoint.commit) if isinstance(source, str) else None
 
     def image_features(self, images: Sequence[Image]) -> np.ndarray:
         """What the language model reads of images: float32 (n, tokens, width)."""
@@ -232,8 +236,8 @@ class CROCScore(YesNo):
         spans = clauses(prompt) or [(0, len(prompt))]
         texts = [prompt[start:end] for start, end in spans]
         prompts = [prompt] if texts == [prompt] else [prompt, *texts]
-        margins = self.with_paper(False).score_prompts(image, prompts)
-        distance = self.world_distance([image])
+        margins, features = self.with_paper(False)._read_once(image, prompts)
+        distance = None if features is None or self.world is None else self.world.distance(pooled(features))
         is_outside = distance is not None and bool(distance[0] > 1)
         is_known = self.is_calibrated and not is_outside
         probabilities = [float(value) if is_known else None for value in self.probability_of(margins)]
@@ -251,6 +255,11 @@ class CROCScore(YesNo):
             world_distance=None if distance is None else float(distance[0]),
             warning=DRAWINGS_ONLY if is_outside else None,
         )
+
+    def _read_once(self, image: Image, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Margins of prompts, and the features of their image; None where no world is known."""
+        margins = self.score_prompts(image, prompts)
+        return margins, None if self.world is None else self.image_features([image])
 
     def score_checks(self, dataset: Any, out: str | Path | None = None, **options: Any) -> pl.DataFrame:
         """Score a dataset of contrastive checks.
@@ -280,3 +289,6 @@ class GraphCROCScore(GraphAnswers, CROCScore):
         model: folder of a model with graphs.
         options: those of :class:`CROCScore`, without those that need torch.
     """
+
+    def _read_once(self, image: Image, prompts: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        return self.answer_prompts(image, prompts)

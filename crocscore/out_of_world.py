@@ -19,10 +19,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croc.errors import InputError
+from croc.scorers.fingerprints import SCORING_FILES, folder_fingerprint
 from croc.scorers.fingerprints import WORLD_ARRAYS as ARRAYS
 from croc.scorers.fingerprints import WORLD_FIGURES as FIGURES
-from croc.scorers.fingerprints import folder_fingerprint
 from croc.storage.files import read_json
+from croc.storage.hub_access import download_snapshot
 from croc.verdict.records import Stored
 
 Array = NDArray[np.float64]
@@ -122,3 +123,21 @@ def read_world(folder: str | Path) -> World | None:
             f"{folder / ARRAYS}: cannot be read ({error}): run croc calibrate {folder} with --world again"
         ) from None
     return World(mean, whitening, figures.threshold)
+
+
+def read_hub_world(repository: str, revision: str | None) -> World | None:
+    """The world of a model on the Hub; None if its repository has none.
+
+    Args:
+        repository: name of the model.
+        revision: the commit whose weights are loaded.
+
+    Raises:
+        CrocError: it cannot be downloaded.
+        InputError: it cannot be read, or belongs to other weights.
+    """
+    folder = download_snapshot(repository, revision, [FIGURES], kind="model")
+    if (folder / FIGURES).is_file():
+        # The files of the model are in the cache; those that the fingerprint needs besides are small.
+        folder = download_snapshot(repository, revision, [*SCORING_FILES, ARRAYS], kind="model")
+    return read_world(folder)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from croc.errors import InputError
 from croc.external.benchmark import Benchmark, require_folder
-from croc.storage.hub_access import download_dataset
+from croc.storage.hub_access import download_snapshot
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def _download(
     source = benchmark.source
     assert source.hub is not None
     patterns = [*source.hub_files, *(source.hub_images if images else ())]
-    folder = download_dataset(source.hub, revision, patterns)
+    folder = download_snapshot(source.hub, revision, patterns)
     commit = folder.name
     log(f"{benchmark.name}: {source.hub} @ {commit}")
     if revision is None:

@@ -31,7 +31,7 @@ from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.results.hub_metadata import eval_results_files
 from croc.results.verified import LEVELS, VERIFIED, read_verified
-from croc.storage.hub_access import can_be_repository, download_dataset
+from croc.storage.hub_access import can_be_repository, download_snapshot
 from croc.storage.limits import PAGE
 from croc.verdict.records import DIRECTION_NAMES, Result, Score
 from croc.verdict.report import NO_VALUE
@@ -207,7 +207,7 @@ def source_folder(variable: str, default: Path) -> Path:
         return Path(named)
     if "/" not in named or not can_be_repository(named):
         raise InputError(f"{variable}={named}: neither a folder nor a Hub id")
-    return download_dataset(named, patterns=["*.json"])
+    return download_snapshot(named, patterns=["*.json"])
 
 
 # ---- Fragments ----

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 # The files of a folder that change scores, and those that this program writes beside them about the model.
-_SCORING_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.jinja", "*.txt", "*.model")
+SCORING_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 WORLD_FIGURES, WORLD_ARRAYS = "world.json", "world.npz"
 _DESCRIPTIONS = {
     *("card.json", "results.json", "training.json", "calibration.json", "pretraining.json"),
@@ -24,7 +24,7 @@ def folder_fingerprint(folder: Path, other: str | None = None) -> str:
     itself: a card's results keep the signature of the folder that they are stored in.
     """
     total = hashlib.sha256()
-    names = {path.name for pattern in _SCORING_FILES for path in folder.glob(pattern)} - _DESCRIPTIONS
+    names = {path.name for pattern in SCORING_FILES for path in folder.glob(pattern)} - _DESCRIPTIONS
     for path in sorted(folder / name for name in {*names, *([other] if other else [])}):
         if path.name == "config.json":
             digest = hashlib.sha256(_without_calibration(path.read_bytes())).digest()

@@ -540,6 +540,11 @@ class Checkpoint:
             return str(imported.read_record(self._imported).get("revision"))
         return self.revision or "unpinned"
 
+    @property
+    def commit(self) -> str | None:
+        """The commit of a model on the Hub whose weights are loaded; None of any other model."""
+        return self.revision or getattr(self.model.config, "_commit_hash", None)
+
     def fields(self) -> dict[str, str]:
         """The checkpoint's part of a scorer's fields; a folder is given without its path."""
         on_hub = isinstance(self.source, str | Path) and not self.is_local

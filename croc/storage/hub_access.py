@@ -82,7 +82,7 @@ def require_readable(
     )
 
     is_model = kind == "model"
-    page = f"{constants.ENDPOINT}/{'' if is_model else 'datasets/'}{repository}"
+    page = _page(repository, kind)
     download = f"hf download {repository}" + ("" if is_model else " --repo-type dataset")
     download += f" --revision {revision}" if revision else ""
     place = "in the cache of this machine"
@@ -131,28 +131,38 @@ def require_readable(
         ) from None
 
 
+def _page(repository: str, kind: Kind) -> str:
+    from huggingface_hub import constants
+
+    return f"{constants.ENDPOINT}/{'' if kind == 'model' else 'datasets/'}{repository}"
+
+
 def _gated(repository: str, page: str) -> CrocError:
     return CrocError(f"{repository} is gated: accept its licence at {page} and log in with `hf auth login`")
 
 
-def download_dataset(
-    repository: str, revision: str | None = None, patterns: Sequence[str] | None = None
+def download_snapshot(
+    repository: str,
+    revision: str | None = None,
+    patterns: Sequence[str] | None = None,
+    kind: Kind = "dataset",
 ) -> Path:
-    """Download a dataset, or find it in the cache where the Hub cannot be reached.
+    """Download a repository, or find it in the cache where the Hub cannot be reached.
 
     Args:
-        repository: name of the dataset.
+        repository: its name.
         revision: commit, tag or branch; None is the newest commit.
         patterns: of the files; None takes all.
+        kind: of the repository.
 
     Returns:
         The folder in the cache.
 
     Raises:
-        InputError: the name cannot be a dataset of the Hub.
+        InputError: the name cannot be a repository of the Hub.
         CrocError: it cannot be downloaded; the message says why.
     """
-    from huggingface_hub import constants, snapshot_download
+    from huggingface_hub import snapshot_download
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, LocalEntryNotFoundError
 
     if not can_be_repository(repository):
@@ -160,7 +170,7 @@ def download_dataset(
     unreachable: HubUnreachable | None = None
     if not is_offline():
         try:
-            require_readable(repository, revision, kind="dataset")
+            require_readable(repository, revision, kind=kind)
         except HubUnreachable as error:
             unreachable = error
     from_cache = is_offline() or unreachable is not None
@@ -168,7 +178,7 @@ def download_dataset(
         return Path(
             snapshot_download(
                 repository,
-                repo_type="dataset",
+                repo_type=kind,
                 revision=revision,
                 allow_patterns=None if patterns is None else list(patterns),
                 local_files_only=from_cache,
@@ -178,10 +188,10 @@ def download_dataset(
         if unreachable is not None:
             raise unreachable from None
         if from_cache:
-            require_readable(repository, revision, kind="dataset")  # says that it is forbidden
+            require_readable(repository, revision, kind=kind)  # says that it is forbidden
         raise HubUnreachable(f"{repository}: cannot be downloaded ({error})") from None
     except GatedRepoError:  # the card of a gated repository can be read by everyone
-        raise _gated(repository, f"{constants.ENDPOINT}/datasets/{repository}") from None
+        raise _gated(repository, _page(repository, kind)) from None
     except (HfHubHTTPError, ValueError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise CrocError(f"{repository}: cannot be downloaded ({reason})") from None

@@ -15,7 +15,7 @@ from typing import Any
 
 from croc.cli.failures import EXPECTED, describe
 from croc.errors import InputError
-from croc.storage.hub_access import download_dataset
+from croc.storage.hub_access import download_snapshot
 from croc_hum.page import VERSION, Campaign, launch
 from croc_hum.page.limits import JOINS_PER_HOUR, Visitors
 from croc_hum.schema import read_items
@@ -76,7 +76,7 @@ def find_items() -> Path:
         return Path(source)
     if source.count("/") != 1:
         raise InputError(f"CROC_ITEMS={source}: expected a file, a folder or the id of a dataset")
-    return download_dataset(source, patterns=["*.parquet"])
+    return download_snapshot(source, patterns=["*.parquet"])
 
 
 def read_number(name: str, kind: Callable[[str], Any], default: Any) -> Any:

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny_models as tiny
+from hub_server import Hub, online, use_hub
 from PIL import Image
 
 from croc.checks.decoding import decode, to_bytes
@@ -19,6 +20,7 @@ from croc.errors import InputError
 from croc.scorers.fingerprints import WORLD_FIGURES as FIGURES
 from croc.scorers.fingerprints import folder_fingerprint
 from croc_syn.world import draw
+from crocscore.graphs import IMAGE
 from crocscore.model import WEIGHTS, CROCScore
 from crocscore.out_of_world import DRAWINGS_ONLY, World, pooled, read_world
 from crocscore.probes import load_probes
@@ -119,6 +121,29 @@ def test_a_world_of_other_weights_is_refused(fitted: Path, tmp_path: Path) -> No
     assert read_world(folder) is None and not list(folder.glob("world.*"))
 
 
+def test_a_model_on_the_hub_brings_its_world(
+    fitted: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from huggingface_hub import HfApi
+
+    plain = tiny.save(*tiny.llava(), tmp_path / "plain")
+    images = [tiny.picture(), Image.new("RGB", (40, 32), "white")]
+    with Hub(tmp_path / "files") as hub:
+        use_hub(monkeypatch, hub, tmp_path)
+        with online(monkeypatch):
+            api = HfApi(endpoint=hub.endpoint, token="hf_writer")
+            for name, folder in (("fitted", fitted), ("plain", plain)):
+                api.create_repo(f"org/{name}")
+                api.upload_folder(repo_id=f"org/{name}", folder_path=folder)
+            revision = api.model_info("org/fitted").sha
+            expected = CROCScore.from_pretrained(fitted, device="cpu").world_distance(images)
+            for options in ({"revision": revision}, {}):
+                scorer = CROCScore.from_pretrained("org/fitted", device="cpu", **options)
+                np.testing.assert_allclose(scorer.world_distance(images), expected)
+            assert scorer.in_world(images).tolist() == [True, False]
+            assert CROCScore.from_pretrained("org/plain", device="cpu").in_world(images) is None
+
+
 def test_a_damaged_world_is_refused(fitted: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(fitted, folder)
@@ -177,3 +202,15 @@ def test_sentences_of_people_are_about_other_drawings(shipped: CROCScore, shared
 
 def test_the_folder_of_the_package_says_what_its_world_is() -> None:
     assert read_world(WEIGHTS) is not None
+
+
+def test_an_explanation_reads_the_image_once(shipped: CROCScore, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, prompt = decode(draw("a red dog and no cat", 1).png), "a red dog and no cat"
+    expected, distance = shipped.score_prompts(image, [prompt]), shipped.world_distance([image])
+    run, graphs = shipped.checkpoint.run, []
+    monkeypatch.setattr(
+        shipped.checkpoint, "run", lambda name, inputs: graphs.append(name) or run(name, inputs)
+    )
+    found = shipped.explain(image, prompt)
+    assert graphs.count(IMAGE) == 1 and len(found.clauses) == 2
+    assert found.margin == pytest.approx(expected[0]) and found.world_distance == pytest.approx(distance[0])

@@ -14,7 +14,7 @@ from croc.checks.sources import open_checks
 from croc.errors import CrocError, InputError
 from croc.scorers.dual_encoder import DualEncoder
 from croc.scorers.yes_no import YesNo
-from croc.storage.hub_access import download_dataset, require_readable, require_source
+from croc.storage.hub_access import download_snapshot, require_readable, require_source
 
 REVISION = "0" * 40
 
@@ -85,7 +85,7 @@ def no_network(monkeypatch):
         yield
 
 
-@pytest.mark.parametrize("use", [open_checks, download_dataset])
+@pytest.mark.parametrize("use", [open_checks, download_snapshot])
 def test_without_a_network_it_is_said_at_once_of_a_dataset(no_network, use):
     import datasets
 
@@ -102,14 +102,14 @@ def test_a_dataset_that_the_hub_does_not_have_is_said_after_one_request(hub, mon
 
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", False)
     before = len(requests(hub))
-    for use in (open_checks, download_dataset):
+    for use in (open_checks, download_snapshot):
         with pytest.raises(CrocError, match=r"^the Hub has no dataset org/none, or it is private: check the"):
             use("org/none")
     assert len(requests(hub)) == before + 2
 
 
 @pytest.mark.parametrize("name", ["./missing", "a/b/c", "/no/such/folder", "~/checks", "a b", "x" * 97])
-@pytest.mark.parametrize("use", [open_checks, download_dataset])
+@pytest.mark.parametrize("use", [open_checks, download_snapshot])
 def test_a_dataset_at_a_path_that_does_not_exist_is_said_without_a_request(no_network, use, name):
     with pytest.raises(InputError, match="neither an existing folder nor a Hub id"):
         use(name)
