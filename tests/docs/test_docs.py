@@ -129,6 +129,7 @@ def walk_beside(hub: Hub, page: Path, home: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.spread
 @pytest.mark.parametrize("name", WALKED)
 def test_a_page_of_the_guide_runs_from_top_to_bottom(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest

@@ -35,6 +35,7 @@ def test_the_changes_of_a_recipe_apply_to_the_code_as_it_is(page: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.spread
 @pytest.mark.parametrize("page", RECIPES, ids=lambda page: page.stem)
 def test_the_commands_of_a_recipe_succeed_after_its_changes(page: Path, tmp_path: Path) -> None:
     if "tests/spaces" in code_blocks(page, "console"):
