@@ -6,7 +6,8 @@
     reward = as_reward("crocscore", framework="trl")           # reward_funcs= of TRL's GRPOTrainer
     Reward = as_reward("crocscore", framework="flow_factory")  # a pointwise reward model
 
-A metric that is optimised is also attacked: look at ``croc invariance`` and at its results by property first.
+A metric that is optimised is also attacked: ``croc audit-reward`` says how safe it is, ``croc invariance``
+what moves it.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _named(reward: Callable[..., Any], scorer: Any) -> Callable[..., Any]:
 
 def _for_images(scorer: Any, missing: float | None) -> Callable[..., tuple[Array, dict[str, Any]]]:
     def reward(images: Any, prompts: Sequence[str], metadata: Any = None) -> tuple[Array, dict[str, Any]]:
-        return _required(*_score(scorer, to_images(images), list(prompts)), missing), {}
+        return _required(*score_pairs(scorer, to_images(images), list(prompts)), missing), {}
 
     return _named(reward, scorer)
 
@@ -94,7 +95,7 @@ def _for_trl(scorer: Any, missing: float | None) -> Callable[..., list[float | N
         if image is None and images is None:
             raise InputError("the dataset has no column image or images, which the completions are about")
         pictures = image if image is not None else [each[0] for each in images or ()]
-        scores, _ = _score(scorer, to_images(pictures), [_text(each) for each in completions])
+        scores, _ = score_pairs(scorer, to_images(pictures), [_text(each) for each in completions])
         return [missing if np.isnan(score) else float(score) for score in scores]
 
     return _named(reward, scorer)
@@ -128,7 +129,7 @@ def _for_flow_factory(scorer: Any, missing: float | None) -> type:
         def __call__(self, prompt: Sequence[str], image: Any = None, **others: Any) -> Any:
             import torch
 
-            scores = _required(*_score(scorer, to_images(image), list(prompt)), missing)
+            scores = _required(*score_pairs(scorer, to_images(image), list(prompt)), missing)
             rewards = torch.tensor(scores, dtype=torch.float32, device=self.device)
             return home.RewardModelOutput(rewards=rewards)
 
@@ -161,8 +162,15 @@ def to_images(images: Any) -> list[Image.Image]:
     raise InputError(f"expected images, not {type(images).__name__}")
 
 
-def _score(scorer: Any, images: list[Image.Image], prompts: list[str]) -> tuple[Array, dict[int, str]]:
-    """Scores, NaN where there is none, and the reasons by position."""
+def score_pairs(scorer: Any, images: list[Image.Image], prompts: list[str]) -> tuple[Array, dict[int, str]]:
+    """Scores of pairs in batches of the scorer's own size.
+
+    Returns:
+        (n,) scores, NaN where there is none, and the reasons by position.
+
+    Raises:
+        InputError: there are not as many images as prompts.
+    """
     if len(images) != len(prompts):
         raise InputError(f"{len(images)} images and {len(prompts)} texts; expected one text per image")
 

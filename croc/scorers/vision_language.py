@@ -223,11 +223,17 @@ class VisionLanguageScorer:
         with torch.inference_mode():
             if self._reads_prompt_with_image:
                 return self._qformer_logits(images, prompts)
-            encoded, prefixes = self._read_images(images)
-            rows = [[*head, *self._suffix(prompt)] for head, prompt in zip(prefixes, prompts, strict=True)]
-            inputs = self._extended(encoded, [[*row, *self._answered] for row in rows])
-            last = torch.tensor([len(row) - 1 for row in rows])
-            return self._adjusted(self._last_logits(inputs, last, use_cache=False), rows)
+            return self.read_logits(images, prompts)
+
+    def read_logits(self, images: Sequence[Image], prompts: Sequence[str], **replaced: Any) -> Any:
+        """:meth:`logits` with gradients; ``replaced`` are inputs of the model in place of the processor's."""
+        import torch
+
+        encoded, prefixes = self._read_images(images)
+        rows = [[*head, *self._suffix(prompt)] for head, prompt in zip(prefixes, prompts, strict=True)]
+        inputs = self._extended(encoded | replaced, [[*row, *self._answered] for row in rows])
+        last = torch.tensor([len(row) - 1 for row in rows])
+        return self._adjusted(self._last_logits(inputs, last, use_cache=False), rows)
 
     def truncated(self, prompts: Sequence[str]) -> np.ndarray:
         """Which prompts are truncated: bool (n,)."""

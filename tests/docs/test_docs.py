@@ -35,6 +35,7 @@ WALKED = (
         "transfer",
         "graded",
         "invariance",
+        "reward_audit",
         "own_images",
         "trust",
     ),

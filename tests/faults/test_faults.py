@@ -336,6 +336,7 @@ def test_every_command_that_resumes_is_in_the_table():
     left_out = {
         "build nlvr": "assembled as by build hum",
         "build graded": "drawn and assembled as by build syn",
+        "audit-reward": "its pools and scores are made by the runners of build and score",
         "external score": "scores with the runner of score",
         "invariance": "its variants and scores are made by the runners of build and score",
     }

@@ -117,11 +117,9 @@ def _sample_once(
             items.append(Item(thing, index))
     place = PLACES[setting]
     things = lay_out(meaning, items, rng, place, effort)
-    shows = set(place.shows | style.shows) | FALLING.get(weather, frozenset())
-    if weather == "dry" and not mentioned & CELESTIAL[lighting]:
-        shows |= CELESTIAL[lighting]
+    shows = shown_by_background(place, style, lighting, weather, mentioned)
     shapes_only = style.group == "shapes"
-    options = _possible_distractors(mentioned, frozenset(shows), setting == "plain", shapes_only)
+    options = _possible_distractors(mentioned, shows, setting == "plain", shapes_only)
     if avoided is not None:
         options = [kind for kind in options if kind.id not in avoided.nouns]
     _add_references(things, meaning, options, rng, place, style.bare)
@@ -136,6 +134,16 @@ def _sample_once(
         variant=rng.integer(8),
         style=style.id,
     )
+
+
+def shown_by_background(
+    place: Place, style: Style, lighting: str, weather: str, mentioned: frozenset[str]
+) -> frozenset[str]:
+    """Kinds that the background itself depicts; sun, moon and stars are left out of a sky if mentioned."""
+    shows = place.shows | style.shows | FALLING.get(weather, frozenset())
+    if weather == "dry" and not mentioned & CELESTIAL[lighting]:
+        shows |= CELESTIAL[lighting]
+    return shows
 
 
 @lru_cache(maxsize=4096)

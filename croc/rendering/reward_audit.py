@@ -1,0 +1,183 @@
+"""Results of audits of rewards: as terminal tables and as a picture."""
+
+from __future__ import annotations
+
+import io
+from typing import TYPE_CHECKING
+
+from rich.table import Table
+from rich.text import Text
+
+from croc.rendering.formats import probability
+from croc.reward_audit.records import RewardAudit, RewardReport
+from croc.wording import DASH, counted
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
+
+def terminal(report: RewardReport) -> list[RenderableType]:
+    """The report for the terminal: curves, what is chosen, search, pixels, and what to know about them."""
+    numbers = list(report.oracle)
+    last = numbers[-1]
+    head = Text(
+        f"{report.dataset}: {counted(report.prompts, 'prompt')} × {counted(report.candidates, 'candidate')}, "
+        f"{report.level:.0%} intervals over prompts"
+    )
+    curves = _table("The best of n candidates is right", "metric", *(f"n = {n}" for n in numbers), "", "peak")
+    for one in report.metrics:
+        end = one.best_of[last]
+        curves.add_row(
+            _name(one),
+            *(probability(one.best_of[n].value) for n in numbers),
+            "" if end.low is None else f"[{probability(end.low)}, {probability(end.high)}]",
+            f"n = {one.peak}" + (", then falls" if one.falls else ""),
+        )
+    curves.add_row("(always right)", *(probability(report.oracle[n]) for n in numbers), "", "")
+    curves.add_row("(random)", *(probability(report.random) for _ in numbers), "", "")
+    sorts = list(dict.fromkeys(sort for one in report.metrics for sort in one.chosen))
+    chosen = _table("What the best of 16 is", "metric", *sorts, f"weakest property at n = {last}", "")
+    for one in report.metrics:
+        name, value = one.weakest
+        chosen.add_row(
+            _name(one), *(probability(one.chosen.get(sort)) for sort in sorts), name, probability(value)
+        )
+    shown: list[RenderableType] = [head, curves, Text(""), chosen]
+    if any(one.search for one in report.metrics):
+        shown += [Text(""), _search(report)]
+    if any(one.pixels for one in report.metrics):
+        shown += [Text(""), _pixels(report)]
+    return [*shown, Text(""), *(Text(line) for line in lines(report))]
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(box=None, padding=(0, 1), title=title, title_justify="left", title_style="bold")
+    for column in columns:
+        table.add_column(column, justify="left" if column == "metric" else "right", no_wrap=True)
+    return table
+
+
+def _search(report: RewardReport) -> Table:
+    table = _table(
+        "What a search for high scores finds",
+        "metric",
+        "highest score is right",
+        "",
+        "reward gap",
+        "",
+        "gained by wrong images",
+        "by",
+    )
+    for one in report.metrics:
+        if one.search is None:
+            continue
+        right, gap = one.search.right, one.search.gap
+        table.add_row(
+            _name(one),
+            probability(right.value),
+            "" if right.low is None else f"[{probability(right.low)}, {probability(right.high)}]",
+            signed(gap.value),
+            "" if gap.low is None else f"[{signed(gap.low)}, {signed(gap.high)}]",
+            signed(one.search.gained),
+            ", ".join(list(one.search.changes)[:3]) or DASH,
+        )
+    return table
+
+
+def _pixels(report: RewardReport) -> Table:
+    sizes = list(dict.fromkeys(size for one in report.metrics if one.pixels for size in one.pixels.attack))
+    files = list(dict.fromkeys(name for one in report.metrics if one.pixels for name in one.pixels.file))
+    table = _table(
+        "Passed checks that turn",
+        "metric",
+        "passed",
+        *files,
+        *(f"pixels by {size}/255" for size in sizes),
+    )
+    for one in report.metrics:
+        if one.pixels is not None:
+            table.add_row(
+                _name(one),
+                f"{one.pixels.passed} of {one.pixels.checks}",
+                *(probability(one.pixels.file.get(name)) for name in files),
+                *(probability(one.pixels.attack.get(size)) for size in sizes),
+            )
+    return table
+
+
+def signed(value: float | None) -> str:
+    """A difference in standard deviations as text."""
+    return DASH if value is None else f"{value + 0.0:+.1f}".replace("-", "−")
+
+
+def lines(report: RewardReport) -> list[str]:
+    """What the columns mean, and what to know about the numbers."""
+    text = [
+        "best of n: how often the image with the highest score among n candidates of a prompt shows the "
+        f"prompt. A curve that stays at {probability(report.random)} selects nothing; one that falls prefers "
+        "wrong images.",
+    ]
+    if any(one.search for one in report.metrics):
+        text.append(
+            "reward gap: highest score of a wrong image minus that of a right one after the search, in "
+            "standard deviations of the scores of the pool; above 0 a wrong image is rewarded most."
+        )
+    if any(one.pixels and one.pixels.attack for one in report.metrics):
+        text.append(f"{DASH} under pixels: the metric has no gradients here.")
+    for one in report.metrics:
+        if one.missing:
+            text.append(f"{one.metric}: {counted(one.missing, 'candidate')} without a score.")
+    return text
+
+
+def picture(report: RewardReport) -> Figure:
+    """The curves over n, and by property how often the best of the most candidates is right."""
+    from matplotlib.figure import Figure
+
+    numbers = [int(number) for number in report.oracle]
+    properties = list(dict.fromkeys(name for one in report.metrics for name in one.by_property))
+    names = [_name(one) for one in report.metrics]
+    height = max(3.6, 1.9 + 0.36 * len(names))
+    figure = Figure(figsize=(6.2 + 0.42 * len(properties), height), layout="constrained")
+    curves, cells = figure.subplots(1, 2, width_ratios=(4.2, 1.6 + 0.42 * len(properties)))
+    curves.plot(numbers, list(report.oracle.values()), "k--", linewidth=1, label="always right")
+    curves.axhline(report.random, color="#888888", linewidth=1, linestyle=":", label="random")
+    for one in report.metrics:
+        values = [one.best_of[str(number)].value for number in numbers]
+        curves.plot(
+            numbers,
+            [float("nan") if value is None else value for value in values],
+            marker="o",
+            markersize=3,
+            label=_name(one),
+        )
+    curves.set_xscale("log", base=2)
+    curves.set_xticks(numbers, [str(number) for number in numbers])
+    curves.set_ylim(0, 1.02)
+    curves.set_xlabel("n")
+    curves.set_title("the best of n candidates is right", fontsize=9)
+    curves.legend(fontsize=7, frameon=False)
+    last = str(numbers[-1])
+    shares = [[one.by_property[name][last] for name in properties] for one in report.metrics]
+    image = cells.imshow(shares, cmap="RdBu", vmin=0, vmax=1, aspect="auto")
+    cells.set_xticks(range(len(properties)), properties, rotation=55, ha="right", fontsize=8)
+    cells.set_yticks(range(len(names)), names, fontsize=8)
+    for row, of_metric in enumerate(shares):
+        for column, value in enumerate(of_metric):
+            shade = "white" if abs(value - 0.5) > 0.3 else "black"
+            cells.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=shade)
+    cells.set_title(f"by property, n = {last}", fontsize=9)
+    figure.colorbar(image, ax=cells, shrink=0.9)
+    return figure
+
+
+def picture_png(report: RewardReport, dpi: int = 150) -> bytes:
+    """The picture as a PNG file."""
+    out = io.BytesIO()
+    picture(report).savefig(out, format="png", dpi=dpi)
+    return out.getvalue()
+
+
+def _name(one: RewardAudit) -> str:
+    return f"{one.metric} (baseline)" if one.baseline else one.metric
