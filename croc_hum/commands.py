@@ -154,8 +154,13 @@ def annotate(
         page_options: dict[str, Any] = {"contact": contact} if contact else {}
         page_options |= {"invitations": invitations, "behind_proxy": behind_proxy}
         page_options["visitors"] = Visitors(joins_per_hour)
-        log(f"http://{host}:{port}  (administration: http://{host}:{port}/admin)")
-        launch(Campaign(store, token, mirror, **page_options), host=host, port=port)
+        address = f"http://{host}:{port}"
+        launch(
+            Campaign(store, token, mirror, **page_options),
+            host=host,
+            port=port,
+            ready=lambda: log(f"{address}  (administration: {address}/admin)"),
+        )
 
 
 @hum.command(

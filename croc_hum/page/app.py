@@ -311,7 +311,14 @@ def load_hints() -> dict[str, str]:
     return {category: prompts.look_for for category, prompts in load().items()}
 
 
-def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wait: bool = True) -> Any:
+def launch(
+    campaign: Campaign,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 7860,
+    wait: bool = True,
+    ready: Callable[[], Any] | None = None,
+) -> Any:
     """Serve the page until the process is stopped; then return, so that the caller can close its files.
 
     Args:
@@ -319,6 +326,7 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
         host: address on which the server listens; ``0.0.0.0`` for all.
         port: port on which the server listens.
         wait: return only after the server has stopped.
+        ready: called when the page can be opened.
 
     Returns:
         The value of ``gradio.Blocks.launch``.
@@ -338,10 +346,10 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
         # A Space or a service is stopped with this signal: handle it as Ctrl-C.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        return demo.launch(
+        launched = demo.launch(
             server_name=host,
             server_port=port,
-            prevent_thread_lock=not wait,
+            prevent_thread_lock=True,
             quiet=True,
             share=False,
             ssr_mode=False,
@@ -368,3 +376,8 @@ def launch(campaign: Campaign, *, host: str = "127.0.0.1", port: int = 7860, wai
         )
     except OSError as problem:
         raise InputError(f"cannot listen on port {port} of {host} ({problem})") from None
+    if ready is not None:
+        ready()
+    if wait:
+        demo.block_thread()
+    return launched

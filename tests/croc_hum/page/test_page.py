@@ -5,6 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
+import socket
+import subprocess
+import sys
 import threading
 import time
 import urllib.error
@@ -312,6 +316,33 @@ def test_no_address_and_no_request_is_logged(served):
     assert "127.0.0.1" not in log and "gradio_api" not in log and client.code not in log
     for file in served.store.parent.glob("votes.sqlite*"):
         assert b"127.0.0.1" not in file.read_bytes()
+
+
+@pytest.mark.slow
+def test_the_address_is_printed_when_the_page_can_be_opened(tmp_path):
+    file = write(items(2), tmp_path / "items.parquet")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    command = [
+        sys.executable,
+        "-m",
+        "croc",
+        "hum",
+        "annotate",
+        str(file),
+        "--store",
+        str(tmp_path / "votes.sqlite"),
+    ]
+    process = subprocess.Popen([*command, "--port", port], stderr=subprocess.PIPE, text=True)
+    try:
+        address = next(line for line in process.stderr if line.startswith("http")).split()[0]
+        with urllib.request.urlopen(address, timeout=60) as page:
+            assert page.status == 200
+    finally:
+        process.send_signal(signal.SIGTERM)
+        rest = process.communicate(timeout=60)[1]
+    assert "Traceback" not in rest
 
 
 @pytest.mark.slow
