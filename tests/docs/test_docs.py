@@ -36,6 +36,7 @@ WALKED = (
         "graded",
         "invariance",
         "reward_audit",
+        "probe",
         "own_images",
         "trust",
     ),

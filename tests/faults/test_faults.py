@@ -338,6 +338,7 @@ def test_every_command_that_resumes_is_in_the_table():
         "build graded": "drawn and assembled as by build syn",
         "audit-reward": "its pools and scores are made by the runners of build and score",
         "external score": "scores with the runner of score",
+        "probe": "each round depends on those before it; its own test interrupts and resumes it",
         "invariance": "its variants and scores are made by the runners of build and score",
     }
     trainings = "experiment "  # take minutes; their parts are trainings in the runner of build
