@@ -133,6 +133,12 @@ def print_report(out: Path, report: Any) -> None:
     is_flag=True,
     help="The reverse of --hold-out, for a test: every check contains something of it.",
 )
+@click.option(
+    "--from-probe",
+    type=PATH,
+    metavar="FOLDER|FILE",
+    help="Exactly the checks of a 'croc probe' about weak properties, in place of --checks and --seed.",
+)
 @_split_options
 @click.option("--only", multiple=True, metavar="SPLIT", help="Only checks of this split. Repeatable.")
 @executor_options

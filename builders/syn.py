@@ -22,11 +22,13 @@ from croc.checks.schema import stable_hash
 from croc.errors import InputError
 from croc.jobs.parts import Executor
 from croc.jobs.runner import Manifest, read_manifest
+from croc.probe.report import read_report as read_probe
 from croc.tables.metadata import library_versions
 from croc_syn import presets
 from croc_syn.painting.exact import ExactSettings
 from croc_syn.painting.images import make_images
 from croc_syn.painting.table import SETTINGS, exact_features, painted_features
+from croc_syn.probe_checks import checks_of
 from croc_syn.writing.prompts import make_prompts, plan_prompts, scope_record
 from croc_syn.writing.table import EXACT
 
@@ -58,6 +60,7 @@ def build_exact(
     style: str | None = None,
     hold_out: Sequence[str] = (),
     held_out_only: bool = False,
+    from_probe: str | Path | None = None,
     audit_checks: int = 2000,
     progress: bool = True,
 ) -> BuildReport:
@@ -91,6 +94,8 @@ def build_exact(
         hold_out: what no prompt and no image contains, such as ``nouns=0.2`` (a share) or
             ``values=colour=red,count=7`` (a list); see :class:`croc_syn.world.HeldOut`.
         held_out_only: the reverse, for a test: every check is about something in ``hold_out``.
+        from_probe: folder or JSON file of ``croc probe``; exactly its checks about weak properties are made,
+            with its seed. Then ``checks``, ``seed`` and what selects checks are not used.
         audit_checks: number of checks to audit, at most; 0 omits the audit.
         progress: show bars.
 
@@ -99,6 +104,13 @@ def build_exact(
     """
     started = time.monotonic()
     folder = Path(out)
+    chosen: list[tuple[Spec, int]] | None = None
+    if from_probe is not None:
+        if subsets or properties or taxonomy or hold_out:
+            raise InputError("a build from a probe has the checks of the probe: select no others")
+        report = read_probe(from_probe)
+        chosen, seed = checks_of(report), report["seed"]
+        checks = len(chosen)
     ratios = shards.check_ratios(splits or TEST_ONLY)
     if only and (unknown := sorted(set(only) - set(ratios))):
         raise InputError(f"only: no concept goes into {unknown[0]!r}; the splits are {', '.join(ratios)}")
@@ -125,7 +137,8 @@ def build_exact(
     def is_wanted(spec: Spec) -> bool:
         return not only or split_of(spec.concept_id, ratios) in only
 
-    plan, drawing = plan_prompts(preset, is_wanted), ExactSettings.of(preset.images)
+    plan = plan_prompts(preset, is_wanted, chosen)
+    drawing = ExactSettings.of(preset.images)
     recipe = {
         "kind": "syn",
         "text_model": EXACT,

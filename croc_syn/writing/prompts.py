@@ -7,7 +7,7 @@ Pairs in controlled English come from :mod:`croc_syn.writing.exact`, those of la
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -50,12 +50,17 @@ class PromptPlan:
     passed_over: int = 0
 
 
-def plan_prompts(preset: Preset, keep: Callable[[Spec], bool] | None = None) -> PromptPlan:
+def plan_prompts(
+    preset: Preset,
+    keep: Callable[[Spec], bool] | None = None,
+    chosen: Sequence[tuple[Spec, int]] | None = None,
+) -> PromptPlan:
     """Select the checks that a preset asks for and cut them into parts.
 
     Args:
         preset: what is contrasted, and who writes.
         keep: which specs to select from; None keeps all.
+        chosen: these checks of the exact world, as spec and generation; None selects them.
 
     Raises:
         InputError: a property is not in the taxonomy, or nothing is left to contrast.
@@ -63,8 +68,11 @@ def plan_prompts(preset: Preset, keep: Callable[[Spec], bool] | None = None) -> 
     taxonomy, specs = preset.plan_specs()
     if keep is not None:
         specs = [spec for spec in specs if keep(spec)]
-    if not specs:
+        chosen = [check for check in chosen if keep(check[0])] if chosen is not None else None
+    if not specs or (chosen is not None and not chosen):
         raise InputError("the preset selects no check specs; change its section specs")
+    if chosen is not None:
+        return PromptPlan(exact.plan_parts(chosen, taxonomy), len(chosen))
     count = preset.specs.checks or len(specs) * preset.text.generations
     if preset.text.models:
         selected = select(specs, count, preset.seed, allocation=preset.specs.allocation)

@@ -10,8 +10,10 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
-from croc.checks.decoding import decode
+from builders.syn import build_exact
+from croc.checks.decoding import decode, to_bytes
 from croc.checks.schema import stable_hash
+from croc.checks.sources import open_checks
 from croc.cli import main
 from croc.errors import CrocError, InputError
 from croc.probe import read_report
@@ -196,6 +198,34 @@ def test_a_build_needs_a_weak_property() -> None:
     report = {"format": "croc probe", "metric": "m", "findings": [], "scored": [], "seed": 0, "size": 64}
     with pytest.raises(InputError, match="certified no weak property"):
         checks_of({**report, "weakest": None})  # type: ignore[typeddict-item]
+
+
+def test_a_build_from_a_probe_has_exactly_its_weak_checks(tmp_path: Path) -> None:
+    source, rng = CheckSource(3, 48, ("colour", "count")), np.random.default_rng(0)
+    drawn = [source.draw(name, number, rng) for number, name in enumerate(("colour", "count", "count"))]
+    scored = [
+        {"property": one.spec.property, "topic": one.spec.topic, "generation": one.generation, "passed": 0.5}
+        for one in drawn
+    ]
+    findings = [
+        {"kind": "property", "name": "count", "certified": 40},
+        {"kind": "property", "name": "colour", "certified": None},
+    ]
+    report = {"format": "croc probe", "metric": "m", "seed": 3, "size": 48, "weakest": "count"}
+    report |= {"findings": findings, "scored": scored}
+    (tmp_path / "probe.json").write_text(json.dumps(report))
+    options = {"images": 1, "size": 48, "audit_checks": 0, "progress": False}
+    built = build_exact(tmp_path / "built", checks=300, from_probe=tmp_path, **options)
+    assert built.checks == 2
+    rows = open_checks(str(tmp_path / "built")).read(0, 2)
+    found = {row["check_id"]: row for row in rows}
+    assert set(found) == {one.row["check_id"] for one in drawn[1:]}
+    for one in drawn[1:]:
+        row = found[one.row["check_id"]]
+        assert row["prompt"] == one.row["prompt"]
+        assert to_bytes(row["images"][0]) == one.row["images"][0]["bytes"]
+    with pytest.raises(InputError, match="select no others"):
+        build_exact(tmp_path / "other", checks=3, from_probe=tmp_path, properties=["colour"], **options)
 
 
 def test_the_command_writes_its_files_and_prints(tmp_path: Path) -> None:
