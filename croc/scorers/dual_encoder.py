@@ -4,7 +4,7 @@ CLIPScore, AlignScore, PickScore, HPS and SigLIP differ in the weights, in the f
 the preparation of image and text, so they are one class and entries of the registry. Each image and each text
 is encoded once.
 
-References, each with the same random weights: open_clip 3.3.0 (CLIP, SigLIP 2), torchmetrics 1.9.0
+References, each with the same random weights: open_clip 3.3.0 (CLIP, SigLIP, SigLIP 2), torchmetrics 1.9.0
 (CLIPScore), hpsv2 1.2.0, PickScore of t2v_metrics 3.0. Scores agree to 1e-6 of their spread. Differences on
 purpose: control tokens in a prompt are text; SigLIP 2's texts keep their punctuation, which open_clip
 removes. ALIGN has not been compared.

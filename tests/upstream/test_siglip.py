@@ -1,4 +1,4 @@
-"""SigLIP 2 against open_clip's and timm's towers; the tokenizer is a stand-in for Gemma's."""
+"""SigLIP and SigLIP 2 against open_clip's and timm's towers; the tokenizers are stand-ins."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 import numpy as np
 import torch
 import transformers as tf
-from parity import FOLDER, assert_moved, assert_same, reference
+from parity import FOLDER, TOLERANCE, assert_moved, assert_same, difference, reference
 from safetensors.torch import load_file
 from test_blip import load
 from upstream_inputs import PROMPTS, images, pairs
@@ -71,21 +71,34 @@ def weights(state: dict) -> dict:
 
 
 def siglip(**options) -> DualEncoder:
-    shape = dict(hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4)
-    state = load_file(FOLDER / "siglip2" / "weights.safetensors")
-    words = len(state["text.token_embedding.weight"])
-    model = tf.SiglipModel(
-        tf.SiglipConfig(
-            text_config=dict(**shape, vocab_size=words, max_position_embeddings=64, projection_size=64),
-            vision_config=dict(**shape, image_size=64, patch_size=16),
-        )
-    )
     processor = tf.SiglipProcessor(
         tf.SiglipImageProcessorPil(size={"height": 64, "width": 64}, resample=2),
         tf.AutoTokenizer.from_pretrained(FOLDER / "siglip2"),
     )
     given = {**info("siglip2-base").options, "processor": processor, "device": "cpu"}
-    return DualEncoder(load(model, weights(state)), **{**given, **options})
+    return DualEncoder(model("siglip2"), **{**given, **options})
+
+
+def siglip_1(*, activation: str = "gelu_pytorch_tanh", **options) -> DualEncoder:
+    processor = tf.SiglipProcessor(
+        tf.SiglipImageProcessorPil(size={"height": 64, "width": 64}, resample=3),
+        tf.SiglipTokenizer(str(FOLDER / "siglip" / "spiece.model")),
+    )
+    given = {**info("siglip-so400m").options, "processor": processor, "device": "cpu"}
+    return DualEncoder(model("siglip", hidden_act=activation), **{**given, **options})
+
+
+def model(name: str, **shape) -> tf.SiglipModel:
+    shape |= dict(hidden_size=64, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4)
+    state = load_file(FOLDER / name / "weights.safetensors")
+    words = len(state["text.token_embedding.weight"])
+    made = tf.SiglipModel(
+        tf.SiglipConfig(
+            text_config=dict(**shape, vocab_size=words, max_position_embeddings=64, projection_size=64),
+            vision_config=dict(**shape, image_size=64, patch_size=16),
+        )
+    )
+    return load(made, weights(state))
 
 
 def scores(scorer: DualEncoder, prompts=None) -> np.ndarray:
@@ -117,3 +130,35 @@ def test_siglip_2_controls_are_seen():
     assert_moved(scores(siglip(dtype="bfloat16")), expected)
     assert_moved(scores(siglip(framing="square")), expected)
     assert_moved(scores(siglip(processor_options={"resample": 3})), expected)
+
+
+def test_siglip_is_that_of_open_clip_with_either_activation():
+    expected = reference("siglip")
+    assert_same("open_clip SigLIP", scores(siglip_1(activation="gelu")), expected["logit"])
+    assert_same("open_clip SigLIP, tanh", scores(siglip_1()), expected["logit_tanh"])
+    # open_clip computes GELU by its definition where Google's configurations name the approximation.
+    assert difference(expected["logit"], expected["logit_tanh"]) > 3 * TOLERANCE
+
+
+def test_siglip_prepares_the_pixels_and_tokens_of_open_clip():
+    expected = reference("siglip")
+    scorer = siglip_1()
+    pixels = scorer.checkpoint.pixels(images())["pixel_values"].numpy()
+    assert np.abs(pixels - expected["pixels"]).max() < 1e-5
+    rows = scorer._text_inputs([scorer._ids(prompt)[0] for prompt in PROMPTS])["input_ids"]
+    assert rows.tolist() == expected["tokens"].tolist()
+
+
+def test_siglip_controls_are_seen():
+    expected = reference("siglip")["logit_tanh"]
+    assert_moved(scores(siglip_1(), ["a cat", "a dog", "a tree", "a ball"] * 4), expected)
+    assert_moved(scores(siglip_1(window=20)), expected)
+    assert_moved(scores(siglip_1(dtype="bfloat16")), expected)
+    assert_moved(scores(siglip_1(framing="square")), expected)
+    assert_moved(scores(siglip_1(processor_options={"resample": 2})), expected)
+
+
+def test_siglips_tokenizer_joins_words_at_an_underscore_where_open_clip_separates_them():
+    scorer = siglip_1()
+    read = [scorer._ids(text)[0] for text in ("a red_ball", "a redball", "a red ball")]
+    assert read[0] == read[1] != read[2]
