@@ -43,13 +43,19 @@ def require_prompts(prompts: Sequence[Any]) -> None:
         raise UnscoredPairs(reasons)
 
 
-def score_batches(total: int, size: int, compute: Callable[[list[int]], np.ndarray]) -> np.ndarray:
+def score_batches(
+    total: int,
+    size: int,
+    compute: Callable[[list[int]], np.ndarray],
+    order: Sequence[int] | None = None,
+) -> np.ndarray:
     """Score ``total`` pairs, ``size`` at a time; a pair without a score does not stop the others.
 
     Args:
         total: number of pairs.
         size: largest number of pairs in one call.
         compute: from positions to their scores; it may raise :class:`UnscoredPairs` for some of them.
+        order: all positions, in the order in which they are scored; None is that of the pairs.
 
     Returns:
         float64 array of shape (total,).
@@ -62,8 +68,9 @@ def score_batches(total: int, size: int, compute: Callable[[list[int]], np.ndarr
         raise InputError(f"batch_size must be a whole number from 1, not {size!r}")
     scores = np.full(total, np.nan)
     reasons: dict[int, str] = {}
+    positions = range(total) if order is None else order
     for start in range(0, total, size):
-        rows = list(range(start, min(start + size, total)))
+        rows = list(positions[start : start + size])
         while rows:
             try:
                 scores[rows] = compute(rows)

@@ -75,7 +75,9 @@ class SharedImageScorer:
                 require_prompts(texts)
                 return self._score_encoded(encoded[[owner[i] for i in rows]], texts)
 
-            scores = score_batches(len(pairs), self.batch_size, compute)
+            # Of similar length, so that a batch has little padding: the prompts of an image need not meet.
+            order = sorted(range(len(pairs)), key=lambda i: len(str(pairs[i])))
+            scores = score_batches(len(pairs), self.batch_size, compute, order)
         return np.split(scores, np.cumsum([len(texts) for texts in prompts])[:-1])
 
     def _encode(self, images: Sequence[Image]) -> Any:

@@ -98,6 +98,20 @@ def test_one_image_for_all_prompts_is_encoded_once_and_batches_do_not_matter(pla
     assert split[1] == pytest.approx(one.score([IMAGES[1]] * 3, PROMPTS[1:]), rel=1e-4)
 
 
+def test_prompts_of_several_images_meet_those_of_their_length(places):
+    # The two prompts of an image differ in length; in common batches of two neither is padded.
+    prompts = [["a dog", "a small dog"], ["a cat", "a large cat"]]
+    subject, padding = scorer(places, batch_size=2), []
+    subject.checkpoint.model.register_forward_pre_hook(
+        lambda _, args, given: padding.append(int((given["attention_mask"] == 0).sum())), with_kwargs=True
+    )
+    got = subject.score_images_prompts(IMAGES[:2], prompts)
+    assert padding == [0, 0]
+    for image, texts, scores in zip(IMAGES, prompts, got, strict=False):
+        assert scores == pytest.approx(subject.score([image] * 2, texts), rel=1e-4)
+    assert max(padding) > 0, "an image's own prompts together are padded"
+
+
 def test_a_prompt_is_text_and_a_long_one_is_cut_and_counted(places):
     subject = scorer(places, max_prompt_tokens=20)
     assert subject.truncated(["a dog", "a dog " * 20]).tolist() == [False, True]

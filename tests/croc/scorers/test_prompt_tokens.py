@@ -118,6 +118,22 @@ def test_a_refused_pair_leaves_the_scores_of_the_others():
     assert calls == [[0, 1, 2], [0, 2], [3, 4, 5], [3, 5]]
 
 
+def test_batches_in_another_order_give_scores_and_refusals_at_their_own_positions():
+    calls = []
+
+    def compute(rows):
+        calls.append(rows)
+        if 1 in rows:
+            raise UnscoredPairs({rows.index(1): "no"})
+        return np.array(rows) * 10.0
+
+    with pytest.raises(UnscoredPairs) as refused:
+        score_batches(4, 2, compute, order=[3, 1, 0, 2])
+    assert calls == [[3, 1], [3], [0, 2]]
+    assert refused.value.reasons == {1: "no"}
+    assert refused.value.scores[[0, 2, 3]].tolist() == [0.0, 20.0, 30.0]
+
+
 def test_scores_that_came_with_a_refusal_are_not_computed_again():
     def compute(rows):
         raise UnscoredPairs({0: "no"}, np.array([np.nan, 7.0]))
