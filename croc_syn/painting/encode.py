@@ -50,7 +50,8 @@ def to_pixels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     """Floats as bytes, and flags for defects.
 
     Args:
-        values: (H, W, 3) floats in 0…1; values that are not finite become 0 and are flagged.
+        values: (H, W, 3) floats in 0…1, or (H, W, 4) with transparency, which is laid over white; values that
+            are not finite become 0 and are flagged.
 
     Returns:
         (H, W, 3) uint8, and flags.
@@ -59,7 +60,11 @@ def to_pixels(values: np.ndarray) -> tuple[np.ndarray, list[str]]:
     if not np.isfinite(values).all():
         flags.append(NAN)
         values = np.nan_to_num(values, nan=0.0, posinf=0.0, neginf=0.0)
-    pixels = np.rint(np.clip(values, 0.0, 1.0) * 255).astype(np.uint8)
+    values = np.clip(values, 0.0, 1.0)
+    if values.shape[-1] == 4:
+        alpha = values[..., 3:]
+        values = values[..., :3] * alpha + (1 - alpha)
+    pixels = np.rint(values * 255).astype(np.uint8)
     if is_nearly_black(pixels):
         flags.append(BLACK)
     return pixels, flags

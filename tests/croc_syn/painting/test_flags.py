@@ -215,3 +215,13 @@ def test_a_single_number_that_is_none_is_enough() -> None:
     values = np.full((4, 4, 3), 0.5)
     values[1, 2, 0] = np.nan
     assert to_pixels(values)[1] == ["nan"]
+
+
+def test_what_is_transparent_lies_over_white() -> None:
+    # Qwen-Image 2.1 paints four channels.
+    values = np.zeros((1, 3, 4))
+    values[0, :, 3] = (1.0, 0.0, 0.6)
+    values[0, 2, 0] = 1.0
+    pixels, found = to_pixels(values)
+    assert pixels.tolist() == [[[0, 0, 0], [255, 255, 255], [255, 102, 102]]]
+    assert found == []
