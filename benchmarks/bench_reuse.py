@@ -1,15 +1,15 @@
-"""The share of CPU time that reuse saves, for each family of scorers.
+"""The CPU time of each family of scorers, as the engine runs it and pair by pair.
 
 Run by hand::
 
-    python benchmarks/bench_reuse.py                  # the table of docs/scorers.md, a few minutes on 2 cores
-    python benchmarks/bench_reuse.py --only siglip
+    python benchmarks/bench_reuse.py                # writes the table of docs/scorers.md; minutes on 2 cores
+    python benchmarks/bench_reuse.py --only siglip  # prints one row, writes nothing
 
-Each scorer gets the same images and prompts twice in turn: as the engine runs it (image features, prompt
-features or the state after the image computed once), and with every pair computed separately. The models are
-the real classes with few layers and random weights, so that the shares are those of small models: with a
-published model the image is a larger part of the work, and reuse saves more. The two models of the package
-are themselves.
+Each scorer gets the same images and prompts three times in turn: as the engine runs it (image features,
+prompt features or the state after the image computed once), in batches with every pair computed separately,
+and one pair after the other. The models are the real classes with few layers and random weights, so that the
+shares are those of small models: with a published model the image is a larger part of the work, and reuse
+saves more. The two models of the package are themselves.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import json
+import runpy
 import sys
 import tempfile
 import time
@@ -27,10 +28,22 @@ from typing import Any
 
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "support"))
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
 
-TOLERANCE = 1e-6
-"""Largest difference of scores, relative to their spread."""
+STORED = ROOT / "docs" / "reuse.json"
+NOT_MEASURED = {
+    "croc.scorers.api:ApiVqaScore": "an endpoint computes",
+    "croc.scorers.api_rating:ApiRatingJudge": "an endpoint computes",
+    **dict.fromkeys(
+        (
+            f"croc.scorers.baselines:{name}"
+            for name in ["Constant", "ImageOnly", "PromptLength", "Random", "TextOnly"]
+        ),
+        "a baseline takes no time beside decoding its image",
+    ),
+}
+"""Families of entries that are not in the table, and why."""
 
 
 def families() -> dict[str, Callable[[], Any]]:
@@ -80,10 +93,12 @@ def families() -> dict[str, Callable[[], Any]]:
         "VQAScore, LLaVA-OneVision": partial(of, VqaScore, larger.llava_onevision),
         "VQAScore, InstructBLIP": partial(of, VqaScore, tiny.instructblip),
         "yes/no margin, LLaVA": partial(of, YesNo, tiny.llava),
+        "yes/no margin, Phi-4-multimodal": partial(of, YesNo, tiny.phi4_multimodal),
         "rating judge, Qwen2.5-VL": partial(of, RatingJudge, tiny.qwen2_5_vl),
         "question list, Qwen2.5-VL": lambda: of(QuestionList, tiny.qwen2_5_vl, questions=questions()),
         "crocscore": partial(load, "crocscore"),
         "crocscore-dual": partial(load, "crocscore-dual"),
+        "colour-words": partial(load, "colour-words"),
     }
 
 
@@ -119,53 +134,76 @@ def checks(count: int) -> tuple[dict[str, bytes], dict[str, list[str]]]:
     return files, wanted
 
 
-def measure(scorer: Any, count: int, repeats: int) -> tuple[str, np.ndarray, float]:
-    """The method of the engine, the share of CPU time it saves in each round, and the relative difference."""
+def measure(scorer: Any, count: int, repeats: int) -> dict[str, Any]:
+    """The row of a scorer.
+
+    Returns:
+        ``family`` (module and class), ``method`` of the engine; for each round the shares of CPU time that it
+        saves, ``saved_batches`` compared with batches in which every pair is computed separately and
+        ``saved_alone`` compared with one pair after the other; ``difference`` of the scores of engine and
+        batches, relative to their spread.
+    """
+    from croc.checks.decoding import decode
     from croc.scoring.batching import BatchScorer
 
     files, wanted = checks(count)
     reusing, plain = BatchScorer(scorer, threads=1), BatchScorer(scorer, threads=1)
     plain.method, plain._prepare = "pairs", None
-    scores = [engine.score(files, wanted) for engine in (reusing, plain)]
+
+    def alone() -> None:
+        for key, prompts in wanted.items():
+            image = decode(files[key])
+            for prompt in prompts:
+                scorer.score([image], [prompt])
+
+    arms = {
+        "engine": lambda: reusing.score(files, wanted),
+        "batches": lambda: plain.score(files, wanted),
+        "alone": alone,
+    }
+    scores = [arms[name]() for name in ("engine", "batches")]
     with_reuse, without = (np.array([found[pair] for pair in scores[1]], dtype=float) for found in scores)
     spread = float(without.std()) or 1.0
-    shares = []
-    for _ in range(repeats):
-        used = []
-        for engine in (reusing, plain):
+    saved: dict[str, list[float]] = {"batches": [], "alone": []}
+    for number in range(repeats):
+        used = {}
+        for name in np.roll(list(arms), number):
             start = time.process_time()
-            engine.score(files, wanted)
-            used.append(time.process_time() - start)
-        shares.append(1 - used[0] / used[1])
+            arms[name]()
+            used[name] = time.process_time() - start
+        for name, shares in saved.items():
+            shares.append(round(1 - used["engine"] / used[name], 3))
     for engine in (reusing, plain):
         engine.close()
-    return reusing.method, np.array(shares), float(np.abs(with_reuse - without).max() / spread)
+    return {
+        "family": f"{type(scorer).__module__}:{type(scorer).__qualname__}",
+        "method": reusing.method,
+        **{f"saved_{name}": shares for name, shares in saved.items()},
+        "difference": float(f"{np.abs(with_reuse - without).max() / spread:.0e}"),
+    }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--only", help="measure only families whose name contains this")
-    parser.add_argument("--checks", type=int, default=4)
+    parser.add_argument("--only", help="measure only families whose name contains this, and write nothing")
+    parser.add_argument("--checks", type=int, default=2, help="of ten images each")
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
     import torch
 
     # Threads that wait for each other use CPU time.
     torch.set_num_threads(1)
-    print("| family | method | CPU time saved | difference of scores, of their spread | same |")
-    print("|---|---|---|---|---|")
+    rows = []
     for name, build in families().items():
         if (arguments.only or "").lower() not in name.lower():
             continue
-        method, shares, difference = measure(build(), arguments.checks, arguments.repeats)
-        same = "yes" if difference <= TOLERANCE else "no"
-        print(
-            f"| {name} | {method} | {np.median(shares):.0%} ({shares.min():.0%}–{shares.max():.0%}) | "
-            f"{difference:.0e} | {same} |",
-            flush=True,
-        )
+        rows.append({"name": name, **measure(build(), arguments.checks, arguments.repeats)})
+        print(json.dumps(rows[-1]), flush=True)
+    if arguments.only is None:
+        STORED.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
+        runpy.run_path(str(ROOT / "docs" / "generate_tables.py"), run_name="__main__")
 
 
 if __name__ == "__main__":

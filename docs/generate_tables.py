@@ -6,7 +6,8 @@ A page says where a table goes: ``<!-- table: NAME -->`` before it and ``<!-- en
 figures of others' benchmarks are those of ``external_figures.json``, which is written by
 ``croc external reproduce --all --data FOLDER --json docs/external_figures.json``. Those of rank agreement are
 in ``transfer.json``: ``croc transfer croc/external/recomputed colorswap sugarcrepe_gpt4v croc/sample/results
---data FOLDER --json docs/transfer.json --plot docs/images/transfer.png``.
+--data FOLDER --json docs/transfer.json --plot docs/images/transfer.png``. The CPU time of scorers is in
+``reuse.json``: ``python benchmarks/bench_reuse.py``.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from statistics import median
 
 from croc.checks.columns import markdown_table
 from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, PAIR_COLUMNS
@@ -35,6 +37,7 @@ from croc_syn.painting.settings import known_models
 from croc_syn.writing.table import PROMPT_COLUMNS
 
 DOCS = Path(__file__).parent
+REUSE = DOCS / "reuse.json"
 _PLACE = re.compile(r"(<!-- table: (\w+) -->\n).*?(\n<!-- end of table -->)", re.DOTALL)
 
 CORRECTED = (
@@ -84,6 +87,21 @@ def _pipelines() -> str:
     return "\n".join(lines) + "\n"
 
 
+def _reuse() -> str:
+    lines = [
+        "| family | method | saved, batches of pairs | saved, one pair at a time | difference of scores |",
+        "|---|---|---|---|---|",
+    ]
+    for row in json.loads(REUSE.read_text("utf-8")):
+        shares = [
+            f"{median(row[key]):.0%} ({min(row[key]):.0%} to {max(row[key]):.0%})"
+            for key in ("saved_batches", "saved_alone")
+        ]
+        cells = (row["name"], row["method"], *shares, f"{row['difference']:.0e}")
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
 def tables() -> dict[str, str]:
     """The Markdown of each table by its name."""
     keys = ["| key | short | part | meaning |", "|---|---|---|---|"]
@@ -107,6 +125,7 @@ def tables() -> dict[str, str]:
         "score_columns": markdown_table((*SCORE_TABLE, *OPTIONAL_COLUMNS)),
         "image_models": _image_models(),
         "pipelines": _pipelines(),
+        "reuse": _reuse(),
         "prompt_columns": markdown_table(PROMPT_COLUMNS),
         "item_columns": markdown_table(ITEM_COLUMNS),
         "vote_columns": markdown_table(VOTE_COLUMNS),
