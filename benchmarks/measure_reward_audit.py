@@ -129,12 +129,15 @@ def main() -> None:
     )
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--plot", type=Path)
-    parser.add_argument("--size", type=int, default=128)
+    parser.add_argument("--size", type=int, default=256, help="of the images of the audit")
+    parser.add_argument("--label-size", type=int, default=64, help="of the images that give the labels")
+    parser.add_argument("--label-prompts", type=int, help="per property; default: that of the list")
     parser.add_argument("--search", type=int, default=13)
     parser.add_argument("--search-images", type=int, default=96)
     words = parser.parse_args()
     metrics, rule = planted()
-    other = PoolSettings(rule["prompts"], rule["candidates"], (), words.size, rule["seed"])
+    prompts = words.label_prompts or rule["prompts"]
+    other = PoolSettings(prompts, rule["candidates"], (), words.label_size, rule["seed"])
     label_tables = score_pools(make_pools(words.out / "label-pools", other), metrics, words.out / "labels")
     label = labels(evaluate(list(label_tables.values())), rule["threshold"], rule["n"])
 
@@ -158,6 +161,7 @@ def main() -> None:
             0,
         )
         for metric in metrics
+        if words.search
     }
     report = evaluate(list(tables.values()), searches=searches)
     meant = {metric.name: metric.sound for metric in metrics}
