@@ -180,14 +180,18 @@ def main() -> None:
         }
         for one in report.metrics
     ]
-    sound = [row["sound"] for row in rows]
-    found = {name: auroc([row[name] for row in rows], sound) for name in ("safety", "weakest", "yield")}
+    scores = {name: [row[name] for row in rows] for name in ("safety", "weakest", "yield")}
+    found = {name: auroc(values, [row["sound"] for row in rows]) for name, values in scores.items()}
+    found |= {
+        f"{name}, as meant": auroc(values, [row["meant_sound"] for row in rows])
+        for name, values in scores.items()
+    }
     (words.out / "results.json").write_text(json.dumps({"auroc": found, "metrics": rows}, indent=1))
     if words.plot:
         plot(rows, found, words.plot)
     for row in sorted(rows, key=lambda row: -row["safety"]):
         print(json.dumps(row))
-    print(found, sum(sound), "sound of", len(sound))
+    print(found, sum(row["sound"] for row in rows), "sound of", len(rows))
     print("other than meant:", [row["metric"] for row in rows if row["sound"] != row["meant_sound"]])
 
 

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from croc.rendering.formats import probability
 from croc.reward_audit.records import RewardAudit, RewardReport
-from croc.wording import DASH, counted
+from croc.wording import DASH, counted, signed
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -77,9 +77,9 @@ def _search(report: RewardReport) -> Table:
             _name(one),
             probability(right.value),
             "" if right.low is None else f"[{probability(right.low)}, {probability(right.high)}]",
-            signed(gap.value),
-            "" if gap.low is None else f"[{signed(gap.low)}, {signed(gap.high)}]",
-            signed(one.search.gained),
+            signed(gap.value, 1),
+            "" if gap.low is None else f"[{signed(gap.low, 1)}, {signed(gap.high, 1)}]",
+            signed(one.search.gained, 1),
             ", ".join(list(one.search.changes)[:3]) or DASH,
         )
     return table
@@ -104,11 +104,6 @@ def _pixels(report: RewardReport) -> Table:
                 *(probability(one.pixels.attack.get(size)) for size in sizes),
             )
     return table
-
-
-def signed(value: float | None) -> str:
-    """A difference in standard deviations as text."""
-    return DASH if value is None else f"{value + 0.0:+.1f}".replace("-", "−")
 
 
 def lines(report: RewardReport) -> list[str]:
@@ -139,8 +134,8 @@ def picture(report: RewardReport) -> Figure:
     properties = list(dict.fromkeys(name for one in report.metrics for name in one.by_property))
     names = [_name(one) for one in report.metrics]
     height = max(3.6, 1.9 + 0.36 * len(names))
-    figure = Figure(figsize=(6.2 + 0.42 * len(properties), height), layout="constrained")
-    curves, cells = figure.subplots(1, 2, width_ratios=(4.2, 1.6 + 0.42 * len(properties)))
+    figure = Figure(figsize=(6.2 + 0.32 * len(properties), height), layout="constrained")
+    curves, cells = figure.subplots(1, 2, width_ratios=(4.2, 1.6 + 0.32 * len(properties)))
     curves.plot(numbers, list(report.oracle.values()), "k--", linewidth=1, label="always right")
     curves.axhline(report.random, color="#888888", linewidth=1, linestyle=":", label="random")
     for one in report.metrics:

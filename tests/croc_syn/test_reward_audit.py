@@ -90,6 +90,10 @@ def test_the_judge_answers_yes_no_or_neither() -> None:
     assert judge(sample("a cat", 0), prompt, contrast) is False  # no dog
     # One above the other is neither left nor right of it.
     assert judge(sample("a dog above a cat", 0), prompt, contrast) is None
+    cake = sample("a grey cake", 0, distractors=False)
+    striped = replace(cake, things=tuple(replace(thing, texture="striped") for thing in cake.things))
+    assert judge(cake, "a grey cake", "a red cake") is True
+    assert judge(striped, "a grey cake", "a red cake") is None  # neither clearly grey nor clearly not
 
 
 # ---- Pools ----

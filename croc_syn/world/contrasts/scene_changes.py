@@ -54,9 +54,12 @@ def _without_measures(meaning: Meaning) -> Meaning:
 
 
 def _shows_what_is_stated(scene: Scene, meaning: Meaning) -> bool:
-    """Whether all things of the kinds in question are large enough to show what is stated of them."""
+    """Whether all things of the kinds in question show what is stated of them.
+
+    They must be large enough; and a grey thing with a pattern is neither clearly grey nor clearly not.
+    """
     stated = {
-        (kind, attribute.dimension)
+        (kind, attribute.dimension, attribute.value)
         for kind, attributes in (
             *((group.kind, group.attributes) for group in meaning.groups),
             *((absence.kind, absence.attributes) for absence in meaning.absences),
@@ -64,11 +67,17 @@ def _shows_what_is_stated(scene: Scene, meaning: Meaning) -> bool:
         for attribute in attributes
     }
     return all(
-        is_visible(thing, dimension)
+        dimension == "size" or (is_visible(thing, dimension) and not _is_mixed(thing, dimension, value))
         for thing in scene.things
-        for kind, dimension in stated
-        if thing.kind == kind and dimension != "size"
+        for kind, dimension, value in stated
+        if thing.kind == kind
     )
+
+
+def _is_mixed(thing: Thing, dimension: str, value: str) -> bool:
+    """Whether a thing has a colour that is said to be black, grey or white, with a pattern or a material."""
+    has_surface = not {thing.texture, thing.material} <= set(lexicon.UNMARKED)
+    return dimension == "colour" and value == thing.colour and value in lexicon.SHADES and has_surface
 
 
 def change_scene(scene: Scene, name: str, prompt: str, rng: SeededRandom) -> Scene | None:
