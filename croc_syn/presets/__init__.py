@@ -2,8 +2,8 @@
 
 In: the name of a preset or a file, and changes to single keys.
 Out: a validated :class:`Preset`. ``paper`` is the published benchmark at its scale, ``small`` fits one GPU of
-24 GB, ``exact`` needs no model. A user's file has the same keys and may extend one of these (``extends:
-paper``).
+24 GB, ``open`` has image models under Apache-2.0, ``exact`` needs no model. A user's file has the same keys
+and may extend one of these (``extends: paper``).
 """
 
 from __future__ import annotations

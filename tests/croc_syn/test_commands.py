@@ -176,6 +176,18 @@ def test_the_published_benchmark_has_over_a_million_images() -> None:
     assert "GPU hours (h100) in total" in total
 
 
+def test_the_preset_open_has_image_models_under_apache_2_0_alone() -> None:
+    from croc_syn.presets import load
+
+    models = load("open").images.models
+    assert {model.licence for model in models} == {"apache-2.0"}
+    assert all(model.revision for model in models)
+    done = croc("cost", "open")
+    assert done.exit_code == 0, done.output
+    painted = [line.split(":")[0] for line in done.stdout.splitlines() if " images, " in line][1:]
+    assert painted == ["flux.2-klein-4b", "qwen-image-2512", "z-image-turbo"]
+
+
 def test_more_images_cost_in_proportion_and_another_gpu_other_hours() -> None:
     def hours(*words: str) -> float:
         (line,) = [line for line in croc("cost", "small", *words).stdout.splitlines() if "flux" in line]
