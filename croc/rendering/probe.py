@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Findings in the terminal's table."""
 
+NAMED = 5
+"""Candidates for the weakest property that are named; of more, their number is given."""
+
 
 def terminal(report: ProbeReport, limit: int = SHOWN) -> list[RenderableType]:
     """The ranked findings, the counterexamples, and what the numbers mean."""
@@ -72,9 +75,8 @@ def summary(report: ProbeReport) -> list[str]:
     if len(report.candidates) == 1:
         lines.append(f"the weakest property is {report.candidates[0]}")
     else:
-        lines.append(
-            f"the weakest property is one of {len(report.candidates)}: {', '.join(report.candidates)}"
-        )
+        named = f": {', '.join(report.candidates)}" if len(report.candidates) <= NAMED else ""
+        lines.append(f"the weakest property is one of {len(report.candidates)} that are not excluded{named}")
     return lines
 
 
@@ -86,7 +88,10 @@ def counterexample_lines(one: Counterexample) -> list[str]:
         f"  {one.prompt} | {one.contrast_prompt}",
     ]
     if one.depends_on:
-        lines.append(f"  it fails only with {' and '.join(one.depends_on)}")
+        lines.append(
+            f"  it fails with {' and '.join(one.depends_on)}: with each other value that was tried the "
+            "metric passes more"
+        )
     for influence in one.influences:
         if 0 < influence.passed < influence.tried:
             lines.append(

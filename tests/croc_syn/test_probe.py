@@ -21,6 +21,7 @@ from croc.rendering import probe as rendering
 from croc_syn import probe, world
 from croc_syn.probe import ProbeSettings, run_probe
 from croc_syn.probe_checks import CheckSource, checks_of, facets_of
+from croc_syn.shortening import shorten
 
 PROPERTIES = ("colour", "count", "texture", "left_right", "negation", "material")
 FEW = ProbeSettings(max_checks=160, detail_checks=0, properties=PROPERTIES, size=48, margin=0.1)
@@ -143,11 +144,47 @@ def test_missing_scores_are_counted_and_never_wrong_answers(tmp_path: Path) -> N
 # ---- Inside a weak property ----
 
 
-def small_and_blue(meaning: world.Meaning, scene: world.Scene) -> bool:
-    """A metric that cannot count things that are small and blue."""
-    return counts_things(meaning, scene) and all(
-        thing.colour == "blue" for thing in scene.things if thing.kind in meaning.mentioned
-    )
+def test_shortening_finds_the_colour_that_the_failure_depends_on() -> None:
+    source, rng = CheckSource(0, 48, ("count",)), np.random.default_rng(0)
+    row = source.draw("count", 0, rng).row
+    (kind,) = world.parse(row["prompt"]).mentioned
+    first = world.read_scene(row["images"][0]["bytes"])
+    colour = next(thing.colour for thing in first.things if thing.kind == kind)
+
+    def score(rows):  # type: ignore[no-untyped-def]
+        """The truth; the opposite for scenes with a counted thing of that colour."""
+        found = []
+        for one in rows:
+            scenes = [world.read_scene(one[side][0]["bytes"]) for side in ("images", "contrast_images")]
+            signs = [
+                -1.0 if any(t.kind == kind and t.colour == colour for t in scene.things) else 1.0
+                for scene in scenes
+            ]
+            for side, scene in enumerate(scenes):  # the oracle keeps the truth in each step
+                texts = (one["prompt"], one["contrast_prompt"])
+                assert world.satisfies(scene, texts[side])
+                assert not world.satisfies(scene, texts[1 - side])
+            found.append(
+                [
+                    [
+                        sign * world.satisfies(scene, one[name])
+                        for sign, scene in zip(signs, scenes, strict=True)
+                    ]
+                    for name in ("prompt", "contrast_prompt")
+                ]
+            )
+        return found
+
+    smallest = shorten(row, score, 48)
+    named = {thing.kind for scene in smallest.state.scenes for thing in scene.things}
+    assert named == {kind}  # the other things are gone
+    assert "in " not in smallest.prompts[0]  # and the place
+    assert len(smallest.prompts[0]) < len(row["prompt"])
+    found = {one.what.rpartition(": ")[2]: one for one in smallest.influences}
+    assert found["colour"].value == colour
+    assert found["colour"].tried == found["colour"].passed > 1
+    assert found["background"].passed == 0
+    assert smallest.picture().startswith(b"\x89PNG")
 
 
 def test_a_failed_check_is_shortened_and_stays_true(tmp_path: Path) -> None:
