@@ -8,7 +8,16 @@ from typing import Any
 import click
 
 from builders.commands import print_report
-from croc.cli.options import PATH, Integer, Number, key_values, out_folder, preset_changes, workers_option
+from croc.cli.options import (
+    PATH,
+    Integer,
+    Number,
+    key_values,
+    out_folder,
+    paid_options,
+    preset_changes,
+    workers_option,
+)
 from croc.cli.output import echo, log
 from croc.errors import InputError
 from croc.wording import counted
@@ -149,6 +158,7 @@ Examples:
     type=Integer(0),
     help="Number of attention checks to add, which have an obvious answer.",
 )
+@paid_options
 @workers_option
 @out_folder
 def candidates(
@@ -169,6 +179,7 @@ def candidates(
     attention: int,
     workers: int,
     out: Path,
+    paid: dict[str, Any],
 ) -> None:
     """Generate or sample images for annotators.
 
@@ -216,7 +227,9 @@ def candidates(
     if models:
         changed["images.models"] = list(models)
     settings = presets.load(preset, changed).images
-    settings = settings.model_copy(update={"endpoint": settings.endpoint.shared_by(workers)})
+    settings = settings.model_copy(
+        update={"endpoint": settings.endpoint.changed(paid).in_one_run().shared_by(workers)}
+    )
     candidates = of_pairs(
         select_category(load(pairs), category),
         out,

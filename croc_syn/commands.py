@@ -11,11 +11,15 @@ from croc.cli.command_group import CommandGroup, section
 from croc.cli.options import (
     PATH,
     Integer,
+    budget_shares,
     executor_options,
     key_values,
+    log_usage,
     make_executor,
     out_folder,
+    paid_options,
     preset_changes,
+    price_option,
     seed_option,
 )
 from croc.cli.output import echo, log, show, write
@@ -99,6 +103,7 @@ Examples:
     "--seed", type=Integer(0), help="Random seed of the checks and the responses. Default: the preset's."
 )
 @preset_changes
+@paid_options
 @executor_options
 @click.option(
     "--show",
@@ -122,6 +127,7 @@ def prompts(
     gpus_per_worker: float | None,
     number_shown: int | None,
     overwrite: bool,
+    paid: dict[str, Any],
 ) -> None:
     """Generate prompt pairs with language models or a grammar.
 
@@ -153,18 +159,23 @@ def prompts(
         return
     if out is None:
         raise click.UsageError("give --out FOLDER, or --show N to print requests only")
-    settings = settings.model_copy(update={"text": settings.text.shared_by(workers or 1)})
+    endpoint = settings.text.endpoint.changed(paid).in_one_run()
+    text = settings.text.model_copy(update={"endpoint": endpoint})
+    text = text.shared_by(budget_shares(paid, executor, workers))
+    settings = settings.model_copy(update={"text": text})
     manifest = make_prompts(
         settings,
         out,
         executor=make_executor(executor, address, workers, gpus_per_worker, gpu=needs_gpu(settings.text)),
         keep_responses=executor != "ray",
         existing="overwrite" if overwrite else "resume",
+        log=log,
     )
     rows = yields.read(manifest)
     files = ", ".join(file.name for file in yields.write(rows, out))
     show(list(yields.tables(rows)))
     echo(f"{out}: {yields.summary(manifest)}; {files}")
+    log_usage(endpoint.run)
 
 
 @section("make")
@@ -192,6 +203,7 @@ Examples:
     metavar="NAME",
     help="Image model to use in place of the preset's. Repeatable.",
 )
+@paid_options
 @executor_options
 @click.option(
     "--max-failures", type=Integer(0), help="Stop if more than this number of parts fail. Default: no limit."
@@ -208,6 +220,7 @@ def images(
     gpus_per_worker: float | None,
     max_failures: int | None,
     out: Path,
+    paid: dict[str, Any],
 ) -> None:
     """Generate images for a folder of prompt pairs.
 
@@ -222,7 +235,9 @@ def images(
 
     changed = key_values(changes, "--set") | ({"images.models": list(models)} if models else {})
     settings = presets.load(preset, changed).images
-    settings = settings.model_copy(update={"endpoint": settings.endpoint.shared_by(workers or 1)})
+    endpoint = settings.endpoint.changed(paid).in_one_run()
+    shares = budget_shares(paid, executor, workers)
+    settings = settings.model_copy(update={"endpoint": endpoint.shared_by(shares)})
     gpu = any(model.backend == "diffusers" for model in settings.models) and settings.pipeline.device != "cpu"
     manifest = make_images(
         prompts,
@@ -230,8 +245,10 @@ def images(
         settings,
         executor=make_executor(executor, address, workers, gpus_per_worker, gpu=gpu),
         max_failures=max_failures,
+        log=log,
     )
     echo("\n".join([str(out), *_image_counts(manifest)]))
+    log_usage(endpoint.run)
 
 
 def _image_counts(manifest: Any) -> list[str]:
@@ -256,10 +273,12 @@ def _image_counts(manifest: Any) -> list[str]:
     epilog="""\b
 Examples:
   croc cost paper
-  croc cost small --set images.count=10 --gpu a100"""
+  croc cost small --set images.count=10 --gpu a100
+  croc cost paper --price input=0.5 --price output=1.5"""
 )
 @click.argument("preset")
 @preset_changes
+@price_option
 @click.option(
     "--gpu",
     default="h100",
@@ -267,8 +286,8 @@ Examples:
     type=click.Choice(["h200", "h100", "a100", "l40s", "rtx4090"]),
     help="GPU for which the hours are estimated.",
 )
-def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
-    """Estimate calls, GPU hours and disk before generation.
+def cost(preset: str, changes: tuple[str, ...], prices: tuple[str, ...], gpu: str) -> None:
+    """Estimate calls, GPU hours, disk and cost beforehand.
 
     PRESET is paper, small, exact, or a YAML file. 'croc plan' computes how many checks detect a difference
     between metrics.
@@ -276,7 +295,13 @@ def cost(preset: str, changes: tuple[str, ...], gpu: str) -> None:
     from croc_syn import presets
     from croc_syn.cost import estimate
 
-    for line in estimate(presets.load(preset, key_values(changes, "--set")), gpu).text():
+    given = {"prices": key_values(prices, "--price")}
+    settings = presets.load(preset, key_values(changes, "--set"))
+    sections = {
+        name: section.model_copy(update={"endpoint": section.endpoint.changed(given)})
+        for name, section in (("text", settings.text), ("images", settings.images))
+    }
+    for line in estimate(settings.model_copy(update=sections), gpu).text():
         echo(line)
 
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from croc.errors import InputError
+from croc.jobs.paid_calls import Expected
 from croc.wording import counted
 from croc_syn.painting.settings import ImageModel, Images
+from croc_syn.writing.settings import Text, TextModel
 
 if TYPE_CHECKING:
     from croc_syn.presets import Preset
@@ -30,7 +32,8 @@ _WRITING = 0.3  # the same for a language model that processes many requests at 
 _BITS = {"png": 13.0, "jpeg": 3.3, "webp": 2.3, "webp lossless": 8.7, "exact": 0.6}
 
 _ASKED = 900  # tokens of a template with its examples
-_ANSWERED = {True: 2500, False: 160}  # tokens of a response, with and without reasoning
+ANSWERED = {True: 2500, False: 160}
+"""Tokens of a response, with and without reasoning."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Line:
         calls: responses or images.
         gpu_hours: None if the model's size is not known; 0 if a service runs it.
         disk: bytes.
+        paid: what a paid service takes; empty if none runs the model.
     """
 
     model: str
@@ -50,6 +54,7 @@ class Line:
     calls: int
     gpu_hours: float | None
     disk: int
+    paid: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +92,7 @@ class Estimate:
             lines.append(
                 f"{line.model}: {line.calls:,} {line.what}, {hours}, about {line.disk / 1e9:,.3g} GB"
             )
+            lines += [line.paid] if line.paid else []
         if total := sum(line.gpu_hours or 0 for line in self.lines):
             lines.append(
                 f"about {_hours(total, self.gpu)} in total, estimated from the sizes of the models at "
@@ -116,7 +122,7 @@ def estimate(preset: Preset, gpu: str = "h100") -> Estimate:
     writers = max(1, len(preset.text.models))
     styles = len(preset.text.styles) if preset.text.models else 1
     pairs = specs * writers * styles  # for each image model
-    lines = [_writing(model, specs * styles * painters, gpu) for model in preset.text.models]
+    lines = [_writing(model, specs * styles * painters, preset.text, gpu) for model in preset.text.models]
     lines += [_painting(model, pairs, preset.images, gpu) for model in preset.images.models]
     if not preset.images.models:
         side = preset.images.size or 256
@@ -157,13 +163,17 @@ def _painting(model: ImageModel, pairs: int, settings: Images, gpu: str) -> Line
     bits = _BITS[
         "webp lossless" if settings.format == "webp" and settings.quality == 100 else settings.format
     ]
-    return Line(model.name, "images", count, hours, int(count * width * height * bits / 8))
+    paid = Expected(model.name, count, images=count).text(settings.endpoint) if hours == 0.0 else ""
+    return Line(model.name, "images", count, hours, int(count * width * height * bits / 8), paid)
 
 
-def _writing(model: Any, calls: int, gpu: str) -> Line:
-    hours = None
+def _writing(model: TextModel, calls: int, text: Text, gpu: str) -> Line:
+    hours, paid = None, ""
+    answered = ANSWERED[model.reasons]
+    if (model.backend or text.backend) == "endpoint":
+        paid = Expected(model.name, calls, calls * _ASKED, calls * answered).text(text.endpoint)
     # The name of a model contains its size: QwQ-32B, DeepSeek-R1-Distill-Qwen-14B.
     if size := re.search(r"(\d+(?:\.\d+)?)b\b", model.model.lower()):
-        tokens = calls * (_ASKED + _ANSWERED[bool(model.reasons)])
+        tokens = calls * (_ASKED + answered)
         hours = 2 * float(size[1]) * 1e9 * tokens / (PEAKS[gpu] * 1e12 * _WRITING) / 3600
-    return Line(model.name, "prompt pairs", calls, hours, calls * 400)
+    return Line(model.name, "prompt pairs", calls, hours, calls * 400, paid)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -89,6 +90,7 @@ def invariance(
     device: str | None,
     options: tuple[str, ...],
     overwrite: bool,
+    paid: dict[str, Any],
     workers: int,
     json_file: Path | None,
     plot: Path | None,
@@ -111,7 +113,7 @@ def invariance(
         InvarianceSettings(max_checks, changes, seed),
         dataset=dataset or str(SYN_SAMPLE),
         split=split,
-        scoring=scoring_settings(batch_size, max_failures, overwrite),
+        scoring=scoring_settings(batch_size, max_failures, overwrite, paid=paid),
         options=scorer_arguments(scorers, options, device),
         executor=local_executor(workers),
     )

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from croc.errors import InputError
+from croc.jobs.paid_calls import PaidTerms
 from croc.storage.files import folder_digest
 
 
@@ -90,8 +91,8 @@ def with_defaults(value: Any, known: Mapping[str, BaseModel]) -> Any:
     return value
 
 
-class Endpoint(Settings):
-    """How a service with the OpenAI API is called.
+class Endpoint(PaidTerms, Settings):
+    """How a service with the OpenAI API is called, and on which terms.
 
     Attributes:
         base_url: of an OpenAI-compatible service; None takes ``OPENAI_BASE_URL``, else OpenAI's.
@@ -101,6 +102,7 @@ class Endpoint(Settings):
         retries: of a request that fails for a passing reason (429, 500, a hang).
         timeout: seconds to wait for a response.
         seeds: send the seed; not every service knows it.
+        prices, budget, cache, run: see :class:`croc.jobs.paid_calls.PaidTerms`.
     """
 
     base_url: str | None = None
@@ -112,8 +114,8 @@ class Endpoint(Settings):
     seeds: bool = False
 
     def shared_by(self, workers: int) -> Self:
-        """The settings of one of several workers, so that together they keep to the limits."""
-        return self.model_copy(
+        """The settings of one of several workers, so that together they keep to the limits and the budget."""
+        return self.divided_by(workers).model_copy(
             update={
                 "concurrency": max(1, self.concurrency // workers),
                 "per_minute": None if self.per_minute is None else self.per_minute / workers,

@@ -23,6 +23,7 @@ from typing_extensions import TypedDict
 from croc import __version__
 from croc.checks.schema import IMAGE_COLUMNS, stable_hash
 from croc.errors import CrocError, InputError
+from croc.jobs.paid_calls import PaidTerms
 from croc.jobs.progress import Show, progress_bar
 from croc.probe.report import (
     GROUP,
@@ -137,6 +138,7 @@ def run_probe(
     options: Mapping[str, Any] | None = None,
     batch_size: int | None = None,
     max_failures: int | None = None,
+    paid: PaidTerms | None = None,
     overwrite: bool = False,
     progress: bool = True,
 ) -> ProbeReport:
@@ -149,6 +151,7 @@ def run_probe(
         options: arguments for the scorer, where it is given by name.
         batch_size: pairs per batch; None takes the scorer's own.
         max_failures: stop when more pairs than this have no score; None never stops.
+        paid: prices, budget and cache for a scorer that calls a paid service.
         overwrite: delete earlier rounds instead of resuming.
         progress: show a bar.
 
@@ -159,6 +162,8 @@ def run_probe(
     folder = Path(out)
     source = CheckSource(settings.seed, settings.size, settings.properties)
     metric = load(scorer, **(options or {}))
+    if paid is not None and hasattr(metric, "use_terms"):
+        metric.use_terms(paid)
     with locked(folder):
         _prepare(folder, metric, settings, overwrite=overwrite)
         probe = _Probe(source, metric, folder, settings, batch_size, max_failures, progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -93,6 +94,7 @@ def probe(
     device: str | None,
     options: tuple[str, ...],
     overwrite: bool,
+    paid: dict[str, Any],
     json_file: Path | None,
     plot: Path | None,
     html_file: Path | None,
@@ -104,6 +106,7 @@ def probe(
     rest. Inside a weak property it looks for what fails, and makes a failed check as small as it can. ('croc
     experiment probes' is something else: a fixed list of texts.)
     """
+    from croc.jobs.paid_calls import PaidTerms
     from croc.rendering import probe as rendering
     from croc_syn.probe import ProbeSettings, run_probe
 
@@ -116,6 +119,7 @@ def probe(
         batch_size=batch_size,
         max_failures=max_failures,
         overwrite=overwrite,
+        paid=PaidTerms().changed(paid).in_one_run(),
     )
     write(json_file, report.to_json())
     write(plot, rendering.picture_png(report) if plot else b"")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import click
 
 from croc.cli.command_group import section
-from croc.cli.options import PATH, key_values, preset_changes, seed_option
-from croc.cli.output import echo
+from croc.cli.options import PATH, key_values, log_usage, paid_options, preset_changes, seed_option
+from croc.cli.output import echo, log
 from croc.wording import counted
 
 
@@ -32,9 +33,16 @@ Examples:
 @click.option("--text-model", "model", metavar="NAME", help="Language model to use in place of the preset's.")
 @click.option("--out", required=True, type=PATH, metavar="FILE", help="Output file (.jsonl). It is resumed.")
 @preset_changes
+@paid_options
 @seed_option
 def questions(
-    source: str, preset: str, model: str | None, out: Path, changes: tuple[str, ...], seed: int
+    source: str,
+    preset: str,
+    model: str | None,
+    out: Path,
+    changes: tuple[str, ...],
+    seed: int,
+    paid: dict[str, Any],
 ) -> None:
     """Write questions about prompts with a language model.
 
@@ -53,12 +61,13 @@ def questions(
     text = presets.load(preset, changed).text
     if not text.models:
         raise InputError(f"the preset {preset} has no language model: name one with --text-model")
+    text = text.model_copy(update={"endpoint": text.endpoint.changed(paid).in_one_run()})
     if source.endswith(".txt"):
         prompts = read_prompts(Path(source), (None, None))[1]
     else:
         both = [(texts.prompt, texts.contrast_prompt) for texts in open_checks(source).texts]
         prompts = [prompt for pair in both for prompt in pair if prompt]
-    written = write_questions(prompts, out, text.models[0], text, seed=seed)
+    written = write_questions(prompts, out, text.models[0], text, seed=seed, log=log)
     lines = [
         f"{out}: {counted(written.questions, 'question')} about {counted(written.prompts, 'prompt')}, "
         f"{written.kept} had theirs before, {written.tokens[0]} + {written.tokens[1]} tokens"
@@ -66,3 +75,4 @@ def questions(
     reasons = Counter(written.failed.values())
     lines += [f"{counted(n, 'prompt')} without questions: {why}" for why, n in reasons.most_common(5)]
     echo("\n".join(lines))
+    log_usage(text.endpoint.run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 
@@ -32,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if not item.get_closest_marker("spread"):
             item.add_marker(pytest.mark.xdist_group(item.location[0]))
+
+
+@pytest.fixture(autouse=True)
+def _no_answers_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cache of its own for the answers of paid services; the folder is made when it is needed."""
+    monkeypatch.setenv("CROC_CACHE", str(Path(_CACHE) / uuid4().hex))
 
 
 @pytest.fixture(scope="session")

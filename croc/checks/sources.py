@@ -149,7 +149,8 @@ class Checks:
             texts=[self.texts[i] for i in rows],
             read=read,
             seams=(),
-            outline=outline,
+            # Without one, only the rows that were selected are read.
+            outline=outline if self.outline is not None else None,
         )
 
     def plan(self, checks_per_part: int) -> list[Part]:

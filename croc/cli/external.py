@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -91,6 +92,7 @@ def score(
     device: str | None,
     options: tuple[str, ...],
     overwrite: bool,
+    paid: dict[str, Any],
 ) -> None:
     """Run metrics on the images of the benchmark NAME.
 
@@ -104,7 +106,7 @@ def score(
         find_benchmark(name),
         scorers,
         out,
-        scoring_settings(batch_size, max_failures, overwrite),
+        scoring_settings(batch_size, max_failures, overwrite, paid=paid),
         data=data,
         revision=revision,
         max_items=max_items,

@@ -108,6 +108,7 @@ def _score(
     device: str | None,
     options: tuple[str, ...],
     overwrite: bool,
+    paid: dict[str, Any],
     explain: bool = False,
     **source: Any,
 ) -> tuple[ImageScores, ImagePairs]:
@@ -119,7 +120,7 @@ def _score(
     given = scorer_arguments(scorers, options, device)
     pairs = read_pairs(images, stdin=sys.stdin.read, **source)
     work = out.with_name(out.name + ".parts")
-    settings = scoring_settings(batch_size, max_failures, overwrite)
+    settings = scoring_settings(batch_size, max_failures, overwrite, paid=paid)
     found = score_images(pairs, scorers, work, settings, options=given, log=log)
     found = add_worlds(found, pairs, scorers, given)
     if explain:

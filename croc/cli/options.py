@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from croc.cli.output import log
 from croc.errors import InputError
 
 if TYPE_CHECKING:
@@ -99,6 +101,51 @@ scorers_option = click.option(
     metavar="NAME",
     help="Name from 'croc scorers list', module:Class, or file.py:Class. Repeatable.",
 )
+price_option = click.option(
+    "--price",
+    "prices",
+    multiple=True,
+    metavar="KIND=DOLLARS",
+    help="Price of a paid service: input or output (per million tokens), or image. Repeatable.",
+)
+_paid_options = together(
+    click.option(
+        "--budget",
+        type=Number(0, min_open=True),
+        metavar="DOLLARS",
+        help="Stop before paid services have cost more than this in one run. Needs the prices.",
+    ),
+    price_option,
+    click.option(
+        "--no-cache",
+        is_flag=True,
+        help="Neither take answers of paid services from earlier runs nor keep them.",
+    ),
+)
+
+
+def paid_options(function: _Function) -> _Function:
+    """Options of commands that call paid services; the command gets them as one argument, ``paid``.
+
+    It is what :meth:`croc.jobs.paid_calls.PaidTerms.changed` takes.
+    """
+
+    @wraps(function)
+    def command(
+        *arguments: Any, budget: float | None, prices: tuple[str, ...], no_cache: bool, **options: Any
+    ) -> Any:
+        paid: dict[str, Any] = {}
+        if budget is not None:
+            paid["budget"] = budget
+        if prices:
+            paid["prices"] = key_values(prices, "--price")
+        if no_cache:
+            paid["cache"] = False
+        return function(*arguments, paid=paid, **options)
+
+    return _paid_options(command)  # type: ignore[return-value]
+
+
 run_options = together(
     click.option(
         "--batch-size",
@@ -118,6 +165,7 @@ run_options = together(
         metavar="KEY=VALUE",
         help="Argument for scorers that accept it, such as model=my/checkpoint. Repeatable.",
     ),
+    paid_options,
 )
 json_option = click.option(
     "--json",
@@ -192,9 +240,16 @@ def scorer_arguments(
 
 
 def scoring_settings(
-    batch_size: int | None, max_failures: int | None, overwrite: bool, protocol: str | None = None
+    batch_size: int | None,
+    max_failures: int | None,
+    overwrite: bool,
+    protocol: str | None = None,
+    *,
+    paid: Mapping[str, Any],
+    workers: int = 1,
 ) -> ScoringSettings:
     """The settings that :func:`run_options` and :func:`overwrite_option` give."""
+    from croc.jobs.paid_calls import PaidTerms
     from croc.scoring.run import ScoringSettings
 
     return ScoringSettings(
@@ -202,7 +257,27 @@ def scoring_settings(
         batch_size=batch_size,
         max_failures=max_failures,
         existing="overwrite" if overwrite else "resume",
+        paid=PaidTerms().changed(paid).in_one_run().divided_by(workers),
     )
+
+
+def budget_shares(paid: Mapping[str, Any], executor: str, workers: int | None) -> int:
+    """Among how many processes a budget is divided, because they cannot look into each other's accounts.
+
+    Raises:
+        InputError: on a cluster the number is not known.
+    """
+    if "budget" in paid and executor == "ray" and workers is None:
+        raise InputError("--budget on a cluster needs --workers: each worker gets its share of the budget")
+    return workers or 1
+
+
+def log_usage(run: str) -> None:
+    """Log what the calls of a run in this process have used, if there were any."""
+    from croc.jobs.paid_calls import usage_of
+
+    if (usage := usage_of(run)) is not None:
+        log(str(usage))
 
 
 def make_executor(

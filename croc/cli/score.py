@@ -12,6 +12,7 @@ from croc.cli.options import (
     PATH,
     Integer,
     ManyScorers,
+    budget_shares,
     dataset_options,
     executor_options,
     key_values,
@@ -73,6 +74,7 @@ def score(
     batch_size: int | None,
     max_failures: int | None,
     overwrite: bool,
+    paid: dict[str, Any],
     **source: Any,
 ) -> None:
     """Run metrics on a dataset of checks.
@@ -83,6 +85,7 @@ def score(
     from croc.scoring.run import score_dataset
 
     given = scorer_arguments(scorers, options, device)
+    shares = budget_shares(paid, executor, workers)
     runner = None
     if executor != "local" or address is not None or (workers or 1) > 1:
         gpu = device != "cpu" and any(takes(name, "device") for name in scorers)
@@ -91,7 +94,7 @@ def score(
         dataset,
         scorers,
         out,
-        scoring_settings(batch_size, max_failures, overwrite, protocol),
+        scoring_settings(batch_size, max_failures, overwrite, protocol, paid=paid, workers=shares),
         options=given,
         executor=runner,
         log=log,

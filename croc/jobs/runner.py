@@ -269,6 +269,11 @@ def status(out: str | Path) -> Status:
     return tally.status(failed, running=is_locked(folder), complete=complete)
 
 
+def finished(out: str | Path) -> set[str]:
+    """The names of the parts in a folder that have a record; none in a folder without work."""
+    return {path.stem for path in (Path(out) / "records").glob("*.json")}
+
+
 def read_manifest(out: str | Path) -> Manifest:
     """The manifest of a finished folder.
 
@@ -468,7 +473,8 @@ class _Run:
         """Move the part's file into place, then write its record; a file without a record does not count."""
         failure = self.folder / "failed" / f"{part.name}.json"
         if "fatal" in outcome:
-            raise CrocError(f"{self.folder}: stopped at part {part.name}: {outcome['fatal']}")
+            kept = f"{len(self.records):,} of {len(self.plan.parts):,} {self.plan.what} are finished and kept"
+            raise CrocError(f"{self.folder}: stopped at part {part.name}: {outcome['fatal']} ({kept})")
         if "reason" in outcome:
             self.failed[part.name] = outcome["reason"]
             logger.warning("%s: part %s failed: %s", self.folder, part.name, outcome["reason"])

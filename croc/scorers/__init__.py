@@ -14,8 +14,11 @@ scores are compared with those of ``score`` on the first pairs of a run:
 Others describe the scorer:
 
 - ``truncated(prompts)``: which prompts exceed the window, one bool per prompt; it becomes a column;
-- ``usage``: an object whose text is the use of a service so far (requests, tokens, cost); the summary line of
-  a run shows it;
+- ``usage``: an object whose text is the use of a service so far (calls, tokens, cost); the summary line of a
+  run shows it;
+- ``use_terms(terms)``: take prices, budget and cache of a run (:class:`croc.jobs.paid_calls.PaidTerms`);
+- ``estimate(pairs, images, prompts)``: a sentence about what scoring so many pairs takes of a service, from a
+  sample of them; it is shown before the first call;
 - ``batch_size``: preferred number of items in one call;
 - ``baseline``: True for a baseline, which ignores the image, the prompt or both.
 

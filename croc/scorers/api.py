@@ -6,8 +6,7 @@ in different ways; ``reading`` names which, and the signature says it. Where nei
 the tokens, the pair has no score (in the published code 0). The readings follow the code of t2v_metrics; no
 endpoint was at hand to compare with.
 
-Every response can be kept in a folder, one file per request, so that a run can be repeated without the
-endpoint; a file contains the response, never the key.
+Responses are kept on disk, and a budget can be set: see :mod:`croc.jobs.paid_calls`.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from PIL.Image import Image
 
 from croc.checks.decoding import to_rgb
 from croc.checks.rows import prompt_problem
-from croc.errors import CrocError, InputError, MissingExtra
+from croc.errors import InputError, MissingExtra
+from croc.jobs.paid_calls import Expected, PaidCalls, PaidTerms, Prices, Usage, image_tokens, tokens_of
+from croc.jobs.parts import Abort
 from croc.scorers.pairs import UnscoredPairs, require_pairs
 from croc.scorers.vqa import QUESTION
-from croc.storage.files import digest_of, read_json, write_json
 from croc.storage.service import api_key, error_message, permanent_failure
-from croc.wording import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,35 +50,23 @@ READINGS = ("sum", "t2v_metrics 3.0", "t2v_metrics 3.1")
 
 
 @dataclass
-class Usage:
+class ScorerUsage:
     """How much a scorer has used its endpoint so far.
 
     Attributes:
-        requests: responses of the endpoint.
-        replayed: responses from the folder of records.
-        input_tokens: as the endpoint counted them; replayed responses cost nothing.
-        output_tokens: likewise.
-        cost: in US dollars, by the given prices; None without prices.
+        paid: calls, answers from the cache, tokens and cost.
         floored: pairs with the score 0 because "Yes" was not among the returned tokens.
         limits: rate limits in the endpoint's last response (``remaining-requests`` …).
     """
 
-    requests: int = 0
-    replayed: int = 0
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cost: float | None = None
+    paid: Usage
     floored: int = 0
     limits: dict[str, str] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        cost = "cost unknown (no prices)" if self.cost is None else f"${self.cost:.4f}"
         floored = f", {self.floored} with the score 0 because Yes was not returned" if self.floored else ""
         limits = "".join(f", {name} {value}" for name, value in sorted(self.limits.items()))
-        return (
-            f"{counted(self.requests, 'request')}, {self.replayed} replayed, "
-            f"{self.input_tokens} + {self.output_tokens} tokens, {cost}{floored}{limits}"
-        )
+        return f"{self.paid}{floored}{limits}"
 
 
 class ApiVqaScore:
@@ -96,14 +83,14 @@ class ApiVqaScore:
         reading: how the most likely tokens become a score; one of :data:`READINGS`.
         top: how many of the most likely tokens are asked for; endpoints return at most 20.
         text_first: whether the question stands before the image, as in the authors' package.
-        records: folder of kept responses, for any number of runs; None keeps none.
-        replay_only: take responses from ``records`` only; a pair without one has no score.
+        replay_only: take responses from the cache only; a pair without one has no score.
         max_retries: number of retries after a rate limit, a server error or a broken connection, with
             growing delays, or with the delay that the endpoint asks for.
         workers: number of concurrent requests.
         image_side: larger images are reduced so that their longer side has this many pixels; None keeps them.
-        prices: US dollars per million (input, output) tokens, to show the cost.
-        max_cost: stop with an error once this many dollars are spent; needs ``prices``.
+        prices: US dollars per million (input, output) tokens, as a pair or by name, to show the cost.
+        budget: US dollars that must not be exceeded; needs ``prices``.
+        cache: whether responses are kept, and taken from earlier runs; or the folder for that.
         timeout: seconds for one request.
     """
 
@@ -120,13 +107,13 @@ class ApiVqaScore:
         reading: str = "sum",
         top: int = 20,
         text_first: bool = False,
-        records: str | Path | None = None,
         replay_only: bool = False,
         max_retries: int = 6,
         workers: int = 8,
         image_side: int | None = None,
-        prices: tuple[float, float] | None = None,
-        max_cost: float | None = None,
+        prices: Sequence[float] | Mapping[str, float] | None = None,
+        budget: float | None = None,
+        cache: bool | str | Path = True,
         timeout: float = 60.0,
     ) -> None:
         if question.count("{prompt}") != 1:
@@ -135,10 +122,8 @@ class ApiVqaScore:
             raise InputError(f"reading {reading!r} is unknown: use one of {', '.join(READINGS)}")
         if not 1 <= top <= 20:
             raise InputError(f"top must be between 1 and 20, not {top}")
-        if replay_only and records is None:
-            raise InputError("replay_only needs records: the folder with the stored responses")
-        if max_cost is not None and prices is None:
-            raise InputError("max_cost needs prices: US dollars per million (input, output) tokens")
+        if replay_only and not cache:
+            raise InputError("replay_only needs the cache with the stored responses")
         if workers < 1:
             raise InputError(f"workers must be at least 1, not {workers}")
         self.model = model
@@ -148,19 +133,53 @@ class ApiVqaScore:
         self.reading = reading
         self.top = top
         self.text_first = text_first
-        self.usage = Usage(cost=0.0 if prices else None)
         self._revision = revision
         self._base_url = base_url
         self._key_variable = key_variable
-        self._records = Path(records) if records is not None else None
         self._replay_only = replay_only
         self._max_retries = max_retries
         self._workers = workers
         self._image_side = image_side
-        self._prices = prices
-        self._max_cost = max_cost
         self._timeout = timeout
         self._lock = threading.Lock()
+        where = cache if isinstance(cache, bool) else str(cache)
+        terms = PaidTerms(prices=Prices.of(prices), budget=budget, cache=where)
+        self._calls = self._paid_calls(terms)
+        self.usage = ScorerUsage(self._calls.usage)
+
+    def use_terms(self, terms: PaidTerms) -> None:
+        """Call the endpoint on other terms from now on; what they leave open stays as it is.
+
+        Raises:
+            InputError: there is a budget without prices.
+        """
+        own = self._calls.terms
+        changes = {
+            "prices": terms.prices.model_dump(exclude_none=True),
+            "budget": terms.budget or own.budget,
+            "cache": own.cache if terms.cache is True else terms.cache,
+            "run": terms.run,
+        }
+        self._calls = self._paid_calls(own.changed(changes))
+        self.usage = ScorerUsage(self._calls.usage)
+
+    def _paid_calls(self, terms: PaidTerms) -> PaidCalls:
+        return PaidCalls(
+            "chat/completions", self.model, address=self._base_url, revision=self._revision, terms=terms
+        )
+
+    def estimate(self, pairs: int, images: Sequence[Image], prompts: Sequence[str]) -> str:
+        """What scoring that many pairs takes, estimated from some of their images and prompts."""
+        texts = [tokens_of(self.question.replace("{prompt}", prompt)) for prompt in prompts] or [0]
+        sizes = [image_tokens(*self._reduced(to_rgb(image)).size) for image in images] or [0]
+        expected = Expected(
+            self.model,
+            pairs,
+            input_tokens=round(pairs * (float(np.mean(texts)) + float(np.mean(sizes)))),
+            output_tokens=pairs,
+            remark="images counted by OpenAI's rule for GPT-4o",
+        )
+        return expected.text(self._calls.terms)
 
     def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
         """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
@@ -168,7 +187,7 @@ class ApiVqaScore:
         Raises:
             UnscoredPairs: some pairs have no score (the model refused, neither answer was returned, the
                 prompt is empty, the endpoint kept failing); the error holds the other scores.
-            CrocError: no pair can be scored: no key, no such model, or ``max_cost`` is reached.
+            Abort: no other pair can be scored: no key, no such model, or the budget is used up.
         """
         require_pairs(images, prompts)
         scores = np.full(len(images), np.nan)
@@ -231,26 +250,24 @@ class ApiVqaScore:
     def _score_one(self, image: Image, prompt: str) -> float:
         if problem := prompt_problem(prompt):
             raise _NoScore(problem)
+        image = self._reduced(to_rgb(image))
         request = self._request(image, prompt)
-        path = self._record_of(request)
-        response = _read_record(path)
-        if response is not None:
-            with self._lock:
-                self.usage.replayed += 1
-        elif self._replay_only:
-            raise _NoScore(f"no stored response in {self._records}")
+        if self._replay_only:
+            answer = self._calls.cached(request)
+            if answer is None:
+                raise _NoScore("no stored response in the cache")
         else:
-            response = self._send(request)
-            if path is not None:
-                path.parent.mkdir(parents=True, exist_ok=True)
-                write_json(path, response)
-        return self._score_response(response)
+            tokens = image_tokens(*image.size)
+            answer = self._calls.call(request, lambda: self._send(request), image_tokens=tokens)
+        return self._score_response(_essence(answer))
 
-    def _request(self, image: Image, prompt: str) -> dict[str, Any]:
-        image = to_rgb(image)
+    def _reduced(self, image: Image) -> Image:
         if self._image_side and max(image.size) > self._image_side:
             image = image.copy()
             image.thumbnail((self._image_side, self._image_side))
+        return image
+
+    def _request(self, image: Image, prompt: str) -> dict[str, Any]:
         buffer = io.BytesIO()
         image.save(buffer, "PNG")
         url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
@@ -270,51 +287,28 @@ class ApiVqaScore:
         }
 
     def _send(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        """The parts of the endpoint's response that are scored and counted."""
+        """The endpoint's response."""
+        client = self._client
         import openai
 
-        with self._lock:
-            spent = self.usage.cost
-        if self._max_cost is not None and spent is not None and spent >= self._max_cost:
-            raise CrocError(
-                f"{self.name}: the cost of ${spent:.4f} has reached max_cost (${self._max_cost:g})"
-            )
         try:
-            raw = self._client.chat.completions.with_raw_response.create(**request)
+            raw = client.chat.completions.with_raw_response.create(**request)
             body = raw.parse()
         except openai.OpenAIError as error:
             reason = permanent_failure(
                 error,
                 model=self.model,
                 key_variable=self._key_variable,
-                address=str(self._client.base_url),
+                address=str(client.base_url),
             )
             if reason is not None:
-                raise CrocError(f"{self.name}: {reason}") from error
+                raise Abort(f"{self.name}: {reason}") from error
             raise _NoScore(f"the endpoint failed: {error_message(error)}") from error
-        usage = body.usage
         with self._lock:
-            self.usage.requests += 1
-            if usage is not None:
-                self.usage.input_tokens += usage.prompt_tokens
-                self.usage.output_tokens += usage.completion_tokens
-                if self._prices is not None and self.usage.cost is not None:
-                    paid = usage.prompt_tokens * self._prices[0] + usage.completion_tokens * self._prices[1]
-                    self.usage.cost += paid / 1e6
             for key, value in raw.headers.items():
                 if key.lower().startswith("x-ratelimit-"):
                     self.usage.limits[key.lower().removeprefix("x-ratelimit-")] = value
-        if not body.choices:
-            raise _NoScore("the endpoint returned no answer")
-        choice = body.choices[0]
-        tokens = choice.logprobs.content if choice.logprobs and choice.logprobs.content else []
-        return {
-            "model": body.model,
-            "refusal": choice.message.refusal,
-            "finish_reason": choice.finish_reason,
-            "text": choice.message.content,
-            "top": [[t.token, t.logprob] for t in tokens[0].top_logprobs] if tokens else [],
-        }
+        return body.to_dict() if hasattr(body, "to_dict") else {}
 
     def _score_response(self, response: Mapping[str, Any]) -> float:
         if response["refusal"] or response["finish_reason"] == "content_filter":
@@ -349,21 +343,25 @@ class ApiVqaScore:
                 self.usage.floored += 1
         return min(1.0, math.fsum(math.exp(p) for p in yes))
 
-    def _record_of(self, request: Mapping[str, Any]) -> Path | None:
-        if self._records is None:
-            return None
-        digest = digest_of({"endpoint": self.fields()["endpoint"], **request}, "request")
-        return self._records / digest[:2] / f"{digest}.json"
-
 
 class _NoScore(Exception):
     """Why a pair has no score."""
 
 
-def _read_record(path: Path | None) -> dict[str, Any] | None:
-    if path is None or not path.is_file():
-        return None
-    record = read_json(path)
-    if not isinstance(record, dict) or not {"refusal", "finish_reason", "text", "top"} <= set(record):
-        raise InputError(f"{path} is not a stored response: delete it to send the request again")
-    return record
+def _essence(answer: Mapping[str, Any]) -> dict[str, Any]:
+    """The parts of a response that are scored.
+
+    Raises:
+        _NoScore: it has no answer.
+    """
+    choice = (answer.get("choices") or [None])[0]
+    if not choice:
+        raise _NoScore("the endpoint returned no answer")
+    message = choice.get("message") or {}
+    tokens = (choice.get("logprobs") or {}).get("content") or []
+    return {
+        "refusal": message.get("refusal"),
+        "finish_reason": choice.get("finish_reason"),
+        "text": message.get("content"),
+        "top": [(t["token"], t["logprob"]) for t in tokens[0].get("top_logprobs") or ()] if tokens else [],
+    }

@@ -174,6 +174,20 @@ class QuestionList:
             "questions": f"{path.name}@{sha256(path.read_bytes()).hexdigest()[:12]}",
         }
 
+    def use_terms(self, terms: Any) -> None:
+        """Pass the terms for calls of a paid service on to the answerer, if it calls one."""
+        if hasattr(self.answerer, "use_terms"):
+            self.answerer.use_terms(terms)
+
+    def estimate(self, pairs: int, images: Sequence[Image], prompts: Sequence[str]) -> str:
+        """What the answers take, estimated from some images and prompts; empty without a service."""
+        if not hasattr(self.answerer, "estimate"):
+            return ""
+        lists = [self._questions_of(prompt) for prompt in prompts]
+        asked = [text for found in lists if not isinstance(found, str) for text in self._asked(found)]
+        calls = round(pairs * len(asked) / max(1, len(prompts)))
+        return str(self.answerer.estimate(calls, images, asked))
+
     @property
     def usage(self) -> Any:
         """How much the answerer has used its service, where it has one."""

@@ -11,15 +11,17 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from croc.checks.schema import PROTOCOLS
+from croc.checks.decoding import decode, to_bytes
+from croc.checks.schema import IMAGE_COLUMNS, PROTOCOLS
 from croc.checks.sources import Checks, open_checks
 from croc.errors import CrocError, InputError
 from croc.jobs import runner
+from croc.jobs.paid_calls import PaidTerms
 from croc.jobs.parts import Executor, MakePart
 from croc.jobs.progress import progress_bar
 from croc.scorers import Scorer
@@ -55,6 +57,8 @@ class ScoringSettings:
         threads: threads that decode images; None takes one per CPU core, at most 8.
         existing: ``resume`` continues the same work and refuses other work; ``overwrite`` starts again.
         progress: show a bar, or a line now and then when there is no terminal.
+        paid: prices, budget and cache for scorers that call a paid service; None leaves them theirs. All
+            scorers share the budget. Worker processes do not: give them a share each.
     """
 
     protocol: str | None = None
@@ -64,6 +68,7 @@ class ScoringSettings:
     threads: int | None = None
     existing: Literal["resume", "overwrite"] = "resume"
     progress: bool = True
+    paid: PaidTerms | None = None
 
 
 def score_dataset(
@@ -136,9 +141,12 @@ def score_dataset(
     _require_folder(Path(out))
     run = _Run(checks, source, Path(out), settings, processes, executor, log)
     written: dict[str, Path] = {}
+    terms = settings.paid and settings.paid.in_one_run()
     for spec in scorers:
         given = {key: value for key, value in (options or {}).items() if takes(spec, key)}
         scorer = load(spec, **given)
+        if terms is not None and hasattr(scorer, "use_terms"):
+            scorer.use_terms(terms)
         if scorer.name in written:
             raise InputError(f"two scorers are called {scorer.name!r}; give one of them another name")
         require_metric_name(scorer.name)
@@ -193,6 +201,8 @@ class _Run:
                 counted(len(plan), "slice"),
             )
             before = _counts(folders[rank])
+            if rank == 0 and (estimate := _estimate(self.checks, slices, int(before.get("pairs", 0)))):
+                self.log(estimate)
             make: MakePart = slices
             if self.executor is not None:
                 make = WorkerSlices(
@@ -204,6 +214,7 @@ class _Run:
                     method=slices.method,
                     batch_size=settings.batch_size,
                     threads=settings.threads,
+                    paid=settings.paid.model_dump() if settings.paid else None,
                 )
             with self._progress(scorer.name, rank) as show:
                 slices.show = show
@@ -302,6 +313,28 @@ def _counts(folder: Path) -> Mapping[str, int | float]:
         return runner.status(folder).counts
     except CrocError:
         return {}
+
+
+def _estimate(checks: Checks, slices: SliceScorer, done: int) -> str:
+    """What a scorer says that its service will be asked for the pairs that have no score yet; often empty."""
+    scorer: Any = slices.scorer
+    if not callable(getattr(scorer, "estimate", None)):
+        return ""
+    rows = slices.head
+    prompts = [row[name] for row in rows for name in ("prompt", "contrast_prompt") if row[name]]
+    images = [image for row in rows for column in IMAGE_COLUMNS for image in row[column] or ()]
+    if checks.outline is None:  # the other rows have to be read with their images
+        pairs = round(len(images) * len(prompts) / max(1, len(rows)) ** 2 * len(checks.texts))
+    else:
+        pairs = sum(
+            sum(int(row[column]) for column in IMAGE_COLUMNS) * (1 + (texts.contrast_prompt is not None))
+            for row, texts in zip(checks.outlines(), checks.texts, strict=True)
+        )
+    decoded = []
+    for image in images[:4]:
+        with suppress(CrocError):  # it is a pair without a score later
+            decoded.append(decode(to_bytes(image)))
+    return str(scorer.estimate(pairs - done, decoded, prompts)) if pairs > done else ""
 
 
 def _usage(scorer: Any) -> str:

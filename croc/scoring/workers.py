@@ -9,6 +9,7 @@ from typing import Any
 
 from croc.checks.sources import open_checks
 from croc.errors import CrocError, InputError
+from croc.jobs.paid_calls import PaidTerms
 from croc.jobs.parts import Abort
 from croc.jobs.worker_state import keep_one
 from croc.scorers.registry import load
@@ -28,6 +29,7 @@ class WorkerSlices:
         fields: the scorer's description where the plan was made.
         method: how scores were computed there, see :mod:`croc.scoring.batching`.
         batch_size, threads: of the :class:`croc.scoring.batching.BatchScorer`.
+        paid: terms for a scorer that calls a paid service, as :class:`croc.jobs.paid_calls.PaidTerms`.
     """
 
     source: dict[str, Any]
@@ -38,6 +40,7 @@ class WorkerSlices:
     method: str
     batch_size: int | None
     threads: int | None
+    paid: dict[str, Any] | None = None
 
     def __call__(self, payload: Mapping[str, Any], path: Path) -> Mapping[str, Any]:
         """Score one slice and write its rows.
@@ -50,9 +53,10 @@ class WorkerSlices:
     def _load(self) -> SliceScorer:
         try:
             checks = open_checks(**self.source)
-            slices = SliceScorer(
-                checks, load(self.scorer, **self.options), batch_size=self.batch_size, threads=self.threads
-            )
+            scorer: Any = load(self.scorer, **self.options)
+            if self.paid is not None and hasattr(scorer, "use_terms"):
+                scorer.use_terms(PaidTerms(**self.paid).in_one_run())
+            slices = SliceScorer(checks, scorer, batch_size=self.batch_size, threads=self.threads)
         except CrocError as error:
             raise Abort(f"a worker cannot start: {error}") from error
         for what, here, planned in (

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import threading
 import unicodedata
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -41,7 +42,7 @@ def atomic(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """
     if not path.name:
         raise InputError(f"'{path}' is not the name of a file")
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{threading.get_ident()}.tmp")
     try:
         yield temporary
         if durable:

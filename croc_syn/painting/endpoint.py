@@ -19,6 +19,7 @@ import numpy as np
 
 from croc.checks.decoding import decode
 from croc.errors import InputError, MissingExtra
+from croc.jobs.paid_calls import PaidCalls
 from croc.jobs.parts import Abort
 from croc.storage.service import RateLimiter, api_key, error_message
 from croc_syn.model_runtime import service_failure
@@ -50,12 +51,20 @@ class EndpointPainter:
 
     def __post_init__(self) -> None:
         self._rate_limiter = RateLimiter(self.settings.per_minute)
+        self._calls = PaidCalls(
+            "images/generations",
+            self.model.model,
+            address=self.settings.base_url,
+            revision=self.model.revision,
+            terms=self.settings,
+        )
 
     def paint(self, requests: Sequence[ImageRequest]) -> Iterator[PaintedImage]:
         """Request all images, several at a time.
 
         Raises:
-            Abort: the service rejects every request, because of the key, the model's name or the address.
+            Abort: the service rejects every request, because of the key, the model's name or the address; or
+                the budget is used up.
         """
         client = self._client
         with ThreadPoolExecutor(self.settings.concurrency, thread_name_prefix="request") as pool:
@@ -87,17 +96,24 @@ class EndpointPainter:
     def _paint(self, client: Any, request: ImageRequest) -> PaintedImage:
         import openai
 
-        time.sleep(self._rate_limiter.reserve())
         options = {"output_format": self.format, **self.model.call}
+        arguments = {
+            "model": self.model.model,
+            "prompt": request.prompt,
+            "n": 1,
+            "size": f"{self.width}x{self.height}",
+            **{name: value for name, value in options.items() if value is not None},
+        }
+        if self.settings.seeds:
+            arguments["extra_body"] = {"seed": request.seed}
+
+        def send() -> dict[str, Any]:
+            time.sleep(self._rate_limiter.reserve())
+            body = client.images.generate(**arguments)
+            return body.to_dict() if hasattr(body, "to_dict") else {}
+
         try:
-            body = client.images.generate(
-                model=self.model.model,
-                prompt=request.prompt,
-                n=1,
-                size=f"{self.width}x{self.height}",
-                extra_body={"seed": request.seed} if self.settings.seeds else None,
-                **{name: value for name, value in options.items() if value is not None},
-            )
+            answer = self._calls.call(arguments, send, draw=request.seed)
         except openai.APITimeoutError:
             return PaintedImage(error=f"no answer in {self.settings.timeout:g} s, after all retries")
         except (openai.BadRequestError, openai.UnprocessableEntityError) as error:
@@ -111,15 +127,15 @@ class EndpointPainter:
             ) from error
         except openai.OpenAIError as error:
             return PaintedImage(error=service_failure(error, self.model, self.settings, client.base_url))
-        return _read(body)
+        return _read(answer)
 
 
-def _read(body: Any) -> PaintedImage:
-    first = body.data[0] if body.data else None
-    if first is None or not first.b64_json:
+def _read(answer: dict[str, Any]) -> PaintedImage:
+    first = (answer.get("data") or [None])[0] or {}
+    if not first.get("b64_json"):
         return PaintedImage(error="the response has no image data; expected base64 data")
     try:
-        data = base64.b64decode(first.b64_json, validate=True)
+        data = base64.b64decode(first["b64_json"], validate=True)
         pixels = np.asarray(decode(data))
     except (InputError, binascii.Error) as error:
         return PaintedImage(error=f"the response has no readable image: {error}")

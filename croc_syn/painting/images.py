@@ -6,18 +6,21 @@ Images of the exact world come from :mod:`croc_syn.painting.exact`, those of ima
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from croc.jobs.parts import Executor
 from croc.jobs.progress import progress_bar
-from croc.jobs.runner import Manifest, Progress, Status, read_manifest, require_parts, run
+from croc.jobs.runner import Manifest, Progress, Status, finished, read_manifest, require_parts, run
 from croc.tables.metadata import library_versions
 from croc.wording import counted
 from croc_syn.painting import Painter, exact, stage
 from croc_syn.painting.settings import ImageModel, Images
 from croc_syn.painting.table import exact_features, painted_features
+
+logger = logging.getLogger(__name__)
 
 
 def make_images(
@@ -29,6 +32,7 @@ def make_images(
     painter: Callable[[ImageModel, Images], Painter] | None = None,
     max_failures: int | None = None,
     progress: bool | Progress = True,
+    log: Callable[[str], None] = logger.info,
 ) -> Manifest:
     """Make the images of a folder of staged prompts, as a folder of staged rows for ``croc build staged``.
 
@@ -42,6 +46,7 @@ def make_images(
         painter: makes the painter of a model; None takes the one that its entry names.
         max_failures: stop when more parts than this have failed.
         progress: show images per second and the time left, or a function that is called with the status.
+        log: called with an estimate for each model behind a service.
 
     Raises:
         InputError: the prompts are unfinished, or ``out`` holds other work.
@@ -51,6 +56,7 @@ def make_images(
     require_parts(manifest)
     make: exact.ExactPartMaker | stage.ImagePartMaker
     if settings.models:
+        settings = settings.model_copy(update={"endpoint": settings.endpoint.in_one_run()})
         make = stage.ImagePartMaker(
             manifest.folder,
             settings,
@@ -59,6 +65,10 @@ def make_images(
             stage.library_versions_of(settings),
         )
         parts = stage.plan_parts(manifest, settings)
+        if painter is None:
+            stage.check_ready(settings)
+            for sentence in stage.estimates(parts, finished(Path(out)), settings):
+                log(sentence)
         fingerprint = stage.fingerprint(manifest, settings)
         checks = sum(len(part.payload["rows"]) for part in parts)
     else:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cache
@@ -21,6 +21,7 @@ from PIL import Image
 from croc.checks.decoding import perceptual_hash
 from croc.checks.schema import SIDES, STYLE, check_id
 from croc.errors import InputError
+from croc.jobs.paid_calls import Expected
 from croc.jobs.parts import Abort, Part
 from croc.jobs.runner import Manifest
 from croc.storage.files import canonical, file_stem
@@ -132,6 +133,33 @@ def image_model_name(model: ImageModel, settings: Images) -> str:
     if settings.pipeline.cache is not None:
         name += f"+{settings.pipeline.cache['kind']}"
     return name
+
+
+def check_ready(settings: Images) -> None:
+    """Check before the run for what would stop every part of a service: a budget without prices.
+
+    Raises:
+        InputError: something is missing; the sentence says what.
+    """
+    for model in settings.models:
+        if model.backend == "endpoint":
+            make_painter(model, settings)
+
+
+def estimates(parts: Sequence[Part], done: Collection[str], settings: Images) -> list[str]:
+    """What the parts that are not done will ask of each service, before the first call."""
+    sentences = []
+    for model in settings.models:
+        rows = sum(
+            len(part.payload["rows"])
+            for part in parts
+            if part.payload["model"] == model.name and part.name not in done
+        )
+        if rows and model.backend == "endpoint":
+            images = 2 * settings.count * rows
+            expected = Expected(model.name, images, images=images)
+            sentences.append(expected.text(settings.endpoint))
+    return sentences
 
 
 # ---- Making a part ----

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -87,6 +88,7 @@ def audit_reward(
     device: str | None,
     options: tuple[str, ...],
     overwrite: bool,
+    paid: dict[str, Any],
     workers: int,
     json_file: Path | None,
     plot: Path | None,
@@ -113,7 +115,7 @@ def audit_reward(
             SearchSettings(searched, search_images, seed),
             PixelSettings(attacks),
         ),
-        scoring=scoring_settings(batch_size, max_failures, overwrite),
+        scoring=scoring_settings(batch_size, max_failures, overwrite, paid=paid),
         options=scorer_arguments(scorers, options, device),
         executor=local_executor(workers),
     )

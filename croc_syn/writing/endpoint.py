@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from croc.errors import MissingExtra
+from croc.jobs.paid_calls import PaidCalls
 from croc.storage.service import RateLimiter, api_key, error_message
 from croc_syn.model_runtime import service_failure
 from croc_syn.writing import FollowUp, PromptRequest, WriterResponse
@@ -50,13 +51,21 @@ class EndpointWriter:
             self.response_format = automatic if requested == "auto" else requested
         self._key = api_key(self.settings.key_variable)
         self._rate_limiter = RateLimiter(self.settings.per_minute)
+        self._calls = PaidCalls(
+            "chat/completions",
+            self.model.model,
+            address=self.settings.base_url,
+            revision=self.model.revision,
+            terms=self.settings,
+        )
         self._warned = False
 
     def write(self, requests: Sequence[PromptRequest], follow_up: FollowUp) -> None:
         """Send all requests, many at a time; see :class:`croc_syn.writing.Writer`.
 
         Raises:
-            Abort: the service rejects every request, because of the key, the model or the address.
+            Abort: the service rejects every request, because of the key, the model or the address; or the
+                budget is used up.
         """
         asyncio.run(self._write(requests, follow_up))
 
@@ -99,10 +108,14 @@ class EndpointWriter:
         while True:
             response_format = self.response_format
             try:
-                async with asyncio.timeout(self.settings.deadline):
-                    arguments = self._arguments(request, response_format)
-                    body = await client.chat.completions.create(**arguments)
-                return self._read(body)
+                arguments = self._arguments(request, response_format)
+
+                async def send(arguments: dict[str, Any] = arguments) -> dict[str, Any]:
+                    async with asyncio.timeout(self.settings.deadline):
+                        body = await client.chat.completions.create(**arguments)
+                    return body.to_dict() if hasattr(body, "to_dict") else {}
+
+                return self._read(await self._calls.call_async(arguments, send, draw=request.seed))
             except TimeoutError:
                 return WriterResponse(error=f"the response is incomplete after {self.settings.deadline:g} s")
             except openai.APITimeoutError:
@@ -151,7 +164,10 @@ class EndpointWriter:
         extra = {} if sampling.top_k is None else {"top_k": sampling.top_k}
         return {**arguments, "extra_body": {**extra, **self.model.request}}
 
-    def _read(self, body: Any) -> WriterResponse:
+    def _read(self, answer: dict[str, Any]) -> WriterResponse:
+        from openai.types.chat import ChatCompletion
+
+        body: Any = ChatCompletion.construct(**answer)
         choices = getattr(body, "choices", None)
         if not choices:
             return WriterResponse(error="the response of the service is empty")

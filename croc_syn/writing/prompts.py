@@ -6,6 +6,7 @@ Pairs in controlled English come from :mod:`croc_syn.writing.exact`, those of la
 
 from __future__ import annotations
 
+import logging
 import shutil
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from croc.errors import InputError
 from croc.jobs.parts import Executor, MakePart, Part
 from croc.jobs.progress import Show, progress_bar
-from croc.jobs.runner import Manifest, Status, run
+from croc.jobs.runner import Manifest, Status, finished, run
 from croc.wording import counted
 from croc_syn.taxonomy.plan import select
 from croc_syn.world import Scope
@@ -27,6 +28,8 @@ from croc_syn.writing.table import EXACT
 if TYPE_CHECKING:
     from croc_syn.presets import Preset
     from croc_syn.taxonomy.plan import Spec
+
+logger = logging.getLogger(__name__)
 
 RESPONSES = "answers"
 """Folder beside the parts: what models responded for parts that are not finished."""
@@ -95,6 +98,7 @@ def make_prompts(
     keep_responses: bool = True,
     progress: bool = True,
     existing: Literal["resume", "overwrite"] = "resume",
+    log: Callable[[str], None] = logger.info,
 ) -> Manifest:
     """Make the prompts that a preset asks for; an interrupted run is resumed.
 
@@ -108,6 +112,7 @@ def make_prompts(
             resumed run does not request them again. Workers on other machines cannot write there.
         progress: show a bar, in pairs.
         existing: ``overwrite`` starts from nothing.
+        log: called with an estimate for each model behind a service.
 
     Raises:
         InputError: the preset cannot be used, or the folder holds other work.
@@ -118,10 +123,14 @@ def make_prompts(
     make: MakePart
     responses = None
     if preset.text.models:
+        text = preset.text.model_copy(update={"endpoint": preset.text.endpoint.in_one_run()})
+        preset = preset.model_copy(update={"text": text})
         responses = folder / RESPONSES if keep_responses else None
         make = stage.PromptPartMaker(preset.text, preset.seed, responses=responses)
         fingerprint = stage.fingerprint(preset)
         stage.check_ready(preset)
+        for sentence in stage.estimates(plan.parts, finished(folder) if existing == "resume" else (), preset):
+            log(sentence)
     else:
         make = partial(exact.make_part, seed=preset.seed, scope=preset.scope)
         fingerprint = {"kind": "prompts", "text_model": EXACT, "seed": preset.seed}

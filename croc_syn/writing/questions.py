@@ -12,18 +12,23 @@ the next run asks about it again.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
 from croc.checks.schema import stable_hash
 from croc.errors import InputError
+from croc.jobs.paid_calls import Expected, tokens_of
 from croc.scorers.question_files import prompt_key
+from croc_syn.cost import ANSWERED
 from croc_syn.writing import PromptRequest, Writer, WriterResponse
 from croc_syn.writing.responses import WRONG_KEYS, UnusableResponse, read_object
 from croc_syn.writing.settings import Text, TextModel
 from croc_syn.writing.stage import make_writer
+
+logger = logging.getLogger(__name__)
 
 MOST = 40
 """More questions than that about one prompt are refused."""
@@ -100,6 +105,7 @@ def write_questions(
     *,
     seed: int = 0,
     writer: Writer | None = None,
+    log: Callable[[str], None] = logger.info,
 ) -> Written:
     """Ask a language model for the questions of each prompt that the file has none of.
 
@@ -110,6 +116,7 @@ def write_questions(
         text: how it is asked; ``attempts`` is the number of responses before a prompt is given up.
         seed: of the sampling.
         writer: the model, ready to respond; None makes it.
+        log: called with an estimate for a model behind a service.
 
     Raises:
         InputError: the file is not one of questions.
@@ -123,6 +130,11 @@ def write_questions(
     result = Written(kept=len(unique) - len(asked))
     if not asked:
         return result
+    requests = [one.request() for one in asked]
+    if writer is None:
+        writer = make_writer(model, text)
+        if (model.backend or text.backend) == "endpoint":
+            log(_estimate(requests, model, text))
     out.parent.mkdir(parents=True, exist_ok=True)
     with out.open("a", encoding="utf-8") as file:
 
@@ -141,8 +153,15 @@ def write_questions(
                 result.failed[one.prompt] = one.reason
             return following
 
-        (writer or make_writer(model, text)).write([one.request() for one in asked], follow_up)
+        writer.write(requests, follow_up)
     return result
+
+
+def _estimate(requests: Sequence[PromptRequest], model: TextModel, text: Text) -> str:
+    tokens = sum(tokens_of(request.messages[-1]["content"]) for request in requests)
+    remark = f"up to {text.attempts} attempts where responses are refused"
+    answered = len(requests) * ANSWERED[model.reasons]
+    return Expected(model.name, len(requests), tokens, answered, remark=remark).text(text.endpoint)
 
 
 def _known(out: Path) -> set[str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
@@ -17,10 +17,12 @@ from typing import IO, TYPE_CHECKING, Any
 
 from croc.checks.schema import SPEC_COLUMNS, STYLE, check_id, stable_hash
 from croc.errors import CrocError
+from croc.jobs.paid_calls import Expected, tokens_of
 from croc.jobs.parts import Abort, Part
 from croc.storage.files import digest_of, file_stem
 from croc.tables.metadata import library_versions
 from croc.wording import counted
+from croc_syn.cost import ANSWERED
 from croc_syn.model_runtime import load_once
 from croc_syn.writing import PromptRequest, Writer, WriterResponse
 from croc_syn.writing.instructions import (
@@ -420,6 +422,24 @@ def _pair_checker(text: Text, guide: str, reads: int | None) -> PairChecker:
 
 
 _make_checker = lru_cache(PairChecker)
+
+
+def estimates(parts: Sequence[Part], done: Collection[str], preset: Preset) -> list[str]:
+    """What the parts that are not done will ask of each service, before the first call."""
+    sentences = []
+    for model in preset.text.models:
+        left = [part for part in parts if part.payload["model"] == model.name and part.name not in done]
+        if not left or (model.backend or preset.text.backend) != "endpoint":
+            continue
+        calls = sum(len(part.payload["checks"]) for part in left)
+        some = instructions_of(left[0].payload, preset)[:8]
+        asked = sum(map(tokens_of, some)) / len(some)
+        remark = f"up to {preset.text.attempts} attempts where responses are refused"
+        expected = Expected(
+            model.name, calls, round(calls * asked), calls * ANSWERED[model.reasons], remark=remark
+        )
+        sentences.append(expected.text(preset.text.endpoint))
+    return sentences
 
 
 def instructions_of(payload: Mapping[str, Any], preset: Preset) -> list[str]:

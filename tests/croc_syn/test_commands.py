@@ -160,6 +160,13 @@ def test_the_published_benchmark_has_over_a_million_images() -> None:
     done = croc("cost", "paper")
     assert done.exit_code == 0, done.output
     head, *lines, total = done.stdout.splitlines()
+    paid = [line for line in lines if line.startswith("estimate for")]
+    lines = [line for line in lines if line not in paid]
+    assert [line.split(":")[0] for line in paid] == [
+        "estimate for qwq-32b",
+        "estimate for deepseek-r1-distill-qwen-14b",
+    ]
+    assert all("the cost is unknown without prices: --price input=DOLLARS" in line for line in paid)
     # 5 generations × 2 text models × 2 image models × 10 images of every spec.
     specs, checks, images = [
         int(n.replace(",", "")) for n in re.findall(r"([\d,]+) (?:specs|checks|images)", head)

@@ -12,7 +12,8 @@ import tiny_models as tiny
 from PIL import Image
 from vision_endpoint import KEY, answer
 
-from croc.errors import CrocError, InputError
+from croc.errors import InputError
+from croc.jobs.parts import Abort
 from croc.scorers import Scorer
 from croc.scorers.api import ApiVqaScore
 from croc.scorers.pairs import UnscoredPairs
@@ -57,7 +58,7 @@ def test_rate_limits_and_server_errors_are_tried_again(endpoint):
     judge = scorer(endpoint)
     assert judge.score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
     assert len(endpoint.requests) == 4
-    assert judge.usage.requests == 1
+    assert judge.usage.paid.calls == 1
 
 
 def test_an_endpoint_that_keeps_failing_loses_its_pair_alone(endpoint):
@@ -135,42 +136,33 @@ def test_the_question_stands_before_the_image_when_asked(endpoint):
     assert asked.fields()["order"] == "text, image"
 
 
-def test_a_run_is_repeated_from_its_records_without_the_endpoint(endpoint, tmp_path, monkeypatch):
+def test_a_run_is_repeated_from_its_cache_without_the_endpoint(endpoint, tmp_path, monkeypatch):
     endpoint.script = {
         "a dog": [(200, answer({"Yes": 0.7}))],
         "a cat": [(200, answer({"Yes": 0.2, "No": 0.8}))],
     }
     pairs = IMAGES[:2], ["a dog", "a cat"]
-    first = scorer(endpoint, records=tmp_path).score(*pairs)
+    first = scorer(endpoint, cache=tmp_path).score(*pairs)
     assert len(endpoint.requests) == 2
     monkeypatch.delenv("OPENAI_API_KEY")
-    again = scorer(endpoint, records=tmp_path, replay_only=True)
+    again = scorer(endpoint, cache=tmp_path, replay_only=True)
     assert np.array_equal(again.score(*pairs), first)
-    assert (again.usage.requests, again.usage.replayed) == (0, 2)
+    assert (again.usage.paid.calls, again.usage.paid.cached) == (0, 2)
     with pytest.raises(UnscoredPairs) as refused:
         again.score(IMAGES[1:3], ["a dog", "a cat"])
-    assert refused.value.reasons == dict.fromkeys((0, 1), f"no stored response in {tmp_path}")
+    assert refused.value.reasons == dict.fromkeys((0, 1), "no stored response in the cache")
     assert len(endpoint.requests) == 2
     kept = "".join(path.read_text() for path in tmp_path.rglob("*.json"))
     assert KEY not in kept and "Bearer" not in kept
 
 
-def test_a_failure_is_not_recorded_and_another_question_is_asked_anew(endpoint, tmp_path):
+def test_a_failure_is_not_kept_and_another_question_is_asked_anew(endpoint):
     endpoint.script = {"a dog": [(500, FAILED), (200, answer({"Yes": 0.7})), (200, answer({"Yes": 0.4}))]}
     with pytest.raises(UnscoredPairs):
-        scorer(endpoint, records=tmp_path, max_retries=0).score(IMAGES[:1], ["a dog"])
-    assert scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
-    other = scorer(endpoint, records=tmp_path, question='Is it "{prompt}"?')
+        scorer(endpoint, max_retries=0).score(IMAGES[:1], ["a dog"])
+    assert scorer(endpoint).score(IMAGES[:1], ["a dog"]) == pytest.approx([0.7])
+    other = scorer(endpoint, question='Is it "{prompt}"?')
     assert other.score(IMAGES[:1], ["a dog"]) == pytest.approx([0.4])
-
-
-def test_a_damaged_record_is_named(endpoint, tmp_path):
-    endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}))]}
-    scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"])
-    (path,) = tmp_path.rglob("*.json")
-    path.write_text("{")
-    with pytest.raises(InputError, match=path.name):
-        scorer(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"])
 
 
 def test_the_same_pair_is_asked_once_in_a_batch(endpoint):
@@ -185,20 +177,22 @@ def test_cost_and_rate_limits_are_shown(endpoint, caplog):
     with caplog.at_level("INFO", logger="croc.scorers.api"):
         judge.score(IMAGES[:2], ["a dog", "a dog"])
     # 2 × (1000 × 2.5 + 1 × 10) / 1e6 dollars
-    assert judge.usage.cost == pytest.approx(0.00502)
-    assert (judge.usage.input_tokens, judge.usage.output_tokens) == (2000, 2)
+    assert judge.usage.paid.cost == pytest.approx(0.00502)
+    assert (judge.usage.paid.input_tokens, judge.usage.paid.output_tokens) == (2000, 2)
     assert judge.usage.limits["remaining-requests"] == "41"
-    assert "2 requests, 0 replayed, 2000 + 2 tokens, $0.0050" in caplog.text
+    assert "2 paid calls, 0 from the cache, 2,000 + 2 tokens, $0.0050" in caplog.text
     assert "remaining-requests 41" in caplog.text
     assert "cost unknown" in str(scorer(endpoint).usage)
 
 
-def test_the_run_stops_when_the_money_is_spent(endpoint):
+def test_the_run_stops_before_the_budget_is_exceeded(endpoint):
     endpoint.script = {"a dog": [(200, answer({"Yes": 0.7}, tokens=(1000, 0)))]}
-    judge = scorer(endpoint, prices=(1000.0, 0.0), max_cost=2.0, workers=1)
-    with pytest.raises(CrocError, match=r"the cost of \$2.0000 has reached max_cost \(\$2\)"):
+    # A call costs a dollar. Reserved are the 343 bytes of the request, and as many tokens as the dearest
+    # image had: 1.343 dollars for the second and the third, which go out together, too much for a fourth.
+    judge = scorer(endpoint, prices=(1000.0, 0.0), budget=4.0, workers=4)
+    with pytest.raises(Abort, match=r"budget of \$4 is used up: \$3\.0000 for 3 paid calls, and the next"):
         judge.score(IMAGES, ["a dog"] * 4)
-    assert len(endpoint.requests) == 2
+    assert len(endpoint.requests) == 3
 
 
 def test_no_more_requests_than_workers_are_under_way(endpoint):
@@ -213,7 +207,7 @@ def test_no_more_requests_than_workers_are_under_way(endpoint):
 )
 def test_a_wrong_key_or_model_stops_the_run_in_one_sentence(endpoint, status, said):
     endpoint.script = {"a dog": [(status, FAILED)]}
-    with pytest.raises(CrocError, match=said) as error:
+    with pytest.raises(Abort, match=said) as error:
         scorer(endpoint).score(IMAGES, ["a dog"] * 4)
     assert not isinstance(error.value, UnscoredPairs)
     assert KEY not in str(error.value)
@@ -246,9 +240,11 @@ def test_options_that_do_not_fit_are_named():
         ApiVqaScore("m", reading="first")
     with pytest.raises(InputError, match="top must be between 1 and 20, not 21"):
         ApiVqaScore("m", top=21)
-    with pytest.raises(InputError, match="replay_only needs records"):
-        ApiVqaScore("judge", replay_only=True)
-    with pytest.raises(InputError, match="max_cost needs prices"):
-        ApiVqaScore("judge", max_cost=1.0)
+    with pytest.raises(InputError, match="replay_only needs the cache"):
+        ApiVqaScore("judge", replay_only=True, cache=False)
+    with pytest.raises(InputError, match=r"a budget for judge needs its prices: --price input=DOLLARS"):
+        ApiVqaScore("judge", budget=1.0)
+    with pytest.raises(InputError, match=r"the price output=-1 must be a number of dollars from 0"):
+        ApiVqaScore("judge", prices=(1, -1))
     with pytest.raises(InputError, match=r"must contain \{prompt\} once"):
         ApiVqaScore("judge", question="Is it?")

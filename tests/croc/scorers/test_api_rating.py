@@ -52,8 +52,8 @@ def test_a_response_without_a_grade_is_a_pair_without_a_score(endpoint):
 
 def test_the_signature_has_the_rubric_and_responses_are_replayed(endpoint, tmp_path):
     endpoint.script = {"a dog": [(200, answer({"1": 0.5, "2": 0.5}))]}
-    assert judge(endpoint, records=tmp_path).score(IMAGES[:1], ["a dog"]) == pytest.approx([1.5])
-    again = judge(endpoint, records=tmp_path, replay_only=True)
+    assert judge(endpoint, cache=tmp_path).score(IMAGES[:1], ["a dog"]) == pytest.approx([1.5])
+    again = judge(endpoint, cache=tmp_path, replay_only=True)
     assert again.score(IMAGES[:1], ["a dog"]) == pytest.approx([1.5])
     assert len(endpoint.requests) == 1
     fields = again.fields()

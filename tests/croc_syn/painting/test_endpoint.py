@@ -22,6 +22,11 @@ from croc_syn.painting.settings import ImageModel
 JOBS = [ImageRequest("two red dogs", seed) for seed in (3, 4)]
 
 
+def many(count: int) -> list[ImageRequest]:
+    """Requests with different seeds; equal ones would be answered from the cache."""
+    return [ImageRequest("two red dogs", seed) for seed in range(count)]
+
+
 @pytest.fixture
 def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
@@ -74,7 +79,7 @@ def test_several_requests_are_under_way_and_results_keep_their_order(server: Ser
 def test_requests_keep_to_the_rate_limit(server: Server) -> None:
     painter = painter_of(server, per_minute=1200)
     begun = time.monotonic()
-    list(painter.paint(JOBS * 3))
+    list(painter.paint(many(6)))
     # Six requests at 50 ms each: the last one starts 250 ms after the first.
     assert time.monotonic() - begun >= 0.25
 
@@ -155,7 +160,7 @@ STOPS = [
 def test_what_holds_for_every_request_stops_at_once(server: Server, bad: Reply, sentence: str) -> None:
     server.script = lambda body, nth: bad
     with pytest.raises(Abort, match=sentence) as stopped:
-        list(painter_of(server, concurrency=1, retries=0).paint(JOBS * 50))
+        list(painter_of(server, concurrency=1, retries=0).paint(many(100)))
     assert KEY not in str(stopped.value)
     assert len(server.requests) < 5
 
@@ -166,7 +171,7 @@ def test_a_key_that_expires_midway_stops_and_what_was_painted_is_there(server: S
     )
     painted = []
     with pytest.raises(Abort, match=r"OPENAI_API_KEY \(expired"):
-        for one in painter_of(server, concurrency=1).paint(JOBS * 50):
+        for one in painter_of(server, concurrency=1).paint(many(100)):
             painted.append(one.data)
     assert painted == [image_file()] * 3
     assert len(server.requests) < 8
