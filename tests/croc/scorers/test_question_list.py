@@ -184,7 +184,7 @@ def test_an_endpoint_answers_and_what_it_refuses_is_a_pair_without_a_score(endpo
     assert re.match(r"no answer to 'How many cats\?.*I cannot count", error.value.reasons[1])
     # Right: a dog and no cat; the dog is not red.
     assert error.value.scores[0] == pytest.approx(2 / 3)
-    assert len(endpoint.requests) == 3 + 5 and scorer.usage.requests == 8
+    assert len(endpoint.requests) == 3 + 5 and scorer.usage.paid.calls == 8
     answers = scorer.answers(IMAGES[0], "a red dog")
     assert [(one.question.text, one.probability, one.right) for one in answers] == [
         ("Is there a dog?", pytest.approx(0.9), True),

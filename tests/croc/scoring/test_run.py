@@ -25,7 +25,8 @@ from croc.checks.schema import ContrastCheck, check_features
 from croc.checks.sources import Checks
 from croc.errors import CrocError, InputError
 from croc.jobs import runner
-from croc.scorers.api import Usage
+from croc.jobs.paid_calls import Usage
+from croc.scorers.api import ScorerUsage
 from croc.scorers.registry import load
 from croc.scoring.run import ScoringSettings, score_dataset
 from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS, score_schema
@@ -480,12 +481,14 @@ def test_progress_is_said_where_there_is_no_terminal(
 
 def test_the_summary_says_what_a_service_was_asked_for(tmp_path: Path) -> None:
     class Paid(Counting):
-        usage = Usage(requests=3, replayed=1, input_tokens=50, output_tokens=3, cost=0.25, floored=2)
+        paid = Usage(calls=3, cached=1, input_tokens=50, output_tokens=3, cost=0.25)
+        usage = ScorerUsage(paid, floored=2)
 
     told: list[str] = []
     score(some_checks(), [Paid()], tmp_path, log=told.append)
     # By hand from the numbers above.
-    said = "3 requests, 1 replayed, 50 + 3 tokens, $0.2500, 2 with the score 0 because Yes was not returned"
+    floored = "2 with the score 0 because Yes was not returned"
+    said = f"3 paid calls, 1 from the cache, 50 + 3 tokens, $0.2500, {floored}"
     assert told[-1].endswith(f"; {said}")
 
 
