@@ -31,7 +31,8 @@ test: .venv/dev
 	$(PYTEST) -q -n 2 -m "not slow and not upstream"
 
 test-slow: .venv/dev
-	$(PYTEST) -q -n 2 --dist loadgroup -m "slow and not cluster"
+	$(PYTEST) -q -n 2 --dist loadfile -m "slow and not cluster and not spread"
+	$(PYTEST) -q -n 2 --maxschedchunk 1 -m "slow and spread and not cluster"
 	$(PYTEST) -q -m "slow and cluster"
 
 # The metrics' own packages on random weights, in an environment of their own, and the tests that compare.

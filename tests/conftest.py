@@ -24,17 +24,6 @@ for _name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
     os.environ.pop(_name, None)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """With ``--dist loadgroup`` one process runs all tests of a file, because they share fixtures.
-
-    Those marked ``spread`` share none, and any process may run them.
-    """
-    for item in items:
-        if not item.get_closest_marker("spread"):
-            item.add_marker(pytest.mark.xdist_group(item.location[0]))
-
-
 @pytest.fixture(autouse=True)
 def _no_answers_of_other_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cache of its own for the answers of paid services; the folder is made when it is needed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
@@ -26,9 +27,16 @@ class Integer(click.IntRange):
 
 
 class Number(click.FloatRange):
-    """A number between a minimum and a maximum."""
+    """A finite number between a minimum and a maximum; of NaN every comparison of ``FloatRange`` is false."""
 
     name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Convert a word, and refuse NaN and infinity."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a finite number.", param, ctx)
+        return number
 
 
 class ManyScorers(click.Command):

@@ -24,6 +24,15 @@ _SMALL = {
     "build scenes": {"images": "4"},
     "prompts": {"checks": "4"},
     "images": {"changes": "images.count=1"},
+    "audit-reward": {
+        "prompts": "1",
+        "candidates": "16",
+        "searched": "1",
+        "search_images": "4",
+        "attacks": "1",
+    }
+    | {"properties": "colour", "size": "64"},
+    "probe": {"max_checks": "8", "detail_checks": "0", "size": "64"},
     "hum candidates": {"images": "1", "size": "48", "category": "negation"},
     "hum agreement": {"resamples": "20"},
     "evaluate": {"resamples": "20", "permutations": "20"},

@@ -17,6 +17,7 @@ from click.testing import CliRunner, Result
 
 from croc.cli import main
 from croc.cli.command_group import PROJECT_ONLY, SECTIONS
+from croc.cli.options import Number
 
 
 def croc(*words: str | Path) -> Result:
@@ -254,3 +255,10 @@ def test_options_reach_the_scorers_that_take_them(checks: Path, tmp_path: Path) 
     refused = croc(*words, "--option", "sede=7")
     assert refused.exit_code == 2 and "not an argument of random" in refused.output
     assert "KEY=VALUE" in croc(*words, "--option", "seed").output
+
+
+@pytest.mark.parametrize("word", ["nan", "inf", "1e400"])
+def test_a_number_is_finite(word: str) -> None:
+    with pytest.raises(click.BadParameter, match="not a finite number"):
+        Number(0).convert(word, None, None)
+    assert Number(0, 1).convert("0.5", None, None) == 0.5
