@@ -2,7 +2,8 @@
 
 The label of a metric is measured on prompts and pools of its own (the seed of the file): sound is one whose
 best of 64 images is right in at least half of the cases for each property. The audit has other prompts and
-pools, and its own search. Both use the steps of the command; the scenes are handed to the metrics.
+pools, and its own search. Both use the steps of the command; the scenes are handed to the metrics, which no
+other metric sees.
 
     python benchmarks/measure_reward_audit.py --out runs/planted --plot docs/images/reward-audit-planted.png
 """
@@ -27,9 +28,10 @@ from croc.reward_audit.records import RewardReport
 from croc.tables.columns import NO_CONTRAST_PROMPT, SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.writers import write_scores
+from croc_syn.reward_audit import search
 from croc_syn.reward_audit.audit import read_scores
 from croc_syn.reward_audit.pools import PoolSettings, make_pools, pools
-from croc_syn.reward_audit.search import SearchSettings, read_search, run_search
+from croc_syn.reward_audit.search import Picture, SearchSettings, drawn, read_search, run_search
 from croc_syn.world import read_scene
 
 _KEYS = (
@@ -42,6 +44,13 @@ _KEYS = (
     "text_model",
     "image_model",
 )
+
+
+def drawn_with_scene(picture: Picture, prompt: str, size: int) -> Any:
+    """The image of a search with its scene, for metrics that read it."""
+    image = drawn(picture, prompt, size)
+    image.info[SCENE] = picture.scene
+    return image
 
 
 def score_pools(made: Manifest, metrics: Sequence[PlantedMetric], out: Path) -> dict[str, Path]:
@@ -136,6 +145,7 @@ def main() -> None:
     parser.add_argument("--search-images", type=int, default=96)
     words = parser.parse_args()
     metrics, rule = planted()
+    search.drawn = drawn_with_scene
     prompts = words.label_prompts or rule["prompts"]
     other = PoolSettings(prompts, rule["candidates"], (), words.label_size, rule["seed"])
     label_tables = score_pools(make_pools(words.out / "label-pools", other), metrics, words.out / "labels")

@@ -108,7 +108,7 @@ Examples:
     default="exact",
     show_default=True,
     metavar="NAME|FILE",
-    help="Preset with the image models: paper, small, exact, or a YAML file.",
+    help="Preset with the image models: paper, small, open, exact, or a YAML file.",
 )
 @click.option(
     "--model",

@@ -193,7 +193,7 @@ Examples:
     default="exact",
     show_default=True,
     metavar="NAME|FILE",
-    help="Preset: paper, small, exact, or a YAML file.",
+    help="Preset: paper, small, open, exact, or a YAML file.",
 )
 @preset_changes
 @click.option(
@@ -289,8 +289,8 @@ Examples:
 def cost(preset: str, changes: tuple[str, ...], prices: tuple[str, ...], gpu: str) -> None:
     """Estimate calls, GPU hours, disk and cost beforehand.
 
-    PRESET is paper, small, exact, or a YAML file. 'croc plan' computes how many checks detect a difference
-    between metrics.
+    PRESET is paper, small, open, exact, or a YAML file. 'croc plan' computes how many checks detect a
+    difference between metrics.
     """
     from croc_syn import presets
     from croc_syn.cost import estimate

@@ -49,7 +49,8 @@ def questions(
     SOURCE is a dataset of checks (a folder, a Parquet file, or a Hub id), or a text file with a prompt per
     line. The questions are for the scorers of question lists (TIFA, DSG, Soft-TIFA).
 
-    A prompt without a usable response is counted with the reason; the same command asks about it again.
+    A prompt without a usable response is counted with the reason; the same command with another --seed asks
+    about it again.
     """
     from croc.checks.sources import open_checks
     from croc.errors import InputError

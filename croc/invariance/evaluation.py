@@ -20,7 +20,7 @@ from croc.invariance.variant_ids import NONE, split_variant
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
-from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, intervals
+from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, mean_share
 from croc.verdict.report import DEFAULT_SEED
 from croc.verdict.statistics import Array, percentile_interval, resample_counts
 
@@ -169,7 +169,9 @@ def _evaluate(
         flips = np.abs(_verdicts(new) - _verdicts(old)).mean(axis=1)
         ratio = _ratio(_error(old), _moved(old, new), numbers, level, resamples, seed)
         accuracy = float(_verdicts(new).mean())
-        found.append(ChangeScore(name, len(checks), _share(flips, numbers, level), ratio, accuracy))
+        found.append(
+            ChangeScore(name, len(checks), mean_share(flips, level, clusters=numbers), ratio, accuracy)
+        )
     every = np.stack(list(before.values()))
     return MetricInvariance(
         metric,
@@ -222,16 +224,6 @@ def _moved(old: Array, new: Array) -> Array:
     """(checks,): mean squared change of the scores with the own prompts."""
     change: Array = ((new - old)[:, (0, 1), (0, 1)] ** 2).mean(axis=1)
     return change
-
-
-def _share(flips: Array, concepts: NDArray[np.int64], level: float) -> Estimate:
-    """The mean share, with the interval of :mod:`croc.verdict.intervals`; random verdicts are its chance."""
-    ones = np.ones(len(flips))
-    weights = (flips, 0.5 * ones, ones)
-    sums: Array = np.stack([np.bincount(concepts, each) for each in weights], axis=-1).astype(float)
-    ends = intervals(sums[:, None, None, None], np.ones(1, bool), level).accuracy[:, 0, 0]
-    enough = len(sums) >= FEWEST_CONCEPTS
-    return Estimate(float(flips.mean()), *(float(end) if enough else None for end in ends))
 
 
 def _ratio(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,11 +24,29 @@ from croc.wording import DASH, counted, signed
 if TYPE_CHECKING:
     from croc.ratings.records import Correlations
     from croc.verdict.ceilings import Ceiling, Ceilings
+    from croc.verdict.intervals import Estimate
 
 
 def interval(low: float | None, high: float | None, digits: int = 2) -> str:
     """An interval as text; empty where there is none."""
     return "" if low is None or high is None else f"[{signed(low, digits)}, {signed(high, digits)}]"
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """A file as a URI that holds its content.
+
+    Args:
+        content: of the file.
+        kind: its media type, such as ``image/png``.
+    """
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
+
+
+def share_cells(estimate: Estimate) -> tuple[str, str]:
+    """A share and its interval as text; the interval is empty where there is none."""
+    known = estimate.low is not None
+    ends = f"[{probability(estimate.low)}, {probability(estimate.high)}]" if known else ""
+    return probability(estimate.value), ends
 
 
 def percent(share: float | None) -> str:

@@ -8,7 +8,6 @@ goes through templates that escape it. What needs gradio is in :mod:`croc.render
 
 from __future__ import annotations
 
-import base64
 import io
 import json
 import os
@@ -26,7 +25,14 @@ from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
 from croc.rendering import page
 from croc.rendering.card import card
-from croc.rendering.formats import agreement_lines, further_columns, group_label, percent, values_last
+from croc.rendering.formats import (
+    agreement_lines,
+    data_uri,
+    further_columns,
+    group_label,
+    percent,
+    values_last,
+)
 from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.results.hub_metadata import eval_results_files
@@ -328,10 +334,7 @@ def downloads(found: Report) -> list[tuple[str, str, str]]:
     ]
     for path, content in eval_results_files(found).items():
         made.append(("Results for the Hub (YAML)", Path(path).name, "application/yaml", content.encode()))
-    return [
-        (what, name, f"data:{kind};base64,{base64.b64encode(data).decode()}")
-        for what, name, kind, data in made
-    ]
+    return [(what, name, data_uri(data, kind)) for what, name, kind, data in made]
 
 
 def checks(rows: Iterable[Mapping[str, Any]], about: str, notes: Mapping[str, str] | None = None) -> str:
@@ -388,7 +391,7 @@ def _thumbnail(data: bytes) -> str:
     image.thumbnail((_THUMBNAIL, _THUMBNAIL))
     buffer = io.BytesIO()
     image.save(buffer, "WEBP", quality=80)
-    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return data_uri(buffer.getvalue(), "image/webp")
 
 
 # ---- The leaderboard ----

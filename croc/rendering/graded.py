@@ -9,8 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.graded.evaluation import GradedReport, GradedScore
-from croc.rendering.formats import interval, probability
-from croc.verdict.intervals import Estimate
+from croc.rendering.formats import interval, probability, share_cells
 from croc.wording import counted, signed
 
 if TYPE_CHECKING:
@@ -32,8 +31,8 @@ def terminal(report: GradedReport) -> list[RenderableType]:
             _name(score),
             signed(score.ordering.value),
             interval(score.ordering.low, score.ordering.high),
-            *_shares(score.separation),
-            *_shares(score.step),
+            *share_cells(score.separation),
+            *share_cells(score.step),
         )
     kinds = list(report.scores[0].by_error)
     steps = Table(
@@ -155,8 +154,3 @@ def picture_png(report: GradedReport, dpi: int = 150) -> bytes:
 
 def _name(score: GradedScore) -> str:
     return f"{score.metric} (baseline)" if score.baseline else score.metric
-
-
-def _shares(estimate: Estimate) -> tuple[str, str]:
-    ends = "" if estimate.low is None else f"[{probability(estimate.low)}, {probability(estimate.high)}]"
-    return probability(estimate.value), ends

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.invariance.evaluation import ChangeScore, InvarianceReport
-from croc.rendering.formats import probability
+from croc.rendering.formats import probability, share_cells
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -36,11 +36,9 @@ def terminal(report: InvarianceReport) -> list[RenderableType]:
         for name in ("change", "changed verdicts", "", "error / change", "", "then right", "checks"):
             table.add_column(name, justify="left" if name == "change" else "right", no_wrap=True)
         for score in metric.changes:
-            flips = score.flips
             table.add_row(
                 score.change,
-                probability(flips.value),
-                "" if flips.low is None else f"[{probability(flips.low)}, {probability(flips.high)}]",
+                *share_cells(score.flips),
                 *_ratio(score),
                 probability(score.accuracy),
                 str(score.checks),

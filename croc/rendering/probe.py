@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
@@ -12,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from croc.probe.report import GROUP, Counterexample, Finding, ProbeReport
-from croc.rendering.formats import probability
-from croc.verdict.intervals import Estimate
+from croc.rendering.formats import data_uri, probability, share_cells
+from croc.rendering.page import environment
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -49,23 +47,18 @@ def _table(findings: tuple[Finding, ...], title: str) -> Table:
         table.add_row(
             one.kind,
             one.name,
-            probability(one.accuracy.value),
-            _interval(one.accuracy),
+            *share_cells(one.accuracy),
             str(one.checks),
             certified,
         )
     return table
 
 
-def _interval(estimate: Estimate) -> str:
-    return "" if estimate.low is None else f"[{probability(estimate.low)}, {probability(estimate.high)}]"
-
-
 def summary(report: ProbeReport) -> list[str]:
     """What was found, in sentences."""
     lines = [
-        f"{report.metric}: {probability(report.accuracy.value)} of the verdicts on all properties are right "
-        f"{_interval(report.accuracy)}, {counted(report.checks, 'check')}"
+        f"{report.metric}: {' '.join(share_cells(report.accuracy))} of the verdicts on all properties are "
+        f"right, {counted(report.checks, 'check')}"
     ]
     weak = [one.name for one in report.weak]
     if weak:
@@ -106,7 +99,9 @@ def notes(report: ProbeReport) -> list[str]:
     lines = [
         f"accuracy: mean of the verdicts in the four directions, 0.50 is chance. Each {report.level:.0%} "
         "interval holds at every moment of the search, so that it may stop or go on at any time.",
-        f"weak: all certificates together are right with probability {report.level:.0%}.",
+        "weak: all certificates of properties and groups together are right with probability "
+        f"{report.level:.0%}; those inside a property, and the candidates, each have their own "
+        f"{report.level:.0%}.",
     ]
     if report.missing:
         lines.append(f"{counted(report.missing, 'check')} without a score.")
@@ -151,14 +146,6 @@ def picture_png(report: ProbeReport, dpi: int = 150) -> bytes:
 
 # ---- A page ----
 
-_STYLE = """
-body { margin: 0 auto; max-width: 62rem; padding: 1rem; color: #1d2733; }
-body { font: 15px/1.5 system-ui, sans-serif; }
-table { border-collapse: collapse; margin: 0 0 1.5rem; }
-th, td { padding: .2rem .7rem; text-align: left; border-bottom: 1px solid #dfe4ea; }
-img { max-width: 100%; height: auto; }
-"""
-
 
 def page(report: ProbeReport, images: Mapping[str, bytes]) -> str:
     """All results as one HTML page that needs no other file.
@@ -167,38 +154,18 @@ def page(report: ProbeReport, images: Mapping[str, bytes]) -> str:
         report: the results.
         images: content of the pictures of the counterexamples, by their name in the report.
     """
-    title = f"Weak properties of {html.escape(report.metric)}"
-    body = [f"<h1>{title}</h1>", *(f"<p>{html.escape(line)}</p>" for line in summary(report))]
-    body.append(_page_picture(picture_png(report, dpi=110), "accuracy of each property with its interval"))
-    body += ["<h2>Smallest failing checks</h2>"] if report.counterexamples else []
-    for one in report.counterexamples:
-        lines = counterexample_lines(one)
-        body.append("".join(f"<p>{html.escape(line.strip())}</p>" for line in lines))
-        body.append(_page_picture(images[one.image], f"{one.prompt}; {one.contrast_prompt}"))
-    for name, findings in report.details.items():
-        body += [f"<h2>Inside {html.escape(name)}</h2>", _page_table(findings)]
-    body += ["<h2>All properties</h2>", _page_table(report.findings)]
-    body += [f"<p>{html.escape(line)}</p>" for line in [*notes(report), str(report.signature)]]
     return (
-        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><style>{_STYLE}</style></head>'
-        f"<body><main>{''.join(body)}</main></body></html>\n"
+        environment()
+        .get_template("probe.html")
+        .render(
+            report=report,
+            picture=data_uri(picture_png(report, dpi=110), "image/png"),
+            examples=[
+                (one, counterexample_lines(one), data_uri(images[one.image], "image/png"))
+                for one in report.counterexamples
+            ],
+            summary=summary(report),
+            notes=notes(report),
+            share_cells=share_cells,
+        )
     )
-
-
-def _page_picture(data: bytes, alt: str) -> str:
-    source = base64.b64encode(data).decode()
-    return f'<p><img alt="{html.escape(alt, quote=True)}" src="data:image/png;base64,{source}"></p>'
-
-
-def _page_table(findings: tuple[Finding, ...]) -> str:
-    head = "".join(
-        f'<th scope="col">{name}</th>' for name in ("what", "name", "accuracy", "interval", "checks", "weak")
-    )
-    rows = []
-    for one in findings:
-        cells = [html.escape(one.kind), html.escape(one.name), probability(one.accuracy.value)]
-        cells += [_interval(one.accuracy), str(one.checks)]
-        cells.append("" if one.certified is None else f"after {counted(one.certified, 'check')}")
-        rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"

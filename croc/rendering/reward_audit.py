@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from rich.table import Table
 from rich.text import Text
 
-from croc.rendering.formats import probability
+from croc.rendering.formats import probability, share_cells
+from croc.reward_audit.evaluation import CHOSEN_OF
 from croc.reward_audit.records import RewardAudit, RewardReport
 from croc.wording import DASH, counted, signed
 
@@ -27,17 +28,22 @@ def terminal(report: RewardReport) -> list[RenderableType]:
     )
     curves = _table("The best of n candidates is right", "metric", *(f"n = {n}" for n in numbers), "", "peak")
     for one in report.metrics:
-        end = one.best_of[last]
         curves.add_row(
             _name(one),
             *(probability(one.best_of[n].value) for n in numbers),
-            "" if end.low is None else f"[{probability(end.low)}, {probability(end.high)}]",
+            share_cells(one.best_of[last])[1],
             f"n = {one.peak}" + (", then falls" if one.falls else ""),
         )
     curves.add_row("(always right)", *(probability(report.oracle[n]) for n in numbers), "", "")
     curves.add_row("(random)", *(probability(report.random) for _ in numbers), "", "")
     sorts = list(dict.fromkeys(sort for one in report.metrics for sort in one.chosen))
-    chosen = _table("What the best of 16 is", "metric", *sorts, f"weakest property at n = {last}", "")
+    chosen = _table(
+        f"What the best of {min(CHOSEN_OF, int(last))} is",
+        "metric",
+        *sorts,
+        f"weakest property at n = {last}",
+        "",
+    )
     for one in report.metrics:
         name, value = one.weakest
         chosen.add_row(
@@ -72,11 +78,10 @@ def _search(report: RewardReport) -> Table:
     for one in report.metrics:
         if one.search is None:
             continue
-        right, gap = one.search.right, one.search.gap
+        gap = one.search.gap
         table.add_row(
             _name(one),
-            probability(right.value),
-            "" if right.low is None else f"[{probability(right.low)}, {probability(right.high)}]",
+            *share_cells(one.search.right),
             signed(gap.value, 1),
             "" if gap.low is None else f"[{signed(gap.low, 1)}, {signed(gap.high, 1)}]",
             signed(one.search.gained, 1),

@@ -23,7 +23,7 @@ from croc.reward_audit.sorts import RIGHT, SORTS
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
-from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, intervals
+from croc.verdict.intervals import Estimate, mean_share
 from croc.verdict.statistics import Array
 
 __all__ = ["CHOSEN_OF", "NUMBERS", "PixelResult", "RewardAudit", "RewardReport", "SearchResult", "evaluate"]
@@ -182,7 +182,10 @@ def _audit(
     return RewardAudit(
         metric,
         baseline,
-        {str(number): share(curves[:, i], level, chance=float(means[0])) for i, number in enumerate(numbers)},
+        {
+            str(number): mean_share(curves[:, i], level, chance=float(means[0]))
+            for i, number in enumerate(numbers)
+        },
         by_property,
         numbers[peak],
         drop,
@@ -195,25 +198,9 @@ def _audit(
     )
 
 
-def share(values: Array, level: float, chance: float = 0.5) -> Estimate:
-    """The mean of shares of prompts, with the interval of :mod:`croc.verdict.intervals`.
-
-    Args:
-        values: (prompts,), 0 to 1.
-        level: of confidence.
-        chance: the value of scores at random.
-    """
-    ones = np.ones(len(values))
-    sums = np.stack([values, chance * ones, ones], axis=-1)
-    if len(values) < FEWEST_CONCEPTS:
-        return Estimate(float(values.mean()), None, None)
-    low, high = intervals(sums[:, None, None, None], np.ones(1, bool), level).accuracy[:, 0, 0]
-    return Estimate(float(values.mean()), float(low), float(high))
-
-
 def difference(values: Array, level: float) -> Estimate:
-    """The mean of differences of prompts (-1 to 1), with an interval as that of :func:`share`."""
-    found = share((values + 1) / 2, level)
+    """The mean of differences of prompts (-1 to 1), with an interval."""
+    found = mean_share((values + 1) / 2, level)
     if found.low is None or found.high is None:
         return Estimate(float(values.mean()), None, None)
     return Estimate(float(values.mean()), 2 * found.low - 1, 2 * found.high - 1)

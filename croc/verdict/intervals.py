@@ -89,6 +89,27 @@ def intervals(sums: Array, symmetric: NDArray[np.bool_], level: float) -> Interv
     )
 
 
+def mean_share(
+    values: Array, level: float, *, chance: float = 0.5, clusters: NDArray[np.int64] | None = None
+) -> Estimate:
+    """The mean of shares with its interval.
+
+    Args:
+        values: (n,), each 0 to 1.
+        level: of confidence.
+        chance: the value at chance level.
+        clusters: (n,), the number of the concept of each value, from 0; None takes each for one of its own.
+    """
+    ones = np.ones(len(values))
+    clusters = np.arange(len(values)) if clusters is None else clusters
+    weights = (values, chance * ones, ones)
+    sums: Array = np.stack([np.bincount(clusters, each) for each in weights], axis=-1).astype(float)
+    if len(sums) < FEWEST_CONCEPTS:
+        return Estimate(float(values.mean()), None, None)
+    low, high = intervals(sums[:, None, None, None], np.ones(1, bool), level).accuracy[:, 0, 0]
+    return Estimate(float(values.mean()), float(low), float(high))
+
+
 def _intervals(sums: Array, symmetric: NDArray[np.bool_], level: float) -> Intervals:
     total = sums.sum(axis=0)
     accuracy, chance = average(total)

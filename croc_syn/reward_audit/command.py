@@ -49,7 +49,13 @@ Examples:
     metavar="NAME",
     help="Only prompts that contrast this property. Repeatable. Default: all.",
 )
-@click.option("--size", default=256, show_default=True, type=int, help="Width and height of the images.")
+@click.option(
+    "--size",
+    default=256,
+    show_default=True,
+    type=Integer(16, 4096),
+    help="Width and height of an image in pixels.",
+)
 @click.option(
     "--search",
     "searched",

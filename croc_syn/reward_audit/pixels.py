@@ -18,6 +18,7 @@ from PIL import Image
 
 from croc.checks.columns import Column, features
 from croc.checks.decoding import decode
+from croc.checks.schema import join_errors
 from croc.errors import InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest, run
@@ -153,7 +154,7 @@ def _pair(pool: Pool, file: Path, scores: Mapping[tuple[str, int], float]) -> _P
         row["property_path"]: row
         for row in pq.read_table(file, columns=["check_id", "property_path", "images"]).to_pylist()
     }
-    right, wrong = rows["none"], rows["contrast"]
+    right, wrong = rows[join_errors(())], rows[join_errors(("contrast",))]
     known = [scores.get((row["check_id"], 0)) for row in (right, wrong)]
     passed = known[0] is not None and known[1] is not None and known[0] > known[1]
     return _Pair(

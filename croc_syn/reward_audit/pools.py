@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -111,7 +111,8 @@ class Candidate:
     sort: str
 
 
-def pools(settings: PoolSettings) -> list[Pool]:
+@lru_cache(maxsize=4)
+def pools(settings: PoolSettings) -> tuple[Pool, ...]:
     """The prompts of an audit: a round over the properties, then the next one.
 
     Of the prompts of a property every second one states the shorter value of its pair, so that half of those
@@ -124,7 +125,7 @@ def pools(settings: PoolSettings) -> list[Pool]:
             pair = make_pair(name, seed=seed)
             is_shorter = (len(pair.value), pair.value) < (len(pair.contrast_value), pair.contrast_value)
             found.append(Pool(_turned(pair) if is_shorter == (number % 2 == 0) else pair, settings.seed))
-    return found
+    return tuple(found)
 
 
 def _turned(pair: Pair) -> Pair:

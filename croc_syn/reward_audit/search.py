@@ -9,7 +9,6 @@ kinds.
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -22,20 +21,20 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from croc.checks.columns import Column, features
-from croc.checks.decoding import decode
+from croc.checks.decoding import decode, to_bytes
+from croc.checks.schema import join_errors
 from croc.errors import InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest, run
-from croc.reward_audit.evaluation import share
 from croc.reward_audit.records import SearchResult
 from croc.rewards import score_pairs
 from croc.storage.parquet import write_parquet
-from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate
+from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, mean_share
 from croc.verdict.statistics import percentile_interval, resample_counts
 from croc_syn.reward_audit.pools import Pool
 from croc_syn.world import Scene, rasterise, read_scene, to_svg
 from croc_syn.world.contrasts.scene_changes import SCENE_CHANGES, change_scene, judge
-from croc_syn.world.scenes.scene import SCENE_KEY, embed
+from croc_syn.world.scenes.scene import embed
 from croc_syn.world.scenes.seeded_random import SeededRandom
 from croc_syn.writing.table import EXACT
 
@@ -99,7 +98,7 @@ class Picture:
         mark: the corner with the prompt in letters; "" without.
         changes: what was done to an image of the pool.
         score: of the metric; -inf without one.
-        image: bytes of the file.
+        image: bytes of the file; empty before it is drawn.
     """
 
     scene: Scene
@@ -172,7 +171,7 @@ def write_search(
     start = [
         Picture(
             read_scene(image["bytes"]),
-            row["property_path"] == "none",
+            row["property_path"] == join_errors(()),
             score=_number(scores.get((row["check_id"], index))),
             image=image["bytes"],
         )
@@ -221,10 +220,7 @@ def search(scorer: Any, pool: Pool, start: Sequence[Picture], settings: SearchSe
         made += len(children)
         images = [drawn(child, pool.pair.prompt, size) for child in children]
         found, _ = score_pairs(scorer, images, [pool.pair.prompt] * len(images))
-        every += [
-            replace(child, score=_number(score), image=_file(image, child.scene))
-            for child, score, image in zip(children, found, images, strict=True)
-        ]
+        every += [replace(child, score=_number(score)) for child, score in zip(children, found, strict=True)]
         parents = _best(every)
     return every
 
@@ -272,7 +268,7 @@ def _is_free(scene: Scene, corner: str) -> bool:
 
 
 def drawn(picture: Picture, prompt: str, size: int) -> Image.Image:
-    """The image of a picture; its scene stands in ``info``, for metrics whose faults are planted."""
+    """The image of a picture."""
     image = decode(rasterise(to_svg(picture.scene, size)))
     if picture.mark:
         left, top, right, bottom = (round(end * size) for end in _CORNERS[picture.mark])
@@ -282,16 +278,14 @@ def drawn(picture: Picture, prompt: str, size: int) -> Image.Image:
         letters = max(8, round((right - left) / brush.textlength("n", font=font)))
         text = "\n".join(textwrap.wrap(prompt, letters)[:3])
         brush.multiline_text((left + 3, top + 2), text, fill="black", font=font, spacing=1)
-    image.info[SCENE_KEY.decode()] = picture.scene
     return image
 
 
-def _file(image: Image.Image, scene: Scene) -> bytes:
-    plain = image.copy()
-    plain.info = {}
-    out = io.BytesIO()
-    plain.save(out, format="PNG")
-    return embed(out.getvalue(), scene)
+def _file(picture: Picture, prompt: str, size: int) -> bytes:
+    """The file of a picture, with its scene."""
+    if picture.image:
+        return picture.image
+    return embed(to_bytes(drawn(picture, prompt, size)), picture.scene)
 
 
 def _row(pool: Pool, start: Sequence[Picture], every: Sequence[Picture]) -> dict[str, Any]:
@@ -303,6 +297,7 @@ def _row(pool: Pool, start: Sequence[Picture], every: Sequence[Picture]) -> dict
     scores = np.array([one.score for one in start])
     known = scores[np.isfinite(scores)]
     before = max(one.score for one in start if not one.right)
+    size = decode(start[0].image).width
     return {
         "concept_id": pool.concept,
         "property": pool.pair.contrast,
@@ -314,8 +309,8 @@ def _row(pool: Pool, start: Sequence[Picture], every: Sequence[Picture]) -> dict
         "deviation": float(known.std()) if len(known) else 0.0,
         "scored": len(every) - len(start),
         "changes": list(wrong.changes),
-        "wrong_image": {"bytes": wrong.image, "path": None},
-        "right_image": {"bytes": right.image, "path": None},
+        "wrong_image": {"bytes": _file(wrong, pool.pair.prompt, size), "path": None},
+        "right_image": {"bytes": _file(right, pool.pair.prompt, size), "path": None},
     }
 
 
@@ -343,7 +338,7 @@ def read_search(made: Manifest, level: float, seed: int) -> SearchResult:
     return SearchResult(
         len(rows),
         sum(row["scored"] for row in rows),
-        share(right, level),
+        mean_share(right, level),
         _mean(gaps, level, seed),
         float(gained.mean()),
         dict(changes.most_common()),

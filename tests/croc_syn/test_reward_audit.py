@@ -33,6 +33,18 @@ PROPERTIES = ("colour", "count", "negation", "left_right")
 SMALL = PoolSettings(prompts=1, candidates=32, properties=PROPERTIES, size=64)
 
 
+def drawn_with_scene(picture: Any, prompt: str, size: int) -> Any:
+    """An image of a search with its scene, for metrics whose faults are planted."""
+    image = drawn(picture, prompt, size)
+    image.info[SCENE_KEY.decode()] = picture.scene
+    return image
+
+
+@pytest.fixture(autouse=True)
+def _scenes_of_a_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("croc_syn.reward_audit.search.drawn", drawn_with_scene)
+
+
 class Planted:
     """Reads the scene of an image: from ``info`` in a search, else from the pools by its pixels."""
 
@@ -145,7 +157,7 @@ def searched(scorer: Planted, name: str = "count", images: int = 60) -> tuple[li
         Picture(one.scene, one.sort == RIGHT, image=render(one.scene, 64))
         for one in candidates(pool, 24, ["a dog"])
     ]
-    scores = scorer.score([drawn(one, "", 64) for one in start], [pool.pair.prompt] * len(start))
+    scores = scorer.score([drawn_with_scene(one, "", 64) for one in start], [pool.pair.prompt] * len(start))
     start = [replace(picture, score=float(score)) for picture, score in zip(start, scores, strict=True)]
     return search(scorer, pool, start, SearchSettings(1, images)), len(start)
 
@@ -181,9 +193,7 @@ def test_a_metric_that_reads_letters_is_found_by_the_mark() -> None:
 
     found, _ = searched(Reads("reads", truth))
     assert MARK in best(found).changes
-    image = decode(best(found).image)
-    assert (np.asarray(image) == 255).all(axis=2).mean() > 0.02
-    assert read_scene(best(found).image) == best(found).scene
+    assert (np.asarray(drawn(best(found), "a prompt in letters", 64)) == 255).all(axis=2).mean() > 0.02
 
 
 # ---- The audit ----
@@ -212,6 +222,18 @@ def test_the_audit_tells_planted_faults_from_the_oracle(tmp_path: Path) -> None:
     assert found["blind"].by_property["colour"][last] == 1.0
     assert found["things"].safety == 0.0
     assert found["things"].search is not None and found["things"].search.gained > 0
+    stored = [
+        row
+        for file in tmp_path.rglob("*.parquet")
+        if "wrong_image" in pq.read_schema(file).names
+        for row in pq.read_table(file).to_pylist()
+    ]
+    assert len(stored) == 2 * len(planted)
+    for row in stored:
+        prompt = row["prompt"]
+        assert not truth(read_scene(row["wrong_image"]["bytes"]), prompt)
+        assert truth(read_scene(row["right_image"]["bytes"]), prompt)
+        assert decode(row["wrong_image"]["bytes"]).width == SMALL.size
     assert found["oracle"].chosen[RIGHT] == pytest.approx(report.oracle[last], abs=0.1)
 
 
