@@ -24,7 +24,7 @@ from croc.cli.options import (
 )
 from croc.cli.output import echo, log, show, write
 from croc.wording import counted
-from croc_syn.world_options import style_option
+from croc_syn.world_options import language_option, style_option
 
 _taxonomy_file = click.argument("file", required=False, type=PATH)
 _subset_option = click.option(
@@ -310,7 +310,8 @@ def cost(preset: str, changes: tuple[str, ...], prices: tuple[str, ...], gpu: st
     epilog="""\b
 Examples:
   croc draw "a small red dog to the left of two blue umbrellas, no cat" -o dog.png
-  croc draw "three yellow stars in a row" --count 4 -o stars.png"""
+  croc draw "three yellow stars in a row" --count 4 -o stars.png
+  croc draw "zwei rote Hunde in einem Park" --language de -o hunde.png"""
 )
 @click.argument("prompt")
 @click.option(
@@ -337,14 +338,19 @@ Examples:
     help="Number of images, with consecutive seeds. Several are called NAME-1.png, NAME-2.png, ….",
 )
 @style_option
-def draw(prompt: str, out: Path, seed: int, size: int, count: int, style: str) -> None:
-    """Draw a prompt in controlled English.
+@language_option
+def draw(prompt: str, out: Path, seed: int, size: int, count: int, style: str, language: str) -> None:
+    """Draw a prompt in a controlled language.
 
     The exact world draws synthetic scenes that show the prompt with certainty. It needs no model. A prompt
-    that is not controlled English is an error.
+    that is not in the controlled language is an error. Prompts with the same meaning in other languages than
+    English give the same image.
     """
     from croc_syn import world
+    from croc_syn.world.declarations.languages import ENGLISH
 
+    if language != ENGLISH:
+        prompt = world.parse_translation(prompt, language).text
     for number in range(count):
         path = out if count == 1 else out.with_name(f"{out.stem}-{number + 1}{out.suffix}")
         write(path, world.draw(prompt, seed + number, size=size, style=style).png)

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from croc_syn.world.declarations.languages import ENGLISH, LANGUAGES
 from croc_syn.world.declarations.styles import STYLES, USUAL
 
 Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -24,6 +25,13 @@ styles_option: Decorator = click.option(
     show_default=True,
     type=click.Choice(list(STYLES)),
     help=f"{_STYLE_HELP} Repeatable; each image has one of them.",
+)
+language_option: Decorator = click.option(
+    "--language",
+    default=ENGLISH,
+    show_default=True,
+    type=click.Choice(list(LANGUAGES)),
+    help="Language of the prompts: " + ", ".join(LANGUAGES.values()) + ".",
 )
 hold_out_option: Decorator = click.option(
     "--hold-out",

@@ -35,6 +35,7 @@ WALKED = (
         "transfer",
         "graded",
         "invariance",
+        "languages",
         "reward_audit",
         "probe",
         "own_images",

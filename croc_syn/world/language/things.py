@@ -12,6 +12,9 @@ from croc_syn.world.language.words import WordReader
 END = "end of prompt"
 """What is expected where a prompt may end."""
 
+INVERTED = frozenset({"right_of", "below", "around", "behind", "smaller", "under"})
+"""Relations that meanings state by their inverse."""
+
 UNCLEAR = "it is not clear which thing this describes"
 """The problem of a phrase that could be about several things."""
 
@@ -352,7 +355,7 @@ class ThingReader(WordReader):
     def add_link(self, relation: str, a: int, b: int, at: int) -> None:
         """Add a relation between two groups, in the direction that meanings use."""
         declared = lexicon.RELATIONS[relation]
-        if declared.id in ("right_of", "below", "around", "behind", "smaller", "under"):
+        if declared.id in INVERTED:
             assert declared.inverse is not None
             relation, a, b = declared.inverse, b, a
         if a == b:

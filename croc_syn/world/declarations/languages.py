@@ -1,0 +1,14 @@
+"""The languages of the prompts; ``croc_syn/world/translation`` has their words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+ENGLISH = "en"
+"""The language of identifiers, and of prompts for which none is chosen."""
+
+LANGUAGES: Mapping[str, str] = MappingProxyType(
+    {ENGLISH: "English", "de": "German", "es": "Spanish", "fr": "French"}
+)
+"""The English name of each language by its ISO 639 code."""
