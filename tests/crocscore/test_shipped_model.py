@@ -20,7 +20,7 @@ def test_a_negation_elsewhere_hides_no_error(clause: str) -> None:
     for seed, (noun, colour) in enumerate(
         (noun, colour) for noun in ("dog", "cat", "car") for colour in ("red", "blue", "green")
     ):
-        image = decode(draw(f"a {colour} {noun} and no tree", seed=seed).png)
+        image = decode(draw(f"a {colour} {noun} and no horse", seed=seed).png)
         prompts = [f"a {colour} {noun}", f"a yellow {noun}", f"a {colour} pig"]
         margins.append(scorer.score_prompts(image, [prompt + clause for prompt in prompts]))
     right, colour, noun = np.array(margins).T
