@@ -2,6 +2,7 @@ r"""Make the sample of CROCsyn (croc/syn) and its score tables and results (croc
 
     python benchmarks/make_sample.py --nlvr nlvr/dev
     python benchmarks/make_sample.py --results-only
+    python benchmarks/make_sample.py --results-only --weaknesses runs/weaknesses
 
 The checks are those of::
 
@@ -11,6 +12,8 @@ The checks are those of::
 is kept if it is this very build; otherwise remove it first. Score tables and results are always made again,
 from croc/syn and, with ``--nlvr``, from some of those human-labelled checks, whose images are left out.
 ``--results-only`` keeps the score tables, too, and makes the results again after a change of their format.
+``--weaknesses`` runs ``croc audit-reward`` (without searches) and ``croc probe`` on each scorer in a folder,
+which resumes, and adds what they find; it takes about half an hour.
 It takes about five minutes on two cores, and stops if the package would become too large.
 """
 
@@ -20,16 +23,21 @@ import argparse
 import json
 import shutil
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from builders.syn import build_exact
 from croc.checks.sources import Checks, open_checks
 from croc.external.benchmarks import nlvr
 from croc.rendering import fragments as pages
-from croc.results.files import make_result, write_result
+from croc.results.files import add_weaknesses, make_result, read_result, write_result
 from croc.results.verification import Rescoring, verify_all
 from croc.results.verified import VERIFIED, record
+from croc.results.weaknesses import SUFFIX, read_weaknesses
 from croc.scoring.run import score_dataset
+from croc_syn.probe import ProbeSettings, run_probe
+from croc_syn.reward_audit.audit import AuditSettings, run_audit
+from croc_syn.reward_audit.search import SearchSettings
 
 SCORER_OF = {"crocscore-tiny": "crocscore"}
 """The scorer whose results have another name."""
@@ -40,7 +48,7 @@ RESCORED = 40
 """Checks that are scored a second time, for the list of verified results."""
 
 CHECKS = 352
-MOST_BYTES = {pages.CHECKS: 6_000_000, pages.RESULTS: 1_200_000}
+MOST_BYTES = {pages.CHECKS: 6_000_000, pages.RESULTS: 1_600_000}
 
 
 def main() -> None:
@@ -51,10 +59,12 @@ def main() -> None:
         "--trained", nargs="*", default=TRAINED, help="which of them were trained on such checks"
     )
     parser.add_argument("--human-checks", type=int, default=120)
+    parser.add_argument("--weaknesses", type=Path, metavar="FOLDER", help="audits and probes of the scorers")
     parser.add_argument("--results-only", action="store_true", help="from the score tables that are there")
     options = parser.parse_args()
     if options.results_only:
         remake_results()
+        finish(options)
         return
     build_exact(pages.CHECKS, checks=CHECKS, images=2, size=192, quality=80, seed=2025)
     shutil.rmtree(pages.RESULTS, ignore_errors=True)
@@ -68,7 +78,13 @@ def main() -> None:
             some.parent.mkdir()
             checks.select(spread).to_parquet(str(some))
             results("hum", str(some.parent), options, folder)
-    record_verification()
+    finish(options)
+
+
+def finish(options: argparse.Namespace) -> None:
+    if options.weaknesses is not None:
+        weaknesses(options.scorer, options.weaknesses)
+    record_verification(options.weaknesses)
     for place, most in MOST_BYTES.items():
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         print(f"{place}: {size:,} bytes")
@@ -84,11 +100,28 @@ def results(kind: str, dataset: str, options: argparse.Namespace, folder: Path) 
         print(write_result(made, out / f"{table.stem}.json"))
 
 
-def record_verification() -> None:
+def weaknesses(scorers: list[str], folder: Path) -> None:
+    """Audit and probe each scorer, and add what was found to its result on the synthetic checks."""
+    settings = AuditSettings(search=SearchSettings(prompts=0))
+    for scorer in scorers:
+        run_audit([scorer], folder / "audit", settings)
+        report = run_probe(scorer, folder / probe_of(scorer), ProbeSettings(detail_checks=0))
+        file = pages.RESULTS / "syn" / f"{report.metric}.json"
+        audit, probe = folder / "audit", folder / probe_of(scorer)
+        made = add_weaknesses(read_result(file), file.parent, audit=audit, probe=probe)
+        print(write_result(made, file), made.weaknesses)
+
+
+def probe_of(scorer: str) -> str:
+    return f"probe-{scorer}"
+
+
+def record_verification(runs: Path | None) -> None:
     """Verify the results as the keeper of a leaderboard does, and list them in ``verified.json``.
 
     The images of the human-labelled checks are left out, so that only the numbers of these results can be
-    verified. Scores that the present models no longer give are verified as far as the dataset.
+    verified. Scores that the present models no longer give are verified as far as the dataset. The audits and
+    probes were run here, so that the list says so.
     """
     listed = pages.RESULTS / VERIFIED
     listed.unlink(missing_ok=True)
@@ -99,12 +132,18 @@ def record_verification() -> None:
             again = Rescoring(RESCORED, 2025, SCORER_OF.get(file.stem), {}, 0.01)
             steps = [(checks, again), (checks, None)]
         for dataset, rescoring in steps:
-            problems, verification, _ = verify_all(file, None, dataset, rescoring)
+            problems, verification, _ = verify_all(file, None, dataset, rescoring, **own_runs(file, runs))
             print(file, verification, *problems)
             if not problems:
                 break
         assert not problems, f"{file} does not match its table"
         record(listed, {file: verification})
+
+
+def own_runs(file: Path, runs: Path | None) -> dict[str, Path]:
+    if runs is None or read_result(file).weaknesses is None:
+        return {}
+    return {"audit": runs / "audit", "probe": runs / probe_of(SCORER_OF.get(file.stem, file.stem))}
 
 
 def remake_results() -> None:
@@ -113,8 +152,10 @@ def remake_results() -> None:
         made = make_result(
             file.with_suffix(".parquet"), trained_on_croc=content["trained_on_croc"], url=content["url"]
         )
+        evidence = file.with_name(f"{file.stem}{SUFFIX}")
+        if evidence.is_file():
+            made = replace(made, weaknesses=read_weaknesses(evidence, made.metric, made.signature))
         print(write_result(made, file))
-    record_verification()
 
 
 if __name__ == "__main__":

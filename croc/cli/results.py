@@ -29,7 +29,8 @@ def results() -> None:
     epilog="""\b
 Examples:
   croc results create scores/clipscore-b32.parquet --out results/syn
-  croc results create scores/mine.parquet --url https://example.org/mine --out results/syn""",
+  croc results create scores/mine.parquet --url https://example.org/mine --out results/syn
+  croc results create scores/mine.parquet --audit runs/audit --probe runs/probe --out results/syn""",
 )
 @click.argument("table", type=PATH)
 @click.option(
@@ -48,18 +49,36 @@ Examples:
 @click.option("--trained-on-croc", is_flag=True, help="Declare that the metric was trained on CROC checks.")
 @click.option("--url", metavar="HTTPS", help="Web page of the metric.")
 @click.option(
+    "--audit",
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder of 'croc audit-reward' of this metric, for the columns 'best-of-16 yield' and 'flips at "
+    "4/255'.",
+)
+@click.option(
+    "--probe",
+    type=PATH,
+    metavar="FOLDER",
+    help="Folder of 'croc probe' of this metric, for the column 'weakest property'.",
+)
+@click.option(
     "--paper", is_flag=True, help="Compute as in the paper: a tie fails, chance level is 5/6 or 1/2."
 )
-def create(table: Path, out: Path, paper: bool, **options: Any) -> None:
+def create(
+    table: Path, out: Path, paper: bool, audit: Path | None, probe: Path | None, **options: Any
+) -> None:
     """Create a results file from a score TABLE.
 
     It holds every number with its confidence interval and signature. Submit it together with the table, so
-    that 'croc results verify' can compute the numbers again.
+    that 'croc results verify' can compute the numbers again. With --audit or --probe, also submit the file
+    TABLE.evidence.zip that is written beside it.
     """
-    from croc.results.files import make_result, write_result
+    from croc.results.files import add_weaknesses, make_result, write_result
     from croc.verdict.report import Settings
 
     result = make_result(table, settings=Settings(paper=paper), **options)
+    if audit is not None or probe is not None:
+        result = add_weaknesses(result, out, audit=audit, probe=probe)
     echo(write_result(result, out / f"{table.stem}.json"))
     show([], [result.signature])
 
@@ -128,6 +147,18 @@ Examples:
     help="Allowed difference of scores for --rescore, in standard deviations.",
 )
 @click.option(
+    "--audit",
+    type=PATH,
+    metavar="FOLDER",
+    help="Also compare with your own run of 'croc audit-reward' of this metric.",
+)
+@click.option(
+    "--probe",
+    type=PATH,
+    metavar="FOLDER",
+    help="Also compare with your own run of 'croc probe' of this metric.",
+)
+@click.option(
     "--record",
     type=PATH,
     metavar="FILE",
@@ -142,6 +173,8 @@ def verify(
     options: tuple[str, ...],
     seed: int | None,
     tolerance: float,
+    audit: Path | None,
+    probe: Path | None,
     record: Path | None,
     **source: Any,
 ) -> None:
@@ -150,7 +183,8 @@ def verify(
     RESULT is a results file, or a folder of them, such as a download of a pull request. Each number that
     differs from the table is an error. With --dataset, so is each row, image or description that differs from
     the dataset, and each check that is missing without being declared. Only --rescore shows that the scores
-    are those of the metric. The web page of a metric and whether it was trained on CROC cannot be verified.
+    are those of the metric; for the results of 'croc audit-reward' and 'croc probe' your own runs with
+    --audit and --probe do. The web page of a metric and whether it was trained on CROC cannot be verified.
     """
     import secrets
 
@@ -160,8 +194,9 @@ def verify(
     from croc.results.verified import record as add_to_list
 
     files = _results_files(paths)
-    if table is not None and len(files) > 1:
-        raise InputError(f"--table {table}: give one results file with it, not {len(files)}")
+    for name, value in (("table", table), ("audit", audit), ("probe", probe)):
+        if value is not None and len(files) > 1:
+            raise InputError(f"--{name} {value}: give one results file with it, not {len(files)}")
     needs = {"dataset": [*source, "rescore"], "rescore": ["scorer", "option", "seed"]}
     given = {
         **source,
@@ -182,7 +217,9 @@ def verify(
         log(f"scoring again with --seed {seed}")
     failures, found = [], {}
     for path in files:
-        problems, verification, statements = verify_all(path, table, checks, rescoring)
+        problems, verification, statements = verify_all(
+            path, table, checks, rescoring, audit=audit, probe=probe
+        )
         found[path] = verification
         if problems:
             hidden = len(problems) - _SHOWN_PROBLEMS
@@ -283,6 +320,7 @@ def leaderboard(
     """
     from rich.text import Text
 
+    from croc.rendering import weaknesses
     from croc.rendering.formats import agreement_lines
     from croc.rendering.page import page
     from croc.rendering.terminal import terminal
@@ -302,6 +340,7 @@ def leaderboard(
     for benchmark in board.benchmarks:
         heading = Text(f"\n{benchmark.report.dataset.name}", "bold")
         show([heading, *terminal(benchmark.report)], [benchmark.report.signature])
+        show(weaknesses.terminal(benchmark))
         trained = [name for name in benchmark.report.metrics if benchmark.files[name].trained_on_croc]
         if trained:
             echo(f"Trained on CROC checks, as their authors state: {', '.join(trained)}")

@@ -176,6 +176,7 @@ class StoredReport(TypedDict):
     """What other commands read of the JSON of a probe."""
 
     format: str
+    signature: str
     metric: str
     findings: list[_StoredFinding]
     scored: list[StoredCheck]

@@ -23,7 +23,7 @@ from markupsafe import Markup
 from croc.checks.names import SYN_SAMPLE
 from croc.checks.schema import IMAGE_COLUMNS
 from croc.errors import InputError
-from croc.rendering import page
+from croc.rendering import page, weaknesses
 from croc.rendering.card import card
 from croc.rendering.formats import (
     agreement_lines,
@@ -226,6 +226,9 @@ def _macros() -> Any:
         "level": level,
         "direction_text": DIRECTION_TEXT,
         "direction_why": DIRECTION_WHY,
+        "column_help": weaknesses.HELP,
+        "of_the_metric": list(weaknesses.LABELS),
+        "orders": ORDERS,
         "longest": _LONGEST_SHOWN,
         "not_trusted": NOT_TRUSTED,
         "verified_levels": LEVELS,
@@ -446,6 +449,7 @@ ORDERS = {
     "metric": "scorer",
     **DIRECTION_NAMES,
     **{name: column.label for name, column in further_columns(Score).items()},
+    **weaknesses.LABELS,
 }
 """The columns of a ranking that order it, with their names for people."""
 
@@ -488,8 +492,11 @@ def ordered_metrics(benchmark: Benchmark, order: Order = BEST_FIRST, group: str 
     names = sorted(benchmark.report.metrics, key=str.casefold)
     if order.column == "metric":
         return names[::-1] if order.reverse else names
-    numbers = _numbers(benchmark, group)
-    values = {name: numbers.value(name, order.column) for name in names}
+    if order.column in weaknesses.LABELS:
+        values = {row["metric"]: row[order.column] for row in benchmark.rows()}
+    else:
+        numbers = _numbers(benchmark, group)
+        values = {name: numbers.value(name, order.column) for name in names}
     known = {name: value for name, value in values.items() if value is not None}
     best_first = sorted(known, key=lambda name: known[name], reverse=not order.reverse)
     return best_first + [name for name in names if name not in known]

@@ -22,6 +22,7 @@ from pydantic import Field, TypeAdapter
 from croc.checks.schema import DIRECTIONS, Direction, stable_hash
 from croc.errors import InputError
 from croc.results.concept_sums import ConceptSums, concept_sums
+from croc.results.weaknesses import SUFFIX, Weaknesses, read_weaknesses, write_evidence
 from croc.storage.files import atomic, json_lines, sha256_of
 from croc.storage.limits import METRIC_NAME, RESULTS_FILE
 from croc.storage.text_files import first_problem, require_regular
@@ -70,6 +71,7 @@ class ResultsFile(Stored):
         url: https address of the metric.
         failures: a sample of the checks that the metric failed.
         sums: sums of verdicts per concept.
+        weaknesses: what ``croc audit-reward`` and ``croc probe`` found; None without such runs.
         format: version of this schema.
     """
 
@@ -79,6 +81,7 @@ class ResultsFile(Stored):
     failures: tuple[Failure, ...]
     sums: tuple[ConceptSums, ...]
     url: Annotated[str, Field(max_length=300, pattern=r"^https://[^\s\"'<>]+$")] | None = None
+    weaknesses: Weaknesses | None = None
     format: Literal[2] = FORMAT
 
     def __post_init__(self) -> None:
@@ -92,7 +95,10 @@ class ResultsFile(Stored):
 
     def to_dict(self) -> dict[str, Any]:
         """The content as JSON values, the format first."""
-        return {"format": self.format, **super().to_dict()}
+        content = {"format": self.format, **super().to_dict()}
+        if self.weaknesses is None:
+            del content["weaknesses"]
+        return content
 
     @property
     def metric(self) -> str:
@@ -166,6 +172,25 @@ def make_result(
         )
     except ValueError as problem:
         raise InputError(f"{file}: {problem}") from None
+
+
+def add_weaknesses(
+    result: ResultsFile, folder: Path, *, audit: Path | None = None, probe: Path | None = None
+) -> ResultsFile:
+    """Add what ``croc audit-reward`` and ``croc probe`` found to a result, and write the evidence.
+
+    Args:
+        result: of the same metric.
+        folder: where the result will be.
+        audit: folder of ``croc audit-reward``.
+        probe: folder of ``croc probe``.
+
+    Raises:
+        InputError: a folder has no complete run of this metric, or one with another revision or settings.
+    """
+    file = folder / f"{Path(result.table.file).stem}{SUFFIX}"
+    write_evidence(result.metric, file, audit=audit, probe=probe)
+    return replace(result, weaknesses=read_weaknesses(file, result.metric, result.signature))
 
 
 def write_result(result: ResultsFile, path: str | Path) -> Path:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +24,31 @@ from croc.errors import InputError
 from croc.results.concept_sums import verdicts_of_sums
 from croc.results.files import ResultsFile, read_result
 from croc.results.verified import VERIFIED, Verification
+from croc.results.weaknesses import AuditFigures, Weaknesses
 from croc.storage.files import sha256_of
 from croc.tables.signature import Signature
 from croc.verdict.directions import symmetric_chance
 from croc.verdict.evaluation import join_reports
 from croc.verdict.records import Agreement, display_columns
-from croc.verdict.report import Report, Settings
+from croc.verdict.report import NO_VALUE, Report, Settings
+
+
+@dataclass(frozen=True)
+class Weakest:
+    """The property that a metric handles worst: the one whose interval has the lowest upper end.
+
+    Attributes:
+        property: its name.
+        scaled: scaled accuracy, with the ends of its interval.
+        ci_low, ci_high: None where there are too few concepts.
+        source: ``probe`` (a search for it), or ``checks`` (those of the benchmark).
+    """
+
+    property: str
+    scaled: float
+    ci_low: float | None
+    ci_high: float | None
+    source: Literal["probe", "checks"]
 
 
 @dataclass(frozen=True)
@@ -40,11 +59,14 @@ class Benchmark:
         report: the metrics side by side, best first, with ranks, paired tests and findings.
         files: the result of each metric of the report.
         verified: how the result of a metric was verified; a metric that is not in it was not verified.
+        weaknesses: per metric what ``croc audit-reward`` and ``croc probe`` found, and which of them a keeper
+            ran again. They are about the metric, so that the result on another benchmark may have them.
     """
 
     report: Report
     files: Mapping[str, ResultsFile]
     verified: Mapping[str, Verification] = field(default_factory=dict)
+    weaknesses: Mapping[str, tuple[Weaknesses, frozenset[str]]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
@@ -54,6 +76,35 @@ class Benchmark:
     def groups(self, column: str) -> tuple[str, ...]:
         """The values that the benchmark is broken down by in ``subset``, ``category`` or ``property``."""
         return tuple(sorted(self.report.groupings.get(column, ())))
+
+    def audit(self, metric: str) -> AuditFigures | None:
+        """What ``croc audit-reward`` found about a metric; None where it was not run."""
+        found = self.weaknesses.get(metric)
+        return None if found is None else found[0].audit
+
+    def weakest(self, metric: str) -> Weakest | None:
+        """The weakest property of a metric: of ``croc probe``, or else of the checks of the benchmark.
+
+        Properties with fewer than ``FEW_CHECKS`` checks are left out, unless all have so few.
+        """
+        found = self.weaknesses.get(metric)
+        if found is not None and (probe := found[0].probe) is not None:
+            return Weakest(probe.property, probe.scaled or 0.0, probe.low, probe.high, "probe")
+        scores = [
+            score
+            for score in self.files[metric].report.scores
+            if score.group == "property" and score.group_value != NO_VALUE and score.scaled is not None
+        ]
+        scores = [score for score in scores if not score.of_few_checks] or scores
+        if len(scores) < 2:
+            return None
+        lowest = min(scores, key=lambda s: (1.0 if s.ci_high is None else s.ci_high, s.scaled, s.group_value))
+        return Weakest(str(lowest.group_value), lowest.scaled or 0.0, lowest.ci_low, lowest.ci_high, "checks")
+
+    def ran_again(self, metric: str, part: Literal["audit", "probe"]) -> bool:
+        """Whether a run of the keeper agreed with what the metric's author states."""
+        found = self.weaknesses.get(metric)
+        return found is not None and part in found[1]
 
     def rows(self, column: str = "category") -> list[dict[str, Any]]:
         """A row per metric, best first: what a table shows.
@@ -68,13 +119,17 @@ class Benchmark:
             0…1; None where there is none. ``all_checks`` is the largest number of checks that a metric was
             scored on here: one with fewer ``checks`` was scored on a part of them. ``verified`` is a level of
             :data:`croc.results.verified.LEVELS` or None. ``trained_on_croc`` and ``url`` are statements of
-            the result's author.
+            the result's author. ``best_of_16`` and ``flips`` are what ``croc audit-reward`` found
+            (:class:`croc.results.weaknesses.AuditFigures`), ``weakest_property`` and ``weakest_scaled`` what
+            :meth:`weakest` returns; None without. ``run_again`` has the parts, ``audit`` and ``probe``, that
+            a keeper's run agreed with.
         """
         report = self.report
         rows = []
         for score in report.ranking:
             file = self.files[score.metric]
             directions = {str(d): report.scaled(score.metric, d) for d in DIRECTIONS}
+            audit, weakest = self.audit(score.metric), self.weakest(score.metric)
             values = {value: report.find_score(score.metric, column, value) for value in self.groups(column)}
             rows.append(
                 {
@@ -92,6 +147,13 @@ class Benchmark:
                     "verified": verified.level if (verified := self.verified.get(score.metric)) else None,
                     "trained_on_croc": file.trained_on_croc,
                     "url": file.url,
+                    "best_of_16": None if audit is None else audit.best_of_16,
+                    "flips": None if audit is None else audit.flips,
+                    "weakest_property": None if weakest is None else weakest.property,
+                    "weakest_scaled": None if weakest is None else weakest.scaled,
+                    "run_again": sorted(self.weaknesses[score.metric][1])
+                    if score.metric in self.weaknesses
+                    else [],
                     "signature": str(file.signature),
                 }
             )
@@ -210,8 +272,18 @@ def leaderboard(
             name = source.metric if isinstance(source, ResultsFile) else str(source)
             message = str(problem)
             problems.append(message if message.startswith(name) else f"{name}: {message}")
+    weaknesses = _weaknesses(by_benchmark, how)
     benchmarks = [
-        _benchmark(files, how.get(key, {}), resamples, flips) for key, files in by_benchmark.items() if files
+        replace(
+            _benchmark(files, how.get(key, {}), resamples, flips),
+            weaknesses={
+                metric: found
+                for metric, file in files.items()
+                if (found := weaknesses.get((metric, file.signature.scorer))) is not None
+            },
+        )
+        for key, files in by_benchmark.items()
+        if files
     ]
     benchmarks.sort(key=lambda b: (b.report.protocol != "syn", -len(b.files), b.name))
     return Leaderboard(tuple(benchmarks), tuple(problems))
@@ -231,6 +303,24 @@ def _sources(results: Iterable[str | Path | ResultsFile]) -> list[Path | Results
 
 def _verification(source: Path | ResultsFile, verified: Mapping[str, Verification]) -> Verification | None:
     return None if isinstance(source, ResultsFile) or not verified else verified.get(sha256_of(source))
+
+
+def _weaknesses(
+    by_benchmark: Mapping[Signature, Mapping[str, ResultsFile]],
+    how: Mapping[Signature, Mapping[str, Verification]],
+) -> dict[tuple[str, Signature], tuple[Weaknesses, frozenset[str]]]:
+    """Per metric and the scorer's part of its signature, what was found about it; what ran again first."""
+    found: dict[tuple[str, Signature], tuple[Weaknesses, frozenset[str]]] = {}
+    for key, files in by_benchmark.items():
+        for metric, file in files.items():
+            if file.weaknesses is None:
+                continue
+            verified = how.get(key, {}).get(metric)
+            runs = frozenset(verified.runs.split(", ") if verified and verified.runs else ())
+            about = metric, file.signature.scorer
+            if about not in found or len(runs) > len(found[about][1]):
+                found[about] = file.weaknesses, runs
+    return found
 
 
 def _check_dataset(result: ResultsFile) -> None:

@@ -26,6 +26,7 @@ from croc.checks.sources import Checks
 from croc.errors import CrocError, InputError
 from croc.results.files import ResultsFile, make_result, read_result
 from croc.results.verified import Level, Verification
+from croc.results.weaknesses import SUFFIX, compare_runs, read_weaknesses, write_evidence
 from croc.storage.files import sha256_of
 from croc.storage.frames import read_frame
 from croc.tables.columns import SCORE_KEYS, SCORE_VALUES
@@ -46,7 +47,7 @@ _ADDED_LATER = {
     if item.default is None
 }
 # Not compared with the table again: the checksum is, and the file may have another name.
-_NOT_COMPUTED = ("table", "url")
+_NOT_COMPUTED = ("table", "url", "weaknesses")
 
 
 # ---- Against the score table ----
@@ -77,7 +78,58 @@ def verify_result(path: str | Path, table: str | Path | None = None) -> list[str
         settings=stored.report.settings,
         trained_on_croc=stored.trained_on_croc,
     )
-    return differences + _differences(_comparable(stored), _comparable(computed))
+    return differences + _differences(_comparable(stored), _comparable(computed)) + _evidence(path, stored)
+
+
+def _evidence(path: str | Path, stored: ResultsFile) -> list[str]:
+    """Where the weaknesses of a result are not what their evidence gives."""
+    if stored.weaknesses is None:
+        return []
+    file = _evidence_of(path, stored)
+    differences = []
+    if sha256_of(file) != stored.weaknesses.sha256:
+        differences.append(f"weaknesses: the checksum of {file.name} differs from the one in the result")
+    computed = read_weaknesses(file, stored.metric, stored.signature).to_dict()
+    theirs = {**stored.weaknesses.to_dict(), "sha256": computed["sha256"]}
+    return differences + [
+        sentence.replace("but the table gives", "but the evidence gives")
+        for sentence in _differences(theirs, computed, "weaknesses")
+    ]
+
+
+def _evidence_of(path: str | Path, stored: ResultsFile) -> Path:
+    if stored.weaknesses is None:
+        raise InputError(f"{path}: the result has no figures of 'croc audit-reward' or 'croc probe'")
+    file = Path(path).parent / stored.weaknesses.file
+    if not file.is_file():
+        raise InputError(f"{path}: its evidence {file} does not exist")
+    return file
+
+
+def verify_runs(
+    path: str | Path, audit: Path | None, probe: Path | None, tolerance: float
+) -> tuple[list[str], tuple[str, ...]]:
+    """Compare the evidence of a result with one's own runs of ``croc audit-reward`` and ``croc probe``.
+
+    Args:
+        path: the results file.
+        audit: folder of the audit; None compares nothing of it.
+        probe: folder of the probe.
+        tolerance: largest difference of the scores of candidates, in standard deviations.
+
+    Returns:
+        What differs, a sentence each; and which parts were compared: ``audit``, ``probe``.
+
+    Raises:
+        InputError: a file cannot be read, or a folder has no run of this metric.
+    """
+    stored = read_result(path)
+    file = _evidence_of(path, stored)
+    with tempfile.TemporaryDirectory() as folder:
+        own = Path(folder) / f"own{SUFFIX}"
+        write_evidence(stored.metric, own, audit=audit, probe=probe)
+        read_weaknesses(own, stored.metric, stored.signature)  # of the same scorer
+        return compare_runs(file, own, tolerance)
 
 
 def _comparable(result: ResultsFile) -> dict[str, Any]:
@@ -383,7 +435,13 @@ def _score_differences(frame: pl.DataFrame, ours: pl.DataFrame, tolerance: float
 
 
 def verify_all(
-    path: Path, table: Path | None, checks: Checks | None, rescoring: Rescoring | None
+    path: Path,
+    table: Path | None,
+    checks: Checks | None,
+    rescoring: Rescoring | None,
+    *,
+    audit: Path | None = None,
+    probe: Path | None = None,
 ) -> tuple[list[str], Verification | None, str]:
     """Verify a results file as far as is asked for.
 
@@ -392,6 +450,8 @@ def verify_all(
         table: its score table; None takes the file of that name beside the result.
         checks: the dataset; None compares with the table only.
         rescoring: how to score a sample again; None does not.
+        audit: folder of one's own ``croc audit-reward`` of the metric, which the evidence is compared with.
+        probe: folder of one's own ``croc probe``.
 
     Returns:
         The problems, a sentence each; how the file was verified, None if there are problems; and what the
@@ -410,6 +470,12 @@ def verify_all(
             problems += found
             summaries.append(summary)
             level = "dataset"
+        runs: tuple[str, ...] = ()
+        if audit is not None or probe is not None:
+            tolerance = Rescoring.tolerance if rescoring is None else rescoring.tolerance
+            found, runs = verify_runs(path, audit, probe, tolerance)
+            problems += found
+            summaries += [f"{name} run again" for name in runs]
         if checks is not None and rescoring is not None and not problems:
             found, summary = rescore_checks(path, table, checks, rescoring)
             problems += found
@@ -417,4 +483,5 @@ def verify_all(
             level = "scores"
     except CrocError as problem:
         return [str(problem)], None, statements
-    return problems, None if problems else Verification(level, "; ".join(summaries)), statements
+    verified = None if problems else Verification(level, "; ".join(summaries), ", ".join(runs))
+    return problems, verified, statements

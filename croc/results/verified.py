@@ -39,6 +39,7 @@ class Verification(Stored):
     Attributes:
         level: the last step that it passed.
         summary: what was compared, in words.
+        runs: which of ``audit`` and ``probe`` agreed with a run of the keeper, separated by commas.
         croc: version of this program.
     """
 
@@ -46,6 +47,7 @@ class Verification(Stored):
 
     level: Level
     summary: Text = ""
+    runs: Text = ""
     croc: Text = __version__
 
 

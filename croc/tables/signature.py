@@ -58,6 +58,7 @@ KEYS: tuple[Key, ...] = (
     Key("checks", "n", "data", "number of checks"),
     Key("concepts", "c", "data", "number of concepts, the unit of resampling"),
     Key("votes", "votes", "data", "number of votes by people"),
+    Key("prompts", "pr", "data", "number of prompts"),
     Key("items", "i", "data", "number of rated items"),
     Key("annotators", "a", "data", "number of annotators"),
     Key("rule", "rule", "computation", "when votes decide about an image"),
@@ -68,6 +69,7 @@ KEYS: tuple[Key, ...] = (
     Key("cluster", "cl", "computation", "column whose values are resampled together"),
     Key("clusters", "cn", "data", "number of its values"),
     Key("unit", "unit", "computation", "what is resampled"),
+    Key("level", "l", "computation", "confidence level of the intervals"),
     Key("ci", "ci", "computation", "intervals: method and level"),
     Key("resamples", "b", "computation", "number of bootstrap resamples, for rank agreement and findings"),
     Key("test", "test", "computation", "paired tests: method, number of permutations"),
@@ -192,6 +194,11 @@ class Signature:
     def shared(self) -> Signature:
         """The signature without the scorer's part: what must be equal for two scorers to be comparable."""
         return Signature(tuple((name, value) for name, value in self.fields if _part(name) != "scorer"))
+
+    @property
+    def scorer(self) -> Signature:
+        """The scorer's part of the signature."""
+        return self.without(*dict(self.shared.fields))
 
     def differences(self, other: Signature, *keys: str) -> dict[str, tuple[str | None, str | None]]:
         """Where two signatures differ.

@@ -10,6 +10,7 @@ from shown_checks import known_checks
 
 from croc.rendering import fragments as pages
 from croc.rendering import gradio_app as webui
+from croc.rendering import weaknesses
 from croc.rendering.formats import group_label
 from croc.results.leaderboard import Benchmark, Leaderboard
 from croc.verdict.report import NO_VALUE
@@ -67,7 +68,8 @@ def endpoint(name: str | None) -> dict[str, Any]:
     Returns:
         {"benchmarks": all names, "benchmark": this one, "rows": [{"rank", "metric", "scaled", "ci_low",
         "ci_high", a key per direction and category, "n", "group_score", "ties", "coverage", "checks",
-        "all_checks", "baseline", "verified", "trained_on_croc", "url", "signature"}]}, best first.
+        "all_checks", "baseline", "verified", "trained_on_croc", "url", "best_of_16", "flips",
+        "weakest_property", "weakest_scaled", "run_again", "signature"}]}, best first.
     """
     benchmark = _benchmark(name)
     return {
@@ -103,6 +105,7 @@ def build(ui: webui.Wiring) -> None:
         '<div class="croc"><p class="soft">Baselines ignore the image, the text or '
         "both; scorers trained on CROC have seen checks of this kind. That and the links are "
         "statements of the authors. Results that are not verified are marked.</p>"
+        f'<p class="soft">{weaknesses.NOTE}</p>'
         "<h2>By category</h2></div>"
     )
     categories = webui.html(start[1], elem_id="leaderboard-categories")
@@ -116,8 +119,9 @@ def build(ui: webui.Wiring) -> None:
     webui.html(
         '<div class="croc"><h2>Add a scorer</h2><p>Run <code>croc score</code> on the checks and '
         "<code>croc results create</code> on its table, and send both files as a pull request to the results "
-        "dataset. <code>croc results verify</code> computes every number again from the table, compares it "
-        "with the dataset, and scores a sample of the checks again.</p></div>"
+        "dataset; with <code>--audit</code> and <code>--probe</code> also the evidence that it writes. "
+        "<code>croc results verify</code> computes every number again from the table, compares it with the "
+        "dataset, and scores a sample of the checks again.</p></div>"
     )
     tables = [ranking, categories, sides]
 
