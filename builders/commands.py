@@ -22,7 +22,7 @@ from croc.cli.options import (
 from croc.cli.output import echo, log
 from croc.errors import CrocError
 from croc.wording import counted
-from croc_syn.world_options import hold_out_option, style_option, styles_option
+from croc_syn.world_options import hold_out_option, language_option, style_option, styles_option
 
 _split_options = together(
     click.option(
@@ -127,6 +127,7 @@ def print_report(out: Path, report: Any) -> None:
 )
 @click.option("--taxonomy", type=PATH, metavar="FILE", help="Taxonomy file. Default: the one in the package.")
 @style_option
+@language_option
 @hold_out_option
 @click.option(
     "--held-out-only",

@@ -29,7 +29,8 @@ from croc_syn.painting.exact import ExactSettings
 from croc_syn.painting.images import make_images
 from croc_syn.painting.table import SETTINGS, exact_features, painted_features
 from croc_syn.probe_checks import checks_of
-from croc_syn.writing.prompts import make_prompts, plan_prompts, scope_record
+from croc_syn.world.declarations.languages import ENGLISH
+from croc_syn.writing.prompts import language_record, make_prompts, plan_prompts, scope_record
 from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ def build_exact(
     splits: Mapping[str, float] | None = None,
     only: Sequence[str] | None = None,
     style: str | None = None,
+    language: str = ENGLISH,
     hold_out: Sequence[str] = (),
     held_out_only: bool = False,
     from_probe: str | Path | None = None,
@@ -91,6 +93,7 @@ def build_exact(
         only: make the checks of these splits only; None makes all. They are those that a build of all splits
             would have there, selected from the concepts of these splits.
         style: drawing style, one of ``croc_syn.world.STYLES``; None takes the usual one.
+        language: of the prompts, one of ``croc_syn.world.LANGUAGES``; images are those of English.
         hold_out: what no prompt and no image contains, such as ``nouns=0.2`` (a share) or
             ``values=colour=red,count=7`` (a list); see :class:`croc_syn.world.HeldOut`.
         held_out_only: the reverse, for a test: every check is about something in ``hold_out``.
@@ -116,6 +119,7 @@ def build_exact(
         raise InputError(f"only: no concept goes into {unknown[0]!r}; the splits are {', '.join(ratios)}")
     changes = {
         "seed": seed,
+        "text.language": language,
         "specs.checks": checks,
         "specs.taxonomy": taxonomy,
         "specs.subsets": subsets,
@@ -146,6 +150,7 @@ def build_exact(
         "checks": checks,
         **{name: value for name, value in drawing.record().items() if name not in ("style", "held_out")},
         **scope_record(preset.scope),
+        **language_record(language),
         "splits": ratios,
         "audit_checks": audit_checks,
         "passed_over": plan.passed_over,

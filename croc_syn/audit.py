@@ -30,6 +30,7 @@ from croc.tables.writers import write_scores
 from croc.wording import counted
 from croc_syn import world
 from croc_syn.stratified_rows import RowPlace, read_rows, sample_rows
+from croc_syn.world.declarations.languages import ENGLISH
 from croc_syn.writing.table import EXACT
 
 if TYPE_CHECKING:
@@ -40,7 +41,11 @@ ORACLE = "oracle"
 LEVEL = 0.99
 """Confidence of all intervals of the baselines together, so that many tests find no false leak."""
 
-_NEGATION = re.compile(r"\b(?:no|not|none|never|nothing|without|neither|nor|nowhere|absent|free of)\b")
+_NEGATION = re.compile(
+    r"\b(?:no|not|none|never|nothing|without|neither|nor|nowhere|absent|free of"
+    # German, Spanish and French, in words that mean nothing else in the other languages.
+    r"|nicht|nichts|kein\w*|ohne|ningún|ninguna|nada|sin|ne|n'|pas|aucune?|sans|rien)\b"
+)
 _NUMBERS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
 FEWEST_CONCEPTS = 50
 """With fewer, a bootstrap over concepts is too imprecise in the tails of an interval to find a leak."""
@@ -304,6 +309,9 @@ def score_part(
 
 def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[dict[str, Any]]:
     texts = {"prompt_score": check["prompt"], "contrast_score": check["contrast_prompt"]}
+    # Old files have no language.
+    language = check.get("language") or ENGLISH
+    meanings = {value: world.parse_translation(text, language) for value, text in texts.items()}
     keys = {name: check.get(name) for name in SCORE_COLUMNS if name in check}
     by_text = {
         value: {name: score(text) for name, score in TEXT_BASELINES.items()}
@@ -323,7 +331,7 @@ def _score_rows(check: Mapping[str, Any], weights: Mapping[str, float]) -> list[
             row: dict[str, Any] = {**keys, "image_side": side, "image_index": index}
             for value, text in texts.items():
                 scores = {
-                    ORACLE: float(world.satisfies(scene, text)),
+                    ORACLE: float(world.satisfies(scene, meanings[value])),
                     **by_text[value],
                     **by_image,
                     "pair-hash": hashed(content, text),

@@ -14,11 +14,11 @@ from typing import Any
 import numpy as np
 from PIL.Image import Image
 
-from croc.checks.schema import GROUP_COLUMNS, IMAGE_COLUMNS, STYLE
+from croc.checks.schema import GROUP_COLUMNS, IMAGE_COLUMNS, LANGUAGE, STYLE
 from croc.errors import InputError
 
 REQUIRED = ("check_id", "concept_id", "prompt", "contrast_prompt", *IMAGE_COLUMNS)
-COLUMNS = (*REQUIRED, *GROUP_COLUMNS, STYLE)
+COLUMNS = (*REQUIRED, *GROUP_COLUMNS, LANGUAGE, STYLE)
 IDS = ("check_id", "concept_id")
 """Columns of text that may hold integers, as tables of pandas and databases often do."""
 PROMPTS = ("prompt", "contrast_prompt")

@@ -128,6 +128,10 @@ SHARED_COLUMNS: tuple[str, ...] = ("check_id", "concept_id", *GROUP_COLUMNS)
 
 CHECK_COLUMNS: tuple[Column, ...] = columns_of(ContrastCheck, {name: "image" for name in IMAGE_COLUMNS})
 
+LANGUAGE = "language"
+ENGLISH = "en"
+"""The language of checks that name none."""
+
 STYLE = "style"
 EXTRA_COLUMNS: tuple[Column, ...] = (
     Column(STYLE, "string", "guide that the prompts were written by"),
@@ -189,3 +193,13 @@ def check_id(
     return stable_hash(
         "check", concept_id, prompt, contrast_prompt, text_model, image_model, *generated, length=20
     )
+
+
+def translated_id(id_of_check: str, language: str | None) -> str:
+    """The id of a check's translation: that of the English check, which it is paired with, and a suffix."""
+    return id_of_check if language in (None, ENGLISH) else f"{id_of_check}-{language}"
+
+
+def untranslated_id(id_of_check: str, language: str | None) -> str:
+    """The id of the English check that a check is a translation of; its own id where it is none."""
+    return id_of_check if language in (None, ENGLISH) else id_of_check.removesuffix(f"-{language}")

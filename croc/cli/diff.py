@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     epilog="""\b
 Examples:
   croc diff scores-v1/mine.parquet scores-v2/mine.parquet --by property
-  croc diff old.parquet new.parquet --by category --fail-if-worse"""
+  croc diff old.parquet new.parquet --by category --fail-if-worse
+  croc diff scores-en/crocscore.parquet scores-de/crocscore.parquet --by property"""
 )
 @click.argument("old", type=PATH)
 @click.argument("new", type=PATH)
@@ -52,8 +53,9 @@ def diff(
 ) -> None:
     """Compare two versions of a metric on the same checks.
 
-    OLD and NEW are score tables of the two versions. The differences are paired by concept. Better and worse
-    are significant at 0.05, adjusted over the values of a column.
+    OLD and NEW are score tables of the two versions, or of one metric on the same checks in two languages
+    ('croc build syn --language'). The differences are paired by concept. Better and worse are significant at
+    0.05, adjusted over the values of a column.
     """
     from croc.rendering.terminal import changes
     from croc.verdict.changes import compare_versions

@@ -287,7 +287,8 @@ def _joined(files: Sequence[Path]) -> pa.Table:
 
     tables = [pq.read_table(file) for file in sorted(files, key=lambda file: file.name)]
     filled = [table for table in tables if len(table)] or tables[:1]
-    return pa.concat_tables(filled)
+    # Parts in English alone have no column for the language.
+    return pa.concat_tables(filled, promote_options="default")
 
 
 def _require_folder(out: Path) -> None:

@@ -19,7 +19,7 @@ import xxhash
 
 from croc.checks.decoding import to_bytes
 from croc.checks.rows import Row, prompt_problem
-from croc.checks.schema import IMAGE_COLUMNS, SIDES, STYLE
+from croc.checks.schema import ENGLISH, IMAGE_COLUMNS, LANGUAGE, SIDES, STYLE
 from croc.checks.sources import Checks
 from croc.errors import CrocError, InputError
 from croc.jobs.parts import Abort, Part
@@ -221,10 +221,14 @@ def _rows(
     checks: Slice, scores: Mapping[tuple[str, str], Outcome], truncated: Mapping[str, bool] | None
 ) -> list[dict[str, Any]]:
     rows = []
+    # English alone needs no column: tables without one are English.
+    translated = any(check.get(LANGUAGE) not in (None, ENGLISH) for check in checks.rows)
     for check, sides in zip(checks.rows, checks.keys, strict=True):
         same = shared_cells(check)
         if STYLE in check:
             same[STYLE] = check[STYLE]
+        if translated:
+            same[LANGUAGE] = check.get(LANGUAGE) or ENGLISH
         prompts = (check["prompt"], check["contrast_prompt"])
         for side, keys in zip(SIDES, sides, strict=True):
             for index, key in enumerate(keys):

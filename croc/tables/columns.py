@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.columns import Column, arrow_schema, pick
-from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, SHARED_COLUMNS, STYLE
+from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, LANGUAGE, SHARED_COLUMNS, STYLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -29,6 +29,7 @@ SCORE_TABLE: tuple[Column, ...] = (
 TRUNCATED = "truncated"
 OPTIONAL_COLUMNS: tuple[Column, ...] = (
     *pick(EXTRA_COLUMNS, (STYLE,)),
+    *pick(CHECK_COLUMNS, (LANGUAGE,)),
     Column(TRUNCATED, "bool", "whether a prompt of the row exceeds the scorer's window"),
 )
 """Columns that a score table has only where they apply."""

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 
-from croc.checks.schema import GROUP_COLUMNS, PROTOCOLS
+from croc.checks.schema import GROUP_COLUMNS, LANGUAGE, PROTOCOLS
 from croc.errors import InputError
 from croc.storage.frames import read_frame
 from croc.storage.limits import COMMAND_LINE, GROUP_NAME, GROUPS, METRIC_NAME, TableLimits
@@ -22,12 +22,19 @@ from croc.tables.columns import REQUIRED_COLUMNS, SCORE_COLUMNS, SCORE_VALUES
 from croc.tables.delimited import read_delimited, require_cells, require_columns, to_numbers
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.pair_tables import PAIR_KEYS
-from croc.tables.score_tables import ScoreTable, join_tables, require_one_dataset, score_table, select_metrics
+from croc.tables.score_tables import (
+    ScoreTable,
+    join_tables,
+    require_one_dataset,
+    score_table,
+    select_metrics,
+    with_languages,
+)
 
 _NO_GROUPS = tuple(name for name in SCORE_COLUMNS if name not in GROUP_COLUMNS)
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
 # The columns that an evaluation may need; others are not read.
-_READ = (*REQUIRED_COLUMNS, "concept_id", "subset", "category", "text_model", "error")
+_READ = (*REQUIRED_COLUMNS, "concept_id", "subset", "category", "text_model", LANGUAGE, "error")
 
 
 def read_score_tables(
@@ -80,7 +87,7 @@ def read_score_tables(
     if protocol is not None:
         tables = [replace(table, protocol=protocol) for table in tables]
     require_one_dataset(tables)
-    tables = join_tables(tables)
+    tables = [with_languages(table, required=LANGUAGE in groups) for table in join_tables(tables)]
     for table in tables:
         for metric in table.metrics:
             if len(metric) > METRIC_NAME:
@@ -185,7 +192,7 @@ def _read_long_text(
             f"{file}, column 'image_index', row {row + 1}: {frame['image_index'][row]!r} is not an integer"
         )
     frame = frame.with_columns(index, *(to_numbers(frame[name], str(file)) for name in SCORE_VALUES))
-    keep = [name for name in dict.fromkeys((*SCORE_COLUMNS, *groups)) if name in frame.columns]
+    keep = [name for name in dict.fromkeys((*SCORE_COLUMNS, LANGUAGE, *groups)) if name in frame.columns]
     frame = frame.with_columns(
         pl.col(name).replace("", None) for name in keep if frame[name].dtype == pl.String
     )

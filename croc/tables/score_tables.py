@@ -13,7 +13,7 @@ from difflib import get_close_matches
 import numpy as np
 import polars as pl
 
-from croc.checks.schema import ERROR_GRAPH, SIDES, SUBSETS
+from croc.checks.schema import ENGLISH, ERROR_GRAPH, LANGUAGE, SIDES, SUBSETS, untranslated_id
 from croc.errors import InputError
 from croc.tables.columns import NO_CONTRAST_PROMPT, REQUIRED_COLUMNS, SCORE_KEYS, SCORE_TABLE, SCORE_VALUES
 from croc.tables.delimited import require_cells, require_columns, to_numbers
@@ -175,6 +175,48 @@ def require_one_dataset(tables: Sequence[ScoreTable]) -> None:
                     f"{table.source} scores revision {value} of {metadata.dataset} and {known[1].source} "
                     f"revision {other_value}; evaluate them separately"
                 )
+
+
+def with_languages(table: ScoreTable, *, required: bool) -> ScoreTable:
+    """The table with English as the language of all rows that name none.
+
+    Args:
+        table: a score table.
+        required: whether a table without the column gets one.
+    """
+    frame = table.frame
+    if _names_languages(frame):
+        return replace(table, frame=frame.with_columns(pl.col(LANGUAGE).fill_null(ENGLISH)))
+    required &= LANGUAGE not in frame.columns
+    return replace(table, frame=frame.with_columns(pl.lit(ENGLISH).alias(LANGUAGE))) if required else table
+
+
+def without_translation(table: ScoreTable) -> ScoreTable:
+    """The table with the ids of the English checks in place of those of their translations.
+
+    Raises:
+        InputError: the table has a check in several languages.
+    """
+    frame = table.frame
+    if not _names_languages(frame):
+        return table
+    named = frame.select("check_id", LANGUAGE).unique(maintain_order=True)
+    own = [untranslated_id(check, language) for check, language in named.iter_rows()]
+    if len(set(own)) < len(own):
+        raise InputError(
+            f"{table.source}: it has checks in several languages; compare tables of one language"
+        )
+    ids = dict(zip(named["check_id"], own, strict=True))
+    return replace(table, frame=frame.with_columns(pl.col("check_id").replace_strict(ids)))
+
+
+def languages_of(table: ScoreTable) -> set[str]:
+    """The languages of a table's prompts."""
+    return set(table.frame[LANGUAGE]) if _names_languages(table.frame) else {ENGLISH}
+
+
+def _names_languages(frame: pl.DataFrame) -> bool:
+    return LANGUAGE in frame.columns and frame[LANGUAGE].dtype == pl.String
 
 
 def join_tables(tables: Sequence[ScoreTable]) -> list[ScoreTable]:

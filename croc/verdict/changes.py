@@ -1,4 +1,7 @@
-"""Two versions of one metric compared on the same checks: where did it get better or worse?"""
+"""Two versions of one metric compared on the same checks: where did it get better or worse?
+
+The versions can also be one metric on prompts of two languages.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pydantic import Field
 
 from croc.errors import InputError
 from croc.tables.readers import read_score_tables
-from croc.tables.score_tables import ScoreTable
+from croc.tables.score_tables import ScoreTable, languages_of, without_translation
 from croc.verdict.evaluation import evaluate_tables
 from croc.verdict.records import Count, Distance, Record, Scaled, Stored, Text
 from croc.verdict.report import Settings
@@ -95,7 +98,7 @@ def compare_versions(
 
     Args:
         old: score table of the old version.
-        new: of the new version, on the same checks.
+        new: of the new version, on the same checks; or of the same metric on their translations.
         settings: see :class:`croc.verdict.report.Settings`; ``resamples`` are not needed.
         metric: its name, where the tables hold several.
 
@@ -107,6 +110,8 @@ def compare_versions(
     if not settings.flips:
         raise InputError("two versions are compared by a permutation test; it needs at least one permutation")
     tables = [_named(path, name, settings.by, metric) for path, name in ((old, OLD), (new, NEW))]
+    if languages_of(tables[0]) != languages_of(tables[1]):
+        tables = [without_translation(table) for table in tables]
     report = evaluate_tables(tables, settings)
     changes = []
     for pair in report.comparisons:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from croc.checks.schema import SIDES, check_id, stable_hash
+from croc.checks.schema import SIDES, check_id, stable_hash, translated_id
 from croc.errors import CrocError, InputError
 from croc.jobs.parts import Part
 from croc.jobs.runner import Manifest
@@ -218,18 +218,22 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
     Raises:
         CrocError: no scene that fits was found.
     """
-    both = (prompts["prompt"], prompts["contrast_prompt"])
+    # Images are drawn from the English prompts, so that those of all languages are the same.
+    first, second = (prompts.get(f"source_{name}") or prompts[name] for name in ("prompt", "contrast_prompt"))
+    both = (first, second)
+    source = prompts.get("source_id") or prompts["check_id"]
     row = {**prompts, "image_model": settings.model, "license": LICENSE}
     if settings.model != EXACT:
         models = (prompts["text_model"], settings.model)
-        row["check_id"] = check_id(prompts["concept_id"], *both, *models, prompts["generation"])
+        own = check_id(prompts["concept_id"], *both, *models, prompts["generation"])
+        row["check_id"] = translated_id(own, prompts["language"])
     redraws, avoided = 0, settings.avoided
     planned: list[_PlannedImage] = []
     for side, prefix in zip(SIDES, ("", "contrast_"), strict=True):
         prompt, other = both if side == "original" else both[::-1]
         images, seeds, valid = [], [], []
         for index in range(settings.images):
-            place = (settings.seed, prompts["check_id"], side, index)
+            place = (settings.seed, source, side, index)
             right = not _is_noisy(settings.noise, place)
             scene, seed, rejected = sample_scene(
                 *((prompt, other) if right else (other, prompt)), place, settings.style, avoided

@@ -8,10 +8,11 @@ from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from croc.checks.schema import check_id, stable_hash
-from croc.errors import CrocError
+from croc.checks.schema import check_id, stable_hash, translated_id
+from croc.errors import CrocError, InputError
 from croc.jobs.parts import Part
 from croc_syn import world
+from croc_syn.world.declarations.languages import ENGLISH
 from croc_syn.writing.table import EXACT, columns_of, prompt_schema
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class FeasibleSpecs:
         taxonomy: where the specs come from.
         seed: of the prompts.
         scope: what the prompts may be about.
+        language: of the prompts.
         rows: the checks made so far, for :func:`plan_parts`.
         rejected: number of specs from which no check can be made.
     """
@@ -99,12 +101,14 @@ class FeasibleSpecs:
     taxonomy: Taxonomy
     seed: int
     scope: world.Scope = field(default_factory=lambda: world.Scope())
+    language: str = ENGLISH
     rows: dict[tuple[str, int], Mapping[str, Any]] = field(default_factory=dict)
     rejected: int = 0
 
     def __call__(self, spec: Spec) -> bool:
         """Whether the first check of a spec could be made."""
-        row = exact_row(columns_of(spec), exact_keys(spec, self.taxonomy), 0, self.seed, self.scope)
+        keys = exact_keys(spec, self.taxonomy)
+        row = exact_row(columns_of(spec), keys, 0, self.seed, self.scope, self.language)
         if row["error"] is None:
             self.rows[spec.concept_id, 0] = row
             return True
@@ -113,15 +117,21 @@ class FeasibleSpecs:
 
 
 def make_part(
-    payload: Mapping[str, Any], path: Path, *, seed: int, scope: world.Scope | None = None
+    payload: Mapping[str, Any],
+    path: Path,
+    *,
+    seed: int,
+    scope: world.Scope | None = None,
+    language: str = ENGLISH,
 ) -> dict[str, Any]:
-    """Make one part: a pair in controlled English for every check of the payload.
+    """Make one part: a pair in a controlled language for every check of the payload.
 
     Args:
         payload: from :func:`plan_parts`.
         path: the Parquet file.
         seed: of the prompts.
         scope: what the prompts may be about; None is anything.
+        language: of the prompts.
 
     Returns:
         Counts: ``checks``, ``failed``, and ``tries`` beyond the first.
@@ -132,8 +142,9 @@ def make_part(
     rows = []
     for (index, generation), row in zip(payload["checks"], payload["rows"], strict=True):
         spec = payload["specs"][index]
-        rows.append(row or exact_row(spec["columns"], spec["keys"], generation, seed, scope))
-    pq.write_table(pa.Table.from_pylist(rows, schema=prompt_schema()), path)
+        rows.append(row or exact_row(spec["columns"], spec["keys"], generation, seed, scope, language))
+    schema = prompt_schema(translated=language != ENGLISH)
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
     failed = sum(row["error"] is not None for row in rows)
     return {"checks": len(rows) - failed, "failed": failed, "tries": sum(row["tries"] - 1 for row in rows)}
 
@@ -144,8 +155,9 @@ def exact_row(
     generation: int,
     seed: int,
     scope: world.Scope | None = None,
+    language: str = ENGLISH,
 ) -> dict[str, Any]:
-    """One check in controlled English: the first pair for which no image can satisfy both prompts.
+    """One check: the first pair for which no image can satisfy both prompts, in a controlled language.
 
     Args:
         columns: the spec's columns, ``SPEC_COLUMNS``.
@@ -153,12 +165,19 @@ def exact_row(
         generation: which of the spec's checks this is.
         seed: of the prompts.
         scope: what the prompts may be about; None is anything.
+        language: of the prompts; the English ones, which decide the images, are in ``SOURCE_COLUMNS``.
 
     Returns:
         A row of :func:`croc_syn.writing.table.prompt_schema`.
     """
     row: dict[str, Any] = dict.fromkeys(prompt_schema().names)
-    row |= {**columns, "generation": generation, "text_model": EXACT, "image_model": EXACT, "language": "en"}
+    row |= {
+        **columns,
+        "generation": generation,
+        "text_model": EXACT,
+        "image_model": EXACT,
+        "language": language,
+    }
     reason = "no pair was tried"
     for attempt in range(TRIES):
         pair_seed = int(stable_hash("pair", seed, columns["concept_id"], generation, attempt, length=15), 16)
@@ -186,9 +205,32 @@ def exact_row(
         row["check_id"] = check_id(
             columns["concept_id"] or "", pair.prompt, pair.contrast_prompt, EXACT, EXACT, generation
         )
-        return row
+        return row if language == ENGLISH else row | _translated(row, language)
     row["error"] = reason
     return row
+
+
+def require_language(language: str) -> None:
+    """Require a language that the exact world's prompts can be in.
+
+    Raises:
+        InputError: it has no grammar for this language.
+    """
+    if language not in world.LANGUAGES:
+        known = ", ".join(world.LANGUAGES)
+        raise InputError(f"text.language: the exact world has no language {language!r}; expected {known}")
+
+
+def _translated(row: Mapping[str, Any], language: str) -> dict[str, Any]:
+    """The cells of a row that differ in another language."""
+    return {
+        "source_id": row["check_id"],
+        "source_prompt": row["prompt"],
+        "source_contrast_prompt": row["contrast_prompt"],
+        "check_id": translated_id(row["check_id"], language),
+        "prompt": world.translate(row["prompt"], language),
+        "contrast_prompt": world.translate(row["contrast_prompt"], language),
+    }
 
 
 def exact_keys(spec: Spec, taxonomy: Taxonomy) -> dict[str, str | None]:

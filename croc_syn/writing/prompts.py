@@ -22,6 +22,7 @@ from croc.jobs.runner import Manifest, Status, finished, run
 from croc.wording import counted
 from croc_syn.taxonomy.plan import select
 from croc_syn.world import Scope
+from croc_syn.world.declarations.languages import ENGLISH
 from croc_syn.writing import exact, stage
 from croc_syn.writing.table import EXACT
 
@@ -74,6 +75,8 @@ def plan_prompts(
         chosen = [check for check in chosen if keep(check[0])] if chosen is not None else None
     if not specs or (chosen is not None and not chosen):
         raise InputError("the preset selects no check specs; change its section specs")
+    if not preset.text.models:
+        exact.require_language(preset.text.language)
     if chosen is not None:
         return PromptPlan(exact.plan_parts(chosen, taxonomy), len(chosen))
     count = preset.specs.checks or len(specs) * preset.text.generations
@@ -81,7 +84,7 @@ def plan_prompts(
         selected = select(specs, count, preset.seed, allocation=preset.specs.allocation)
         parts = stage.plan_parts(selected, taxonomy, preset)
         return PromptPlan(parts, sum(len(part.payload["checks"]) for part in parts))
-    feasible = exact.FeasibleSpecs(taxonomy, preset.seed, preset.scope)
+    feasible = exact.FeasibleSpecs(taxonomy, preset.seed, preset.scope, preset.text.language)
     selected = select(specs, count, preset.seed, accept=feasible, allocation=preset.specs.allocation)
     if not selected:
         raise InputError("the exact world can draw nothing of this taxonomy in these subsets")
@@ -132,9 +135,10 @@ def make_prompts(
         for sentence in stage.estimates(plan.parts, finished(folder) if existing == "resume" else (), preset):
             log(sentence)
     else:
-        make = partial(exact.make_part, seed=preset.seed, scope=preset.scope)
+        language = preset.text.language
+        make = partial(exact.make_part, seed=preset.seed, scope=preset.scope, language=language)
         fingerprint = {"kind": "prompts", "text_model": EXACT, "seed": preset.seed}
-        fingerprint |= scope_record(preset.scope)
+        fingerprint |= scope_record(preset.scope) | language_record(language)
         executor = executor if plan.checks > _MANY else None
     with progress_bar("prompts", "pairs") if progress else nullcontext(_show_nothing) as show:
         made = run(
@@ -158,6 +162,11 @@ def scope_record(scope: Scope) -> dict[str, Any]:
     if scope == Scope():
         return {}
     return {"style": scope.style, "held_out": scope.held_out.as_dict(), "only_held_out": scope.only}
+
+
+def language_record(language: str) -> dict[str, Any]:
+    """The entry of a manifest for the language of the exact world's prompts; English has none."""
+    return {} if language == ENGLISH else {"language": language}
 
 
 def _show_nothing(done: int, total: int | None, note: str) -> None:

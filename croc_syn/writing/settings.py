@@ -133,7 +133,7 @@ class Text(Settings):
         models: names of ``models.yaml``, or entries of that form; empty for the controlled English of the
             exact world.
         generations: checks per spec.
-        language: ISO code of the prompts' language.
+        language: ISO code of the prompts' language; the exact world has ``croc_syn.world.LANGUAGES``.
         backend: of models without one.
         sampling: how the next token is chosen.
         attempts: responses requested before a check is given up.

@@ -58,10 +58,21 @@ PROMPT_COLUMNS: tuple[Column, ...] = (
 )
 """The columns of the table. Those after ``error`` are filled by language models only."""
 
+SOURCE_COLUMNS: tuple[Column, ...] = (
+    Column("source_id", "string", "id of the English check, which its images depend on"),
+    Column("source_prompt", "string", "the original prompt in English"),
+    Column("source_contrast_prompt", "string", "the contrast prompt in English"),
+)
+"""Columns that a table has only where the exact world's prompts are in another language than English."""
 
-def prompt_schema() -> pa.Schema:
-    """The Arrow schema of the table."""
-    return arrow_schema(PROMPT_COLUMNS)
+
+def prompt_schema(*, translated: bool = False) -> pa.Schema:
+    """The Arrow schema of the table.
+
+    Args:
+        translated: whether the prompts are translations of the exact world's English ones.
+    """
+    return arrow_schema((*PROMPT_COLUMNS, *(SOURCE_COLUMNS if translated else ())))
 
 
 def columns_of(spec: Spec) -> dict[str, str | None]:

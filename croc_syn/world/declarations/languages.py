@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
-ENGLISH = "en"
-"""The language of identifiers, and of prompts for which none is chosen."""
+from croc.checks.schema import ENGLISH
 
 LANGUAGES: Mapping[str, str] = MappingProxyType(
     {ENGLISH: "English", "de": "German", "es": "Spanish", "fr": "French"}
 )
 """The English name of each language by its ISO 639 code."""
+
+__all__ = ["ENGLISH", "LANGUAGES"]
