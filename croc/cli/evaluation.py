@@ -94,6 +94,12 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
         return None if read[0].protocol == "graded" else evaluate_tables(read, settings)
 
 
+_NOT_GRADED = (
+    *("paper", "images", "average", "by", "correction"),
+    *("ceilings", "html", "checks", "audit", "probe", "latex"),
+)
+
+
 def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[str, Path | None]) -> None:
     """Evaluate tables of graded checks: they have no directions, and so fewer options and formats."""
     from croc.graded import evaluate
@@ -101,7 +107,7 @@ def _show_graded(tables: tuple[Path, ...], options: dict[str, Any], files: dict[
     from croc.verdict.report import DEFAULT_SEED
 
     given = {**options, **files, "correction": options["correction"] != "holm"}
-    for option in ("paper", "images", "average", "by", "correction", "ceilings", "html", "checks", "latex"):
+    for option in _NOT_GRADED:
         if given.get(option):
             raise InputError(f"--{option} does not apply to graded checks")
     report = evaluate(
@@ -139,6 +145,19 @@ def _failed_checks(
     return [(HEADING, failed_checks(report, tables, found))]
 
 
+def _searches(audits: tuple[Path, ...], probes: tuple[Path, ...]) -> list[tuple[str, str]]:
+    """The sections of audits and probes."""
+    from croc.probe.report import read_probe
+    from croc.rendering import probe, reward_audit
+    from croc.reward_audit.folder import read_audit
+
+    found = [("Safe to optimise?", reward_audit.section(*read_audit(path))) for path in audits]
+    for path in probes:
+        report, images = read_probe(path)
+        found.append((f"Weak properties of {report.metric}", probe.section(report, images)))
+    return found
+
+
 @section("evaluate")
 @click.command(
     epilog="""\b
@@ -147,6 +166,7 @@ Examples:
   croc evaluate scores/ --by image_model --by text_model
   croc evaluate croc_syn_scores.tsv.gz --paper --json report.json
   croc evaluate scores/ --by property --html report.html --checks runs/syn
+  croc evaluate scores/ --html report.html --audit runs/audit --probe runs/probe
   croc evaluate action_*_scores.tsv --protocol hum --html report.html"""
 )
 @_tables_argument
@@ -174,6 +194,22 @@ Examples:
     help="Dataset that was scored: the web page then shows failed checks with their images. Default: the "
     "sample in the package, if the tables are of it.",
 )
+@click.option(
+    "--audit",
+    "audits",
+    multiple=True,
+    type=PATH,
+    metavar="FOLDER|FILE",
+    help="Folder or JSON of 'croc audit-reward', for a section of the web page. Repeatable.",
+)
+@click.option(
+    "--probe",
+    "probes",
+    multiple=True,
+    type=PATH,
+    metavar="FOLDER|FILE",
+    help="Folder or JSON of 'croc probe', for a section of the web page. Repeatable.",
+)
 @click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
 @click.option("--heatmap", "heatmap_file", type=PATH, metavar="FILE", help="Write a heatmap as PNG.")
 def evaluate(
@@ -183,6 +219,8 @@ def evaluate(
     json_file: Path | None,
     html_file: Path | None,
     checks: str | None,
+    audits: tuple[Path, ...],
+    probes: tuple[Path, ...],
     latex_file: Path | None,
     heatmap_file: Path | None,
     **options: Any,
@@ -208,12 +246,18 @@ def evaluate(
     report = _report(tables, options, by)
     if report is None:
         files = {"ceilings": ceilings_file, "json": json_file, "html": html_file, "latex": latex_file}
-        _show_graded(tables, {**options, "by": by, "checks": checks}, {**files, "heatmap": heatmap_file})
+        _show_graded(
+            tables,
+            {**options, "by": by, "checks": checks, "audit": audits, "probe": probes},
+            {**files, "heatmap": heatmap_file},
+        )
         return
     found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
     extra = [] if found is None else [("Ceilings", ceilings_html(found))]
     if html_file:
-        extra += _failed_checks(report, tables, options, checks)
+        extra += [*_searches(audits, probes), *_failed_checks(report, tables, options, checks)]
+    elif audits or probes:
+        raise InputError("--audit and --probe add sections to the web page: give --html, too")
     write(json_file, report.to_json() if json_file else "")
     write(html_file, page(report, extra=extra) if html_file else "")
     write(latex_file, latex(report) if latex_file else "")

@@ -8,10 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
 from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.storage.files import read_json
+from croc.storage.text_files import first_problem
 from croc.tables.signature import Signature
 from croc.verdict.intervals import Estimate
 
@@ -183,6 +185,28 @@ class StoredReport(TypedDict):
     seed: int
     size: int
     weakest: str | None
+
+
+def read_probe(path: str | Path) -> tuple[ProbeReport, dict[str, bytes]]:
+    """Read all results of a probe.
+
+    Args:
+        path: the folder, or the file of ``--json``.
+
+    Returns:
+        The report, and the pictures of its counterexamples, as far as they are there.
+
+    Raises:
+        InputError: it is not the result of a probe.
+    """
+    read_report(path)
+    file = Path(path) / "probe.json" if Path(path).is_dir() else Path(path)
+    try:
+        report = TypeAdapter(ProbeReport).validate_json(file.read_bytes())
+    except ValueError as problem:
+        raise InputError(f"{file}: not the JSON of a probe: {first_problem(problem)}") from None
+    pictures = {one.image: file.parent / one.image for one in report.counterexamples}
+    return report, {name: picture.read_bytes() for name, picture in pictures.items() if picture.is_file()}
 
 
 def read_report(path: str | Path) -> StoredReport:

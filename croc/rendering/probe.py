@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
@@ -154,18 +155,32 @@ def page(report: ProbeReport, images: Mapping[str, bytes]) -> str:
         report: the results.
         images: content of the pictures of the counterexamples, by their name in the report.
     """
-    return (
-        environment()
-        .get_template("probe.html")
-        .render(
-            report=report,
-            picture=data_uri(picture_png(report, dpi=110), "image/png"),
-            examples=[
-                (one, counterexample_lines(one), data_uri(images[one.image], "image/png"))
-                for one in report.counterexamples
-            ],
-            summary=summary(report),
-            notes=notes(report),
-            share_cells=share_cells,
-        )
-    )
+    return environment().get_template("probe.html").render(**_shown(report, images, 2))
+
+
+def section(report: ProbeReport, images: Mapping[str, bytes]) -> str:
+    """The results as a section of another page: HTML that is safe.
+
+    Args:
+        report: the results.
+        images: as of :func:`page`; counterexamples without a picture are left out.
+    """
+    shown = _shown(report, images, 3)
+    lead = Markup("").join(Markup("<p>{}</p>").format(line) for line in shown["summary"])
+    return lead + Markup(environment().get_template("probe_results.html").render(**shown))
+
+
+def _shown(report: ProbeReport, images: Mapping[str, bytes], level: int) -> dict[str, Any]:
+    return {
+        "report": report,
+        "level": level,
+        "picture": data_uri(picture_png(report, dpi=110), "image/png"),
+        "examples": [
+            (one, counterexample_lines(one), data_uri(images[one.image], "image/png"))
+            for one in report.counterexamples
+            if one.image in images
+        ],
+        "summary": summary(report),
+        "notes": notes(report),
+        "share_cells": share_cells,
+    }

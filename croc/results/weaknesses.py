@@ -24,6 +24,7 @@ from croc.jobs.runner import read_manifest
 from croc.probe.confidence_sequences import STEPS, interval, means
 from croc.probe.report import read_report
 from croc.reward_audit.evaluation import CHOSEN_OF, evaluate
+from croc.reward_audit.folder import PIXELS, SCORES
 from croc.storage.files import atomic, file_stem, sha256_of
 from croc.storage.frames import read_frame
 from croc.storage.limits import COMMAND_LINE
@@ -33,7 +34,7 @@ from croc.tables.signature import Signature
 from croc.verdict.records import Count, Scaled, Share, Stored, Text
 
 SUFFIX = ".evidence.zip"
-POOLS, PIXELS, PROBE = "pools.parquet", "pixels.parquet", "probe.json"
+CANDIDATES, ATTACKS, PROBE = "pools.parquet", "pixels.parquet", "probe.json"
 """Files of the evidence."""
 
 FLIPPED_BY = "4"
@@ -116,13 +117,13 @@ def write_evidence(metric: str, path: Path, *, audit: Path | None, probe: Path |
     contents: dict[str, bytes] = {}
     if audit is not None:
         stem = file_stem(metric)
-        scores = audit / "scores" / f"{stem}.parquet"
+        scores = audit / SCORES / f"{stem}.parquet"
         if not scores.is_file():
-            raise InputError(f"{audit}: no audit of {metric!r} (scores/{scores.name} does not exist)")
-        contents[POOLS] = scores.read_bytes()
-        if (audit / "pixels" / stem).is_dir():
-            files = read_manifest(audit / "pixels" / stem).files()
-            contents[PIXELS] = _parquet(pl.concat([pl.read_parquet(file, glob=False) for file in files]))
+            raise InputError(f"{audit}: no audit of {metric!r} ({SCORES}/{scores.name} does not exist)")
+        contents[CANDIDATES] = scores.read_bytes()
+        if (audit / PIXELS / stem).is_dir():
+            files = read_manifest(audit / PIXELS / stem).files()
+            contents[ATTACKS] = _parquet(pl.concat([pl.read_parquet(file, glob=False) for file in files]))
     if probe is not None:
         report = read_report(probe)
         if report["metric"] != metric:
@@ -153,7 +154,9 @@ def _opened(path: Path) -> Iterator[Path]:
         try:
             require_regular(path)
             with zipfile.ZipFile(path) as packed:
-                entries = [entry for entry in packed.infolist() if entry.filename in (POOLS, PIXELS, PROBE)]
+                entries = [
+                    entry for entry in packed.infolist() if entry.filename in (CANDIDATES, ATTACKS, PROBE)
+                ]
                 if sum(entry.file_size for entry in entries) > _MOST_BYTES:
                     raise InputError(f"{path}: more than {_MOST_BYTES / 1e6:.0f} MB when unpacked")
                 for entry in entries:
@@ -175,7 +178,7 @@ def read_weaknesses(path: Path, metric: str, scorer: Signature) -> Weaknesses:
         InputError: it cannot be read, or is of another scorer.
     """
     with _opened(path) as folder:
-        audit = _audit(folder, metric, scorer, path) if (folder / POOLS).is_file() else None
+        audit = _audit(folder, metric, scorer, path) if (folder / CANDIDATES).is_file() else None
         probe = _probe(folder / PROBE, scorer, path) if (folder / PROBE).is_file() else None
     return Weaknesses(path.name, sha256_of(path), audit, probe)
 
@@ -189,16 +192,16 @@ def _same_scorer(theirs: Signature, scorer: Signature, what: str, path: Path) ->
 
 
 def _audit(folder: Path, metric: str, scorer: Signature, path: Path) -> AuditFigures:
-    _, flat = read_frame(folder / POOLS, ())
+    _, flat = read_frame(folder / CANDIDATES, ())
     metadata = ScoreMetadata.from_parquet(flat, default_name=metric, source=str(path))
     _same_scorer(metadata.signature, scorer, "the audit", path)
-    report = evaluate([folder / POOLS])
+    report = evaluate([folder / CANDIDATES])
     number = str(CHOSEN_OF)
     if len(report.metrics) != 1 or number not in report.oracle:
-        raise InputError(f"{path}: {POOLS} needs one metric, and {number} candidates per prompt or more")
+        raise InputError(f"{path}: {CANDIDATES} needs one metric, and {number} candidates per prompt or more")
     best = report.metrics[0].best_of[number]
     attacked = flips = None
-    if (folder / PIXELS).is_file():
+    if (folder / ATTACKS).is_file():
         rows = _attacks(folder)
         attacked = int(rows.filter(pl.col("change") == "none")["passed"].sum())
         verdicts = rows.filter(pl.col("change") == FLIPPED_BY)["passed"]
@@ -216,7 +219,7 @@ def _audit(folder: Path, metric: str, scorer: Signature, path: Path) -> AuditFig
 
 
 def _attacks(folder: Path) -> pl.DataFrame:
-    return _columns(folder / PIXELS, ("concept_id", "change", "passed"))
+    return _columns(folder / ATTACKS, ("concept_id", "change", "passed"))
 
 
 def _columns(file: Path, names: tuple[str, ...]) -> pl.DataFrame:
@@ -262,13 +265,13 @@ def compare_runs(path: Path, again: Path, tolerance: float) -> tuple[list[str], 
     problems: list[str] = []
     parts = []
     with _opened(path) as theirs, _opened(again) as ours:
-        if (ours / POOLS).is_file():
+        if (ours / CANDIDATES).is_file():
             parts.append("audit")
-            problems += _missing(theirs, POOLS) or _score_problems(theirs, ours, tolerance)
-        if (ours / PIXELS).is_file() and (theirs / PIXELS).is_file():
+            problems += _missing(theirs, CANDIDATES) or _score_problems(theirs, ours, tolerance)
+        if (ours / ATTACKS).is_file() and (theirs / ATTACKS).is_file():
             keys = ("concept_id", "change")
             problems += _contradictions(_by(_attacks(theirs), keys), _by(_attacks(ours), keys), "attacks")
-        elif (theirs / PIXELS).is_file() and (ours / POOLS).is_file():
+        elif (theirs / ATTACKS).is_file() and (ours / CANDIDATES).is_file():
             problems.append("evidence: it has attacks on pixels, and the new run has none")
         if (ours / PROBE).is_file():
             parts.append("probe")
@@ -285,7 +288,7 @@ def _missing(folder: Path, name: str) -> list[str]:
 def _score_problems(theirs: Path, ours: Path, tolerance: float) -> list[str]:
     keys = ("check_id", "image_index")
     first, second = (
-        _by(_columns(folder / POOLS, (*keys, "prompt_score")), keys) for folder in (theirs, ours)
+        _by(_columns(folder / CANDIDATES, (*keys, "prompt_score")), keys) for folder in (theirs, ours)
     )
     if first.keys() != second.keys():
         return ["evidence: the candidates are not those of the new run: other pools"]

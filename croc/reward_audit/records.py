@@ -9,6 +9,9 @@ from dataclasses import asdict, dataclass
 from croc.tables.signature import Signature
 from croc.verdict.intervals import Estimate
 
+FORMAT = "croc audit-reward"
+"""What the JSON says that it is."""
+
 
 @dataclass(frozen=True)
 class SearchResult:
@@ -130,5 +133,5 @@ class RewardReport:
             }
             for one in self.metrics
         ]
-        whole = {**asdict(self), "signature": str(self.signature), "metrics": metrics}
+        whole = {"format": FORMAT, **asdict(self), "signature": str(self.signature), "metrics": metrics}
         return json.dumps(whole, indent=1, ensure_ascii=False)

@@ -11,10 +11,11 @@ from croc.errors import InputError
 from croc.jobs.parts import Executor
 from croc.jobs.runner import Manifest
 from croc.reward_audit.evaluation import evaluate
+from croc.reward_audit.folder import PIXELS, POOLS, REPORT, SCORES, SEARCH
 from croc.reward_audit.records import PixelResult, RewardReport, SearchResult
 from croc.scorers.registry import load, takes
 from croc.scoring.run import ScoringSettings, score_dataset
-from croc.storage.files import file_stem
+from croc.storage.files import atomic, file_stem
 from croc_syn.reward_audit.pixels import PixelSettings, read_pixels, run_pixels
 from croc_syn.reward_audit.pools import PoolSettings, make_pools, pools
 from croc_syn.reward_audit.search import SearchSettings, read_search, run_search
@@ -22,8 +23,6 @@ from croc_syn.reward_audit.search import SearchSettings, read_search, run_search
 if TYPE_CHECKING:
     from croc_syn.reward_audit.pools import Pool
 
-POOLS, SCORES, SEARCH, PIXELS = "pools", "scores", "search", "pixels"
-"""Folders of the output."""
 NAME = "reward pools"
 
 
@@ -91,9 +90,12 @@ def run_audit(
         if settings.pixels.checks:
             pixels[scorer.name] = work.attack(folder / PIXELS / stem, settings)
         del scorer, work  # Its memory is free before the next one is loaded.
-    return evaluate(
+    report = evaluate(
         list(tables.values()), searches=searches, pixels=pixels, dataset=NAME, level=settings.level
     )
+    with atomic(folder / REPORT) as temporary:
+        temporary.write_text(report.to_json() + "\n", encoding="utf-8")
+    return report
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from croc.cli.output import log, show, write
     epilog="""\b
 Examples:
   croc audit-reward crocscore --out runs/audit
-  croc audit-reward crocscore crocscore-dual colour-words --plot audit.png --out runs/audit
+  croc audit-reward crocscore crocscore-dual colour-words --html audit.html --out runs/audit
   croc audit-reward my_metric.py:Mine --property count --property negation --search 0 --out runs/audit"""
 )
 @click.argument("scorers", nargs=-1, required=True, metavar="SCORER...")
@@ -78,6 +78,13 @@ Examples:
 @workers_option
 @json_option
 @click.option("--plot", type=PATH, metavar="FILE", help="Write a picture of the curves (PNG).")
+@click.option(
+    "--html",
+    "html_file",
+    type=PATH,
+    metavar="FILE",
+    help="Write a page with all results and the wrong images that a search found.",
+)
 @out_folder
 def audit_reward(
     scorers: tuple[str, ...],
@@ -98,6 +105,7 @@ def audit_reward(
     workers: int,
     json_file: Path | None,
     plot: Path | None,
+    html_file: Path | None,
     out: Path,
 ) -> None:
     """Test whether a metric is safe to optimise.
@@ -107,7 +115,8 @@ def audit_reward(
     and pixels are attacked. --workers is the number of processes that make the images.
     """
     from croc.jobs.executors import local_executor
-    from croc.rendering.reward_audit import picture_png, terminal
+    from croc.rendering.reward_audit import page, picture_png, terminal
+    from croc.reward_audit.folder import images_of_searches
     from croc_syn.reward_audit.audit import AuditSettings, run_audit
     from croc_syn.reward_audit.pixels import PixelSettings
     from croc_syn.reward_audit.pools import PoolSettings
@@ -127,6 +136,7 @@ def audit_reward(
     )
     write(json_file, report.to_json())
     write(plot, picture_png(report) if plot else b"")
+    write(html_file, page(report, images_of_searches(out, report)) if html_file else "")
     log(f"pools, scores and searches: {out}")
     if json_file is None or str(json_file) != "-":
         show(terminal(report))

@@ -18,6 +18,7 @@ from croc.cli import main
 from croc.errors import CrocError, InputError
 from croc.probe import read_report
 from croc.rendering import probe as rendering
+from croc.rendering.fragments import RESULTS
 from croc_syn import probe, world
 from croc_syn.probe import ProbeSettings, run_probe
 from croc_syn.probe_checks import CheckSource, checks_of, facets_of
@@ -286,3 +287,10 @@ def test_the_command_writes_its_files_and_prints(tmp_path: Path) -> None:
     assert json.loads((out / "x.json").read_text()) == json.loads((out / "probe.json").read_text())
     assert (out / "x.png").read_bytes().startswith(b"\x89PNG")
     assert '<th scope="row" class="name">count</th>' in (out / "x.html").read_text()
+    # The report of score tables has it as a section.
+    table, report = RESULTS / "syn" / "random.parquet", tmp_path / "report.html"
+    words = ["evaluate", str(table), "--resamples", "100", "--probe", str(out), "--html", str(report)]
+    result = CliRunner().invoke(main, words)
+    assert result.exit_code == 0, result.output
+    assert "Weak properties of random" in report.read_text()
+    assert '<th scope="row" class="name">count</th>' in report.read_text()

@@ -13,13 +13,17 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from parsed import Page
 from PIL import Image
 
 from croc.checks.decoding import decode
 from croc.cli import main
 from croc.errors import InputError
+from croc.rendering.fragments import RESULTS
+from croc.rendering.reward_audit import page
+from croc.reward_audit.folder import POOLS, SCORES, SEARCH, read_audit
 from croc.reward_audit.sorts import RIGHT, SORTS
-from croc_syn.reward_audit.audit import POOLS, SCORES, SEARCH, AuditSettings, run_audit
+from croc_syn.reward_audit.audit import AuditSettings, run_audit
 from croc_syn.reward_audit.pixels import PixelSettings
 from croc_syn.reward_audit.pools import PoolSettings, candidates, make_pools, numbers, pools
 from croc_syn.reward_audit.search import MARK, Picture, SearchSettings, drawn, search
@@ -235,13 +239,33 @@ def test_the_audit_tells_planted_faults_from_the_oracle(tmp_path: Path) -> None:
         assert truth(read_scene(row["right_image"]["bytes"]), prompt)
         assert decode(row["wrong_image"]["bytes"]).width == SMALL.size
     assert found["oracle"].chosen[RIGHT] == pytest.approx(report.oracle[last], abs=0.1)
+    # The folder has the report, and the page its numbers and the images that deceived a metric.
+    read, searches = read_audit(tmp_path)
+    assert read == report
+    shown = Page(page(read, searches))
+    curves, _, by_property, search_table = shown.tables
+    rows = {row[0]: row for row in curves.rows}
+    assert rows["oracle"][curves.head.index(f"n = {last}")] == "1.000"
+    assert rows["inverted"][-1] == "n = 1" + (", then falls" if found["inverted"].falls else "")
+    cells = {row[0]: dict(zip(by_property.head, row, strict=True)) for row in by_property.rows}
+    worst = found["blind"].by_property["negation"][last]
+    assert cells["negation"]["blind"] == f"{worst:.2f}" and cells["colour"]["oracle"] == "1.00"
+    assert len(search_table.rows) == len(planted)
+    won = {
+        name: sum(row["best_wrong"] > row["best_right"] for row in rows) for name, rows in searches.items()
+    }
+    assert won["oracle"] == 0 < won["things"]
+    assert shown.tags.count("figcaption") == 2 * sum(won.values())
+    assert "things prefers to every right one" in shown.text
+    assert "oracle prefers to every right one" not in shown.text
 
 
 def test_the_command_prints_writes_and_resumes(tmp_path: Path) -> None:
     words = ["audit-reward", "colour-words", "random", "--prompts", "1", "--candidates", "16", "--size", "64"]
     words += ["--property", "colour", "--property", "count", "--search", "1", "--search-images", "12"]
     words += ["--attacks", "2", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "o.json")]
-    done = CliRunner().invoke(main, [*words, "--plot", str(tmp_path / "o.png")], catch_exceptions=False)
+    files = ["--plot", str(tmp_path / "o.png"), "--html", str(tmp_path / "o.html")]
+    done = CliRunner().invoke(main, [*words, *files], catch_exceptions=False)
     assert done.exit_code == 0, done.output
     assert "The best of n candidates is right" in done.output and "half size" in done.output
     stored = json.loads((tmp_path / "o.json").read_text())
@@ -258,6 +282,22 @@ def test_the_command_prints_writes_and_resumes(tmp_path: Path) -> None:
         "random",
     ]
     assert (tmp_path / "out" / SEARCH / "random").is_dir()
+    assert "Is this metric safe" not in (html := (tmp_path / "o.html").read_text())
+    assert Page(html).tables[0].rows[0][0].startswith(stored["metrics"][0]["metric"])
+    # The report of score tables has it as a section.
+    table = RESULTS / "syn" / "random.parquet"
+    words = ["evaluate", str(table), "--resamples", "100", "--audit", str(tmp_path / "out")]
+    done = CliRunner().invoke(main, [*words, "--html", str(tmp_path / "report.html")], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    shown = Page((tmp_path / "report.html").read_text())
+    assert "Safe to optimise?" in shown.text
+    captions = [table.caption for table in shown.tables]
+    assert any("among n candidates" in caption for caption in captions)
+    done = CliRunner().invoke(main, words)
+    assert done.exit_code == 2 and "give --html, too" in done.output
+    (tmp_path / "other.json").write_text("{}")
+    done = CliRunner().invoke(main, [*words[:-1], str(tmp_path / "other.json"), "--html", "x.html"])
+    assert done.exit_code == 2 and "not the JSON of an audit" in done.output
 
 
 # ---- Pixels ----

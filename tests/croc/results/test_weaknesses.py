@@ -25,7 +25,7 @@ from croc.results.files import add_weaknesses, make_result, read_result, write_r
 from croc.results.leaderboard import Benchmark, leaderboard
 from croc.results.verification import verify_result
 from croc.results.verified import read_verified
-from croc.results.weaknesses import PIXELS, POOLS, PROBE, SUFFIX
+from croc.results.weaknesses import ATTACKS, CANDIDATES, PROBE, SUFFIX
 from croc.reward_audit.records import RewardReport
 from croc.scoring.run import ScoringSettings, score_dataset
 from croc.verdict.report import Settings
@@ -184,8 +184,8 @@ def other_scores(content: bytes) -> bytes:
 @pytest.mark.parametrize(
     ("name", "change", "word"),
     [
-        (POOLS, other_scores, "scores of candidates differ"),
-        (PIXELS, no_flips, "attacks"),
+        (CANDIDATES, other_scores, "scores of candidates differ"),
+        (ATTACKS, no_flips, "attacks"),
         (PROBE, all_passed, "checks of the probe"),
     ],
 )
