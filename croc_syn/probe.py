@@ -44,7 +44,7 @@ from croc.tables.signature import Signature, scorer_part
 from croc.verdict.directions import directions_of
 from croc.verdict.intervals import Estimate
 from croc.wording import counted
-from croc_syn.probe_checks import CheckSource, ProbeCheck, facets_of
+from croc_syn.probe_checks import CheckSource, ProbeCheck, facets_of, nouns_of
 from croc_syn.shortening import shorten
 from croc_syn.writing.table import EXACT
 
@@ -69,6 +69,7 @@ class ProbeSettings:
         properties: only these; empty takes all.
         size: of the images, in pixels.
         seed: of the checks and of the choices.
+        noun_checks: checks about all nouns and sentence frames; 0 omits them.
     """
 
     max_checks: int = 600
@@ -78,6 +79,7 @@ class ProbeSettings:
     properties: tuple[str, ...] = ()
     size: int = 256
     seed: int = 0
+    noun_checks: int = 0
 
     def __post_init__(self) -> None:
         for name in ("max_checks", "find"):
@@ -244,6 +246,7 @@ class _Probe:
         for name in weak if self.settings.detail_checks else ():
             if (found := self._details(name)) is not None:
                 details[name] = ranked(_inside(found))
+        nouns = ranked(_inside(self._nouns())) if self.settings.noun_checks else ()
         counterexamples = [one for name in weak if (one := self._counterexample(name)) is not None]
         value, low, high = search.of_whole()
         about = self.scored["properties"]
@@ -279,6 +282,7 @@ class _Probe:
             ),
             seed=self.settings.seed,
             size=self.settings.size,
+            nouns=nouns,
         )
 
     # ---- Rounds ----
@@ -364,6 +368,32 @@ class _Probe:
         return results
 
     # ---- Inside a weak property ----
+
+    def _nouns(self) -> Search:
+        """A search over the nouns and frames of checks about all properties."""
+        facets = self.source.nouns(np.random.default_rng(_number(self.settings.seed, "nouns")))
+        if len(facets) < 2:
+            raise InputError("the checks of these properties have one noun and one frame: nothing to compare")
+        search = Search({facet: [facet] for facet in facets}, SearchSettings(margin=self.settings.margin))
+
+        def make(draw: Draw, generation: int, rng: np.random.Generator) -> tuple[ProbeCheck, Draw]:
+            facet = None if draw.everywhere else draw.leaf
+            check = self.source.draw_any(10**5 + generation, rng, facet)
+            if draw.everywhere:
+                draw = replace(draw, counts=tuple(one for one in nouns_of(check.row) if one in facets))
+            return check, draw
+
+        self._search(
+            _Stage(
+                "nouns and frames",
+                search,
+                self.folder / ROUNDS / "nouns and frames",
+                make,
+                lambda found: False,
+                self.settings.noun_checks,
+            )
+        )
+        return search
 
     def _details(self, name: str) -> Search | None:
         """A search over what the checks of one property have."""

@@ -27,6 +27,9 @@ TRIES = 60
 FACET_TRIES = 400
 """Pairs tried for one check about a part of a property."""
 
+_ANY_TRIES = 2_000
+_PROMPTS = ("prompt", "contrast_prompt")
+
 
 @dataclass(frozen=True)
 class ProbeCheck:
@@ -103,6 +106,44 @@ class CheckSource:
                 continue
         raise InputError(f"the exact world makes no check of {property}{f' with {facet}' if facet else ''}")
 
+    def draw_any(self, generation: int, rng: np.random.Generator, facet: str | None = None) -> ProbeCheck:
+        """A random check about any property: each property, then each topic with the same probability.
+
+        Args:
+            generation: of the check; another one gives other prompts.
+            rng: chooses property and topic.
+            facet: a noun or a frame that the pair has to have, see :func:`nouns_of`.
+
+        Raises:
+            InputError: no such check was found.
+        """
+        names = list(self.specs)
+        for number in range(_ANY_TRIES):
+            specs = self.specs[names[rng.integers(len(names))]]
+            spec = specs[rng.integers(len(specs))]
+            pair = generation * _ANY_TRIES + number
+            row = self._row(spec, pair)
+            if row["error"] is not None or (facet is not None and facet not in nouns_of(row)):
+                continue
+            try:
+                return ProbeCheck(spec, pair, plan_check(row, self.drawing).rasterise())
+            except CrocError:  # no scene was found for these prompts
+                continue
+        raise InputError(f"the exact world makes no check{f' with {facet}' if facet else ''}")
+
+    def nouns(self, rng: np.random.Generator, pairs: int = 600, least: float = 0.004) -> list[str]:
+        """The nouns and frames that occur in at least a share of all pairs, and are missing in as many."""
+        counts: dict[str, int] = {}
+        names, found = list(self.specs), 0
+        for number in range(pairs):
+            specs = self.specs[names[rng.integers(len(names))]]
+            row = self._row(specs[rng.integers(len(specs))], 10**6 + number)
+            if row["error"] is None:
+                found += 1
+                for name in nouns_of(row):
+                    counts[name] = counts.get(name, 0) + 1
+        return sorted(name for name, count in counts.items() if least * found <= count <= (1 - least) * found)
+
     def again(self, property: str, topic: str, generation: int) -> ProbeCheck:
         """A check that was drawn before."""
         spec = next(spec for spec in self.specs[property] if spec.topic == topic)
@@ -127,12 +168,23 @@ class CheckSource:
         return sorted(name for name, count in counts.items() if least * found <= count <= (1 - least) * found)
 
 
+def nouns_of(row: Mapping[str, Any]) -> list[str]:
+    """The nouns and frames of a pair: ``noun dog``, ``frame bare``."""
+    from croc_syn.world.language.frames import frames_of
+
+    kinds = {group.kind for name in _PROMPTS for group in world.parse(row[name]).groups}
+    return [
+        *sorted(f"noun {kind}" for kind in kinds),
+        *sorted(f"frame {frame}" for frame in frames_of(row["prompt"])),
+    ]
+
+
 def facets_of(row: Mapping[str, Any]) -> list[str]:
     """What a pair has: ``value red``, ``thing animals``, ``frame bare``, ``place named``, ``things 2``."""
     from croc_syn.world.declarations.kinds import KINDS
     from croc_syn.world.language.frames import frames_of
 
-    first, second = (world.parse(row[name]) for name in ("prompt", "contrast_prompt"))
+    first, second = (world.parse(row[name]) for name in _PROMPTS)
     values = {row["value"], row["contrast_value"]}
     things = {KINDS[group.kind].group for group in (*first.groups, *second.groups)}
     number = max(sum(group.count for group in meaning.groups) for meaning in (first, second))

@@ -67,6 +67,13 @@ Examples:
     help="Number of further checks inside each weak property: which values, things and sentences fail.",
 )
 @click.option(
+    "--noun-checks",
+    default=0,
+    show_default=True,
+    type=Integer(0),
+    help="Number of further checks about nouns and sentence frames over all properties: which of them fail.",
+)
+@click.option(
     "--size",
     default=256,
     show_default=True,
@@ -87,6 +94,7 @@ def probe(
     margin: float,
     properties: tuple[str, ...],
     detail_checks: int,
+    noun_checks: int,
     size: int,
     seed: int,
     batch_size: int | None,
@@ -110,7 +118,7 @@ def probe(
     from croc.rendering import probe as rendering
     from croc_syn.probe import ProbeSettings, run_probe
 
-    settings = ProbeSettings(max_checks, find, detail_checks, margin, properties, size, seed)
+    settings = ProbeSettings(max_checks, find, detail_checks, margin, properties, size, seed, noun_checks)
     report = run_probe(
         scorer,
         out,

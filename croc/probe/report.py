@@ -120,6 +120,7 @@ class ProbeReport:
         scored: the checks about all properties.
         seed: of the prompts and images.
         size: of the images, in pixels.
+        nouns: nouns and sentence frames over all properties, the weakest first; empty without such a search.
     """
 
     signature: Signature
@@ -136,6 +137,7 @@ class ProbeReport:
     scored: tuple[StoredCheck, ...]
     seed: int
     size: int
+    nouns: tuple[Finding, ...] = ()
 
     @property
     def weak(self) -> list[Finding]:

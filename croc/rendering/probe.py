@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SHOWN = 12
 """Findings in the terminal's table."""
 
+NOUNS = 8
+"""Nouns and frames there."""
+
 NAMED = 5
 """Candidates for the weakest property that are named; of more, their number is given."""
 
@@ -32,6 +35,8 @@ def terminal(report: ProbeReport, limit: int = SHOWN) -> list[RenderableType]:
     first = report.findings[:limit]
     title = f"weakest first, {len(first)} of {len(report.findings)} properties and groups"
     shown += [Text(""), _table(first, title)]
+    if report.nouns:
+        shown += [Text(""), _table(report.nouns[:NOUNS], "nouns and frames, weakest first")]
     for name, findings in report.details.items():
         shown += [Text(""), _table(findings[:5], f"inside {name}, weakest first")]
     for one in report.counterexamples:

@@ -17,6 +17,7 @@ from croc.checks.sources import open_checks
 from croc.cli import main
 from croc.errors import CrocError, InputError
 from croc.probe import read_report
+from croc.probe.report import read_probe
 from croc.rendering import probe as rendering
 from croc.rendering.fragments import RESULTS
 from croc_syn import probe, world
@@ -85,6 +86,28 @@ def test_it_certifies_the_planted_property_and_nothing_else(tmp_path: Path) -> N
     stored = read_report(tmp_path)
     assert stored["weakest"] == "count"
     assert len(stored["scored"]) == report.checks
+
+
+def test_it_certifies_a_planted_noun_over_all_properties(tmp_path: Path) -> None:
+    class Inverted(Oracle):
+        """Is wrong whenever an elephant is named."""
+
+        def _one(self, image: Image.Image, prompt: str) -> float:
+            found = super()._one(image, prompt)
+            return -found if "elephant" in prompt else found
+
+    settings = ProbeSettings(8, 1, 0, size=48, noun_checks=144)
+    report = run_probe(Inverted(), tmp_path, settings)
+    assert [one.name for one in report.nouns if one.certified is not None] == ["elephant"]
+    first = report.nouns[0]
+    assert (first.kind, first.name) == ("noun", "elephant") and first.accuracy.high < 0.7  # type: ignore[operator]
+    kinds = {one.kind for one in report.nouns}
+    assert kinds == {"noun", "frame"}
+    assert "elephant" in rendering.page(report, {})
+    assert read_probe(tmp_path)[0] == report
+    # Finished: nothing is scored again.
+    again = Inverted()
+    assert run_probe(again, tmp_path, settings) == report and again.pairs == 0
 
 
 def test_an_oracle_has_no_weak_property(tmp_path: Path) -> None:

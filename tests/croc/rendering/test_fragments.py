@@ -355,7 +355,7 @@ def test_every_result_of_the_sample_is_shown_as_verified(monkeypatch):
 
 def test_the_results_of_the_sample_are_small():
     size = sum(path.stat().st_size for path in pages.RESULTS.rglob("*") if path.is_file())
-    assert size < 1_600_000
+    assert size < 1_300_000
 
 
 def test_results_come_from_a_folder_or_a_hub_id(monkeypatch, tmp_path):
