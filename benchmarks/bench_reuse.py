@@ -35,6 +35,8 @@ STORED = ROOT / "docs" / "reuse.json"
 NOT_MEASURED = {
     "croc.scorers.api:ApiVqaScore": "an endpoint computes",
     "croc.scorers.api_rating:ApiRatingJudge": "an endpoint computes",
+    "croc.scorers.api_pairwise:ApiPairwiseJudge": "an endpoint computes",
+    "croc.scorers.pairwise:PairwiseJudge": "it gives no scores",
     **dict.fromkeys(
         (
             f"croc.scorers.baselines:{name}"

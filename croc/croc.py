@@ -36,7 +36,7 @@ columns of a score table (check_id to error below), one row per image.
 Args:
     metric: what to run: the name of a scorer (`croc scorers list`), a function (images, prompts) -> scores, a
         loaded evaluate module with images and prompts such as crocscore, an object with a method
-        score(images, prompts), or a list of these.
+        score(images, prompts), a pairwise judge, or a list of these.
     dataset: the checks to run it on: "croc/syn" or another Hub id, a folder, a datasets.Dataset or
         IterableDataset. Where the Hub has no croc/syn, it is the sample of CROCsyn in the package.
     config (str): configuration of the dataset, such as "mini" or "counting".
@@ -74,6 +74,8 @@ Returns:
     metrics (list of str): names of the metrics, best first.
     results (list of dict): per metric, direction, group and text model, the numbers of "directions".
     scores (list of dict): per metric and group, the mean over the directions with interval and rank.
+    position_biases (list of dict): per pairwise judge, for prompts and for images, the share of comparisons
+        whose answer follows the position, with interval.
     findings (list of str): what the tests show, in sentences.
     protocol (str): "syn" or "hum".
     signature (str): the settings under which the numbers hold; two numbers are comparable when their
@@ -361,6 +363,7 @@ def _as_result(report: Report) -> dict[str, Any]:
         "metrics": list(report.metrics),
         "results": content["results"],
         "scores": content["scores"],
+        "position_biases": content["position_biases"],
         "findings": [finding.text for finding in report.findings],
         "protocol": report.protocol,
         "signature": str(report.signatures[best] if len(report.metrics) == 1 else report.signature),

@@ -18,7 +18,7 @@ from croc.tables.columns import OPTIONAL_COLUMNS
 if TYPE_CHECKING:
     from croc.verdict.report import Report
 
-GROUPINGS = (*GROUP_COLUMNS, *(column.name for column in OPTIONAL_COLUMNS))
+GROUPINGS = (*GROUP_COLUMNS, *(column.name for column in OPTIONAL_COLUMNS if not column.many))
 
 _tables_argument = click.argument("tables", nargs=-1, required=True, type=PATH, metavar="TABLE...")
 _report_options = together(
@@ -89,7 +89,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
     )
     with Console(stderr=True, quiet=is_quiet()).status("Evaluating score tables …"):
         read = read_score_tables(
-            tables, protocol=options["protocol"], groups=by, metrics=options["metrics"] or None
+            tables, protocol=options["protocol"], groups=by, metrics=options["metrics"] or None, judges=True
         )
         return None if read[0].protocol == "graded" else evaluate_tables(read, settings)
 
@@ -141,6 +141,7 @@ def _failed_checks(
         protocol=options["protocol"],
         groups=sorted(set.intersection(*columns) - {"subset"}),
         metrics=options["metrics"] or None,
+        judges=True,
     )
     return [(HEADING, failed_checks(report, tables, found))]
 

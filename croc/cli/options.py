@@ -231,15 +231,23 @@ def key_values(pairs: tuple[str, ...], option: str) -> dict[str, Any]:
 
 
 def scorer_arguments(
-    scorers: tuple[str, ...], options: tuple[str, ...], device: str | None
+    scorers: tuple[str, ...], options: tuple[str, ...], device: str | None, *, judges: bool = False
 ) -> dict[str, Any]:
     """The arguments for scorers that ``--option`` and ``--device`` give.
 
-    Raises:
-        InputError: no scorer has an option.
-    """
-    from croc.scorers.registry import takes
+    Args:
+        scorers: names of scorers.
+        options: ``KEY=VALUE`` arguments.
+        device: of the models.
+        judges: whether pairwise judges can be among the scorers.
 
+    Raises:
+        InputError: no scorer has an option, or one is a pairwise judge where it cannot be.
+    """
+    from croc.scorers.registry import require_no_judge, takes
+
+    if not judges:
+        require_no_judge(scorers)
     given = key_values(options, "--option")
     for key in given:
         if not any(takes(name, key) for name in scorers):

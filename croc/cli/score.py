@@ -84,7 +84,7 @@ def score(
     from croc.scorers.registry import takes
     from croc.scoring.run import score_dataset
 
-    given = scorer_arguments(scorers, options, device)
+    given = scorer_arguments(scorers, options, device, judges=True)
     shares = budget_shares(paid, executor, workers)
     runner = None
     if executor != "local" or address is not None or (workers or 1) > 1:
@@ -170,8 +170,8 @@ Examples:
     "tasks",
     multiple=True,
     type=click.Choice(["alignment", "preference", "judge", "questions"]),
-    help="Only metrics of this kind: match of image and prompt, people's preference, grades by a model, "
-    "answers to questions. Repeatable.",
+    help="Only metrics of this kind: match of image and prompt, people's preference, grades or "
+    "comparisons by a model, answers to questions. Repeatable.",
 )
 @click.option(
     "--size",

@@ -203,6 +203,9 @@ def agreement_lines(agreements: Sequence[Agreement]) -> list[str]:
     return lines
 
 
+POSITION_BIAS = "share of comparisons that choose the same position in both orders"
+"""What the tables of position bias show."""
+
 CEILING_COLUMNS = ("same prompts", *DIRECTION_NAMES.values(), "mean", "mean accuracy", "group score")
 """The columns of a table of ceilings after the scorer."""
 

@@ -12,7 +12,7 @@ from croc.rendering import formats
 from croc.rendering.heatmap import heatmap_png
 from croc.rendering.latex import latex
 from croc.verdict.published import category_panels
-from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Result, Score, display_columns
+from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, PositionBias, Result, Score, display_columns
 from croc.verdict.report import Report
 from croc.wording import counted, signed
 
@@ -57,6 +57,8 @@ def environment() -> Environment:
         "result_columns": display_columns(Result),
         "score_columns": formats.further_columns(Score),
         "text_model_sentences": formats.text_model_sentences,
+        "position_bias": formats.POSITION_BIAS,
+        "bias_columns": display_columns(PositionBias),
         "tone": formats.tone,
     }
     return made

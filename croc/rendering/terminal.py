@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from croc.checks.schema import DIRECTIONS
 from croc.rendering.formats import (
     CEILING_COLUMNS,
+    POSITION_BIAS,
     adjusted_p,
     ceiling_cells,
     ceiling_lines,
     ceiling_mean,
     cell,
+    cell_interval,
     confidence,
     correlation_lines,
     count,
@@ -26,7 +28,14 @@ from croc.rendering.formats import (
     text_model_sentences,
     tone,
 )
-from croc.verdict.records import DIRECTION_NAMES, FEW_CHECKS, Dependence, Score
+from croc.verdict.records import (
+    DIRECTION_NAMES,
+    FEW_CHECKS,
+    Dependence,
+    PositionBias,
+    Score,
+    display_columns,
+)
 from croc.verdict.report import Report
 from croc.verdict.statistics import Correction
 from croc.wording import counted, signed
@@ -48,6 +57,7 @@ def terminal(report: Report) -> list[RenderableType]:
     from rich.text import Text
 
     parts: list[RenderableType] = [_ranking(report)]
+    parts += _position_biases(report)
     for column in report.groupings:
         parts += _grouping(report, column)
     for pair in report.dependences:
@@ -91,6 +101,39 @@ def _ranking(report: Report) -> RenderableType:
             *(cell(score, name) for name in further),
         )
     return table
+
+
+def _position_biases(report: Report) -> list[RenderableType]:
+    """How often pairwise judges follow the position: a row per judge and what it compared."""
+    from rich.table import Table
+    from rich.text import Text
+
+    if not report.position_biases:
+        return []
+    table = Table(
+        title="Position bias of pairwise judges",
+        title_justify="left",
+        caption=POSITION_BIAS,
+        caption_justify="left",
+    )
+    table.add_column("judge", no_wrap=True)
+    table.add_column("compared", no_wrap=True)
+    columns = display_columns(PositionBias)
+    for name in (
+        *(columns[name].label for name in ("comparisons", "bias")),
+        f"{confidence(report)} interval",
+        columns["first"].label,
+    ):
+        table.add_column(name, justify="right")
+    for bias in report.position_biases:
+        cells = [
+            cell(bias, "comparisons"),
+            cell(bias, "bias"),
+            cell_interval(bias, "bias"),
+            cell(bias, "first"),
+        ]
+        table.add_row(Text(bias.metric), bias.compared, *cells)
+    return [table]
 
 
 def _grouping(report: Report, column: str) -> list[RenderableType]:

@@ -147,7 +147,8 @@ def make_result(
     if file.suffix != ".parquet" or file.is_dir():
         raise InputError(f"{file}: a result needs a Parquet table, whose metadata names scorer and dataset")
     wanted = None if metric is None else [metric]
-    tables = read_score_tables([file], protocol=protocol, groups=existing_group_columns(file), metrics=wanted)
+    groups = existing_group_columns(file)
+    tables = read_score_tables([file], protocol=protocol, groups=groups, metrics=wanted, judges=True)
     names = [name for part in tables for name in part.metrics]
     if len(names) != 1:
         raise InputError(f"{file} contains {len(names)} metrics ({', '.join(names[:5])}); name one of them")

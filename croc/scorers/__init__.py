@@ -22,6 +22,9 @@ Others describe the scorer:
 - ``batch_size``: preferred number of items in one call;
 - ``baseline``: True for a baseline, which ignores the image, the prompt or both.
 
+A pairwise judge (:class:`Judge`) compares two prompts or two images in place of scoring; ``croc score`` and
+``croc evaluate`` take it beside scorers.
+
 Pairs that cannot be scored are reported with :class:`croc.scorers.pairs.UnscoredPairs`; the others keep their
 scores. :mod:`croc.scorers.registry` creates scorers from names.
 """
@@ -54,3 +57,31 @@ class Scorer(Protocol):
 
     def fields(self) -> dict[str, str]:
         """The settings of this scorer for the signature of its scores (revision, template, dtype, …)."""
+
+
+@runtime_checkable
+class Judge(Protocol):
+    """A pairwise judge: says which of two prompts, or of two images, is the better match.
+
+    It answers in the order in which it is asked; CROC asks every comparison in both orders. Optional:
+    ``opposing``, with how many images of the other side each image of a check is compared (None is all), and
+    what describes a scorer (see the module).
+    """
+
+    name: str
+
+    def choose_prompts(
+        self, images: Sequence[Image], first: Sequence[str], second: Sequence[str]
+    ) -> np.ndarray:
+        """The probability of choosing ``first[i]`` over ``second[i]`` for ``images[i]``: float64 (n,) in 0…1.
+
+        Neighbours that are about one image have the same object.
+        """
+
+    def choose_images(
+        self, prompts: Sequence[str], first: Sequence[Image], second: Sequence[Image]
+    ) -> np.ndarray:
+        """The probability of choosing ``first[i]`` over ``second[i]`` for ``prompts[i]``, as above."""
+
+    def fields(self) -> dict[str, str]:
+        """The settings of this judge for the signature of its answers."""

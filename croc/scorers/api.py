@@ -17,10 +17,10 @@ import logging
 import math
 import os
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -69,8 +69,8 @@ class ScorerUsage:
         return f"{self.paid}{floored}{limits}"
 
 
-class ApiVqaScore:
-    """P("Yes") from an OpenAI-compatible chat endpoint.
+class ChatEndpoint:
+    """An OpenAI-compatible chat endpoint that is asked about images, one token an answer.
 
     Args:
         model: the endpoint's name of the model, preferably with a date: the model behind others can change.
@@ -78,12 +78,9 @@ class ApiVqaScore:
         revision: for the signature, if the endpoint has revisions.
         base_url: the endpoint; None takes the client's default (or ``OPENAI_BASE_URL``).
         key_variable: name of the environment variable with the key; keys are never arguments.
-        question: it contains ``{prompt}`` once.
-        answers: the affirmative and the negative answer.
-        reading: how the most likely tokens become a score; one of :data:`READINGS`.
         top: how many of the most likely tokens are asked for; endpoints return at most 20.
-        text_first: whether the question stands before the image, as in the authors' package.
-        replay_only: take responses from the cache only; a pair without one has no score.
+        text_first: whether the question stands before the image, as in the package of VQAScore's authors.
+        replay_only: take responses from the cache only; a question without one has no answer.
         max_retries: number of retries after a rate limit, a server error or a broken connection, with
             growing delays, or with the delay that the endpoint asks for.
         workers: number of concurrent requests.
@@ -94,6 +91,11 @@ class ApiVqaScore:
         timeout: seconds for one request.
     """
 
+    KEY_VARIABLE = "OPENAI_API_KEY"
+
+    answers: tuple[str, ...] = ()
+    """What the model is asked to answer with."""
+
     def __init__(
         self,
         model: str,
@@ -101,10 +103,7 @@ class ApiVqaScore:
         name: str | None = None,
         revision: str | None = None,
         base_url: str | None = None,
-        key_variable: str = "OPENAI_API_KEY",
-        question: str = QUESTION,
-        answers: tuple[str, str] = ("Yes", "No"),
-        reading: str = "sum",
+        key_variable: str = KEY_VARIABLE,
         top: int = 20,
         text_first: bool = False,
         replay_only: bool = False,
@@ -116,10 +115,6 @@ class ApiVqaScore:
         cache: bool | str | Path = True,
         timeout: float = 60.0,
     ) -> None:
-        if question.count("{prompt}") != 1:
-            raise InputError(f"the question {question!r} must contain {{prompt}} once")
-        if reading not in READINGS:
-            raise InputError(f"reading {reading!r} is unknown: use one of {', '.join(READINGS)}")
         if not 1 <= top <= 20:
             raise InputError(f"top must be between 1 and 20, not {top}")
         if replay_only and not cache:
@@ -128,9 +123,6 @@ class ApiVqaScore:
             raise InputError(f"workers must be at least 1, not {workers}")
         self.model = model
         self.name = name or model
-        self.question = question
-        self.answers: tuple[str, ...] = tuple(answers)
-        self.reading = reading
         self.top = top
         self.text_first = text_first
         self._revision = revision
@@ -168,47 +160,63 @@ class ApiVqaScore:
             "chat/completions", self.model, address=self._base_url, revision=self._revision, terms=terms
         )
 
-    def estimate(self, pairs: int, images: Sequence[Image], prompts: Sequence[str]) -> str:
-        """What scoring that many pairs takes, estimated from some of their images and prompts."""
-        texts = [tokens_of(self.question.replace("{prompt}", prompt)) for prompt in prompts] or [0]
+    def fields(self) -> dict[str, str]:
+        """Settings for the signature: endpoint, model and image size; never the key."""
+        return {
+            "model": self.model,
+            "revision": self._revision or "unpinned",
+            "endpoint": self._base_url or os.environ.get("OPENAI_BASE_URL") or "api.openai.com",
+            "order": "text, image" if self.text_first else "image, text",
+            "answers": "/".join(self.answers),
+            "image_size": f"longer side ≤ {self._image_side}" if self._image_side else "as is",
+        }
+
+    def expected(
+        self, questions: int, texts: Sequence[str], images: Sequence[Image], images_each: float = 1.0
+    ) -> str:
+        """What so many questions take, estimated from some of their texts and images.
+
+        Args:
+            questions: number of questions.
+            texts: some of them.
+            images: some of their images.
+            images_each: mean number of images in a question.
+        """
+        lengths = [tokens_of(text) for text in texts] or [0]
         sizes = [image_tokens(*self._reduced(to_rgb(image)).size) for image in images] or [0]
+        tokens = float(np.mean(lengths)) + images_each * float(np.mean(sizes))
         expected = Expected(
             self.model,
-            pairs,
-            input_tokens=round(pairs * (float(np.mean(texts)) + float(np.mean(sizes)))),
-            output_tokens=pairs,
+            questions,
+            input_tokens=round(questions * tokens),
+            output_tokens=questions,
             remark="images counted by OpenAI's rule for GPT-4o",
         )
         return expected.text(self._calls.terms)
 
-    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
-        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
+    def ask(self, images: Sequence[Image], text: str) -> float:
+        """The number that the answer to a question about images stands for.
 
         Raises:
-            UnscoredPairs: some pairs have no score (the model refused, neither answer was returned, the
-                prompt is empty, the endpoint kept failing); the error holds the other scores.
-            Abort: no other pair can be scored: no key, no such model, or the budget is used up.
+            NoScore: there is no answer, or it is none of ``answers``.
+            Abort: no other question can be answered: no key, no such model, or the budget is used up.
         """
-        require_pairs(images, prompts)
-        scores = np.full(len(images), np.nan)
-        reasons: dict[int, str] = {}
+        images = [self._reduced(to_rgb(image)) for image in images]
+        request = self._request(images, text)
+        if self._replay_only:
+            answer = self._calls.cached(request)
+            if answer is None:
+                raise NoScore("no stored response in the cache")
+        else:
+            tokens = sum(image_tokens(*image.size) for image in images)
+            answer = self._calls.call(request, lambda: self._send(request), image_tokens=tokens)
+        return self._score_response(_essence(answer))
 
-        # Equal pairs of a batch share one request.
-        rows_of: dict[tuple[bytes, str], list[int]] = {}
-        for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
-            rows_of.setdefault(
-                (sha256(image.tobytes()).digest() + repr(image.size).encode(), prompt), []
-            ).append(i)
-
-        def score_rows(rows: list[int]) -> None:
-            try:
-                scores[rows] = self._score_one(images[rows[0]], prompts[rows[0]])
-            except _NoScore as reason:
-                reasons.update(dict.fromkeys(rows, str(reason)))
-
+    def run_all(self, tasks: Sequence[Callable[[], None]]) -> None:
+        """Run tasks that ask, so many at a time as there are ``workers``."""
         with ThreadPoolExecutor(self._workers) as pool:
-            # An error that concerns all pairs is raised here; requests that have not begun are cancelled.
-            futures = [pool.submit(score_rows, rows) for rows in rows_of.values()]
+            # An error that concerns all tasks is raised here; requests that have not begun are cancelled.
+            futures = [pool.submit(task) for task in tasks]
             try:
                 for future in futures:
                     future.result()
@@ -216,23 +224,6 @@ class ApiVqaScore:
                 pool.shutdown(cancel_futures=True)
                 raise
         _LOG.info("%s: %s", self.name, self.usage)
-        if reasons:
-            raise UnscoredPairs(dict(sorted(reasons.items())), scores)
-        return scores
-
-    def fields(self) -> dict[str, str]:
-        """Settings for the signature: endpoint, model, question and image size; never the key."""
-        return {
-            "model": self.model,
-            "revision": self._revision or "unpinned",
-            "endpoint": self._base_url or os.environ.get("OPENAI_BASE_URL") or "api.openai.com",
-            "formula": f"P({self.answers[0]}) among the top {self.top}",
-            "reading": self.reading,
-            "order": "text, image" if self.text_first else "image, text",
-            "template": self.question,
-            "answers": "/".join(self.answers),
-            "image_size": f"longer side ≤ {self._image_side}" if self._image_side else "as is",
-        }
 
     @cached_property
     def _client(self) -> Any:
@@ -247,36 +238,20 @@ class ApiVqaScore:
             timeout=self._timeout,
         )
 
-    def _score_one(self, image: Image, prompt: str) -> float:
-        if problem := prompt_problem(prompt):
-            raise _NoScore(problem)
-        image = self._reduced(to_rgb(image))
-        request = self._request(image, prompt)
-        if self._replay_only:
-            answer = self._calls.cached(request)
-            if answer is None:
-                raise _NoScore("no stored response in the cache")
-        else:
-            tokens = image_tokens(*image.size)
-            answer = self._calls.call(request, lambda: self._send(request), image_tokens=tokens)
-        return self._score_response(_essence(answer))
-
     def _reduced(self, image: Image) -> Image:
         if self._image_side and max(image.size) > self._image_side:
             image = image.copy()
             image.thumbnail((self._image_side, self._image_side))
         return image
 
-    def _request(self, image: Image, prompt: str) -> dict[str, Any]:
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG")
-        url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-        content = [
-            {"type": "image_url", "image_url": {"url": url}},
-            {"type": "text", "text": self.question.replace("{prompt}", prompt)},
-        ]
-        if self.text_first:
-            content.reverse()
+    def _request(self, images: Sequence[Image], text: str) -> dict[str, Any]:
+        content: list[dict[str, Any]] = []
+        for image in images:
+            buffer = io.BytesIO()
+            image.save(buffer, "PNG")
+            url = "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+            content.append({"type": "image_url", "image_url": {"url": url}})
+        content.insert(0 if self.text_first else len(content), {"type": "text", "text": text})
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": content}],
@@ -303,7 +278,7 @@ class ApiVqaScore:
             )
             if reason is not None:
                 raise Abort(f"{self.name}: {reason}") from error
-            raise _NoScore(f"the endpoint failed: {error_message(error)}") from error
+            raise NoScore(f"the endpoint failed: {error_message(error)}") from error
         with self._lock:
             for key, value in raw.headers.items():
                 if key.lower().startswith("x-ratelimit-"):
@@ -312,17 +287,99 @@ class ApiVqaScore:
 
     def _score_response(self, response: Mapping[str, Any]) -> float:
         if response["refusal"] or response["finish_reason"] == "content_filter":
-            raise _NoScore(f"the model refused to answer: {response['refusal'] or 'content filter'}")
+            raise NoScore(f"the model refused to answer: {response['refusal'] or 'content filter'}")
         if not response["top"]:
-            raise _NoScore(
+            raise NoScore(
                 "the endpoint returned no log-probabilities; this model or endpoint may not support them"
             )
         score = self._read_tokens(response["top"])
         if score is None:
-            raise _NoScore(
+            raise NoScore(
                 f"neither {' nor '.join(self.answers)} is among the returned tokens: {response['text']!r}"
             )
         return score
+
+    def _read_tokens(self, tokens: Sequence[tuple[str, float]]) -> float | None:
+        """What (token, log-probability) pairs stand for; None where no answer is among them."""
+        raise NotImplementedError
+
+
+class ApiVqaScore(ChatEndpoint):
+    """P("Yes") from an OpenAI-compatible chat endpoint.
+
+    Args:
+        model: the endpoint's name of the model, preferably with a date: the model behind others can change.
+        question: it contains ``{prompt}`` once.
+        answers: the affirmative and the negative answer.
+        reading: how the most likely tokens become a score; one of :data:`READINGS`.
+        options: see :class:`ChatEndpoint`.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        question: str = QUESTION,
+        answers: tuple[str, str] = ("Yes", "No"),
+        reading: str = "sum",
+        **options: Any,
+    ) -> None:
+        if question.count("{prompt}") != 1:
+            raise InputError(f"the question {question!r} must contain {{prompt}} once")
+        if reading not in READINGS:
+            raise InputError(f"reading {reading!r} is unknown: use one of {', '.join(READINGS)}")
+        super().__init__(model, **options)
+        self.question = question
+        self.answers = tuple(answers)
+        self.reading = reading
+
+    def estimate(self, pairs: int, images: Sequence[Image], prompts: Sequence[str]) -> str:
+        """What scoring that many pairs takes, estimated from some of their images and prompts."""
+        return self.expected(pairs, [self.question.replace("{prompt}", prompt) for prompt in prompts], images)
+
+    def score(self, images: Sequence[Image], prompts: Sequence[str]) -> np.ndarray:
+        """Score pair i = (``images[i]``, ``prompts[i]``); float64 (n,) in 0…1.
+
+        Raises:
+            UnscoredPairs: some pairs have no score (the model refused, neither answer was returned, the
+                prompt is empty, the endpoint kept failing); the error holds the other scores.
+            Abort: no other pair can be scored: no key, no such model, or the budget is used up.
+        """
+        require_pairs(images, prompts)
+        scores = np.full(len(images), np.nan)
+        reasons: dict[int, str] = {}
+
+        # Equal pairs of a batch share one request.
+        rows_of: dict[tuple[bytes, str], list[int]] = {}
+        for i, (image, prompt) in enumerate(zip(images, prompts, strict=True)):
+            rows_of.setdefault(
+                (sha256(image.tobytes()).digest() + repr(image.size).encode(), prompt), []
+            ).append(i)
+
+        def score_rows(rows: list[int]) -> None:
+            try:
+                scores[rows] = self._score_one(images[rows[0]], prompts[rows[0]])
+            except NoScore as reason:
+                reasons.update(dict.fromkeys(rows, str(reason)))
+
+        self.run_all([partial(score_rows, rows) for rows in rows_of.values()])
+        if reasons:
+            raise UnscoredPairs(dict(sorted(reasons.items())), scores)
+        return scores
+
+    def fields(self) -> dict[str, str]:
+        """Settings for the signature: endpoint, model, question and image size; never the key."""
+        return {
+            **super().fields(),
+            "formula": f"P({self.answers[0]}) among the top {self.top}",
+            "reading": self.reading,
+            "template": self.question,
+        }
+
+    def _score_one(self, image: Image, prompt: str) -> float:
+        if problem := prompt_problem(prompt):
+            raise NoScore(problem)
+        return self.ask([image], self.question.replace("{prompt}", prompt))
 
     def _read_tokens(self, tokens: Sequence[tuple[str, float]]) -> float | None:
         """The score of (token, log-probability) pairs; None where no answer is among them."""
@@ -344,19 +401,19 @@ class ApiVqaScore:
         return min(1.0, math.fsum(math.exp(p) for p in yes))
 
 
-class _NoScore(Exception):
-    """Why a pair has no score."""
+class NoScore(Exception):
+    """Why a question has no answer."""
 
 
 def _essence(answer: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of a response that are scored.
 
     Raises:
-        _NoScore: it has no answer.
+        NoScore: it has no answer.
     """
     choice = (answer.get("choices") or [None])[0]
     if not choice:
-        raise _NoScore("the endpoint returned no answer")
+        raise NoScore("the endpoint returned no answer")
     message = choice.get("message") or {}
     tokens = (choice.get("logprobs") or {}).get("content") or []
     return {

@@ -79,10 +79,10 @@ def _options_of(entry: ScorerEntry, family: Any, method: str) -> dict[str, Any]:
 
 
 def _key(entry: ScorerEntry, family: Any) -> Iterator[str]:
-    parameter = inspect.signature(family).parameters.get("key_variable")
-    if parameter is None:
+    default = getattr(family, "KEY_VARIABLE", None)
+    if default is None:
         return
-    variable = str(entry.options.get("key_variable", parameter.default))
+    variable = str(entry.options.get("key_variable", default))
     if not os.environ.get(variable):
         yield f"missing a key of the service: set the environment variable {variable}"
 

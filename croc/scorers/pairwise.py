@@ -1,22 +1,24 @@
-"""Pairwise judges: a vision-language model says which of two images, or of two prompts, is the better match.
+"""Pairwise judges: a model says which of two images, or of two prompts, is the better match.
 
-Every comparison is asked in both orders. With p(A) the probability of the answer "A" against "B", and A being
-the first candidate in one order and the second in the other:
+A judge answers in one order: the probability that it chooses the first candidate. Every comparison is asked
+in both orders. With p₁ the probability of "A" when the first candidate is A, and p₂ when the second one is:
 
-- preference for the first candidate: (p₁(A) + 1 − p₂(A)) / 2, in 0…1;
-- position bias: (p₁(A) + p₂(A)) / 2 − 1/2, in −1/2…1/2; 0 for a judge that does not care about the order,
-  above 0 for one that prefers what it sees first.
+- preference for the first candidate: 1/2 + (p₁ − p₂) / 2, in 0…1;
+- position: (p₁ + p₂) / 2 − 1/2, in −1/2…1/2; 0 for a judge that does not care about the order, above 0 for
+  one that prefers what it sees first.
 
 A judge answers the directions of a check by itself. Its preferences can be cyclic (this prompt over that one
-on an image, that image over this one for a prompt …), which no score per image and prompt can express: so
-there is no score table of it, and ``croc evaluate`` does not read its answers.
+on an image, that image over this one for a prompt …), which no score per image and prompt can express: its
+table has the answers in place of scores (:data:`croc.tables.columns.ANSWERS`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -36,6 +38,7 @@ IMAGES_QUESTION = (
     'Which of the two images matches the text "{prompt}" better, the first one (A) or the second one (B)? '
     "Answer with one letter, A or B."
 )
+FORMULA = "P(A)/(P(A)+P(B)), mean of both orders"
 _ANSWERS = {"A": 1.0, "B": 0.0}
 
 
@@ -45,7 +48,7 @@ class Comparison:
 
     Attributes:
         first: preference for the first candidate, 0…1.
-        position: position bias, −1/2…1/2.
+        position: how much what is seen first is preferred, −1/2…1/2.
         consistent: whether both orders prefer the same candidate.
     """
 
@@ -62,7 +65,7 @@ class Comparison:
         ([0.8, 0.5], [0.1, 0.3], [True, False])
         """
         a, b = np.asarray(forward, dtype=np.float64), np.asarray(backward, dtype=np.float64)
-        return cls((a + 1 - b) / 2, (a + b) / 2 - 0.5, (a > 0.5) == (b < 0.5))
+        return cls(0.5 + (a - b) / 2, (a + b) / 2 - 0.5, (a > 0.5) == (b < 0.5))
 
 
 @dataclass(frozen=True)
@@ -82,87 +85,56 @@ class Directions:
     consistent: float
 
 
-class PairwiseJudge:
-    """Compares two prompts on an image, or two images for a prompt.
+class BothOrders(ABC):
+    """What judges derive from their answers in one order."""
 
-    Args:
-        model: Hub id, folder or loaded model; to compare images, one that reads two images in a turn.
-        name: of the judge; None takes the checkpoint's.
-        prompts_question: asked about two prompts; it contains ``{first}`` and ``{second}`` once.
-        images_question: asked about two images; it contains ``{prompt}`` once.
-        options: see :class:`~croc.scorers.vision_language.VisionLanguageScorer` and
-            :class:`~croc.scorers.loading.Checkpoint`.
+    opposing: int | None = None
+    """With how many images of the other side each image of a check is compared; None is all of them."""
 
-    Raises:
-        InputError: a question has not its places.
-    """
+    @abstractmethod
+    def choose_prompts(self, images: Sequence[Image], first: Sequence[str], second: Sequence[str]) -> Any:
+        """The probability of choosing ``first[i]`` over ``second[i]`` for ``images[i]``, in this order.
 
-    def __init__(
-        self,
-        model: Any,
-        *,
-        name: str | None = None,
-        prompts_question: str = PROMPTS_QUESTION,
-        images_question: str = IMAGES_QUESTION,
-        **options: Any,
-    ) -> None:
-        for place in ("{first}", "{second}"):
-            if prompts_question.count(place) != 1:
-                raise InputError(f"prompts_question {prompts_question!r} must contain {place} once")
-        self._prompts_question = prompts_question
-        # The two texts and the question around them are one text to the model.
-        of_prompts = Rubric("pairwise", "{prompt}", _ANSWERS)
-        self._of_prompts = RatingJudge(model, name=name, rubric=of_prompts, **options)
-        of_images = Rubric("pairwise", images_question, _ANSWERS)
-        self._of_images = _TwoImages(model, name=name, rubric=of_images, **options)
-        self._of_images.checkpoint = self._of_prompts.checkpoint
-        self.name = self._of_prompts.name
+        Returns:
+            float64 (n,) in 0…1.
 
-    def fields(self) -> dict[str, str]:
-        """Settings for a signature: the checkpoint, both questions, and that both orders are asked."""
-        fields = self._of_prompts.fields()
-        del fields["rubric"]
-        return {
-            **fields,
-            "formula": "P(A)/(P(A)+P(B)), mean of both orders",
-            "template": self._prompts_question,
-            "images_template": self._of_images.rubric.question,
-        }
+        Raises:
+            UnscoredPairs: a comparison has no answer; the error may have the answers of the others.
+        """
+
+    @abstractmethod
+    def choose_images(self, prompts: Sequence[str], first: Sequence[Image], second: Sequence[Image]) -> Any:
+        """The probability of choosing ``first[i]`` over ``second[i]`` for ``prompts[i]``, in this order.
+
+        Returns:
+            float64 (n,) in 0…1.
+
+        Raises:
+            UnscoredPairs: a comparison has no answer; the error may have the answers of the others.
+        """
 
     def compare_prompts(
         self, images: Sequence[Image], first: Sequence[str], second: Sequence[str]
     ) -> Comparison:
-        """Which of ``first[i]`` and ``second[i]`` describes ``images[i]`` better; one prefix per image.
+        """Which of ``first[i]`` and ``second[i]`` describes ``images[i]`` better, in both orders.
 
         Raises:
-            UnscoredPairs: a prompt is empty, or two prompts together are longer than the model reads.
+            UnscoredPairs: a comparison has no answer in one of its orders.
         """
-        _require_lengths(images=images, first=first, second=second)
-        require_prompts(first)
-        require_prompts(second)
-        texts = [[self._both(a, b), self._both(b, a)] for a, b in zip(first, second, strict=True)]
-        long = np.flatnonzero(self._of_prompts.truncated([text for pair in texts for text in pair]))
-        if len(long):
-            reason = f"the two prompts together exceed {self._of_prompts.window} tokens"
-            raise UnscoredPairs({int(i) // 2: reason for i in long})
-        orders = self._of_prompts.score_images_prompts(images, texts)
-        return Comparison.of(*np.reshape(orders, (-1, 2)).T)
+        require_lengths(images=images, first=first, second=second)
+        return _in_both_orders(self.choose_prompts, images, first, second)
 
     def compare_images(
         self, prompts: Sequence[str], first: Sequence[Image], second: Sequence[Image]
     ) -> Comparison:
-        """Which of ``first[i]`` and ``second[i]`` matches ``prompts[i]`` better.
+        """Which of ``first[i]`` and ``second[i]`` matches ``prompts[i]`` better, in both orders.
 
         Raises:
-            UnscoredPairs: a prompt is empty.
+            UnscoredPairs: a comparison has no answer in one of its orders.
             InputError: the model does not read two images in a turn.
         """
-        _require_lengths(prompts=prompts, first=first, second=second)
-        require_prompts(prompts)
-        pairs: list[Any] = list(zip(first, second, strict=True))
-        turned: list[Any] = list(zip(second, first, strict=True))
-        forward = self._of_images.score(pairs, prompts)
-        return Comparison.of(forward, self._of_images.score(turned, prompts))
+        require_lengths(prompts=prompts, first=first, second=second)
+        return _in_both_orders(self.choose_images, prompts, first, second)
 
     def directions(
         self,
@@ -207,13 +179,106 @@ class PairwiseJudge:
             consistent=float(np.concatenate([one.consistent for one in found.values()]).mean()),
         )
 
-    def _both(self, first: str, second: str) -> str:
-        before, after = self._prompts_question.split("{first}")
-        if "{second}" in before:
-            left, right = before.split("{second}")
-            return left + second + right + first + after
-        left, right = after.split("{second}")
-        return before + first + left + second + right
+
+def _in_both_orders(
+    choose: Callable[..., Any], about: Sequence[Any], first: Sequence[Any], second: Sequence[Any]
+) -> Comparison:
+    """Ask ``choose(about, first, second)`` and with the candidates exchanged, both orders side by side."""
+    orders = [
+        (what, *pair) for what, a, b in zip(about, first, second, strict=True) for pair in ((a, b), (b, a))
+    ]
+    columns = [list(column) for column in zip(*orders, strict=True)] if orders else [[], [], []]
+    try:
+        answers = choose(*columns)
+    except UnscoredPairs as refused:
+        raise UnscoredPairs({i // 2: why for i, why in refused.reasons.items()}) from None
+    return Comparison.of(*np.reshape(answers, (-1, 2)).T)
+
+
+class PairwiseJudge(BothOrders):
+    """Compares two prompts on an image, or two images for a prompt.
+
+    Args:
+        model: Hub id, folder or loaded model; to compare images, one that reads two images in a turn.
+        name: of the judge; None takes the checkpoint's.
+        prompts_question: asked about two prompts; it contains ``{first}`` and ``{second}`` once.
+        images_question: asked about two images; it contains ``{prompt}`` once.
+        opposing: with how many images of the other side each image of a check is compared; None is all.
+        options: see :class:`~croc.scorers.vision_language.VisionLanguageScorer` and
+            :class:`~croc.scorers.loading.Checkpoint`.
+
+    Raises:
+        InputError: a question has not its places.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        *,
+        name: str | None = None,
+        prompts_question: str = PROMPTS_QUESTION,
+        images_question: str = IMAGES_QUESTION,
+        opposing: int | None = None,
+        **options: Any,
+    ) -> None:
+        require_questions(prompts_question, images_question)
+        self.opposing = require_opposing(opposing)
+        self._prompts_question = prompts_question
+        # The two texts and the question around them are one text to the model.
+        of_prompts = Rubric("pairwise", "{prompt}", _ANSWERS)
+        self._of_prompts = RatingJudge(model, name=name, rubric=of_prompts, **options)
+        of_images = Rubric("pairwise", images_question, _ANSWERS)
+        self._of_images = _TwoImages(model, name=name, rubric=of_images, **options)
+        self._of_images.checkpoint = self._of_prompts.checkpoint
+        self.name = self._of_prompts.name
+        self.batch_size = self._of_prompts.batch_size
+
+    def fields(self) -> dict[str, str]:
+        """Settings for a signature: the checkpoint, both questions, and that both orders are asked."""
+        fields = self._of_prompts.fields()
+        del fields["rubric"]
+        return {
+            **fields,
+            "formula": FORMULA,
+            "template": self._prompts_question,
+            "images_template": self._of_images.rubric.question,
+            **opposing_field(self.opposing),
+        }
+
+    def choose_prompts(
+        self, images: Sequence[Image], first: Sequence[str], second: Sequence[str]
+    ) -> NDArray[np.float64]:
+        """See :meth:`BothOrders.choose_prompts`; neighbours with the same image share its prefix.
+
+        Raises:
+            UnscoredPairs: a prompt is empty, or two prompts together are longer than the model reads.
+        """
+        require_lengths(images=images, first=first, second=second)
+        require_prompts(first)
+        require_prompts(second)
+        texts = [ask_about(self._prompts_question, a, b) for a, b in zip(first, second, strict=True)]
+        long = np.flatnonzero(self._of_prompts.truncated(texts))
+        if len(long):
+            reason = f"the two prompts together exceed {self._of_prompts.window} tokens"
+            raise UnscoredPairs({int(i): reason for i in long})
+        starts = [i for i, image in enumerate(images) if i == 0 or image is not images[i - 1]]
+        of_image = [texts[a:b] for a, b in pairwise([*starts, len(texts)])]
+        rows = self._of_prompts.score_images_prompts([images[i] for i in starts], of_image)
+        return np.concatenate([np.zeros(0), *rows])
+
+    def choose_images(
+        self, prompts: Sequence[str], first: Sequence[Image], second: Sequence[Image]
+    ) -> NDArray[np.float64]:
+        """See :meth:`BothOrders.choose_images`.
+
+        Raises:
+            UnscoredPairs: a prompt is empty.
+            InputError: the model does not read two images in a turn.
+        """
+        require_lengths(prompts=prompts, first=first, second=second)
+        require_prompts(prompts)
+        pairs: list[Any] = list(zip(first, second, strict=True))
+        return self._of_images.score(pairs, prompts)
 
 
 class _TwoImages(RatingJudge):
@@ -232,7 +297,57 @@ class _TwoImages(RatingJudge):
         return False
 
 
-def _require_lengths(**lists: Sequence[Any]) -> None:
+def require_lengths(**lists: Sequence[Any]) -> None:
+    """Require lists of one length.
+
+    Raises:
+        InputError: two lengths differ.
+    """
     if len({len(values) for values in lists.values()}) > 1:
         counts = ", ".join(f"{len(values)} {name}" for name, values in lists.items())
         raise InputError(f"a comparison needs one of each, not {counts}")
+
+
+def require_questions(prompts_question: str, images_question: str) -> None:
+    """Require that both questions have their places.
+
+    Raises:
+        InputError: a place is missing, or occurs twice.
+    """
+    for name, question, places in (
+        ("prompts_question", prompts_question, ("{first}", "{second}")),
+        ("images_question", images_question, ("{prompt}",)),
+    ):
+        for place in places:
+            if question.count(place) != 1:
+                raise InputError(f"{name} {question!r} must contain {place} once")
+
+
+def require_opposing(opposing: int | None) -> int | None:
+    """The number of opposing images as it was given.
+
+    Raises:
+        InputError: it is no whole number from 1.
+    """
+    if opposing is not None and (not isinstance(opposing, int) or opposing < 1):
+        raise InputError(f"opposing must be a whole number from 1, not {opposing!r}")
+    return opposing
+
+
+def opposing_field(opposing: int | None) -> dict[str, str]:
+    """How a signature says with how many images each one is compared; empty for all of them."""
+    return {} if opposing is None else {"opposing": str(opposing)}
+
+
+def ask_about(prompts_question: str, first: str, second: str) -> str:
+    """The question about two prompts; braces in a prompt are text.
+
+    >>> ask_about("A {first} B {second}", "{second}", "dog")
+    'A {second} B dog'
+    """
+    before, after = prompts_question.split("{first}")
+    if "{second}" in before:
+        left, right = before.split("{second}")
+        return left + second + right + first + after
+    left, right = after.split("{second}")
+    return before + first + left + second + right

@@ -27,7 +27,7 @@ import importlib.util
 import inspect
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -36,12 +36,12 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from croc.errors import CrocError, InputError
-from croc.scorers import Scorer
+from croc.scorers import Judge, Scorer
 
 ENTRY_POINTS = "croc.scorers"
 Task = Literal["alignment", "preference", "judge", "questions"]
 """What a scorer measures, and how: the match of image and prompt; what people prefer; the match by a grade
-that a model gives; the match by answers to questions."""
+or a comparison that a model gives; the match by answers to questions."""
 TASKS: tuple[str, ...] = get_args(Task)
 SIZES = ("small", "medium", "large", "service")
 """Up to 1 billion weights (or none), up to 5, more; a service, whose model runs elsewhere."""
@@ -137,7 +137,19 @@ def family_of(entry: ScorerEntry) -> Any:
 
 
 def load(spec: Any, **options: Any) -> Scorer:
-    """Create a scorer.
+    """Create a scorer that gives scores: anything that :func:`load_any` creates, but pairwise judges.
+
+    Raises:
+        InputError: see :func:`load_any`; or it is a pairwise judge.
+    """
+    found = load_any(spec, **options)
+    if isinstance(found, Judge):
+        raise _no_scores(found.name)
+    return found
+
+
+def load_any(spec: Any, **options: Any) -> Scorer | Judge:
+    """Create a scorer or a pairwise judge.
 
     Args:
         spec: a registered name or alias, the name of a plug-in, ``module:Class``, ``file.py:function``,
@@ -175,25 +187,51 @@ def takes(spec: Any, option: str) -> bool:
     Raises:
         InputError: the name is unknown.
     """
-    if not isinstance(spec, str) or spec.startswith("evaluate:"):
-        return False
-    if spec in _registered():
-        found = _imported(_registered()[spec].family)
-    elif spec in _plugins():
-        found = _loaded(_plugins()[spec])
-    elif ":" in spec:
-        found = _imported(spec)
-    else:
-        raise _unknown(spec)
+    found = _behind(spec)
     if not inspect.isclass(found) and not _is_factory(found):
         return False
     parameters = inspect.signature(found).parameters
     return option in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
+def require_no_judge(specs: Sequence[Any]) -> None:
+    """Refuse the names of pairwise judges before anything is made for them; no model is loaded.
+
+    Raises:
+        InputError: one is a pairwise judge, or unknown.
+    """
+    for spec in specs:
+        if all(hasattr(_behind(spec), method) for method in ("choose_prompts", "choose_images")):
+            raise _no_scores(str(spec))
+
+
+def _no_scores(name: str) -> InputError:
+    return InputError(
+        f"{name} is a pairwise judge, which compares and gives no scores: only 'croc score' runs it, and "
+        "'croc evaluate' reads its answers"
+    )
+
+
+def _behind(spec: Any) -> Any:
+    """The class, function or object behind a name; None for objects and modules of ``evaluate``.
+
+    Raises:
+        InputError: the name is unknown.
+    """
+    if not isinstance(spec, str) or spec.startswith("evaluate:"):
+        return None
+    if spec in _registered():
+        return _imported(_registered()[spec].family)
+    if spec in _plugins():
+        return _loaded(_plugins()[spec])
+    if ":" in spec:
+        return _imported(spec)
+    raise _unknown(spec)
+
+
 def _as_scorer(
     found: Any, spec: str | None, options: Mapping[str, Any], positional: tuple[Any, ...] = ()
-) -> Scorer:
+) -> Scorer | Judge:
     """A scorer from the object that a name refers to, or that the caller passed."""
     from croc.scorers import custom
 
@@ -203,9 +241,11 @@ def _as_scorer(
     if inspect.isclass(found) or (spec is not None and _is_factory(found)):
         found = _called(found, label, positional, options, named=spec is not None)
         options = {}
-    if callable(getattr(found, "score", None)):
+    if isinstance(found, Judge) or callable(getattr(found, "score", None)):
         if options:
             raise InputError(f"{label} is an object and takes no options; {', '.join(options)} cannot be set")
+        if isinstance(found, Judge):
+            return found
         return (
             found if isinstance(found, Scorer) else custom.CallableScorer(found.score, _name_of(found, label))
         )
@@ -216,7 +256,8 @@ def _as_scorer(
             raise InputError(f"{label} is a function of pairs and takes no option {', '.join(unknown)}")
         return custom.CallableScorer(found, name)
     raise InputError(
-        f"{label} is no scorer: it must have score(images, prompts), or be a function of images and prompts"
+        f"{label} is no scorer: it must have score(images, prompts), or be a function of images and prompts; "
+        "a pairwise judge has name, choose_prompts, choose_images and fields"
     )
 
 

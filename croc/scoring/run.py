@@ -24,8 +24,8 @@ from croc.jobs import runner
 from croc.jobs.paid_calls import PaidTerms
 from croc.jobs.parts import Executor, MakePart
 from croc.jobs.progress import progress_bar
-from croc.scorers import Scorer
-from croc.scorers.registry import load, takes
+from croc.scorers import Judge, Scorer
+from croc.scorers.registry import load_any, takes
 from croc.scoring.slices import SliceScorer
 from croc.scoring.workers import WorkerSlices, name_for_workers
 from croc.storage.files import file_stem
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 FORMAT = 2
-CHECKS_PER_PART = {"embeddings": 128, "prefix": 32, "pairs": 32}
+CHECKS_PER_PART = {"embeddings": 128, "prefix": 32, "pairs": 32, "comparisons": 8}
 """By method. An interruption loses at most one part: about a thousand images of a fast scorer, a few hundred
 of a slow one."""
 
@@ -91,7 +91,8 @@ def score_dataset(
 
     Args:
         dataset: what :func:`croc.checks.sources.open_checks` takes.
-        scorers: names or objects as :func:`croc.scorers.registry.load` takes them; loaded one after another.
+        scorers: names or objects as :func:`croc.scorers.registry.load_any` takes them, pairwise judges among
+            them; loaded one after another.
         out: folder of the tables, ``NAME.parquet``; what is needed to resume lies in ``NAME.parts``.
         settings: batch size, resume, progress; None takes the defaults.
         config: configuration of the dataset, where it has several.
@@ -107,7 +108,7 @@ def score_dataset(
 
     Returns:
         One Parquet file per scorer, in the given order, with the columns of ``SCORE_COLUMNS``; scorers with a
-        text window add ``truncated``.
+        text window add ``truncated``, pairwise judges have ``ANSWERS`` in place of scores.
 
     Raises:
         InputError: the dataset, a scorer or an option cannot be used, or ``out`` holds other work.
@@ -144,12 +145,17 @@ def score_dataset(
     terms = settings.paid and settings.paid.in_one_run()
     for spec in scorers:
         given = {key: value for key, value in (options or {}).items() if takes(spec, key)}
-        scorer = load(spec, **given)
+        scorer = load_any(spec, **given)
         if terms is not None and hasattr(scorer, "use_terms"):
             scorer.use_terms(terms)
         if scorer.name in written:
             raise InputError(f"two scorers are called {scorer.name!r}; give one of them another name")
         require_metric_name(scorer.name)
+        if isinstance(scorer, Judge) and (settings.protocol or checks.protocol) == "graded":
+            raise InputError(
+                f"{scorer.name} is a pairwise judge, which gives no scores, and graded checks compare "
+                "scores; run it on checks with four directions"
+            )
         stem = file_stem(scorer.name)
         if other := next((name for name in written if file_stem(name) == stem), None):
             raise InputError(
@@ -171,7 +177,7 @@ class _Run:
     executor: Executor | None
     log: Callable[[str], None]
 
-    def score(self, scorer: Scorer, spec: Any, options: Mapping[str, Any]) -> Path:
+    def score(self, scorer: Scorer | Judge, spec: Any, options: Mapping[str, Any]) -> Path:
         """Run one scorer on all checks, with as many processes as ``accelerate`` or an executor has."""
         rank, ranks, wait = self.processes
         stem = file_stem(scorer.name)
@@ -241,7 +247,7 @@ class _Run:
             for one in manifests:
                 counts.update({key: int(value) for key, value in one.counts.items()})
             new = counts["pairs"] - before.get("pairs", 0)
-            self.log(_summary(counts, new, seconds, target, _usage(scorer)))
+            self.log(_summary(counts, new, seconds, target, _usage(scorer), slices.unit))
             logger.info("%s: %s", scorer.name, metadata.signature)
         wait()
         return target
@@ -262,13 +268,16 @@ class _Run:
 
     def _metadata(self, slices: SliceScorer) -> ScoreMetadata:
         remarks = {"method": slices.method}
+        fields = dict(slices.fields)
+        if isinstance(slices.scorer, Judge):
+            fields["comparisons"] = "single images, both orders, chance 1/2"
         if slices.remark:
             remarks["remark"] = slices.remark
         if not self.checks.pinned:
             remarks["dataset_pin"] = "texts only"
         return ScoreMetadata.of_scorer(
             slices.scorer.name,
-            slices.fields,
+            fields,
             protocol=self.settings.protocol or self.checks.protocol,
             dataset=self.checks.name,
             dataset_revision=self.checks.revision,
@@ -317,7 +326,7 @@ def _counts(folder: Path) -> Mapping[str, int | float]:
 
 
 def _estimate(checks: Checks, slices: SliceScorer, done: int) -> str:
-    """What a scorer says that its service will be asked for the pairs that have no score yet; often empty."""
+    """What a scorer says that its service will be asked for what has no score or answer yet; often empty."""
     scorer: Any = slices.scorer
     if not callable(getattr(scorer, "estimate", None)):
         return ""
@@ -325,10 +334,16 @@ def _estimate(checks: Checks, slices: SliceScorer, done: int) -> str:
     prompts = [row[name] for row in rows for name in ("prompt", "contrast_prompt") if row[name]]
     images = [image for row in rows for column in IMAGE_COLUMNS for image in row[column] or ()]
     if checks.outline is None:  # the other rows have to be read with their images
-        pairs = round(len(images) * len(prompts) / max(1, len(rows)) ** 2 * len(checks.texts))
+        known = sum(
+            slices.count_of(
+                [len(row[name] or ()) for name in IMAGE_COLUMNS], row["contrast_prompt"] is not None
+            )
+            for row in rows
+        )
+        pairs = round(known / max(1, len(rows)) * len(checks.texts))
     else:
         pairs = sum(
-            sum(int(row[column]) for column in IMAGE_COLUMNS) * (1 + (texts.contrast_prompt is not None))
+            slices.count_of([int(row[name]) for name in IMAGE_COLUMNS], texts.contrast_prompt is not None)
             for row, texts in zip(checks.outlines(), checks.texts, strict=True)
         )
     decoded = []
@@ -344,19 +359,21 @@ def _usage(scorer: Any) -> str:
     return "" if usage is None or callable(usage) else str(usage)
 
 
-def _summary(counts: Counter[str], new: float, seconds: float, target: Path, usage: str) -> str:
-    speed = f"{new} new, {new / max(seconds, 1e-9):.3g} pairs/s" if new else "all from an earlier run"
+def _summary(
+    counts: Counter[str], new: float, seconds: float, target: Path, usage: str, unit: str = "pair"
+) -> str:
+    speed = f"{new} new, {new / max(seconds, 1e-9):.3g} {unit}s/s" if new else "all from an earlier run"
     remarks = [
         f"{counted(counts[key], noun)} {what}"
         for key, noun, what in (
-            ("failed", "pair", "without a score"),
+            ("failed", unit, "without a score" if unit == "pair" else "missing"),
             ("truncated", "image", "with a truncated text"),
             ("checks_without_images", "check", "without images"),
         )
         if counts[key]
     ]
     suffix = "".join(f", {remark}" for remark in remarks) + (f"; {usage}" if usage else "")
-    return f"{target}: {counted(counts['pairs'], 'pair')}, {speed}{suffix}"
+    return f"{target}: {counted(counts['pairs'], unit)}, {speed}{suffix}"
 
 
 def _processes() -> tuple[int, int, Callable[[], None]]:

@@ -19,15 +19,16 @@ import xxhash
 
 from croc.checks.decoding import to_bytes
 from croc.checks.rows import Row, prompt_problem
-from croc.checks.schema import ENGLISH, IMAGE_COLUMNS, LANGUAGE, SIDES, STYLE
+from croc.checks.schema import IMAGE_COLUMNS, SIDES
 from croc.checks.sources import Checks
 from croc.errors import CrocError, InputError
 from croc.jobs.parts import Abort, Part
 from croc.jobs.progress import Show
 from croc.jobs.runner import Status
-from croc.scorers import Scorer
+from croc.scorers import Judge, Scorer
 from croc.scoring.batching import BatchScorer, Outcome
-from croc.tables.columns import NO_CONTRAST_PROMPT, TRUNCATED, score_schema, shared_cells
+from croc.scoring.comparisons import Comparer, comparison_rows, count_questions
+from croc.tables.columns import NO_CONTRAST_PROMPT, TRUNCATED, repeated_cells, score_schema
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class SliceScorer:
 
     Args:
         checks: all checks.
-        scorer: as :class:`croc.scorers.Scorer` describes it.
+        scorer: as :class:`croc.scorers.Scorer` describes it, or a pairwise judge.
         batch_size, threads, log: as :class:`croc.scoring.batching.BatchScorer` takes them.
         max_failures: stop when more pairs than this have no score; None never stops.
         stop_on_update: check ``max_failures`` in :meth:`update` too, for slices scored by other processes.
@@ -91,7 +92,7 @@ class SliceScorer:
     def __init__(
         self,
         checks: Checks,
-        scorer: Scorer,
+        scorer: Scorer | Judge,
         *,
         batch_size: int | None = None,
         threads: int | None = None,
@@ -101,7 +102,13 @@ class SliceScorer:
     ) -> None:
         self.checks, self.scorer, self.max_failures = checks, scorer, max_failures
         self.stop_on_update = stop_on_update
-        self.batches = BatchScorer(scorer, batch_size=batch_size, threads=threads, log=log)
+        self.batches = (
+            Comparer(scorer, batch_size=batch_size, threads=threads, log=log)
+            if isinstance(scorer, Judge)
+            else BatchScorer(scorer, batch_size=batch_size, threads=threads, log=log)
+        )
+        # What the counts and the speed of a run are of.
+        self.unit = "answer" if isinstance(scorer, Judge) else "pair"
         with _no_exit(scorer):
             self.fields = _fields(scorer)
         self.reader = ThreadPoolExecutor(1, thread_name_prefix="read")
@@ -125,7 +132,7 @@ class SliceScorer:
 
     @property
     def method(self) -> str:
-        """How scores are computed: ``embeddings``, ``prefix`` or ``pairs``."""
+        """How scores are computed: ``embeddings``, ``prefix`` or ``pairs``; ``comparisons`` of a judge."""
         return self.batches.method
 
     @property
@@ -143,7 +150,7 @@ class SliceScorer:
         import pyarrow.parquet as pq
 
         checks = self._slice(payload)
-        finished, total = 0, max(checks.pairs, 1)
+        finished, total = 0, max(self.count(checks), 1)
 
         def tick(pairs: int) -> None:
             nonlocal finished
@@ -152,9 +159,12 @@ class SliceScorer:
             self._show(self.done + int(len(checks.rows) * min(1.0, finished / total)))
 
         with _no_exit(self.scorer):
-            scores = self.batches.score(checks.files, checks.wanted, tick)
-            truncated = _truncated(self.scorer, checks.rows)
-        rows = _rows(checks, scores, truncated)
+            if isinstance(self.batches, Comparer):
+                given = checks.rows, checks.keys, checks.files, checks.broken
+                rows = [row | {_MISSING: n} for row, n in comparison_rows(self.batches, *given, tick)]
+            else:
+                scores = self.batches.score(checks.files, checks.wanted, tick)
+                rows = _rows(checks, scores, _truncated(self.scorer, checks.rows))
         failures = [row for row in rows if row[_MISSING]]
         failed = sum(row[_MISSING] for row in failures)
         self.failed += failed
@@ -165,13 +175,15 @@ class SliceScorer:
         limit = self.max_failures
         if limit is not None and self.failed > limit:
             listed = "; ".join(self.failures[:20])
-            raise Abort(f"{counted(self.failed, 'pair')} without a score, more than {limit} ({listed})")
+            raise Abort(f"{self._missing(self.failed)}, more than {limit} ({listed})")
         pq.write_table(_table(rows), path)
         self.done += len(checks.rows)
         return {
             "checks": len(checks.rows),
             "images": len(rows),
-            "pairs": sum(1 + (row["error"] != NO_CONTRAST_PROMPT) for row in rows),
+            "pairs": self.count(checks)
+            if isinstance(self.batches, Comparer)
+            else sum(1 + (row["error"] != NO_CONTRAST_PROMPT) for row in rows),
             "failed": failed,
             "truncated": sum(bool(row.get(TRUNCATED)) for row in rows),
             "checks_without_images": sum(not (a or b) for a, b in checks.keys),
@@ -184,12 +196,31 @@ class SliceScorer:
         self.done = max(self.done, int(status.counts.get("checks", 0)))
         limit = self.max_failures
         if self.stop_on_update and limit is not None and self.failed > limit:
-            raise Abort(f"{counted(self.failed, 'pair')} without a score, more than {limit}")
+            raise Abort(f"{self._missing(self.failed)}, more than {limit}")
         self._show(self.done)
+
+    def count(self, checks: Slice) -> int:
+        """The number of pairs to score, or of answers to get."""
+        if not isinstance(self.batches, Comparer):
+            return checks.pairs
+        sides = zip(checks.rows, checks.keys, strict=True)
+        return sum(
+            self.count_of([len(a), len(b)], row["contrast_prompt"] is not None) for row, (a, b) in sides
+        )
+
+    def count_of(self, images: Sequence[int], has_contrast: bool) -> int:
+        """The same of one check, by the number of images of both sides."""
+        if not isinstance(self.batches, Comparer):
+            return sum(images) * (1 + has_contrast)
+        return count_questions(images[0], images[1], has_contrast, getattr(self.scorer, "opposing", None))
+
+    def _missing(self, number: int) -> str:
+        without = "missing" if self.unit == "answer" else "without a score"
+        return f"{counted(number, self.unit)} {without}"
 
     def _show(self, done: int) -> None:
         spent = time.monotonic() - self.started
-        note = f"{self.pairs / spent:.3g} pairs/s" if self.pairs else ""
+        note = f"{self.pairs / spent:.3g} {self.unit}s/s" if self.pairs else ""
         if self.failed:
             note += f", {self.failed} failed"
         self.show(done, self.total, note)
@@ -221,14 +252,8 @@ def _rows(
     checks: Slice, scores: Mapping[tuple[str, str], Outcome], truncated: Mapping[str, bool] | None
 ) -> list[dict[str, Any]]:
     rows = []
-    # English alone needs no column: tables without one are English.
-    translated = any(check.get(LANGUAGE) not in (None, ENGLISH) for check in checks.rows)
-    for check, sides in zip(checks.rows, checks.keys, strict=True):
-        same = shared_cells(check)
-        if STYLE in check:
-            same[STYLE] = check[STYLE]
-        if translated:
-            same[LANGUAGE] = check.get(LANGUAGE) or ENGLISH
+    cells_of = repeated_cells(checks.rows)
+    for check, sides, same in zip(checks.rows, checks.keys, cells_of, strict=True):
         prompts = (check["prompt"], check["contrast_prompt"])
         for side, keys in zip(SIDES, sides, strict=True):
             for index, key in enumerate(keys):
@@ -293,7 +318,7 @@ def _table(rows: Sequence[Mapping[str, Any]]) -> pa.Table:
 
 
 @contextmanager
-def _no_exit(scorer: Scorer) -> Iterator[None]:
+def _no_exit(scorer: Scorer | Judge) -> Iterator[None]:
     """Turn ``sys.exit()`` in the code of a scorer into an error: the run would end without a word."""
     try:
         yield
@@ -304,7 +329,7 @@ def _no_exit(scorer: Scorer) -> Iterator[None]:
         ) from error
 
 
-def _fields(scorer: Scorer) -> dict[str, str]:
+def _fields(scorer: Scorer | Judge) -> dict[str, str]:
     try:
         fields = scorer.fields()
     except CrocError:

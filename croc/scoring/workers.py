@@ -12,7 +12,7 @@ from croc.errors import CrocError, InputError
 from croc.jobs.paid_calls import PaidTerms
 from croc.jobs.parts import Abort
 from croc.jobs.worker_state import keep_one
-from croc.scorers.registry import load
+from croc.scorers.registry import load_any
 from croc.scoring.slices import SliceScorer
 from croc.storage.files import canonical
 
@@ -24,7 +24,7 @@ class WorkerSlices:
     Attributes:
         source: arguments of :func:`croc.checks.sources.open_checks`; a worker can read what they name.
         revision: of the checks, as the plan has it.
-        scorer: a name that :func:`croc.scorers.registry.load` takes.
+        scorer: a name that :func:`croc.scorers.registry.load_any` takes.
         options: arguments for its class.
         fields: the scorer's description where the plan was made.
         method: how scores were computed there, see :mod:`croc.scoring.batching`.
@@ -53,7 +53,7 @@ class WorkerSlices:
     def _load(self) -> SliceScorer:
         try:
             checks = open_checks(**self.source)
-            scorer: Any = load(self.scorer, **self.options)
+            scorer: Any = load_any(self.scorer, **self.options)
             if self.paid is not None and hasattr(scorer, "use_terms"):
                 scorer.use_terms(PaidTerms(**self.paid).in_one_run())
             slices = SliceScorer(checks, scorer, batch_size=self.batch_size, threads=self.threads)

@@ -5,11 +5,11 @@ A score table has a row per image: the scores of the image under both prompts of
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.columns import Column, arrow_schema, pick
-from croc.checks.schema import CHECK_COLUMNS, EXTRA_COLUMNS, LANGUAGE, SHARED_COLUMNS, STYLE
+from croc.checks.schema import CHECK_COLUMNS, ENGLISH, EXTRA_COLUMNS, LANGUAGE, SHARED_COLUMNS, STYLE
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -26,10 +26,28 @@ SCORE_TABLE: tuple[Column, ...] = (
 )
 """The declaration of a score table; a table may have other columns to group by."""
 
+ANSWERS: tuple[str, str] = ("text_answers", "image_answers")
+"""The columns that the table of a pairwise judge has, whose scores are empty. Each number is the probability
+of choosing what stands first. A comparison has two: with the match first, and with the other one first."""
+
 TRUNCATED = "truncated"
 OPTIONAL_COLUMNS: tuple[Column, ...] = (
     *pick(EXTRA_COLUMNS, (STYLE,)),
     *pick(CHECK_COLUMNS, (LANGUAGE,)),
+    Column(
+        ANSWERS[0],
+        "float64",
+        "pairwise judges: answers about the two prompts of the check for this image, its own prompt first, "
+        "then the other one first; null for no answer",
+        many=True,
+    ),
+    Column(
+        ANSWERS[1],
+        "float64",
+        "pairwise judges: two such answers for each image of the other side that this one was compared "
+        "with, for the prompt of this image",
+        many=True,
+    ),
     Column(TRUNCATED, "bool", "whether a prompt of the row exceeds the scorer's window"),
 )
 """Columns that a score table has only where they apply."""
@@ -55,3 +73,18 @@ def score_schema(optional: Collection[str] = ()) -> pa.Schema:
 def shared_cells(check: Mapping[str, Any]) -> dict[str, Any]:
     """What every row of a check's scores repeats: the cells of ``SHARED_COLUMNS``."""
     return {name: check.get(name) for name in SHARED_COLUMNS}
+
+
+def repeated_cells(checks: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """What every row of each check repeats: :func:`shared_cells`, and the optional columns that apply."""
+    # English alone needs no column: tables without one are English.
+    translated = any(check.get(LANGUAGE) not in (None, ENGLISH) for check in checks)
+    found = []
+    for check in checks:
+        same = shared_cells(check)
+        if STYLE in check:
+            same[STYLE] = check[STYLE]
+        if translated:
+            same[LANGUAGE] = check.get(LANGUAGE) or ENGLISH
+        found.append(same)
+    return found

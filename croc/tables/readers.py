@@ -18,7 +18,7 @@ from croc.errors import InputError
 from croc.storage.frames import read_frame
 from croc.storage.limits import COMMAND_LINE, GROUP_NAME, GROUPS, METRIC_NAME, TableLimits
 from croc.tables import published
-from croc.tables.columns import REQUIRED_COLUMNS, SCORE_COLUMNS, SCORE_VALUES
+from croc.tables.columns import ANSWERS, REQUIRED_COLUMNS, SCORE_COLUMNS, SCORE_VALUES
 from croc.tables.delimited import read_delimited, require_cells, require_columns, to_numbers
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.pair_tables import PAIR_KEYS
@@ -34,7 +34,7 @@ from croc.tables.score_tables import (
 _NO_GROUPS = tuple(name for name in SCORE_COLUMNS if name not in GROUP_COLUMNS)
 _SUFFIXES = (".parquet", ".tsv", ".tsv.gz", ".csv", ".csv.gz")
 # The columns that an evaluation may need; others are not read.
-_READ = (*REQUIRED_COLUMNS, "concept_id", "subset", "category", "text_model", LANGUAGE, "error")
+_READ = (*REQUIRED_COLUMNS, *ANSWERS, "concept_id", "subset", "category", "text_model", LANGUAGE, "error")
 
 
 def read_score_tables(
@@ -44,6 +44,7 @@ def read_score_tables(
     groups: Sequence[str] = (),
     metrics: Sequence[str] | None = None,
     limits: TableLimits = COMMAND_LINE,
+    judges: bool = False,
 ) -> list[ScoreTable]:
     """Read score tables and join the tables of each metric.
 
@@ -53,6 +54,7 @@ def read_score_tables(
         groups: columns to group by; every table must have them.
         metrics: keep only these metrics; None keeps all.
         limits: how large each file may be.
+        judges: whether tables of pairwise judges are taken, which have no scores.
 
     Returns:
         One table per metric, or per family of metrics of one file; all of one protocol and one dataset
@@ -84,6 +86,13 @@ def read_score_tables(
             tables.append(_read_long_text(frame, file, protocol, groups))
     if hum_files:
         tables.append(published.read_hum(hum_files))
+    for table in tables:
+        if table.pairwise and not judges:
+            raise InputError(
+                f"{table.source}: {next(iter(table.metrics))} is a pairwise judge, whose table has "
+                "comparisons in place of the scores that are needed here; 'croc evaluate' reads it for "
+                "checks with four directions"
+            )
     if protocol is not None:
         tables = [replace(table, protocol=protocol) for table in tables]
     require_one_dataset(tables)

@@ -15,7 +15,14 @@ import polars as pl
 
 from croc.checks.schema import ENGLISH, ERROR_GRAPH, LANGUAGE, SIDES, SUBSETS, untranslated_id
 from croc.errors import InputError
-from croc.tables.columns import NO_CONTRAST_PROMPT, REQUIRED_COLUMNS, SCORE_KEYS, SCORE_TABLE, SCORE_VALUES
+from croc.tables.columns import (
+    ANSWERS,
+    NO_CONTRAST_PROMPT,
+    REQUIRED_COLUMNS,
+    SCORE_KEYS,
+    SCORE_TABLE,
+    SCORE_VALUES,
+)
 from croc.tables.delimited import require_cells, require_columns, to_numbers
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.signature import Signature
@@ -42,6 +49,11 @@ class ScoreTable:
     metadata: Mapping[str, ScoreMetadata]
     source: str
     reasons: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+
+    @property
+    def pairwise(self) -> bool:
+        """Whether it has the answers of a pairwise judge in place of scores."""
+        return ANSWERS[0] in self.frame.columns
 
 
 def score_table(
@@ -97,7 +109,11 @@ def score_table(
             not_finite |= rows
             scores = scores.set(pl.Series(rows), None)
         frame = frame.with_columns(scores.alias(name))
-    missing = frame.select(pl.any_horizontal(pl.col(SCORE_VALUES).is_null())).to_series()
+    needed = [pl.col(name).is_null() for name in SCORE_VALUES]
+    if ANSWERS[0] in frame.columns:
+        frame = _with_answers(frame, source)
+        needed = [pl.col(name).list.eval(pl.element().is_null()).list.any() for name in ANSWERS]
+    missing = frame.select(pl.any_horizontal(needed)).to_series()
     if "error" not in frame.columns:
         frame = frame.with_columns(pl.lit(None, pl.String).alias("error"))
     if missing.any():
@@ -113,6 +129,33 @@ def score_table(
         source,
         {metadata.scorer: {reason: count for reason, count in reasons.items() if count}},
     )
+
+
+def _with_answers(frame: pl.DataFrame, source: str) -> pl.DataFrame:
+    """The answers of a pairwise judge as lists of float64; NaN is null.
+
+    Raises:
+        InputError: a column is missing, a cell is no list of pairs, or a number is no probability.
+    """
+    require_columns(frame, ANSWERS, source)
+    for name in ANSWERS:
+        kind = frame[name].dtype
+        if not isinstance(kind, pl.List) or not (kind.inner.is_numeric() or kind.inner == pl.Null):
+            raise InputError(f"{source}, column {name!r}: the type is {kind}; expected lists of numbers")
+        answers = pl.col(name).cast(pl.List(pl.Float64)).fill_null([])
+        frame = frame.with_columns(answers.list.eval(pl.element().fill_nan(None)))
+        wrong = frame.select(
+            (pl.col(name).list.len() % 2 != 0)
+            | ~pl.col(name).list.eval(pl.element().is_between(0, 1).fill_null(True)).list.all()
+            | ((pl.col(name).list.len() > 2) & (name == ANSWERS[0]))
+        ).to_series()
+        if wrong.any():
+            row = int(wrong.arg_max() or 0)
+            raise InputError(
+                f"{source}, column {name!r}, row {row + 1}: {frame[name][row].to_list()!s:.80}; expected "
+                "two probabilities for each comparison"
+            )
+    return frame
 
 
 def _require_one_concept(frame: pl.DataFrame, source: str) -> None:

@@ -162,14 +162,14 @@ def _of_tables(tables: Sequence[Path], draw: Draw) -> list[Source]:
         for file in find_tables([path]):
             key: tuple[str | None, ...] = ("text",)
             if file.suffix == ".parquet":
-                (table, *_) = read_score_tables([file])
+                (table, *_) = read_score_tables([file], judges=True)
                 metadata = next(iter(table.metadata.values()))
                 key = (table.protocol, metadata.dataset, metadata.dataset_revision)
             together.setdefault(key, []).append(file)
     sources = []
     for files in together.values():
         groups = [name for name in existing_group_columns(files[0]) if name in CROC_PARTS]
-        read = read_score_tables(files, groups=groups)
+        read = read_score_tables(files, groups=groups, judges=True)
         by = tuple(name for name in groups if all(has_values(table.frame, name) for table in read))
         report = evaluate_tables(read, ReportSettings(by=by, resamples=draw.resamples, flips=0))
         sources.append(of_report(report, draw))

@@ -150,7 +150,7 @@ def _is_results(file: Path) -> bool:
 def _report(file: Path) -> Report:
     if file.suffix == ".parquet":
         by = tuple(name for name in existing_group_columns(file) if name in GROUPS and name != "subset")
-        tables = read_score_tables([file], groups=by)
+        tables = read_score_tables([file], groups=by, judges=True)
         return evaluate_tables(tables, Settings(by=by, resamples=0, flips=0))
     content: Any = read_json(file)
     if isinstance(content, dict) and "report" not in content:

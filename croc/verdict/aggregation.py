@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from croc.checks.schema import SIDES
 from croc.tables.score_tables import ScoreTable, merge_descriptions
 from croc.verdict import statistics
+from croc.verdict.comparisons import pairwise_verdicts
 from croc.verdict.directions import (
     Layout,
     MetricVerdicts,
@@ -104,8 +105,12 @@ class CheckVerdicts:
                 present = layout.count[layout.count > 0]
                 counts += [int(present.min()), int(present.max())] if len(present) else []
             for metric, scores in table.metrics.items():
-                verdicts[metric] = metric_verdicts(
-                    table.frame, table.protocol, layout=layout, scores=scores, paper=paper, images=images
+                verdicts[metric] = (
+                    pairwise_verdicts(table, layout, paper=paper)
+                    if table.pairwise
+                    else metric_verdicts(
+                        table.frame, table.protocol, layout=layout, scores=scores, paper=paper, images=images
+                    )
                 )
         most = max(counts, default=0) if images is None else images
         return replace(

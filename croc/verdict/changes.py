@@ -142,7 +142,8 @@ def _minus(value: float | None) -> float | None:
 
 
 def _named(path: Path | str, name: str, by: Sequence[str], metric: str | None) -> ScoreTable:
-    tables = read_score_tables([path], groups=by, metrics=None if metric is None else [metric])
+    wanted = None if metric is None else [metric]
+    tables = read_score_tables([path], groups=by, metrics=wanted, judges=True)
     names = [one for table in tables for one in table.metrics]
     if len(names) != 1:
         shown = ", ".join(names[:5])

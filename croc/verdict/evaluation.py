@@ -26,6 +26,7 @@ from croc.verdict.aggregation import CheckVerdicts, average, nanmean
 from croc.verdict.directions import scaled_accuracy
 from croc.verdict.generator_effects import dependences
 from croc.verdict.groups import Group, GroupTests, groups_by
+from croc.verdict.position_bias import position_biases
 from croc.verdict.records import Comparison, Result, Score, optional
 from croc.verdict.report import Average, Dataset, GroupKey, Labels, Report, Settings
 from croc.verdict.statistics import Array
@@ -59,7 +60,7 @@ def evaluate(
         'VQAScore'
     """
     settings = settings or Settings()
-    tables = read_score_tables(paths, protocol=protocol, groups=settings.by, metrics=metrics)
+    tables = read_score_tables(paths, protocol=protocol, groups=settings.by, metrics=metrics, judges=True)
     return evaluate_tables(tables, settings)
 
 
@@ -118,6 +119,7 @@ def evaluate_tables(tables: Sequence[ScoreTable], settings: Settings | None = No
         missing_scores={
             metric: dict(table.reasons.get(metric, {})) for table in tables for metric in table.metrics
         },
+        position_biases=position_biases(tables, settings.level),
         samples=tested.samples,
     )
     one_image = _one_image(tables, everything, tests[0], settings)
@@ -175,6 +177,7 @@ def join_reports(reports: Sequence[Report], verdicts: CheckVerdicts, settings: S
         findings=tuple(f for report in ordered for f in report.findings if f.kind == findings.INCOMPLETE),
         dependences=(),
         missing_scores={name: of_metric[name].missing_scores[name] for name in verdicts.metrics},
+        position_biases=tuple(bias for report in ordered for bias in report.position_biases),
         samples=tested.samples,
     )
     # Sums hold the verdicts of all images; those of one image per side are there in hum alone.

@@ -41,6 +41,7 @@ def find(report: Report, tests: Sequence[GroupTests], one_image: GroupTests | No
     """
     return [
         *_missing_scores(report, tests),
+        *_single_images(report),
         *_too_few_permutations(report),
         *_inverse_below_forward(report, one_image),
         *_below_chance(report, tests),
@@ -65,6 +66,24 @@ def _missing_scores(report: Report, tests: Sequence[GroupTests]) -> Iterator[Fin
                 f"({shown or 'rows are absent'})."
             )
             yield Finding(INCOMPLETE, text, (metric,), None)
+
+
+def _single_images(report: Report) -> Iterator[Finding]:
+    """A pairwise judge has no best of several images, as the other metrics of syn have."""
+    judges = tuple(dict.fromkeys(bias.metric for bias in report.position_biases))
+    images = (report.signature.get("images") or "1").split("-")[-1]
+    if judges and len(judges) < len(report.metrics) and int(images) > 1:
+        who = (
+            f"{judges[0]} is a pairwise judge: its"
+            if len(judges) == 1
+            else (f"{', '.join(judges)} are pairwise judges: their")
+        )
+        where = "in the default mode with" if report.settings.paper else "with"
+        text = (
+            f"{who} results are of single images, those of other metrics of the best of {images}. To compare "
+            f"them, evaluate {where} one image per side (--images 1)."
+        )
+        yield Finding("single_images", text, judges, None)
 
 
 def _too_few_permutations(report: Report) -> Iterator[Finding]:

@@ -242,6 +242,39 @@ class Comparison(Record):
         return (self.better, self.worse)
 
 
+Compared = Literal["prompts", "images"]
+
+
+@dataclass(frozen=True)
+class PositionBias(Record):
+    """How often the answers of a pairwise judge follow the position of what it compares.
+
+    Attributes:
+        metric: name of the judge, as in its table.
+        compared: ``prompts`` (text directions) or ``images`` (image directions).
+        comparisons: number of them that were answered in both orders.
+        bias: share of comparisons that choose the same position in both orders, 0…1; 0 is a judge whose
+            choice never depends on the order.
+        ci_low: lower end of its interval; None with fewer than five concepts.
+        ci_high: upper end.
+        first: share of comparisons that choose what stands first in both orders; the rest of ``bias`` chooses
+            what stands second.
+    """
+
+    metric: Text
+    compared: Compared
+    comparisons: Annotated[Count, DisplayColumn("comparisons", "count")]
+    bias: Annotated[Share, DisplayColumn("position bias", "share", ("ci_low", "ci_high"))]
+    ci_low: Share
+    ci_high: Share
+    first: Annotated[Share, DisplayColumn("always the first", "share")]
+
+    @property
+    def about(self) -> tuple[str, ...]:
+        """The judge."""
+        return (self.metric,)
+
+
 @dataclass(frozen=True)
 class Finding(Record):
     """A sentence that rests on a test, or on a count.

@@ -27,6 +27,7 @@ from croc.verdict.records import (
     Count,
     Dependence,
     Finding,
+    PositionBias,
     Record,
     Result,
     Score,
@@ -138,6 +139,7 @@ class Report(Stored):
         findings: what the tests show, in words.
         dependences: where the checks are broken down by who generated them, pairs of generators compared.
         missing_scores: per metric, how many rows have no score, by reason.
+        position_biases: of pairwise judges, for prompts and for images.
         samples: per (column, value) of a group: (resamples, M, 4) bootstrapped scaled accuracies of
             ``metrics``. They are neither stored nor compared; a report that was read has none.
     """
@@ -159,6 +161,7 @@ class Report(Stored):
     findings: tuple[Finding, ...]
     dependences: tuple[Dependence, ...]
     missing_scores: Mapping[str, Mapping[str, Count]]
+    position_biases: tuple[PositionBias, ...] = ()
     samples: Annotated[Mapping[GroupKey, Array], PlainValidator(_refuse)] = field(
         default_factory=dict, repr=False, compare=False
     )
@@ -169,7 +172,7 @@ class Report(Stored):
         Raises:
             ValueError: a record is about a metric that has no signature.
         """
-        for name in ("results", "scores", "comparisons", "findings"):
+        for name in ("results", "scores", "comparisons", "findings", "position_biases"):
             object.__setattr__(self, name, tuple(self._signed(record) for record in getattr(self, name)))
         pairs = (
             replace(pair, differences=tuple(self._signed(difference) for difference in pair.differences))

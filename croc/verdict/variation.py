@@ -159,7 +159,7 @@ def read_pilot(paths: Iterable[Path | str], column: str | None = None) -> Basis:
     Raises:
         InputError: see :func:`pilot_basis` and :func:`croc.tables.readers.read_score_tables`.
     """
-    return pilot_basis(read_score_tables(paths, groups=(column,) if column else ()), column)
+    return pilot_basis(read_score_tables(paths, groups=(column,) if column else (), judges=True), column)
 
 
 def pilot_basis(tables: Sequence[ScoreTable], column: str | None = None) -> Basis:

@@ -40,10 +40,11 @@ def answer(
 
 class Endpoint:
     """A server: for the text of a prompt a list of replies, the last one for good; a reply is (status,
-    body)."""
+    body). With ``respond`` it computes the reply to each request instead."""
 
     def __init__(self) -> None:
         self.script: dict[str, list] = {}
+        self.respond = None
         self.requests: list[dict] = []
         self.headers: list[dict] = []
         self.under_way = self.most_under_way = 0
@@ -56,15 +57,18 @@ class Endpoint:
 
             def do_POST(self):
                 body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-                text = body["messages"][0]["content"][1]["text"]
+                text = body["messages"][0]["content"][-1]["text"]
                 prompt = next((p for p in endpoint.script if f'"{p}"' in text), None)
                 with endpoint.lock:
                     endpoint.requests.append(body)
                     endpoint.headers.append({k.lower(): v for k, v in self.headers.items()})
                     endpoint.under_way += 1
                     endpoint.most_under_way = max(endpoint.most_under_way, endpoint.under_way)
-                    replies = endpoint.script[prompt]
-                    status, reply = replies.pop(0) if len(replies) > 1 else replies[0]
+                    if endpoint.respond is not None:
+                        status, reply = endpoint.respond(body)
+                    else:
+                        replies = endpoint.script[prompt]
+                        status, reply = replies.pop(0) if len(replies) > 1 else replies[0]
                 data = json.dumps(reply).encode()
                 endpoint.busy.wait(endpoint.takes)
                 with endpoint.lock:

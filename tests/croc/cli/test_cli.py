@@ -70,7 +70,10 @@ def test_scorers_are_listed_by_task_and_size() -> None:
     assert {"pickscore", "hpsv2.1", "imagereward"} <= names("--task", "preference")
     assert not {"clipscore-b32", "random"} & names("--task", "preference")
     assert {"rating-gpt-4o", "vqascore-gpt-4o"} <= names("--size", "service")
-    assert names("--task", "judge", "--size", "small") == {"rating-smolvlm-256m"}
+    assert names("--task", "judge", "--size", "small") == {
+        "rating-smolvlm-256m",
+        "pairwise-smolvlm-256m",
+    }
     assert names("--task", "judge", "--size", "service", "--size", "large") >= {"rating-gpt-4o"}
     assert "dsg-qwen2.5-vl-7b" in names("--task", "questions")
     assert {"random", "crocscore", "clipscore-b32"} <= names("--size", "small")

@@ -131,7 +131,7 @@ def test_the_question_stands_before_the_image_when_asked(endpoint):
     endpoint.script = {"a dog": [(200, answer({"Yes": 0.5}))]}
     asked = scorer(endpoint, text_first=True)
     # The server of this test looks for the text behind the image.
-    parts = asked._request(IMAGES[0], "a dog")["messages"][0]["content"]
+    parts = asked._request(IMAGES[:1], "a dog")["messages"][0]["content"]
     assert [part["type"] for part in parts] == ["text", "image_url"]
     assert asked.fields()["order"] == "text, image"
 

@@ -70,8 +70,12 @@ def test_packages_of_an_option_are_looked_for(cache, monkeypatch):
     assert needs_of(entry(**bvqa, options={"chunker": "rules"})) == []
 
 
-def test_the_key_of_a_service_is_looked_for(monkeypatch):
-    api = entry(family="croc.scorers.api:ApiVqaScore", model=None, revision=None)
+@pytest.mark.parametrize(
+    "family", ["api:ApiVqaScore", "api_rating:ApiRatingJudge", "api_pairwise:ApiPairwiseJudge"]
+)
+def test_the_key_of_a_service_is_looked_for(family, monkeypatch):
+    family = f"croc.scorers.{family}"
+    api = entry(family=family, model=None, revision=None)
     monkeypatch.delenv("OPENAI_API_KEY", raising=False)
     assert needs_of(api) == ["missing a key of the service: set the environment variable OPENAI_API_KEY"]
     monkeypatch.setenv("OPENAI_API_KEY", "x")

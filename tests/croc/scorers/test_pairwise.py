@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import numpy as np
+import planted_judges as planted
+import polars as pl
 import pytest
 import tiny_models as tiny
 import torch
 
+from croc.checks.decoding import decode
 from croc.checks.schema import DIRECTIONS
 from croc.errors import InputError
 from croc.scorers.pairs import UnscoredPairs
 from croc.scorers.pairwise import IMAGES_QUESTION, PROMPTS_QUESTION, PairwiseJudge
+from croc.scoring.run import ScoringSettings, score_dataset
+from croc.verdict.evaluation import evaluate
+from croc.verdict.report import Settings
 
 FIRST = ["a red dog", "a green vase", "one cat"]
 SECOND = ["a blue dog", "two green vases on the table", "two cats"]
@@ -106,6 +112,41 @@ def test_a_check_is_answered_in_its_four_directions(models):
     assert exchanged.preference["inverse_text"] == pytest.approx(found.preference["forward_text"], **SAME)
     assert exchanged.position == pytest.approx(found.position, **SAME)
     assert 0 <= found.consistent <= 1
+
+
+@pytest.mark.parametrize("name", ["qwen2_5_vl", "smolvlm"])
+def test_a_run_has_the_answers_of_the_judge_and_shares_prefixes(models, name, tmp_path):
+    model, processor = models[name]
+    judge = PairwiseJudge(model, processor=processor, name="tiny")
+    checks = planted.rows(3, k=2)
+    (file,) = score_dataset(checks, [judge], tmp_path, ScoringSettings(progress=False, batch_size=5))
+    table = pl.read_parquet(file)
+    for check in checks:
+        images, contrast = (
+            [decode(image["bytes"]) for image in check[side]] for side in ("images", "contrast_images")
+        )
+        own, other = check["prompt"], check["contrast_prompt"]
+        rows = table.filter(check_id=check["check_id"], image_side="original").sort("image_index")
+        for image, row in zip(images, rows.rows(named=True), strict=True):
+            # Asked alone, one comparison at a time.
+            asked = (
+                judge.choose_prompts([image], [own], [other]),
+                judge.choose_prompts([image], [other], [own]),
+            )
+            assert row["text_answers"] == pytest.approx(np.concatenate(asked), abs=1e-4)
+            pairs = [pair for opposing in contrast for pair in ((image, opposing), (opposing, image))]
+            asked = [judge.choose_images([own], [a], [b])[0] for a, b in pairs]
+            assert row["image_answers"] == pytest.approx(asked, abs=1e-4)
+    report = evaluate([file], settings=Settings(resamples=0, flips=0))
+    means = {d: [] for d in DIRECTIONS}
+    for check in checks:
+        sides = ([decode(image["bytes"]) for image in check[s]] for s in ("images", "contrast_images"))
+        for direction, value in judge.directions(
+            check["prompt"], check["contrast_prompt"], *sides
+        ).verdict.items():
+            means[direction].append(value)
+    for direction in DIRECTIONS:
+        assert report.result("tiny", direction).accuracy == pytest.approx(np.mean(means[direction]))
 
 
 def test_what_cannot_be_compared_is_one_sentence(models):
