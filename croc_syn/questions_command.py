@@ -49,8 +49,9 @@ def questions(
     SOURCE is a dataset of checks (a folder, a Parquet file, or a Hub id), or a text file with a prompt per
     line. The questions are for the scorers of question lists (TIFA, DSG, Soft-TIFA).
 
-    A prompt without a usable response is counted with the reason; the same command with another --seed asks
-    about it again.
+    A prompt without a usable response is counted with the reason. The same command makes the same requests,
+    and a paid service's answers to these come from the cache; another --seed asks about such prompts anew.
+    Prompts that have their questions in the file keep them.
     """
     from croc.checks.sources import open_checks
     from croc.errors import InputError
@@ -75,5 +76,7 @@ def questions(
     ]
     reasons = Counter(written.failed.values())
     lines += [f"{counted(n, 'prompt')} without questions: {why}" for why, n in reasons.most_common(5)]
+    if reasons:
+        lines.append(f"another --seed than {seed} asks about {'it' if reasons.total() == 1 else 'them'} anew")
     echo("\n".join(lines))
     log_usage(text.endpoint.run)

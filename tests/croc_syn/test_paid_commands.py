@@ -129,6 +129,31 @@ def test_questions_stop_before_the_budget_and_resume(server: llm.Server, tmp_pat
     assert len(server.requests) == 8
 
 
+def test_questions_that_failed_come_from_the_cache_until_another_seed_asks_anew(
+    server: llm.Server, tmp_path: Path
+) -> None:
+    """The same command makes the same requests, whose answers were paid for: unusable ones, too."""
+    good = json.dumps({"questions": [{"id": 1, "question": "Is there a dog?", "parents": []}]})
+    server.script = lambda body, nth: llm.completion("no JSON" if "dog 1" in llm.question(body) else good)
+    source = tmp_path / "prompts.txt"
+    source.write_text("dog 0\ndog 1\ndog 2")
+    words = ["questions", source, "--preset", own_preset(tmp_path, server.url)]
+    words += ["--out", tmp_path / "questions.jsonl", *DOLLAR_PER_ANSWER]
+    first = croc(*words)
+    assert first.exit_code == 0, first.output
+    assert "1 prompt without questions" in first.stdout and "another --seed than 0 asks" in first.stdout
+    asked = len(server.requests)
+    again = croc(*words)
+    assert "1 prompt without questions" in again.stdout and len(server.requests) == asked
+    assert f"0 paid calls, {asked - 2} from the cache" in again.stderr
+    server.script = lambda body, nth: llm.completion(good)
+    assert "1 prompt without questions" in croc(*words).stdout and len(server.requests) == asked
+    anew = croc(*words, "--seed", 1)
+    assert "1 question about 1 prompt, 2 had theirs before" in anew.stdout
+    assert len(server.requests) == asked + 1
+    assert len((tmp_path / "questions.jsonl").read_text().splitlines()) == 3
+
+
 def judged(body: dict[str, Any], nth: int) -> llm.Reply:
     """P("Yes") by the length of the question, for a hundredth of a dollar at 100 dollars a million tokens."""
     yes = {"token": "Yes", "logprob": -len(llm.question(body)) / 100, "bytes": None}
