@@ -80,6 +80,7 @@ def score(
     """Run metrics on a dataset of checks.
 
     DATASET is a folder, a Parquet file, or a Hub id. Each scorer gets a score table in the output folder.
+    Pairwise judges, which compare two prompts or two images, can be among the scorers.
     """
     from croc.scorers.registry import takes
     from croc.scoring.run import score_dataset
