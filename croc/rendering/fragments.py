@@ -172,11 +172,10 @@ def evaluate_upload(path: str | None, by: Sequence[str] | None, paper: bool) -> 
 
     if path is None:
         raise InputError("Add a score table first: Parquet, CSV or TSV")
-    wanted = list(by or ())
+    groups = list(by or ()) or existing_group_columns(Path(path))
     try:
-        groups = wanted or existing_group_columns(Path(path))
         tables = read_score_tables([path], groups=groups, limits=PAGE, judges=True)
-        wanted = wanted or [name for name in _USUAL if all(has_values(table.frame, name) for table in tables)]
+        wanted = by or [name for name in _USUAL if all(has_values(table.frame, name) for table in tables)]
         return evaluate_tables(tables, Settings(paper=bool(paper), by=tuple(wanted)))
     except InputError as problem:
         # The message names the file, but not the folders of the server.
