@@ -20,6 +20,7 @@ from croc.errors import InputError
 from croc.invariance.variant_ids import NONE, split_variant
 from croc.jobs.parts import Executor, Part
 from croc.jobs.runner import Manifest, run
+from croc.storage.files import atomic
 from croc.storage.parquet import write_parquet
 from croc.tables.metadata import library_versions
 from croc_syn.nuisances import nuisances, variants
@@ -168,7 +169,7 @@ def run_invariance(
 
     Args:
         scorers: names or objects as :func:`croc.scorers.registry.load` takes them.
-        out: the folder; the same call resumes an interrupted run.
+        out: the folder, which gets ``invariance.json`` at the end; the same call resumes an interrupted run.
         settings: which checks and which changes.
         dataset: folder or Hub id of checks with images of both prompts.
         split: split of the dataset, where it has several.
@@ -180,6 +181,7 @@ def run_invariance(
         InputError: no check has images of both prompts, or a scorer or the folder cannot be used.
     """
     from croc.invariance import evaluate
+    from croc.invariance.evaluation import REPORT
     from croc.scoring.run import score_dataset
 
     folder = Path(out)
@@ -187,4 +189,7 @@ def run_invariance(
     if not made.counts.get(NONE):
         raise InputError(f"{dataset}: no check has images of both prompts")
     tables = score_dataset(str(folder / VARIANTS), scorers, folder / SCORES, scoring, options=options)
-    return evaluate(tables, order=settings.names, dataset=made.fingerprint["dataset"])
+    report = evaluate(tables, order=settings.names, dataset=made.fingerprint["dataset"])
+    with atomic(folder / REPORT) as temporary:
+        temporary.write_text(report.to_json(), "utf-8")
+    return report

@@ -37,7 +37,7 @@ def _list_changes(ctx: click.Context, _: click.Parameter, value: bool) -> None:
 @click.command(
     epilog="""\b
 Examples:
-  croc invariance crocscore --out runs/invariance
+  croc invariance crocscore --html invariance.html --out runs/invariance
   croc invariance clipscore-b32 colour-words --checks runs/syn --max-checks 300 --out runs/invariance
   croc invariance my_metric.py:Mine --change capitals --change jpeg --out runs/invariance"""
 )
@@ -77,6 +77,7 @@ Examples:
 @workers_option
 @json_option
 @click.option("--plot", type=PATH, metavar="FILE", help="Write a picture of the changed verdicts (PNG).")
+@click.option("--html", "html_file", type=PATH, metavar="FILE", help="Write a page with all results.")
 @out_folder
 def invariance(
     scorers: tuple[str, ...],
@@ -94,6 +95,7 @@ def invariance(
     workers: int,
     json_file: Path | None,
     plot: Path | None,
+    html_file: Path | None,
     out: Path,
 ) -> None:
     """Test whether a metric changes its verdicts for no reason.
@@ -104,7 +106,7 @@ def invariance(
     """
     from croc.checks.names import SYN_SAMPLE
     from croc.jobs.executors import local_executor
-    from croc.rendering.invariance import picture_png, terminal
+    from croc.rendering.invariance import page, picture_png, terminal
     from croc_syn.invariance import InvarianceSettings, run_invariance
 
     report = run_invariance(
@@ -119,6 +121,7 @@ def invariance(
     )
     write(json_file, report.to_json())
     write(plot, picture_png(report) if plot else b"")
+    write(html_file, page(report) if html_file else "")
     log(f"variants and scores: {out}")
     if json_file is None or str(json_file) != "-":
         show(terminal(report))

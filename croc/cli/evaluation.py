@@ -96,7 +96,7 @@ def _report(tables: tuple[Path, ...], options: dict[str, Any], by: tuple[str, ..
 
 _NOT_GRADED = (
     *("paper", "images", "average", "by", "correction"),
-    *("ceilings", "html", "checks", "audit", "probe", "latex"),
+    *("ceilings", "html", "checks", "audit", "probe", "invariance", "latex"),
 )
 
 
@@ -146,17 +146,20 @@ def _failed_checks(
     return [(HEADING, failed_checks(report, tables, found))]
 
 
-def _searches(audits: tuple[Path, ...], probes: tuple[Path, ...]) -> list[tuple[str, str]]:
-    """The sections of audits and probes."""
+def _findings(
+    audits: tuple[Path, ...], probes: tuple[Path, ...], invariances: tuple[Path, ...]
+) -> list[tuple[str, str]]:
+    """The sections of other examinations of the metrics."""
+    from croc.invariance import read_invariance
     from croc.probe.report import read_probe
-    from croc.rendering import probe, reward_audit
+    from croc.rendering import invariance, probe, reward_audit
     from croc.reward_audit.folder import read_audit
 
     found = [("Safe to optimise?", reward_audit.section(*read_audit(path))) for path in audits]
     for path in probes:
         report, images = read_probe(path)
         found.append((f"Weak properties of {report.metric}", probe.section(report, images)))
-    return found
+    return found + [("Invariance", invariance.section(read_invariance(path))) for path in invariances]
 
 
 @section("evaluate")
@@ -211,6 +214,14 @@ Examples:
     metavar="FOLDER|FILE",
     help="Folder or JSON of 'croc probe', for a section of the web page. Repeatable.",
 )
+@click.option(
+    "--invariance",
+    "invariances",
+    multiple=True,
+    type=PATH,
+    metavar="FOLDER|FILE",
+    help="Folder or JSON of 'croc invariance', for a section of the web page. Repeatable.",
+)
 @click.option("--latex", "latex_file", type=PATH, metavar="FILE", help="Write a LaTeX table (booktabs).")
 @click.option("--heatmap", "heatmap_file", type=PATH, metavar="FILE", help="Write a heatmap as PNG.")
 def evaluate(
@@ -222,6 +233,7 @@ def evaluate(
     checks: str | None,
     audits: tuple[Path, ...],
     probes: tuple[Path, ...],
+    invariances: tuple[Path, ...],
     latex_file: Path | None,
     heatmap_file: Path | None,
     **options: Any,
@@ -249,16 +261,19 @@ def evaluate(
         files = {"ceilings": ceilings_file, "json": json_file, "html": html_file, "latex": latex_file}
         _show_graded(
             tables,
-            {**options, "by": by, "checks": checks, "audit": audits, "probe": probes},
+            {
+                **options,
+                **{"by": by, "checks": checks, "audit": audits, "probe": probes, "invariance": invariances},
+            },
             {**files, "heatmap": heatmap_file},
         )
         return
     found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
     extra = [] if found is None else [("Ceilings", ceilings_html(found))]
     if html_file:
-        extra += [*_searches(audits, probes), *_failed_checks(report, tables, options, checks)]
-    elif audits or probes:
-        raise InputError("--audit and --probe add sections to the web page: give --html, too")
+        extra += [*_findings(audits, probes, invariances), *_failed_checks(report, tables, options, checks)]
+    elif audits or probes or invariances:
+        raise InputError("--audit, --probe and --invariance add sections to the web page: give --html, too")
     write(json_file, report.to_json() if json_file else "")
     write(html_file, page(report, extra=extra) if html_file else "")
     write(latex_file, latex(report) if latex_file else "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["InvarianceReport", "evaluate"]
+__all__ = ["InvarianceReport", "evaluate", "read_invariance"]
 
 
 def __getattr__(name: str) -> Any:

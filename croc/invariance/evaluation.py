@@ -7,22 +7,30 @@ per side.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import TypeAdapter
 
 from croc import __version__
 from croc.errors import InputError
 from croc.invariance.variant_ids import NONE, split_variant
+from croc.storage.files import read_json
+from croc.storage.text_files import first_problem
 from croc.tables.readers import read_score_tables
 from croc.tables.score_tables import ScoreTable
 from croc.tables.signature import Signature
 from croc.verdict.intervals import FEWEST_CONCEPTS, Estimate, mean_share
 from croc.verdict.report import DEFAULT_SEED
 from croc.verdict.statistics import Array, percentile_interval, resample_counts
+
+FORMAT = "croc invariance"
+REPORT = "invariance.json"
+"""All numbers of the last run, in the output folder."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +101,32 @@ class InvarianceReport:
 
     def to_json(self) -> str:
         """All numbers as JSON."""
-        return json.dumps({**asdict(self), "signature": str(self.signature)}, indent=1, ensure_ascii=False)
+        whole = {"format": FORMAT, **asdict(self), "signature": str(self.signature)}
+        return json.dumps(whole, indent=1, ensure_ascii=False)
+
+
+@cache
+def _adapter() -> TypeAdapter[InvarianceReport]:
+    return TypeAdapter(InvarianceReport)
+
+
+def read_invariance(path: str | Path) -> InvarianceReport:
+    """Read the results of ``croc invariance``.
+
+    Args:
+        path: the folder, or the file of ``--json``.
+
+    Raises:
+        InputError: it is not such a result.
+    """
+    file = Path(path) / REPORT if Path(path).is_dir() else Path(path)
+    content = read_json(file, f"{file} does not exist; croc invariance writes it")
+    if not isinstance(content, Mapping) or content.get("format") != FORMAT:
+        raise InputError(f"{file}: not the JSON of an invariance test; 'croc invariance' writes it")
+    try:
+        return _adapter().validate_python(content)
+    except ValueError as problem:
+        raise InputError(f"{file}: not the JSON of an invariance test: {first_problem(problem)}") from None
 
 
 def evaluate(

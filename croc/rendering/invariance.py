@@ -1,30 +1,28 @@
-"""Results on invariance: as terminal tables and as a picture."""
+"""Results on invariance: as terminal tables, as a picture, and as a page."""
 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.table import Table
 from rich.text import Text
 
 from croc.invariance.evaluation import ChangeScore, InvarianceReport
-from croc.rendering.formats import probability, share_cells
+from croc.rendering.formats import data_uri, probability, share_cells
+from croc.rendering.page import findings_page, findings_section
 from croc.wording import counted
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
 
+_RESULTS = "invariance_results.html"
+
 
 def terminal(report: InvarianceReport) -> list[RenderableType]:
     """A table per metric, and what its columns mean."""
-    shown: list[RenderableType] = [
-        Text(
-            f"{report.dataset}: {counted(report.checks, 'check')} of "
-            f"{counted(report.concepts, 'concept')}, {report.level:.0%} intervals over concepts"
-        )
-    ]
+    shown: list[RenderableType] = [Text(_head(report))]
     for metric in report.metrics:
         table = Table(
             box=None,
@@ -39,7 +37,7 @@ def terminal(report: InvarianceReport) -> list[RenderableType]:
             table.add_row(
                 score.change,
                 *share_cells(score.flips),
-                *_ratio(score),
+                *ratio_cells(score),
                 probability(score.accuracy),
                 str(score.checks),
             )
@@ -47,7 +45,15 @@ def terminal(report: InvarianceReport) -> list[RenderableType]:
     return [*shown, Text(""), *(Text(line) for line in lines(report))]
 
 
-def _ratio(score: ChangeScore) -> tuple[str, str]:
+def _head(report: InvarianceReport) -> str:
+    return (
+        f"{report.dataset}: {counted(report.checks, 'check')} of {counted(report.concepts, 'concept')}, "
+        f"{report.level:.0%} intervals over concepts"
+    )
+
+
+def ratio_cells(score: ChangeScore) -> tuple[str, str]:
+    """What an error does beside a change, and its interval; a dash where there is none."""
     ratio = score.ratio
     if ratio.value is None:
         return "–", ""
@@ -106,3 +112,25 @@ def picture_png(report: InvarianceReport, dpi: int = 150) -> bytes:
     out = io.BytesIO()
     picture(report).savefig(out, format="png", dpi=dpi)
     return out.getvalue()
+
+
+def page(report: InvarianceReport) -> str:
+    """All results as one HTML page that needs no other file."""
+    names = ", ".join(metric.metric for metric in report.metrics)
+    heading = "Does the verdict change when nothing true changes?"
+    return findings_page(f"Invariance: {names}", heading, [_head(report)], _RESULTS, _shown(report))
+
+
+def section(report: InvarianceReport) -> str:
+    """The results as a section of another page: safe HTML."""
+    return findings_section([_head(report)], _RESULTS, _shown(report))
+
+
+def _shown(report: InvarianceReport) -> dict[str, Any]:
+    return {
+        "report": report,
+        "picture": data_uri(picture_png(report, dpi=110), "image/png"),
+        "share_cells": share_cells,
+        "ratio_cells": ratio_cells,
+        "lines": lines(report),
+    }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from markupsafe import Markup
 
 from croc.checks.schema import DIRECTIONS
 from croc.rendering import formats
@@ -62,6 +64,28 @@ def environment() -> Environment:
         "tone": formats.tone,
     }
     return made
+
+
+def findings_page(
+    title: str, heading: str, lead: Sequence[str], results: str, shown: Mapping[str, Any]
+) -> str:
+    """The page of a command that examines metrics; it needs no other file.
+
+    Args:
+        title: of the page.
+        heading: what the page answers.
+        lead: sentences below it.
+        results: name of the template of its results, which :func:`findings_section` takes, too.
+        shown: what that template shows.
+    """
+    template = environment().get_template("findings.html")
+    return template.render(title=title, heading=heading, lead=lead, results=results, level=2, **shown)
+
+
+def findings_section(lead: Sequence[str], results: str, shown: Mapping[str, Any]) -> str:
+    """The same results as a section of another page: safe HTML. Arguments as of :func:`findings_page`."""
+    first = Markup("").join(Markup("<p>{}</p>").format(line) for line in lead)
+    return first + Markup(environment().get_template(results).render(level=3, **shown))
 
 
 @cache

@@ -6,13 +6,12 @@ import io
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
 from croc.probe.report import GROUP, Counterexample, Finding, ProbeReport
 from croc.rendering.formats import data_uri, probability, share_cells
-from croc.rendering.page import environment
+from croc.rendering.page import findings_page, findings_section
 from croc.wording import counted
 
 if TYPE_CHECKING:
@@ -27,6 +26,8 @@ NOUNS = 8
 
 NAMED = 5
 """Candidates for the weakest property that are named; of more, their number is given."""
+
+_RESULTS = "probe_results.html"
 
 
 def terminal(report: ProbeReport, limit: int = SHOWN) -> list[RenderableType]:
@@ -160,7 +161,8 @@ def page(report: ProbeReport, images: Mapping[str, bytes]) -> str:
         report: the results.
         images: content of the pictures of the counterexamples, by their name in the report.
     """
-    return environment().get_template("probe.html").render(**_shown(report, images, 2))
+    title = f"Weak properties of {report.metric}"
+    return findings_page(title, title, summary(report), _RESULTS, _shown(report, images))
 
 
 def section(report: ProbeReport, images: Mapping[str, bytes]) -> str:
@@ -170,22 +172,18 @@ def section(report: ProbeReport, images: Mapping[str, bytes]) -> str:
         report: the results.
         images: as of :func:`page`; counterexamples without a picture are left out.
     """
-    shown = _shown(report, images, 3)
-    lead = Markup("").join(Markup("<p>{}</p>").format(line) for line in shown["summary"])
-    return lead + Markup(environment().get_template("probe_results.html").render(**shown))
+    return findings_section(summary(report), _RESULTS, _shown(report, images))
 
 
-def _shown(report: ProbeReport, images: Mapping[str, bytes], level: int) -> dict[str, Any]:
+def _shown(report: ProbeReport, images: Mapping[str, bytes]) -> dict[str, Any]:
     return {
         "report": report,
-        "level": level,
         "picture": data_uri(picture_png(report, dpi=110), "image/png"),
         "examples": [
             (one, counterexample_lines(one), data_uri(images[one.image], "image/png"))
             for one in report.counterexamples
             if one.image in images
         ],
-        "summary": summary(report),
         "notes": notes(report),
         "share_cells": share_cells,
     }

@@ -6,13 +6,12 @@ import io
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from markupsafe import Markup
 from rich.table import Table
 from rich.text import Text
 
 from croc.rendering.formats import data_uri, probability, share_cells
 from croc.rendering.fragments import thumbnail
-from croc.rendering.page import environment
+from croc.rendering.page import findings_page, findings_section
 from croc.reward_audit.evaluation import CHOSEN_OF
 from croc.reward_audit.records import RewardAudit, RewardReport
 from croc.wording import DASH, counted, signed
@@ -20,6 +19,8 @@ from croc.wording import DASH, counted, signed
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from rich.console import RenderableType
+
+_RESULTS = "reward_audit_results.html"
 
 
 def terminal(report: RewardReport) -> list[RenderableType]:
@@ -228,19 +229,22 @@ def page(report: RewardReport, found: Mapping[str, Sequence[Mapping[str, Any]]])
         report: the results.
         found: per metric the rows of its search, with images; a metric without a search may be absent.
     """
-    return environment().get_template("reward_audit.html").render(**_shown(report, found, 2))
+    one = len(report.metrics) == 1
+    return findings_page(
+        f"Audit of rewards: {', '.join(map(_name, report.metrics))}",
+        "Is this metric safe to optimise?" if one else "Are these metrics safe to optimise?",
+        [_head(report)],
+        _RESULTS,
+        _shown(report, found),
+    )
 
 
 def section(report: RewardReport, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> str:
     """The results as a section of another page: safe HTML. Arguments as of :func:`page`."""
-    shown = _shown(report, found, 3)
-    lead = Markup("<p>{}</p>").format(shown["head"])
-    return lead + Markup(environment().get_template("reward_audit_results.html").render(**shown))
+    return findings_section([_head(report)], _RESULTS, _shown(report, found))
 
 
-def _shown(
-    report: RewardReport, found: Mapping[str, Sequence[Mapping[str, Any]]], level: int
-) -> dict[str, Any]:
+def _shown(report: RewardReport, found: Mapping[str, Sequence[Mapping[str, Any]]]) -> dict[str, Any]:
     attacked = [one for one in report.metrics if one.pixels is not None]
     files, sizes = _changes(report)
     last = list(report.oracle)[-1]
@@ -249,8 +253,6 @@ def _shown(
     winners = {one.metric: cards for one in report.metrics if (cards := _winners(found.get(one.metric, ())))}
     return {
         "report": report,
-        "level": level,
-        "head": _head(report),
         "numbers": list(report.oracle),
         "number_heads": [f"n = {number}" for number in report.oracle],
         "last": last,

@@ -166,8 +166,11 @@ def test_the_oracle_changes_no_verdict_and_planted_faults_are_found(tmp_path: Pa
 def test_the_command_prints_writes_and_resumes(tmp_path: Path) -> None:
     words = ["invariance", "colour-words", "random", "--max-checks", "4", "--change", "capitals"]
     words += ["--change", "half size", "--out", str(tmp_path / "out"), "--json", str(tmp_path / "o.json")]
-    done = CliRunner().invoke(main, [*words, "--plot", str(tmp_path / "o.png")], catch_exceptions=False)
+    files = ["--plot", str(tmp_path / "o.png"), "--html", str(tmp_path / "o.html")]
+    done = CliRunner().invoke(main, [*words, *files], catch_exceptions=False)
     assert done.exit_code == 0, done.output
+    assert "<h2>colour-words</h2>" in (tmp_path / "o.html").read_text()
+    assert (tmp_path / "out" / "invariance.json").read_bytes() == (tmp_path / "o.json").read_bytes()
     assert "changed verdicts" in done.output and "half size" in done.output
     stored = json.loads((tmp_path / "o.json").read_text())
     assert {metric["metric"] for metric in stored["metrics"]} == {"colour-words", "random"}

@@ -10,8 +10,8 @@ import pyarrow as pa
 import pytest
 
 from croc.errors import InputError
-from croc.invariance import evaluate
-from croc.rendering.invariance import picture_png, terminal
+from croc.invariance import evaluate, read_invariance
+from croc.rendering.invariance import page, picture_png, section, terminal
 from croc.tables.columns import SCORE_COLUMNS
 from croc.tables.metadata import ScoreMetadata
 from croc.tables.writers import write_scores
@@ -114,6 +114,25 @@ def test_the_most_invariant_metric_is_first_and_all_is_shown(tmp_path: Path) -> 
     assert json.loads(report.to_json())["metrics"][1]["changes"][0]["flips"]["value"] == 0.5
     assert picture_png(report).startswith(b"\x89PNG")
     assert len(terminal(report)) >= 6
+    shown = page(report)
+    assert shown.startswith("<!doctype html>") and shown.index("<h2>good</h2>") < shown.index("<h2>bad</h2>")
+    assert '<th scope="row" class="name">large</th><td>0.500</td>' in shown
+    assert "<h3>good</h3>" in section(report)
+
+
+def test_a_report_is_read_from_its_json_and_nothing_else(tmp_path: Path) -> None:
+    report = evaluate([table(tmp_path / "some.parquet", lambda change, check: -2.0 * (change == "large"))])
+    file = tmp_path / "invariance.json"
+    file.write_text(report.to_json(), "utf-8")
+    assert read_invariance(file) == read_invariance(tmp_path) == report
+    file.write_text('{"format": "croc audit-reward"}')
+    with pytest.raises(InputError, match="not the JSON of an invariance test; 'croc invariance' writes it"):
+        read_invariance(file)
+    file.write_text('{"format": "croc invariance", "checks": "many"}')
+    with pytest.raises(InputError, match="not the JSON of an invariance test: "):
+        read_invariance(file)
+    with pytest.raises(InputError, match="does not exist; croc invariance writes it"):
+        read_invariance(tmp_path / "none.json")
 
 
 @pytest.mark.parametrize(
