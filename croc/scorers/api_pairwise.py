@@ -8,6 +8,7 @@ call.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -129,7 +130,7 @@ class ApiPairwiseJudge(BothOrders, ChatEndpoint):
         """P(A) / (P(A) + P(B)), by the text of an answer without log-probabilities."""
         if response["top"] or response["refusal"] or response["finish_reason"] == "content_filter":
             return super()._score_response(response)
-        letter = str(response["text"] or "").strip().strip("\"'(").upper()[:1]
+        letter = re.sub(r"\W", "", str(response["text"] or "")).upper()
         if letter not in self.answers:
             raise NoScore(f"the answer is neither A nor B: {response['text']!r}")
         return float(letter == "A")

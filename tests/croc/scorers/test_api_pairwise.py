@@ -78,7 +78,7 @@ def test_both_images_are_sent_in_their_order_and_paid_for(endpoint):
 
 
 def test_an_endpoint_without_log_probabilities_answers_by_its_text(endpoint):
-    texts = iter(["A", "(b)", "Neither"])
+    texts = iter(["A", "(b)", "Neither", "As"])
 
     def respond(body):
         reply = answer({"A": 1.0})
@@ -88,9 +88,10 @@ def test_an_endpoint_without_log_probabilities_answers_by_its_text(endpoint):
 
     endpoint.respond = respond
     with pytest.raises(UnscoredPairs) as refused:
-        judge(endpoint, workers=1).choose_prompts([RED] * 3, ["a", "b", "c"], ["d", "e", "f"])
+        judge(endpoint, workers=1).choose_prompts([RED] * 4, ["a", "b", "c", "d"], ["e", "f", "g", "h"])
     assert refused.value.scores[:2].tolist() == [1.0, 0.0]
-    assert refused.value.reasons == {2: "the answer is neither A nor B: 'Neither'"}
+    expected = {2: "the answer is neither A nor B: 'Neither'", 3: "the answer is neither A nor B: 'As'"}
+    assert refused.value.reasons == expected
 
 
 def test_refusals_and_other_answers_are_reasons(endpoint):
