@@ -162,6 +162,7 @@ def test_the_module_has_the_options_of_the_command_with_their_defaults(load: Any
     command = main.get_command(click.Context(main), "evaluate")
     assert command is not None
     output = {"ceilings_file", "json_file", "html_file", "latex_file", "heatmap_file", "checks"}
+    output |= {"audits", "probes", "invariances"}
     options = {
         option.name: option.to_info_dict()
         for option in command.params

@@ -273,7 +273,7 @@ def test_a_build_from_a_probe_has_exactly_its_weak_checks(tmp_path: Path) -> Non
         {"kind": "property", "name": "colour", "certified": None},
     ]
     report = {"format": "croc probe", "metric": "m", "seed": 3, "size": 48, "weakest": "count"}
-    report |= {"findings": findings, "scored": scored}
+    report |= {"findings": findings, "scored": scored, "signature": "croc:1|task:probe"}
     (tmp_path / "probe.json").write_text(json.dumps(report))
     options = {"images": 1, "size": 48, "audit_checks": 0, "progress": False}
     built = build_exact(tmp_path / "built", checks=300, from_probe=tmp_path, **options)
