@@ -259,14 +259,8 @@ def evaluate(
     report = _report(tables, options, by)
     if report is None:
         files = {"ceilings": ceilings_file, "json": json_file, "html": html_file, "latex": latex_file}
-        _show_graded(
-            tables,
-            {
-                **options,
-                **{"by": by, "checks": checks, "audit": audits, "probe": probes, "invariance": invariances},
-            },
-            {**files, "heatmap": heatmap_file},
-        )
+        given = {"by": by, "checks": checks, "audit": audits, "probe": probes, "invariance": invariances}
+        _show_graded(tables, options | given, {**files, "heatmap": heatmap_file})
         return
     found = None if ceilings_file is None else read_ceilings(ceilings_file, report)
     extra = [] if found is None else [("Ceilings", ceilings_html(found))]

@@ -12,6 +12,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -275,9 +276,7 @@ def compare_runs(path: Path, again: Path, tolerance: float) -> tuple[list[str], 
             problems.append("evidence: it has attacks on pixels, and the new run has none")
         if (ours / PROBE).is_file():
             parts.append("probe")
-            problems += _missing(theirs, PROBE) or _contradictions(
-                _checks(theirs), _checks(ours), "checks of the probe"
-            )
+            problems += _missing(theirs, PROBE) or _probe_problems(_checks(theirs), _checks(ours))
     return problems, tuple(parts)
 
 
@@ -318,13 +317,22 @@ def _checks(folder: Path) -> dict[tuple[Any, ...], Any]:
     return {(one["property"], one["topic"], one["generation"]): one["passed"] for one in scored}
 
 
+def _probe_problems(theirs: Mapping[tuple[Any, ...], Any], ours: Mapping[tuple[Any, ...], Any]) -> list[str]:
+    """A longer search begins with the checks of a shorter one: only their common length is compared."""
+    length = min(len(theirs), len(ours))
+    first, second = (dict(islice(run.items(), length)) for run in (theirs, ours))
+    return _contradictions(first, second, "checks of the probe")
+
+
 def _contradictions(
     theirs: Mapping[tuple[Any, ...], Any], ours: Mapping[tuple[Any, ...], Any], what: str
 ) -> list[str]:
-    wrong = [key for key, value in theirs.items() if key not in ours or ours[key] != value]
-    if len(wrong) <= _CONTRADICTED * len(theirs):
+    """Outcomes that only one of two runs has, or that differ; what was left out counts as well."""
+    keys = dict.fromkeys((*theirs, *ours))
+    wrong = [key for key in keys if theirs.get(key) != ours.get(key)]
+    if len(wrong) <= _CONTRADICTED * len(keys):
         return []
     return [
-        f"evidence: {len(wrong)} of {len(theirs)} {what} are not in the new run, or have another result "
-        f"there, such as {' '.join(map(str, wrong[0]))}"
+        f"evidence: {len(wrong)} of {len(keys)} {what} are only here or only in the new run, or have another "
+        f"result there, such as {' '.join(map(str, wrong[0]))}"
     ]

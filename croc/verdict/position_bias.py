@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from croc.tables.columns import ANSWERS
 from croc.tables.score_tables import ScoreTable
 from croc.verdict.comparisons import Answers
-from croc.verdict.intervals import intervals
+from croc.verdict.intervals import mean_share
 from croc.verdict.records import Compared, PositionBias, optional
 
 
@@ -39,20 +39,16 @@ def _position_bias(
     known = found.known
     a, b = found.match_first[known], found.other_first[known]
     first, second = (a > 0.5) & (b > 0.5), (a < 0.5) & (b < 0.5)
-    of = concept[found.row[known]]
-    clusters = int(concept.max(initial=-1)) + 1
-    followed = np.bincount(of, first | second, minlength=clusters)
-    count = np.bincount(of, minlength=clusters).astype(np.float64)
-    # Answers at random follow the position in half of the comparisons.
-    sums = np.stack([followed, count / 2, count], axis=-1)[:, None, None, None]
-    ends = intervals(sums, np.array([False]), level).accuracy[:, 0, 0]
     n = int(known.sum())
+    # Answers at random follow the position in half of the comparisons.
+    _, clusters = np.unique(concept[found.row[known]], return_inverse=True)
+    share = mean_share((first | second).astype(np.float64), level, clusters=clusters) if n else None
     return PositionBias(
         metric=metric,
         compared=compared,
         comparisons=n,
-        bias=optional(np.mean(first | second)) if n else None,
-        ci_low=optional(ends[0]),
-        ci_high=optional(ends[1]),
+        bias=share.value if share else None,
+        ci_low=share.low if share else None,
+        ci_high=share.high if share else None,
         first=optional(np.mean(first)) if n else None,
     )

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 COUNT = int(os.environ.get("CROC_FUZZ", "1200"))
 OFFSET = int(os.environ.get("CROC_FUZZ_SEED", "0"))
 STEP = 100
-OPTIONS = COUNT // 4
+OPTIONS = COUNT // 2
 
 
 @pytest.fixture(scope="module")

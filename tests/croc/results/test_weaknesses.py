@@ -165,6 +165,21 @@ def no_flips(content: bytes) -> bytes:
     return out.getvalue()
 
 
+def without_the_worst(content: bytes) -> bytes:
+    report = json.loads(content)
+    worst = min(one["passed"] for one in report["scored"])
+    report["scored"] = [one for one in report["scored"] if one["passed"] > worst]
+    return json.dumps(report).encode()
+
+
+def every_second_attack(content: bytes) -> bytes:
+    import io
+
+    out = io.BytesIO()
+    pl.read_parquet(content).gather_every(2).write_parquet(out)
+    return out.getvalue()
+
+
 def other_scores(content: bytes) -> bytes:
     """The scores of the pools with another sign, in a table with the same metadata."""
     import io
@@ -186,7 +201,9 @@ def other_scores(content: bytes) -> bytes:
     [
         (CANDIDATES, other_scores, "scores of candidates differ"),
         (ATTACKS, no_flips, "attacks"),
+        (ATTACKS, every_second_attack, "attacks"),
         (PROBE, all_passed, "checks of the probe"),
+        (PROBE, without_the_worst, "checks of the probe"),
     ],
 )
 def test_a_forgery_is_found(
