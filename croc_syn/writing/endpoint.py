@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from croc.errors import MissingExtra
+from croc.jobs.interrupts import run_async
 from croc.jobs.paid_calls import PaidCalls
 from croc.storage.service import RateLimiter, api_key, error_message
 from croc_syn.model_runtime import service_failure
@@ -67,7 +68,7 @@ class EndpointWriter:
             Abort: the service rejects every request, because of the key, the model or the address; or the
                 budget is used up.
         """
-        asyncio.run(self._write(requests, follow_up))
+        run_async(lambda: self._write(requests, follow_up))
 
     async def _write(self, requests: Sequence[PromptRequest], follow_up: FollowUp) -> None:
         try:
