@@ -396,6 +396,13 @@ def build_nlvr(folder: Path, out: Path) -> None:
     type=Number(0, 1),
     help="Share of the things that get unusual parts, textures or materials.",
 )
+@click.option(
+    "--plain",
+    default=0.2,
+    show_default=True,
+    type=Number(0, 1),
+    help="Share of the images with a plain background instead of a place.",
+)
 @seed_option
 @workers_option
 @out_folder
@@ -410,6 +417,7 @@ def build_scenes(
     styles: tuple[str, ...],
     hold_out: tuple[str, ...],
     unusual: float,
+    plain: float,
     seed: int,
     workers: int,
     out: Path,
@@ -432,6 +440,7 @@ def build_scenes(
             about=about,
             frames=scenes.Settings.frames if frames == "varied" else (),
             unusual=unusual,
+            plain=plain,
             seed=seed,
             styles=styles,
             held_out=hold_out,

@@ -45,6 +45,8 @@ from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
 from croc_syn.world.declarations.styles import find_style
 from croc_syn.world.language import synonyms
+from croc_syn.world.language.meaning import Attribute, Meaning
+from croc_syn.world.language.parser import parse
 from croc_syn.world.language.wording import FRAMES, reword
 from croc_syn.world.scenes.layout import extent
 from croc_syn.world.scenes.oracle import RELATION_TESTS, Box, is_arranged
@@ -73,6 +75,8 @@ class Settings:
         unusual: share of the things whose parts, texture and material are sampled uniformly. Otherwise a
             thing has what its kind usually has unless a prompt says otherwise, and a model learns that dogs
             have four legs instead of counting them.
+        plain: share of the images with a plain background instead of the place that their prompt names. A
+            prompt in which people name no place is drawn on one in three of ten images.
         seed: decides prompts, images and claims.
         styles: drawing styles; each image has one of them. What a style does not draw is drawn in another.
         held_out: what no prompt, no claim and no scene contains, as for :meth:`croc_syn.world.HeldOut.of`.
@@ -83,6 +87,7 @@ class Settings:
     about: tuple[str, ...] = ()
     frames: tuple[str, ...] = tuple(FRAMES)
     unusual: float = 0.7
+    plain: float = 0.2
     seed: int = 0
     styles: tuple[str, ...] = (USUAL,)
     held_out: tuple[str, ...] = ()
@@ -204,6 +209,7 @@ def build_scenes(
         "frames": settings.frames,
         "mixture": stable_hash(*(f"{name} {weight}" for name, weight in MIXTURE.items())),
         "unusual": settings.unusual,
+        "plain": settings.plain,
         "seed": settings.seed,
         "splits": dict(splits),
         "banned": stable_hash(sorted(text.hex() for text in banned)),
@@ -275,14 +281,17 @@ def write_scenes(
         try:
             if made["error"] is not None:
                 raise CrocError(made["error"])
-            scene, _, _ = sample_scene(own, other, place, style, scope.avoided)
+            elsewhere = not scope.drawn_as.places and scope.covers(None, "plain")
+            plain = elsewhere and rng.random() < settings.plain
+            drawn = plain_background(own) if plain else own
+            scene, _, _ = sample_scene(drawn, other, place, style, scope.avoided)
         except CrocError:
             counts["dropped"] += 1
             continue
         # On the bare shapes of some styles, a texture or a material would be out of place.
         share = 0.0 if scope.drawn_as.bare else settings.unusual
-        scene = mix_unusual(scene, own, other, share, rng, scope.avoided)
-        pairs = [(own, other, keys["contrast"] or "entity")]
+        scene = mix_unusual(scene, drawn, other, share, rng, scope.avoided)
+        pairs = [(own, other, keys["contrast"] or "entity")] if satisfies(scene, own) else []
         extra = make_claims(scene, settings.claims, rng, settings.about)
         pairs += [(claim.true, claim.false, claim.about) for claim in extra]
         allowed = [pair for pair in pairs if not is_banned(pair, banned)]
@@ -311,6 +320,11 @@ def write_scenes(
     return counts
 
 
+def plain_background(prompt: str) -> Meaning:
+    """What a prompt requires, on a plain background instead of its place, time of day and weather."""
+    return replace(parse(prompt), image=(Attribute("setting", "plain"),))
+
+
 def is_banned(pair: tuple[str, str, str], banned: frozenset[bytes]) -> bool:
     """Whether one of the two prompts must not occur."""
     return bool({fold_caption(pair[0]), fold_caption(pair[1])} & banned)
@@ -326,7 +340,7 @@ def vary_wording(true: str, false: str, frames: Sequence[str], rng: SeededRandom
 
 def mix_unusual(
     scene: Scene,
-    own: str,
+    own: str | Meaning,
     other: str,
     share: float,
     rng: SeededRandom,
@@ -336,7 +350,7 @@ def mix_unusual(
 
     Args:
         scene: shows ``own`` and does not show ``other``; so does the result.
-        own: a prompt.
+        own: a prompt, or what it requires.
         other: its contrast.
         share: of the things that are changed; equal things of one kind remain equal half the time.
         rng: the source of randomness.

@@ -7,6 +7,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+from croc.storage.files import sha256_of
+from croc.storage.text_files import require_regular
+
 # The files of a folder that change scores, and those that this program writes beside them about the model.
 SCORING_FILES = ("*.safetensors", "pytorch_model*.bin", "*.json", "*.jinja", "*.txt", "*.model")
 WORLD_FIGURES, WORLD_ARRAYS = "world.json", "world.npz"
@@ -27,10 +30,10 @@ def folder_fingerprint(folder: Path, other: str | None = None) -> str:
     names = {path.name for pattern in SCORING_FILES for path in folder.glob(pattern)} - _DESCRIPTIONS
     for path in sorted(folder / name for name in {*names, *([other] if other else [])}):
         if path.name == "config.json":
+            require_regular(path)
             digest = hashlib.sha256(_without_calibration(path.read_bytes())).digest()
         else:
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").digest()
+            digest = bytes.fromhex(sha256_of(path))
         total.update(path.name.encode() + digest)
     return total.hexdigest()[:12]
 

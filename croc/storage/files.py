@@ -69,7 +69,12 @@ def fsync(path: Path) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """The checksum of a file, in hexadecimal."""
+    """The checksum of a file, in hexadecimal.
+
+    Raises:
+        InputError: it is a named pipe or a device, which may have no end.
+    """
+    require_regular(path)
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

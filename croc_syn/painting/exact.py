@@ -249,7 +249,7 @@ def plan_check(prompts: Mapping[str, Any], settings: ExactSettings) -> PlannedCh
 
 
 def sample_scene(
-    prompt: str,
+    prompt: str | world.Meaning,
     other: str,
     place: tuple[Any, ...],
     style: str = world.USUAL,
@@ -258,7 +258,7 @@ def sample_scene(
     """Sample scenes until the oracle confirms that one shows ``prompt`` and does not show ``other``.
 
     Args:
-        prompt: what is drawn.
+        prompt: what is drawn; a prompt, or what it requires.
         other: what must not be true of the image; a distractor may have made it so.
         place: JSON values that name the image; the seeds come from them.
         style: drawing style.

@@ -16,6 +16,7 @@ from croc.cli import main
 from croc.errors import InputError
 from croc_syn import world
 from croc_syn.world import KINDS
+from croc_syn.world.contrasts.claims import make_claims
 from croc_syn.world.scenes.seeded_random import SeededRandom
 
 SPLITS = {"train": 0.7, "validation": 0.05, "test": 0.25}
@@ -133,6 +134,36 @@ def test_scenes_of_chosen_properties(tmp_path: Path) -> None:
     assert len(said) == 16 and set(said) == {"texture", "thing_part"}
     with pytest.raises(InputError, match=r"no check varies taste; there are .*texture"):
         build_scenes(tmp_path / "t", images=1, splits=SPLITS, properties=["taste"])
+
+
+@pytest.mark.parametrize(("share", "held_out"), [(1.0, ()), (0.0, ()), (1.0, ("values=setting=plain",))])
+def test_scenes_on_a_plain_background(share: float, held_out: tuple[str, ...], tmp_path: Path) -> None:
+    """Everything but the place is as the prompt says, and no prompt names the place that is not drawn."""
+    settings = Settings(sizes=(32,), claims=4, about=("count", "only"), plain=share, held_out=held_out)
+    made = build_scenes(
+        tmp_path / "s",
+        images=24,
+        splits={"train": 1.0},
+        properties=["count"],
+        settings=settings,
+        progress=False,
+    )
+    rows = [row for file in made.files() for row in read_rows(file)]
+    assert len(rows) > 20
+    assert {"setting=plain" in row["whole"] for row in rows} == {share == 1 and not held_out}
+    assert all(row["true"] for row in rows)
+    for row in rows:
+        for text in row["true"]:
+            stated = {f"{a.dimension}={a.value}" for a in world.parse(text).image}
+            assert stated <= set(row["whole"])
+
+
+def test_only_says_colours_too() -> None:
+    scene = world.sample("a red ball and a blue box, on a plain background", 1, distractors=False)
+    claims = make_claims(scene, 40, SeededRandom("only"), ("only",))
+    pairs = {(claim.true, claim.false) for claim in claims}
+    assert ("only a red ball and a blue box", "only a red ball") in pairs
+    assert any(true == "only a ball and a box" for true, _ in pairs)
 
 
 def test_errors_are_one_sentence(tmp_path: Path) -> None:

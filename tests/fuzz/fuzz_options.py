@@ -33,6 +33,8 @@ _SMALL = {
     }
     | {"properties": "colour", "size": "64"},
     "probe": {"max_checks": "8", "detail_checks": "0", "size": "64"},
+    "invariance": {"max_checks": "4"},
+    "experiment probes": {"layouts": "1", "probes": "probes.yaml"},
     "hum candidates": {"images": "1", "size": "48", "category": "negation"},
     "hum agreement": {"resamples": "20"},
     "evaluate": {"resamples": "20", "permutations": "20"},

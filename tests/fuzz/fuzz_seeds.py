@@ -93,6 +93,7 @@ TARGETS = (
     _target("pairs.yaml", "hum prompts pairs.yaml --min-pairs 1", 3),
     _target("pairs.yaml", "hum candidates --pairs pairs.yaml --images 1 --size 48 --out made"),
     _target("recipe.yaml", "train --config recipe.yaml", 2),
+    _target("probes.yaml", "experiment probes random --probes probes.yaml --layouts 1 --out made", 3),
     # Prompts and images.
     _target("prompts/parts/*.parquet", "images prompts --set images.count=1 --out made"),
     _target("prompts/records/*.json", "images prompts --set images.count=1 --out made"),
@@ -202,6 +203,13 @@ def _make_texts(folder: Path) -> None:
             shutil.copy(source, folder / name)
     with resources.as_file(resources.files("croc_hum.candidates") / "prompts") as source:
         shutil.copy(sorted(source.glob("*.yaml"))[0], folder / "pairs.yaml")
+    (folder / "probes.yaml").write_text(
+        "# Few, because each is drawn.\ncolours:\n"
+        '  - {id: colours-01, draw: "only a red dog, in a park by day in dry weather",\n'
+        '     true_text: "A red dog.", false_text: "A blue dog."}\n'
+        "numbers:\n"
+        '  - {id: numbers-01, draw: "only two cats", true_text: "2 cats", false_text: "3 cats"}\n'
+    )
 
 
 def _make_votes(folder: Path) -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from croc_syn.world.contrasts.prompt_pairs import stateable
-from croc_syn.world.contrasts.scene_facts import LARGEST_NUMBER, MAKERS, Phrases, SceneFacts, claim
+from croc_syn.world.contrasts.scene_facts import (
+    LARGEST_NUMBER,
+    MAKERS,
+    Phrases,
+    SceneFacts,
+    claim,
+    common_value,
+)
 from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
 from croc_syn.world.language.meaning import Attribute
@@ -134,8 +141,19 @@ def _only(facts: SceneFacts) -> Phrases | None:
     if not kinds or any(facts.counts[kind] > LARGEST_NUMBER for kind in kinds):
         return None
 
+    coloured = facts.rng.random() < 0.5
+    colours = {
+        kind: common_value(facts.things[kind], "colour", stateable("colour", KINDS[kind])) for kind in kinds
+    }
+
+    def phrase(kind: Kind, count: int) -> str:
+        colour = colours.get(kind.id) if coloured else None
+        if count > 1:
+            return counted_phrase(kind, count, colour or "")
+        return adjective_phrase(kind, lexicon.COLOURS[colour], 0) if colour else noun_phrase(kind)
+
     def listed(counts: list[tuple[Kind, int]]) -> str:
-        phrases = [counted_phrase(kind, n) if n > 1 else noun_phrase(kind) for kind, n in counts]
+        phrases = [phrase(kind, n) for kind, n in counts]
         return ", ".join(phrases[:-1]) + " and " + phrases[-1] if len(phrases) > 1 else phrases[0]
 
     every = [(KINDS[kind], facts.counts[kind]) for kind in kinds]

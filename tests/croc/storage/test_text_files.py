@@ -12,7 +12,7 @@ from click.testing import CliRunner
 from croc.cli import main
 from croc.errors import InputError
 from croc.scoring.exchange import import_scores
-from croc.storage.files import read_json
+from croc.storage.files import read_json, sha256_of
 from croc.storage.text_files import parse_json, read_text, read_yaml
 
 YAML = {
@@ -140,7 +140,17 @@ def _batches(path: Path) -> Any:
 
 @pytest.mark.parametrize(
     "read",
-    [read_text, read_yaml, read_json, _read_frame, _read_table, _read_result, _open_votes, _batches],
+    [
+        read_text,
+        read_yaml,
+        read_json,
+        sha256_of,
+        _read_frame,
+        _read_table,
+        _read_result,
+        _open_votes,
+        _batches,
+    ],
 )
 def test_a_pipe_or_a_device_is_refused_and_not_waited_for(tmp_path: Path, read: Any) -> None:
     os.mkfifo(tmp_path / "pipe")
