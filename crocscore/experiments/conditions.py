@@ -66,7 +66,9 @@ def learning_curve(shares: Sequence[float] = SHARES) -> list[Condition]:
 
 
 def label_noise(levels: Sequence[float] = NOISE, kinds: Sequence[str] = (FLIPS,)) -> list[Condition]:
-    """Training with a share of the answers flipped, or of the images wrong; no noise is a single condition.
+    """The initial model, and training with a share of the answers flipped, or of the images wrong.
+
+    No noise is a single condition.
 
     Raises:
         InputError: an unknown kind of noise.
@@ -76,6 +78,7 @@ def label_noise(levels: Sequence[float] = NOISE, kinds: Sequence[str] = (FLIPS,)
             f"no noise is called {unknown[0]!r}; expected {', '.join((FLIPS, *image_noise.KINDS))}"
         )
     return [
+        Condition(INITIAL, train=False),
         *([Condition(NO_NOISE)] if 0 in levels else []),
         *(
             Condition(f"{kind}-{level:g}", noise=level, noise_kind=kind)
@@ -87,13 +90,15 @@ def label_noise(levels: Sequence[float] = NOISE, kinds: Sequence[str] = (FLIPS,)
 
 
 def objective() -> list[Condition]:
-    """Training on the same batches of pairs with the likelihood of the answers, the pair loss, and both."""
-    return [Condition(name, settings={"paired": True, "objective": name}) for name in OBJECTIVES]
+    """The initial model, and training on the same batches with the likelihood, the pair loss, and both."""
+    trained = [Condition(name, settings={"paired": True, "objective": name}) for name in OBJECTIVES]
+    return [Condition(INITIAL, train=False), *trained]
 
 
-def samples() -> list[Condition]:
-    """A quarter of the samples, chosen in different ways."""
-    return [Condition(name, share=0.25, samples=name) for name in STRATEGIES]
+def samples(strategies: Sequence[str] = STRATEGIES, share: float = 0.25) -> list[Condition]:
+    """The initial model, and training on a share of the samples, chosen in different ways."""
+    trained = [Condition(name, share=share, samples=name) for name in dict.fromkeys(strategies)]
+    return [Condition(INITIAL, train=False), *trained]
 
 
 def change_questions(rows: pa.Table, condition: Condition, seed: int) -> pa.Table:

@@ -32,8 +32,9 @@ def plot_runs(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
     elif name == "label-noise":
         _noise(axes, runs)
     else:
-        _bars(axes, range(len(runs)), runs, "all checks", 0.5)
-        axes.set_xticks(range(len(runs)), [run["name"] for run in runs])
+        trained = _draw_initial(axes, runs)
+        _bars(axes, range(len(trained)), trained, "all checks", 0.5)
+        axes.set_xticks(range(len(trained)), [run["name"] for run in trained])
     axes.legend(frameon=False, fontsize="small", ncols=5, loc="lower center", bbox_to_anchor=(0.5, 1.0))
     return _png(figure)
 
@@ -147,11 +148,12 @@ def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
 def _noise(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     """Scaled accuracy over the share of noise, by its kind; of a single kind also for each category."""
     kinds = list(dict.fromkeys(run["noise_kind"] for run in runs if run["noise"]))
-    clean = [run for run in runs if not run["noise"]]
     if kinds in ([], ["flips"]):
         _curves(axes, runs, "noise")
         axes.set_xlabel("share of flipped answers")
         return
+    runs = _draw_initial(axes, runs)
+    clean = [run for run in runs if not run["noise"]]
     for number, kind in enumerate(kinds):
         cells = clean + [run for run in runs if run["noise"] and run["noise_kind"] == kind]
         at = [run["noise"] + 0.004 * number for run in cells]  # so that no interval hides another
@@ -164,10 +166,7 @@ def _curves(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:
     """Scaled accuracy over a number that the runs differ in, for each category and for all checks."""
     from croc.verdict.report import NO_VALUE
 
-    trained = [run for run in runs if run["train"]]
-    for run in runs:
-        if not run["train"]:  # a logarithmic axis has no place for 0 questions
-            axes.axhline(run["scaled"], color="black", linestyle="--", linewidth=1, label="before training")
+    trained = _draw_initial(axes, runs)
     at = [run[key] for run in trained]
     categories = {cell["value"] for run in trained for cell in run["groups"] if cell["group"] == "category"}
     for name in sorted(categories):
@@ -177,6 +176,14 @@ def _curves(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:
         axes.plot(at, values, linewidth=1, marker=".", label=label)
     means = [run["scaled"] for run in trained]
     axes.errorbar(at, means, _error_bars(trained), color="black", linewidth=2, capsize=3, label="all")
+
+
+def _draw_initial(axes: Any, runs: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Draw the model before training as a line: a logarithmic axis has no place for 0; gives the others."""
+    for run in runs:
+        if not run["train"]:
+            axes.axhline(run["scaled"], color="black", linestyle="--", linewidth=1, label="before training")
+    return [run for run in runs if run["train"]]
 
 
 def _group(run: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:

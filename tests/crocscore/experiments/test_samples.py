@@ -141,8 +141,8 @@ def test_the_experiment_is_one_command_and_objectives_have_the_same_batches(data
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((out / "samples.json").read_text())["conditions"]
-    assert [each["name"] for each in found] == ["random", "hard"]
-    assert found[0]["questions"] == found[1]["questions"] > 0 and found[1]["difference"]["to"] == "random"
+    assert [each["name"] for each in found] == ["start", "random", "hard"]
+    assert found[1]["questions"] == found[2]["questions"] > 0 and found[2]["difference"]["to"] == "random"
     # Both choose from the same pool, of which the answers were flipped before.
     before, after = (
         pa.concat_tables([pq.read_table(file) for file in sorted(folder.glob("data/train-*.parquet"))])
@@ -161,7 +161,8 @@ def test_the_experiment_is_one_command_and_objectives_have_the_same_batches(data
     )
     assert done.exit_code == 0, done.output
     runs = json.loads((out / "objective.json").read_text())["runs"]
-    assert [run["name"] for run in runs] == ["answer", "pairs", "both"]
+    assert [run["name"] for run in runs] == ["start", "answer", "pairs", "both"]
+    assert len({run["signature"].partition("|scorer:")[2] for run in runs}) == 4
+    runs = runs[1:]
     assert all(run["answer_loss"] > 0 and run["pairs_loss"] > 0 for run in runs)
     assert runs[2]["loss"] == pytest.approx(runs[2]["answer_loss"] + runs[2]["pairs_loss"], rel=1e-3)
-    assert len({run["signature"].partition("|scorer:")[2] for run in runs}) == 3
