@@ -330,6 +330,17 @@ def test_every_column_is_reached_on_a_phone_and_the_name_stays_in_sight(visit):
     assert region.evaluate(cue) == "hidden"
 
 
+def test_what_a_ranking_says_first_is_seen_without_scrolling(visit):
+    page = visit(width=1280)
+    turn_to(page, "Leaderboard")
+    region = page.locator("#leaderboard-ranking .scroll")
+    region.wait_for()
+    inside = region.bounding_box()
+    for name in ("Scorer", "Mean", "Inverse image", "Best-of-16 yield", "Flips at 4/255", "Weakest property"):
+        box = region.get_by_role("columnheader", name=name).bounding_box()
+        assert box["x"] + box["width"] <= inside["x"] + inside["width"], name
+
+
 # ---- Without a model, and the metric's page ----
 
 
