@@ -7,13 +7,15 @@ figures of others' benchmarks are those of ``external_figures.json``, which is w
 ``croc external reproduce --all --data FOLDER --json docs/external_figures.json``. Those of rank agreement are
 in ``transfer.json``: ``croc transfer croc/external/recomputed colorswap sugarcrepe_gpt4v croc/sample/results
 --data FOLDER --json docs/transfer.json --plot docs/images/transfer.png``. The CPU time of scorers is in
-``reuse.json``: ``python benchmarks/bench_reuse.py``.
+``reuse.json``: ``python benchmarks/bench_reuse.py``. The figures of the small models are in
+``model_figures.json``, see ``model_figures.py``.
 """
 
 from __future__ import annotations
 
 import json
 import re
+import runpy
 from pathlib import Path
 from statistics import median
 
@@ -130,6 +132,7 @@ def tables() -> dict[str, str]:
         "item_columns": markdown_table(ITEM_COLUMNS),
         "vote_columns": markdown_table(VOTE_COLUMNS),
         "signature_keys": "\n".join(keys) + "\n",
+        **runpy.run_path(str(DOCS / "model_figures.py"))["tables"](),
     }
 
 
