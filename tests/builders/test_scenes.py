@@ -125,7 +125,7 @@ def test_what_the_prompt_says_is_not_drawn_anew() -> None:
 
 
 def test_scenes_of_chosen_properties(tmp_path: Path) -> None:
-    settings = Settings(sizes=(48,), claims=0)
+    settings = Settings(sizes=(48,), claims=0, plain=0)
     chosen = ["texture", "thing_parts"]
     build_scenes(
         tmp_path / "s", images=16, splits=SPLITS, properties=chosen, settings=settings, progress=False

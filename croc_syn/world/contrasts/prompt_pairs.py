@@ -39,6 +39,7 @@ _OF_PLACES = {"setting", "lighting", "weather"}
 """Contrasts of the whole image, which need a place."""
 
 TRIES = 40
+TRIES_OF_A_TEST = 120
 """Attempts at a pair whose prompts exclude each other."""
 
 
@@ -184,6 +185,8 @@ def make_pair(
 
     Raises:
         InputError: an unknown contrast, topic or entity, or a contrast that does not apply to the entity.
+        OutOfScope: nothing like this is in the scope, or in a test, whose prompts have to be about something
+            that is held out, :data:`TRIES_OF_A_TEST` pairs are not.
     """
     tables: tuple[tuple[str, str | None, Collection[str]], ...] = (
         ("contrast", contrast, CONTRASTS),
@@ -236,7 +239,7 @@ def make_pair(
         if not kinds:
             raise InputError(f"the contrast {contrast!r} does not apply to {entity!r}")
     fitting = [kind for kind in kinds if topic in kind.where]
-    for _ in range(TRIES):
+    for _ in range(TRIES_OF_A_TEST if scope.only else TRIES):
         kind = rng.choice(fitting) if fitting and rng.random() < 0.6 else rng.choice(kinds)
         place = rng.choice(PLACES[TOPICS[topic].place].words) if topic is not None else ""
         context = Context(kind, place, rng, topic, style)
@@ -247,10 +250,10 @@ def make_pair(
         if rng.random() < 0.5:
             first, second, first_value, second_value = second, first, second_value, first_value
         return Pair(first, second, contrast, first_value, second_value)
-    raise InputError(
-        f"no two prompts that exclude each other were found for contrast {contrast!r}, entity {entity!r}, "
-        f"topic {topic!r}"
-    )
+    about = f"contrast {contrast!r}, entity {entity!r}, topic {topic!r}"
+    if scope.only:
+        raise OutOfScope(f"no two prompts about what is held out were found for {about}")
+    raise InputError(f"no two prompts that exclude each other were found for {about}")
 
 
 def _choose_contrast(entity: str | None, topic: str | None, rng: SeededRandom, style: Style) -> str:

@@ -86,7 +86,7 @@ def _share_of(sort: str, share: float) -> frozenset[str]:
 
 
 class OutOfScope(InputError):
-    """No prompt about this is possible in a scope; another seed does not help."""
+    """No prompt about this is possible in a scope, or none was found; another seed hardly helps."""
 
 
 @dataclass(frozen=True)

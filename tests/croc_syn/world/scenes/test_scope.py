@@ -133,6 +133,14 @@ def test_a_held_out_entity_or_place_is_refused_at_once():
             make_pair(None, seed=1, scope=scope, **arguments)
 
 
+def test_a_test_does_not_try_a_pair_again_that_can_never_be_about_what_is_held_out():
+    scope = Scope(held_out=HeldOut.of(["values=colour=red"]), only=True)
+    with pytest.raises(OutOfScope, match="no two prompts about what is held out"):
+        make_pair("setting", topic="farm", contrast_topic="kitchen", seed=1, scope=scope)
+    pair = make_pair("colour", entity="dog", seed=1, scope=scope)
+    assert "red" in pair.prompt + pair.contrast_prompt
+
+
 @pytest.mark.parametrize(("frame", "example"), FRAMES.items())
 def test_every_frame_is_recognised_in_its_example(frame: str, example: str):
     text = {"statement": "a dog. ", "relation statement": "a dog and a cat. "}.get(frame, "") + example
