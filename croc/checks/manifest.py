@@ -7,7 +7,6 @@ manifest: for that, compare the revision with one from another place (``croc ver
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Annotated, Any, NotRequired
@@ -17,7 +16,7 @@ from typing_extensions import TypedDict
 
 from croc.errors import InputError
 from croc.storage.checksums import changed_files
-from croc.storage.files import canonical, read_json
+from croc.storage.files import checksum_of, read_json
 
 MANIFEST = "manifest.json"
 _LONGEST_NAME = 250  # characters of a path; file systems allow 255 bytes for a name
@@ -73,7 +72,7 @@ def read_dataset_manifest(
 def digest_of_manifest(content: Mapping[str, Any]) -> str:
     """The checksum that a manifest of this content states of itself."""
     rest = {key: value for key, value in content.items() if key != "sha256"}
-    return hashlib.sha256(canonical(rest).encode()).hexdigest()
+    return checksum_of(rest)
 
 
 def require_files(

@@ -15,7 +15,6 @@ do not depend on interruptions or on the number of workers.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import re
@@ -36,6 +35,7 @@ from croc.jobs.progress import progress_bar
 from croc.storage.checksums import changed_files
 from croc.storage.files import (
     canonical,
+    checksum_of,
     differences,
     digest_of,
     fsync,
@@ -429,7 +429,7 @@ class _Plan:
 
 
 def _identity(content: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical(content).encode()).hexdigest()
+    return checksum_of(content)
 
 
 class _Run:

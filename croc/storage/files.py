@@ -169,6 +169,14 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 
 
+def checksum_of(value: Any) -> str:
+    """The SHA-256 of a value's :func:`canonical` spelling, in hexadecimal. Errors are those of that function.
+
+    Text from JSON that was cut or damaged can contain half of a surrogate pair, which UTF-8 does not have.
+    """
+    return hashlib.sha256(canonical(value).encode("utf-8", "surrogatepass")).hexdigest()
+
+
 def digest_of(value: Any, name: str) -> str:
     """The checksum of a JSON-able value.
 
@@ -176,7 +184,7 @@ def digest_of(value: Any, name: str) -> str:
         InputError: it is not JSON-able; the message calls it ``name``.
     """
     try:
-        return hashlib.sha256(canonical(value).encode()).hexdigest()
+        return checksum_of(value)
     except (TypeError, ValueError) as error:
         raise InputError(f"{name} is not plain JSON: {error}") from None
 

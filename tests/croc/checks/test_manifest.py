@@ -173,3 +173,7 @@ def test_a_copy_is_compared_with_a_digest_from_another_place(folder: Path) -> No
     assert done.exit_code == 2 and f"its checksum is {digest}, not {'0' * 64}" in done.output
     done = CliRunner().invoke(main, ["verify", str(folder), "--digest", "latest"])
     assert done.exit_code == 2 and "expected 16 to 64 hexadecimal digits" in done.output
+
+
+def test_half_of_a_surrogate_pair_has_a_checksum_like_other_text() -> None:
+    assert digest_of_manifest({"format": "\ud800"}) != digest_of_manifest({"format": "\ud801"})
