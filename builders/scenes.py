@@ -33,8 +33,10 @@ from croc_syn.world import (
     STYLES,
     TOPICS,
     USUAL,
+    Meaning,
     all_supported,
     all_visible,
+    parse,
     rasterise,
     satisfies,
     to_svg,
@@ -45,8 +47,7 @@ from croc_syn.world.declarations import lexicon
 from croc_syn.world.declarations.kinds import KINDS, Kind
 from croc_syn.world.declarations.styles import find_style
 from croc_syn.world.language import synonyms
-from croc_syn.world.language.meaning import Attribute, Meaning
-from croc_syn.world.language.parser import parse
+from croc_syn.world.language.meaning import Attribute
 from croc_syn.world.language.wording import FRAMES, reword
 from croc_syn.world.scenes.layout import extent
 from croc_syn.world.scenes.oracle import RELATION_TESTS, Box, is_arranged
@@ -75,8 +76,8 @@ class Settings:
         unusual: share of the things whose parts, texture and material are sampled uniformly. Otherwise a
             thing has what its kind usually has unless a prompt says otherwise, and a model learns that dogs
             have four legs instead of counting them.
-        plain: share of the images with a plain background instead of the place that their prompt names. A
-            prompt in which people name no place is drawn on one in three of ten images.
+        plain: share of the images with a plain background instead of the place that their prompt names.
+            Where a prompt names none, as people's often do, ``croc draw`` takes it for three of ten images.
         seed: decides prompts, images and claims.
         styles: drawing styles; each image has one of them. What a style does not draw is drawn in another.
         held_out: what no prompt, no claim and no scene contains, as for :meth:`croc_syn.world.HeldOut.of`.
@@ -291,7 +292,7 @@ def write_scenes(
         # On the bare shapes of some styles, a texture or a material would be out of place.
         share = 0.0 if scope.drawn_as.bare else settings.unusual
         scene = mix_unusual(scene, drawn, other, share, rng, scope.avoided)
-        pairs = [(own, other, keys["contrast"] or "entity")] if satisfies(scene, own) else []
+        pairs = [(own, other, keys["contrast"] or "entity")] if not plain or satisfies(scene, own) else []
         extra = make_claims(scene, settings.claims, rng, settings.about)
         pairs += [(claim.true, claim.false, claim.about) for claim in extra]
         allowed = [pair for pair in pairs if not is_banned(pair, banned)]

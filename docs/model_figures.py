@@ -17,6 +17,8 @@ from typing import Any
 
 import click
 
+from croc.wording import signed
+
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "model_figures.json"
 ABOVE = (0.5, 0.6, 0.7, 0.8, 0.9)
@@ -108,9 +110,8 @@ def collect(
 
 
 def _cell(estimate: Sequence[float | None]) -> str:
-    value, low, high = (None if one is None else f"{one + 0.0:.2f}".replace("-", "−") for one in estimate)
-    value, low, high = ("0.00" if one == "−0.00" else one for one in (value, low, high))
-    return f"{value}" if low is None else f"{value} ({low} … {high})"
+    value, low, high = (signed(one).removeprefix("+") for one in estimate)
+    return value if estimate[1] is None else f"{value} ({low} … {high})"
 
 
 def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

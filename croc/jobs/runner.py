@@ -290,7 +290,7 @@ def read_manifest(out: str | Path) -> Manifest:
         )
     stored = read_json(folder / "manifest.json", _NO_PLAN, _StoredManifest)
     content = {"format": stored["format"], "fingerprint": stored["fingerprint"], "parts": stored["parts"]}
-    if stored["sha256"] != _identity(content):
+    if stored["sha256"] != checksum_of(content):
         raise InputError(
             f"{folder / 'manifest.json'}: its checksum does not match its content, so it was changed; "
             "remove it and repeat the command that made the folder"
@@ -421,15 +421,11 @@ class _Plan:
         for part in self.parts:
             tally.add(records[part.name])
         counts = dict(sorted(tally.counts.items()))
-        sha256 = _identity(content)
+        sha256 = checksum_of(content)
         fsync(folder / "parts")
         write_json(folder / "manifest.json", {**content, "counts": counts, "sha256": sha256})
         (folder / "tmp").rmdir()
         return Manifest(folder, self.fingerprint, listed, counts, sha256)
-
-
-def _identity(content: Mapping[str, Any]) -> str:
-    return checksum_of(content)
 
 
 class _Run:

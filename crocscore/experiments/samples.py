@@ -16,8 +16,7 @@ from typing import Any
 
 from croc.errors import InputError
 from croc.storage.files import read_json, sha256_of, write_json
-from crocscore.experiments import conditions
-from crocscore.experiments.conditions import FLIPS, Condition
+from crocscore.experiments.conditions import FLIPS, Condition, samples
 from crocscore.experiments.one_run import Setup, pool_scores, training_files, write_questions
 from crocscore.experiments.sample_choice import AGREEMENT, HARD, STRATEGIES, score_pool
 from crocscore.experiments.training_runs import run
@@ -72,7 +71,7 @@ def run_samples(
     write_questions(setup, Condition("pool", noise=noise, noise_kind=noise_kind), pool)
     _score(setup, pool, needed)
     setup = replace(setup, questions=str(pool), scorers=tuple(scorers))
-    return run("samples", setup, out, conditions.samples(strategies, share))
+    return run("samples", setup, out, samples(strategies, share))
 
 
 def _score(setup: Setup, pool: Path, scorers: Sequence[str]) -> None:

@@ -39,8 +39,9 @@ _OF_PLACES = {"setting", "lighting", "weather"}
 """Contrasts of the whole image, which need a place."""
 
 TRIES = 40
-TRIES_OF_A_TEST = 120
 """Attempts at a pair whose prompts exclude each other."""
+TRIES_OF_A_TEST = 120
+"""The same where prompts also have to be about something that is held out; no other seed is tried then."""
 
 
 @dataclass(frozen=True)
