@@ -369,7 +369,7 @@ def is_finished(out: Path, recipe: Mapping[str, Any]) -> bool:
         publish(out)
     if not manifest.is_file():
         return False
-    if (out / WORK / "ready").is_dir():
+    if (out / WORK).is_dir():  # what is left of it, if the process was killed while it removed this folder
         shutil.rmtree(out / WORK)
     stored = read_dataset_manifest(out)["recipe"]
     mine = json.loads(canonical(dict(recipe)))

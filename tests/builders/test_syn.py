@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,12 +13,13 @@ import time
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from datasets import load_dataset
 from datasets.exceptions import DatasetNotFoundError
 
-from builders import syn
+from builders import shards, syn
 from builders.syn import build_exact
 from croc.checks.schema import CATEGORIES, SUBSETS
 from croc.errors import CrocError, InputError
@@ -369,6 +371,31 @@ def test_the_script_runs_by_path_from_anywhere(tmp_path):
     )
     assert again.returncode == 2
     assert again.stderr.startswith("croc: syn contains another build")
+
+
+def test_a_build_stopped_while_it_removes_its_work_folder_removes_the_rest_when_called_again(
+    tmp_path, monkeypatch
+):
+    """The order in which a folder is removed is the file system's: ``ready`` may go first, or last."""
+
+    def stop_after_the_first(folder, ignore_errors=False):
+        if folder.name == ".build":
+            shutil.rmtree(first)
+            raise KeyboardInterrupt
+
+    few = {**SMALL, "checks": 4}
+    build_exact(tmp_path / "calm", **few)
+    for name in ("ready", "prompts"):
+        out = tmp_path / name
+        first = out / ".build" / name
+        monkeypatch.setattr(shards, "shutil", SimpleNamespace(rmtree=stop_after_the_first))
+        with pytest.raises(KeyboardInterrupt):
+            build_exact(out, **few)
+        monkeypatch.undo()
+        assert (out / "manifest.json").is_file()
+        assert (out / ".build").is_dir()
+        build_exact(out, **few)
+        assert digests(out) == digests(tmp_path / "calm")
 
 
 @pytest.mark.slow
