@@ -112,6 +112,18 @@ def test_the_judge_answers_yes_no_or_neither() -> None:
     assert judge(striped, "a grey cake", "a red cake") is None  # neither clearly grey nor clearly not
 
 
+def test_more_of_what_a_prompt_names_once_is_neither_right_nor_wrong() -> None:
+    three = sample("three red drums", 0, distractors=False)
+    assert judge(three, "a red drum", "a blue drum") is None
+    assert judge(three, "a blue drum", "a green drum") is False
+    assert judge(three, "only a red drum", "a blue drum") is False
+    assert judge(three, "two red drums", "a blue drum") is False  # people count what is counted
+    assert judge(three, "a red drum", "three red drums") is False  # the check is about the number
+    mixed = sample("a red drum and two blue drums", 0, distractors=False)
+    assert judge(mixed, "a red drum", "a green drum") is None
+    assert judge(mixed, "a red drum and a cat", "a red cat and a drum") is False
+
+
 # ---- Pools ----
 
 

@@ -1,13 +1,15 @@
 """Changes of a scene, as an optimiser makes them: more things, larger ones, other colours, another style.
 
 Whether a prompt is true afterwards is a question for :func:`judge`, which has a third answer: a relation
-that is neither clearly true nor clearly false, or a thing too small to show what is stated of it.
+that is neither clearly true nor clearly false, a thing too small to show what is stated of it, or three dogs
+beside "a dog", which the controlled English reads as one dog and people may not.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from itertools import islice, product
 from types import MappingProxyType
 from typing import Any
 
@@ -25,6 +27,8 @@ from croc_syn.world.scenes.seeded_random import SeededRandom
 
 MOST_THINGS = 14
 LEAST_SIZE, LARGEST_SIZE = 0.08, 0.85
+_MOST_CHOICES = 200
+"""Limit of the ways to choose one thing of each kind; there are more only in a crowd."""
 _COPIED, _ADDED = (0.1, 0.32), (0.1, 0.4)  # sizes, in image sides
 
 
@@ -32,16 +36,35 @@ def judge(scene: Scene, prompt: str, contrast_prompt: str) -> bool | None:
     """Whether a scene shows a prompt: clearly, clearly not, or (None) neither.
 
     It clearly does not where the contrast prompt is true, which excludes the prompt, or where something is
-    false that needs no measuring: a number, a kind, a colour, a place.
+    false that needs no measuring: a number, a kind, a colour, a place. Where the prompt names one thing and
+    is true of one of several, it is neither.
     """
     meaning = parse(prompt)
     if satisfies(scene, meaning):
         return True
     if satisfies(scene, contrast_prompt):
         return False
-    if satisfies(scene, _without_measures(meaning)) or not _shows_what_is_stated(scene, meaning):
+    unmeasured = _without_measures(meaning)
+    if satisfies(scene, unmeasured) or not _shows_what_is_stated(scene, meaning):
+        return None
+    if any(satisfies(one, unmeasured) for one in _with_one_of_each(scene, meaning)):
         return None
     return False
+
+
+def _with_one_of_each(scene: Scene, meaning: Meaning) -> Iterator[Scene]:
+    """The scene with one thing of each kind that a prompt names once, in every way; none with "only"."""
+    several = [
+        [thing for thing in scene.things if thing.kind == kind]
+        for kind, number in meaning.totals().items()
+        if number == 1
+    ]
+    surplus = [things for things in several if len(things) > 1]
+    if not surplus or meaning.only:
+        return
+    for kept in islice(product(*surplus), _MOST_CHOICES):
+        left_out = {id(thing) for things in surplus for thing in things} - {id(thing) for thing in kept}
+        yield replace(scene, things=tuple(thing for thing in scene.things if id(thing) not in left_out))
 
 
 def _without_measures(meaning: Meaning) -> Meaning:
