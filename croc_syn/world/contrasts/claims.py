@@ -33,12 +33,14 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
         "presence": 5,
         "negation": 9,
         "beside_absence": 9,
-        "only": 5,
+        "beside_presence": 6,
+        "only": 7,
         "entity": 3,
         # Which thing has which property.
         "colour_binding": 6,
         "size_binding": 4,
         "texture_binding": 6,
+        "action_binding": 6,
         "distribution": 15,
         "three_things": 9,
         # Properties of a thing.
@@ -58,6 +60,7 @@ MIXTURE: Mapping[str, float] = MappingProxyType(
         "distance": 4,
         "size_relation": 4,
         "layout": 10,
+        "relation_of_alike": 5,
         # The whole image.
         "lighting": 2,
         "weather": 2,

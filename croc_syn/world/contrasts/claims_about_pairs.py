@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from itertools import permutations
 from types import MappingProxyType
 
 from croc_syn.world.contrasts.prompt_pairs import Context, stateable
@@ -21,6 +22,7 @@ from croc_syn.world.language.realisation import (
     adjective_phrase,
     counted_phrase,
     noun_phrase,
+    pose_phrase,
     relation_words,
     with_article,
 )
@@ -118,6 +120,47 @@ def _binding(dimension: str) -> Maker:
 claim("colour_binding")(_binding("colour"))
 claim("size_binding")(_binding("size"))
 claim("texture_binding")(_binding("texture"))
+
+
+@claim("action_binding")
+def _action_binding(facts: SceneFacts) -> Phrases | None:
+    """Which of two things does what: "a sitting dog and a running cat"."""
+    able = [thing for thing in facts.single if len(KINDS[thing.kind].poses) > 1]
+    if len(able) < 2:
+        return None
+    first, second = facts.rng.shuffled(able)[:2]
+    kind, other = KINDS[first.kind], KINDS[second.kind]
+    shared = {pose.id for pose in kind.poses} & {pose.id for pose in other.poses}
+    if first.pose == second.pose or not {first.pose, second.pose} <= shared:
+        return None
+    before, variant = facts.rng.random() < 0.5, facts.rng.integer(4)
+
+    def one(kind: Kind, pose: str) -> str:
+        if before:
+            word = next(declared.words[0] for declared in kind.poses if declared.id == pose)
+            return with_article(f"{word} {kind.words[0]}")
+        return pose_phrase(kind, pose, variant)
+
+    phrases = [f"{one(kind, a)} and {one(other, b)}" for a, b in permutations((first.pose, second.pose))]
+    return facts.frame(kind.id, (phrases[0], phrases[1]))
+
+
+@claim("relation_of_alike")
+def _relation_of_alike(facts: SceneFacts) -> Phrases | None:
+    """Two things of one kind, told apart by their colours: "a red boat to the left of a yellow boat"."""
+    members = [n for n, thing in enumerate(facts.scene.things) if facts.counts[thing.kind] == 2]
+    kinds = list(dict.fromkeys(facts.scene.things[n].kind for n in members))
+    for kind in facts.rng.shuffled(kinds):
+        a, b = facts.rng.shuffled([n for n in members if facts.scene.things[n].kind == kind])
+        one, two = (facts.scene.things[n].colour for n in (a, b))
+        if one == two or not {one, two} <= set(stateable("colour", KINDS[kind])):
+            continue
+        true = [name for name in ("left_of", "above") if RELATION_TESTS[name](facts.scene, [a], [b])]
+        if true:
+            words = relation_words(true[0], facts.rng.integer(3))
+            texts = [adjective_phrase(KINDS[kind], lexicon.COLOURS[value], 0) for value in (one, two)]
+            return facts.frame(kind, (f"{texts[0]} {words} {texts[1]}", f"{texts[1]} {words} {texts[0]}"))
+    return None
 
 
 @claim("count_binding")

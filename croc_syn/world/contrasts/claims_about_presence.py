@@ -112,6 +112,20 @@ def _beside_absence(facts: SceneFacts) -> Phrases | None:
     return phrases[0] + clause, phrases[1] + clause
 
 
+_BESIDE_A_THING = ("left_right", "above_below", "colour", "action", "texture", "body_part")
+
+
+@claim("beside_presence")
+def _beside_presence(facts: SceneFacts) -> Phrases | None:
+    """A thing that is there in both prompts, which differ in something else: "a red dog, and a ball"."""
+    phrases = MAKERS[facts.rng.choice(_BESIDE_A_THING)](facts)
+    if phrases is None or not facts.single:
+        return None
+    clause = facts.rng.choice((", and {}", ", {}"))
+    shown = clause.format(noun_phrase(KINDS[facts.rng.choice(facts.single).kind]))
+    return phrases[0] + shown, phrases[1] + shown
+
+
 @claim("presence")
 def _presence(facts: SceneFacts) -> Phrases | None:
     options = [kind for kind, count in facts.counts.items() if count <= LARGEST_NUMBER]
