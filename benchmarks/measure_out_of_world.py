@@ -2,7 +2,7 @@ r"""How well a model tells images that are unlike those of its training: the tab
 
     python benchmarks/measure_out_of_world.py crocscore/weights/tiny --fresh runs/test \
         --checks flat=runs/test-flat sketch=runs/test-sketch \
-        --images tifa160=tifa160/images nlvr=nlvr/dev/images
+        --images tifa=tifa160/images nlvr=nlvr/dev/images --json world.json
 
 For each set of images: how many are like the training (a distance of at most 1), and the AUROC of the
 distance against the drawings of ``--fresh``. Sets that need no files are always measured: drawings of the
@@ -12,6 +12,7 @@ probes, photographs that come with scikit-learn, noise, gradients, and images of
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -35,6 +36,7 @@ def main() -> None:
     parser.add_argument("--checks", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--images", nargs="*", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--at-most", type=int, default=400, help="images of a set")
+    parser.add_argument("--json", type=Path, help="file for the table")
     options = parser.parse_args()
 
     sets: dict[str, Iterable[Image.Image]] = {"fresh drawings": of_checks(options.fresh, options.at_most)}
@@ -48,18 +50,24 @@ def main() -> None:
 
     scorer = CROCScore.from_pretrained(options.model)
     fresh: np.ndarray | None = None
+    rows = []
     print("| images | number | like the training | AUROC against fresh drawings |\n|---|---|---|---|")
     for name, images in sets.items():
         distances = scorer.world_distance(list(images))
         if distances is None:
             raise SystemExit(f"{options.model} holds no world: run croc calibrate with --world")
-        auroc = ""
+        auroc = None
         if fresh is None:
             fresh = distances
         else:
             labels = np.r_[np.zeros(len(fresh)), np.ones(len(distances))]
-            auroc = f"{roc_auc_score(labels, np.r_[fresh, distances]):.2f}"
-        print(f"| {name} | {len(distances)} | {(distances <= 1).mean():.2f} | {auroc} |", flush=True)
+            auroc = round(float(roc_auc_score(labels, np.r_[fresh, distances])), 4)
+        inside = round(float((distances <= 1).mean()), 4)
+        rows.append({"images": name, "number": len(distances), "inside": inside, "auroc": auroc})
+        shown = "" if auroc is None else f"{auroc:.2f}"
+        print(f"| {name} | {len(distances)} | {inside:.2f} | {shown} |", flush=True)
+    if options.json:
+        options.json.write_text(json.dumps(rows, indent=1) + "\n", "utf-8")
 
 
 def of_checks(folder: str, at_most: int) -> Iterator[Image.Image]:

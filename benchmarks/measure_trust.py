@@ -1,8 +1,8 @@
 """Whether predicted chances hold on other prompts: calibration error and AUROC.
 
     python benchmarks/measure_trust.py --fit crocscore/weights/tiny/results.json \\
-        crocscore/weights/dual/results.json --checks croc/syn \\
-        --scores croc/sample/results/syn --data ../shared/data
+        crocscore/weights/dual/results.json --checks sample croc/syn croc/sample/results/syn \\
+        --data ../shared/data
     python benchmarks/measure_trust.py --data ../shared/data
 
 The first form takes accuracies by property from results and predicts other checks, of one image per side,
@@ -15,14 +15,17 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from croc.trust.accuracies import SAMPLE, Accuracies, Accuracy, read_accuracies
 from croc.trust.prediction import Prediction, predict
@@ -30,6 +33,8 @@ from croc.trust.properties import find_properties
 from croc.verdict.statistics import wilson_interval
 
 RESAMPLES, BINS = 300, 10
+ROWS: list[dict[str, Any]] = []
+"""What was measured."""
 TS2 = ("clipscore", "alignscore", "viescore", "llava_dsg", "gpt4v_dsg", "blip1_tifa", "gpt4v_tifa")
 DSG = ("dsg_mplug-large", "dsg_instruct-blip", "dsg_pali-17b", "vq2a_instruct-blip")
 GOOD, APART = 4.0, 0.5
@@ -50,17 +55,29 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--fit", type=Path, nargs="+", help="results by property")
-    parser.add_argument("--checks", type=Path, help="dataset of checks to predict")
-    parser.add_argument("--scores", type=Path, help="score tables of these checks")
+    parser.add_argument(
+        "--checks",
+        nargs=3,
+        action="append",
+        default=[],
+        metavar=("NAME", "FOLDER", "SCORES"),
+        help="checks to predict, of one image per side, and their score tables",
+    )
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--json", type=Path, help="file for the table")
     options = parser.parse_args()
     write("| fitted on | predicted | metric | n | accuracy | mean chance | ECE | ECE of one | AUROC |")
     write("|---|---|---|---:|---:|---:|---:|---:|---|")
     if options.fit:
-        exact_world(options.fit, options.checks, options.scores, options.data)
+        for name, folder, scores in options.checks:
+            exact_world(options.fit, name, Path(folder), Path(scores))
+        if options.data:
+            sentences_of_nlvr(options.fit, options.data)
     else:
         halves("TS2", ts2(options.data))
         halves("TIFA160", tifa160(options.data))
+    if options.json:
+        options.json.write_text(json.dumps(ROWS, indent=1) + "\n", "utf-8")
 
 
 def write(line: str) -> None:
@@ -70,7 +87,7 @@ def write(line: str) -> None:
 # ---- Exact world and NLVR ----
 
 
-def exact_world(fit: Sequence[Path], dataset: Path, test: Path, data: Path | None) -> None:
+def exact_world(fit: Sequence[Path], name: str, dataset: Path, test: Path) -> None:
     accuracies = read_accuracies(fit)
     texts = pl.concat(
         [
@@ -84,22 +101,24 @@ def exact_world(fit: Sequence[Path], dataset: Path, test: Path, data: Path | Non
         if metric not in accuracies.metrics:
             continue
         for check, right in image_verdicts(pl.read_parquet(file)):
-            original, contrast, name = prompts[check]
-            by_property.append((name, right))
+            original, contrast, its_property = prompts[check]
+            by_property.append((its_property, right))
             by_words += [Outcomes(original, right[0], 1), Outcomes(contrast, right[1], 1)]
-        known = [(accuracies.find(metric, name), right) for name, right in by_property]
+        known = [(accuracies.find(metric, one), right) for one, right in by_property]
         chances = [one.chance if one else np.nan for one, right in known for _ in right]
         outcomes = [value for _, right in known for value in right]
         one = mean_of(accuracies, metric)
-        line("exact world", "other checks, by their property", metric, chances, outcomes, one)
+        line("exact world", f"{name}, by their property", metric, chances, outcomes, one)
         of_words = predicted(by_words, accuracies, metric)
-        line("exact world", "other checks, by their words", metric, *of_words, one)
+        line("exact world", f"{name}, by their words", metric, *of_words, one)
         of_mean = predicted(by_words, accuracies, metric, mean=True)
         line("exact world", "the same, mean over properties", metric, *of_mean, one)
-    if data is None:
-        return
+
+
+def sentences_of_nlvr(fit: Sequence[Path], data: Path) -> None:
     from croc.external.benchmarks import nlvr
 
+    accuracies = read_accuracies(fit)
     sentences = {check.check_id: check.prompt or "" for check in nlvr.checks(data / "nlvr" / "dev")}
     for metric in accuracies.metrics:
         file = SAMPLE / "hum" / f"{metric}.parquet"
@@ -252,11 +271,24 @@ def line(
     rng = np.random.default_rng(0)
     drawn = [auroc(chance[i], right[i]) for i in rng.integers(len(chance), size=(RESAMPLES, len(chance)))]
     low, high = np.nanquantile(drawn, [0.025, 0.975])
-    one = "" if overall is None else f"{ece(np.full(len(right), overall), right):.3f}"
+    area, *ends = (round(float(value), 6) for value in (auroc(chance, right), low, high))
+    row: dict[str, Any] = {
+        "source": source,
+        "target": target,
+        "metric": metric,
+        "known": len(right),
+        "number": len(known),
+        "accuracy": round(float(right.mean()), 6),
+        "chance": round(float(chance.mean()), 6),
+        "ece": round(ece(chance, right), 6),
+        "ece_of_one": None if overall is None else round(ece(np.full(len(right), overall), right), 6),
+        "auroc": [area, *ends],
+    }
+    ROWS.append(row)
+    one = "" if overall is None else f"{row['ece_of_one']:.3f}"
     write(
-        f"| {source} | {target} | {metric} | {len(right)} of {len(known)} | {right.mean():.3f} | "
-        f"{chance.mean():.3f} | {ece(chance, right):.3f} | {one} | "
-        f"{auroc(chance, right):.2f} [{low:.2f}, {high:.2f}] |"
+        f"| {source} | {target} | {metric} | {len(right)} of {len(known)} | {row['accuracy']:.3f} | "
+        f"{row['chance']:.3f} | {row['ece']:.3f} | {one} | {area:.2f} [{ends[0]:.2f}, {ends[1]:.2f}] |"
     )
 
 
@@ -269,10 +301,12 @@ def ece(chance: NDArray[np.float64], right: NDArray[np.float64]) -> float:
 
 def auroc(chance: NDArray[np.float64], right: NDArray[np.float64]) -> float:
     """Probability that a comparison in the right order has a higher chance than one in the wrong order."""
-    higher = (chance[:, None] > chance) + 0.5 * (chance[:, None] == chance)
-    weights = right[:, None] * (1 - right)
-    total = weights.sum()
-    return float((higher * weights).sum() / total) if total else float("nan")
+    weights = np.concatenate([right, 1 - right])
+    labels = np.repeat([1, 0], len(right))[weights > 0]
+    if len(set(labels.tolist())) < 2:
+        return float("nan")
+    scores = np.concatenate([chance, chance])[weights > 0]
+    return float(roc_auc_score(labels, scores, sample_weight=weights[weights > 0]))
 
 
 if __name__ == "__main__":
