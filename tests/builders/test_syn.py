@@ -401,7 +401,7 @@ def test_a_build_stopped_while_it_removes_its_work_folder_removes_the_rest_when_
 @pytest.mark.slow
 def test_a_build_killed_at_twenty_random_moments_ends_up_as_if_nothing_had_happened(tmp_path):
     """A killed build resumes; when one is complete in spite of it, the next begins in a new folder."""
-    options = ["--checks", "30", "--images", "2", "--size", "96"]
+    options = ["--checks", "8", "--images", "2", "--size", "64"]
 
     def start(out):
         command = [sys.executable, syn.__file__, "--out", str(out), *options]
