@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import sys
 import tempfile
 import warnings
 from collections.abc import Sequence
@@ -312,15 +313,20 @@ def _compare(folder: Path, is_dual: bool) -> None:
         raise CrocError(f"the scores of the graphs differ from those of torch by {difference:.2g}")
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     from croc.cli.output import echo
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a model")
-    for folder in parser.parse_args(arguments).folders:
-        echo(f"wrote {export(folder)}")
+    try:
+        for folder in parser.parse_args(arguments).folders:
+            echo(f"wrote {export(folder)}")
+    except CrocError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return 2
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

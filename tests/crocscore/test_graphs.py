@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -245,10 +246,20 @@ def test_an_exported_folder_scores_as_before(tmp_path: Path, make: Any) -> None:
     folder = copied(FOLDERS[make], tmp_path / "model")
     for file in (IMAGE, TEXT, DESCRIPTION):
         (folder / file).unlink()
-    main([str(folder)])
+    assert main([str(folder)]) == 0
     images, texts = pairs(8)
     scores = make(model=folder, runtime="onnx").score(images, texts)
     np.testing.assert_allclose(scores, make().score(images, texts), atol=1e-5)
+
+
+def test_a_folder_without_a_model_cannot_be_exported(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("onnx")
+    from crocscore.graph_export import main
+
+    assert main([str(tmp_path)]) == 2
+    assert re.fullmatch(r"error: .*no config\.json: not a model\n", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(

@@ -121,6 +121,34 @@ def test_commands_that_the_guide_shows_exist_with_their_options(page: str, line:
     assert not isinstance(command, click.Group) or not words
 
 
+def shown_modules() -> list[tuple[str, str]]:
+    """Module and options of each ``python -m`` of this project that the guide shows."""
+    found = set()
+    for page in PAGES:
+        for block in re.findall(r"```(?:sh|bash|console)\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                if shown := re.search(
+                    r"python -m ((?:croc|crocscore|builders|hub_cards)[\w.]*\.\w+)(.*)", line
+                ):
+                    options = re.findall(r"(?<= )--[a-z][a-z-]*", shown[2])
+                    found.add((shown[1], " ".join(sorted(set(options)))))
+    return sorted(found)
+
+
+@pytest.mark.docs_commands
+@pytest.mark.parametrize(("module", "options"), shown_modules())
+def test_modules_that_the_guide_runs_exist_with_their_options(module: str, options: str) -> None:
+    shown = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
+    assert shown.returncode == 0, shown.stderr
+    assert not [option for option in options.split() if option not in shown.stdout]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_scripts_that_the_guide_names_exist(page: Path) -> None:
+    scripts = re.findall(r"python ((?:benchmarks|docs|tests)/[\w/]+\.py)", page.read_text("utf-8"))
+    assert not [script for script in scripts if not (ROOT / script).is_file()]
+
+
 def walk_beside(hub: Hub, page: Path, home: Path) -> None:
     """Walk a page in a process of its own, whose Hub is the one on loopback from its first import on."""
     environment = {**os.environ, **hub.client_environment(home / "cache", "hf_writer")}
