@@ -1,4 +1,4 @@
-r"""Measure the small models of the package: the figures and plots about them on the pages, from one command.
+r"""Measure the small models of the package: the tables and plots about them on the pages, from one command.
 
     python benchmarks/make_sample.py --nlvr FOLDER/nlvr/dev --weaknesses runs/models/weaknesses
     python benchmarks/measure_small_models.py --data FOLDER --out runs/models
@@ -7,7 +7,7 @@ r"""Measure the small models of the package: the figures and plots about them on
 
 FOLDER holds NLVR (``nlvr/dev``) and TIFA160 (``tifa160``). A step whose output is there is passed over, and
 an interrupted step resumes, so new weights need a new folder; its subfolder ``data`` (the checks) can be
-copied from an earlier one. Plots are copied to ``docs/images``. All steps take two hours of one core.
+copied from an earlier one. Plots are copied to ``docs/images``.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from croc.errors import CrocError, InputError, MissingExtra
+from croc.errors import CrocError, InputError, MissingExtra, exit_status
 from croc.scorers.dual_encoder import DualEncoder
 from croc.scorers.vision_language import MARK
 from croc.scorers.yes_no import YesNo
@@ -313,19 +313,15 @@ def _compare(folder: Path, is_dual: bool) -> None:
         raise CrocError(f"the scores of the graphs differ from those of torch by {difference:.2g}")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@exit_status
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     from croc.cli.output import echo
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("folders", nargs="+", metavar="FOLDER", help="folder of a model")
-    try:
-        for folder in parser.parse_args(arguments).folders:
-            echo(f"wrote {export(folder)}")
-    except CrocError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    for folder in parser.parse_args(arguments).folders:
+        echo(f"wrote {export(folder)}")
 
 
 if __name__ == "__main__":

@@ -2,8 +2,8 @@
 
     python -m crocscore.pretraining.average runs/vlm-5 runs/vlm-6 --out runs/mean
 
-The mean of the weights of two stages reads the probes better than either stage, at no cost when it scores
-(Wortsman et al. 2022, arXiv 2203.05482: the mean of models that were fine-tuned from the same weights).
+The mean of models that were fine-tuned from the same weights can be better than each of them, and costs
+nothing when it scores (Wortsman et al. 2022, arXiv 2203.05482).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from croc.errors import CrocError, InputError
+from croc.errors import InputError, exit_status
 from croc.storage.files import read_json, write_json
 
 WEIGHTS = "model.safetensors"
@@ -85,7 +85,8 @@ def _vocabulary(folder: Path) -> Any:
     return PreTrainedTokenizerFast.from_pretrained(folder).get_vocab()
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@exit_status
+def main(arguments: Sequence[str] | None = None) -> None:
     """The command."""
     from croc.cli.output import echo
 
@@ -93,12 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("models", nargs="+", type=Path, metavar="MODEL", help="folder of a model")
     parser.add_argument("--out", required=True, type=Path, help="folder of the new model")
     given = parser.parse_args(arguments)
-    try:
-        echo(f"wrote {average(given.models, given.out)}")
-    except CrocError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    echo(f"wrote {average(given.models, given.out)}")
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from croc.checks.schema import stable_hash
-from croc.errors import CrocError, InputError
+from croc.errors import CrocError, InputError, exit_status
 from croc.scorers.captions import NORMALISED, normalised
 from croc.storage.files import atomic, write_json
 from crocscore.pretraining.architectures import SIDE, extend_tokenizer, train_tokenizer
@@ -233,7 +233,8 @@ def load_data(folders: Sequence[Path], files: int | None, start: Path | None) ->
     return tokenizer, SceneArrays.load(cache)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@exit_status
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line; see the module's docstring."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("stage", choices=STAGES)
@@ -250,18 +251,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(value), default=value)
     given = parser.parse_args(arguments)
     config = PretrainingConfig(**{name: getattr(given, name) for name in asdict(PretrainingConfig())})
-    try:
-        tokenizer, scenes = load_data(given.scenes, given.files, given.start)
-        stage = Stage(given.stage, scenes, tokenizer, given.start, config)
-        held_out = min(HELD_OUT, len(scenes) // 10)
-        last = train(stage, scenes, held_out, given.out, checkpoint_minutes=given.checkpoint_minutes)
-        write_json(
-            given.out / "stage.json", {"stage": given.stage, "config": asdict(config), "held_out": last}
-        )
-    except CrocError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
-    return 0
+    tokenizer, scenes = load_data(given.scenes, given.files, given.start)
+    stage = Stage(given.stage, scenes, tokenizer, given.start, config)
+    held_out = min(HELD_OUT, len(scenes) // 10)
+    last = train(stage, scenes, held_out, given.out, checkpoint_minutes=given.checkpoint_minutes)
+    write_json(given.out / "stage.json", {"stage": given.stage, "config": asdict(config), "held_out": last})
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from croc.checks.schema import DIRECTIONS
-from croc.errors import CrocError, InputError, MissingExtra
+from croc.errors import CrocError, InputError, MissingExtra, exit_status
 from croc.scorers.vision_language import AS_IS
 from croc.storage.files import atomic, write_json
 from crocscore.model import CROCScore
@@ -507,15 +507,11 @@ def _card_facts(arguments: Arguments, settings: Any, out: Path) -> dict[str, Any
     return {key: value for key, value in facts.items() if value is not None}
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+@exit_status
+def main(arguments: Sequence[str] | None = None) -> None:
     """Run from the command line; see the module's docstring."""
-    try:
-        out = train(sys.argv[1:] if arguments is None else arguments)
-    except CrocError as error:
-        sys.stderr.write(f"error: {error}\n")
-        return 2
+    out = train(sys.argv[1:] if arguments is None else arguments)
     sys.stdout.write(f"{out}\n")
-    return 0
 
 
 if __name__ == "__main__":

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from croc.checks.decoding import decode
 from croc_syn.world import draw
-from crocscore.model import CROCScore
+from crocscore.model import WEIGHTS, CROCScore
 
 
 @pytest.mark.parametrize(
@@ -26,3 +28,11 @@ def test_a_negation_elsewhere_hides_no_error(clause: str) -> None:
     right, colour, noun = np.array(margins).T
     assert (right > colour).all() and (right > noun).all()
     assert (right > 0).mean() > 0.8 and (colour > 0).mean() < 0.2 and (noun > 0).mean() < 0.2
+
+
+@pytest.mark.parametrize("name", ["tiny", "dual"])
+def test_the_log_of_the_pretraining_has_every_stage_and_nothing_else(name: str) -> None:
+    folder = WEIGHTS.parent / name
+    stages = json.loads((folder / "pretraining.json").read_text("utf-8"))
+    lines = [json.loads(line) for line in (folder / "pretraining_log.jsonl").open(encoding="utf-8")]
+    assert {line["stage_number"] for line in lines} == {stage["step"] for stage in stages}
