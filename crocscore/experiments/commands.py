@@ -320,8 +320,8 @@ def sweep(trials: int, out: Path, settings: tuple[str, ...], **options: Any) -> 
 
 @experiment.command(
     "held-out-world",
-    epilog="Example: croc experiment held-out-world crocscore --with all --without seen --test nouns=nouns "
-    "--out world",
+    epilog="Example: croc experiment held-out-world crocscore/weights/tiny --with all --without seen "
+    "--test nouns=nouns --out world",
 )
 @click.argument("model", type=PATH)
 @click.option(
@@ -357,6 +357,13 @@ def sweep(trials: int, out: Path, settings: tuple[str, ...], **options: Any) -> 
 @click.option(
     "--scene-steps", default=1200, show_default=True, type=Integer(1), help="Steps of each pretraining."
 )
+@click.option(
+    "--architecture",
+    default="vlm",
+    show_default=True,
+    type=click.Choice(["vlm", "dual-encoder"]),
+    help="What is pretrained: a language model that reads the image, or a text encoder beside the tower.",
+)
 @seed_option
 @_seeds_option
 @out_folder
@@ -371,8 +378,8 @@ def held_out_world(
 ) -> None:
     """Measure the price of not having seen something in training.
 
-    MODEL is the folder of a small vision-language model, whose tower and tokenizer are used. New language
-    models are pretrained on scenes with and without what is held out, for the same number of steps, and
+    MODEL is the folder of a small model, whose tower and tokenizer are used. New language models, or dual
+    encoders, are pretrained on scenes with and without what is held out, for the same number of steps, and
     evaluated on the same checks.
     """
     from crocscore.experiments.held_out_world import WorldSetup, run_held_out_world

@@ -39,11 +39,12 @@ def pretrain_without(
     steps: int,
     from_scratch: bool = True,
     seed: int = 0,
+    architecture: str = VLM,
 ) -> Path:
-    """Train a language model behind a frozen tower.
+    """Train a language model, or the text encoder of a dual encoder, behind a frozen tower.
 
     Args:
-        start: folder of a small vision-language model (``crocscore/pretraining/architectures.py``).
+        start: folder of a small model (``crocscore/pretraining/architectures.py``).
         scenes: folders of ``croc build scenes``.
         out: folder of the new model; an interrupted run is resumed.
         leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in.
@@ -51,6 +52,7 @@ def pretrain_without(
         from_scratch: take only the tower and the tokenizer of ``start``; False continues with its language
             model.
         seed: of the weights and of the order.
+        architecture: ``vlm`` or ``dual-encoder``.
 
     Returns:
         The folder, without a calibration.
@@ -72,13 +74,13 @@ def pretrain_without(
         images_per_step=24,
         learning_rate=2e-3 if from_scratch else 1e-3,
         warmup_steps=max(1, steps // 10),
-        grounding_weight=0.5,
+        grounding_weight=0.5 if architecture == VLM else 0.0,
         tower_rate_share=0.0,
         seed=seed,
         evaluate_every=max(1, steps // 4),
         leave_out=",".join(sorted(excluded)),
     )
-    stage = Stage(VLM, arrays, tokenizer, None if from_scratch else start, config)
+    stage = Stage(architecture, arrays, tokenizer, None if from_scratch else start, config)
     if from_scratch:
         stage.copy_tower(start)
     train(stage, arrays, min(HELD_OUT, len(arrays) // 10), out)

@@ -5,7 +5,9 @@
 From the tower of MODEL, language models are pretrained on scenes that contain none of what is held out, and
 others on scenes that contain everything, with the same tokenizer and number of steps. Both are evaluated on
 the same checks, such as those of ``croc build syn --hold-out … --held-out-only``. The difference is what not
-having seen it costs; on checks of what both have seen it should be small.
+having seen it costs; on checks of what both have seen it should be small. Dual encoders can be trained in
+place of language models: with the same tower, scenes and steps, only the way differs in which image and text
+meet.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from croc.tables.readers import read_score_tables
 from crocscore.experiments.held_out_pretraining import pretrain_without
 from crocscore.experiments.plots import plot_held_out_world
 from crocscore.experiments.seed_means import BY, Runs
+from crocscore.pretraining.stages import DUAL, VLM
 
 WITH, WITHOUT = "with", "without"
 
@@ -44,6 +47,7 @@ class WorldSetup:
         steps: steps of each pretraining.
         seed: of the first run.
         seeds: runs of each kind, with consecutive seeds.
+        architecture: what is pretrained, ``vlm`` or ``dual-encoder``.
     """
 
     model: str
@@ -55,6 +59,7 @@ class WorldSetup:
     steps: int = 1_200
     seed: int = 0
     seeds: int = 3
+    architecture: str = VLM
 
 
 def run_held_out_world(setup: WorldSetup, out: str | Path) -> Path:
@@ -165,17 +170,24 @@ def _checks_only_about(folder: str) -> dict[str, list[str]]:
 def _make_run(payload: Mapping[str, Any], path: Path, *, setup: WorldSetup, out: Path) -> dict[str, Any]:
     """Pretrain one model, unless it is there, and score one test."""
     from croc.scoring.run import ScoringSettings, score_dataset
-    from crocscore.model import CROCScore
+    from crocscore.scorers import crocscore, crocscore_dual
     from crocscore.training.evaluation import select_checks
 
     test, arm, seed = payload["test"], payload["arm"], payload["seed"]
     scenes: Sequence[str] = setup.scenes_with if arm == WITH else setup.scenes_without
     model = pretrain_without(
-        setup.model, scenes, out / "models" / f"{arm}-seed-{seed}", leave_out=[], steps=setup.steps, seed=seed
+        setup.model,
+        scenes,
+        out / "models" / f"{arm}-seed-{seed}",
+        leave_out=[],
+        steps=setup.steps,
+        seed=seed,
+        architecture=setup.architecture,
     )
     checks = select_checks(setup.tests[test], split=setup.split, at_most=setup.max_checks)
     name = f"{test}-{arm}-seed-{seed}"
-    scorer = CROCScore.from_pretrained(str(model), name=name, batch_size=32)
+    load = crocscore_dual if setup.architecture == DUAL else crocscore
+    scorer = load(model=str(model), name=name, batch_size=32)
     work = out / "work" / name
     (table,) = score_dataset(checks, [scorer], work, ScoringSettings(progress=False))
     shutil.copyfile(table, path)

@@ -42,9 +42,10 @@ def words(world, out, *more: str) -> list[str]:
     return [*command, "--without", str(world / "seen"), "--scene-steps", "2", "--out", str(out), *more]
 
 
-def test_both_kinds_are_pretrained_alike_and_tested_on_the_same_checks(world, tmp_path):
+@pytest.mark.parametrize("architecture", ["vlm", "dual-encoder"])
+def test_both_kinds_are_pretrained_alike_and_tested_on_the_same_checks(world, tmp_path, architecture):
     tests = ["--test", f"colours={world / 'held-out'}", "--test", f"seen={world / 'ordinary'}"]
-    command = words(world, tmp_path / "out", *tests, "--seeds", "1")
+    command = words(world, tmp_path / "out", *tests, "--seeds", "1", "--architecture", architecture)
     done = CliRunner().invoke(main, command, catch_exceptions=False)
     assert done.exit_code == 0, done.output
     found = json.loads((tmp_path / "out" / "held-out-world.json").read_text())
@@ -55,11 +56,22 @@ def test_both_kinds_are_pretrained_alike_and_tested_on_the_same_checks(world, tm
         price = test["price"]
         assert price["scaled"] == pytest.approx(test["with"]["scaled"] - test["without"]["scaled"])
         assert price["checks"] == test["with"]["checks"] == test["without"]["checks"] == 8
-    # One tower, one tokenizer; the language models differ.
+    # One tower, that of the given model, and one tokenizer; what reads the text differs.
     models = [tmp_path / "out" / "models" / f"{arm}-seed-0" for arm in ("with", "without")]
     first, second = (load_file(model / "model.safetensors") for model in models)
-    assert all(bool((first[name] == second[name]).all()) for name in first if "vision_model" in name)
-    assert any(not bool((first[name] == second[name]).all()) for name in first if "language_model" in name)
+    given = load_file(world / "model" / "model.safetensors")
+    towers = [
+        {
+            name.partition("vision_model.")[2]: value
+            for name, value in weights.items()
+            if "vision_model." in name
+        }
+        for weights in (given, first, second)
+    ]
+    for name, value in towers[0].items():
+        assert all(bool((tower[name] == value.half()).all()) for tower in towers[1:]), name
+    reader = "text_model" if architecture == "dual-encoder" else "language_model"
+    assert any(not bool((first[name] == second[name]).all()) for name in first if reader in name)
     assert len({(model / "tokenizer.json").read_text() for model in models}) == 1
     with Image.open(tmp_path / "out" / "held-out-world.png") as plot:
         assert plot.width > 500

@@ -135,9 +135,7 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     other = tmp_path / "other"
     vocabulary.save_pretrained(other)
     (other / "config.json").write_text('{"model_type": "llava"}')
-    with pytest.raises(
-        InputError, match=r"expected a small vision-language model \(deepseek_vl\), not a llava"
-    ):
+    with pytest.raises(InputError, match=r"expected a small model .*, not a llava"):
         pretrain_without(other, [scenes], tmp_path / "no", leave_out=[], steps=1)
     command[command.index("--questions") + 1] = str(tmp_path / "nowhere")
     done = CliRunner().invoke(main, [*command[:-4], *command[-2:], *more, "--out", str(tmp_path / "else")])
