@@ -31,10 +31,11 @@ from croc.scorers.loading import in_batches
 from croc.scorers.pairs import require_prompts
 from croc.scorers.yes_no import YesNo
 from crocscore.graphs import RUNTIME, GraphAnswers, choose_runtime
-from crocscore.out_of_world import DRAWINGS_ONLY, World, pooled, read_hub_world, read_world
 
 if TYPE_CHECKING:
     import polars as pl
+
+    from crocscore.out_of_world import World
 
 WEIGHTS = Path(__file__).parent / "weights" / "tiny"
 """Folder of the model that comes with the package."""
@@ -178,6 +179,8 @@ class CROCScore(YesNo):
             CrocError: it is on the Hub and cannot be downloaded.
             InputError: the folder says it for other weights.
         """
+        from crocscore.out_of_world import read_hub_world, read_world
+
         source = self.checkpoint.source
         if self.checkpoint.is_local:
             return read_world(source)
@@ -203,6 +206,8 @@ class CROCScore(YesNo):
 
         None if the model cannot tell, see :mod:`crocscore.out_of_world`.
         """
+        from crocscore.out_of_world import pooled
+
         if self.world is None:
             return None
         if not len(images):
@@ -232,6 +237,8 @@ class CROCScore(YesNo):
             UnscoredPairs: the prompt is empty or no text.
             InputError: the image cannot be read.
         """
+        from crocscore.out_of_world import DRAWINGS_ONLY, pooled
+
         require_prompts([prompt])
         spans = clauses(prompt) or [(0, len(prompt))]
         texts = [prompt[start:end] for start, end in spans]

@@ -8,7 +8,8 @@ figures of others' benchmarks are those of ``external_figures.json``, which is w
 in ``transfer.json``: ``croc transfer croc/external/recomputed colorswap sugarcrepe_gpt4v croc/sample/results
 --data FOLDER --json docs/transfer.json --plot docs/images/transfer.png``. The CPU time of scorers is in
 ``reuse.json``: ``python benchmarks/bench_reuse.py``. The figures of the small models are in
-``model_figures.json``, see ``model_figures.py``.
+``model_figures.json``, see ``model_figures.py``, those of the experiments in ``experiment_figures.json``, see
+``experiment_figures.py``.
 """
 
 from __future__ import annotations
@@ -133,6 +134,7 @@ def tables() -> dict[str, str]:
         "vote_columns": markdown_table(VOTE_COLUMNS),
         "signature_keys": "\n".join(keys) + "\n",
         **runpy.run_path(str(DOCS / "model_figures.py"))["tables"](),
+        **runpy.run_path(str(DOCS / "experiment_figures.py"))["tables"](),
     }
 
 

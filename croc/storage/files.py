@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypeVar, overload
 
 import xxhash
-from filelock import FileLock, Timeout
 
 from croc.errors import InputError
 from croc.storage.limits import JSON_FILE
@@ -90,6 +89,8 @@ def locked(folder: Path, *, leave_nothing: bool = False) -> Iterator[None]:
     Raises:
         InputError: another process holds it.
     """
+    from filelock import FileLock, Timeout
+
     is_new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     # A second lets a concurrent status() finish its look at the lock.
@@ -116,6 +117,8 @@ def locked(folder: Path, *, leave_nothing: bool = False) -> Iterator[None]:
 
 def is_locked(folder: Path) -> bool:
     """Whether some process holds a folder."""
+    from filelock import FileLock, Timeout
+
     if not (folder / LOCK).exists() or not os.access(folder, os.W_OK):
         return False
     probe = FileLock(folder / LOCK, timeout=0)

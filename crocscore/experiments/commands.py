@@ -98,7 +98,24 @@ def _experiment(
 ) -> None:
     from crocscore.experiments.training_runs import run
 
-    echo(run(name, _setup(settings, options), out, conditions))
+    _report(run(name, _setup(settings, options), out, conditions))
+
+
+def _report(results: Path) -> None:
+    """Show the results of an experiment as a table, and say where they are."""
+    from rich.table import Table
+
+    from croc.storage.files import read_json
+    from crocscore.experiments.summary import summarised
+
+    found = summarised(read_json(results, "no results"))
+    table = Table(box=None, header_style="bold")
+    for number, head in enumerate(found.heads):
+        table.add_column(head, justify="right" if number else "left")
+    for row in found.rows:
+        table.add_row(*row)
+    show([table])
+    echo(results)
 
 
 def _setup(settings: tuple[str, ...], options: dict[str, Any]) -> Setup:
@@ -290,7 +307,7 @@ def samples(
         noise=noise,
         noise_kind=noise_kind,
     )
-    echo(path)
+    _report(path)
 
 
 @experiment.command(
@@ -315,7 +332,7 @@ def sweep(trials: int, out: Path, settings: tuple[str, ...], **options: Any) -> 
     """
     from crocscore.experiments.sweep import run_sweep
 
-    echo(run_sweep(_setup(settings, {**options, "seeds": 1}), out, trials=trials))
+    _report(run_sweep(_setup(settings, {**options, "seeds": 1}), out, trials=trials))
 
 
 @experiment.command(
@@ -392,7 +409,7 @@ def held_out_world(
         steps=scene_steps,
         **options,
     )
-    echo(run_held_out_world(setup, out))
+    _report(run_held_out_world(setup, out))
 
 
 @experiment.command(

@@ -6,6 +6,8 @@ import io
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from crocscore.experiments.seed_means import of_group
+
 INITIAL, ALL = "start", "all"
 """Names of the run without training, and of the run that leaves nothing out."""
 
@@ -132,12 +134,12 @@ def _held_out(axes: Any, runs: Sequence[Mapping[str, Any]]) -> None:
     names = [run["leave_out"] for run in trained_without]
     series = [
         *(
-            (label, [_group(run, name) for name in names])
+            (label, [of_group(run, name) for name in names])
             for label, wanted in (("before training", INITIAL), ("trained on everything", ALL))
             for run in runs
             if run["name"] == wanted
         ),
-        ("trained without it", [_group(run, run["leave_out"]) for run in trained_without]),
+        ("trained without it", [of_group(run, run["leave_out"]) for run in trained_without]),
     ]
     width = 0.8 / len(series)
     for number, (label, cells) in enumerate(series):
@@ -170,7 +172,7 @@ def _curves(axes: Any, runs: Sequence[Mapping[str, Any]], key: str) -> None:
     at = [run[key] for run in trained]
     categories = {cell["value"] for run in trained for cell in run["groups"] if cell["group"] == "category"}
     for name in sorted(categories):
-        cells = [_group(run, name) for run in trained]
+        cells = [of_group(run, name) for run in trained]
         values = [cell["scaled"] if cell else None for cell in cells]
         label = "others" if name == NO_VALUE else name.replace("_", " ")
         axes.plot(at, values, linewidth=1, marker=".", label=label)
@@ -184,15 +186,6 @@ def _draw_initial(axes: Any, runs: Sequence[Mapping[str, Any]]) -> list[Mapping[
         if not run["train"]:
             axes.axhline(run["scaled"], color="black", linestyle="--", linewidth=1, label="before training")
     return [run for run in runs if run["train"]]
-
-
-def _group(run: Mapping[str, Any], name: str) -> Mapping[str, Any] | None:
-    """The mean on a category, or on a property if no category has this name."""
-    for column in ("category", "property"):
-        for cell in run["groups"]:
-            if cell["group"] == column and cell["value"] == name:
-                return dict(cell)
-    return None
 
 
 def _bars(axes: Any, places: Iterable[float], cells: Sequence[Any], label: str, width: float) -> None:

@@ -121,3 +121,12 @@ def _averaged(verdicts: CheckVerdicts, sides: Sequence[Sequence[int]]) -> CheckV
 
 def _without_group(found: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in found.items() if name not in ("group", "value")}
+
+
+def of_group(mean: Mapping[str, Any], name: str) -> dict[str, Any] | None:
+    """The part of a mean that is about a category, or about a property if no category has this name."""
+    for column in BY:
+        for cell in mean["groups"]:
+            if cell["group"] == column and cell["value"] == name:
+                return dict(cell)
+    return None

@@ -24,6 +24,7 @@ from crocscore.experiments import one_run, training_runs
 from crocscore.experiments.conditions import Condition
 from crocscore.experiments.held_out_pretraining import pretrain_without
 from crocscore.experiments.one_run import Setup
+from crocscore.experiments.summary import summarised
 from crocscore.experiments.zero_shot import zero_shot
 from crocscore.pretraining.architectures import build_vlm
 from crocscore.pretraining.pretrain import load_data
@@ -73,8 +74,13 @@ def words(name: str, start, data, out, *more: str) -> list[str]:
 def test_an_experiment_is_one_command(name, more, runs, start, data, tmp_path):
     done = CliRunner().invoke(main, words(name, start, data, tmp_path / "out", *more), catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    found = json.loads((tmp_path / "out" / f"{name}.json").read_text())
+    results = tmp_path / "out" / f"{name}.json"
+    found = json.loads(results.read_text())
     assert [each["name"] for each in found["conditions"]] == runs
+    *table, last = done.stdout.splitlines()
+    assert last == str(results) and len(table) > 1
+    for name_of_row, *_ in summarised(found).rows:
+        assert any(line.split()[:1] == name_of_row.split()[:1] for line in table)
     of = {
         each["name"]: [run for run in found["runs"] if run["name"] == each["name"]]
         for each in found["conditions"]
