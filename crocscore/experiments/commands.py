@@ -30,8 +30,15 @@ questions_option = click.option(
 def experiment() -> None:
     """Measure what a yes/no model learns from checks.
 
-    Each experiment writes its results as NAME.json and a plot as NAME.png.
+    Each experiment shows its results as a table, and writes them as NAME.json with a plot, NAME.png.
     """
+
+
+def _folder(model: Path) -> str:
+    """The folder of a model; the name crocscore stands for the small one that comes with the package."""
+    from crocscore.model import WEIGHTS
+
+    return str(WEIGHTS if str(model) == "crocscore" else model)
 
 
 _training_options = together(
@@ -121,7 +128,7 @@ def _report(results: Path) -> None:
 def _setup(settings: tuple[str, ...], options: dict[str, Any]) -> Setup:
     from crocscore.experiments.one_run import Setup
 
-    model, questions = str(options.pop("model")), str(options.pop("questions"))
+    model, questions = _folder(options.pop("model")), str(options.pop("questions"))
     return Setup(model=model, questions=questions, **options, settings=key_values(settings, "--set"))
 
 
@@ -155,7 +162,7 @@ def _setup(settings: tuple[str, ...], options: dict[str, Any]) -> Setup:
 def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
     """Leave a property out of training and test on it.
 
-    MODEL is the folder of the initial model.
+    MODEL is the folder of the initial model, or crocscore.
     """
     from crocscore.experiments.conditions import held_out as conditions
 
@@ -177,7 +184,7 @@ def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], *
 def learning_curve(shares: tuple[float, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
     """Train on growing shares of the checks.
 
-    MODEL is the folder of the initial model.
+    MODEL is the folder of the initial model, or crocscore.
     """
     from crocscore.experiments.conditions import learning_curve as conditions
 
@@ -211,8 +218,8 @@ def label_noise(
 ) -> None:
     """Train with a share of the answers flipped or of the images wrong.
 
-    MODEL is the folder of the initial model. The experiment estimates how much accuracy is lost when images
-    do not show their prompts.
+    MODEL is the folder of the initial model, or crocscore. The experiment estimates how much accuracy is
+    lost when images do not show their prompts.
     """
     from crocscore.experiments.conditions import NOISE
     from crocscore.experiments.conditions import label_noise as conditions
@@ -228,9 +235,9 @@ def label_noise(
 def objective(out: Path, settings: tuple[str, ...], **options: Any) -> None:
     """Train with the likelihood of answers, a loss on pairs, and both.
 
-    MODEL is the folder of the initial model. All runs have the same batches, which contain both prompts of a
-    check about an image. The loss on pairs is a logistic loss on the difference of the margins of the two
-    prompts, which is what a check tests.
+    MODEL is the folder of the initial model, or crocscore. All runs have the same batches, which contain both
+    prompts of a check about an image. The loss on pairs is a logistic loss on the difference of the margins of
+    the two prompts, which is what a check tests.
     """
     _experiment("objective", None, out, settings, options)
 
@@ -294,7 +301,7 @@ def samples(
 ) -> None:
     """Train on samples that were chosen in different ways.
 
-    MODEL is the folder of the initial model. All runs have the same number of steps.
+    MODEL is the folder of the initial model, or crocscore. All runs have the same number of steps.
     """
     from crocscore.experiments.samples import run_samples
 
@@ -326,9 +333,9 @@ def samples(
 def sweep(trials: int, out: Path, settings: tuple[str, ...], **options: Any) -> None:
     """Search for a learning rate, number of samples, epochs and share of negatives.
 
-    MODEL is the folder of the initial model. --steps is the most that a trial may have, --learning-rate that
-    of the first trial. Use other checks than those of the final test. Each trial has one seed. It needs
-    Optuna, the extra sweep.
+    MODEL is the folder of the initial model, or crocscore. --steps is the most that a trial may have,
+    --learning-rate that of the first trial. Use other checks than those of the final test. Each trial has one
+    seed. It needs Optuna, the extra sweep.
     """
     from crocscore.experiments.sweep import run_sweep
 
@@ -337,8 +344,8 @@ def sweep(trials: int, out: Path, settings: tuple[str, ...], **options: Any) -> 
 
 @experiment.command(
     "held-out-world",
-    epilog="Example: croc experiment held-out-world crocscore/weights/tiny --with all --without seen "
-    "--test nouns=nouns --out world",
+    epilog="Example: croc experiment held-out-world crocscore --with all --without seen --test nouns=nouns "
+    "--out world",
 )
 @click.argument("model", type=PATH)
 @click.option(
@@ -395,14 +402,14 @@ def held_out_world(
 ) -> None:
     """Measure the price of not having seen something in training.
 
-    MODEL is the folder of a small model, whose tower and tokenizer are used. New language models, or dual
-    encoders, are pretrained on scenes with and without what is held out, for the same number of steps, and
-    evaluated on the same checks.
+    MODEL is the folder of a small model, or crocscore, whose tower and tokenizer are used. New language
+    models, or dual encoders, are pretrained on scenes with and without what is held out, for the same number
+    of steps, and evaluated on the same checks.
     """
     from crocscore.experiments.held_out_world import WorldSetup, run_held_out_world
 
     setup = WorldSetup(
-        model=str(model),
+        model=_folder(model),
         scenes_with=tuple(map(str, scenes_with)),
         scenes_without=tuple(map(str, scenes_without)),
         tests={name: str(folder) for name, folder in key_values(tests, "--test").items()},

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from builders.scenes import Settings, build_scenes
 from builders.syn import build_exact
 from croc.cli import main
+from crocscore.model import WEIGHTS
 from crocscore.pretraining.architectures import build_vlm
 from crocscore.pretraining.pretrain import load_data
 
@@ -77,6 +78,15 @@ def test_both_kinds_are_pretrained_alike_and_tested_on_the_same_checks(world, tm
         assert plot.width > 500
     again = CliRunner().invoke(main, command, catch_exceptions=False)
     assert again.exit_code == 0 and not list((tmp_path / "out" / "work").iterdir())
+
+
+def test_the_model_of_the_package_has_a_name(world, tmp_path):
+    command = [*words(world, tmp_path / "out", "--test", f"x={world / 'held-out'}", "--seeds", "1")]
+    command[2] = "crocscore"  # also the name of a folder, in a checkout
+    done = CliRunner().invoke(main, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "out" / "held-out-world.json").read_text())
+    assert found["setup"]["model"] == str(WEIGHTS)
 
 
 @pytest.mark.parametrize(
