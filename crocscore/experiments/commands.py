@@ -236,8 +236,8 @@ def objective(out: Path, settings: tuple[str, ...], **options: Any) -> None:
     """Train with the likelihood of answers, a loss on pairs, and both.
 
     MODEL is the folder of the initial model, or crocscore. All runs have the same batches, which contain both
-    prompts of a check about an image. The loss on pairs is a logistic loss on the difference of the margins of
-    the two prompts, which is what a check tests.
+    prompts of a check about an image. The loss on pairs is a logistic loss on the difference of the margins
+    of the two prompts, which is what a check tests.
     """
     _experiment("objective", None, out, settings, options)
 
