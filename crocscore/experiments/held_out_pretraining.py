@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from croc.errors import InputError
+from croc.storage.files import read_json, write_json
 from crocscore.pretraining.config import PretrainingConfig
 from crocscore.pretraining.pretrain import HELD_OUT, load_data, train
 from crocscore.pretraining.stages import VLM, Stage
@@ -28,6 +29,9 @@ DIFFERENCES = {
     "things_parts": ("thing_part",),
 }
 """By category: what the pairs of prompts about scenes differ in, where it has other names."""
+
+FINISHED = "pretrained.json"
+"""What was asked for; written last."""
 
 
 def pretrain_without(
@@ -61,6 +65,9 @@ def pretrain_without(
         InputError: there are no scenes, or no pair differs in what is left out.
     """
     start, out = Path(start), Path(out)
+    asked = {"architecture": architecture, "steps": steps, "seed": seed, "leave_out": sorted(leave_out)}
+    if read_json(out / FINISHED, None) == asked:  # neither scenes nor weights need to be loaded again
+        return out
     tokenizer, arrays = load_data([Path(folder) for folder in scenes], None, start)
     known = arrays.vocabulary.about
     excluded: set[str] = set()
@@ -84,4 +91,5 @@ def pretrain_without(
     if from_scratch:
         stage.copy_tower(start)
     train(stage, arrays, min(HELD_OUT, len(arrays) // 10), out)
+    write_json(out / FINISHED, asked)
     return out

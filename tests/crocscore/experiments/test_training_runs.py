@@ -136,6 +136,12 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     same = {name for name, value in start.items() if bool((value == before[name].half()).all())}
     assert {name for name in start if "vision_model" in name} <= same
     assert not any("q_proj" in name for name in same)
+    # A finished one needs no scenes; another one is not taken for it.
+    finished = tmp_path / "out" / "start-seed-0"
+    asked = {"leave_out": ["colour"], "steps": 4}
+    assert pretrain_without(tower, [tmp_path / "nowhere"], finished, **asked) == finished
+    with pytest.raises(InputError, match="make scenes with croc build scenes"):
+        pretrain_without(tower, [tmp_path / "nowhere"], finished, **asked, seed=1)
     with pytest.raises(InputError, match="no pair of prompts differs in 'taste'"):
         pretrain_without(tower, [scenes], tmp_path / "no", leave_out=["taste"], steps=1)
     other = tmp_path / "other"
