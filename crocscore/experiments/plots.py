@@ -44,6 +44,7 @@ def plot_runs(name: str, runs: Sequence[Mapping[str, Any]]) -> bytes:
 def plot_sweep(trials: Sequence[Mapping[str, Any]]) -> bytes:
     """The plot of a search: the result of each trial over each setting."""
     from matplotlib.figure import Figure
+    from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
     figure = Figure(figsize=(7.2, 5.4), layout="constrained")
     labels = {
@@ -59,6 +60,12 @@ def plot_sweep(trials: Sequence[Mapping[str, Any]]) -> bytes:
         axes.set_xlabel(label)
         if key in ("learning_rate", "questions"):
             axes.set_xscale("log")
+        if key == "questions":  # spans less than two powers of ten as a rule
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+            axes.xaxis.set_minor_formatter(NullFormatter())
+        if key == "epochs":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     figure.supylabel("scaled accuracy")
     return _png(figure)
 
