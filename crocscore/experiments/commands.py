@@ -402,9 +402,9 @@ def held_out_world(
 ) -> None:
     """Measure the price of not having seen something in training.
 
-    MODEL is the folder of a small model, or crocscore, whose tower and tokenizer are used. New language
-    models, or dual encoders, are pretrained on scenes with and without what is held out, for the same number
-    of steps, and evaluated on the same checks.
+    MODEL is the folder of a small vision-language model, or crocscore; its tower and tokenizer are used. New
+    language models, or dual encoders, are pretrained on scenes with and without what is held out, for the
+    same number of steps, and evaluated on the same checks.
     """
     from crocscore.experiments.held_out_world import WorldSetup, run_held_out_world
 

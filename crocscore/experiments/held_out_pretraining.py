@@ -48,7 +48,7 @@ def pretrain_without(
     """Train a language model, or the text encoder of a dual encoder, behind a frozen tower.
 
     Args:
-        start: folder of a small model (``crocscore/pretraining/architectures.py``).
+        start: folder of a small vision-language model (``crocscore/pretraining/architectures.py``).
         scenes: folders of ``croc build scenes``.
         out: folder of the new model; an interrupted run is resumed.
         leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in.
@@ -65,7 +65,10 @@ def pretrain_without(
         InputError: there are no scenes, or no pair differs in what is left out.
     """
     start, out = Path(start), Path(out)
-    asked = {"architecture": architecture, "steps": steps, "seed": seed, "leave_out": sorted(leave_out)}
+    asked = {
+        **{"architecture": architecture, "from_scratch": from_scratch, "steps": steps, "seed": seed},
+        **{"start": str(start), "scenes": list(map(str, scenes)), "leave_out": sorted(leave_out)},
+    }
     if read_json(out / FINISHED, None) == asked:  # neither scenes nor weights need to be loaded again
         return out
     tokenizer, arrays = load_data([Path(folder) for folder in scenes], None, start)

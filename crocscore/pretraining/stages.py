@@ -127,19 +127,14 @@ class Stage:
         self.heads.layers.load_state_dict(own | fitting)
 
     def copy_tower(self, folder: Path) -> None:
-        """Copy the tower of a trained small model of either kind, and nothing else of it."""
-        from transformers import DeepseekVLForConditionalGeneration, VisionTextDualEncoderModel
+        """Copy the tower of a trained vision-language model, and nothing else of it."""
+        from transformers import DeepseekVLForConditionalGeneration
 
-        kinds = {
-            "deepseek_vl": DeepseekVLForConditionalGeneration,
-            "vision-text-dual-encoder": VisionTextDualEncoderModel,
-        }
-        kind = _model_type(folder)
-        if kind not in kinds:
-            raise InputError(f"{folder}: expected a small model ({' or '.join(kinds)}), not a {kind}")
-        trained = kinds[kind].from_pretrained(folder)
-        stored = trained.vision_model if "dual" in kind else trained.model.vision_model
-        self.tower.load_state_dict(stored.state_dict())
+        expected, kind = "deepseek_vl", _model_type(folder)
+        if kind != expected:
+            raise InputError(f"{folder}: expected a small vision-language model ({expected}), not a {kind}")
+        trained = DeepseekVLForConditionalGeneration.from_pretrained(folder)
+        self.tower.load_state_dict(trained.model.vision_model.state_dict())
 
     def parameters(self) -> dict[str, Any]:
         """Everything that is trained, by name."""

@@ -136,18 +136,23 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     same = {name for name, value in start.items() if bool((value == before[name].half()).all())}
     assert {name for name in start if "vision_model" in name} <= same
     assert not any("q_proj" in name for name in same)
-    # A finished one needs no scenes; another one is not taken for it.
-    finished = tmp_path / "out" / "start-seed-0"
+    # A finished one reads no scenes; one with other settings or scenes is not taken for it.
+    finished, away = tmp_path / "out" / "start-seed-0", tmp_path / "away"
     asked = {"leave_out": ["colour"], "steps": 4}
-    assert pretrain_without(tower, [tmp_path / "nowhere"], finished, **asked) == finished
-    with pytest.raises(InputError, match="make scenes with croc build scenes"):
-        pretrain_without(tower, [tmp_path / "nowhere"], finished, **asked, seed=1)
+    scenes.rename(away)
+    assert pretrain_without(tower, [scenes], finished, **asked) == finished
+    for folder, changed in ((scenes, {"seed": 1}), (scenes, {"from_scratch": False}), (tmp_path / "x", {})):
+        with pytest.raises(InputError, match="make scenes with croc build scenes"):
+            pretrain_without(tower, [folder], finished, **asked, **changed)
+    away.rename(scenes)
     with pytest.raises(InputError, match="no pair of prompts differs in 'taste'"):
         pretrain_without(tower, [scenes], tmp_path / "no", leave_out=["taste"], steps=1)
     other = tmp_path / "other"
     vocabulary.save_pretrained(other)
     (other / "config.json").write_text('{"model_type": "llava"}')
-    with pytest.raises(InputError, match=r"expected a small model .*, not a llava"):
+    with pytest.raises(
+        InputError, match=r"expected a small vision-language model \(deepseek_vl\), not a llava"
+    ):
         pretrain_without(other, [scenes], tmp_path / "no", leave_out=[], steps=1)
     command[command.index("--questions") + 1] = str(tmp_path / "nowhere")
     done = CliRunner().invoke(main, [*command[:-4], *command[-2:], *more, "--out", str(tmp_path / "else")])
