@@ -150,14 +150,26 @@ def _setup(settings: tuple[str, ...], options: dict[str, Any]) -> Setup:
     metavar="FOLDER",
     help="Annotated scenes that 'croc build scenes' made. Repeatable. With them only the image tower of "
     "MODEL is used. A new language model is first trained on the scenes without any of the properties to "
-    "leave out; each run then adds all of them except its own.",
+    "leave out, once for all runs; each run then adds all of them except its own.",
 )
 @click.option(
     "--scene-steps",
     default=1200,
     show_default=True,
     type=Integer(1),
-    help="Training steps on the scenes. Each run adds a third of this number.",
+    help="Training steps of the new language model.",
+)
+@click.option(
+    "--run-scenes",
+    multiple=True,
+    metavar="FOLDER",
+    help="Scenes that each run adds, such as scenes about the properties to leave out. Repeatable. Default: "
+    "those of --scenes.",
+)
+@click.option(
+    "--run-scene-steps",
+    type=Integer(1),
+    help="Training steps on scenes per run. Default: a third of --scene-steps.",
 )
 def held_out(leave_out: tuple[str, ...], out: Path, settings: tuple[str, ...], **options: Any) -> None:
     """Leave a property out of training and test on it.

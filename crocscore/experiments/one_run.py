@@ -37,10 +37,12 @@ class Setup:
         seeds: runs of each condition, with consecutive seeds.
         minutes: choose ``steps`` so that a training takes about so long here; None takes ``steps``.
         settings: further keys of a recipe (``use_cpu``, ``bf16``, …).
-        scenes: folders of ``croc build scenes``. With them the initial model is a new language model behind
-            the tower of ``model``, pretrained without everything that some run leaves out.
-        scene_steps: steps of that pretraining. Before its questions, each run is pretrained for a third of
-            these steps, without only what it leaves out itself.
+        scenes: folders of ``croc build scenes``. With them the initial model of all runs is a new language
+            model behind the tower of ``model``, pretrained without everything that some run leaves out.
+        scene_steps: steps of that pretraining.
+        run_scenes: scenes on which each run is pretrained before its questions, without only what it leaves
+            out itself; empty takes ``scenes``.
+        run_scene_steps: steps of this second pretraining; None takes a third of ``scene_steps``.
         scorers: whose scores of the questions choose samples by agreement, see
             :mod:`crocscore.experiments.samples`.
     """
@@ -59,11 +61,13 @@ class Setup:
     settings: Mapping[str, Any] = field(default_factory=dict)
     scenes: tuple[str, ...] = ()
     scene_steps: int = 1_200
+    run_scenes: tuple[str, ...] = ()
+    run_scene_steps: int | None = None
     scorers: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """The settings as JSON."""
-        lists = {"scenes": list(self.scenes), "scorers": list(self.scorers)}
+        lists = {name: list(getattr(self, name)) for name in ("scenes", "run_scenes", "scorers")}
         return {**asdict(self), "settings": dict(self.settings), **lists}
 
 
@@ -97,10 +101,10 @@ def train_and_score(
     if condition.train and setup.scenes:
         pretrained = pretrain_without(
             model,
-            setup.scenes,
+            setup.run_scenes or setup.scenes,
             work / "pretrained",
             leave_out=[condition.leave_out] if condition.leave_out else [],
-            steps=max(1, setup.scene_steps // 3),
+            steps=setup.run_scene_steps or max(1, setup.scene_steps // 3),
             from_scratch=False,
             seed=setup.seed,
         )

@@ -6,8 +6,8 @@
 
 Each run is a few hundred steps from the same initial model, with one condition changed; every condition is
 run with several seeds. With scenes, the initial model itself is pretrained without the properties in
-question. A run is a part of :mod:`croc.jobs.runner`: its score table is kept, and an interrupted experiment
-is resumed.
+question, once for all runs. A run is a part of :mod:`croc.jobs.runner`: its score table is kept, and an
+interrupted experiment is resumed.
 """
 
 from __future__ import annotations
@@ -84,18 +84,11 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
     left_out = [condition.leave_out for condition in conditions if condition.leave_out is not None]
     training_files(setup.questions)  # an error now rather than after a pretraining
     setup = with_measured_steps(setup, conditions, out)
-    initial = {seed: setup.model for seed in _seeds(setup)}
+    initial = Path(setup.model)
     if setup.scenes:
-        for seed in initial:
-            model = pretrain_without(
-                setup.model,
-                setup.scenes,
-                out / f"{INITIAL}-seed-{seed}",
-                leave_out=left_out,
-                steps=setup.scene_steps,
-                seed=seed,
-            )
-            initial[seed] = str(model)
+        initial = pretrain_without(
+            initial, setup.scenes, out / INITIAL, leave_out=left_out, steps=setup.scene_steps, seed=setup.seed
+        )
     planned = _plan(conditions, setup)
     made = runner.run(
         [
@@ -110,7 +103,7 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
             "setup": setup.as_json(),
             "weights": [sha256_of(file) for file in sorted(Path(setup.model).glob("*.safetensors"))],
             "questions": _checksum(setup.questions),
-            "scenes": [_checksum(folder) for folder in setup.scenes],
+            "scenes": [_checksum(folder) for folder in (*setup.scenes, *setup.run_scenes)],
         },
         what="runs",
     )
@@ -126,7 +119,7 @@ def _plan(conditions: Sequence[Condition], setup: Setup) -> dict[str, tuple[Cond
     return {
         f"{condition.name}-seed-{seed}": (condition, seed)
         for condition in conditions
-        for seed in (_seeds(setup) if condition.train or setup.scenes else [setup.seed])
+        for seed in (_seeds(setup) if condition.train else [setup.seed])
     }
 
 
@@ -161,14 +154,14 @@ def _make_run(
     path: Path,
     *,
     setup: Setup,
-    initial: Mapping[int, str],
+    initial: Path,
     about: Sequence[str],
     work: Path,
 ) -> dict[str, Any]:
     """One run: train under a condition, and write the score table on the held-out checks."""
     condition, seed = Condition(**payload["condition"]), payload["seed"]
     name = f"{condition.name}-seed-{seed}"
-    own = replace(setup, model=initial[seed], seed=seed, minutes=None)
+    own = replace(setup, model=str(initial), seed=seed, minutes=None)
     return train_and_score(condition, own, work / name, path, name=name, about=about)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from collections.abc import Callable
@@ -47,6 +48,15 @@ def last_checkpoint(folder: str | Path) -> Path | None:
     found = {
         int(match[1]): place
         for place in Path(folder).glob("checkpoint-*")
-        if (match := _NAME.fullmatch(place.name)) and (place / _LAST_WRITTEN).is_file()
+        if (match := _NAME.fullmatch(place.name)) and is_complete(place)
     }
     return found[max(found)] if found else None
+
+
+def is_complete(checkpoint: Path) -> bool:
+    """Whether the trainer's state was written to its end; an interrupt may leave a part of it."""
+    try:
+        json.loads((checkpoint / _LAST_WRITTEN).read_bytes())
+    except (OSError, ValueError):
+        return False
+    return True

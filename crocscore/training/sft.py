@@ -27,7 +27,7 @@ from crocscore.model import CROCScore
 from crocscore.probes import is_probe_text
 from crocscore.questions import question_files, question_tables
 from crocscore.training import evaluation, trainable
-from crocscore.training.checkpoints import timed_checkpoints
+from crocscore.training.checkpoints import is_complete, last_checkpoint, timed_checkpoints
 from crocscore.training.paired import (
     ANSWER,
     BOTH,
@@ -41,6 +41,8 @@ from crocscore.training.paired import (
 from crocscore.training.recipe import Arguments, read_recipe, recipe_text
 
 if TYPE_CHECKING:
+    from trl import SFTConfig
+
     from croc.verdict.report import Report
 
 SPLITS = ("train", "validation")
@@ -345,14 +347,12 @@ def train(arguments: Sequence[str]) -> Path:
     """
     own, settings = read_recipe(arguments)
     recipe = recipe_text(arguments)
-    checkpoint = settings.resume_from_checkpoint
-    if isinstance(checkpoint, str) and not Path(checkpoint).is_dir():
-        raise InputError(f"resume_from_checkpoint: {checkpoint} is not a folder")
+    resume_from = _checkpoint_to_resume(settings)
     trainer = make_trainer(own, settings)
     out, is_main = Path(settings.output_dir), trainer.is_world_process_zero()
     try:
         with _writing_checkpoints(out):
-            trainer.train(resume_from_checkpoint=settings.resume_from_checkpoint)
+            trainer.train(resume_from_checkpoint=resume_from)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(_what_is_kept(out)) from None
     trainer.write_history()
@@ -386,13 +386,38 @@ def train(arguments: Sequence[str]) -> Path:
     return out
 
 
+def _checkpoint_to_resume(settings: SFTConfig) -> str | None:
+    """The folder of the checkpoint that the settings name; ``true`` is the last complete one.
+
+    Raises:
+        InputError: there is no such folder, or the checkpoint is incomplete.
+    """
+    name = settings.resume_from_checkpoint
+    if name is None or str(name).lower() == "false":
+        return None
+    if str(name).lower() == "true":
+        last = last_checkpoint(settings.output_dir)
+        if last is None:
+            raise InputError(
+                f"resume_from_checkpoint: {settings.output_dir} has no complete checkpoint; leave the "
+                "option out to start again"
+            )
+        return str(last)
+    if not Path(name).is_dir():
+        raise InputError(f"resume_from_checkpoint: {name} is not a folder")
+    if not is_complete(Path(name)):
+        raise InputError(
+            f"resume_from_checkpoint: {name} has no complete trainer_state.json; the training was stopped "
+            "while this checkpoint was written. Take an earlier one"
+        )
+    return str(name)
+
+
 def _what_is_kept(out: Path) -> str:
     """What an interrupted training leaves, and how to resume it."""
-    # The trainer's state is the last file of a checkpoint.
-    steps = [int(file.parent.name.rpartition("-")[2]) for file in out.glob("checkpoint-*/trainer_state.json")]
-    if not steps:
+    checkpoint = last_checkpoint(out)
+    if checkpoint is None:
         return f"{out} has no checkpoint yet, so the same command starts again (save_steps makes checkpoints)"
-    checkpoint = out / f"checkpoint-{max(steps)}"
     return f"{checkpoint} is kept; add --resume_from_checkpoint {checkpoint} to the same command to resume"
 
 

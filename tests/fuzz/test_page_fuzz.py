@@ -61,16 +61,12 @@ def _call(draw: random.Random, folder: Path) -> tuple[str, list, str]:
     odd = draw.choice([one for one in ODD if one != "\ud800"])
     endpoint = draw.choice(("/benchmark", "/benchmark", "/score", "/score", "/contrast", "/draw", "/browse"))
     if endpoint == "/benchmark":
-        suffix = draw.choice((".parquet", ".csv"))
-        file = folder / f"table{suffix}"
-        if suffix == ".parquet":
-            shutil.copy(pages.EXAMPLE_TABLE, file)
-        else:
-            _as_csv(file)
+        file = folder / f"table{draw.choice(('.parquet', '.csv'))}"
+        _example_table(file)
         how = damage(file, draw)
         while not file.is_file():  # a browser sends files alone
             file.unlink(missing_ok=True) if not file.is_dir() else file.rmdir()
-            shutil.copy(pages.EXAMPLE_TABLE, file)
+            _example_table(file)
             how = damage(file, draw)
         return endpoint, [handle_file(str(file)), None, draw.random() < 0.5], how
     if endpoint in ("/score", "/contrast"):
@@ -92,9 +88,12 @@ def _call(draw: random.Random, folder: Path) -> tuple[str, list, str]:
     return endpoint, values, f"value {place} = {odd!r:.40}"
 
 
-def _as_csv(file: Path) -> None:
+def _example_table(file: Path) -> None:
     import polars as pl
 
+    if file.suffix == ".parquet":
+        shutil.copy(pages.EXAMPLE_TABLE, file)
+        return
     table = pl.read_parquet(pages.EXAMPLE_TABLE)
     table.select(name for name, kind in table.schema.items() if not kind.is_nested()).write_csv(file)
 

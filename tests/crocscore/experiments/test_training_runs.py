@@ -130,14 +130,25 @@ def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     signed = [each["signature"].partition("|scorer:") for each in found["runs"]]
     assert len({before for before, _, _ in signed}) == 1 and len({mine for _, _, mine in signed}) == 3
     # The start has the tower of the trained model, and no word of its language model.
-    before, start = (
-        load_file(path / "model.safetensors") for path in (tower, tmp_path / "out" / "start-seed-0")
-    )
+    before, start = (load_file(path / "model.safetensors") for path in (tower, tmp_path / "out" / "start"))
     same = {name for name, value in start.items() if bool((value == before[name].half()).all())}
     assert {name for name in start if "vision_model" in name} <= same
     assert not any("q_proj" in name for name in same)
+    # Runs may have scenes and steps of their own; all start from the same new language model.
+    others = tmp_path / "others"
+    build_scenes(others, images=40, splits=splits, settings=Settings(sizes=(64,), claims=6), progress=False)
+    runs = ["--run-scenes", str(others), "--run-scene-steps", "2", "--seeds", "2"]
+    command[command.index("--out") + 1] = str(tmp_path / "own")
+    done = CliRunner().invoke(main, [*command, *more, *runs], catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    found = json.loads((tmp_path / "own" / "held-out.json").read_text())
+    assert [f"{run['name']} {run['seed']}" for run in found["runs"]] == [
+        *("start 0", "all 0", "all 1", "without-colour 0", "without-colour 1")
+    ]
+    assert load_file(tmp_path / "own" / "start" / "model.safetensors").keys() == start.keys()
+    assert len({run["signature"] for run in found["runs"]}) == 5
     # A finished one reads no scenes; one with other settings or scenes is not taken for it.
-    finished, away = tmp_path / "out" / "start-seed-0", tmp_path / "away"
+    finished, away = tmp_path / "out" / "start", tmp_path / "away"
     asked = {"leave_out": ["colour"], "steps": 4}
     scenes.rename(away)
     assert pretrain_without(tower, [scenes], finished, **asked) == finished

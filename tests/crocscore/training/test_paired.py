@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 
 import numpy as np
@@ -14,7 +15,7 @@ from croc.errors import InputError
 from crocscore.model import CROCScore
 from crocscore.training.checkpoints import last_checkpoint, timed_checkpoints
 from crocscore.training.paired import FALSE, losses_of
-from crocscore.training.sft import make_trainer, read_questions, read_recipe
+from crocscore.training.sft import make_trainer, read_questions, read_recipe, train
 
 pytest.importorskip("trl", reason="training needs the extra train")
 
@@ -148,6 +149,18 @@ def test_a_checkpoint_is_saved_whenever_the_time_has_passed(recipe, tmp_path):
     assert saved == ["checkpoint-2", "checkpoint-4", "checkpoint-6"]
     last = last_checkpoint(tmp_path / "out")
     assert last is not None and last.name == saved[-1]
-    (last / "trainer_state.json").unlink()  # killed while it was written
-    again = last_checkpoint(tmp_path / "out")
-    assert again is not None and again.name == saved[-2]
+    state = last / "trainer_state.json"
+    for left in (state.read_bytes()[:100], b"", None):  # killed while it was written
+        state.unlink() if left is None else state.write_bytes(left)
+        again = last_checkpoint(tmp_path / "out")
+        assert again is not None and again.name == saved[-2]
+        with pytest.raises(InputError, match=r"checkpoint-6 has no complete trainer_state\.json"):
+            train(recipe(max_steps=6, resume_from_checkpoint=str(last)))
+    # "true" takes the last complete one, which is known by an entry of its log.
+    state = last.with_name(saved[-2]) / "trainer_state.json"
+    earlier = json.loads(state.read_bytes())
+    earlier["log_history"].append({"loss": 123.0, "step": 4})
+    state.write_text(json.dumps(earlier))
+    train(recipe(max_steps=6, resume_from_checkpoint=True))
+    log = json.loads((tmp_path / "out" / "training.json").read_bytes())
+    assert [entry["step"] for entry in log if entry.get("loss") == 123.0] == [4]

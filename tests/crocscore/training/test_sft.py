@@ -188,6 +188,7 @@ def test_nothing_of_an_earlier_training_stays_in_the_folder(recipe, data, tmp_pa
     ("more", "message"),
     [
         ({"resume_from_checkpoint": "nowhere"}, "resume_from_checkpoint: nowhere is not a folder"),
+        ({"resume_from_checkpoint": True}, "resume_from_checkpoint: .*out has no complete checkpoint; leave"),
         ({"report_to": "wandb"}, "the recipe cannot be used: .*wandb"),
     ],
 )
