@@ -18,6 +18,7 @@ from typing import Any
 import click
 
 from croc.wording import signed
+from crocscore.experiments.summary import Summary
 
 DOCS = Path(__file__).parent
 FIGURES = DOCS / "model_figures.json"
@@ -263,12 +264,7 @@ def _metric(name: str) -> str:
 
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [f"| {' | '.join(heads)} |", "|" + "---|" * len(heads)]
-    for row in rows:
-        if len(row) != len(heads):
-            raise ValueError(f"a row has {len(row)} cells, the table {len(heads)} columns: {row}")
-        lines.append(f"| {' | '.join(row)} |")
-    return "\n".join(lines) + "\n"
+    return Summary(tuple(heads), tuple(map(tuple, rows))).markdown()
 
 
 def _of_tests(stored: Figures) -> dict[str, str]:

@@ -29,7 +29,14 @@ class Summary:
     rows: tuple[tuple[str, ...], ...]
 
     def markdown(self) -> str:
-        """The table in Markdown."""
+        """The table in Markdown.
+
+        Raises:
+            ValueError: a row has more or fewer cells than the table has columns.
+        """
+        for row in self.rows:
+            if len(row) != len(self.heads):
+                raise ValueError(f"a row has {len(row)} cells, the table {len(self.heads)} columns: {row}")
         first, *others = (f"| {' | '.join(line)} |\n" for line in (self.heads, *self.rows))
         return "".join([first, "|" + "---|" * len(self.heads) + "\n", *others])
 
