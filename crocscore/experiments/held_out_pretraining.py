@@ -63,7 +63,7 @@ def excluded_pairs(leave_out: Sequence[str], known: Sequence[str]) -> set[str]:
         if not differences:
             raise InputError(f"no pair of prompts differs in {name!r}; expected {', '.join(known)}")
         excluded |= differences | {claim for claim, others in COMPOUND.items() if others & differences}
-    return excluded
+    return excluded & set(known)
 
 
 def pretrain_without(
