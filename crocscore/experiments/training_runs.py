@@ -73,12 +73,15 @@ def run(name: str, setup: Setup, out: str | Path, conditions: Sequence[Condition
         The JSON file.
 
     Raises:
-        InputError: there is no such experiment, or a condition leaves nothing to train on.
+        InputError: there is no such experiment, a condition leaves nothing to train on, or the runs have
+            scenes and the initial model has none.
         PartsFailed: a run failed; the others are kept.
     """
     if name not in EXPERIMENTS:
         *others, last = EXPERIMENTS
         raise InputError(f"unknown experiment {name!r}; expected {', '.join(others)} or {last}")
+    if (setup.run_scenes or setup.run_scene_steps) and not setup.scenes:
+        raise InputError("scenes for the runs need scenes for the initial model: add --scenes")
     out = Path(out)
     conditions = EXPERIMENTS[name]() if conditions is None else conditions
     left_out = [condition.leave_out for condition in conditions if condition.leave_out is not None]

@@ -114,6 +114,13 @@ def test_an_experiment_is_one_command(name, more, runs, start, data, tmp_path):
     )
 
 
+def test_scenes_of_the_runs_alone_are_refused(start, data, tmp_path):
+    command = words("held-out", start, data, tmp_path / "out", "--run-scene-steps", "2")
+    done = CliRunner().invoke(main, command)
+    assert done.exit_code == 2 and "add --scenes" in done.output
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_property_can_be_left_out_of_reading_too(data, tmp_path):
     scenes = tmp_path / "scenes"
     splits = {"train": 0.7, "validation": 0.2, "test": 0.1}
