@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from croc.errors import InputError
+from croc.storage.files import read_json
 
 _NAME = re.compile(r"checkpoint-(\d+)")
 _LAST_WRITTEN = "trainer_state.json"
@@ -56,7 +58,6 @@ def last_checkpoint(folder: str | Path) -> Path | None:
 def is_complete(checkpoint: Path) -> bool:
     """Whether the trainer's state was written to its end; an interrupt may leave a part of it."""
     try:
-        json.loads((checkpoint / _LAST_WRITTEN).read_bytes())
-    except (OSError, ValueError):
+        return read_json(checkpoint / _LAST_WRITTEN) is not None
+    except InputError:
         return False
-    return True
