@@ -30,40 +30,29 @@ DIFFERENCES = {
 }
 """By category: what the pairs of prompts about scenes differ in, where it has other names."""
 
-COMPOUND: dict[str, frozenset[str]] = {
-    "beside_absence": frozenset(
-        {"colour", "count", "presence", "size", "action", "colour_binding", "body_part"}
-    ),
-    "beside_presence": frozenset({"left_right", "above_below", "colour", "action", "texture", "body_part"}),
-    "distribution": frozenset({"colour", "action", "texture", "count"}),
-    "negation": frozenset({"colour"}),
-    "only": frozenset({"count"}),
-    "relation_of_alike": frozenset({"left_right", "above_below", "colour_binding"}),
-    "three_things": frozenset({"count", "colour_binding", "size_binding", "texture_binding"}),
-}
-"""By the name of pairs whose prompts may differ in something that has its own name: these names."""
-
 FINISHED = "pretrained.json"
 """What was asked for; written last."""
 
 
-def excluded_pairs(leave_out: Sequence[str], known: Sequence[str]) -> set[str]:
-    """The names of the pairs of prompts that may differ in something.
+def differences(leave_out: Sequence[str], known: Sequence[str]) -> list[str]:
+    """What pairs of prompts differ in, of what is left out.
 
     Args:
         leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in.
         known: what pairs of prompts differ in.
 
+    Returns:
+        The names among ``known``, sorted.
+
     Raises:
         InputError: no pair differs in it.
     """
-    excluded: set[str] = set()
+    found: set[str] = set()
     for name in leave_out:
-        differences = set(DIFFERENCES.get(name, (name,))) & set(known)
-        if not differences:
+        if not (names := set(DIFFERENCES.get(name, (name,))) & set(known)):
             raise InputError(f"no pair of prompts differs in {name!r}; expected {', '.join(known)}")
-        excluded |= differences | {claim for claim, others in COMPOUND.items() if others & differences}
-    return excluded & set(known)
+        found |= names
+    return sorted(found)
 
 
 def pretrain_without(
@@ -83,8 +72,8 @@ def pretrain_without(
         start: folder of a small vision-language model (``crocscore/pretraining/architectures.py``).
         scenes: folders of ``croc build scenes``.
         out: folder of the new model; an interrupted run is resumed.
-        leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in. Claims that may differ in
-            it among other things (:data:`COMPOUND`) are left out, too.
+        leave_out: keys of :data:`DIFFERENCES`, or what pairs of prompts differ in. Pairs that may differ in
+            it among other things are left out, too.
         steps: updates, of 24 images each.
         from_scratch: take only the tower and the tokenizer of ``start``; False continues with its language
             model.
@@ -105,7 +94,6 @@ def pretrain_without(
     if read_json(out / FINISHED, None) == asked:  # neither scenes nor weights need to be loaded again
         return out
     tokenizer, arrays = load_data([Path(folder) for folder in scenes], None, start)
-    excluded = excluded_pairs(leave_out, arrays.vocabulary.about)
     config = PretrainingConfig(
         steps=steps,
         images_per_step=24,
@@ -115,7 +103,7 @@ def pretrain_without(
         tower_rate_share=0.0,
         seed=seed,
         evaluate_every=max(1, steps // 4),
-        leave_out=",".join(sorted(excluded)),
+        leave_out=",".join(differences(leave_out, arrays.vocabulary.about)),
     )
     stage = Stage(architecture, arrays, tokenizer, None if from_scratch else start, config)
     if from_scratch:

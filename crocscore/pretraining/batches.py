@@ -31,8 +31,26 @@ CLOSE_UP = 4 * PATCH
 _PROPERTY_OF = {"action": "pose", "front_behind": "depth", "body_part": "part", "thing_part": "part"}
 """For what pairs of prompts differ in, the property of a thing, where it has another name."""
 
+COMPOUND: dict[str, frozenset[str]] = {
+    "beside_absence": frozenset(
+        {"colour", "count", "presence", "size", "action", "colour_binding", "body_part"}
+    ),
+    "beside_presence": frozenset({"left_right", "above_below", "colour", "action", "texture", "body_part"}),
+    "distribution": frozenset({"colour", "action", "texture", "count"}),
+    "negation": frozenset({"colour"}),
+    "only": frozenset({"count"}),
+    "relation_of_alike": frozenset({"left_right", "above_below", "colour_binding"}),
+    "three_things": frozenset({"count", "colour_binding", "size_binding", "texture_binding"}),
+}
+"""By the name of pairs whose prompts may differ in something that has its own name: these names."""
+
 Claims = list[list[tuple[list[int], list[int]]]]
 """By image, its pairs (true, false) of token ids."""
+
+
+def with_compound(names: set[str]) -> set[str]:
+    """The names, and those of :data:`COMPOUND` whose pairs may differ in one of them."""
+    return names | {name for name, differences in COMPOUND.items() if differences & names}
 
 
 class BatchSampler:
@@ -55,22 +73,26 @@ class BatchSampler:
         after: list[int],
     ) -> None:
         self.scenes, self.rows, self.config, self.before, self.after = scenes, rows, config, before, after
-        self.allowed = ~self._differs_in(config.leave_out)
-        self.weight = np.where(self._differs_in(config.downweight), 0.25, 1.0)
-        hidden = {_PROPERTY_OF.get(name, name) for name in config.leave_out.split(",")}
+        left_out = self._known(config.leave_out)
+        self.allowed = ~self._is_about(with_compound(left_out))
+        self.weight = np.where(self._is_about(self._known(config.downweight)), 0.25, 1.0)
+        hidden = {_PROPERTY_OF.get(name, name) for name in left_out}
         columns = scenes.vocabulary.thing
         self.hidden = [k for k, name in enumerate(columns) if name.partition(":")[0] in hidden]
 
-    def _differs_in(self, listed: str) -> NDArray[np.bool_]:
-        """For each pair, whether it differs in one of the names, which are separated by commas."""
-        names, known = [name for name in listed.split(",") if name], self.scenes.vocabulary.about
-        for name in names:
-            if name not in known:
-                raise InputError(
-                    f"no pair of prompts differs in {name!r}; expected one of {', '.join(known)}"
-                )
-        differs: NDArray[np.bool_] = np.array([name in names for name in known])[self.scenes.about]
-        return differs
+    def _known(self, listed: str) -> set[str]:
+        """The names, which are separated by commas, if pairs differ in each of them."""
+        names, known = {name for name in listed.split(",") if name}, self.scenes.vocabulary.about
+        if unknown := sorted(names - set(known)):
+            raise InputError(
+                f"no pair of prompts differs in {unknown[0]!r}; expected one of {', '.join(known)}"
+            )
+        return names
+
+    def _is_about(self, names: set[str]) -> NDArray[np.bool_]:
+        """For each pair, whether its name is one of these."""
+        about: NDArray[np.bool_] = np.array([name in names for name in self.scenes.vocabulary.about])
+        return about[self.scenes.about]
 
     def batches(self, start: int) -> Iterator[dict[str, Any]]:
         """Endless batches from a step on; the same step gives the same batch."""

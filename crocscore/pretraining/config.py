@@ -27,7 +27,8 @@ class PretrainingConfig:
         seed: of the weights and of the order.
         evaluate_every: steps between two evaluations, each with a checkpoint.
         leave_out: names, separated by commas, in which no pair of prompts differs and which no thing is
-            labelled with; they are evaluated all the same.
+            labelled with; they are evaluated all the same. Pairs that may differ in one of them among other
+            things ("only", "three_things") are left out, too.
         downweight: names, separated by commas; pairs that differ in them are drawn a quarter as often,
             because easy pairs would otherwise prevail.
     """

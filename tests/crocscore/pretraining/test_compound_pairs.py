@@ -7,10 +7,12 @@ from typing import Any
 
 import pytest
 
+from croc.errors import InputError
 from croc_syn import world
 from croc_syn.world.contrasts.claims import Claim, make_claims
 from croc_syn.world.scenes.seeded_random import SeededRandom
-from crocscore.experiments.held_out_pretraining import COMPOUND, excluded_pairs
+from crocscore.experiments.held_out_pretraining import differences
+from crocscore.pretraining.batches import COMPOUND, with_compound
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +72,7 @@ def differs(claim: Claim, category: str) -> bool:
 @pytest.mark.world_tables
 @pytest.mark.parametrize("category", READ)
 def test_no_pair_that_stays_differs_in_what_is_left_out(claims: list[Claim], category: str) -> None:
-    out = excluded_pairs([category], sorted({claim.about for claim in claims}))
+    out = with_compound(set(differences([category], sorted({claim.about for claim in claims}))))
     kept = [claim for claim in claims if claim.about not in out]
     assert len(kept) > 500
     # Parts of things are read with those of bodies.
@@ -84,7 +86,12 @@ def test_each_compound_pair_does_differ_in_something_else_at_times(claims: list[
     assert found >= set(COMPOUND)
 
 
-def test_any_name_of_a_pair_can_be_left_out() -> None:
+def test_a_category_or_any_name_of_a_pair_can_be_left_out() -> None:
     known = ["only", "three_things", "texture", "count", "distribution"]
-    assert excluded_pairs(["texture"], known) == {"texture", "distribution"}  # of those that there are
-    assert excluded_pairs([], known) == set()
+    assert differences(["counting", "texture"], known) == ["count", "texture"]  # of those that there are
+    assert differences([], known) == []
+    assert with_compound({"texture"}) == {"texture", "beside_presence", "distribution"}
+    assert with_compound({"size"}) == {"size", "beside_absence"}
+    assert with_compound(set()) == set()
+    with pytest.raises(InputError, match="differs in 'taste'"):
+        differences(["taste"], known)
