@@ -159,9 +159,26 @@ class Wiring:
     def __init__(self, demo: gr.Blocks) -> None:
         self._demo = demo
 
-    def at_once(self, page: Callable[..., Any], outputs: Any) -> None:
-        """Fill in what takes too long for the start when somebody opens the page."""
-        self._demo.load(page, None, outputs, api_visibility="private", show_progress="hidden")
+    def at_once(self, page: Callable[..., Any], outputs: Any, unless: Sequence[Any] = ()) -> None:
+        """Fill in what takes too long for the start when somebody opens the page.
+
+        Args:
+            page: a function without arguments.
+            outputs: the component or components that are filled in.
+            unless: events of the visitor, such as ``button.click``. After the first of them nothing is
+                filled in, as it would replace the visitor's own results.
+        """
+        gr = _gradio()
+        acted = gr.State([])  # gradio copies it for each visitor; both functions get the same copy
+
+        def opened(acts: list[bool]) -> Any:
+            value = page()
+            return gr.skip() if acts else value
+
+        self._demo.load(opened, acted, outputs, api_visibility="private", show_progress="hidden")
+        if unless:
+            act = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
+            gr.on(list(unless), lambda acts: acts.append(True), acted, None, **act)
 
     def picture(self, label: str, value: str | None = None) -> Any:
         """An image to upload or paste, as a file that ``fragments.read_picture`` decodes.

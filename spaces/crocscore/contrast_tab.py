@@ -202,7 +202,11 @@ def build(ui: webui.Wiring) -> None:
             return tuple(gr.skip() for _ in range(5))
         return (*pairs[name], *shown(*pairs[name], number))
 
-    ui.at_once(webui.guarded(opening, 3), [result, image_a, image_b])
+    ui.at_once(
+        webui.guarded(opening, 3),
+        [result, image_a, image_b],
+        unless=[button.click, drawing.click, choice.input, image_a.input, image_b.input],
+    )
     ui.on(choice, start, [choice, seed], [*both, result, image_a, image_b], limit="draw", event="input")
     ui.on(drawing, shown, [*both, seed], [result, image_a, image_b], limit="draw")
     ui.on(button, webui.guarded(page), [*both, image_a, image_b], result, limit="model")

@@ -93,7 +93,7 @@ def build(ui: webui.Wiring) -> None:
         with gr.Column(scale=5, min_width=280):
             result = webui.html(pages.note("The example is being scored …"), elem_id="score-result")
     shown = webui.guarded(page)
-    gr.Examples(
+    ready = gr.Examples(
         [list(example) for example in examples()],
         [image, text],
         [result],
@@ -104,6 +104,6 @@ def build(ui: webui.Wiring) -> None:
         elem_id="score-examples",
         api_visibility="private",
     )
-    ui.at_once(webui.guarded(opening), result)
+    ui.at_once(webui.guarded(opening), result, unless=[button.click, ready.dataset.click])
     ui.on(button, shown, [image, text], result, limit="model")
     ui.endpoint("score", endpoint, [image, text], limit="model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,39 @@ def test_the_page_opens_with_examples_that_the_shipped_model_scored_right(visit,
         assert page.get_by_label("Prompt A").input_value()
         page.wait_for_function("[...document.querySelectorAll('[data-testid=image] img')].length >= 3")
         assert "Passes all four directions" in page.locator("#contrast-result").inner_text()
+
+
+def test_a_slow_opening_does_not_replace_what_the_visitor_asked_for(visit):
+    gr = pytest.importorskip("gradio", reason="needs gradio, which shows the pages")
+    from croc.rendering import gradio_app as webui
+
+    asked, ended = threading.Event(), threading.Event()
+
+    def opening():
+        asked.wait(WAIT / 1000)
+        ended.set()
+        return "the example"
+
+    with webui.blocks("A slow page") as demo:
+        ui = webui.Wiring(demo)
+        webui.html('<h1 class="masthead">A slow page</h1>')
+        button, result = gr.Button("Score"), webui.html("nothing yet", elem_id="score-result")
+        ui.at_once(opening, result, unless=[button.click])
+        ui.on(button, lambda: "my own", [], result)
+    try:
+        page = visit(webui.serve(demo, block=False).rstrip("/"))
+        page.get_by_role("button", name="Score").click()
+        page.wait_for_function("document.querySelector('#score-result').innerText.includes('my own')")
+        asked.set()
+        assert ended.wait(WAIT / 1000)
+        page.wait_for_timeout(2_000)  # for the answer to arrive
+        assert page.locator("#score-result").inner_text() == "my own"
+        page.reload()
+        page.get_by_text("the example").wait_for()
+        page.close()  # it would complain of a server that is gone
+    finally:
+        asked.set()
+        demo.close()
 
 
 def test_draw_a_ready_pair_and_score_the_contrast(visit):
