@@ -3,6 +3,7 @@ r"""Make the sample of CROCsyn (croc/syn) and its score tables and results (croc
     python benchmarks/make_sample.py --nlvr nlvr/dev
     python benchmarks/make_sample.py --results-only
     python benchmarks/make_sample.py --results-only --weaknesses runs/weaknesses
+    python benchmarks/make_sample.py --nlvr nlvr/dev --weaknesses runs/weaknesses --scorer crocscore
 
 The checks are those of::
 
@@ -12,6 +13,7 @@ The checks are those of::
 is kept if it is this very build; otherwise remove it first. Score tables and results are always made again,
 from croc/syn and, with ``--nlvr``, from some of those human-labelled checks, whose images are left out.
 ``--results-only`` keeps the score tables, too, and makes the results again after a change of their format.
+``--scorer`` makes those of some scorers again, after new weights, and keeps the others.
 ``--weaknesses`` runs ``croc audit-reward`` (without searches) and ``croc probe`` on each scorer in a folder,
 which resumes, and adds what they find; it takes about half an hour.
 It takes about five minutes on two cores, and stops if the package would become too large.
@@ -23,6 +25,7 @@ import argparse
 import json
 import shutil
 import tempfile
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,9 +35,10 @@ from croc.external.benchmarks import nlvr
 from croc.rendering import fragments as pages
 from croc.results.files import add_weaknesses, make_result, read_result, write_result
 from croc.results.verification import Rescoring, verify_all
-from croc.results.verified import VERIFIED, record
+from croc.results.verified import VERIFIED, read_verified, record
 from croc.results.weaknesses import SUFFIX, read_weaknesses
 from croc.scoring.run import score_dataset
+from croc.storage.files import sha256_of, write_json
 from croc_syn.probe import ProbeSettings, run_probe
 from croc_syn.reward_audit.audit import AuditSettings, run_audit
 from croc_syn.reward_audit.search import SearchSettings
@@ -54,7 +58,7 @@ MOST_BYTES = {pages.CHECKS: 6_000_000, pages.RESULTS: 1_300_000}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--nlvr", type=Path, help="a split of NLVR")
-    parser.add_argument("--scorer", nargs="+", default=SCORERS)
+    parser.add_argument("--scorer", nargs="+", help="make these again and keep the others; default: all")
     parser.add_argument(
         "--trained", nargs="*", default=TRAINED, help="which of them were trained on such checks"
     )
@@ -62,12 +66,15 @@ def main() -> None:
     parser.add_argument("--weaknesses", type=Path, metavar="FOLDER", help="audits and probes of the scorers")
     parser.add_argument("--results-only", action="store_true", help="from the score tables that are there")
     options = parser.parse_args()
+    everything = options.scorer is None
+    options.scorer = options.scorer or SCORERS
     if options.results_only:
         remake_results()
         finish(options)
         return
     build_exact(pages.CHECKS, checks=CHECKS, images=2, size=192, quality=80, seed=2025)
-    shutil.rmtree(pages.RESULTS, ignore_errors=True)
+    if everything:
+        shutil.rmtree(pages.RESULTS, ignore_errors=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         results("syn", str(pages.CHECKS), options, folder)
@@ -84,7 +91,7 @@ def main() -> None:
 def finish(options: argparse.Namespace) -> None:
     if options.weaknesses is not None:
         weaknesses(options.scorer, options.weaknesses)
-    record_verification(options.weaknesses)
+    record_verification(options.scorer, options.weaknesses)
     for place, most in MOST_BYTES.items():
         size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
         print(f"{place}: {size:,} bytes")
@@ -116,17 +123,23 @@ def probe_of(scorer: str) -> str:
     return f"probe-{scorer}"
 
 
-def record_verification(runs: Path | None) -> None:
-    """Verify the results as the keeper of a leaderboard does, and list them in ``verified.json``.
+def record_verification(scorers: Sequence[str], runs: Path | None) -> None:
+    """Verify results as the keeper of a leaderboard does, and list them in ``verified.json``.
+
+    What the list says of the results of other scorers is kept.
 
     The images of the human-labelled checks are left out, so that only the numbers of these results can be
     verified. Scores that the present models no longer give are verified as far as the dataset. The audits and
     probes were run here, so that the list says so.
     """
     listed = pages.RESULTS / VERIFIED
-    listed.unlink(missing_ok=True)
+    files = sorted(file for file in pages.RESULTS.rglob("*.json") if file != listed)
+    present = {sha256_of(file) for file in files}
+    write_json(listed, {key: one.to_dict() for key, one in read_verified(listed).items() if key in present})
     checks = open_checks(str(pages.CHECKS))
-    for file in sorted(pages.RESULTS.rglob("*.json")):
+    for file in files:
+        if SCORER_OF.get(file.stem, file.stem) not in scorers:
+            continue
         steps: list[tuple[Checks | None, Rescoring | None]] = [(None, None)]
         if file.parent.name == "syn":
             again = Rescoring(RESCORED, 2025, SCORER_OF.get(file.stem), {}, 0.01)
