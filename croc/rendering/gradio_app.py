@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
 from pathlib import Path
@@ -32,6 +33,9 @@ LIMITS = {"model": 1, "draw": 1, "evaluate": 1, "read": 4}
 
 QUEUE = 64
 """Number of calls that may wait; further ones are refused."""
+
+VISITORS = 10_000
+"""Of how many visitors a page knows that they have done something; of the latest ones."""
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _STYLES = ("pages.css", "tables.css", "cards.css")
@@ -169,16 +173,20 @@ class Wiring:
                 filled in, as it would replace the visitor's own results.
         """
         gr = _gradio()
-        acted = gr.State([])  # gradio copies it for each visitor; both functions get the same copy
+        acted: deque[str] = deque(maxlen=VISITORS)  # a gr.State would hold a connection to each visitor open
 
-        def opened(acts: list[bool]) -> Any:
+        def opened(visitor: Any) -> Any:
             value = page()
-            return gr.skip() if acts else value
+            return gr.skip() if visitor.session_hash in acted else value
 
-        self._demo.load(opened, acted, outputs, api_visibility="private", show_progress="hidden")
+        def act(visitor: Any) -> None:
+            acted.append(visitor.session_hash)
+
+        for function in (opened, act):
+            function.__annotations__["visitor"] = gr.Request  # by which gradio knows what to pass
+        self._demo.load(opened, None, outputs, api_visibility="private", show_progress="hidden")
         if unless:
-            act = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
-            gr.on(list(unless), lambda acts: acts.append(True), acted, None, **act)
+            gr.on(list(unless), act, queue=False, show_progress="hidden", api_visibility="private")
 
     def picture(self, label: str, value: str | None = None) -> Any:
         """An image to upload or paste, as a file that ``fragments.read_picture`` decodes.
